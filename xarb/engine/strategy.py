@@ -1,0 +1,181 @@
+"""The seam between the engine and a strategy: what wakes it, what it sees, and what it may ask for.
+
+A strategy is ordinary Python, pure: it gets everything through the view and returns plans. Its whole state is one msgspec Struct.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from xarb.model.command import Report
+from xarb.model.instrument import FeeTier, Instrument
+from xarb.model.units import Money
+
+
+class Pair(NamedTuple):
+    """A directed pair watched for an edge: sell at the bid of `sell`, buy at the ask of `buy` (instrument numbers).
+
+    The episode opens when bid / ask - 1 exceeds what `open_ppb` asks after the taker fees of both sides, that is
+    bid * (1 - fee_sell) >= ask * (1 + fee_buy) * (1 + open_ppb / 1e9), and closes below the same with `close_ppb`.
+    """
+
+    sell: int
+    buy: int
+    open_ppb: int
+    close_ppb: int
+    sell_fee_ppb: int
+    buy_fee_ppb: int
+
+
+class Wakes(msgspec.Struct, frozen=True, kw_only=True):
+    """What wakes a strategy.
+
+    `timer_ns` 0 means no timer; with `timer_needs_edge` the timer wakes only while an episode of this strategy is open.
+    `min_life_ns` is how long an edge must stand before its episode opens; `improve_ppb` is how much better than at the last wake an
+    edge must get to wake again. `every_event` lists instruments of which every market row wakes.
+    """
+
+    pairs: tuple[Pair, ...] = ()
+    min_life_ns: int = 0
+    improve_ppb: int = 0
+    timer_ns: int = 0
+    timer_needs_edge: bool = True
+    every_event: tuple[int, ...] = ()
+    own_reports: bool = False
+    on_edge: bool = True
+    max_edge_ppb: int = 0  # an edge above it is abnormal: recorded, flagged, never traded; 0 switches the guard off
+
+
+class BestQuote(NamedTuple):
+    """Best prices and sizes of an instrument at its scales; None where the side or size is absent."""
+
+    bid: int | None
+    bid_qty: int | None
+    ask: int | None
+    ask_qty: int | None
+    bid_seq: int  # seq of the row that set the bid last, -1 before any
+    ask_seq: int
+    ts: int  # ts_recv of the last row that confirmed the quote
+
+
+class FeedView(NamedTuple):
+    """State of an instrument's feed; `tradable` is live, not excluded by validation, and at or above the quality floor."""
+
+    state: str
+    score: int
+    tradable: bool
+
+
+class Edge(NamedTuple):
+    """An open episode of one of the strategy's pairs."""
+
+    pair: int  # index into Wakes.pairs
+    opportunity: int
+    edge_ppb: int
+    best_edge_ppb: int
+    opened_ts: int
+    abnormal: bool
+
+
+class Wake(NamedTuple):
+    """Why the strategy is called. `kind`: open, improvement, close, rearm, timer, event or report."""
+
+    ts: int
+    kind: str
+    edge: Edge | None = None
+    instrument: int = -1
+    report: Report | None = None
+
+
+class View(Protocol):
+    """What a strategy may look at; everything is as of the current wake and read-only."""
+
+    @property
+    def now(self) -> int:
+        """Engine time, ns."""
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """Instruments by number."""
+
+    def quote(self, instrument: int) -> BestQuote:
+        """Best quote."""
+
+    def levels(self, instrument: int, side: str, depth: int = 10) -> list[tuple[int, int | None]]:
+        """Price and quantity of the best levels of `side` ("bid" or "ask"), best first; one level where only quotes are known."""
+
+    def feed(self, instrument: int) -> FeedView:
+        """State of its feed."""
+
+    def fee(self, instrument: int) -> FeeTier:
+        """Fee tier of this strategy's account there."""
+
+    def free(self, venue: str, asset: str) -> Money:
+        """Free balance of this strategy's account, reservations and its budget taken into account."""
+
+    def open_bundles(self) -> int:
+        """Open bundles of this strategy."""
+
+    def edges(self) -> list[Edge]:
+        """Open episodes of this strategy, in pair order."""
+
+
+class LegPlan(NamedTuple):
+    """One leg: an IOC limit order at the instrument's scales."""
+
+    instrument: int
+    side: str  # "buy" | "sell"
+    price_int: int
+    qty_int: int
+
+
+class BundlePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The legs of one opportunity. In `hard_leg_first` the first leg goes alone and each of its fills releases the others.
+
+    `quote_seqs` are the input rows on which the decision rests; `expected_profit` is after fees, in `profit_asset`.
+    """
+
+    opportunity: int | None
+    legs: tuple[LegPlan, ...]
+    sequence: str  # "simultaneous" | "hard_leg_first"
+    quote_seqs: tuple[int, ...]
+    expected_profit: Money
+    profit_asset: str
+    edge_ppb: int
+
+
+class Pass(msgspec.Struct, frozen=True, kw_only=True):
+    """The strategy saw an opportunity and refused it: recorded as DECIDED with this reason."""
+
+    opportunity: int
+    reason: str
+    value: Money | None = None
+    bound: Money | None = None
+
+
+Plan = BundlePlan | Pass
+
+
+class Strategy(Protocol):
+    """A strategy. `state` is everything that it remembers between wakes."""
+
+    @property
+    def id(self) -> str:
+        """Id, unique in the run."""
+
+    @property
+    def account(self) -> str:
+        """Account whose money it uses."""
+
+    @property
+    def state(self) -> msgspec.Struct:
+        """Its whole memory."""
+
+    def wakes(self) -> Wakes:
+        """What wakes it; asked once, and again when an instrument row changes scales or fees."""
+
+    def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
+        """Plans for this wake; an empty sequence is fine."""

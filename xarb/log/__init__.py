@@ -1,0 +1,1 @@
+"""Remembers: sealed Parquet segments, their manifest, and the reader that streams them back in order."""

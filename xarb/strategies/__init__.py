@@ -1,0 +1,1 @@
+"""Strategies: plugins on the engine's strategy seam. Pure."""

@@ -1,0 +1,1 @@
+"""Touches the world: everything that takes commands and yields inputs."""

@@ -1,0 +1,1 @@
+"""Decodes: one file per exchange protocol, frames to events, exact and pure."""
