@@ -501,11 +501,24 @@ def step_quote(handle, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, a
 
 
 @compiled
-def connection(k, conn, inst, event):
+def before_row(handle, ts):
+    """`before` for an input that is applied outside the compiled kinds."""
+    return before(view(handle, 1, WORLD)[0], ts)
+
+
+@compiled
+def begin_row(handle, seq, ts):
+    """`begin` for an input that is applied outside the compiled kinds."""
+    begin(view(handle, 1, WORLD)[0], seq, ts)
+
+
+@compiled
+def connection(handle, conn, inst, event):
     """A connection row (already begun): a feed event for one instrument, or for all of the connection's when `inst` is -1.
 
     A gap or a loss empties the books it concerns; `event` -1 is a heartbeat, which only proves liveness.
     """
+    k = view(handle, 1, WORLD)[0]
     link = tables.connection(k, conn)
     if event == feed.CONNECTED or event == -1:
         link["last"] = k["now"]
@@ -514,6 +527,8 @@ def connection(k, conn, inst, event):
             k["next_deadline"] = min(k["next_deadline"], link["last"] + link["liveness_ns"])
             k["next_event"] = min(k["next_event"], k["next_deadline"])
             return
+    if event == feed.LOST and inst < 0:
+        link["known"] = 0  # its silence is no news until it is heard again
     for i in range(k["count"][INSTRUMENTS]):
         me = tables.instrument(k, i)
         if (inst < 0 and me["conn"] != conn) or (inst >= 0 and i != inst):

@@ -142,7 +142,6 @@ PAIR: Final = np.dtype(
         ("close_left", "i8"),
         ("close_right", "i8"),
         ("open_low", "f8"),  # pre-filter: surely below when bid < ask * open_low
-        ("close_low", "f8"),
         ("edge_left", "i8"),  # 1 + edge in ppb is bid * edge_left / (ask * edge_right)
         ("edge_right", "i8"),
     ]

@@ -2,7 +2,9 @@
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
+
 from xarb.engine.kernel.compiled import compiled
+from xarb.model.units import INT64_MAX
 
 _MASK = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -36,8 +38,9 @@ def quotient(a: int, b: int, divisor: int) -> int:
     """floor(a * b / divisor) for non-negative int64 and a positive divisor; INT64_MAX where it does not fit."""
     high, low = product(a, b)
     d = np.uint64(divisor)
-    if high >= d >> _ONE:
-        return 9223372036854775807
+    top_high, top_low = d >> _ONE, d << _TOP  # divisor * 2**63
+    if high > top_high or (high == top_high and low >= top_low):
+        return INT64_MAX
     rest = high
     result = _ZERO
     for _ in range(64):
