@@ -116,7 +116,12 @@ class Fold:
     def caused(self) -> list[str]:
         """Rows and wakes since the last call."""
         world = self.kernel.world
-        rows = [(row["after_seq"], row["n"], text) for kind, drained in self.outputs.drain().items() for row in drained for text in [_text(kind, row)]]
+        rows = [
+            (row["after_seq"], row["n"], text)
+            for kind, drained in self.outputs.drain().items()
+            for row in drained
+            for text in [_text(kind, row)]
+        ]
         texts = [text for _, _, text in sorted(rows)]
         count = int(world["wakes"])
         for row in self.kernel.tables[state.WAKES][: count * state.WAKE_WIDTH].reshape(count, state.WAKE_WIDTH).tolist():

@@ -110,8 +110,8 @@ class Engine:
     def run(self, until: int = NEVER) -> Stop:
         """Apply inputs with ts_recv up to `until`, and deadlines and timers before `until`.
 
-        Returns when commands wait, when the next input is later than `until`, or at the end of the batch. Reports due at `until` are
-        then to be given to `take_reports` before `run` goes on.
+        Returns when commands wait, when the next input is later than `until`, or at the end of the batch. Reports due at
+        `until` are then to be given to `take_reports` before `run` goes on.
         """
         batch = self._batch
         if batch is None:
@@ -277,7 +277,7 @@ class Engine:
         number = -1 if values["symbol"] is None else self._numbers.get((values["venue"], values["symbol"]), -1)
         if number < 0 and values["symbol"] is not None:
             return
-        fold.connection(self._handle, int(values["conn"]), number, event)
+        fold.connection_row(self._handle, int(values["conn"]), number, event)
 
     def _apply_instrument(self, values: dict[str, Any]) -> None:
         number = self._numbers[values["venue"], values["symbol"]]

@@ -182,7 +182,8 @@ def _lay_pairs(kernel: state.KernelState, instruments: Sequence[Instrument], wan
 def lay_thresholds(record: np.void, pair: Pair, instruments: Sequence[Instrument]) -> None:
     """Write a pair's exact thresholds for the present price scales.
 
-    bid * (1 - fee_sell) >= ask * (1 + fee_buy) * (1 + threshold), with prices in quote units, becomes bid_int * left >= ask_int * right.
+    bid * (1 - fee_sell) >= ask * (1 + fee_buy) * (1 + threshold), with prices in quote units, becomes
+    bid_int * left >= ask_int * right.
 
     Raises:
         ConfigError: the price scales differ by more than 9 decimals.
@@ -190,7 +191,9 @@ def lay_thresholds(record: np.void, pair: Pair, instruments: Sequence[Instrument
     sell, buy = instruments[pair.sell], instruments[pair.buy]
     gap = buy.px_scale - sell.px_scale
     if abs(gap) > MAX_SCALE_GAP:
-        raise ConfigError(f"{sell.id} and {buy.id}: price scales {sell.px_scale} and {buy.px_scale} differ by more than {MAX_SCALE_GAP}")
+        raise ConfigError(
+            f"{sell.id} and {buy.id}: price scales {sell.px_scale} and {buy.px_scale} differ by more than {MAX_SCALE_GAP}"
+        )
     unit = Fraction(10) ** gap
     for name, threshold in (("open", pair.open_ppb), ("close", pair.close_ppb)):
         ratio = Fraction((PPB + pair.buy_fee_ppb) * (PPB + threshold), (PPB - pair.sell_fee_ppb) * PPB) / unit

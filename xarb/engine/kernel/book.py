@@ -2,7 +2,6 @@
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 from xarb.engine.kernel.compiled import compiled
-
 from xarb.engine.kernel.state import BOOK_LEVELS
 
 BID, ASK = 0, 1  # as columns.SIDES

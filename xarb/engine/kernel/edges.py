@@ -5,9 +5,9 @@ A float pre-filter throws out the bulk; every verdict that matters is taken on e
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
-from xarb.engine.kernel.compiled import compiled
 
 from xarb.engine.kernel import out, tables
+from xarb.engine.kernel.compiled import compiled
 from xarb.engine.kernel.state import (
     PAIR_CLOSED,
     PAIR_OPEN,

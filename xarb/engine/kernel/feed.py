@@ -5,9 +5,9 @@ The table FEED_LIFE is the machine; the kernel walks its compiled form. Rules ar
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
-from xarb.engine.kernel.compiled import compiled
 
 from xarb.engine.kernel import out, tables
+from xarb.engine.kernel.compiled import compiled
 from xarb.engine.kernel.edges import refresh_floats, scan_pairs
 from xarb.engine.kernel.state import SPREAD_SAMPLES
 from xarb.model.columns import FEED_STATES, FLAG_RULES

@@ -1,9 +1,8 @@
 """Rows that the kernel writes: outputs with their place in the total order, and wakes for the strategies."""
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
-from xarb.engine.kernel.compiled import compiled
-
 from xarb.engine.kernel import tables
+from xarb.engine.kernel.compiled import compiled
 from xarb.engine.kernel.state import OUT_FEED, OUT_FLAG, OUT_OPPORTUNITY
 from xarb.model.units import NULL
 

@@ -214,4 +214,3 @@ def _shape(table: int, sizes: dict[int, int]) -> tuple[int, ...]:
     if table in (BOOK_PX, BOOK_QTY):
         return (max(sizes.get(table, 0), 1) * 2 * BOOK_LEVELS,)
     return (max(sizes.get(table, 0), 1),)
-

@@ -2,8 +2,8 @@
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
-from xarb.engine.kernel.compiled import compiled
 
+from xarb.engine.kernel.compiled import compiled
 from xarb.engine.kernel.pointer import view
 from xarb.engine.kernel.state import (
     BOOK_LEVELS,

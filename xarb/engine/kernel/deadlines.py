@@ -1,0 +1,121 @@
+"""Between inputs: internal deadlines at their exact times, and timers on their grid, one thing at a time."""
+
+# No `from __future__ import annotations`: numba reads signatures of compiled functions.
+from xarb.engine.kernel import feed, out, tables
+from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.edges import grid_after, open_episode, plan_timers, scan_pairs
+from xarb.engine.kernel.state import (
+    CONNECTIONS,
+    INSTRUMENTS,
+    OUT_ROWS,
+    OUT_SLACK,
+    PAIR_PENDING,
+    PAIRS,
+    STRATEGIES,
+    WAKE_TIMER,
+)
+from xarb.model.units import NEVER, NULL
+
+# Why the fold handed over.
+END, STOP, WAKE, FULL, SLOW = range(5)
+
+
+@compiled
+def _earliest_deadline(k):
+    """(time, kind, index) of the earliest internal deadline: 0 a silent connection, 1 a frozen feed, 2 a pending episode."""
+    when, kind, index = NEVER, -1, -1
+    for c in range(k["count"][CONNECTIONS]):
+        link = tables.connection(k, c)
+        if link["known"] != 0 and link["stale"] == 0 and link["last"] + link["liveness_ns"] < when:
+            when, kind, index = link["last"] + link["liveness_ns"], 0, c
+    for i in range(k["count"][INSTRUMENTS]):
+        me = tables.instrument(k, i)
+        if me["freeze_ns"] > 0 and me["ts_change"] != NULL and me["state"] == feed.LIVE:
+            check = max(me["ts_change"] + me["freeze_ns"], me["freeze_check"])
+            if check < when:
+                when, kind, index = check, 1, i
+    if k["pending_pairs"] > 0:
+        for p in range(k["count"][PAIRS]):
+            mine = tables.pair(k, p)
+            if mine["status"] == PAIR_PENDING:
+                due = mine["since"] + tables.strategy(k, mine["strategy"])["min_life_ns"]
+                if due < when:
+                    when, kind, index = due, 2, p
+    return when, kind, index
+
+
+@compiled
+def _fire_deadline(k, when, kind, index):
+    k["now"] = when
+    k["quiet"] = 0
+    if kind == 0:
+        tables.connection(k, index)["stale"] = 1
+        for i in range(k["count"][INSTRUMENTS]):
+            if tables.instrument(k, i)["conn"] == index and feed.move(k, i, feed.SILENT):
+                scan_pairs(k, i)
+    elif kind == 1:
+        me = tables.instrument(k, index)
+        if feed.is_frozen(k, index):
+            out.flag(k, index, feed.FROZEN_RULE, when - me["ts_change"], me["freeze_ns"])
+            if feed.move(k, index, feed.FROZEN_ROW):
+                scan_pairs(k, index)
+        else:
+            me["freeze_check"] = when + me["freeze_ns"]
+    else:
+        mine = tables.pair(k, index)
+        k["pending_pairs"] -= 1
+        open_episode(k, index)
+        mine["since"] = when
+
+
+@compiled
+def _fire_timers(k, when):
+    fired = k["quiet"] == 0
+    if fired:
+        k["now"] = when
+    for s in range(k["count"][STRATEGIES]):
+        mine = tables.strategy(k, s)
+        if mine["timer_ns"] > 0 and mine["next_timer"] == when and (mine["open_pairs"] > 0 or mine["needs_edge"] == 0):
+            if fired:
+                out.wake(k, s, WAKE_TIMER, -1, -1)
+            mine["next_timer"] = when + mine["timer_ns"]
+    if fired:
+        k["quiet"] = 1
+    plan_timers(k)
+
+
+@compiled
+def _skip_timers(k, ts):
+    """Nothing happened since the last timer: grid times before `ts` are coalesced away."""
+    for s in range(k["count"][STRATEGIES]):
+        mine = tables.strategy(k, s)
+        if mine["timer_ns"] > 0 and mine["next_timer"] < ts:
+            mine["next_timer"] = grid_after(ts, mine["timer_ns"])
+    plan_timers(k)
+
+
+@compiled
+def before(k, ts):
+    """Fire what is due before an input at `ts`, one thing at a time; END when the input may be applied."""
+    while True:
+        deadline, kind, index = _earliest_deadline(k)
+        k["next_deadline"] = deadline
+        stop = k["stop_ts"]
+        limit = min(ts, stop)
+        inclusive = k["stop_inclusive"] != 0 and stop < ts
+        if deadline <= k["next_timer"] and (deadline < limit or (inclusive and deadline == limit)):
+            _fire_deadline(k, deadline, kind, index)
+        elif k["next_timer"] < limit:
+            if k["quiet"] != 0:
+                _skip_timers(k, limit)
+            else:
+                _fire_timers(k, k["next_timer"])
+        elif stop < ts:
+            return STOP
+        else:
+            k["next_event"] = min(deadline, k["next_timer"], stop)
+            return END
+        if k["wakes"] > 0:
+            return WAKE
+        if k["outs"] > OUT_ROWS - OUT_SLACK:
+            return FULL

@@ -1,0 +1,259 @@
+"""What a backtest did, counted from its own output rows as they are written.
+
+Money stays exact (int at 18 decimals) until it is printed. Each profit names its currency.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, PPB_PER_BPS, format_decimal
+
+Rows = Mapping[str, Sequence[dict[str, Any]]]
+_PRINTED_DECIMALS: Final = 6
+_EDGE_LIMIT: Final = 1_000_000  # bundles whose edges are kept for the averages; more are counted only
+
+
+class Table(NamedTuple):
+    """A printable table: every cell is text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class _Bundle(NamedTuple):
+    strategy: str
+    pair: str
+    edge_ppb: int
+
+
+class Equity:
+    """Trading PnL over time in one currency: its last value, peak and largest fall from the peak."""
+
+    def __init__(self) -> None:
+        self.last = 0
+        self.peak = 0
+        self.drawdown = 0
+
+    def take(self, pnl: int) -> None:
+        """A new value of the trading PnL, money."""
+        self.last = pnl
+        self.peak = max(self.peak, pnl)
+        self.drawdown = max(self.drawdown, self.peak - pnl)
+
+
+class Summary:
+    """Counts output rows; `tables` prints them.
+
+    Args:
+        marks: gives money per unit of (asset, currency) as of now, or None while unknown.
+        opening: opening balance of (account, venue, asset).
+        currencies: quote currencies in which PnL is stated, in order.
+    """
+
+    def __init__(
+        self,
+        *,
+        marks: Callable[[str, str], int | None],
+        opening: Mapping[tuple[str, str, str], int],
+        currencies: Sequence[str],
+    ) -> None:
+        self._marks = marks
+        self._opening = dict(opening)
+        self._currencies = tuple(currencies)
+        self._balances: dict[tuple[str, str, str], int] = {}
+        self.counts: Counter[str] = Counter()
+        self._orders: Counter[tuple[str, str]] = Counter()
+        self._ordered: Counter[str] = Counter()
+        self._filled: Counter[str] = Counter()
+        self._bundle_of: dict[int, int] = {}
+        self._fees: Counter[tuple[str, str]] = Counter()
+        self._flows: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._pair_flows: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._pair_bundles: Counter[str] = Counter()
+        self._refusals: Counter[tuple[str, str]] = Counter()
+        self._episodes: Counter[tuple[str, str]] = Counter()
+        self._dry: dict[tuple[str, str], int] = {}
+        self._bundles: dict[int, _Bundle] = {}
+        self._realised: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        self._turnover: Counter[int] = Counter()
+        self.equity: dict[str, Equity] = {currency: Equity() for currency in currencies}
+
+    def take(self, rows: Rows) -> None:
+        """Count drained rows."""
+        for kind, batch in rows.items():
+            self.counts[kind] += len(batch)
+        for row in rows.get("opportunities", ()):
+            self._take_opportunity(row)
+        for row in rows.get("refusals", ()):
+            if row["reason"] == "balance" and row.get("venue"):
+                self._dry.setdefault((row["venue"], row["strategy"]), row["ts"])
+        for row in rows.get("orders", ()):
+            self._take_order(row)
+        for row in rows.get("fills", ()):
+            self._take_fill(row)
+        for row in rows.get("ledger", ()):
+            self._take_ledger(row)
+        if rows.get("fills"):
+            self.mark()
+
+    def mark(self) -> None:
+        """Value the change of every balance at the present marks."""
+        moved: Counter[str] = Counter()
+        for key, balance in self._balances.items():
+            moved[key[2]] += balance - self._opening.get(key, 0)
+        for currency in self._currencies:
+            values = [self._value(asset, change, currency) for asset, change in moved.items() if change]
+            if all(value is not None for value in values):
+                self.equity[currency].take(sum(value for value in values if value is not None))
+
+    def _value(self, asset: str, change: int, currency: str) -> int | None:
+        if asset == currency:
+            return change
+        mark = self._marks(asset, currency)
+        return None if mark is None else change * mark // MONEY_ONE
+
+    def _take_opportunity(self, row: dict[str, Any]) -> None:
+        strategy = row["strategy"]
+        if row["phase"] == "opened":
+            self._episodes[strategy, "opened"] += 1
+        elif row["phase"] == "decided":
+            self._episodes[strategy, row["verdict"]] += 1
+            if row["verdict"] == "taken":
+                pair = f"{row['sell_venue']} / {row['buy_venue']}"
+                self._pair_bundles[pair] += 1
+                if len(self._bundles) < _EDGE_LIMIT:
+                    self._bundles[row["bundle"]] = _Bundle(strategy, pair, row["edge_ppb"] or 0)
+            else:
+                self._refusals[strategy, row["reason"]] += 1
+
+    def _take_order(self, row: dict[str, Any]) -> None:
+        strategy = row["strategy"]
+        if row.get("previous") is None:
+            self._bundle_of[row["order"]] = row["bundle"]
+            self._orders[strategy, "sent"] += 1
+            self._ordered[strategy] += row["qty"]
+        elif row["state"] in ("filled", "rejected", "expired", "canceled"):
+            self._orders[strategy, row["state"]] += 1
+
+    def _take_fill(self, row: dict[str, Any]) -> None:
+        self._filled[row["strategy"]] += row["qty"]
+        self._fees[row["strategy"], row["fee_asset"]] += row["fee"]
+        self._turnover[row["bundle"]] += row["notional"]
+
+    def _take_ledger(self, row: dict[str, Any]) -> None:
+        self._balances[row["account"], row["venue"], row["asset"]] = row["balance"]
+        order = row.get("order")
+        if order is None:
+            return
+        number = self._bundle_of[order]
+        flows = [self._flows[row["strategy"]], self._realised[number]]
+        bundle = self._bundles.get(number)
+        if bundle is not None:
+            flows.append(self._pair_flows[bundle.pair])
+        for flow in flows:
+            flow[row["asset"]] += row["delta"]
+
+    def tables(self) -> list[Table]:
+        """Everything that was counted, ready to print."""
+        made = [self._strategies(), self._pairs(), self._refused(), self._paid(), self._equity_table()]
+        if self._dry:
+            rows = tuple((venue, strategy, _seconds(ts)) for (venue, strategy), ts in sorted(self._dry.items()))
+            made.append(Table("Inventory ran dry first at", ("venue", "strategy", "ts_recv, s"), rows))
+        return [table for table in made if table.rows]
+
+    def _worth(self, flow: Mapping[str, int]) -> str:
+        """A flow of assets in the first currency that can value all of it."""
+        for currency in self._currencies:
+            values = [self._value(asset, change, currency) for asset, change in flow.items() if change]
+            if all(value is not None for value in values):
+                return f"{money(sum(value for value in values if value is not None))} {currency}"
+        return "not valued: no mark"
+
+    def _strategies(self) -> Table:
+        rows = []
+        for strategy in sorted({name for name, _ in self._episodes} | {name for name, _ in self._orders}):
+            sent = self._orders[strategy, "sent"]
+            ordered = self._ordered[strategy]
+            ratio = f"{self._filled[strategy] / ordered:.4f}" if ordered else "-"
+            edges = [b.edge_ppb for b in self._bundles.values() if b.strategy == strategy]
+            rows.append(
+                (
+                    strategy,
+                    str(self._episodes[strategy, "opened"]),
+                    str(self._episodes[strategy, "taken"]),
+                    str(self._episodes[strategy, "refused"]),
+                    str(sent),
+                    ratio,
+                    self._worth(self._flows[strategy]) if self._flows[strategy] else "0",
+                    f"{sum(edges) / len(edges) / PPB_PER_BPS:.3f}" if edges else "-",
+                    self._realised_bps(strategy),
+                )
+            )
+        head = (
+            "strategy",
+            "episodes",
+            "taken",
+            "refused",
+            "orders",
+            "fill ratio",
+            "trading PnL",
+            "edge decided, bps",
+            "edge realised, bps",
+        )
+        return Table("Strategies", head, tuple(rows))
+
+    def _realised_bps(self, strategy: str) -> str:
+        """Net profit of the strategy's bundles over half their turnover (the value of one side), in bps."""
+        gained = turned = 0
+        for number, bundle in self._bundles.items():
+            if bundle.strategy != strategy or not self._turnover[number]:
+                continue
+            for currency in self._currencies:
+                values = [self._value(asset, change, currency) for asset, change in self._realised[number].items() if change]
+                if all(value is not None for value in values):
+                    gained += sum(value for value in values if value is not None)
+                    turned += self._turnover[number]
+                    break
+        return f"{gained * 20_000 / turned:.3f}" if turned else "-"
+
+    def _pairs(self) -> Table:
+        rows = tuple(
+            (pair, str(count), self._worth(self._pair_flows[pair]) if pair in self._pair_flows else "0")
+            for pair, count in sorted(self._pair_bundles.items())
+        )
+        return Table("Pairs of venues (sell / buy)", ("pair", "bundles", "trading PnL"), rows)
+
+    def _refused(self) -> Table:
+        rows = tuple((strategy, reason, str(count)) for (strategy, reason), count in sorted(self._refusals.items(), key=_by_count))
+        return Table("Refusals by reason", ("strategy", "reason", "count"), rows)
+
+    def _paid(self) -> Table:
+        rows = tuple((strategy, asset, money(fee)) for (strategy, asset), fee in sorted(self._fees.items()))
+        return Table("Fees paid", ("strategy", "asset", "fees"), rows)
+
+    def _equity_table(self) -> Table:
+        rows = tuple(
+            (currency, money(equity.last), money(equity.peak), money(equity.drawdown))
+            for currency, equity in self.equity.items()
+            if equity.last or equity.drawdown
+        )
+        return Table("Trading PnL (balance changes at present marks)", ("currency", "last", "peak", "drawdown"), rows)
+
+
+def _by_count(item: tuple[tuple[str, str], int]) -> tuple[str, int, str]:
+    (strategy, reason), count = item
+    return strategy, -count, reason
+
+
+def money(value: int) -> str:
+    """Money as text with at most six decimals, cut toward minus infinity (against us)."""
+    unit = 10 ** (MONEY_SCALE - _PRINTED_DECIMALS)
+    return format_decimal(value // unit, _PRINTED_DECIMALS)
+
+
+def _seconds(ts: int) -> str:
+    return f"{ts / NANOS_PER_S:.3f}"
