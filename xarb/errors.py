@@ -1,14 +1,14 @@
 """Every error that xarb raises, split by what the caller should do about it.
 
-    XarbError
-    ├── ConfigError       fix the input (a file, a key, an argument) and run again      exit code 2
-    ├── Refused           a check said no; nothing is broken                            exit code 1
-    ├── LogError          stop: the log is damaged, incomplete or cannot be written     exit code 1
-    ├── VenueError        the outside world; one of the three below
-    │   ├── Retryable     nothing happened at the venue; the same call may be repeated
-    │   ├── Rejected      the venue said no, and that is certain
-    │   └── OutcomeUnknown  sent, fate unknown: reconcile, never resend
-    └── InvariantBroken   a bug of ours: crash
+XarbError
+├── ConfigError       fix the input (a file, a key, an argument) and run again      exit code 2
+├── Refused           a check said no; nothing is broken                            exit code 1
+├── LogError          stop: the log is damaged, incomplete or cannot be written     exit code 1
+├── VenueError        the outside world; one of the three below
+│   ├── Retryable     nothing happened at the venue; the same call may be repeated
+│   ├── Rejected      the venue said no, and that is certain
+│   └── OutcomeUnknown  sent, fate unknown: reconcile, never resend
+└── InvariantBroken   a bug of ours: crash
 """
 
 from __future__ import annotations

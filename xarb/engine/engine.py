@@ -398,5 +398,5 @@ def _strategy_of(row: list[int]) -> int:
     return row[0]
 
 
-def _known(value: Any) -> int | None:  # noqa: ANN401  # a numpy scalar or an int
+def _known(value: Any) -> int | None:  # a numpy scalar or an int
     return None if value == NULL else int(value)

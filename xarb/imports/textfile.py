@@ -1,0 +1,96 @@
+"""Lines of a text file, plain or gzip, in bounded memory, with every flaw named."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from xarb.errors import ConfigError
+
+CHUNK: Final = 1 << 18
+LINE_LIMIT: Final = 1 << 24  # bytes; a longer line means that the file is no text
+_Read = Callable[[int], bytes]
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_GZIP: Final = 31  # zlib window bits that read a gzip member and check its CRC
+
+
+class TextFile:
+    """A text file that is read once, from the start.
+
+    Attributes:
+        bytes_read: bytes taken from the disk so far.
+        truncated: set at the end of a gzip file that stops in the middle of a member.
+
+    Raises:
+        ConfigError: missing, not readable, named `.gz` without being gzip, damaged, or without line ends for 16 MB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.bytes_read = 0
+        self.truncated = False
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        r"""Line numbers from 1 and lines without their end (`\\n` or `\\r\\n`); a UTF-8 byte order mark is no part of line 1."""
+        number, rest = 0, b""
+        for chunk in self._chunks():
+            parts = (rest + chunk).split(b"\n")
+            rest = parts.pop()
+            if len(rest) > LINE_LIMIT:
+                raise ConfigError(
+                    f"{self.path}: line {number + len(parts) + 1} is longer than {LINE_LIMIT} bytes: this is no text file"
+                )
+            for line in parts:
+                number += 1
+                yield number, _clean(line, number)
+        if rest:
+            yield number + 1, _clean(rest, number + 1)
+
+    def _chunks(self) -> Iterator[bytes]:
+        try:
+            with self.path.open("rb") as file:
+                head = file.read(CHUNK)
+                self.bytes_read = len(head)
+                if head.startswith(_GZIP_MAGIC):
+                    yield from self._inflated(head, file.read)
+                    return
+                if self.path.suffix == ".gz" and head:
+                    raise ConfigError(f"{self.path}: not a gzip file although its name says so")
+                while head:
+                    yield head
+                    head = file.read(CHUNK)
+                    self.bytes_read += len(head)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: cannot be read: {error.strerror or error}") from None
+
+    def _inflated(self, data: bytes, read: _Read) -> Iterator[bytes]:
+        member = zlib.decompressobj(_GZIP)
+        try:
+            while True:
+                while data:
+                    yield member.decompress(data, CHUNK)
+                    data = member.unconsumed_tail
+                    if member.eof:
+                        data = member.unused_data.lstrip(b"\0")  # gzip allows zero padding between members
+                        if not data:
+                            data = read(CHUNK).lstrip(b"\0")
+                            self.bytes_read += len(data)
+                            if not data:
+                                return
+                        member = zlib.decompressobj(_GZIP)
+                data = read(CHUNK)
+                self.bytes_read += len(data)
+                if not data:
+                    yield member.flush()
+                    self.truncated = not member.eof
+                    return
+        except zlib.error as error:
+            raise ConfigError(f"{self.path}: damaged gzip: {error}; nothing of it was imported") from None
+
+
+def _clean(line: bytes, number: int) -> bytes:
+    if number == 1:
+        line = line.removeprefix(b"\xef\xbb\xbf")
+    return line.removesuffix(b"\r")
