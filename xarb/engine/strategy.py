@@ -28,6 +28,12 @@ class Pair(NamedTuple):
     close_ppb: int
     sell_fee_ppb: int
     buy_fee_ppb: int
+    convert: int = -1  # instrument that turns the sell leg's quote asset into the buy leg's, -1 where they are the same
+    convert_side: str = ""  # "bid" sells the sell leg's quote asset there, "ask" spends it
+    convert_fee_ppb: int = 0
+    peg_left: int = 1  # a premium: the sell leg's prices times peg_left / peg_right are the buy leg's currency, for reports only
+    peg_right: int = 1
+    premium: bool = False
 
 
 class Wakes(msgspec.Struct, frozen=True, kw_only=True):
