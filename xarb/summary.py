@@ -9,19 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from xarb.console import Table
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, PPB_PER_BPS, format_decimal
 
 Rows = Mapping[str, Sequence[dict[str, Any]]]
 _PRINTED_DECIMALS: Final = 6
 _EDGE_LIMIT: Final = 1_000_000  # bundles whose edges are kept for the averages; more are counted only
-
-
-class Table(NamedTuple):
-    """A printable table: every cell is text."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 class _Bundle(NamedTuple):

@@ -1,0 +1,42 @@
+# The daily commands; CI runs the same ones. `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test lint format bench docs clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $(STAMP)
+
+demo: $(STAMP) ## install if needed, run the backtest of the shipped recording, say what came out and what to type next
+	@$(BIN)/xarb demo
+
+test: $(STAMP) lint ## everything: lint, types, import contracts, tests, documentation examples
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP) ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff format and mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## the benchmarks; prints ratios, judges nothing
+	$(BIN)/python -m bench
+
+docs: $(STAMP) ## write the pages that are made from code: help pages, events, config keys, life cycles
+	$(BIN)/python -m docs.generate
+
+clean: ## remove caches and runs
+	rm -rf runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find xarb tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} +

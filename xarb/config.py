@@ -1,0 +1,351 @@
+"""Experiment files: TOML to frozen structs, one default per key in one place, and where each effective value came from.
+
+Numbers with a decimal point are read as decimal text, never as floats. A key that is not known or a value that cannot be read is an
+error that names the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from xarb.errors import ConfigError
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Millis = Annotated[Decimal, msgspec.Meta(description="milliseconds")]
+Source = Literal["deltas", "books", "quotes"]
+_Section = TypeVar("_Section", bound=msgspec.Struct)
+_BOUND: Final = 10**30  # no sensible number of a config is larger
+
+
+def _doc(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
+
+
+class LatencyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A latency: exactly one of three models, in ms."""
+
+    constant_ms: Annotated[Decimal | None, _doc("always this long")] = None
+    uniform_ms: Annotated[tuple[Decimal, Decimal] | None, _doc("drawn evenly between two values")] = None
+    table_ms: Annotated[tuple[Decimal, ...] | None, _doc("drawn evenly from measured values")] = None
+
+
+class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[feeds]`, and `[venues.NAME.feeds]` for one venue: what makes a quote usable (docs/validation.md)."""
+
+    liveness_ms: Annotated[Decimal, _doc("silence of the connection after which its feeds are stale")] = Decimal(1000)
+    cache_ms: Annotated[Decimal, _doc("age beyond which a quote leaves the state, live connection or not")] = Decimal(300_000)
+    max_latency_ms: Annotated[Decimal, _doc("receive time minus venue time above which a row is late")] = Decimal(500)
+    future_ms: Annotated[Decimal, _doc("how far a venue time may lie after the receive time")] = Decimal(50)
+    freeze_ms: Annotated[Decimal, _doc("unchanged for so long while peers move: frozen; 0 switches the rule off")] = Decimal(
+        300_000
+    )
+    freeze_moves: Annotated[Count, _doc("changes of the peers that make an unchanged quote suspicious")] = 20
+    outlier_mads: Annotated[
+        Count, _doc("median absolute deviations from the cross-venue median beyond which a mid is an outlier")
+    ] = 8
+    outlier_floor_bps: Annotated[Decimal, _doc("distance from the median that is never an outlier")] = Decimal(200)
+    spread_multiple: Annotated[Count, _doc("multiples of its median spread beyond which a spread is flagged")] = 20
+    off_market_bps: Annotated[Decimal, _doc("distance of a trade or second source from the book that is flagged")] = Decimal(100)
+    quality_floor: Annotated[
+        int, msgspec.Meta(ge=0, le=1000, description="score of 0 to 1000 below which a feed is not traded")
+    ] = 500
+    score_ms: Annotated[Decimal, _doc("interval of the quality score")] = Decimal(1000)
+
+
+class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[venues.NAME]`: how the venue is simulated, and what it charges."""
+
+    fees: Annotated[str, _doc("name of a fee schedule in data/fees.toml or in fees_file; there is no default")]
+    order_latency: Annotated[LatencyConfig, _doc("decision to arrival at the venue")] = LatencyConfig(
+        uniform_ms=(Decimal(80), Decimal(120))
+    )
+    feed_latency: Annotated[LatencyConfig, _doc("event at the venue to its row here")] = LatencyConfig(constant_ms=Decimal(5))
+    response_latency: Annotated[LatencyConfig, _doc("event at the venue to its report here")] = LatencyConfig(
+        constant_ms=Decimal(20)
+    )
+    assumed_qty: Annotated[Decimal | None, _doc("size assumed, in base units, where a quote has none; optimistic")] = None
+    rate_limit_per_s: Annotated[Count | None, _doc("orders per account and second that the venue takes")] = 10
+    outages: Annotated[tuple[tuple[str, str], ...], _doc("spans of ISO 8601 times in which the venue rejects orders")] = ()
+    book_source: Annotated[
+        Source | None, _doc("rows that move the book; else deltas, then books, then quotes, whatever the log has")
+    ] = None
+    feeds: Annotated[dict[str, Any], _doc("keys of [feeds] that differ on this venue")] = {}
+
+
+class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[run]`: what is run."""
+
+    log: Annotated[str | None, _doc("log to replay, relative to the file; --log wins")] = None
+    seed: Annotated[int, _doc("seed of every random draw")] = 1
+    start: Annotated[str | None, _doc("ISO 8601 time: rows before it are left out")] = None
+    end: Annotated[str | None, _doc("ISO 8601 time: rows from it on are left out")] = None
+    currencies: Annotated[
+        tuple[str, ...], _doc("currencies in which profit is stated, in order; else those of the instruments")
+    ] = ()
+    fees_file: Annotated[str | None, _doc("fee schedules beside those that ship, relative to the file")] = None
+    assets_file: Annotated[str | None, _doc("assets in place of those that ship, relative to the file")] = None
+
+
+class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[strategies.NAME]`: one strategy with its account, limits and budget."""
+
+    kind: Annotated[Literal["micro"], _doc("which strategy")]
+    account: Annotated[str, _doc("account whose money it uses")] = "main"
+    venues: Annotated[tuple[str, ...], _doc("venues it may trade on; none means all")] = ()
+    symbols: Annotated[tuple[str, ...], _doc("symbols it may trade; none means all")] = ()
+    min_profit_bps: Annotated[Decimal, _doc("least profit after all fees, of the buy notional; there is no default")]
+    min_profit_quote: Annotated[Decimal, _doc("least profit after all fees, in quote currency; there is no default")]
+    max_notional_quote: Annotated[Decimal, _doc("largest notional of a leg, in quote currency; there is no default")]
+    open_bps: Annotated[Decimal, _doc("edge after fees at which an opportunity opens")] = Decimal(0)
+    close_bps: Annotated[Decimal, _doc("edge after fees below which it closes")] = Decimal(0)
+    improve_bps: Annotated[Decimal, _doc("improvement of the edge that wakes the strategy again; 0: none does")] = Decimal(1)
+    min_life_ms: Annotated[Decimal, _doc("how long an edge must stand before its opportunity opens")] = Decimal(0)
+    scan_ms: Annotated[Decimal, _doc("interval of the timer scan over open opportunities; 0 switches it off")] = Decimal(100)
+    max_edge_bps: Annotated[Decimal, _doc("an edge above it is too good to be true: recorded, never traded")] = Decimal(500)
+    latency_threshold_ms: Annotated[Decimal, _doc("age of a quote beyond which nothing is traded on it")] = Decimal(1000)
+    execution_timeout_ms: Annotated[Decimal, _doc("time after which an unanswered order is UNKNOWN and canceled")] = Decimal(5000)
+    max_open_bundles: Annotated[Count, _doc("bundles open at once")] = 10
+    daily_volume_quote: Annotated[Decimal | None, _doc("notional that may be sent per UTC day")] = None
+    max_orders_per_s: Annotated[Count | None, _doc("orders sent per second over all venues")] = None
+    cool_down_ms: Annotated[Decimal, _doc("pause of a pair after a bundle of it")] = Decimal(0)
+    sequence: Annotated[
+        Literal["simultaneous", "hard_leg_first"], _doc("legs at once, or the first alone and the others on its fills")
+    ] = "simultaneous"
+    hedge_cap_bps: Annotated[Decimal, _doc("how far beyond its limit a missing leg may be completed")] = Decimal(20)
+    unwind_cap_bps: Annotated[Decimal, _doc("how far beyond its price a filled leg may be undone")] = Decimal(50)
+    max_attempts: Annotated[Count, _doc("orders that may be sent to flatten one residual")] = 3
+    max_levels: Annotated[int, msgspec.Meta(ge=1, le=5000, description="book levels that a leg may walk")] = 10
+    budget: Annotated[
+        dict[str, Decimal], _doc("most of each asset that it may tie up, over all venues; an asset left out is free")
+    ] = {}
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole experiment file, checked; `sources` says for each dotted key whether it stands in the file or is a default."""
+
+    origin: str
+    name: str
+    folder: Path
+    run: RunConfig
+    feeds: FeedConfig
+    venue_feeds: dict[str, FeedConfig]
+    venues: dict[str, VenueConfig]
+    accounts: dict[str, dict[str, dict[str, Decimal]]]
+    pegs: dict[str, Decimal]
+    rates: dict[str, str]
+    strategies: dict[str, StrategyConfig]
+    sources: dict[str, str]
+
+
+class Setting(NamedTuple):
+    """One effective value: its dotted key, the value as text, and where it comes from."""
+
+    key: str
+    value: str
+    source: str
+
+
+_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies")
+FILE: Final = "file"
+DEFAULT: Final = "default"
+
+
+def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
+    """Read and check an experiment file; `overrides` are dotted keys with TOML values as text, as given on the command line.
+
+    Raises:
+        ConfigError: unreadable, an unknown key, a value that cannot be read; names file, key and what is allowed.
+    """
+    raw = _parse(path)
+    given = {key: FILE for key, _ in _leaves(raw)}
+    for key, text in (overrides or {}).items():
+        _override(raw, key, text)
+        given[key] = "command line"
+    for key in raw:
+        if key not in _SECTIONS:
+            raise ConfigError(f"{path}: unknown section {key!r}; allowed: {', '.join(_SECTIONS)}")
+    reader = _Reader(path, given)
+    run = reader.section(raw.get("run", {}), RunConfig, "run")
+    feeds = reader.section(raw.get("feeds", {}), FeedConfig, "feeds")
+    venues = {name: reader.section(part, VenueConfig, f"venues.{name}") for name, part in reader.table(raw, "venues")}
+    merged = {
+        name: reader.section(raw.get("feeds", {}) | v.feeds, FeedConfig, f"venues.{name}.feeds") for name, v in venues.items()
+    }
+    return Experiment(
+        origin=str(path),
+        name=path.stem,
+        folder=path.parent,
+        run=run,
+        feeds=feeds,
+        venue_feeds=merged,
+        venues=venues,
+        accounts=reader.accounts(raw),
+        pegs=reader.convert(raw.get("pegs", {}), dict[str, Decimal], "pegs"),
+        rates=reader.convert(raw.get("rates", {}), dict[str, str], "rates"),
+        strategies={n: reader.section(part, StrategyConfig, f"strategies.{n}") for n, part in reader.table(raw, "strategies")},
+        sources=reader.sources,
+    )
+
+
+def settings(experiment: Experiment) -> list[Setting]:
+    """Every effective value with its source, in file order of the sections."""
+    found: list[Setting] = []
+    for section in ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies"):
+        for key, value in _leaves({section: msgspec.to_builtins(getattr(experiment, section), builtin_types=(Decimal,))}):
+            if value is not None and value != {} and ".feeds." not in key:
+                found.append(Setting(key, _shown(value), experiment.sources.get(key, DEFAULT)))
+    for venue, feeds in experiment.venue_feeds.items():
+        for key, value in _leaves(msgspec.to_builtins(feeds, builtin_types=(Decimal,))):
+            dotted = f"venues.{venue}.feeds.{key}"
+            if dotted in experiment.sources:
+                found.append(Setting(dotted, _shown(value), experiment.sources[dotted]))
+    return found
+
+
+def effective(experiment: Experiment) -> dict[str, Any]:
+    """The effective values as plain data, the same for the same meaning: what a run's header holds and its id is made of."""
+    parts = ("run", "venues", "venue_feeds", "accounts", "pegs", "rates", "strategies")
+    plain = {part: msgspec.to_builtins(getattr(experiment, part), builtin_types=(Decimal,)) for part in parts}
+    plain["run"] = {key: value for key, value in plain["run"].items() if key not in {"log", "fees_file", "assets_file"}}
+    normal: dict[str, Any] = _normal(plain)
+    return normal
+
+
+class _Reader:
+    """Turns raw TOML into structs; keeps where each value came from."""
+
+    def __init__(self, path: Path, given: dict[str, str]) -> None:
+        self._path = path
+        self.sources = given
+
+    def table(self, raw: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The named tables below a section."""
+        section = raw.get(name, {})
+        if not isinstance(section, dict) or any(not isinstance(part, dict) for part in section.values()):
+            raise ConfigError(f"{self._path}: {name} must be written as [{name}.NAME] tables")
+        yield from section.items()
+
+    def section(self, raw: object, kind: type[_Section], where: str) -> _Section:
+        """A section as its struct."""
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{self._path}: {where} must be a table")
+        fields = {field.name: field for field in msgspec.structs.fields(kind)}
+        for key in raw:
+            if key not in fields:
+                raise ConfigError(f"{self._path}: unknown key {where}.{key}; allowed: {', '.join(fields)}")
+        for name, field in fields.items():
+            if field.required and name not in raw:
+                raise ConfigError(f"{self._path}: {where}.{name} is missing: {describe(kind, name)}")
+        for key, value in raw.items():
+            self.convert(value, fields[key].type, f"{where}.{key}")
+        made = self.convert(raw, kind, where)
+        for name in fields:
+            self._check(getattr(made, name), f"{where}.{name}")
+        return made
+
+    def convert(self, value: object, kind: Any, where: str) -> Any:
+        """A value as its type."""
+        try:
+            return msgspec.convert(_as_text(value), kind, strict=False)
+        except msgspec.ValidationError as error:
+            choices = _choices(kind)
+            why = f"allowed: {', '.join(choices)}" if choices else str(error)
+            raise ConfigError(f"{self._path}: {where} = {_shown(value)}: {why}") from None
+
+    def accounts(self, raw: dict[str, Any]) -> dict[str, dict[str, dict[str, Decimal]]]:
+        """`[accounts.NAME.VENUE]` tables of asset = opening balance."""
+        found = self.convert(raw.get("accounts", {}), dict[str, dict[str, dict[str, Decimal]]], "accounts")
+        for account, venues in found.items():
+            for venue, balances in venues.items():
+                for asset, balance in balances.items():
+                    self._check(balance, f"accounts.{account}.{venue}.{asset}")
+        result: dict[str, dict[str, dict[str, Decimal]]] = found
+        return result
+
+    def _check(self, value: object, where: str) -> None:
+        """Decimals are finite and of a sensible size; only a schedule's rebate is below zero, and that is not in here."""
+        numbers = value if isinstance(value, tuple) else value.values() if isinstance(value, dict) else (value,)
+        for number in numbers:
+            if isinstance(number, msgspec.Struct):
+                for name in number.__struct_fields__:
+                    self._check(getattr(number, name), f"{where}.{name}")
+            elif isinstance(number, Decimal) and not (number.is_finite() and 0 <= number < _BOUND):
+                raise ConfigError(f"{self._path}: {where} = {number}: allowed are numbers from 0 on")
+
+
+def describe(kind: type[msgspec.Struct], name: str) -> str:
+    """What a key means, from its field."""
+    hint = get_type_hints(kind, include_extras=True)[name]
+    return next((meta.description for meta in getattr(hint, "__metadata__", ()) if meta.description), "")
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """The words that a key takes, where it takes words."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return next((found for part in get_args(kind) if (found := _choices(part))), ())
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=str)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: no valid TOML: {error}") from None
+
+
+def _override(raw: dict[str, Any], key: str, text: str) -> None:
+    *path, last = key.split(".")
+    place = raw
+    for part in path:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise ConfigError(f"--set {key}: {part} is no table")
+    try:
+        place[last] = tomllib.loads(f"value = {text}", parse_float=str)["value"]
+    except tomllib.TOMLDecodeError:
+        place[last] = text
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _as_text(value: object) -> object:
+    """Integers as text too, so that a decimal key takes 2, 2.5 and "2.5" alike; a bool stays one."""
+    if isinstance(value, dict):
+        return {key: _as_text(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_as_text(part) for part in value]
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _normal(value: object) -> Any:
+    """Numbers as one text whatever way they were written, tables without the absent."""
+    if isinstance(value, dict):
+        return {key: _normal(part) for key, part in value.items() if part is not None}
+    if isinstance(value, list | tuple):
+        return [_normal(part) for part in value]
+    return _shown(value) if isinstance(value, Decimal) else value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Decimal):
+        text = f"{value:f}"
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_shown(part)}" for key, part in value.items() if part is not None) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_shown(part) for part in value) + "]"
+    return str(value)

@@ -1,0 +1,90 @@
+"""What a person sees: tables on a terminal, plain tab-separated data in a pipe, progress on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol, TextIO
+
+
+class Table(NamedTuple):
+    """A printable table: every cell is text; a column of numbers is aligned to the right."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Advance(Protocol):
+    """Moves a progress bar."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """`done` of `total` units are done."""
+
+
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Whether output goes to a person's terminal."""
+    return (stream or sys.stdout).isatty()
+
+
+def show(tables: Sequence[Table], stream: TextIO | None = None) -> None:
+    """Print tables: drawn on a terminal, else tab-separated with a comment line before each."""
+    out = stream or sys.stdout
+    for table in tables:
+        if is_terminal(out):
+            _draw(table, out)
+        else:
+            print(f"# {table.title}", file=out)
+            for row in (table.columns, *table.rows):
+                print("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row), file=out)
+
+
+def say(text: str) -> None:
+    """A line for the person, on standard error, so that a pipe gets data only."""
+    print(text, file=sys.stderr)
+
+
+def _draw(table: Table, out: TextIO) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(title=Text(table.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for at, name in enumerate(table.columns):
+        cells = [row[at] for row in table.rows]
+        drawn.add_column(Text(name), justify="right" if cells and all(_is_number(cell) for cell in cells) else "left")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console(file=out).print(drawn)
+
+
+def _is_number(cell: str) -> bool:
+    text = cell.split(" ", 1)[0].replace(",", "").lstrip("+-")
+    return cell in {"-", ""} or text.replace(".", "", 1).isdigit()
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    del done, total, note
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Advance]:
+    """A progress bar on standard error; silent when that is no terminal."""
+    if not is_terminal(sys.stderr):
+        yield _silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    parts = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*parts, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None, note="")
+        yield lambda done, total, note="": bar.update(task, completed=done, total=total, note=note)
