@@ -37,7 +37,12 @@ def imported(sources: Sources, state: LogState | None = None) -> Imported:
     """Run an import and keep its rows."""
     rows: dict[str, list[Row]] = {}
     merge = Merge(sources, state or LogState())
-    merge.run(lambda kind, part: rows.setdefault(kind, []).extend(part))
+
+    def keep(parts: dict[str, list[Row]]) -> None:
+        for kind, part in parts.items():
+            rows.setdefault(kind, []).extend(part)
+
+    merge.run(keep)
     return Imported(rows, merge.summary("memory"))
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from xarb.errors import ConfigError
-from xarb.imports.sources import Source
-from xarb.imports.tape import Tape
 from xarb.imports.textfile import TextFile
 from xarb.wires.binance import MARKETS, BinanceSession
 from xarb.wires.events import RejectEvent, WireEvent, readable
 from xarb.wires.times import nanos_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xarb.imports.sources import Source
+    from xarb.imports.tape import Tape
 
 _MARKET_OF = {venue: market for market, venue in MARKETS.items()}
 

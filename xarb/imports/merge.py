@@ -7,17 +7,20 @@ after the one before it, on the same connection. Every connection is opened befo
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
 from itertools import count
 from operator import itemgetter
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from xarb.imports import binance_raw, quotes_csv, quotes_parquet, tardis_csv
-from xarb.imports.sources import Source
 from xarb.imports.tape import Listings, Tape
 from xarb.model.units import NEVER
 from xarb.wires.events import LinkEvent, RejectEvent, WireEvent
 from xarb.wires.rows import Link
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from xarb.imports.sources import Source
 
 Placed = tuple[int, Link, WireEvent]  # receive time (NEVER: at the end, at the last row's time), connection, event
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from xarb.imports.sources import Source
-from xarb.imports.tape import Tape
 from xarb.model.units import INT64_MAX
 from xarb.wires.events import QuoteEvent, RejectEvent, readable
 from xarb.wires.times import checked, nanos_of
+
+if TYPE_CHECKING:
+    from xarb.imports.sources import Source
+    from xarb.imports.tape import Tape
 
 
 class QuoteText(NamedTuple):

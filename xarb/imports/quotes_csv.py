@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from xarb.errors import ConfigError
 from xarb.imports.quotes import QuoteText, quote_event
-from xarb.imports.sources import Source
-from xarb.imports.tape import Tape
 from xarb.imports.textfile import TextFile
 from xarb.wires.events import RejectEvent, WireEvent, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xarb.imports.sources import Source
+    from xarb.imports.tape import Tape
 
 
 def fields_of(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 from xarb.errors import ConfigError
 from xarb.imports.quotes import QuoteText, quote_event
 from xarb.imports.quotes_csv import columns_of
-from xarb.imports.sources import Source
-from xarb.imports.tape import Tape
 from xarb.wires.events import RejectEvent, WireEvent
 from xarb.wires.times import UNIT_SCALES
+
+if TYPE_CHECKING:
+    from xarb.imports.sources import Source
+    from xarb.imports.tape import Tape
 
 BATCH: Final = 65_536
 ULPS: Final = 4  # distance between a float and its decimal that sums of a few roundings explain

@@ -1,23 +1,30 @@
-"""The import verb: sources in, a log out, whole or not at all."""
+"""The import verb: sources into a log, new or existing, whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from decimal import Decimal
+import hashlib
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import msgspec
-import pyarrow as pa
 
 from xarb.errors import ConfigError
 from xarb.imports.merge import merged, streams_of
-from xarb.imports.sources import Sources
 from xarb.imports.tape import Listings
-from xarb.model.columns import TABLES, Type
-from xarb.model.units import MONEY_SCALE, NEVER
+from xarb.log import manifest
+from xarb.log.manifest import Header
+from xarb.log.reader import LogReader
+from xarb.log.rows import tuples_to_table
+from xarb.log.writer import LogWriter
+from xarb.model.units import NEVER
 from xarb.wires.rows import Row, RowBuilder
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xarb.imports.sources import Sources
+
+_ID_LENGTH: Final = 16
 FLUSH_ROWS: Final = 131_072  # rows collected before they go to the log's writer
 
 
@@ -56,10 +63,10 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sink(Protocol):
-    """Where rows go: per kind and in seq order, as tuples in the column order of `model/columns.py`."""
+    """Where rows go: all rows of one range of seq, by kind and in seq order, as tuples in the column order of `model/columns.py`."""
 
-    def __call__(self, kind: str, rows: list[Row]) -> None:
-        """Take rows of one kind."""
+    def __call__(self, parts: dict[str, list[Row]]) -> None:
+        """Take the rows of a range."""
 
 
 class Merge:
@@ -103,8 +110,9 @@ class Merge:
         self.first_ts = ts_recv
 
     def _flush(self, sink: Sink, progress: Callable[[Progress], None] | None, total: int) -> None:
-        for kind, rows in self.builder.take().items():
-            sink(kind, rows)
+        parts = self.builder.take()
+        if parts:
+            sink(parts)
         if progress is not None:
             done = sum(stream.tape.bytes_read for stream in self._streams)
             progress(Progress(sum(self.builder.counts.values()), done, total, self.builder.last_ts))
@@ -127,19 +135,70 @@ class Merge:
         )
 
 
-def table_of(kind: str, rows: list[Row], schema: Any) -> Any:
-    """Rows as a `pyarrow.Table` of that schema; money becomes DECIMAL(38,18)."""
-    columns = list(zip(*rows, strict=True))
-    arrays = []
-    for column, values in zip(TABLES[kind].columns, columns, strict=True):
-        exact = [None if value is None else _decimal(value) for value in values] if column.type is Type.MONEY else values
-        arrays.append(pa.array(exact, type=schema.field(column.name).type))
-    return pa.Table.from_arrays(arrays, schema=schema)
+def import_into(sources: Sources, folder: Path | str, *, progress: Callable[[Progress], None] | None = None) -> ImportSummary:
+    """Merge the sources by receive time and write them as a log, or append them to the log that is there.
+
+    Appending goes on with the log's seq, connection numbers and scales. Everything appears with one manifest line: an error, an
+    interrupt or a crash leaves the log as it was, and no new one.
+
+    Args:
+        sources: what to import; ties in receive time keep its order.
+        folder: a log, an empty folder, or one that does not exist yet.
+        progress: called about every 131,072 rows, and at the end.
+
+    Raises:
+        ConfigError: a file cannot be used, a source begins before the log's end, the folder is something else or a run.
+        LogError: the log is damaged or being written by someone else.
+    """
+    folder = Path(folder)
+    if (folder / manifest.NAME).is_file():
+        writer, state = _appending(folder)
+        with writer:
+            return _run(Merge(sources, state), writer, progress)
+    merge = Merge(sources, LogState())
+    header = Header(kind="log", log_id=_log_id(sources), origin=f"import of {sources.origin}")
+    with LogWriter.create(folder, header, seal_rows=None) as writer:
+        return _run(merge, writer, progress)
 
 
-def _decimal(value: int) -> Decimal:
-    """Money as a Decimal without rounding: constructed, not computed."""
-    return Decimal((value < 0, tuple(map(int, str(abs(value)))), -MONEY_SCALE))
+def state_of(reader: LogReader) -> LogState:
+    """What an import must know of a log that it goes on with."""
+    known = reader.instruments_at(reader.last_seq + 1)
+    return LogState(
+        next_seq=reader.last_seq + 1,
+        last_ts=reader.manifest.last_ts,
+        next_conn=reader.connections,
+        scales={(one.venue, one.symbol): (one.px_scale, one.qty_scale) for one in known},
+    )
+
+
+def _appending(folder: Path) -> tuple[LogWriter, LogState]:
+    """A writer at the log's end and the state there, read while the writer keeps others out."""
+    writer = LogWriter.append_to(folder, seal_rows=None)
+    try:
+        if writer.manifest.header.kind != "log":
+            raise ConfigError(f"{folder} is a run; an import needs a log")
+        with LogReader(folder) as reader:
+            return writer, state_of(reader)
+    except BaseException:
+        writer.abort()
+        raise
+
+
+def _run(merge: Merge, writer: LogWriter, progress: Callable[[Progress], None] | None) -> ImportSummary:
+    def sink(parts: dict[str, list[Row]]) -> None:
+        for kind, rows in parts.items():
+            writer.write(kind, tuples_to_table(kind, rows))
+        writer.commit()
+
+    merge.run(sink, progress)
+    return merge.summary(str(writer.folder))
+
+
+def _log_id(sources: Sources) -> str:
+    """The identity of an imported log: the same sources give the same id, so that an import can be repeated."""
+    text = "\n".join(f"{source.format} {source.name} {source.venue} {source.symbol}" for source in sources.sources)
+    return hashlib.sha256(text.encode()).hexdigest()[:_ID_LENGTH]
 
 
 def _size(path: Path) -> int:

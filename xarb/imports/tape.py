@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from xarb.catalog import Instruments
 from xarb.wires.decimals import Listing
 from xarb.wires.events import RejectEvent, readable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from xarb.catalog import Instruments
 
 IDS_KEPT: Final = 100_000  # text trade ids remembered per instrument; venues repeat ids within seconds, not days
 

@@ -6,14 +6,10 @@ an incremental book that share exchange, symbol, both times and `is_snapshot` ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xarb.errors import ConfigError
-from xarb.imports.sources import Source
-from xarb.imports.tape import Tape
 from xarb.imports.textfile import TextFile
-from xarb.wires.decimals import Listing
 from xarb.wires.events import (
     APPLY,
     BUY,
@@ -29,6 +25,13 @@ from xarb.wires.events import (
     readable,
 )
 from xarb.wires.times import nanos_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from xarb.imports.sources import Source
+    from xarb.imports.tape import Tape
+    from xarb.wires.decimals import Listing
 
 VENUES: Final = {  # Tardis exchange id -> our venue id; others keep their id
     "binance-futures": "binanceusdm",

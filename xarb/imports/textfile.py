@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xarb.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHUNK: Final = 1 << 18
 LINE_LIMIT: Final = 1 << 24  # bytes; a longer line means that the file is no text

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
 from xarb.errors import ConfigError, LogError
 from xarb.model.columns import FORMAT_VERSION
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 NAME: Final = "manifest.jsonl"
 Line = TypeVar("Line")
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One Parquet file: `first` and `last` are seq (inputs) or after_seq (outputs), times are ns."""
+    """One Parquet file: `first` and `last` are seq (inputs) or after_seq (outputs), times are ns.
+
+    `instruments` are those that a file of market rows holds, such as "BTC/USDT@binance", in order of first appearance; a file of
+    another kind has none.
+    """
 
     path: str
     kind: str
@@ -33,6 +39,7 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     bytes: int
     schema: str
+    instruments: tuple[str, ...] = ()
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,11 +156,15 @@ def append_line(path: Path, entry: msgspec.Struct) -> str:
     text = msgspec.json.encode(entry)
     stated = hashlib.sha256(text).hexdigest()
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    before = os.fstat(handle).st_size
     try:
         view = memoryview(stated.encode() + b" " + text + b"\n")
         while view:
             view = view[os.write(handle, view) :]
         os.fsync(handle)
+    except BaseException:
+        os.ftruncate(handle, before)  # half a line would make the whole log unreadable
+        raise
     finally:
         os.close(handle)
     return stated

@@ -1,10 +1,12 @@
-"""Rows as dicts to Arrow tables and back: enums as text, money as an int at 18 decimals, wide integers as text."""
+"""Rows to Arrow tables and back: money as an int at 18 decimals, wide integers as text, null as None.
+
+Rows come as dicts with enums as their text, or as tuples in column order with enums as their index, which is what `RowBuilder` makes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from decimal import Context, Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
@@ -13,39 +15,72 @@ from xarb.log.schema import arrow_schema, arrow_type
 from xarb.model.columns import TABLES, Column, Type
 from xarb.model.units import MONEY_SCALE
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _EXACT: Final = Context(prec=60)
+_WRONG: Final = (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError, TypeError)
 
 
 def to_table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows of one kind as an Arrow table; an absent key is null.
+    """Rows of one kind, given as dicts with enums as text, as an Arrow table; an absent key is null.
 
     Raises:
-        InvariantBroken: a value has the wrong type, an enum text is unknown, or a null stands where none may.
+        InvariantBroken: an unknown key, a value of the wrong type, an unknown enum text, or a null where none may stand.
     """
-    schema = arrow_schema(kind)
-    arrays = []
-    for column in TABLES[kind].columns:
+    columns = TABLES[kind].columns
+    unknown = {key for row in rows for key in row} - {column.name for column in columns}
+    if unknown:
+        raise InvariantBroken(f"{kind} has no column {', '.join(sorted(unknown))}")
+    found = []
+    for column in columns:
         values = [row.get(column.name) for row in rows]
-        if not column.nullable and any(value is None for value in values):
-            raise InvariantBroken(f"{kind}.{column.name} must not be null")
+        if column.type is Type.ENUM:
+            places = {text: place for place, text in enumerate(column.values)}
+            strange = sorted({str(value) for value in values if value is not None} - places.keys())
+            if strange:
+                raise InvariantBroken(f"{kind}.{column.name}: {strange} not among {column.values}")
+            values = [None if value is None else places[value] for value in values]
+        found.append(values)
+    return _table(kind, found)
+
+
+def tuples_to_table(kind: str, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    """Rows of one kind, given as tuples in column order with enums as indices, as an Arrow table.
+
+    Raises:
+        InvariantBroken: a row of another length, a value of the wrong type or out of range, or a null where none may stand.
+    """
+    columns = TABLES[kind].columns
+    try:
+        found = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    except ValueError:
+        raise InvariantBroken(f"{kind}: rows differ in length") from None
+    if len(found) != len(columns):
+        raise InvariantBroken(f"{kind}: rows of {len(found)} values, the table has {len(columns)} columns")
+    return _table(kind, found)
+
+
+def _table(kind: str, columns: Sequence[Sequence[Any]]) -> pa.Table:
+    schema, arrays = arrow_schema(kind), []
+    for column, values in zip(TABLES[kind].columns, columns, strict=True):
         try:
-            arrays.append(_array(column, values))
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, ValueError, TypeError) as error:
+            array = _array(column, values)
+        except _WRONG as error:
             raise InvariantBroken(f"{kind}.{column.name}: {error}") from error
+        if array.null_count and not column.nullable:
+            raise InvariantBroken(f"{kind}.{column.name} must not be null")
+        arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _array(column: Column, values: list[Any]) -> pa.Array:
-    if column.type is Type.ENUM:
-        places = {text: place for place, text in enumerate(column.values)}
-        unknown = {str(value) for value in values if value is not None} - places.keys()
-        if unknown:
-            raise ValueError(f"{sorted(unknown)} not among {column.values}")
-        return pa.array([None if value is None else places[value] for value in values], pa.int8())
+def _array(column: Column, values: Sequence[Any]) -> pa.Array:
     if column.type is Type.MONEY:
         return pa.array([None if value is None else money_decimal(value) for value in values], arrow_type(column))
     if column.type is Type.TEXT:
         return pa.array(values, pa.utf8()).dictionary_encode()
+    if column.type is Type.ENUM and any(value is not None and not 0 <= value < len(column.values) for value in values):
+        raise ValueError(f"an index outside 0 to {len(column.values) - 1}")
     return pa.array(values, arrow_type(column))
 
 
@@ -55,7 +90,7 @@ def money_decimal(value: int) -> Decimal:
 
 
 def from_table(kind: str, table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
-    """Rows as dicts, the reverse of `to_table`; only the columns that the table has."""
+    """Rows as dicts with enums as text, the reverse of `to_table`; only the columns that the table has."""
     columns: dict[str, list[Any]] = {}
     for column in TABLES[kind].columns:
         if column.name not in table.schema.names:

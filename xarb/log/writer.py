@@ -10,86 +10,30 @@ import datetime as dt
 import fcntl
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
-import pyarrow as pa
 
 from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log import manifest
-from xarb.log.manifest import FileEntry, Header, Manifest, Segment, Summary
+from xarb.log.growing import GrowingFile
+from xarb.log.manifest import Header, Manifest, Segment, Summary
 from xarb.log.rows import to_table
-from xarb.log.schema import ROW_GROUP, arrow_schema, open_writer, schema_digest
+from xarb.log.schema import ROW_GROUP, arrow_schema
 from xarb.model.columns import TABLES, Table
 from xarb.model.units import NANOS_PER_S
 
-SEAL_ROWS: Final = 50_000_000  # a segment is sealed at the next commit beyond this many rows
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    import pyarrow as pa
+
+SEAL_ROWS: Final = 8_000_000  # a segment is sealed at the next commit beyond this many rows; readers check files one ahead
+FILE_ROWS: Final = 8_000_000  # a kind goes on in a new file of the same segment beyond this many rows
 _DAY_NS: Final = 86_400 * NANOS_PER_S
 _LOCK: Final = ".lock"
-
-
-class _OpenFile:
-    """One growing file of a kind and a UTC date."""
-
-    def __init__(self, folder: Path, kind: str, date: str, row_group: int) -> None:
-        self.kind, self.date = kind, date
-        self.folder = folder / f"kind={kind}" / f"date={date}"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.path = self.folder / f".{os.getpid()}-{kind}.tmp"
-        self._row_group = row_group
-        self._writer = open_writer(str(self.path), kind, row_group)
-        self._held: list[pa.Table] = []
-        self._held_rows = 0
-        self.rows = 0
-        self.first = self.last = -1
-        self.first_ts = self.last_ts = 0
-
-    def add(self, table: pa.Table, keys: np.ndarray, times: np.ndarray) -> None:
-        if self.rows == 0:
-            self.first, self.first_ts = int(keys[0]), int(times[0])
-        self.last, self.last_ts = int(keys[-1]), int(times[-1])
-        self.rows += len(table)
-        self._held.append(table)
-        self._held_rows += len(table)
-        if self._held_rows >= self._row_group:
-            whole = pa.concat_tables(self._held).unify_dictionaries()
-            full = self._held_rows // self._row_group * self._row_group
-            self._writer.write(whole.slice(0, full).combine_chunks())
-            rest = whole.slice(full)
-            self._held, self._held_rows = ([rest] if len(rest) else []), len(rest)
-
-    def publish(self, root: Path) -> FileEntry:
-        if self._held:
-            self._writer.write(pa.concat_tables(self._held).unify_dictionaries().combine_chunks())
-        self._writer.close()
-        with self.path.open("rb") as handle:
-            os.fsync(handle.fileno())
-        target = self.folder / f"{self.first:020d}-{self.last:020d}.parquet"
-        if target.exists():
-            raise LogError(f"{target} exists already but no manifest line names it; run xarb log verify")
-        self.path.rename(target)
-        for folder in (self.folder, self.folder.parent, root):
-            manifest.sync_folder(folder)
-        return FileEntry(
-            path=target.relative_to(root).as_posix(),
-            kind=self.kind,
-            date=self.date,
-            rows=self.rows,
-            first=self.first,
-            last=self.last,
-            first_ts=self.first_ts,
-            last_ts=self.last_ts,
-            sha256=manifest.file_digest(target),
-            bytes=target.stat().st_size,
-            schema=schema_digest(self.kind),
-        )
-
-    def drop(self) -> None:
-        self._writer.close()
-        self.path.unlink(missing_ok=True)
 
 
 class LogWriter:
@@ -98,28 +42,47 @@ class LogWriter:
     Rows are given kind by kind; `commit` says that everything given so far closes a range: for inputs, seq without a gap over
     all kinds. Use as a context manager: an exception aborts, and a log that was created by this writer disappears with it.
 
+    A segment is sealed at a commit beyond `seal_rows` rows, with None only at the end, so that everything written appears at once
+    or not at all. A kind's file holds about `file_rows` rows.
+
     Raises:
         ConfigError: the folder exists already (create) or is no log (append).
         LogError: another writer holds the log, or it cannot be continued.
     """
 
-    def __init__(self, folder: Path, header: Header | None, *, row_group: int = ROW_GROUP, seal_rows: int = SEAL_ROWS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        header: Header | None,
+        *,
+        row_group: int = ROW_GROUP,
+        seal_rows: int | None = SEAL_ROWS,
+        file_rows: int = FILE_ROWS,
+    ) -> None:
         self.folder = folder
         self._created = header is not None
-        self._row_group, self._seal_rows = row_group, seal_rows
+        self._row_group, self._seal_rows, self._file_rows = row_group, seal_rows, file_rows
         if header is not None:
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise ConfigError(f"{folder} exists already; choose another folder or remove it")
             folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._take_lock()
-        if header is not None:
-            manifest.append_line(folder / manifest.NAME, header)
-            manifest.sync_folder(folder)
-        self.manifest = Manifest(folder)
-        if self.manifest.summary is not None:
-            raise LogError(f"{folder} is a finished run; nothing can be added to it")
-        self._remove_leftovers()
-        self._files: dict[tuple[str, str], _OpenFile] = {}
+        elif not (folder / manifest.NAME).is_file():
+            raise ConfigError(f"{folder} is no log: it has no {manifest.NAME}")
+        self._lock = _lock(folder)
+        try:
+            if header is not None:
+                manifest.append_line(folder / manifest.NAME, header)
+                manifest.sync_folder(folder)
+            self.manifest = Manifest(folder)
+            if self.manifest.summary is not None:
+                raise LogError(f"{folder} is a finished run; nothing can be added to it")
+            self._remove_leftovers()
+        except BaseException:
+            self._release()
+            raise
+        self._files: dict[tuple[str, str], GrowingFile] = {}
+        self._full: list[GrowingFile] = []
+        self._made = 0
         self._pending: list[tuple[Table, np.ndarray, np.ndarray]] = []
         self._segment_first = -1
         self._rows = 0
@@ -127,14 +90,22 @@ class LogWriter:
         self.last_ts = self.manifest.last_ts
 
     @classmethod
-    def create(cls, folder: Path, header: Header, *, row_group: int = ROW_GROUP, seal_rows: int = SEAL_ROWS) -> LogWriter:
+    def create(
+        cls,
+        folder: Path,
+        header: Header,
+        *,
+        row_group: int = ROW_GROUP,
+        seal_rows: int | None = SEAL_ROWS,
+        file_rows: int = FILE_ROWS,
+    ) -> LogWriter:
         """A writer of a new log or run in a folder that does not exist yet or is empty."""
-        return cls(Path(folder), header, row_group=row_group, seal_rows=seal_rows)
+        return cls(Path(folder), header, row_group=row_group, seal_rows=seal_rows, file_rows=file_rows)
 
     @classmethod
-    def append_to(cls, folder: Path) -> LogWriter:
+    def append_to(cls, folder: Path, *, seal_rows: int | None = SEAL_ROWS) -> LogWriter:
         """A writer that goes on at the end of an existing log."""
-        return cls(Path(folder), None)
+        return cls(Path(folder), None, seal_rows=seal_rows)
 
     def __enter__(self) -> Self:
         return self
@@ -145,21 +116,15 @@ class LogWriter:
         else:
             self.abort()
 
-    def _take_lock(self) -> int:
-        handle = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise LogError(f"{self.folder} is being written by another process") from None
-        return handle
-
     def _remove_leftovers(self) -> None:
+        """Remove what an interrupted writer left: temporary files, and files beyond the log's end that no manifest line names."""
         for leftover in self.folder.glob("kind=*/date=*/.*.tmp"):
             leftover.unlink()
         named = {entry.path for entry in self.manifest.files}
         for found in self.folder.glob("kind=*/date=*/*.parquet"):
-            if found.relative_to(self.folder).as_posix() not in named:
+            first = found.name.partition("-")[0]
+            beyond = first.isdigit() and int(first) > self.manifest.last
+            if beyond and found.relative_to(self.folder).as_posix() not in named:
                 found.unlink()  # renamed, but its manifest line was never written: it does not exist
 
     def write_rows(self, kind: str, rows: Sequence[dict[str, Any]]) -> None:
@@ -193,8 +158,12 @@ class LogWriter:
             date = dt.datetime.fromtimestamp(int(days[start]) * 86_400, tz=dt.UTC).date().isoformat()
             file = self._files.get((kind, date))
             if file is None:
-                file = self._files[kind, date] = _OpenFile(self.folder, kind, date, self._row_group)
+                self._made += 1
+                file = self._files[kind, date] = GrowingFile(self.folder, kind, date, self._made, self._row_group)
             file.add(table.slice(start, stop - start), keys[start:stop], times[start:stop])
+            if file.rows >= self._file_rows:
+                file.close()
+                self._full.append(self._files.pop((kind, date)))
             start = stop
 
     def commit(self) -> None:
@@ -221,17 +190,19 @@ class LogWriter:
             self._segment_first, self._segment_first_ts = int(keys[0]), int(times[0])
         self.last, self.last_ts = int(keys[-1]), int(times.max())
         self._pending = []
-        if self._rows >= self._seal_rows:
+        if self._seal_rows is not None and self._rows >= self._seal_rows:
             self.seal()
 
     def seal(self) -> None:
         """Publish the segment of everything committed so far."""
         if self._pending:
             raise InvariantBroken("seal before commit")
-        if not self._files:
-            return
-        entries = [file.publish(self.folder) for _, file in sorted(self._files.items())]
+        self._full += self._files.values()
         self._files = {}
+        if not self._full:
+            return
+        self._full.sort(key=lambda file: (file.kind, file.date, file.first))
+        entries = [file.publish(self.folder) for file in self._full]
         segment = Segment(
             segment=len(self.manifest.segments),
             first=self._segment_first,
@@ -243,6 +214,7 @@ class LogWriter:
         )
         self.manifest.head = manifest.append_line(self.folder / manifest.NAME, segment)
         self.manifest.segments.append(segment)
+        self._full = []
         self._segment_first, self._rows = -1, 0
 
     def finish(self, output_digest: str, last_seq: int) -> None:
@@ -254,23 +226,42 @@ class LogWriter:
         self.manifest.summary = entry
 
     def close(self) -> None:
-        """Commit, seal and let go of the log."""
-        self.commit()
-        self.seal()
+        """Commit, seal and let go of the log; if that fails, what was not sealed is dropped."""
+        try:
+            self.commit()
+            self.seal()
+        except BaseException:
+            self.abort()
+            raise
         self._release()
 
     def abort(self) -> None:
         """Drop everything that is not sealed; a log that this writer created is removed whole."""
-        for file in self._files.values():
+        for file in (*self._files.values(), *self._full):
             file.drop()
-        self._files, self._pending = {}, []
+        self._files, self._full, self._pending = {}, [], []
         if self._created:
             shutil.rmtree(self.folder)
         self._release()
 
     def _release(self) -> None:
         if self._lock >= 0:
+            (self.folder / _LOCK).unlink(missing_ok=True)  # while it is held: who waits for the old file sees that it is gone
             os.close(self._lock)
             self._lock = -1
-            if not self._created or self.folder.exists():
-                (self.folder / _LOCK).unlink(missing_ok=True)
+
+
+def _lock(folder: Path) -> int:
+    """Take the log's lock file, which says that a writer is at work; it frees itself when the process ends."""
+    path = folder / _LOCK
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.fstat(handle)
+            if path.exists() and path.stat().st_ino == held.st_ino:
+                return handle
+        except BlockingIOError:
+            os.close(handle)
+            raise LogError(f"{folder} is being written by another process") from None
+        os.close(handle)  # the writer before removed the file between our open and our lock

@@ -1,0 +1,125 @@
+"""One growing Parquet file of one kind and one UTC date, before a seal gives it its name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pyarrow as pa
+
+from xarb.errors import LogError
+from xarb.log import manifest
+from xarb.log.manifest import FileEntry
+from xarb.log.schema import open_writer, schema_digest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades", "marks")  # rows of one instrument each
+_SMALL: Final = 1 << 20  # pairs of venue and symbol that are counted in an array
+
+
+class GrowingFile:
+    """Takes rows, writes full row groups as they come, and is published under `<first>-<last>.parquet`."""
+
+    def __init__(self, folder: Path, kind: str, date: str, number: int, row_group: int) -> None:
+        self.kind, self.date = kind, date
+        self.folder = folder / f"kind={kind}" / f"date={date}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path = self.folder / f".{os.getpid()}-{number:06d}.tmp"
+        self._row_group = row_group
+        self._writer = open_writer(str(self.path), kind, row_group)
+        self._held: list[pa.Table] = []
+        self._held_rows = 0
+        self._open = True
+        self.rows = 0
+        self.first = self.last = -1
+        self.first_ts = self.last_ts = 0
+        self.instruments: dict[str, None] = {}
+
+    def add(self, table: pa.Table, keys: NDArray[np.int64], times: NDArray[np.int64]) -> None:
+        """Take rows in key order; `keys` are seq or after_seq, `times` ns."""
+        if self.rows == 0:
+            self.first, self.first_ts = int(keys[0]), int(times[0])
+        self.last, self.last_ts = int(keys[-1]), int(times[-1])
+        self.rows += len(table)
+        if self.kind in MARKET_KINDS:
+            for batch in table.to_batches():
+                note_instruments(batch, self.instruments)
+        self._held.append(table)
+        self._held_rows += len(table)
+        if self._held_rows >= self._row_group:
+            whole = pa.concat_tables(self._held).unify_dictionaries()
+            full = self._held_rows // self._row_group * self._row_group
+            self._writer.write(whole.slice(0, full).combine_chunks())
+            rest = whole.slice(full)
+            self._held, self._held_rows = ([rest] if len(rest) else []), len(rest)
+
+    def close(self) -> None:
+        """Write what is held and the footer, and make the bytes durable; nothing is added afterwards."""
+        if not self._open:
+            return
+        if self._held:
+            self._writer.write(pa.concat_tables(self._held).unify_dictionaries().combine_chunks())
+            self._held = []
+        self._writer.close()
+        self._open = False
+        with self.path.open("rb") as handle:
+            os.fsync(handle.fileno())
+
+    def publish(self, root: Path) -> FileEntry:
+        """Give the file its name; it exists once the manifest has the returned entry.
+
+        Raises:
+            LogError: a file of that name is there already.
+        """
+        self.close()
+        target = self.folder / f"{self.first:020d}-{self.last:020d}.parquet"
+        if target.exists():
+            raise LogError(f"{target} exists already but no manifest line names it; run xarb log verify {root}")
+        self.path.rename(target)
+        self.path = target
+        for folder in (self.folder, self.folder.parent, root):
+            manifest.sync_folder(folder)
+        return FileEntry(
+            path=target.relative_to(root).as_posix(),
+            kind=self.kind,
+            date=self.date,
+            rows=self.rows,
+            first=self.first,
+            last=self.last,
+            first_ts=self.first_ts,
+            last_ts=self.last_ts,
+            sha256=manifest.file_digest(target),
+            bytes=target.stat().st_size,
+            schema=schema_digest(self.kind),
+            instruments=tuple(self.instruments),
+        )
+
+    def drop(self) -> None:
+        """Remove the file, published or not, and the folders that it leaves empty."""
+        if self._open:
+            self._writer.close()
+            self._open = False
+        self.path.unlink(missing_ok=True)
+        for folder in (self.folder, self.folder.parent):
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+
+
+def note_instruments(batch: pa.RecordBatch, known: dict[str, None]) -> None:
+    """Add `symbol@venue` of every instrument in the rows to `known`, in order of first appearance; about 2 ns a row."""
+    venue, symbol = batch.column("venue"), batch.column("symbol")
+    venues, symbols = venue.dictionary.to_pylist(), symbol.dictionary.to_pylist()
+    pairs = venue.indices.to_numpy().astype(np.int64) * len(symbols) + symbol.indices.to_numpy()
+    possible = len(venues) * len(symbols)
+    found = np.flatnonzero(np.bincount(pairs, minlength=1)) if possible <= _SMALL else np.unique(pairs)
+    names = {int(pair): f"{symbols[pair % len(symbols)]}@{venues[pair // len(symbols)]}" for pair in found}
+    new = [pair for pair, name in names.items() if name not in known]
+    for pair in sorted(new, key=lambda pair: int(np.argmax(pairs == pair))):
+        known[names[pair]] = None

@@ -1,0 +1,303 @@
+"""Reads a sealed log or run: batches of inputs in order over all kinds, outputs in their order, both in bounded memory.
+
+No row of a file is handed out before the file's digest was checked, which happens in a thread one file ahead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+import numpy as np
+
+from xarb.errors import ConfigError, LogError
+from xarb.log.decode import COLUMNS, Decoder, chosen, cut
+from xarb.log.files import Files, Range
+from xarb.log.manifest import FileEntry, Manifest
+from xarb.log.merge import END, Chunk, Position, Stream, merged
+from xarb.log.rows import from_table
+from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
+from xarb.model.columns import INPUTS, KERNEL_KINDS, OUTPUTS, TABLES
+from xarb.model.event import SlowRow
+from xarb.model.instrument import Instrument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from types import TracebackType
+
+    import pyarrow as pa
+
+BACKTEST_KINDS: Final = (
+    *KERNEL_KINDS,
+    "marks",
+    "pools",
+    "swaps",
+    "blocks",
+    "pending",
+    "instruments",
+    "wallets",
+    "connections",
+    "health",
+    "rejects",
+)
+BATCH_ROWS: Final = 262_144
+_CHUNK_ROWS: Final = {"quotes": 131_072, "book_deltas": 131_072, "trades": 65_536, "books": 16_384}  # books are 40 columns wide
+_SLOW_ROWS: Final = 8_192
+_BOOK_KINDS: Final = ("quotes", "books", "book_deltas")
+_FIELDS: Final = frozenset(Instrument.__struct_fields__)
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of a log to read; every range is inclusive, None is everything.
+
+    `instruments` ("BTC/USDT@binance") chooses rows of the four compiled kinds and of marks; other kinds are not about one instrument.
+    """
+
+    first_seq: int | None = None
+    last_seq: int | None = None
+    first_ts: int | None = None
+    last_ts: int | None = None
+    dates: frozenset[str] | None = None
+    instruments: frozenset[str] | None = None
+
+    @property
+    def seqs(self) -> Range | None:
+        """The range of seq, None when it is open on both sides."""
+        return _range(self.first_seq, self.last_seq)
+
+    @property
+    def times(self) -> Range | None:
+        """The range of ts_recv, None when it is open on both sides."""
+        return _range(self.first_ts, self.last_ts)
+
+    def wants(self, entry: FileEntry) -> bool:
+        """Whether the file may hold rows of it."""
+        return (
+            _overlap(self.seqs, entry.first, entry.last)
+            and _overlap(self.times, entry.first_ts, entry.last_ts)
+            and (self.dates is None or entry.date in self.dates)
+            and (self.instruments is None or not entry.instruments or not self.instruments.isdisjoint(entry.instruments))
+        )
+
+
+EVERYTHING: Final = Selection()
+
+
+class LogReader:
+    """A sealed log or run, as its manifest stands now.
+
+    Attributes:
+        header: what the folder is.
+        instruments: every instrument in its first known form, in number order (`inst` of a batch).
+        connections: one more than the highest connection number.
+        kinds_of: which of quotes, books and book_deltas each instrument has rows of, by number.
+        digest: head of the manifest's chain: it names everything in the log.
+        last_seq: last seq of the log (last after_seq of a run), -1 when empty.
+
+    Raises:
+        ConfigError: the folder is no log.
+        LogError: the manifest is damaged, or a file that holds instruments or connections is.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.manifest = Manifest(self.folder)
+        self.header = self.manifest.header
+        self.digest = self.manifest.head
+        self.last_seq = self.manifest.last
+        self.files = Files(self.folder)
+        self._forms: list[list[tuple[int, Instrument]]] = []  # by number: (seq, form from there on)
+        self._numbers: dict[tuple[str, str], int] = {}
+        for row in self._all_rows("instruments"):
+            self._announce(row)
+        self.instruments = [forms[0][1] for forms in self._forms]
+        self.connections = 1 + max((row["conn"] for row in self._all_rows("connections")), default=-1)
+        self.kinds_of = self._kinds()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the checking thread."""
+        self.files.close()
+
+    def number(self, venue: str, symbol: str) -> int | None:
+        """The number of an instrument, None when the log does not know it."""
+        return self._numbers.get((venue, symbol))
+
+    def instruments_at(self, seq: int) -> list[Instrument]:
+        """Every instrument as the log knows it before `seq`: its latest form, or its first one where that comes later."""
+        return [([one for at, one in forms if at < seq] or [forms[0][1]])[-1] for forms in self._forms]
+
+    def batches(
+        self, *, kinds: Collection[str] = BACKTEST_KINDS, rows: int = BATCH_ROWS, select: Selection = EVERYTHING
+    ) -> Iterator[Batch]:
+        """The inputs of `kinds` in seq order; a batch covers at most `rows` seqs and is never empty.
+
+        Raises:
+            ConfigError: a kind is no input, `rows` is not positive, or the folder is a run.
+            LogError: a file was changed, or breaks a promise of the log; names it.
+        """
+        if self.header.kind == "run":
+            raise ConfigError(f"{self.folder} is a run: it has no inputs; its log has the digest {self.header.input_digest}")
+        strange = sorted(set(kinds) - set(INPUTS))
+        if strange or rows < 1:
+            raise ConfigError(f"no kind of input: {', '.join(strange)}" if strange else f"rows must be 1 or more, not {rows}")
+        return self._batches([kind for kind in INPUTS if kind in kinds], rows, select)
+
+    def _batches(self, kinds: Sequence[str], rows: int, select: Selection) -> Iterator[Batch]:
+        for parts in merged([self._stream(kind, select) for kind in kinds], rows):
+            blocks = {part.kind: part.rows for part in parts}
+            slow = [row for kind, found in blocks.items() if kind not in KERNEL_KINDS for row in found]
+            slow.sort(key=_seq_of)
+            yield Batch(
+                min(int(part.keys[0]) for part in parts),
+                max(int(part.keys[-1]) for part in parts),
+                blocks.get("quotes", NO_QUOTES),
+                blocks.get("book_deltas", NO_DELTAS),
+                blocks.get("trades", NO_TRADES),
+                blocks.get("books", NO_BOOKS),
+                slow,
+            )
+
+    def outputs(self, *, kinds: Collection[str] = OUTPUTS, select: Selection = EVERYTHING) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The outputs of `kinds` in (after_seq, n) order as (kind, row), enums as text, money as an int at 18 decimals.
+
+        Raises:
+            ConfigError: a kind is no output.
+            LogError: a file was changed.
+        """
+        strange = sorted(set(kinds) - set(OUTPUTS))
+        if strange:
+            raise ConfigError(f"no kind of output: {', '.join(strange)}")
+        return self._outputs([kind for kind in OUTPUTS if kind in kinds], select)
+
+    def _outputs(self, kinds: Sequence[str], select: Selection) -> Iterator[tuple[str, dict[str, Any]]]:
+        for parts in merged([self._stream(kind, select) for kind in kinds]):
+            rows = [(part.kind, row) for part in parts for row in part.rows]
+            if len(parts) > 1:
+                rows.sort(key=_place_of)
+            yield from rows
+
+    def entries(self, kind: str, select: Selection = EVERYTHING) -> list[FileEntry]:
+        """The files of a kind that may hold rows of the selection, in order."""
+        found = [entry for entry in self.manifest.files if entry.kind == kind and select.wants(entry)]
+        return sorted(found, key=lambda entry: (entry.first, entry.last))
+
+    def _stream(self, kind: str, select: Selection) -> Stream:
+        entries = self.entries(kind, select)
+        if entries:
+            self.files.ahead(entries[0])
+        first = (entries[0].first, 0) if entries else END
+        make = self._blocks if kind in KERNEL_KINDS else _slow_chunk if TABLES[kind].is_input else _output_chunk
+        return Stream(kind, first, self._chunks(entries, select, make))
+
+    def _chunks(
+        self, entries: Sequence[FileEntry], select: Selection, make: Callable[[str, pa.RecordBatch], Chunk]
+    ) -> Iterator[tuple[Position, Chunk | None]]:
+        """The chunks of files that follow each other, each with the position after which the next one begins."""
+        for number, entry in enumerate(entries):
+            if number:
+                yield (entry.first, 0), None  # a file is opened when the merge gets to it
+            if number + 1 < len(entries):
+                self.files.ahead(entries[number + 1])
+            columns = COLUMNS.get(entry.kind) or [column.name for column in TABLES[entry.kind].columns]
+            size = _CHUNK_ROWS.get(entry.kind, _SLOW_ROWS)
+            try:
+                for batch in self.files.batches(entry, columns, size, seqs=select.seqs, times=select.times):
+                    part = _narrowed(entry.kind, batch, select)
+                    if not part.num_rows:
+                        continue
+                    chunk = self._chosen(entry.kind, make(entry.kind, part), select)
+                    key = part.column(TABLES[entry.kind].key[0])[-1].as_py()
+                    yield ((key, part.column("n")[-1].as_py() + 1) if chunk.ordinals is not None else (key + 1, 0)), chunk
+            except LogError as error:
+                if entry.path in str(error):
+                    raise
+                raise LogError(f"{self.folder / entry.path}: {error}") from None
+
+    def _chosen(self, kind: str, chunk: Chunk, select: Selection) -> Chunk:
+        """The rows of the chosen instruments."""
+        if select.instruments is None:
+            return chunk
+        if kind in KERNEL_KINDS:
+            wanted = np.array([one.id in select.instruments for one in self.instruments] or [False])
+            keep = wanted[chunk.rows.inst]
+            return chunk if keep.all() else Chunk(chunk.keys[keep], None, chosen(chunk.rows, keep), cut)
+        if kind == "marks":
+            keep = np.array([f"{row.values['symbol']}@{row.values['venue']}" in select.instruments for row in chunk.rows], np.bool_)
+            return Chunk(chunk.keys[keep], None, [row for row, kept in zip(chunk.rows, keep, strict=True) if kept], _sliced)
+        return chunk
+
+    def _blocks(self, kind: str, batch: pa.RecordBatch) -> Chunk:
+        block = Decoder(kind, self._numbers, self.connections).block(batch)
+        return Chunk(block.seq, None, block, cut)
+
+    def _all_rows(self, kind: str) -> Iterator[dict[str, Any]]:
+        names = [column.name for column in TABLES[kind].columns]
+        for entry in self.entries(kind):
+            for batch in self.files.batches(entry, names, _SLOW_ROWS):
+                yield from from_table(kind, batch)
+
+    def _announce(self, row: dict[str, Any]) -> None:
+        form = Instrument(**{name: value for name, value in row.items() if name in _FIELDS})
+        key = (form.venue, form.symbol)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._forms)
+            self._forms.append([])
+        self._forms[self._numbers[key]].append((row["seq"], form))
+
+    def _kinds(self) -> list[tuple[str, ...]]:
+        there: dict[str, set[str]] = {}
+        for entry in self.manifest.files:
+            if entry.kind in _BOOK_KINDS:
+                for name in entry.instruments:
+                    there.setdefault(name, set()).add(entry.kind)
+        return [tuple(kind for kind in _BOOK_KINDS if kind in there.get(one.id, ())) for one in self.instruments]
+
+
+def _range(first: int | None, last: int | None) -> Range | None:
+    if first is None and last is None:
+        return None
+    return (-(2**63) if first is None else first, 2**63 - 1 if last is None else last)
+
+
+def _overlap(range_: Range | None, first: int, last: int) -> bool:
+    return range_ is None or (first <= range_[1] and last >= range_[0])
+
+
+def _narrowed(kind: str, batch: pa.RecordBatch, select: Selection) -> pa.RecordBatch:
+    """The rows of the batch within the ranges; both columns are sorted."""
+    table = TABLES[kind]
+    start, stop = 0, batch.num_rows
+    for range_, name in ((select.seqs, table.key[0]), (select.times, "ts_recv" if table.is_input else "ts")):
+        if range_ is not None:
+            values = batch.column(name).to_numpy()
+            start = max(start, int(np.searchsorted(values, range_[0], "left")))
+            stop = min(stop, int(np.searchsorted(values, range_[1], "right")))
+    return batch.slice(start, max(0, stop - start)) if (start, stop) != (0, batch.num_rows) else batch
+
+
+def _sliced(rows: list[Any], start: int, stop: int) -> list[Any]:
+    return rows[start:stop]
+
+
+def _slow_chunk(kind: str, batch: pa.RecordBatch) -> Chunk:
+    rows = [SlowRow(values["seq"], values["ts_recv"], kind, values) for values in from_table(kind, batch)]
+    return Chunk(batch.column("seq").to_numpy(), None, rows, _sliced)
+
+
+def _output_chunk(kind: str, batch: pa.RecordBatch) -> Chunk:
+    return Chunk(batch.column("after_seq").to_numpy(), batch.column("n").to_numpy(), from_table(kind, batch), _sliced)
+
+
+def _seq_of(row: SlowRow) -> int:
+    return row.seq
+
+
+def _place_of(row: tuple[str, dict[str, Any]]) -> tuple[int, int]:
+    return row[1]["after_seq"], row[1]["n"]
