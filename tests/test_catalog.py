@@ -42,8 +42,8 @@ def test_the_coin_margined_contract() -> None:
 def test_every_spot_instrument_can_be_traded() -> None:
     """Shipped spot instruments have steps, and scales that money can hold."""
     spots = [one for one in load_instruments() if one.kind == "spot"]
-    assert len(spots) == 5
-    assert [one.untradable_because() for one in spots] == [None] * 5
+    assert len(spots) == 18
+    assert [one.untradable_because() for one in spots] == [None] * 18
 
 
 def test_every_fee_schedule_has_a_source() -> None:
@@ -53,6 +53,16 @@ def test_every_fee_schedule_has_a_source() -> None:
         assert fees.venue in venues, name
         assert fees.as_of in fees.tier.source
     assert load_fees()["binance-spot-vip0"].tier.taker_ppb == 10 * PPB_PER_BPS
+
+
+def test_the_synthetic_market_says_what_it_is() -> None:
+    """Three invented venues share three coins against USDT, and every entry of theirs says that it is synthetic."""
+    mine = [one for one in load_instruments() if one.venue in ("alpha", "bravo", "charlie")]
+    for venue in ("alpha", "bravo", "charlie"):
+        symbols = {one.symbol for one in mine if one.venue == venue}
+        assert {"BTC/USDT", "ETH/USDT", "SOL/USDT", "USDC/USDT"} <= symbols
+        assert load_fees()[f"synthetic-{venue}"].venue == venue
+    assert all("synthetic" in one.origin for one in mine)
 
 
 def test_data_lies_beside_the_package() -> None:
