@@ -1,13 +1,13 @@
 """Books in memory: two sorted arrays a side of price and quantity, the best level last, so that changes near the top are cheap."""
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.state import BOOK_LEVELS
 
 BID, ASK = 0, 1  # as columns.SIDES
 
 
-@compiled
+@part
 def find(levels, count, side, price):
     """Index of the first level at or beyond `price` toward the best; bids ascend, asks descend."""
     low, high = 0, count
@@ -28,7 +28,7 @@ def find(levels, count, side, price):
     return low
 
 
-@compiled
+@part
 def apply_level(px, qty, count, side, price, size):
     """Set, add or (size 0) remove one level; `px` and `qty` are one side's arrays.
 

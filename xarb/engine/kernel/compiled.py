@@ -1,8 +1,8 @@
-"""The one decorator of compiled functions, and where their machine code is kept.
+"""The decorators of compiled functions, and where their machine code is kept.
 
 Numba notices a change in the file of a cached function, not in what that function takes from other files (a dtype, a constant, a
 called function): the old code would go on running with the old layout. So the cache folder is named after a digest of every source
-that compiled code can depend on.
+that the functions of a package can depend on. Each package has its own: an edit of the simulated venue does not compile the engine.
 """
 
 from __future__ import annotations
@@ -17,39 +17,59 @@ from numba import config, njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
-_SOURCES: Final = ("model", "engine/kernel", "venues")
+_VALUES: Final = ("model/units.py", "model/columns.py", "model/batch.py")  # all that compiled code takes from the model
+SOURCES: Final = {
+    "xarb.engine.kernel": (*_VALUES, "engine/kernel"),
+    "xarb.venues.fold": (*_VALUES, "engine/kernel", "venues/fold"),
+}
+_digests: dict[str, str] = {}
 
 
-def source_digest() -> str:
-    """Hex digest over the sources that compiled code depends on."""
-    digest = hashlib.sha256()
-    for folder in _SOURCES:
-        for path in sorted((_PACKAGE / folder).rglob("*.py")):
-            digest.update(path.relative_to(_PACKAGE).as_posix().encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def source_digest(package: str) -> str:
+    """Hex digest over the sources that compiled code of `package`, a key of SOURCES, depends on."""
+    if package not in _digests:
+        digest = hashlib.sha256()
+        for source in SOURCES[package]:
+            path = _PACKAGE / source
+            for file in [path] if path.suffix else sorted(path.rglob("*.py")):
+                digest.update(file.relative_to(_PACKAGE).as_posix().encode())
+                digest.update(file.read_bytes())
+        _digests[package] = digest.hexdigest()[:16]
+    return _digests[package]
 
 
-def _cache_folder() -> Path:
+def cache_folder(package: str) -> Path:
     """Beside the package where that is writable, else in the user's cache; NUMBA_CACHE_DIR wins over both."""
+    name = f"{package}-{source_digest(package)}"
     given = os.environ.get("NUMBA_CACHE_DIR")
     if given:
-        return Path(given) / f"xarb-{source_digest()}"
+        return Path(given) / name
     if os.access(_PACKAGE, os.W_OK):
-        return _PACKAGE / "__pycache__" / f"kernel-{source_digest()}"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xarb" / f"kernel-{source_digest()}"
-
-
-config.CACHE_DIR = str(_cache_folder())
+        return _PACKAGE / "__pycache__" / name
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xarb" / name
 
 
 def compiled(function: Function) -> Function:
-    """Compile on first call. Division by zero gives zero instead of raising: no rule divides by a value that can be zero."""
-    wrapped: Function = njit(function, cache=True, error_model="numpy", nogil=True)
+    """Compile on first call from Python and keep the machine code: for entry points only, each is a file to write and to load.
+
+    Division by zero gives zero instead of raising: no rule divides by a value that can be zero.
+    """
+    others = config.CACHE_DIR  # numba reads it while it decorates; code outside this project keeps its own
+    config.CACHE_DIR = str(cache_folder(function.__module__.rpartition(".")[0]))
+    try:
+        wrapped: Function = njit(function, cache=True, error_model="numpy", nogil=True)
+    finally:
+        config.CACHE_DIR = others
+    return wrapped
+
+
+def part(function: Function) -> Function:
+    """Compile as a part of the entry points that call it; the optimiser decides whether it is pasted in."""
+    wrapped: Function = njit(function, error_model="numpy", nogil=True)
     return wrapped
 
 
 def inlined(function: Function) -> Function:
-    """As `compiled`, and pasted into its callers: worth it for small functions on the path of every event."""
-    wrapped: Function = njit(function, cache=True, error_model="numpy", nogil=True, inline="always")
+    """As `part`, and pasted into its callers before types are known: for accessors on the path of every event."""
+    wrapped: Function = njit(function, error_model="numpy", nogil=True, inline="always")
     return wrapped

@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 from xarb.engine.kernel import feed, out, tables
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.edges import grid_after, open_episode, plan_timers, scan_pairs
 from xarb.engine.kernel.state import (
     CONNECTIONS,
@@ -20,7 +20,7 @@ from xarb.model.units import NEVER, NULL
 END, STOP, WAKE, FULL, SLOW = range(5)
 
 
-@compiled
+@part
 def _earliest_deadline(k):
     """(time, kind, index) of the earliest internal deadline: 0 a silent connection, 1 a frozen feed, 2 a pending episode."""
     when, kind, index = NEVER, -1, -1
@@ -44,7 +44,7 @@ def _earliest_deadline(k):
     return when, kind, index
 
 
-@compiled
+@part
 def _fire_deadline(k, when, kind, index):
     k["now"] = when
     k["quiet"] = 0
@@ -68,7 +68,7 @@ def _fire_deadline(k, when, kind, index):
         mine["since"] = when
 
 
-@compiled
+@part
 def _fire_timers(k, when):
     fired = k["quiet"] == 0
     if fired:
@@ -84,7 +84,7 @@ def _fire_timers(k, when):
     plan_timers(k)
 
 
-@compiled
+@part
 def _skip_timers(k, ts):
     """Nothing happened since the last timer: grid times before `ts` are coalesced away."""
     for s in range(k["count"][STRATEGIES]):
@@ -94,7 +94,7 @@ def _skip_timers(k, ts):
     plan_timers(k)
 
 
-@compiled
+@part
 def before(k, ts):
     """Fire what is due before an input at `ts`, one thing at a time; END when the input may be applied."""
     while True:

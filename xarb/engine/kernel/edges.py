@@ -7,7 +7,7 @@ A float pre-filter throws out the bulk; every verdict that matters is taken on e
 import numpy as np
 
 from xarb.engine.kernel import out, tables
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.state import (
     PAIR_CLOSED,
     PAIR_OPEN,
@@ -27,7 +27,7 @@ from xarb.model.units import NEVER, NULL, PPB
 ABNORMAL = FLAG_RULES.index("abnormal_edge")
 
 
-@compiled
+@part
 def edge_ppb(k, pair):
     """The pair's edge bid / ask - 1 in ppb, rounded down."""
     mine = tables.pair(k, pair)
@@ -36,13 +36,13 @@ def edge_ppb(k, pair):
     return quotient(bid, mine["edge_left"], ask * mine["edge_right"]) - PPB
 
 
-@compiled
+@part
 def grid_after(ts, period):
     """The first time on the epoch-aligned grid at or after `ts`."""
     return ((ts + period - 1) // period) * period
 
 
-@compiled
+@part
 def plan_timers(k):
     """Recompute the earliest timer over the strategies."""
     soonest = NEVER
@@ -54,7 +54,7 @@ def plan_timers(k):
     k["next_event"] = min(k["next_deadline"], soonest, k["stop_ts"])
 
 
-@compiled
+@part
 def open_episode(k, pair):
     """Open the pair's episode now: row, flag of an abnormal edge, timer, wake."""
     mine = tables.pair(k, pair)
@@ -80,7 +80,7 @@ def open_episode(k, pair):
         out.wake(k, mine["strategy"], WAKE_OPEN, pair, -1)
 
 
-@compiled
+@part
 def close_episode(k, pair, reason):
     """Close the pair's episode now: row, timer, wake."""
     mine = tables.pair(k, pair)
@@ -95,7 +95,7 @@ def close_episode(k, pair, reason):
         out.wake(k, mine["strategy"], WAKE_CLOSE, pair, -1)
 
 
-@compiled
+@part
 def check_pair(k, pair):
     """Bring the pair's episode up to date with both quotes."""
     mine = tables.pair(k, pair)
@@ -127,7 +127,7 @@ def check_pair(k, pair):
             k["next_event"] = min(k["next_event"], k["next_deadline"])
 
 
-@compiled
+@part
 def _follow(k, pair):
     mine = tables.pair(k, pair)
     owner = tables.strategy(k, mine["strategy"])
@@ -140,7 +140,7 @@ def _follow(k, pair):
         out.wake(k, mine["strategy"], WAKE_IMPROVEMENT, pair, -1)
 
 
-@compiled
+@part
 def scan_pairs(k, inst):
     """Look at every pair of an instrument whose quote or tradability changed.
 
@@ -163,7 +163,7 @@ def scan_pairs(k, inst):
         check_pair(k, pair)
 
 
-@compiled
+@part
 def refresh_floats(k, inst):
     """Recompute the pre-filter's floats from the exact quote."""
     me = tables.instrument(k, inst)

@@ -7,7 +7,7 @@ The table FEED_LIFE is the machine; the kernel walks its compiled form. Rules ar
 import numpy as np
 
 from xarb.engine.kernel import out, tables
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.edges import refresh_floats, scan_pairs
 from xarb.engine.kernel.state import SPREAD_SAMPLES
 from xarb.model.columns import FEED_STATES, FLAG_RULES
@@ -122,7 +122,7 @@ _SCORE_UNIT = 256  # fixed point of the running means
 _SCORE_SHARE = 8  # a new interval counts one eighth
 
 
-@compiled
+@part
 def onset(k, inst, rule, holds, value, bound):
     """Flag a lasting condition when it begins, not on each row while it lasts."""
     me = tables.instrument(k, inst)
@@ -135,7 +135,7 @@ def onset(k, inst, rule, holds, value, bound):
         me["flag_bits"] &= ~bit
 
 
-@compiled
+@part
 def move(k, inst, event):
     """Walk the state machine; a change is a row, and pairs are looked at again when tradability changed. True if it did."""
     me = tables.instrument(k, inst)
@@ -152,12 +152,12 @@ def move(k, inst, event):
     return changed
 
 
-@compiled
+@part
 def _mean(mean, reading):
     return mean + (reading * _SCORE_UNIT - mean) // _SCORE_SHARE
 
 
-@compiled
+@part
 def score(k, inst):
     """Close a scoring interval: five running means of 0 to 1000 (latency, depth, uptime, rejects, gaps) make the score."""
     me = tables.instrument(k, inst)
@@ -173,7 +173,7 @@ def score(k, inst):
     me["next_score"] = (k["now"] // me["score_ns"] + 1) * me["score_ns"]
 
 
-@compiled
+@part
 def receive(k, inst, conn, ts_event):
     """Book-keeping of any market row: liveness of its connection, latency, scoring interval."""
     me = tables.instrument(k, inst)
@@ -193,14 +193,14 @@ def receive(k, inst, conn, ts_event):
             onset(k, inst, FUTURE, latency < -me["future_ns"], latency, -me["future_ns"])
 
 
-@compiled
+@part
 def bad_row(k, inst, rule, value, bound):
     """Flag a row that is kept out of the state."""
     tables.instrument(k, inst)["bad_rows"] += 1
     out.flag(k, inst, rule, value, bound)
 
 
-@compiled
+@part
 def _sample_spread(k, inst):
     """At most one spread a second goes into a ring; its median is the yardstick of `wide_spread`."""
     me = tables.instrument(k, inst)
@@ -221,7 +221,7 @@ def _sample_spread(k, inst):
     me["median_spread"] = _median(values, count)
 
 
-@compiled
+@part
 def _median(values, count):
     """Median of the first `count` values, the lower of the two middles; sorts in place."""
     for i in range(1, count):
@@ -234,13 +234,13 @@ def _median(values, count):
     return values[(count - 1) // 2]
 
 
-@compiled
+@part
 def share(value, ratio_ppb):
     """`ratio_ppb` of a non-negative int64, rounded down, without overflow for ratios up to 9."""
     return value // PPB * ratio_ppb + value % PPB * ratio_ppb // PPB
 
 
-@compiled
+@part
 def _is_outlier(k, inst):
     """Whether the mid lies off the median of the other members' mids by more than k MAD and the floor.
 
@@ -279,7 +279,7 @@ def _is_outlier(k, inst):
     return False
 
 
-@compiled
+@part
 def is_frozen(k, inst):
     """Whether the quote stood unchanged beyond its limit while its peers moved often enough."""
     me = tables.instrument(k, inst)
@@ -288,7 +288,7 @@ def is_frozen(k, inst):
     return tables.group(k, me["group"])["changes"] - me["group_changes_seen"] >= me["freeze_moves"]
 
 
-@compiled
+@part
 def _check_steps(k, inst):
     me = tables.instrument(k, inst)
     if me["tick"] > 1:
@@ -301,7 +301,7 @@ def _check_steps(k, inst):
         onset(k, inst, OFF_LOT, off, me["bid_qty"], me["lot"])
 
 
-@compiled
+@part
 def top(k, inst, seq, bid, bid_qty, ask, ask_qty):
     """A new best bid and ask from the source that moves the instrument: validate, store, classify, track edges.
 
@@ -341,7 +341,7 @@ def top(k, inst, seq, bid, bid_qty, ask, ask_qty):
         scan_pairs(k, inst)
 
 
-@compiled
+@part
 def _store(k, inst, seq, bid, bid_qty, ask, ask_qty):
     me = tables.instrument(k, inst)
     if bid != me["bid"] or bid_qty != me["bid_qty"]:

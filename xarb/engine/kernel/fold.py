@@ -6,7 +6,7 @@ functions give identical results. Every entry takes the address of the WORLD rec
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 from xarb.engine.kernel import steps
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import compiled, part
 from xarb.engine.kernel.deadlines import END, FULL, SLOW, STOP, WAKE, before
 from xarb.engine.kernel.pointer import view
 from xarb.engine.kernel.state import OUT_ROWS, OUT_SLACK, WORLD
@@ -43,7 +43,7 @@ def run(handle, quotes, deltas, trades, books, at, limit_seq):
             return why
 
 
-@compiled
+@part
 def _pause(k):
     """Whether the fold must hand over after an input."""
     if k["wakes"] > 0:
@@ -53,7 +53,7 @@ def _pause(k):
     return END
 
 
-@compiled
+@part
 def _run_quotes(k, c, at, limit):
     j = at[0]
     end = len(c.seq)
@@ -73,7 +73,7 @@ def _run_quotes(k, c, at, limit):
     return why
 
 
-@compiled
+@part
 def _run_deltas(k, c, at, limit):
     j = at[1]
     end = len(c.seq)
@@ -107,7 +107,7 @@ def _run_deltas(k, c, at, limit):
     return why
 
 
-@compiled
+@part
 def _run_trades(k, c, at, limit):
     j = at[2]
     end = len(c.seq)
@@ -127,7 +127,7 @@ def _run_trades(k, c, at, limit):
     return why
 
 
-@compiled
+@part
 def _run_books(k, c, at, limit):
     j = at[3]
     end = len(c.seq)

@@ -2,14 +2,14 @@
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 from xarb.engine.kernel import tables
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.state import OUT_FEED, OUT_FLAG, OUT_OPPORTUNITY
 from xarb.model.units import NULL
 
 OPENED, DECIDED, CLOSED = range(3)  # as columns.OPPORTUNITY_PHASES
 
 
-@compiled
+@part
 def _row(k, kind):
     at = k["outs"]
     row = tables.out_row(k, at)
@@ -22,7 +22,7 @@ def _row(k, kind):
     return row
 
 
-@compiled
+@part
 def flag(k, inst, rule, value, bound):
     """A `flags` row for the current input."""
     row = _row(k, OUT_FLAG)
@@ -32,7 +32,7 @@ def flag(k, inst, rule, value, bound):
     row[7] = bound
 
 
-@compiled
+@part
 def feed_state(k, inst, previous):
     """A `feed_states` row with the instrument's present state."""
     me = tables.instrument(k, inst)
@@ -45,7 +45,7 @@ def feed_state(k, inst, previous):
     k["feed_changes"] += 1
 
 
-@compiled
+@part
 def opportunity(k, pair, phase, edge, reason):
     """An `opportunities` row of the pair's episode; `edge` may be null."""
     mine = tables.pair(k, pair)
@@ -65,7 +65,7 @@ def opportunity(k, pair, phase, edge, reason):
     row[14] = k["now"] - mine["since"] if phase == CLOSED else NULL
 
 
-@compiled
+@part
 def wake(k, strategy, kind, pair, inst):
     """Queue a wake; the kernel returns after the current input or deadline."""
     at = k["wakes"]

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 from xarb.engine.kernel import feed, out, tables
 from xarb.engine.kernel.book import ASK, BID, apply_level
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.edges import scan_pairs
 from xarb.engine.kernel.state import (
     BOOK_LEVELS,
@@ -19,7 +19,7 @@ from xarb.model.units import NULL
 _VERDICT_APPLY = 0  # as columns.DELTA_VERDICTS
 
 
-@compiled
+@part
 def begin(k, seq, ts):
     """Start applying an input: it owns the outputs that follow."""
     k["now"] = ts
@@ -28,7 +28,7 @@ def begin(k, seq, ts):
     k["quiet"] = 0
 
 
-@compiled
+@part
 def connect(k, inst, conn):
     """A connection seen for the first time gets its liveness limit and a place among the deadlines."""
     link = tables.connection(k, conn)
@@ -44,7 +44,7 @@ def connect(k, inst, conn):
         k["next_event"] = min(k["next_event"], k["next_deadline"])
 
 
-@compiled
+@part
 def _watch(k, inst):
     """Wake the strategies that asked for every event of the instrument."""
     bits = tables.instrument(k, inst)["events"]
@@ -54,7 +54,7 @@ def _watch(k, inst):
                 out.wake(k, s, WAKE_EVENT, -1, inst)
 
 
-@compiled
+@part
 def quote(k, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, ask, ask_qty):
     """Apply one quote row."""
     begin(k, seq, ts)
@@ -85,7 +85,7 @@ def quote(k, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, ask, ask_qt
     _watch(k, inst)
 
 
-@compiled
+@part
 def _validate_quote(k, inst, bid, ask):
     """A quote beside a book: flag its mid where it leaves the book's by more than the bound."""
     me = tables.instrument(k, inst)
@@ -97,7 +97,7 @@ def _validate_quote(k, inst, bid, ask):
     feed.onset(k, inst, feed.OFF_BOOK, distance > bound + 1, distance, bound)
 
 
-@compiled
+@part
 def trade(k, seq, ts, ts_event, conn, inst, trade_id, price, qty):
     """Apply one public trade: validation only, trades do not move the book."""
     begin(k, seq, ts)
@@ -125,13 +125,13 @@ def trade(k, seq, ts, ts_event, conn, inst, trade_id, price, qty):
     _watch(k, inst)
 
 
-@compiled
+@part
 def _clear(k, inst):
     tables.instrument(k, inst)["bids"] = 0
     tables.instrument(k, inst)["asks"] = 0
 
 
-@compiled
+@part
 def publish_book(k, inst, seq):
     """A whole message was applied: the best levels become the quote."""
     me = tables.instrument(k, inst)
@@ -148,7 +148,7 @@ def publish_book(k, inst, seq):
     feed.top(k, inst, seq, bid, bid_qty, ask, ask_qty)
 
 
-@compiled
+@part
 def delta(k, seq, ts, ts_event, conn, inst, venue_seq, side, price, qty, is_snapshot, is_last, verdict):
     """Apply one changed level; the state moves at the end of its message."""
     begin(k, seq, ts)
@@ -172,7 +172,7 @@ def delta(k, seq, ts, ts_event, conn, inst, venue_seq, side, price, qty, is_snap
         _watch(k, inst)
 
 
-@compiled
+@part
 def _apply_delta(k, inst, side, price, qty):
     me = tables.instrument(k, inst)
     if me["synced"] == 0:
@@ -198,7 +198,7 @@ def _apply_delta(k, inst, side, price, qty):
         feed.onset(k, inst, feed.ABSENT_LEVEL, True, price, qty)
 
 
-@compiled
+@part
 def book(k, seq, ts, ts_event, conn, inst, px, qty, bids, levels):
     """Apply a whole book: `px[:bids]` from the best bid, `px[bids:levels]` from the best ask."""
     begin(k, seq, ts)
@@ -236,7 +236,7 @@ def book(k, seq, ts, ts_event, conn, inst, px, qty, bids, levels):
     _watch(k, inst)
 
 
-@compiled
+@part
 def connection(k, conn, inst, event):
     """A connection row (already begun): a feed event for one instrument, or for all of the connection's when `inst` is -1.
 

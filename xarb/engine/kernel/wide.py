@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
 
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 from xarb.model.units import INT64_MAX
 
 _MASK = np.uint64(0xFFFFFFFF)
@@ -13,7 +13,7 @@ _ZERO = np.uint64(0)
 _TOP = np.uint64(63)
 
 
-@compiled
+@part
 def product(a: int, b: int) -> tuple[int, int]:
     """The 128-bit product of two non-negative int64 as (high, low), both uint64."""
     x, y = np.uint64(a), np.uint64(b)
@@ -25,7 +25,7 @@ def product(a: int, b: int) -> tuple[int, int]:
     return x_high * y_high + (middle >> _HALF) + (carry >> _HALF), (low & _MASK) | (carry << _HALF)
 
 
-@compiled
+@part
 def at_least(a: int, b: int, c: int, d: int) -> bool:
     """Whether a * b >= c * d, exactly, for non-negative int64."""
     left_high, left_low = product(a, b)
@@ -33,7 +33,7 @@ def at_least(a: int, b: int, c: int, d: int) -> bool:
     return bool(left_high > right_high or (left_high == right_high and left_low >= right_low))
 
 
-@compiled
+@part
 def quotient(a: int, b: int, divisor: int) -> int:
     """floor(a * b / divisor) for non-negative int64 and a positive divisor; INT64_MAX where it does not fit."""
     high, low = product(a, b)
