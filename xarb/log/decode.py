@@ -33,6 +33,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "trades": (*(name for name in _FEED if name != "venue_seq"), "trade_id", "price_int", "qty_int", "aggressor"),
     "books": (*_FEED, *_FIXED[""], *_FIXED["_qty"], *_DEEP),
 }
+_BOOK_ROWS: Final = ("seq", "ts_recv", "ts_event", "conn", "inst", "venue_seq", "bids")  # one value a row
 _NUMBER: Final = r"^(0|[1-9][0-9]{0,18})$"
 _LARGEST: Final = str(INT64_MAX)
 
@@ -133,9 +134,9 @@ def cut(block: Any, start: int, stop: int) -> Any:
         return block
     if isinstance(block, Books):
         first, last = int(block.offset[start]), int(block.offset[stop])
-        rows: list[Any] = [column[start:stop] for column in block[:6]]
+        rows: dict[str, Any] = {name: getattr(block, name)[start:stop] for name in _BOOK_ROWS}
         offset = frozen(block.offset[start : stop + 1] - first)
-        return Books(*rows, offset=offset, bids=block.bids[start:stop], px=block.px[first:last], qty=block.qty[first:last])
+        return Books(**rows, offset=offset, px=block.px[first:last], qty=block.qty[first:last])
     return type(block)(*(column[start:stop] for column in block))
 
 
@@ -145,10 +146,8 @@ def chosen(block: Any, keep: NDArray[np.bool_]) -> Any:
         sizes = np.diff(block.offset)
         levels = np.repeat(keep, sizes)
         offset = _offsets(sizes[keep])
-        rows: list[Any] = [frozen(column[keep]) for column in block[:6]]
-        return Books(
-            *rows, offset=offset, bids=frozen(block.bids[keep]), px=frozen(block.px[levels]), qty=frozen(block.qty[levels])
-        )
+        rows: dict[str, Any] = {name: frozen(getattr(block, name)[keep]) for name in _BOOK_ROWS}
+        return Books(**rows, offset=offset, px=frozen(block.px[levels]), qty=frozen(block.qty[levels]))
     return type(block)(*(frozen(column[keep]) for column in block))
 
 

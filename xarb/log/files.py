@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Range = tuple[int, int]
 _ERRORS: Final = (OSError, pa.ArrowException)
+_RANGED: Final = ("seq", "after_seq", "ts_recv", "ts")
 _Stamp = tuple[int, int, int]
 
 
@@ -74,6 +75,25 @@ class Files:
                     yield from file.iter_batches(size, row_groups=groups, columns=list(columns), use_threads=False)
         except _ERRORS as error:
             raise LogError(f"{self.folder / entry.path}: cannot be read as Parquet: {error}") from None
+
+    def ranges(self, entry: FileEntry) -> dict[str, Range]:
+        """Smallest and largest key and time by the statistics of the file's row groups, by column name.
+
+        Raises:
+            LogError: the file cannot be read.
+        """
+        found: dict[str, Range] = {}
+        try:
+            footer = pq.read_metadata(self.folder / entry.path)
+        except _ERRORS as error:
+            raise LogError(f"{self.folder / entry.path}: cannot be read as Parquet: {error}") from None
+        for group in range(footer.num_row_groups):
+            for place in range(footer.num_columns):
+                column = footer.row_group(group).column(place)
+                if column.path_in_schema in _RANGED and column.statistics is not None and column.statistics.has_min_max:
+                    low, high = found.get(column.path_in_schema, (column.statistics.min, column.statistics.max))
+                    found[column.path_in_schema] = min(low, column.statistics.min), max(high, column.statistics.max)
+        return found
 
     def close(self) -> None:
         """Stop checking."""

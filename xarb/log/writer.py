@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SEAL_ROWS: Final = 8_000_000  # a segment is sealed at the next commit beyond this many rows; readers check files one ahead
 FILE_ROWS: Final = 8_000_000  # a kind goes on in a new file of the same segment beyond this many rows
 _DAY_NS: Final = 86_400 * NANOS_PER_S
-_LOCK: Final = ".lock"
+LOCK: Final = ".lock"  # held by the writer at work
 
 
 class LogWriter:
@@ -155,7 +155,7 @@ class LogWriter:
         days = times // _DAY_NS
         start = 0
         for stop in [*(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]:
-            date = dt.datetime.fromtimestamp(int(days[start]) * 86_400, tz=dt.UTC).date().isoformat()
+            date = date_of(int(days[start]))
             file = self._files.get((kind, date))
             if file is None:
                 self._made += 1
@@ -246,14 +246,19 @@ class LogWriter:
 
     def _release(self) -> None:
         if self._lock >= 0:
-            (self.folder / _LOCK).unlink(missing_ok=True)  # while it is held: who waits for the old file sees that it is gone
+            (self.folder / LOCK).unlink(missing_ok=True)  # while it is held: who waits for the old file sees that it is gone
             os.close(self._lock)
             self._lock = -1
 
 
+def date_of(day: int) -> str:
+    """The UTC date, YYYY-MM-DD, of the day that many days after 1970-01-01."""
+    return dt.datetime.fromtimestamp(day * 86_400, tz=dt.UTC).date().isoformat()
+
+
 def _lock(folder: Path) -> int:
     """Take the log's lock file, which says that a writer is at work; it frees itself when the process ends."""
-    path = folder / _LOCK
+    path = folder / LOCK
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:

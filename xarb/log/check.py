@@ -1,0 +1,373 @@
+"""Verifies a whole log or run: every promise that readers rely on, each breach named with its file and row."""
+
+from __future__ import annotations
+
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from xarb.errors import LogError
+from xarb.log import manifest
+from xarb.log.files import Files
+from xarb.log.growing import MARKET_KINDS, note_instruments
+from xarb.log.manifest import FileEntry, Manifest, Segment
+from xarb.log.merge import Chunk, Part, Position, Stream, merged
+from xarb.log.schema import schema_digest
+from xarb.log.writer import LOCK, date_of
+from xarb.model.columns import TABLES, Type
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+
+FINDINGS_LIMIT: Final = 1_000  # findings kept; more are counted only
+CHUNK_ROWS: Final = 65_536
+_PER_FILE: Final = 20
+Key = tuple[str, str]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One broken promise: where (`file` relative to the folder, `row` from 0 within it where one row is at fault), and what."""
+
+    file: str
+    what: str
+    row: int | None = None
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What `verify_log` found: `ok` when nothing is wrong.
+
+    `leftovers` are temporary files of a writer at work or of one that was interrupted; they are no part of the log.
+    """
+
+    folder: str
+    digest: str | None = None
+    segments: int = 0
+    files: int = 0
+    rows: int = 0
+    bytes: int = 0
+    findings: list[Finding] = []
+    more_findings: int = 0
+    leftovers: list[str] = []
+
+    @property
+    def ok(self) -> bool:
+        """Whether every promise holds."""
+        return not self.findings
+
+    def add(self, file: str, what: str, row: int | None = None) -> None:
+        """Note a broken promise."""
+        if len(self.findings) < FINDINGS_LIMIT:
+            self.findings.append(Finding(file=file, what=what, row=row))
+        else:
+            self.more_findings += 1
+
+
+class CheckProgress(msgspec.Struct, frozen=True):
+    """How far a check is: bytes of sealed files checked, of all of them."""
+
+    bytes_done: int
+    bytes_total: int
+
+
+def verify_log(folder: Path | str, progress: Callable[[CheckProgress], None] | None = None) -> Report:
+    """Check manifest chain, file digests, schemas, order, gap-free seq, times, dates, counts, ranges, instruments and scales.
+
+    A file whose bytes differ from the manifest is reported and not looked into, because nothing in it can be trusted.
+
+    Raises:
+        ConfigError: the folder is no log.
+    """
+    folder = Path(folder)
+    report = Report(folder=str(folder), findings=[], leftovers=[])
+    try:
+        found = Manifest(folder)
+    except LogError as error:
+        report.add(manifest.NAME, str(error))
+        return report
+    report.digest, report.segments = found.head, len(found.segments)
+    _check_strays(folder, found, report)
+    files = Files(folder)
+    try:
+        _Check(found, files, report, progress).run()
+    finally:
+        files.close()
+    return report
+
+
+def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
+    named = {entry.path for entry in found.files} | {manifest.NAME, LOCK}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink() or not path.is_dir():
+            if path.name.startswith(".") and path.name.endswith(".tmp"):
+                report.leftovers.append(name)
+            elif name not in named:
+                report.add(name, "no manifest line names this file")
+
+
+class _Check:
+    """One run over a log, segment by segment."""
+
+    def __init__(self, found: Manifest, files: Files, report: Report, progress: Callable[[CheckProgress], None] | None) -> None:
+        self.manifest = found
+        self.files = files
+        self.report = report
+        self._progress = progress
+        self._total = sum(entry.bytes for entry in found.files)
+        self._forms: dict[Key, list[tuple[int, int, int]]] = {}  # (seq, px_scale, qty_scale) in order
+        self._conns: dict[int, int] = {}  # number: seq of its first row
+        self._outputs_at: Position = (-(2**63), -1)
+        self._last_ts = 0
+
+    def run(self) -> None:
+        """Check everything."""
+        expected = 0
+        segments = self.manifest.segments
+        for segment, following in zip_longest(segments, segments[1:]):
+            where = f"{manifest.NAME} line {segment.segment + 2}"
+            inputs = [entry for entry in segment.files if TABLES[entry.kind].is_input] if self._known(segment, where) else []
+            if inputs and segment.first != expected:
+                self.report.add(where, f"segment begins at seq {segment.first}, {expected} should follow")
+            expected = segment.last + 1
+            for entry in (*segment.files, *(following.files if following else ())):
+                self.files.ahead(entry)
+            self._check_segment(segment, where)
+
+    def _known(self, segment: Segment, where: str) -> bool:
+        """Whether every file of the segment is of a kind that is known and lies inside the segment's range."""
+        for entry in segment.files:
+            if entry.kind not in TABLES:
+                self.report.add(where, f"{entry.path} is of a kind that is not known: {entry.kind}")
+                return False
+            if not segment.first <= entry.first <= entry.last <= segment.last:
+                self.report.add(where, f"{entry.path} does not lie within the segment's range")
+        return True
+
+    def _check_segment(self, segment: Segment, where: str) -> None:
+        good: list[FileEntry] = []
+        for entry in segment.files:
+            self.report.files += 1
+            self.report.rows += entry.rows
+            self.report.bytes += entry.bytes
+            if self._bytes_are_good(entry):
+                good.append(entry)
+            if self._progress is not None:
+                self._progress(CheckProgress(self.report.bytes, self._total))
+        for kind in ("instruments", "connections"):
+            for entry in good:
+                if entry.kind == kind:
+                    self._learn(entry)
+        for wants_inputs in (True, False):
+            kinds = dict.fromkeys(entry.kind for entry in segment.files if TABLES[entry.kind].is_input is wants_inputs)
+            entries = {kind: [entry for entry in good if entry.kind == kind] for kind in kinds}
+            streams = [self._stream(kind, found) for kind, found in entries.items() if found]
+            whole = sum(map(len, entries.values())) == sum(entry.kind in kinds for entry in segment.files)
+            order = self._check_inputs if wants_inputs else self._check_outputs
+            try:
+                order(merged(streams), segment, where, whole=whole)
+            except LogError as error:
+                self.report.add(where, str(error))
+
+    def _bytes_are_good(self, entry: FileEntry) -> bool:
+        path = self.files.folder / entry.path
+        if not path.is_file():
+            self.report.add(entry.path, "the file is missing")
+        elif path.stat().st_size != entry.bytes:
+            self.report.add(entry.path, f"the file has {path.stat().st_size} bytes, {entry.bytes} were sealed")
+        elif entry.schema != schema_digest(entry.kind):
+            self.report.add(entry.path, f"{entry.kind} has other columns than this version reads")
+        else:
+            try:
+                self.files.check(entry)
+            except LogError:
+                self.report.add(entry.path, "the bytes differ from those that were sealed (sha256)")
+            else:
+                return True
+        return False
+
+    def _learn(self, entry: FileEntry) -> None:
+        """Take instruments and connections before the rows that name them are checked."""
+        table = TABLES[entry.kind]
+        for batch in self.files.batches(entry, [column.name for column in table.columns], CHUNK_ROWS):
+            if entry.kind == "connections":
+                for seq, conn in zip(batch.column("seq").to_pylist(), batch.column("conn").to_pylist(), strict=True):
+                    self._conns.setdefault(conn, seq)
+                continue
+            columns = (batch.column(name).to_pylist() for name in ("venue", "symbol", "seq", "px_scale", "qty_scale"))
+            for row, (venue, symbol, *form) in enumerate(zip(*columns, strict=True)):
+                forms = self._forms.setdefault((venue, symbol), [])
+                if forms and (form[1] < forms[-1][1] or form[2] < forms[-1][2]):
+                    self.report.add(entry.path, f"scales of {symbol}@{venue} shrink", row)
+                forms.append((form[0], form[1], form[2]))
+
+    def _stream(self, kind: str, entries: list[FileEntry]) -> Stream:
+        entries = sorted(entries, key=lambda entry: (entry.first, entry.last))
+        return Stream(kind, (entries[0].first, 0), self._chunks(entries))
+
+    def _chunks(self, entries: list[FileEntry]) -> Iterator[tuple[Position, Chunk | None]]:
+        for number, entry in enumerate(entries):
+            if number:
+                yield (entry.first, 0), None
+            inside = _FileCheck(entry, self.report, self._forms, self._conns)
+            for batch in self.files.batches(entry, [column.name for column in TABLES[entry.kind].columns], CHUNK_ROWS):
+                keys, ordinals, times = inside.take(batch)
+                chunk = Chunk(keys, ordinals, times, _slice)
+                yield ((int(keys[-1]) + 1, 0) if ordinals is None else (int(keys[-1]), int(ordinals[-1]) + 1)), chunk
+            inside.finish(self.files.ranges(entry))
+
+    def _check_inputs(self, steps: Iterator[list[Part]], segment: Segment, where: str, *, whole: bool) -> None:
+        """Seq leaves none out and ts_recv never decreases over all kinds."""
+        expected = segment.first
+        for parts in steps:
+            keys = np.concatenate([part.keys for part in parts])
+            order = np.argsort(keys, kind="stable")
+            keys = keys[order]
+            times = np.concatenate([part.rows for part in parts])[order]
+            wrong = np.flatnonzero(np.diff(keys, prepend=expected - 1) != 1)
+            if whole and len(wrong):
+                self.report.add(where, f"seq {keys[wrong[0]]} follows {keys[wrong[0] - 1] if wrong[0] else expected - 1}")
+            back = np.flatnonzero(np.diff(times, prepend=self._last_ts) < 0)
+            if len(back):
+                self.report.add(where, f"ts_recv goes back at seq {keys[back[0]]}")
+            expected, self._last_ts = int(keys[-1]) + 1, int(times[-1])
+        if whole and expected != segment.last + 1 and expected != segment.first:
+            self.report.add(where, f"rows end at seq {expected - 1}, the segment at {segment.last}")
+
+    def _check_outputs(self, steps: Iterator[list[Part]], segment: Segment, where: str, *, whole: bool) -> None:
+        """Ordinals count from 0 for each after_seq over all kinds."""
+        del segment
+        for parts in steps:
+            keys = np.concatenate([part.keys for part in parts])
+            ordinals = np.concatenate([part.ordinals for part in parts if part.ordinals is not None]).astype(np.int64)
+            order = np.lexsort((ordinals, keys))
+            keys, ordinals = keys[order], ordinals[order]
+            before_keys = np.concatenate(([self._outputs_at[0]], keys[:-1]))
+            before = np.concatenate(([self._outputs_at[1]], ordinals[:-1]))
+            wrong = np.flatnonzero(ordinals != np.where(keys == before_keys, before + 1, 0))
+            if whole and len(wrong):
+                row = wrong[0]
+                self.report.add(where, f"output ({keys[row]}, {ordinals[row]}) follows ({before_keys[row]}, {before[row]})")
+            self._outputs_at = int(keys[-1]), int(ordinals[-1])
+
+
+class _FileCheck:
+    """What one file promises by itself, and about its rows and the instruments and connections they name."""
+
+    def __init__(
+        self, entry: FileEntry, report: Report, forms: dict[Key, list[tuple[int, int, int]]], conns: dict[int, int]
+    ) -> None:
+        self.entry = entry
+        self.table = TABLES[entry.kind]
+        self._report = report
+        self._forms = forms
+        self._conns = conns
+        self._rows = 0
+        self._said = 0
+        self._last: Position | None = None
+        self._last_ts = entry.first_ts
+        self._instruments: dict[str, None] = {}
+
+    def take(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Check rows; their keys, ordinals (outputs) and times."""
+        keys = batch.column(self.table.key[0]).to_numpy()
+        ordinals = None if self.table.is_input else batch.column("n").to_numpy()
+        times = batch.column("ts_recv" if self.table.is_input else "ts").to_numpy()
+        self._order(keys, ordinals, times)
+        self._values(batch)
+        if self.entry.kind in MARKET_KINDS:
+            note_instruments(batch, self._instruments)
+            self._scales(batch, keys)
+        if "conn" in batch.schema.names and self.entry.kind != "connections":
+            self._connections(batch.column("conn"), keys)
+        self._rows += len(keys)
+        self._last_ts = int(times[-1])
+        self._last = int(keys[-1]), 0 if ordinals is None else int(ordinals[-1])
+        return keys, ordinals, times
+
+    def finish(self, ranges: dict[str, tuple[int, int]]) -> None:
+        """Check what the manifest says of the whole file; `ranges` are those of the file's own statistics, by which readers prune."""
+        entry = self.entry
+        last_key = self._last[0] if self._last else None
+        stated = {"rows": (entry.rows, self._rows), "last": (entry.last, last_key), "last_ts": (entry.last_ts, self._last_ts)}
+        stated["instruments"] = (entry.instruments, tuple(self._instruments))  # type: ignore[assignment]  # compared, nothing else
+        for name, range_ in ranges.items():
+            of = (entry.first, entry.last) if name in self.table.key else (entry.first_ts, entry.last_ts)
+            stated[f"range of {name}"] = (of, range_)  # type: ignore[assignment]  # compared, nothing else
+        for name, (said, is_) in stated.items():
+            if said != is_:
+                self._say(f"the manifest says {name} {said}, the file has {is_}", None)
+
+    def _say(self, what: str, row: int | None) -> None:
+        self._said += 1
+        if self._said <= _PER_FILE:
+            self._report.add(self.entry.path, what, row)
+        else:
+            self._report.more_findings += 1
+
+    def _first_of(self, wrong: np.ndarray, what: str) -> None:
+        """Report the first row of a batch for which `wrong` is true, and how many there are."""
+        if wrong.any():
+            row, count = self._rows + int(np.argmax(wrong)), int(wrong.sum())
+            self._say(what if count == 1 else f"{what} (and {count - 1} rows after it)", row)
+
+    def _order(self, keys: np.ndarray, ordinals: np.ndarray | None, times: np.ndarray) -> None:
+        entry = self.entry
+        if self._last is None and (int(keys[0]), int(times[0])) != (entry.first, entry.first_ts):
+            self._say(f"the manifest says first {entry.first} at {entry.first_ts}, the file has {keys[0]} at {times[0]}", 0)
+        last, last_n = self._last or (int(keys[0]) - 1, -1)
+        steps = np.diff(keys, prepend=last)
+        if ordinals is None:
+            self._first_of(steps <= 0, "seq does not increase")
+        else:
+            self._first_of(
+                (steps < 0) | ((steps == 0) & (np.diff(ordinals, prepend=last_n) <= 0)), "(after_seq, n) does not increase"
+            )
+        self._first_of(np.diff(times, prepend=self._last_ts) < 0, "time goes back")
+        days = times // (86_400 * 10**9)
+        strange = [day for day in (int(days[0]), int(days[-1])) if date_of(day) != entry.date]
+        if strange:
+            self._say(f"rows of {date_of(strange[0])} in a file of {entry.date}", self._rows)
+
+    def _values(self, batch: pa.RecordBatch) -> None:
+        for column in self.table.columns:
+            values = batch.column(column.name)
+            if values.null_count and not column.nullable:
+                self._first_of(values.is_null().to_numpy(zero_copy_only=False), f"{column.name} is null")
+            if column.type is Type.ENUM:
+                codes = values.fill_null(0).to_numpy()
+                self._first_of((codes < 0) | (codes >= len(column.values)), f"{column.name} is none of {column.values}")
+
+    def _scales(self, batch: pa.RecordBatch, keys: np.ndarray) -> None:
+        """Each row's scales are those of the latest instruments row before it."""
+        venue, symbol = batch.column("venue"), batch.column("symbol")
+        venues, symbols = venue.dictionary.to_pylist(), symbol.dictionary.to_pylist()
+        pairs = venue.indices.to_numpy().astype(np.int64) * len(symbols) + symbol.indices.to_numpy()
+        px, qty = batch.column("px_scale").to_numpy(), batch.column("qty_scale").to_numpy()
+        for pair in np.unique(pairs).tolist():
+            key = venues[pair // len(symbols)], symbols[pair % len(symbols)]
+            forms = np.array(self._forms.get(key, []), np.int64).reshape(-1, 3)
+            mine = pairs == pair
+            at = np.searchsorted(forms[:, 0], keys[mine]) - 1
+            wrong = np.zeros(len(keys), np.bool_)
+            wrong[mine] = at < 0
+            self._first_of(wrong, f"no instruments row of {key[1]}@{key[0]} stands before it")
+            if len(forms):
+                wrong[mine] = (at >= 0) & ((px[mine] != forms[at, 1]) | (qty[mine] != forms[at, 2]))
+                self._first_of(wrong, f"scales differ from the latest instruments row of {key[1]}@{key[0]}")
+
+    def _connections(self, column: Any, keys: np.ndarray) -> None:
+        numbers = column.fill_null(-1).to_numpy()
+        there = ~column.is_null().to_numpy(zero_copy_only=False)
+        for number in np.unique(numbers[there]).tolist():
+            first = self._conns.get(number)
+            wrong = there & (numbers == number) & (keys < first if first is not None else True)
+            self._first_of(wrong, f"no connections row of number {number} stands before it")
+
+
+def _slice(times: np.ndarray, start: int, stop: int) -> np.ndarray:
+    return times[start:stop]
