@@ -1,0 +1,95 @@
+"""The sizing rule written a second time, as plainly as possible: exact fractions, every size of the grid is tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import ceil, floor, lcm
+
+from xarb.strategies.sizing import Leg
+
+PPB = 10**9
+ONE = 10**18
+
+
+def real_levels(leg: Leg) -> list[tuple[Fraction, Fraction]]:
+    """Prices and quantities as fractions."""
+    return [(Fraction(price, 10**leg.px_scale), Fraction(qty, 10**leg.qty_scale)) for price, qty in leg.levels]
+
+
+def walk(levels: list[tuple[Fraction, Fraction]], qty: Fraction) -> tuple[Fraction, Fraction] | None:
+    """Notional of the best levels and the limit price; None where the depth does not suffice."""
+    total, price = Fraction(0), Fraction(0)
+    for price, size in levels:
+        part = min(size, qty)
+        total += price * part
+        qty -= part
+        if qty == 0:
+            return total, price
+    return None
+
+
+def fits(leg: Leg, qty: Fraction, limit: Fraction) -> bool:
+    """Whether a leg's minima and bounds allow a quantity at a limit price."""
+    if leg.max_qty is not None and qty > Fraction(leg.max_qty, 10**leg.qty_scale):
+        return False
+    if leg.max_spend is not None and qty * limit > Fraction(leg.max_spend, ONE):
+        return False
+    return qty >= Fraction(leg.min_qty, ONE) and qty * limit >= Fraction(leg.min_notional, ONE)
+
+
+def lot_of(leg: Leg) -> Fraction:
+    """The lot as a fraction."""
+    return Fraction(leg.lot, 10**leg.qty_scale)
+
+
+def conversions(leg: Leg, proceeds: Fraction, *, sells: bool) -> Fraction | None:
+    """The worth of what is converted: as many lots as the proceeds and the leg allow; None when that is too little."""
+    lot, levels = lot_of(leg), real_levels(leg)
+    base, quote = Fraction(leg.base_fee_ppb, PPB), Fraction(leg.quote_fee_ppb, PPB)
+    best = None
+    steps = 1
+    while True:
+        qty = lot * steps
+        walked = walk(levels, qty)
+        if walked is None:
+            break
+        notional, limit = walked
+        spent = qty * (1 + base) if sells else notional * (1 + quote)
+        over = leg.max_qty is not None and qty > Fraction(leg.max_qty, 10**leg.qty_scale)
+        over = over or (leg.max_spend is not None and qty * limit > Fraction(leg.max_spend, ONE))
+        if spent > proceeds or over:
+            break
+        best = (notional * (1 - quote) if sells else qty * (1 - base)) if fits(leg, qty, limit) else None
+        steps += 1
+    return best
+
+
+def outcomes(sell: Leg, buy: Leg, convert: Leg | None, *, sells: bool) -> Iterator[tuple[Fraction, Fraction, Fraction]]:
+    """(sold, bought, profit) of every allowed size."""
+    in_base = bool(sell.base_fee_ppb or buy.base_fee_ppb)
+    step, buy_lot = lot_of(sell), lot_of(buy)
+    if not in_base:
+        scale = 10 ** max(sell.qty_scale, buy.qty_scale)
+        step = Fraction(lcm(int(step * scale), int(buy_lot * scale)), scale)
+    bids, asks = real_levels(sell), real_levels(buy)
+    sold = step
+    while (sale := walk(bids, sold)) is not None:
+        needed = sold * Fraction(PPB + sell.base_fee_ppb, PPB - buy.base_fee_ppb)
+        bought = ceil(needed / buy_lot) * buy_lot
+        purchase = walk(asks, bought)
+        if purchase is None:
+            return
+        if fits(sell, sold, sale[1]) and fits(buy, bought, purchase[1]):
+            income: Fraction | None = sale[0] * (1 - Fraction(sell.quote_fee_ppb, PPB))
+            if convert is not None and income is not None:
+                income = conversions(convert, income, sells=sells)
+            if income is not None:
+                yield sold, bought, income - purchase[0] * (1 + Fraction(buy.quote_fee_ppb, PPB))
+        sold += step
+
+
+def best_profit(sell: Leg, buy: Leg, convert: Leg | None = None, *, sells: bool = True) -> int | None:
+    """The best profit as money, rounded down; None where no size is allowed."""
+    profits = [profit for _, _, profit in outcomes(sell, buy, convert, sells=sells)]
+    return floor(max(profits) * ONE) if profits else None
