@@ -1,0 +1,382 @@
+"""Micro-arbitrage: sell where the bid is high, buy where the ask is low, at the same moment, for the size that earns most.
+
+Woken by an episode (open, improvement, rearm) or by the scan timer over all open episodes, it asks the gates in the order of `_decide`
+and either plans a bundle or passes with the reason. A reason is told once in an episode.
+
+What binds where: size, levels, profit, age of quotes and the abnormal edge are decided here, and a plan keeps within free balances, budget
+(which the view takes into account), `max_notional_quote` and `max_open_bundles`. Risk checks all of these again and alone holds the daily
+volume, the order rate and the end of a cool-down. Neither trusts the other.
+
+Liquidity is asked for once: what a plan asked of a book's side is taken off that side until a new row sets it, and a side of which an
+order is in flight waits for the bundle of its pair to close, for all bundles to be closed, or for `execution_timeout_ns` to pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from xarb.engine.strategy import BundlePlan, Edge, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
+from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, Ppb
+from xarb.strategies.legs import LegTerms, Rate, bounded_leg, leg_terms, spent_by, without
+from xarb.strategies.sizing import Leg, Level, Size, Sizing, TooSmall
+
+_FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
+_SEQUENCES: Final = ("simultaneous", "hard_leg_first")
+
+
+class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Parameters of one micro strategy; there is no default for what makes a trade worth its risk.
+
+    `min_profit_ppb` is profit after all fees over the notional of the buy leg before fees. `min_profit_quote` is money in the buy leg's
+    quote asset. `max_notional_quote` bounds each leg in its own quote asset. `search_steps` bounds the size search on each side of its
+    peak (it matters only where lots decide, see `sizing`). Times in ns. Zero switches off `cool_down_ns`, `scan_ns`, `improve_ppb` and
+    `max_edge_ppb`.
+    """
+
+    min_profit_ppb: Ppb
+    min_profit_quote: Money
+    max_notional_quote: Money
+    max_open_bundles: int = 10
+    latency_threshold_ns: int = NANOS_PER_S
+    execution_timeout_ns: int = 5 * NANOS_PER_S
+    cool_down_ns: int = 0
+    scan_ns: int = 100 * NANOS_PER_MS
+    min_life_ns: int = 0
+    improve_ppb: int = 100_000
+    max_edge_ppb: int = 50_000_000
+    sequence: str = "simultaneous"
+    max_levels: int = 10
+    search_steps: int = 32
+
+    def __post_init__(self) -> None:
+        """Raises ValueError on a sequence that does not exist, or a number that must not be negative or zero."""
+        if self.sequence not in _SEQUENCES:
+            raise ValueError(f"sequence {self.sequence!r} is none of {', '.join(_SEQUENCES)}")
+        for name in ("max_notional_quote", "execution_timeout_ns", "max_levels", "search_steps"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above zero")
+        for name in (
+            "max_open_bundles",
+            "latency_threshold_ns",
+            "cool_down_ns",
+            "scan_ns",
+            "min_life_ns",
+            "improve_ppb",
+            "max_edge_ppb",
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")
+
+
+class Asked(msgspec.Struct):
+    """What was asked of one side of a book since `seq` set it; quantity in base at 18 decimals."""
+
+    seq: int
+    qty: Money
+
+
+class Told(msgspec.Struct):
+    """The reasons told in an episode."""
+
+    opportunity: int
+    reasons: list[str]
+
+
+class MicroState(msgspec.Struct):
+    """Memory of one micro strategy; book sides are numbered instrument * 2, + 1 for asks, pairs as in its list."""
+
+    asked: dict[int, Asked] = {}
+    in_flight: dict[int, tuple[int, int]] = {}  # side: (pair, time of the plan)
+    cooling: dict[int, int] = {}  # pair: not before
+    rested_on: dict[int, tuple[int, ...]] = {}  # pair: the rows of its last plan
+    told: dict[int, Told] = {}  # pair
+
+
+class Micro:
+    """The strategy.
+
+    Args:
+        name: id, unique in the run.
+        account: account whose money it uses.
+        pairs: directed pairs from `pairing.make_pairs`.
+        params: parameters.
+        rates: by fee coin, the number of the instrument that prices it.
+        assumed_qty: by venue, the size in base units to assume where a quote has none; a venue left out: pass.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        account: str,
+        pairs: Sequence[Pair],
+        params: MicroParams,
+        *,
+        rates: Mapping[str, int] | None = None,
+        assumed_qty: Mapping[str, Money] | None = None,
+    ) -> None:
+        self.id = name
+        self.account = account
+        self.params = params
+        self.state = MicroState()
+        self._pairs = tuple(pairs)
+        self._rates = dict(rates or {})
+        self._assumed = dict(assumed_qty or {})
+        self._terms: dict[int, tuple[LegTerms, ...]] = {}  # derived from instruments and fees, remade when they change
+        self._wakes = Wakes(
+            pairs=self._pairs,
+            min_life_ns=params.min_life_ns,
+            improve_ppb=params.improve_ppb,
+            timer_ns=params.scan_ns,
+            timer_needs_edge=True,
+            max_edge_ppb=params.max_edge_ppb,
+        )
+
+    def wakes(self) -> Wakes:
+        """Edges of all pairs, and the scan timer while one stands."""
+        return self._wakes
+
+    def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
+        """Plans and passes for the episode of the wake, or on the timer for all open ones, best edge first."""
+        state = self.state
+        if state.in_flight and view.open_bundles() == 0:
+            state.in_flight.clear()
+        edge = wake.edge
+        if wake.kind == "timer":
+            edges = sorted(view.edges(), key=_best_first)
+        elif edge is None or wake.kind == "close":
+            if edge is not None:
+                state.told.pop(edge.pair, None)
+            return ()
+        else:
+            edges = [edge]
+            if wake.kind == "rearm":
+                self._rearm(edge.pair, wake.ts)
+        plans: list[Plan] = []
+        decision = _Decision(self, view)
+        for edge in edges:
+            plan = decision.on(edge)
+            if plan is not None:
+                plans.append(plan)
+        return plans
+
+    def terms(self, pair: int, view: View) -> tuple[LegTerms, ...]:
+        """Terms of a pair's legs: sell, buy and, if there is one, conversion."""
+        known = self._terms.get(pair)
+        instruments = view.instruments
+        if known is not None and all(instruments[terms.number] is terms.instrument for terms in known):
+            return known
+        legs = self._pairs[pair]
+        sides = [(legs.sell, "bid"), (legs.buy, "ask")]
+        if legs.convert >= 0:
+            sides.append((legs.convert, legs.convert_side))
+        made = tuple(leg_terms(number, instruments[number], side, view.fee(number)) for number, side in sides)
+        self._terms[pair] = made
+        return made
+
+    def is_premium(self, pair: int) -> bool:
+        """Whether a pair is compared through a peg only."""
+        return self._pairs[pair].premium
+
+    def rate(self, terms: LegTerms, view: View) -> Rate | None:
+        """The price of a leg's fee coin in its quote asset; None while unknown or not tradable."""
+        number = self._rates.get(terms.coin, -1)
+        if number < 0:
+            return None
+        one, quote = view.instruments[number], view.quote(number)
+        if one.base != terms.coin or one.quote != terms.instrument.quote or not view.feed(number).tradable:
+            return None
+        if quote.bid is None or quote.ask is None or view.now - quote.ts > self.params.latency_threshold_ns:
+            return None
+        return Rate(quote.bid, quote.ask, one.px_scale)
+
+    def rate_seq(self, terms: LegTerms, view: View) -> int:
+        """The row that set the price of a leg's fee coin."""
+        return view.quote(self._rates[terms.coin]).bid_seq
+
+    def levels(self, terms: LegTerms, seq: int, view: View) -> list[Level] | None:
+        """The side of the book that a leg takes, less what was asked of it already; None where a size is unknown."""
+        one = terms.instrument
+        unit = 10 ** (MONEY_SCALE - one.qty_scale)
+        levels: list[Level] = []
+        for price, qty in view.levels(terms.number, terms.side, self.params.max_levels):
+            if qty is not None:
+                levels.append((price, qty))
+            elif one.venue in self._assumed:
+                levels.append((price, self._assumed[one.venue] // unit))
+            else:
+                return None
+        asked = self.state.asked.get(terms.key)
+        if asked is not None and asked.seq == seq:
+            return without(levels, int(-(-asked.qty // unit)))
+        return levels
+
+    def _rearm(self, pair: int, ts: int) -> None:
+        """A bundle of the pair closed, or its cool-down ended: its sides are free again."""
+        state = self.state
+        for key in [key for key, (owner, _) in state.in_flight.items() if owner == pair]:
+            del state.in_flight[key]
+        state.rested_on.pop(pair, None)
+        if self.params.cool_down_ns and ts < state.cooling.get(pair, 0):
+            state.cooling[pair] = ts + self.params.cool_down_ns
+
+
+class _Decision:
+    """The decisions of one wake: they share what the plans before them spend."""
+
+    def __init__(self, micro: Micro, view: View) -> None:
+        self._micro, self._view = micro, view
+        self._now = view.now
+        self._spent: dict[tuple[str, str], int] = {}
+        self._planned = 0
+
+    def on(self, edge: Edge) -> Plan | None:
+        """A plan, a pass whose reason is new in the episode, or None."""
+        found = self._decide(edge)
+        if found is None or isinstance(found, BundlePlan):
+            return found
+        told = self._micro.state.told.get(edge.pair)
+        if told is None or told.opportunity != edge.opportunity:
+            told = self._micro.state.told[edge.pair] = Told(edge.opportunity, [])
+        if found.reason in told.reasons:
+            return None
+        told.reasons.append(found.reason)
+        return found
+
+    def _decide(self, edge: Edge) -> Plan | None:
+        micro, state, params, view = self._micro, self._micro.state, self._micro.params, self._view
+        if micro.is_premium(edge.pair):
+            return _pass(edge, "premium")
+        if edge.abnormal:
+            return _pass(edge, "abnormal_edge", edge.edge_ppb * _FROM_NINE, params.max_edge_ppb * _FROM_NINE)
+        terms = micro.terms(edge.pair, view)
+        for leg in terms:
+            if leg.refused is not None:
+                return _pass(edge, leg.refused)
+        for leg in terms:
+            owner, since = state.in_flight.get(leg.key, (-1, 0))
+            if owner >= 0 and self._now < since + params.execution_timeout_ns:
+                return None if owner == edge.pair else _pass(edge, "leg_in_flight")
+        if self._now < state.cooling.get(edge.pair, 0):
+            return _pass(edge, "cool_down")
+        bundles = view.open_bundles() + self._planned
+        if bundles >= params.max_open_bundles:
+            return _pass(edge, "max_open_bundles", _money(bundles), _money(params.max_open_bundles))
+        seqs = []
+        for leg in terms:
+            if not view.feed(leg.number).tradable:
+                return _pass(edge, "feed_not_tradable")
+            quote = view.quote(leg.number)
+            age = self._now - quote.ts
+            if age > params.latency_threshold_ns:
+                return _pass(edge, "stale_quote", age * _FROM_NINE, params.latency_threshold_ns * _FROM_NINE)
+            seqs.append(quote.bid_seq if leg.side == "bid" else quote.ask_seq)
+        if state.rested_on.get(edge.pair) == tuple(seqs):
+            return None  # risk refused the same plan on the same rows
+        return self._size(edge, terms, seqs)
+
+    def _size(self, edge: Edge, terms: tuple[LegTerms, ...], seqs: list[int]) -> Plan:
+        micro, view = self._micro, self._view
+        rates: list[Rate | None] = []
+        legs: list[Leg] = []
+        for leg, seq in zip(terms, seqs, strict=True):
+            levels = micro.levels(leg, seq, view)
+            if levels is None:
+                return _pass(edge, "unknown_size")
+            if not levels:
+                return _pass(edge, "depth", 0)
+            rate = None
+            if leg.coin:
+                rate = micro.rate(leg, view)
+                if rate is None:
+                    return _pass(edge, "fee_rate_unknown")
+            rates.append(rate)
+            legs.append(bounded_leg(leg, levels, self._funds(leg, terms), micro.params.max_notional_quote, rate))
+        convert = legs[2] if len(legs) > 2 else None
+        size = Sizing(legs[0], legs[1], convert, convert_sells=terms[-1].side == "bid").best(micro.params.search_steps)
+        if isinstance(size, TooSmall):
+            return _pass(edge, size.reason, size.most, size.least)
+        ratio = size.profit * PPB // size.buy_notional
+        if ratio < micro.params.min_profit_ppb:
+            return _pass(edge, "min_profit_bps", ratio * _FROM_NINE, micro.params.min_profit_ppb * _FROM_NINE)
+        if size.profit < micro.params.min_profit_quote:
+            return _pass(edge, "min_profit_quote", size.profit, micro.params.min_profit_quote)
+        return self._plan(edge, terms, size, seqs, (legs, rates))
+
+    def _funds(self, leg: LegTerms, terms: tuple[LegTerms, ...]) -> tuple[int, int]:
+        """Free money of the asset that a leg spends and of its fee coin; legs that draw on the same balance get equal shares."""
+        venue = leg.instrument.venue
+        shares = [0, 0]
+        for at, asset in enumerate((leg.spends, leg.coin)):
+            if asset:
+                draws = sum((one.spends == asset) + (one.coin == asset) for one in terms if one.instrument.venue == venue)
+                free = self._view.free(venue, asset) - self._spent.get((venue, asset), 0)
+                shares[at] = max(free, 0) // draws
+        return shares[0], shares[1]
+
+    def _plan(
+        self,
+        edge: Edge,
+        terms: tuple[LegTerms, ...],
+        size: Size,
+        seqs: list[int],
+        sized: tuple[list[Leg], list[Rate | None]],
+    ) -> BundlePlan:
+        micro, state, params = self._micro, self._micro.state, self._micro.params
+        orders = [(size.sell_price, size.sell_qty), (size.buy_price, size.buy_qty), (size.convert_price, size.convert_qty)]
+        plans, rows = [], list(seqs)
+        for leg, (price, qty), seq, rate in zip(terms, orders, seqs, sized[1], strict=False):
+            plans.append(LegPlan(leg.number, "sell" if leg.side == "bid" else "buy", price, qty))
+            spent, coins = spent_by(leg, price, qty, rate)
+            venue = leg.instrument.venue
+            for asset, money in ((leg.spends, spent), (leg.coin, coins)):
+                self._spent[venue, asset] = self._spent.get((venue, asset), 0) + money
+            asked = state.asked.get(leg.key)
+            before = asked.qty if asked is not None and asked.seq == seq else 0
+            state.asked[leg.key] = Asked(seq, Money(before + qty * 10 ** (MONEY_SCALE - leg.instrument.qty_scale)))
+            state.in_flight[leg.key] = (edge.pair, self._now)
+            if rate is not None:
+                rows.append(micro.rate_seq(leg, self._view))
+        if params.cool_down_ns:
+            state.cooling[edge.pair] = self._now + params.cool_down_ns
+        state.rested_on[edge.pair] = tuple(seqs)
+        self._planned += 1
+        if params.sequence == "hard_leg_first" and _is_thinner(sized[0][1], plans[1], sized[0][0], plans[0]):
+            plans[0], plans[1] = plans[1], plans[0]
+        return BundlePlan(
+            opportunity=edge.opportunity,
+            legs=tuple(plans),
+            sequence=params.sequence,
+            quote_seqs=tuple(rows),
+            expected_profit=size.profit,
+            profit_asset=terms[1].instrument.quote,
+            edge_ppb=edge.edge_ppb,
+        )
+
+
+def _is_thinner(leg: Leg, plan: LegPlan, other: Leg, other_plan: LegPlan) -> bool:
+    """Whether the depth up to the limit price is a smaller multiple of the order than on the other leg: the harder one to fill."""
+    depths = []
+    for one, order in ((leg, plan), (other, other_plan)):
+        worse = 1 if order.side == "buy" else -1
+        depths.append(sum(qty for price, qty in one.levels if price * worse <= order.price_int * worse))
+    return depths[0] * other_plan.qty_int < depths[1] * plan.qty_int
+
+
+def _pass(edge: Edge, reason: str, value: int | None = None, bound: int | None = None) -> Pass:
+    return Pass(
+        opportunity=edge.opportunity,
+        reason=reason,
+        value=None if value is None else Money(value),
+        bound=None if bound is None else Money(bound),
+    )
+
+
+def _money(count: int) -> int:
+    return count * 10**MONEY_SCALE
+
+
+def _best_first(edge: Edge) -> tuple[int, int]:
+    return -edge.edge_ppb, edge.pair
