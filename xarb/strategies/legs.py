@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from xarb.model.instrument import FeeTier, Instrument
@@ -34,11 +35,8 @@ class LegTerms(NamedTuple):
     coin_fee_ppb: int
     spends: str
     refused: str | None  # why orders on it are refused by name
-
-    @property
-    def key(self) -> int:
-        """Number of this side of the instrument's book."""
-        return self.number * 2 + (self.side == "ask")
+    key: int  # number of this side of the instrument's book
+    unit: int  # one step of quantity at 18 decimals
 
 
 def leg_terms(number: int, instrument: Instrument, side: str, tier: FeeTier) -> LegTerms:
@@ -62,7 +60,18 @@ def leg_terms(number: int, instrument: Instrument, side: str, tier: FeeTier) -> 
         fee if is_coin else 0,
         instrument.base if side == "bid" else instrument.quote,
         instrument.untradable_because(),
+        number * 2 + (side == "ask"),
+        _TEN[max(MONEY_SCALE - instrument.qty_scale, 0)],
     )
+
+
+def draws_of(terms: Sequence[LegTerms]) -> list[tuple[int, int]]:
+    """For each leg how many draw on the balance that it spends, and on that of its fee coin."""
+    found = []
+    for leg in terms:
+        near = [one for one in terms if one.instrument.venue == leg.instrument.venue]
+        found.append(tuple(sum((one.spends == asset) + (one.coin == asset) for one in near) for asset in (leg.spends, leg.coin)))
+    return [(spends, coins) for spends, coins in found]
 
 
 def bounded_leg(terms: LegTerms, levels: list[Level], funds: tuple[int, int], most: int, rate: Rate | None) -> Leg:
@@ -89,7 +98,7 @@ def bounded_leg(terms: LegTerms, levels: list[Level], funds: tuple[int, int], mo
         # A sale never brings more than its quantity at the best bid.
         unit = _TEN[one.px_scale + one.qty_scale]
         max_qty = spend * unit // (levels[0][0] * MONEY_ONE)
-        owned = free * PPB // (PPB + terms.base_fee_ppb) // _TEN[MONEY_SCALE - one.qty_scale]
+        owned = free * PPB // (PPB + terms.base_fee_ppb) // terms.unit
         if owned < max_qty:
             max_qty, bound = owned, "balance"
     else:
@@ -114,13 +123,12 @@ def bounded_leg(terms: LegTerms, levels: list[Level], funds: tuple[int, int], mo
 
 def spent_by(terms: LegTerms, price: int, qty: int, rate: Rate | None) -> tuple[int, int]:
     """The most that an order takes of the asset that it spends and of its fee coin, fees included, rounded up."""
-    one = terms.instrument
-    value = price * qty * _TEN[MONEY_SCALE - one.scale]
+    value = price * qty * _TEN[MONEY_SCALE - terms.instrument.scale]
     if terms.side == "bid":
-        sold = qty * _TEN[MONEY_SCALE - one.qty_scale]
-        spent = sold + ceil_div(sold * max(terms.base_fee_ppb, 0), PPB)
+        sold = qty * terms.unit
+        spent = sold - (-sold * max(terms.base_fee_ppb, 0) // PPB)
     else:
-        spent = value + ceil_div(value * max(terms.quote_fee_ppb, 0), PPB)
+        spent = value - (-value * max(terms.quote_fee_ppb, 0) // PPB)
     if rate is None:
         return spent, 0
     return spent, ceil_div(value * terms.coin_fee_ppb * _TEN[rate.px_scale], rate.bid * PPB)

@@ -14,13 +14,13 @@ order is in flight waits for the bundle of its pair to close, for all bundles to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from xarb.engine.strategy import BundlePlan, Edge, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, Ppb
-from xarb.strategies.legs import LegTerms, Rate, bounded_leg, leg_terms, spent_by, without
+from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
 from xarb.strategies.sizing import Leg, Level, Size, Sizing, TooSmall
 
 _FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
@@ -49,7 +49,7 @@ class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_edge_ppb: int = 50_000_000
     sequence: str = "simultaneous"
     max_levels: int = 10
-    search_steps: int = 32
+    search_steps: int = 8
 
     def __post_init__(self) -> None:
         """Raises ValueError on a sequence that does not exist, or a number that must not be negative or zero."""
@@ -95,6 +95,14 @@ class MicroState(msgspec.Struct):
     told: dict[int, Told] = {}  # pair
 
 
+class _Terms(NamedTuple):
+    """A pair's legs, how many of them draw on each balance, and why one of them is refused by name."""
+
+    legs: tuple[LegTerms, ...]
+    draws: list[tuple[int, int]]
+    refused: str | None
+
+
 class Micro:
     """The strategy.
 
@@ -124,7 +132,7 @@ class Micro:
         self._pairs = tuple(pairs)
         self._rates = dict(rates or {})
         self._assumed = dict(assumed_qty or {})
-        self._terms: dict[int, tuple[LegTerms, ...]] = {}  # derived from instruments and fees, remade when they change
+        self._terms: dict[int, _Terms] = {}  # derived from instruments and fees, remade when they change
         self._wakes = Wakes(
             pairs=self._pairs,
             min_life_ns=params.min_life_ns,
@@ -162,19 +170,24 @@ class Micro:
                 plans.append(plan)
         return plans
 
-    def terms(self, pair: int, view: View) -> tuple[LegTerms, ...]:
+    def terms(self, pair: int, view: View) -> _Terms:
         """Terms of a pair's legs: sell, buy and, if there is one, conversion."""
         known = self._terms.get(pair)
         instruments = view.instruments
-        if known is not None and all(instruments[terms.number] is terms.instrument for terms in known):
-            return known
+        if known is not None:
+            for terms in known.legs:
+                if instruments[terms.number] is not terms.instrument:
+                    break
+            else:
+                return known
         legs = self._pairs[pair]
         sides = [(legs.sell, "bid"), (legs.buy, "ask")]
         if legs.convert >= 0:
             sides.append((legs.convert, legs.convert_side))
         made = tuple(leg_terms(number, instruments[number], side, view.fee(number)) for number, side in sides)
-        self._terms[pair] = made
-        return made
+        refused = next((leg.refused for leg in made if leg.refused is not None), None)
+        self._terms[pair] = _Terms(made, draws_of(made), refused)
+        return self._terms[pair]
 
     def is_premium(self, pair: int) -> bool:
         """Whether a pair is compared through a peg only."""
@@ -198,14 +211,13 @@ class Micro:
 
     def levels(self, terms: LegTerms, seq: int, view: View) -> list[Level] | None:
         """The side of the book that a leg takes, less what was asked of it already; None where a size is unknown."""
-        one = terms.instrument
-        unit = 10 ** (MONEY_SCALE - one.qty_scale)
+        unit = terms.unit
         levels: list[Level] = []
         for price, qty in view.levels(terms.number, terms.side, self.params.max_levels):
             if qty is not None:
                 levels.append((price, qty))
-            elif one.venue in self._assumed:
-                levels.append((price, self._assumed[one.venue] // unit))
+            elif terms.instrument.venue in self._assumed:
+                levels.append((price, self._assumed[terms.instrument.venue] // unit))
             else:
                 return None
         asked = self.state.asked.get(terms.key)
@@ -252,10 +264,9 @@ class _Decision:
         if edge.abnormal:
             return _pass(edge, "abnormal_edge", edge.edge_ppb * _FROM_NINE, params.max_edge_ppb * _FROM_NINE)
         terms = micro.terms(edge.pair, view)
-        for leg in terms:
-            if leg.refused is not None:
-                return _pass(edge, leg.refused)
-        for leg in terms:
+        if terms.refused is not None:
+            return _pass(edge, terms.refused)
+        for leg in terms.legs if state.in_flight else ():
             owner, since = state.in_flight.get(leg.key, (-1, 0))
             if owner >= 0 and self._now < since + params.execution_timeout_ns:
                 return None if owner == edge.pair else _pass(edge, "leg_in_flight")
@@ -265,7 +276,7 @@ class _Decision:
         if bundles >= params.max_open_bundles:
             return _pass(edge, "max_open_bundles", _money(bundles), _money(params.max_open_bundles))
         seqs = []
-        for leg in terms:
+        for leg in terms.legs:
             if not view.feed(leg.number).tradable:
                 return _pass(edge, "feed_not_tradable")
             quote = view.quote(leg.number)
@@ -277,11 +288,11 @@ class _Decision:
             return None  # risk refused the same plan on the same rows
         return self._size(edge, terms, seqs)
 
-    def _size(self, edge: Edge, terms: tuple[LegTerms, ...], seqs: list[int]) -> Plan:
+    def _size(self, edge: Edge, terms: _Terms, seqs: list[int]) -> Plan:
         micro, view = self._micro, self._view
         rates: list[Rate | None] = []
         legs: list[Leg] = []
-        for leg, seq in zip(terms, seqs, strict=True):
+        for leg, draws, seq in zip(terms.legs, terms.draws, seqs, strict=True):
             levels = micro.levels(leg, seq, view)
             if levels is None:
                 return _pass(edge, "unknown_size")
@@ -293,9 +304,9 @@ class _Decision:
                 if rate is None:
                     return _pass(edge, "fee_rate_unknown")
             rates.append(rate)
-            legs.append(bounded_leg(leg, levels, self._funds(leg, terms), micro.params.max_notional_quote, rate))
+            legs.append(bounded_leg(leg, levels, self._funds(leg, draws), micro.params.max_notional_quote, rate))
         convert = legs[2] if len(legs) > 2 else None
-        size = Sizing(legs[0], legs[1], convert, convert_sells=terms[-1].side == "bid").best(micro.params.search_steps)
+        size = Sizing(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid").best(micro.params.search_steps)
         if isinstance(size, TooSmall):
             return _pass(edge, size.reason, size.most, size.least)
         ratio = size.profit * PPB // size.buy_notional
@@ -303,18 +314,16 @@ class _Decision:
             return _pass(edge, "min_profit_bps", ratio * _FROM_NINE, micro.params.min_profit_ppb * _FROM_NINE)
         if size.profit < micro.params.min_profit_quote:
             return _pass(edge, "min_profit_quote", size.profit, micro.params.min_profit_quote)
-        return self._plan(edge, terms, size, seqs, (legs, rates))
+        return self._plan(edge, terms.legs, size, seqs, (legs, rates))
 
-    def _funds(self, leg: LegTerms, terms: tuple[LegTerms, ...]) -> tuple[int, int]:
+    def _funds(self, leg: LegTerms, draws: tuple[int, int]) -> tuple[int, int]:
         """Free money of the asset that a leg spends and of its fee coin; legs that draw on the same balance get equal shares."""
         venue = leg.instrument.venue
-        shares = [0, 0]
-        for at, asset in enumerate((leg.spends, leg.coin)):
-            if asset:
-                draws = sum((one.spends == asset) + (one.coin == asset) for one in terms if one.instrument.venue == venue)
-                free = self._view.free(venue, asset) - self._spent.get((venue, asset), 0)
-                shares[at] = max(free, 0) // draws
-        return shares[0], shares[1]
+        free = self._view.free(venue, leg.spends) - self._spent.get((venue, leg.spends), 0)
+        if not leg.coin:
+            return max(free, 0) // draws[0], 0
+        coins = self._view.free(venue, leg.coin) - self._spent.get((venue, leg.coin), 0)
+        return max(free, 0) // draws[0], max(coins, 0) // draws[1]
 
     def _plan(
         self,
@@ -331,11 +340,12 @@ class _Decision:
             plans.append(LegPlan(leg.number, "sell" if leg.side == "bid" else "buy", price, qty))
             spent, coins = spent_by(leg, price, qty, rate)
             venue = leg.instrument.venue
-            for asset, money in ((leg.spends, spent), (leg.coin, coins)):
-                self._spent[venue, asset] = self._spent.get((venue, asset), 0) + money
+            self._spent[venue, leg.spends] = self._spent.get((venue, leg.spends), 0) + spent
+            if leg.coin:
+                self._spent[venue, leg.coin] = self._spent.get((venue, leg.coin), 0) + coins
             asked = state.asked.get(leg.key)
             before = asked.qty if asked is not None and asked.seq == seq else 0
-            state.asked[leg.key] = Asked(seq, Money(before + qty * 10 ** (MONEY_SCALE - leg.instrument.qty_scale)))
+            state.asked[leg.key] = Asked(seq, Money(before + qty * leg.unit))
             state.in_flight[leg.key] = (edge.pair, self._now)
             if rate is not None:
                 rows.append(micro.rate_seq(leg, self._view))

@@ -116,6 +116,11 @@ class Sizing:
         """The best size; `tries` bounds the steps on each side of the peak. Of equal profits the first found is kept."""
         if self._most < self._least:
             return self._too_small()
+        if len(self._bids) == len(self._asks) == 1 and not self._rounded:
+            # One price on each side: profit is a multiple of the size, and the minima hold from the smallest size on.
+            margin = self._bids[0][0] * self._keep * self._income_unit - self._asks[0][0] * self._cost_unit
+            size = self._most if margin > 0 else self._least
+            return self._size(size, size * margin)
         start = self._peak()
         best, top = None, None
         for step, first in ((self._step, start), (-self._step, start - self._step)):
@@ -166,8 +171,8 @@ class Sizing:
         if self._conversion is not None:
             marks += self._conversion.marks(self._bids[0][0] * self._keep)
         low, high = self._least, self._most
-        grid = sorted(mark // self._step * self._step for mark in marks)
-        points = [low, *(mark for mark in grid if low < mark < high), high]
+        step = self._step
+        points = [low, *sorted([mark // step * step for mark in marks if low < mark < high]), high]
         left, right = 0, len(points) - 1
         while left < right:
             middle = (left + right) // 2
