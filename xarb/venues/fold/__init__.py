@@ -1,0 +1,1 @@
+"""The compiled half of the simulated venue: books, venue time, own consumption."""

@@ -1,0 +1,118 @@
+"""Memory of the simulated venues: one record a venue, one an instrument, books and marks of own consumption.
+
+As in the engine's kernel one address leads to everything; dtypes are made once.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xarb.engine.kernel import pointer
+from xarb.engine.kernel.state import BOOK_LEVELS
+
+MARKS: Final = 64  # levels a side whose consumption is remembered; an order takes no further level beyond
+BEFORE_ALL: Final = -(2**62)  # a venue time before any row
+
+# Feed latency models.
+LATENCY_CONSTANT, LATENCY_UNIFORM, LATENCY_TABLE = range(3)
+# Kinds of rows, as the cursors count them.
+ROW_QUOTE, ROW_DELTA, ROW_TRADE, ROW_BOOK = range(4)
+
+WORLD: Final = np.dtype(
+    [
+        ("stop_venue", "i8"),  # ARRIVAL: the venue whose order comes before the next row
+        ("stop_time", "i8"),  # ARRIVAL: venue time of that row
+        ("stop_instrument", "i8"),  # TOUCHED: the instrument with resting orders that the last row concerned
+        ("stop_kind", "i8"),  # TOUCHED: which kind of row
+        ("stop_row", "i8"),  # TOUCHED: its index in the block
+        ("unknown", "i8"),  # the last walk met a level of unknown size
+        ("at", "i8", (7,)),  # address of each table below
+        ("count", "i8", (7,)),  # its length
+    ]
+)
+
+VENUE: Final = np.dtype(
+    [
+        ("time", "i8"),  # venue time of its last row: running maximum of ts_recv - feed latency
+        ("next_arrival", "i8"),  # arrival time of the first command on its way, NEVER without one
+        ("latency_kind", "i8"),
+        ("latency_low", "i8"),
+        ("latency_span", "i8"),  # uniform: high - low + 1; table: its length
+        ("latency_from", "i8"),  # table: where it starts in LATENCIES
+        ("seed", "i8"),
+    ]
+)
+
+INSTRUMENT: Final = np.dtype(
+    [
+        ("venue", "i8"),
+        ("source", "i8"),  # as engine.kernel.state.SOURCES
+        ("conn", "i8"),  # connection of its last row, -1 before any
+        ("best_px", "i8", (2,)),  # where quotes move the book: the one level of each side
+        ("best_qty", "i8", (2,)),
+        ("levels", "i8", (2,)),  # levels in memory by side
+        ("slot", "i8"),  # place in the book arrays, -1 where quotes move the book
+        ("synced", "i8"),  # a snapshot was seen since the last gap
+        ("snapshot_open", "i8"),  # inside a snapshot message
+        ("message_open", "i8"),  # the last delta row was not the last of its message
+        ("message_latency", "i8"),  # the feed latency of that message
+        ("assumed", "i8"),  # quantity taken for unknown sizes, INT64_MIN for none
+        ("lot", "i8"),
+        ("marks", "i8", (2,)),
+        ("resting", "i8"),  # resting orders
+    ]
+)
+
+MARK: Final = np.dtype(
+    [
+        ("price", "i8"),
+        ("left", "i8"),  # own consumption still subtracted
+        ("shown", "i8"),  # size of the level when it was last seen
+        ("traded", "i8"),  # public trades that took from the level since, not yet matched with growth
+    ]
+)
+
+VENUES, INSTRUMENTS, LATENCIES, PRICES, SIZES, MARKED, FILLS = range(7)
+Tables = dict[int, NDArray[np.generic]]
+_DTYPES: Final = {VENUES: VENUE, INSTRUMENTS: INSTRUMENT, MARKED: MARK}
+
+
+class VenueMemory:
+    """Owns the tables; `handle` is what compiled functions take.
+
+    Args:
+        venues: number of venues.
+        instruments: number of instruments.
+        books: number of instruments whose book has depth.
+        latencies: latency tables of all venues, one after the other, ns.
+    """
+
+    def __init__(self, venues: int, instruments: int, *, books: int, latencies: list[int]) -> None:
+        sizes = {
+            VENUES: venues,
+            INSTRUMENTS: instruments,
+            LATENCIES: len(latencies),
+            PRICES: books * 2 * BOOK_LEVELS,
+            SIZES: books * 2 * BOOK_LEVELS,
+            MARKED: instruments * 2 * MARKS,
+            FILLS: 2 * MARKS,
+        }
+        self.tables: Tables = {
+            table: np.zeros(max(size, 1), _DTYPES.get(table, np.dtype(np.int64))) for table, size in sizes.items()
+        }
+        self.tables[LATENCIES][: len(latencies)] = latencies
+        self._block: NDArray[np.void] = np.zeros(1, WORLD)
+        for table, array in self.tables.items():
+            self._block[0]["at"][table] = array.ctypes.data
+            self._block[0]["count"][table] = len(array)
+        self.handle = int(self._block.ctypes.data)
+        pointer.own([self._block, *self.tables.values()])
+
+    @property
+    def world(self) -> np.void:
+        """The WORLD record, a view."""
+        record: np.void = self._block[0]
+        return record

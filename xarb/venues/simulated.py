@@ -1,0 +1,300 @@
+"""The simulated venues of a run: the arrival rule around compiled books.
+
+An order decided at d arrives at a = d + order latency and meets its venue's book after every row of that venue with venue time <= a
+and before any later one. Venue time of a row is the running maximum over the venue's rows of ts_recv - feed latency; rows are the
+market rows, `connections` and `instruments` of that venue. At equal time the market is first; commands that arrive at the same time go
+in command order; a cancel never overtakes its order. The reports reach us at a + response latency, in the order of their commands
+where due times are equal; reports of one order never overtake each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heappush
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from xarb.engine.kernel import state as engine_state
+from xarb.errors import InvariantBroken
+from xarb.model.batch import Batch
+from xarb.model.command import Command, Report, SubmitOrder
+from xarb.model.event import SlowRow
+from xarb.model.instrument import Instrument
+from xarb.model.units import MONEY_SCALE, NEVER, NULL
+from xarb.venues.fold import draw, loop, state
+from xarb.venues.matching import Matching
+from xarb.venues.resting import Order
+from xarb.venues.terms import (
+    ConstantLatency,
+    Latency,
+    TableLatency,
+    VenueModel,
+    VenueSetup,
+    check_setup,
+    describe_model,
+)
+
+_EMPTYING: Final = ("gap", "lost", "closed")
+_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Instrument))
+Sent = tuple[int, int, int, int, Command]  # arrival, number of the command, response latency, earliest due time, command
+
+
+class SimulatedVenues:
+    """All simulated venues of one run.
+
+    Args:
+        setup: instruments, sources, fees, opening balances, rates of fee coins and the seed.
+        models: by venue id; each venue of an instrument needs one.
+
+    Raises:
+        ConfigError: the parts do not fit together.
+    """
+
+    def __init__(self, setup: VenueSetup, models: Mapping[str, VenueModel]) -> None:
+        check_setup(setup, models)
+        self.venues: Final = sorted({instrument.venue for instrument in setup.instruments})
+        self._models = [models[venue] for venue in self.venues]
+        self._numbers = {venue: number for number, venue in enumerate(self.venues)}
+        self._inst_numbers = {(i.venue, i.symbol): number for number, i in enumerate(setup.instruments)}
+        self._memory = _lay(setup, self.venues, self._models)
+        self._handle = self._memory.handle
+        self._world = self._memory.world
+        self._records: Any = self._memory.tables[state.INSTRUMENTS]
+        venues: Any = self._memory.tables[state.VENUES]
+        self._times = venues["time"]  # views of the records' fields
+        self._next_arrival = venues["next_arrival"]
+        self._matching = Matching(self._memory, setup, self._models)
+        self._seeds = [draw.stream_seed(setup.seed, stream) for stream in range(5)]
+        self._sent: list[list[Sent]] = [[] for _ in self.venues]  # heaps, by venue
+        self._arrivals: dict[int, int] = {}  # of orders that have not arrived
+        self._commands = 0
+        self._batch: Batch | None = None
+        self._cursors = np.zeros(4, np.int64)
+        self._slow_at = 0
+        self.position = -1  # seq of the last applied row
+        self.clipped = 0  # response latencies raised to the feed's maximum
+
+    # --- what the driver calls
+
+    def load(self, batch: Batch) -> None:
+        """Take the next batch; the one before was run to its end."""
+        self._batch = batch
+        self._cursors[:] = 0
+        self._slow_at = 0
+
+    def run(self, last_seq: int) -> None:
+        """Apply the rows of the batch with seq <= `last_seq`, and each command that arrives before such a row's venue time."""
+        if last_seq <= self.position:
+            return
+        batch = self._batch
+        if batch is None:
+            raise InvariantBroken("run before load")
+        while True:
+            slow = batch.slow[self._slow_at] if self._slow_at < len(batch.slow) else None
+            if slow is not None and slow.seq > last_seq:
+                slow = None
+            limit = last_seq + 1 if slow is None else slow.seq
+            why = loop.run(self._handle, batch.quotes, batch.deltas, batch.trades, batch.books, self._cursors, limit)
+            if why == loop.ARRIVAL:
+                self._deliver_before(int(self._world["stop_venue"]), int(self._world["stop_time"]))
+            elif why == loop.TOUCHED:
+                self._touch(batch)
+            elif slow is None:
+                break
+            else:
+                self._apply_slow(slow)
+                self._slow_at += 1
+        self.position = last_seq
+
+    def take(self, commands: Sequence[Command]) -> None:
+        """Take commands of the engine, in order; the venue stands at the engine's last applied seq.
+
+        Raises:
+            InvariantBroken: the venue is past the arrival of a command, so it was run ahead of the engine.
+        """
+        for command in commands:
+            number = self._numbers[self._matching.instruments[command.instrument].venue]
+            model = self._models[number]
+            ordinal = self._commands
+            self._commands += 1
+            if isinstance(command, SubmitOrder):
+                arrival = command.ts + self._draw(model.order_latency, draw.STREAM_ORDER, command.order)
+                response = self._draw(model.response_latency, draw.STREAM_RESPONSE, command.order)
+                self._arrivals[command.order] = arrival
+            else:
+                arrival = command.ts + self._draw(model.order_latency, draw.STREAM_CANCEL, command.order)
+                arrival = max(arrival, self._arrivals.get(command.order, arrival))
+                response = self._draw(model.response_latency, draw.STREAM_CANCEL_RESPONSE, command.order)
+            if response < model.feed_latency.high_ns:
+                response = model.feed_latency.high_ns
+                self.clipped += 1
+            if arrival < self._times[number]:
+                raise InvariantBroken(f"venue {self.venues[number]} was run past the arrival of order {command.order}")
+            heappush(self._sent[number], (arrival, ordinal, response, arrival + response, command))
+            self._next_arrival[number] = self._sent[number][0][0]
+
+    def horizon(self) -> int:
+        """No report can fall due before this time (ns), as far as the batch at hand tells; NEVER when none can.
+
+        With resting orders a fill can follow from the venue's next row; beyond the batch nothing is promised, nor needed: the engine
+        cannot pass the batch's end either.
+        """
+        outbox = self._matching.outbox
+        first = outbox[0][0] if outbox else NEVER
+        for sent in self._sent:
+            for entry in sent:
+                first = min(first, entry[3])
+        batch = self._batch
+        if batch is None:
+            return first
+        for venue in self._matching.resting_venues():
+            columns = (batch.quotes, batch.deltas, batch.trades, batch.books)
+            receive = int(loop.next_receive(self._handle, *columns, self._cursors, venue))
+            if receive != NEVER:
+                longest = self._models[venue].feed_latency.high_ns
+                quickest = max(self._models[venue].response_latency.low_ns, longest)
+                first = min(first, max(int(self._times[venue]), receive - longest) + quickest)
+        return first
+
+    def reports(self, ts: int) -> list[Report]:
+        """The reports due up to `ts`, in order; the engine and the venue have applied every input with ts_recv <= `ts`."""
+        for venue, sent in enumerate(self._sent):
+            if sent:
+                self._deliver_before(venue, ts - self._models[venue].feed_latency.high_ns + 1)
+        outbox = self._matching.outbox
+        due = []
+        while outbox and outbox[0][0] <= ts:
+            due.append(heappop(outbox)[3])
+        return due
+
+    def describe(self) -> list[tuple[str, str, str]]:
+        """The assumptions as (venue, what, value); what flatters the result is marked `optimistic`."""
+        return [row for venue, model in zip(self.venues, self._models, strict=True) for row in describe_model(venue, model)]
+
+    def balances(self) -> dict[tuple[str, str, str], int]:
+        """Balances by (account, venue, asset) at 18 decimals, held parts included."""
+        return self._matching.accounts.all()
+
+    # --- the fold's stops
+
+    def _draw(self, latency: Latency, stream: int, counter: int) -> int:
+        if isinstance(latency, ConstantLatency):
+            return latency.ns
+        return latency.pick(draw.splitmix64(self._seeds[stream], counter))
+
+    def _deliver_before(self, venue: int, time: int) -> None:
+        """Let every command arrive that arrives before `time`; the venue's book stands as of then."""
+        sent = self._sent[venue]
+        while sent and sent[0][0] < time:
+            arrival, ordinal, response, _, command = heappop(sent)
+            if isinstance(command, SubmitOrder):
+                self._arrivals.pop(command.order, None)
+                self._matching.submit(Order(command, ordinal=ordinal, venue=venue, response=response), arrival)
+            else:
+                self._matching.cancel(command, arrival, ordinal=ordinal, response=response)
+        self._next_arrival[venue] = sent[0][0] if sent else NEVER
+
+    def _touch(self, batch: Batch) -> None:
+        """The last row concerned an instrument with resting orders."""
+        number, row = int(self._world["stop_instrument"]), int(self._world["stop_row"])
+        now = int(self._times[self._records[number]["venue"]])
+        if self._world["stop_kind"] == state.ROW_TRADE:
+            trades = batch.trades
+            price, size = int(trades.price[row]), int(trades.qty[row])
+            self._matching.meet_trade(number, price, size, aggressor=int(trades.aggressor[row]), now=now)
+        else:
+            self._matching.meet_book(number, now)
+
+    # --- rows outside the compiled kinds
+
+    def _apply_slow(self, row: SlowRow) -> None:
+        if row.kind not in ("connections", "instruments"):
+            return
+        venue = self._numbers.get(row.values["venue"])
+        if venue is None:
+            return
+        while loop.slow_row(self._handle, venue, row.seq, row.ts_recv) == loop.ARRIVAL:
+            self._deliver_before(venue, int(self._world["stop_time"]))
+        if row.kind == "instruments":
+            self._apply_instrument(row.values)
+        elif row.values["event"] in _EMPTYING:
+            symbol = row.values["symbol"]
+            number = -1 if symbol is None else self._inst_numbers.get((row.values["venue"], symbol), -1)
+            if number >= 0 or symbol is None:
+                loop.empty_books(self._handle, int(row.values["conn"]), number)
+
+    def _apply_instrument(self, values: Mapping[str, Any]) -> None:
+        number = self._inst_numbers[values["venue"], values["symbol"]]
+        before = self._matching.instruments[number]
+        after = msgspec.structs.replace(before, **{name: values[name] for name in _FIELDS if name in values})
+        if after == before:
+            return
+        price, qty = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
+        _lay_steps(self._records[number], after, self._models[int(self._records[number]["venue"])])
+        if price != 1 or qty != 1:
+            self._rescale(number, price, qty)
+        self._matching.replace_instrument(number, after)
+
+    def _rescale(self, number: int, price: int, qty: int) -> None:
+        """Finer scales: books, marks and commands on their way grow by powers of ten."""
+        record = self._records[number]
+        marks: Any = self._memory.tables[state.MARKED][number * 2 * state.MARKS : (number + 1) * 2 * state.MARKS]
+        marks["price"] *= price
+        for field in ("left", "shown", "traded"):
+            marks[field] *= qty
+        slot = int(record["slot"])
+        start, end = slot * 2 * engine_state.BOOK_LEVELS, (slot + 1) * 2 * engine_state.BOOK_LEVELS
+        for values, factor in (
+            (record["best_px"], price),
+            (record["best_qty"], qty),
+            (self._memory.tables[state.PRICES][start:end] if slot >= 0 else np.zeros(0, np.int64), price),
+            (self._memory.tables[state.SIZES][start:end] if slot >= 0 else np.zeros(0, np.int64), qty),
+        ):
+            values[values != NULL] *= factor
+        for sent in self._sent:
+            for at, (arrival, ordinal, response, due, command) in enumerate(sent):
+                if isinstance(command, SubmitOrder) and command.instrument == number:
+                    finer = msgspec.structs.replace(command, price_int=command.price_int * price, qty_int=command.qty_int * qty)
+                    sent[at] = (arrival, ordinal, response, due, finer)
+            heapify(sent)
+
+
+def _lay(setup: VenueSetup, venues: Sequence[str], models: Sequence[VenueModel]) -> state.VenueMemory:
+    """The compiled half's memory before the first row."""
+    deep = [number for number, source in enumerate(setup.sources) if source != engine_state.SOURCE_QUOTES]
+    tables = [model.feed_latency.values_ns if isinstance(model.feed_latency, TableLatency) else () for model in models]
+    memory = state.VenueMemory(
+        len(venues), len(setup.instruments), books=len(deep), latencies=[value for table in tables for value in table]
+    )
+    seed = draw.stream_seed(setup.seed, draw.STREAM_FEED)
+    start = 0
+    for number, model in enumerate(models):
+        record: Any = memory.tables[state.VENUES][number]
+        record["time"], record["next_arrival"], record["seed"] = state.BEFORE_ALL, NEVER, seed
+        latency = model.feed_latency
+        record["latency_low"] = latency.low_ns
+        if isinstance(latency, TableLatency):
+            record["latency_kind"], record["latency_from"] = state.LATENCY_TABLE, start
+            record["latency_span"] = len(latency.values_ns)
+            start += len(latency.values_ns)
+        elif not isinstance(latency, ConstantLatency):
+            record["latency_kind"], record["latency_span"] = state.LATENCY_UNIFORM, latency.high_ns - latency.low_ns + 1
+    for number, instrument in enumerate(setup.instruments):
+        record = memory.tables[state.INSTRUMENTS][number]
+        record["venue"] = venues.index(instrument.venue)
+        record["source"], record["conn"], record["slot"] = setup.sources[number], -1, -1
+        _lay_steps(record, instrument, models[record["venue"]])
+    for slot, number in enumerate(deep):
+        record = memory.tables[state.INSTRUMENTS][number]
+        record["slot"] = slot
+    return memory
+
+
+def _lay_steps(record: Any, instrument: Instrument, model: VenueModel) -> None:
+    """Write what depends on the instrument's steps and scales."""
+    record["lot"] = instrument.lot_int or 1
+    record["assumed"] = NULL
+    if model.assumed_qty is not None:
+        record["assumed"] = model.assumed_qty // 10 ** (MONEY_SCALE - instrument.qty_scale)
