@@ -18,6 +18,16 @@ from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, Money, format_decimal
 MAX_LATENCY_NS: Final = 3_600 * 10**9
 
 
+# Helpers stand first here: the defaults of VenueModel are built, and so checked, while this module is imported.
+def _check_range(name: str, low: int, high: int) -> None:
+    if not 0 <= low <= high <= MAX_LATENCY_NS:
+        raise ConfigError(f"{name}: {low} to {high} is not an ascending range from 0 to {MAX_LATENCY_NS} ns")
+
+
+def _ms(ns: int) -> str:
+    return format_decimal(ns, 6)
+
+
 class ConstantLatency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="constant", tag_field="kind"):
     """Always `ns`."""
 
@@ -227,12 +237,3 @@ def describe_model(venue: str, model: VenueModel) -> list[tuple[str, str, str]]:
     ]
     rows += [("optimistic", text) for text in model.optimism()]
     return [(venue, what, value) for what, value in rows]
-
-
-def _check_range(name: str, low: int, high: int) -> None:
-    if not 0 <= low <= high <= MAX_LATENCY_NS:
-        raise ConfigError(f"{name}: {low} to {high} is not an ascending range from 0 to {MAX_LATENCY_NS} ns")
-
-
-def _ms(ns: int) -> str:
-    return format_decimal(ns, 6)

@@ -15,7 +15,7 @@ Own consumption. A fill leaves a mark on its level (instrument, side, price). Th
 import numpy as np
 
 from xarb.engine.kernel.book import ASK, BID, find
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import compiled, inlined, part
 from xarb.engine.kernel.pointer import view
 from xarb.engine.kernel.state import BOOK_LEVELS
 from xarb.model.units import NULL
@@ -34,27 +34,27 @@ from xarb.venues.fold.state import (
 HIDDEN = -1  # size of a level that the book says nothing about
 
 
-@compiled
+@inlined
 def instruments(w):
     """The records of all instruments."""
     return view(w["at"][INSTRUMENTS], w["count"][INSTRUMENTS], INSTRUMENT)
 
 
-@compiled
+@part
 def prices(w, slot, side):
     """Prices of one side of a book with depth, best last."""
     start = (slot * 2 + side) * BOOK_LEVELS
     return view(w["at"][PRICES], w["count"][PRICES], np.int64)[start : start + BOOK_LEVELS]
 
 
-@compiled
+@part
 def sizes(w, slot, side):
     """Quantities of one side of a book with depth, best last."""
     start = (slot * 2 + side) * BOOK_LEVELS
     return view(w["at"][SIZES], w["count"][SIZES], np.int64)[start : start + BOOK_LEVELS]
 
 
-@compiled
+@part
 def level(w, inst, side, at):
     """(price, size) of level `at` from the best; the size is the assumed one, or null, where it is unknown."""
     me = instruments(w)[inst]
@@ -66,7 +66,7 @@ def level(w, inst, side, at):
     return price, me["assumed"] if size == NULL else size
 
 
-@compiled
+@part
 def shown(w, inst, side, price):
     """Size of a level: 0 where the book shows that it is absent, HIDDEN where it says nothing or the size is unknown."""
     me = instruments(w)[inst]
@@ -87,13 +87,13 @@ def shown(w, inst, side, price):
     return HIDDEN if size == NULL else size
 
 
-@compiled
+@inlined
 def _marks(w, inst, side):
     start = (inst * 2 + side) * MARKS
     return view(w["at"][MARKED], w["count"][MARKED], MARK)[start : start + MARKS]
 
 
-@compiled
+@part
 def _drop(w, inst, side, at):
     """Forget mark `at`; the last one takes its place."""
     me = instruments(w)[inst]
@@ -106,7 +106,7 @@ def _drop(w, inst, side, at):
     me["marks"][side] = last
 
 
-@compiled
+@part
 def review_marks(w, inst):
     """The book of an instrument changed: rules 2, 3 and 4."""
     me = instruments(w)[inst]
@@ -130,7 +130,7 @@ def review_marks(w, inst):
             at += 1
 
 
-@compiled
+@part
 def mark_trade(w, inst, price, qty, aggressor):
     """A public trade at a marked level: `aggressor` 0 took from the asks, 1 from the bids."""
     if aggressor > 1:
@@ -142,7 +142,7 @@ def mark_trade(w, inst, price, qty, aggressor):
             marks[at]["traded"] += qty
 
 
-@compiled
+@part
 def _mark_of(w, inst, side, price):
     marks = _marks(w, inst, side)
     for at in range(instruments(w)[inst]["marks"][side]):
@@ -151,7 +151,7 @@ def _mark_of(w, inst, side, price):
     return -1
 
 
-@compiled
+@part
 def _consume(w, inst, side, at, price, size, qty):
     """Add a fill to the level's mark, `at` or a new one; what was traded before the fill proves nothing for it."""
     me = instruments(w)[inst]

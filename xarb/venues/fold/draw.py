@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numba import config
 
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import part
 
 _MASK: Final = 2**64 - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -47,7 +47,7 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it from the e
 
 else:
 
-    @compiled
+    @part
     def draw_below(seed, counter, span):
         """A draw from 0 to span - 1; the modulo's bias is below span / 2**64."""
         z = np.uint64(seed) + (np.uint64(counter) + _U1) * _U_GOLDEN

@@ -8,7 +8,7 @@ was drawn for its first row: a message is one thing at the venue, and an order m
 import numpy as np
 
 from xarb.engine.kernel.book import apply_level
-from xarb.engine.kernel.compiled import compiled
+from xarb.engine.kernel.compiled import compiled, inlined, part
 from xarb.engine.kernel.pointer import view
 from xarb.engine.kernel.state import BOOK_LEVELS, SOURCE_BOOKS, SOURCE_DELTAS, SOURCE_QUOTES
 from xarb.model.batch import I64, Books, Deltas, Quotes, Trades
@@ -33,13 +33,13 @@ END, ARRIVAL, TOUCHED = range(3)
 _VERDICT_APPLY = 0  # as columns.DELTA_VERDICTS
 
 
-@compiled
+@inlined
 def venues(w):
     """The records of all venues."""
     return view(w["at"][VENUES], w["count"][VENUES], VENUE)
 
 
-@compiled
+@part
 def _varying(w, home, seq):
     """A drawn feed latency."""
     drawn = draw_below(home["seed"], seq, home["latency_span"])
@@ -48,7 +48,7 @@ def _varying(w, home, seq):
     return view(w["at"][LATENCIES], w["count"][LATENCIES], np.int64)[home["latency_from"] + drawn]
 
 
-@compiled
+@inlined
 def latency(w, home, seq):
     """Feed latency of row `seq` at a venue, ns."""
     if home["latency_kind"] == LATENCY_CONSTANT:
@@ -56,13 +56,13 @@ def latency(w, home, seq):
     return _varying(w, home, seq)
 
 
-@compiled
+@part
 def _stop_before(w, me, time):
     w["stop_venue"] = me["venue"]
     w["stop_time"] = time
 
 
-@compiled
+@part
 def _stop_after(w, inst, kind, row):
     w["stop_instrument"] = inst
     w["stop_kind"] = kind
@@ -97,7 +97,7 @@ def run(handle: int, quotes: Quotes, deltas: Deltas, trades: Trades, books: Book
             return int(why)
 
 
-@compiled
+@part
 def _run_quotes(w, c, at, limit):
     all_venues, all_instruments = venues(w), instruments(w)
     j, end, why = at[0], len(c.seq), END
@@ -124,7 +124,7 @@ def _run_quotes(w, c, at, limit):
     return why
 
 
-@compiled
+@part
 def _quote(me, bid, bid_qty, ask, ask_qty):
     """Take a quote as the book of one level a side; False for one that no book can hold."""
     if (bid != NULL and bid <= 0) or (ask != NULL and ask <= 0):
@@ -140,7 +140,7 @@ def _quote(me, bid, bid_qty, ask, ask_qty):
     return True
 
 
-@compiled
+@part
 def _run_deltas(w, c, at, limit):
     all_venues, all_instruments = venues(w), instruments(w)
     j, end, why = at[1], len(c.seq), END
@@ -174,7 +174,7 @@ def _run_deltas(w, c, at, limit):
     return why
 
 
-@compiled
+@part
 def _delta(w, inst, side, price, qty, is_snapshot):
     """Apply one changed level; before a snapshot, and for values that no book can hold, nothing."""
     me = instruments(w)[inst]
@@ -190,7 +190,7 @@ def _delta(w, inst, side, price, qty, is_snapshot):
     me["levels"][side] = count
 
 
-@compiled
+@part
 def _run_trades(w, c, at, limit):
     all_venues, all_instruments = venues(w), instruments(w)
     j, end, why = at[2], len(c.seq), END
@@ -217,7 +217,7 @@ def _run_trades(w, c, at, limit):
     return why
 
 
-@compiled
+@part
 def _run_books(w, c, at, limit):
     all_venues, all_instruments = venues(w), instruments(w)
     j, end, why = at[3], len(c.seq), END
@@ -247,7 +247,7 @@ def _run_books(w, c, at, limit):
     return why
 
 
-@compiled
+@part
 def _book(w, inst, px, qty, low, middle, high):
     """Replace a book: bids at px[low:middle], asks at px[middle:high], best first; False for one that is none.
 
@@ -300,7 +300,7 @@ def empty_books(handle: int, conn: int, inst: int) -> None:
             me["message_open"] = 0
 
 
-@compiled
+@part
 def _first_of(all_instruments, venue, c, start):
     """ts_recv of the first row from `start` that belongs to the venue, NEVER without one."""
     for j in range(start, len(c.seq)):
