@@ -280,6 +280,7 @@ class Matching:
         self._hold(order)
         self._resting.setdefault(number, []).append(order)
         self._records[number]["resting"] += 1
+        self._records[number]["busy"] += 1
 
     def _leave(self, order: Order) -> None:
         number = order.command.instrument
@@ -287,6 +288,7 @@ class Matching:
         order.held = {}
         self._resting[number].remove(order)
         self._records[number]["resting"] -= 1
+        self._records[number]["busy"] -= 1
 
     def _hold(self, order: Order) -> None:
         fees = order.fees

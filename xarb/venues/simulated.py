@@ -71,7 +71,6 @@ class SimulatedVenues:
         self._arrivals: dict[int, int] = {}  # of orders that have not arrived
         self._commands = 0
         self._batch: Batch | None = None
-        self._cursors = np.zeros(4, np.int64)
         self._slow_at = 0
         self.position = -1  # seq of the last applied row
         self.clipped = 0  # response latencies raised to the feed's maximum
@@ -80,8 +79,8 @@ class SimulatedVenues:
 
     def load(self, batch: Batch) -> None:
         """Take the next batch; the one before was run to its end."""
-        self._batch = batch
-        self._cursors[:] = 0
+        self._batch = batch  # keeps the columns alive to which the fold points
+        self._memory.load(batch)
         self._slow_at = 0
 
     def run(self, last_seq: int) -> None:
@@ -96,7 +95,7 @@ class SimulatedVenues:
             if slow is not None and slow.seq > last_seq:
                 slow = None
             limit = last_seq + 1 if slow is None else slow.seq
-            why = loop.run(self._handle, batch.quotes, batch.deltas, batch.trades, batch.books, self._cursors, limit)
+            why = loop.run(self._handle, limit)
             if why == loop.ARRIVAL:
                 self._deliver_before(int(self._world["stop_venue"]), int(self._world["stop_time"]))
             elif why == loop.TOUCHED:
@@ -146,12 +145,10 @@ class SimulatedVenues:
         for sent in self._sent:
             for entry in sent:
                 first = min(first, entry[3])
-        batch = self._batch
-        if batch is None:
+        if self._batch is None:
             return first
         for venue in self._matching.resting_venues():
-            columns = (batch.quotes, batch.deltas, batch.trades, batch.books)
-            receive = int(loop.next_receive(self._handle, *columns, self._cursors, venue))
+            receive = loop.next_receive(self._handle, venue)
             if receive != NEVER:
                 longest = self._models[venue].feed_latency.high_ns
                 quickest = max(self._models[venue].response_latency.low_ns, longest)

@@ -104,6 +104,7 @@ def _drop(w, inst, side, at):
     marks[at]["shown"] = marks[last]["shown"]
     marks[at]["traded"] = marks[last]["traded"]
     me["marks"][side] = last
+    me["busy"] -= 1
 
 
 @part
@@ -158,6 +159,7 @@ def _consume(w, inst, side, at, price, size, qty):
     if at < 0:
         at = me["marks"][side]
         me["marks"][side] = at + 1
+        me["busy"] += 1
         _marks(w, inst, side)[at]["price"] = price
         _marks(w, inst, side)[at]["left"] = 0
     mark = _marks(w, inst, side)[at]

@@ -11,11 +11,12 @@ from xarb.engine.kernel.book import apply_level
 from xarb.engine.kernel.compiled import compiled, inlined, part
 from xarb.engine.kernel.pointer import view
 from xarb.engine.kernel.state import BOOK_LEVELS, SOURCE_BOOKS, SOURCE_DELTAS, SOURCE_QUOTES
-from xarb.model.batch import I64, Books, Deltas, Quotes, Trades
 from xarb.model.units import NEVER, NULL
 from xarb.venues.fold.book import instruments, mark_trade, prices, review_marks, sizes
 from xarb.venues.fold.draw import draw_below
 from xarb.venues.fold.state import (
+    CONN,
+    INST,
     LATENCIES,
     LATENCY_CONSTANT,
     LATENCY_UNIFORM,
@@ -23,6 +24,8 @@ from xarb.venues.fold.state import (
     ROW_DELTA,
     ROW_QUOTE,
     ROW_TRADE,
+    SEQ,
+    TS_RECV,
     VENUE,
     VENUES,
     WORLD,
@@ -69,58 +72,92 @@ def _stop_after(w, inst, kind, row):
     w["stop_row"] = row
 
 
+@inlined
+def _ints(w, kind, column):
+    """An int64 column of the batch."""
+    return view(w["column"][kind, column], w["rows"][kind], np.int64)
+
+
+@inlined
+def _short(w, kind, column):
+    """An int32 column of the batch."""
+    return view(w["column"][kind, column], w["rows"][kind], np.int32)
+
+
+@inlined
+def _bytes(w, kind, column):
+    """An int8 column of the batch, or one of booleans, as they are stored."""
+    return view(w["column"][kind, column], w["rows"][kind], np.int8)
+
+
+@part
+def _next_seq(w, kind):
+    """seq of the next row of a kind, NEVER without one."""
+    at = w["cursor"][kind]
+    return _ints(w, kind, SEQ)[at] if at < w["rows"][kind] else NEVER
+
+
 @compiled
-def run(handle: int, quotes: Quotes, deltas: Deltas, trades: Trades, books: Books, at: I64, limit_seq: int) -> int:
-    """Step rows in seq order from the cursors `at` (quotes, deltas, trades, books) up to `limit_seq`, exclusive.
+def run(handle: int, limit_seq: int) -> int:
+    """Step the rows of the batch in seq order from the cursors up to `limit_seq`, exclusive.
 
     Returns END, ARRIVAL (world.stop_venue, stop_time; the row is not applied) or TOUCHED (world.stop_instrument, stop_kind, stop_row;
     the row is applied).
     """
     w = view(handle, 1, WORLD)[0]
     while True:
-        next_quote = quotes.seq[at[0]] if at[0] < len(quotes.seq) else NEVER
-        next_delta = deltas.seq[at[1]] if at[1] < len(deltas.seq) else NEVER
-        next_trade = trades.seq[at[2]] if at[2] < len(trades.seq) else NEVER
-        next_book = books.seq[at[3]] if at[3] < len(books.seq) else NEVER
+        next_quote = _next_seq(w, ROW_QUOTE)
+        next_delta = _next_seq(w, ROW_DELTA)
+        next_trade = _next_seq(w, ROW_TRADE)
+        next_book = _next_seq(w, ROW_BOOK)
         first = min(next_quote, next_delta, next_trade, next_book)
         if first >= limit_seq:
             return END
         if first == next_quote:
-            why = _run_quotes(w, quotes, at, min(next_delta, next_trade, next_book, limit_seq))
+            why = _run_quotes(w, min(next_delta, next_trade, next_book, limit_seq))
         elif first == next_delta:
-            why = _run_deltas(w, deltas, at, min(next_quote, next_trade, next_book, limit_seq))
+            why = _run_deltas(w, min(next_quote, next_trade, next_book, limit_seq))
         elif first == next_trade:
-            why = _run_trades(w, trades, at, min(next_quote, next_delta, next_book, limit_seq))
+            why = _run_trades(w, min(next_quote, next_delta, next_book, limit_seq))
         else:
-            why = _run_books(w, books, at, min(next_quote, next_delta, next_trade, limit_seq))
+            why = _run_books(w, min(next_quote, next_delta, next_trade, limit_seq))
         if why != END:
             return int(why)
 
 
 @part
-def _run_quotes(w, c, at, limit):
+def _settle(w, inst, kind, row):
+    """The book of an instrument with marks or resting orders changed."""
+    me = instruments(w)[inst]
+    if me["marks"][0] + me["marks"][1] > 0:
+        review_marks(w, inst)
+    if me["resting"] > 0:
+        _stop_after(w, inst, kind, row)
+        return TOUCHED
+    return END
+
+
+@part
+def _run_quotes(w, limit):
     all_venues, all_instruments = venues(w), instruments(w)
-    j, end, why = at[0], len(c.seq), END
-    while j < end and c.seq[j] < limit:
-        inst = c.inst[j]
+    seqs, receives, conns, insts = _ints(w, 0, SEQ), _ints(w, 0, TS_RECV), _short(w, 0, CONN), _short(w, 0, INST)
+    bids, bid_sizes, asks, ask_sizes = _ints(w, 0, 4), _ints(w, 0, 5), _ints(w, 0, 6), _ints(w, 0, 7)
+    j, end, why = w["cursor"][ROW_QUOTE], w["rows"][ROW_QUOTE], END
+    while j < end and seqs[j] < limit and why == END:
+        inst = insts[j]
         me = all_instruments[inst]
         home = all_venues[me["venue"]]
-        time = max(home["time"], c.ts_recv[j] - latency(w, home, c.seq[j]))
+        time = max(home["time"], receives[j] - latency(w, home, seqs[j]))
         if time > home["next_arrival"]:
             _stop_before(w, me, time)
             why = ARRIVAL
             break
         home["time"] = time
-        me["conn"] = c.conn[j]
+        me["conn"] = conns[j]
+        if me["source"] == SOURCE_QUOTES and _quote(me, bids[j], bid_sizes[j], asks[j], ask_sizes[j]) and me["busy"] != 0:
+            why = _settle(w, inst, ROW_QUOTE, j)
         j += 1
-        if me["source"] == SOURCE_QUOTES and _quote(me, c.bid[j - 1], c.bid_qty[j - 1], c.ask[j - 1], c.ask_qty[j - 1]):
-            if me["marks"][0] + me["marks"][1] > 0:
-                review_marks(w, inst)
-            if me["resting"] > 0:
-                _stop_after(w, inst, ROW_QUOTE, j - 1)
-                why = TOUCHED
-                break
-    at[0] = j
+    w["cursor"][ROW_QUOTE] = j
     return why
 
 
@@ -141,44 +178,41 @@ def _quote(me, bid, bid_qty, ask, ask_qty):
 
 
 @part
-def _run_deltas(w, c, at, limit):
+def _run_deltas(w, limit):
     all_venues, all_instruments = venues(w), instruments(w)
-    j, end, why = at[1], len(c.seq), END
-    while j < end and c.seq[j] < limit:
-        inst = c.inst[j]
+    seqs, receives, conns, insts = _ints(w, 1, SEQ), _ints(w, 1, TS_RECV), _short(w, 1, CONN), _short(w, 1, INST)
+    sides, levels, amounts = _bytes(w, 1, 4), _ints(w, 1, 5), _ints(w, 1, 6)
+    snapshots, lasts, verdicts = _bytes(w, 1, 7), _bytes(w, 1, 8), _bytes(w, 1, 9)
+    j, end, why = w["cursor"][ROW_DELTA], w["rows"][ROW_DELTA], END
+    while j < end and seqs[j] < limit and why == END:
+        inst = insts[j]
         me = all_instruments[inst]
         home = all_venues[me["venue"]]
-        lag = me["message_latency"] if me["message_open"] != 0 else latency(w, home, c.seq[j])
-        time = max(home["time"], c.ts_recv[j] - lag)
+        lag = me["message_latency"] if me["message_open"] != 0 else latency(w, home, seqs[j])
+        time = max(home["time"], receives[j] - lag)
         if time > home["next_arrival"]:
             _stop_before(w, me, time)
             why = ARRIVAL
             break
         home["time"] = time
-        me["conn"] = c.conn[j]
-        me["message_open"] = 0 if c.is_last[j] else 1
+        me["conn"] = conns[j]
+        me["message_open"] = 1 - lasts[j]
         me["message_latency"] = lag
+        if me["source"] == SOURCE_DELTAS and verdicts[j] == _VERDICT_APPLY:
+            _delta(w, me, sides[j], levels[j], amounts[j], snapshots[j])
+            if lasts[j] != 0:
+                me["snapshot_open"] = 0
+                if me["busy"] != 0:
+                    why = _settle(w, inst, ROW_DELTA, j)
         j += 1
-        if me["source"] != SOURCE_DELTAS or c.verdict[j - 1] != _VERDICT_APPLY:
-            continue
-        _delta(w, inst, c.side[j - 1], c.price[j - 1], c.qty[j - 1], c.is_snapshot[j - 1])
-        if c.is_last[j - 1]:
-            me["snapshot_open"] = 0
-            if me["marks"][0] + me["marks"][1] > 0:
-                review_marks(w, inst)
-            if me["resting"] > 0:
-                _stop_after(w, inst, ROW_DELTA, j - 1)
-                why = TOUCHED
-                break
-    at[1] = j
+    w["cursor"][ROW_DELTA] = j
     return why
 
 
 @part
-def _delta(w, inst, side, price, qty, is_snapshot):
+def _delta(w, me, side, price, qty, is_snapshot):
     """Apply one changed level; before a snapshot, and for values that no book can hold, nothing."""
-    me = instruments(w)[inst]
-    if is_snapshot and me["snapshot_open"] == 0:
+    if is_snapshot != 0 and me["snapshot_open"] == 0:
         me["levels"][0] = 0
         me["levels"][1] = 0
         me["snapshot_open"] = 1
@@ -191,59 +225,55 @@ def _delta(w, inst, side, price, qty, is_snapshot):
 
 
 @part
-def _run_trades(w, c, at, limit):
+def _run_trades(w, limit):
     all_venues, all_instruments = venues(w), instruments(w)
-    j, end, why = at[2], len(c.seq), END
-    while j < end and c.seq[j] < limit:
-        inst = c.inst[j]
+    seqs, receives, conns, insts = _ints(w, 2, SEQ), _ints(w, 2, TS_RECV), _short(w, 2, CONN), _short(w, 2, INST)
+    levels, amounts, aggressors = _ints(w, 2, 4), _ints(w, 2, 5), _bytes(w, 2, 6)
+    j, end, why = w["cursor"][ROW_TRADE], w["rows"][ROW_TRADE], END
+    while j < end and seqs[j] < limit and why == END:
+        inst = insts[j]
         me = all_instruments[inst]
         home = all_venues[me["venue"]]
-        time = max(home["time"], c.ts_recv[j] - latency(w, home, c.seq[j]))
+        time = max(home["time"], receives[j] - latency(w, home, seqs[j]))
         if time > home["next_arrival"]:
             _stop_before(w, me, time)
             why = ARRIVAL
             break
         home["time"] = time
-        me["conn"] = c.conn[j]
-        j += 1
-        if c.price[j - 1] > 0 and c.qty[j - 1] > 0:
-            if me["marks"][0] + me["marks"][1] > 0:
-                mark_trade(w, inst, c.price[j - 1], c.qty[j - 1], c.aggressor[j - 1])
+        me["conn"] = conns[j]
+        if me["busy"] != 0 and levels[j] > 0 and amounts[j] > 0:
+            mark_trade(w, inst, levels[j], amounts[j], aggressors[j])
             if me["resting"] > 0:
-                _stop_after(w, inst, ROW_TRADE, j - 1)
+                _stop_after(w, inst, ROW_TRADE, j)
                 why = TOUCHED
-                break
-    at[2] = j
+        j += 1
+    w["cursor"][ROW_TRADE] = j
     return why
 
 
 @part
-def _run_books(w, c, at, limit):
+def _run_books(w, limit):
     all_venues, all_instruments = venues(w), instruments(w)
-    j, end, why = at[3], len(c.seq), END
-    while j < end and c.seq[j] < limit:
-        inst = c.inst[j]
+    seqs, receives, conns, insts = _ints(w, 3, SEQ), _ints(w, 3, TS_RECV), _short(w, 3, CONN), _short(w, 3, INST)
+    offsets, bids = view(w["column"][ROW_BOOK, 4], w["rows"][ROW_BOOK] + 1, np.int64), _short(w, 3, 5)
+    px, qty = view(w["column"][ROW_BOOK, 6], w["levels"], np.int64), view(w["column"][ROW_BOOK, 7], w["levels"], np.int64)
+    j, end, why = w["cursor"][ROW_BOOK], w["rows"][ROW_BOOK], END
+    while j < end and seqs[j] < limit and why == END:
+        inst = insts[j]
         me = all_instruments[inst]
         home = all_venues[me["venue"]]
-        time = max(home["time"], c.ts_recv[j] - latency(w, home, c.seq[j]))
+        time = max(home["time"], receives[j] - latency(w, home, seqs[j]))
         if time > home["next_arrival"]:
             _stop_before(w, me, time)
             why = ARRIVAL
             break
         home["time"] = time
-        me["conn"] = c.conn[j]
+        me["conn"] = conns[j]
+        low, high = offsets[j], offsets[j + 1]
+        if me["source"] == SOURCE_BOOKS and _book(w, inst, px, qty, low, low + bids[j], high) and me["busy"] != 0:
+            why = _settle(w, inst, ROW_BOOK, j)
         j += 1
-        if me["source"] != SOURCE_BOOKS:
-            continue
-        low, high = c.offset[j - 1], c.offset[j]
-        if _book(w, inst, c.px, c.qty, low, low + c.bids[j - 1], high):
-            if me["marks"][0] + me["marks"][1] > 0:
-                review_marks(w, inst)
-            if me["resting"] > 0:
-                _stop_after(w, inst, ROW_BOOK, j - 1)
-                why = TOUCHED
-                break
-    at[3] = j
+    w["cursor"][ROW_BOOK] = j
     return why
 
 
@@ -300,18 +330,18 @@ def empty_books(handle: int, conn: int, inst: int) -> None:
             me["message_open"] = 0
 
 
-@part
-def _first_of(all_instruments, venue, c, start):
-    """ts_recv of the first row from `start` that belongs to the venue, NEVER without one."""
-    for j in range(start, len(c.seq)):
-        if all_instruments[c.inst[j]]["venue"] == venue:
-            return c.ts_recv[j]
-    return NEVER
-
-
 @compiled
-def next_receive(handle: int, quotes: Quotes, deltas: Deltas, trades: Trades, books: Books, at: I64, venue: int) -> int:
+def next_receive(handle: int, venue: int) -> int:
     """ts_recv of the venue's next row in the batch, NEVER without one."""
-    mine = instruments(view(handle, 1, WORLD)[0])
-    first = min(_first_of(mine, venue, quotes, at[0]), _first_of(mine, venue, deltas, at[1]))
-    return int(min(first, _first_of(mine, venue, trades, at[2]), _first_of(mine, venue, books, at[3])))
+    w = view(handle, 1, WORLD)[0]
+    mine = instruments(w)
+    first = NEVER
+    for kind in range(4):
+        if w["cursor"][kind] == w["rows"][kind]:
+            continue
+        insts, receives = _short(w, kind, INST), _ints(w, kind, TS_RECV)
+        for j in range(w["cursor"][kind], w["rows"][kind]):
+            if mine[insts[j]]["venue"] == venue:
+                first = min(first, receives[j])
+                break
+    return int(first)

@@ -5,13 +5,14 @@ As in the engine's kernel one address leads to everything; dtypes are made once.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarb.engine.kernel import pointer
 from xarb.engine.kernel.state import BOOK_LEVELS
+from xarb.model.batch import Batch
 
 MARKS: Final = 64  # levels a side whose consumption is remembered; an order takes no further level beyond
 BEFORE_ALL: Final = -(2**62)  # a venue time before any row
@@ -29,10 +30,23 @@ WORLD: Final = np.dtype(
         ("stop_kind", "i8"),  # TOUCHED: which kind of row
         ("stop_row", "i8"),  # TOUCHED: its index in the block
         ("unknown", "i8"),  # the last walk met a level of unknown size
+        ("cursor", "i8", (4,)),  # next row of each block of the batch, by kind of row
+        ("rows", "i8", (4,)),  # rows of each block
+        ("levels", "i8"),  # levels of all books of the batch
+        ("column", "i8", (4, 10)),  # address of each column of the batch, in the order of COLUMNS
         ("at", "i8", (7,)),  # address of each table below
         ("count", "i8", (7,)),  # its length
     ]
 )
+
+# The columns of a batch that the fold reads, by kind of row.
+COLUMNS: Final = (
+    ("seq", "ts_recv", "conn", "inst", "bid", "bid_qty", "ask", "ask_qty"),
+    ("seq", "ts_recv", "conn", "inst", "side", "price", "qty", "is_snapshot", "is_last", "verdict"),
+    ("seq", "ts_recv", "conn", "inst", "price", "qty", "aggressor"),
+    ("seq", "ts_recv", "conn", "inst", "offset", "bids", "px", "qty"),
+)
+SEQ, TS_RECV, CONN, INST = range(4)
 
 VENUE: Final = np.dtype(
     [
@@ -63,6 +77,7 @@ INSTRUMENT: Final = np.dtype(
         ("lot", "i8"),
         ("marks", "i8", (2,)),
         ("resting", "i8"),  # resting orders
+        ("busy", "i8"),  # marks and resting orders together: rows of the others need no second look
     ]
 )
 
@@ -110,6 +125,26 @@ class VenueMemory:
             self._block[0]["count"][table] = len(array)
         self.handle = int(self._block.ctypes.data)
         pointer.own([self._block, *self.tables.values()])
+
+    def load(self, batch: Batch) -> None:
+        """Point the fold at the rows of a batch, whose columns must outlive its use.
+
+        Addresses cost nothing in a call; passing the 41 arrays themselves took 15 us each time the fold was entered (measured).
+        """
+        world = self.world
+        world["cursor"] = 0
+        world["levels"] = len(batch.books.px)
+        owned = []
+        blocks: tuple[Any, ...] = (batch.quotes, batch.deltas, batch.trades, batch.books)
+        for kind, block in enumerate(blocks):
+            world["rows"][kind] = len(block.seq)
+            if len(block.seq) == 0:
+                continue
+            for at, name in enumerate(COLUMNS[kind]):
+                column = getattr(block, name)
+                world["column"][kind, at] = column.ctypes.data
+                owned.append(column)
+        pointer.own(owned)
 
     @property
     def world(self) -> np.void:
