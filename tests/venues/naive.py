@@ -53,6 +53,7 @@ class Book:
         self.resting: list[Open] = []
 
     def ordered(self, side: int) -> list[int]:
+        """Prices of a side, best first."""
         return sorted(self.sides[side], reverse=side == 0)
 
     def shown(self, side: int, price: int, assumed: int | None) -> int | None:
@@ -66,6 +67,7 @@ class Book:
         return None
 
     def review(self, assumed: int | None) -> None:
+        """Apply the rules of refill and vanishing."""
         for side in (0, 1):
             for price, level in list(self.taken[side].items()):
                 size = self.shown(side, price, assumed)
@@ -104,21 +106,27 @@ class NaiveVenue:
         self.said: list[Said] = []
 
     def draw(self, latency: Latency, stream: int, counter: int) -> int:
+        """A latency."""
         return latency.pick(draw.splitmix64(draw.stream_seed(self.setup.seed, stream), counter))
 
     def run(self, rows: Sequence[Row], commands: Sequence[tuple[int, Command]]) -> list[Said]:
         """`commands` are (command number, command with its decision time)."""
         agenda: list[tuple[int, int, int, Any]] = []
-        time, lag, inside = -(2**62), 0, dict.fromkeys(self.mine, False)
+        time, lags = -(2**62), dict[int, int]()  # lags: of the delta messages that are not complete
         for seq, row in enumerate(rows):
             if row.inst not in self.mine:
                 continue
-            if not (row.kind == "delta" and inside[row.inst]):
-                lag = self.draw(self.model.feed_latency, draw.STREAM_FEED, seq)
+            lag = self.draw(self.model.feed_latency, draw.STREAM_FEED, seq)
             if row.kind == "delta":
-                inside[row.inst] = not row.values[4]
+                lag = lags.pop(row.inst, lag)
+                if not row.values[4]:
+                    lags[row.inst] = lag
             time = max(time, row.ts - lag)
             agenda.append((time, 0, seq, row))
+            if row.kind == "connection" and row.values[0] in ("gap", "lost", "closed"):
+                for number in self.books:
+                    if row.values[1] or number == row.inst:
+                        lags.pop(number, None)
         arrivals: dict[int, int] = {}
         for ordinal, command in commands:
             if command.instrument not in self.mine:
@@ -142,6 +150,7 @@ class NaiveVenue:
     # --- rows
 
     def row(self, row: Row, now: int) -> None:
+        """Apply one row."""
         book, values = self.books[row.inst], row.values
         source = self.setup.sources[row.inst]
         assumed = self.assumed
@@ -184,6 +193,7 @@ class NaiveVenue:
                 self.see(book, order)
 
     def trade(self, book: Book, now: int, values: tuple[Any, ...]) -> None:
+        """A public trade."""
         price, size, aggressor = values
         if aggressor < 2:
             level = book.taken[1 - aggressor].get(price)
@@ -204,9 +214,11 @@ class NaiveVenue:
                 self.fill(order, now, order.price, qty, maker=True)
 
     def by_priority(self, book: Book) -> list[Open]:
+        """Resting orders, best price first, then arrival."""
         return sorted(book.resting, key=lambda order: (-order.price if order.buy else order.price, order.ordinal))
 
     def see(self, book: Book, order: Open) -> None:
+        """An order looks at its own level."""
         shown = book.shown(0 if order.buy else 1, order.price, self.assumed)
         if shown is not None:
             if order.ahead is not None and shown < order.ahead:
@@ -217,9 +229,11 @@ class NaiveVenue:
 
     @property
     def assumed(self) -> int | None:
+        """Quantity taken for unknown sizes."""
         return None if self.model.assumed_qty is None else self.model.assumed_qty // MONEY_ONE
 
     def command(self, command: Command, now: int, ordinal: int, response: int) -> None:
+        """A command arrives."""
         if not isinstance(command, SubmitOrder):
             order = self.orders[command.order]
             order.response, order.ordinal = response, ordinal
@@ -263,6 +277,7 @@ class NaiveVenue:
             order.state = "filled"
 
     def refusal(self, order: Open, book: Book) -> str | None:
+        """Why the order is refused, or None."""
         command = order.command
         best = [book.ordered(side)[:1] for side in (0, 1)]
         other = best[1 if order.buy else 0]
@@ -303,6 +318,7 @@ class NaiveVenue:
     # --- money
 
     def fee(self, order: Open, price: int, qty: int, *, maker: bool) -> tuple[str, int]:
+        """Coin and fee of a fill."""
         inst = self.setup.instruments[order.command.instrument]
         tier = self.setup.fees[order.command.account, order.command.instrument]
         ratio = Fraction(tier.maker_ppb if maker else tier.taker_ppb, PPB)
@@ -311,6 +327,7 @@ class NaiveVenue:
         return coin, ceil(ratio * value * MONEY_ONE)
 
     def need(self, order: Open, *, maker: bool) -> dict[str, int]:
+        """What an order must have free."""
         inst = self.setup.instruments[order.command.instrument]
         tier = self.setup.fees[order.command.account, order.command.instrument]
         high = not maker and (order.command.tif != "gtc" or tier.taker_ppb > tier.maker_ppb)
@@ -326,16 +343,19 @@ class NaiveVenue:
         return need
 
     def hold(self, order: Open) -> None:
+        """Set money aside for a resting order."""
         order.held = self.need(order, maker=True)
         for asset, amount in order.held.items():
             self.free[order.command.account, asset] = self.free.get((order.command.account, asset), 0) - amount
 
     def release(self, order: Open) -> None:
+        """Give it back."""
         for asset, amount in order.held.items():
             self.free[order.command.account, asset] += amount
         order.held = {}
 
     def fill(self, order: Open, now: int, price: int, qty: int, *, maker: bool) -> None:
+        """Book and report one fill."""
         inst = self.setup.instruments[order.command.instrument]
         self.release(order)
         sign = 1 if order.buy else -1
@@ -352,6 +372,7 @@ class NaiveVenue:
             self.books[order.command.instrument].resting.remove(order)
 
     def say(self, order: Open, now: int, event: str, *, fill: tuple[Any, ...] = (None,) * 5, reason: str | None = None) -> None:
+        """Report."""
         order.due = max(order.due, now + order.response)
         price, qty, fee, coin, liquidity = fill
         self.said.append(
