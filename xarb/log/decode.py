@@ -34,8 +34,8 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     "books": (*_FEED, *_FIXED[""], *_FIXED["_qty"], *_DEEP),
 }
 _BOOK_ROWS: Final = ("seq", "ts_recv", "ts_event", "conn", "inst", "venue_seq", "bids")  # one value a row
-_NUMBER: Final = r"^(0|[1-9][0-9]{0,18})$"
 _LARGEST: Final = str(INT64_MAX)
+_LEAST: Final = np.array([0, 0] + [10**digits for digits in range(1, len(_LARGEST))], np.int64)  # by length, without leading zeros
 
 
 class Decoder:
@@ -169,9 +169,13 @@ def _trade_ids(batch: pa.RecordBatch) -> _Array:
     column = batch.column("trade_id")
     texts = column.dictionary
     size = pc.binary_length(texts)
-    fits = pc.or_(pc.less(size, len(_LARGEST)), pc.less_equal(texts, _LARGEST))
-    is_number = pc.and_(pc.match_substring_regex(texts, _NUMBER), fits)
-    known = pc.fill_null(pc.cast(pc.if_else(is_number, texts, pa.scalar(None, pa.utf8())), pa.int64()), NULL).to_numpy()
+    fits = pc.less(size, len(_LARGEST))
+    if not pc.all(fits, min_count=0).as_py():
+        fits = pc.or_(fits, pc.and_(pc.equal(size, len(_LARGEST)), pc.less_equal(texts, _LARGEST)))
+    is_number = pc.and_(pc.ascii_is_decimal(texts), fits)
+    numbers = pc.cast(pc.if_else(is_number, texts, pa.scalar(None, pa.utf8())), pa.int64())
+    known = pc.fill_null(numbers, NULL).to_numpy()
+    known = np.where(known >= _LEAST[np.minimum(size.to_numpy(), len(_LARGEST))], known, NULL)
     codes = column.indices
     if codes.null_count == 0:
         return frozen(known[codes.to_numpy()])

@@ -42,7 +42,7 @@ BACKTEST_KINDS: Final = (
     "rejects",
 )
 BATCH_ROWS: Final = 262_144
-_CHUNK_ROWS: Final = {"quotes": 131_072, "book_deltas": 131_072, "trades": 65_536, "books": 16_384}  # books are 40 columns wide
+_CHUNK_ROWS: Final = {"quotes": 131_072, "book_deltas": 131_072, "trades": 65_536, "books": 32_768}  # books are 40 columns wide
 _SLOW_ROWS: Final = 8_192
 _BOOK_KINDS: Final = ("quotes", "books", "book_deltas")
 _FIELDS: Final = frozenset(Instrument.__struct_fields__)
