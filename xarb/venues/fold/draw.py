@@ -41,17 +41,17 @@ def stream_seed(seed: int, stream: int) -> int:
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it from the environment
 
-    def draw_below(seed, counter, span):
+    def draw_below(seed: int, counter: int, span: int) -> int:
         """A draw from 0 to span - 1; the modulo's bias is below span / 2**64."""
         return splitmix64(int(seed), int(counter)) % int(span)
 
 else:
 
     @part
-    def draw_below(seed, counter, span):
+    def draw_below(seed: int, counter: int, span: int) -> int:
         """A draw from 0 to span - 1; the modulo's bias is below span / 2**64."""
         z = np.uint64(seed) + (np.uint64(counter) + _U1) * _U_GOLDEN
         z = (z ^ (z >> _U30)) * _U_MIX_1
         z = (z ^ (z >> _U27)) * _U_MIX_2
         z = z ^ (z >> _U31)
-        return np.int64(z % np.uint64(span))
+        return int(z % np.uint64(span))
