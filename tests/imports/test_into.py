@@ -64,6 +64,7 @@ def test_every_set_becomes_a_log_that_holds_its_rows(shared: Path, tmp_path: Pat
     found = load_sources(ROOT / "experiments" / f"{name}-sources.toml")
     summary = import_into(found, tmp_path / "log")
     assert verify_log(tmp_path / "log").findings == []
+    assert len(Manifest(tmp_path / "log").segments) == 1  # so that even a kill leaves all or nothing
     merged = imported(found)
     assert summary.rows == merged.summary.rows == {kind: one.rows for kind, one in info(tmp_path / "log").kinds.items()}
     with LogReader(tmp_path / "log") as reader:

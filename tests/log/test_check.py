@@ -76,6 +76,14 @@ def test_the_reader_refuses_what_the_kernel_could_not_survive(tmp_path: Path) ->
         read_all(tmp_path / "b")
 
 
+def test_kinds_that_take_turns_are_sound(tmp_path: Path) -> None:
+    """Seq is gap-free over all kinds together, however they take turns and however they are cut into files."""
+    body = [quote(n, n + 1) if n % 3 else ("health", {"metric": "m", "value": n}) for n in range(40)]
+    write(tmp_path / "log", placed([connection(0), instrument(BTC, 2, 5), *body]), commits=4, row_group=3, seal_rows=15)
+    assert verify_log(tmp_path / "log").findings == []
+    assert len(read_all(tmp_path / "log")) == 42
+
+
 def test_a_gap_between_segments_is_found(tmp_path: Path) -> None:
     """A segment that does not begin where the one before it ended is named by its line."""
     write(tmp_path / "log", placed([connection(0)] * 6), commits=3, seal_rows=1)
