@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from xarb.strategies.sizing import Leg
 
 ONE = 10**18
+RARELY = st.sampled_from([False, False, False, True])
 FEES = st.sampled_from([0, 0, 1, 100_000, 1_000_000, 2_600_000, 30_000_000])
 
 
@@ -19,13 +20,13 @@ def legs(draw: st.DrawFn, side: str) -> Leg:
     price = draw(st.integers(98 * unit, 103 * unit))
     levels = []
     for _ in range(draw(st.integers(1, 4))):
-        levels.append((price, draw(st.integers(0, 3 * 10**qty_scale + 3))))
+        levels.append((price, draw(st.integers(0, 5 * 10**qty_scale + 5))))
         step = draw(st.integers(1, unit))
         price += -step if side == "bid" else step
     in_base = draw(st.booleans())
     fee = draw(FEES)
-    bound = draw(st.none() | st.integers(0, 8 * 10**qty_scale))
-    spend = None if side == "bid" or draw(st.booleans()) else draw(st.integers(0, 800 * ONE))
+    bound = draw(st.integers(1, 12 * 10**qty_scale)) if draw(RARELY) else None
+    spend = draw(st.integers(0, 1500 * ONE)) if side == "ask" and draw(RARELY) else None
     return Leg(
         levels,
         px_scale,
@@ -33,8 +34,8 @@ def legs(draw: st.DrawFn, side: str) -> Leg:
         lot=draw(st.integers(1, 4)),
         quote_fee_ppb=0 if in_base else fee,
         base_fee_ppb=fee if in_base else 0,
-        min_qty=draw(st.sampled_from([0, 0, ONE // 100, ONE])),
-        min_notional=draw(st.sampled_from([0, 0, 5 * ONE, 200 * ONE])),
+        min_qty=draw(st.sampled_from([0, 0, 0, ONE // 100, ONE])),
+        min_notional=draw(st.sampled_from([0, 0, 0, 5 * ONE, 200 * ONE])),
         max_qty=bound,
         max_spend=spend,
     )
@@ -48,7 +49,7 @@ def conversions(draw: st.DrawFn) -> tuple[Leg, bool]:
     price = draw(st.integers(990, 1010))
     levels = []
     for _ in range(draw(st.integers(1, 3))):
-        levels.append((price, draw(st.integers(0, 600 * 10**qty_scale))))
+        levels.append((price, draw(st.integers(0, 900 * 10**qty_scale))))
         price += -draw(st.integers(1, 5)) if sells else draw(st.integers(1, 5))
     in_base = draw(st.booleans())
     fee = draw(FEES)
@@ -59,9 +60,9 @@ def conversions(draw: st.DrawFn) -> tuple[Leg, bool]:
         lot=draw(st.integers(1, 40)),
         quote_fee_ppb=0 if in_base else fee,
         base_fee_ppb=fee if in_base else 0,
-        min_qty=draw(st.sampled_from([0, 0, ONE, 100 * ONE])),
+        min_qty=draw(st.sampled_from([0, 0, 0, ONE, 100 * ONE])),
         min_notional=draw(st.sampled_from([0, 0, 5 * ONE])),
-        max_qty=draw(st.none() | st.integers(0, 800 * 10**qty_scale)),
-        max_spend=None if sells else draw(st.none() | st.integers(0, 800 * ONE)),
+        max_qty=draw(st.integers(0, 900 * 10**qty_scale)) if draw(RARELY) else None,
+        max_spend=draw(st.integers(0, 900 * ONE)) if not sells and draw(RARELY) else None,
     )
     return leg, sells

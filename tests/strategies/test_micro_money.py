@@ -71,7 +71,7 @@ def settle(board: Board, leg: LegPlan, flows: Flows, *, at_limit: bool) -> None:
         flows[one.venue, "BNB"] -= notional * ratio / BNB_BID
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(boards(), st.sampled_from(["simultaneous", "hard_leg_first"]), st.sampled_from([10**6, 700]))
 def test_plans_keep_what_they_promise(case: tuple[Board, Pair], sequence: str, most: int) -> None:
     """Filled as planned: no asset is overdrawn even at the limit prices, base does not shrink, and the profit is the one stated."""

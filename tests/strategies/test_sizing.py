@@ -12,7 +12,7 @@ ONE = 10**18
 ALL = 100_000
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(legs("bid"), legs("ask"))
 def test_no_size_earns_more(sell: Leg, buy: Leg) -> None:
     """On random books, fees, lots, minima and bounds the profit found is that of the best of all sizes."""
@@ -20,7 +20,7 @@ def test_no_size_earns_more(sell: Leg, buy: Leg) -> None:
     assert (found.profit if isinstance(found, Size) else None) == best_profit(sell, buy)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(legs("bid"), legs("ask"), conversions())
 def test_no_size_earns_more_through_a_conversion(sell: Leg, buy: Leg, way: tuple[Leg, bool]) -> None:
     """With a conversion leg, sold or bought, the profit found is that of the best of all sizes."""
@@ -29,7 +29,7 @@ def test_no_size_earns_more_through_a_conversion(sell: Leg, buy: Leg, way: tuple
     assert (found.profit if isinstance(found, Size) else None) == best_profit(sell, buy, convert, sells=sells)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(legs("bid"), legs("ask"))
 def test_quantities_earn_what_is_said(sell: Leg, buy: Leg) -> None:
     """The quantities found are allowed ones, and their profit and buy notional are those stated."""
