@@ -325,7 +325,7 @@ def test_resting_orders_hold_their_money() -> None:
 
 def _bnb_setup(**opening: int) -> VenueSetup:
     instruments = [one(), instrument("a", "BNB/USD")]
-    tier = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(1_000_000), asset="BNB")
+    tier = FeeTier(maker_ppb=Ppb(1_000_000), taker_ppb=Ppb(1_000_000), asset="BNB")
     money = {("main", "a", asset): Money(units * MONEY_ONE) for asset, units in opening.items()}
     return setup_of(instruments, fee=tier, opening=money, rates={("a", "BNB", "USD"): 1})
 
@@ -346,6 +346,23 @@ def test_a_third_coin_pays_the_fee_at_its_bid() -> None:
         setup=_bnb_setup(USD=1000, BNB=1),
     )
     assert venues.balances()["main", "a", "BNB"] == MONEY_ONE - 14_428_571_428_571_429
+
+
+def test_a_resting_order_pays_at_a_rate_of_finer_scale() -> None:
+    """The fee of a later fill uses the coin's bid at the scale that its instrument has by then; without a bid, the last one known."""
+    table = """
+        0  b q 8 1 9 1
+        1  a q 100 5 101 5
+        > buy 1 gtc 2@100
+        20 b i px_scale=2
+        21 b {later}
+        22 a t 99 1 sell
+        99 a q 100 5 101 5
+        = 16 1 accepted
+        = 26 1 fill 1@100 maker fee {fee} BNB
+    """
+    check(table.format(later="q 1000 1 1100 1", fee="0.01"), setup=_bnb_setup(USD=1000, BNB=1))
+    check(table.format(later="c gap", fee="0.0125"), setup=_bnb_setup(USD=1000, BNB=1))
 
 
 def test_without_the_coin_the_order_is_refused() -> None:

@@ -151,9 +151,13 @@ class Matching:
         price, qty = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
         if price == qty == 1:
             return
-        for order in self._resting.get(number, ()):
-            order.rescale(price, qty)
-            order.fees = self._fees_of(order) or order.fees
+        for orders in self._resting.values():
+            for order in orders:
+                order.fees = self._fees_of(order) or order.fees
+                if order.command.instrument == number:
+                    order.rescale(price, qty)
+                elif self._rate_number(order) == number:
+                    order.rate *= price
         for at, (due, ordinal, count, report) in enumerate(self.outbox):
             if report.instrument == number and report.price_int is not None and report.qty_int is not None:
                 finer = _rescaled(report, price, qty)
@@ -204,7 +208,7 @@ class Matching:
                 return "fee_rate_unknown"
         ppb = fees.tier.taker_ppb if command.tif != "gtc" else max(fees.tier.taker_ppb, fees.tier.maker_ppb)
         fee_price = order.price
-        if not order.buy:
+        if not order.buy and fees.needs_rate:  # other fees of a sale do not depend on its price, or come out of its proceeds
             fee_price = max(fee_price, int(kernel.best_price(self._handle, command.instrument, BID)))
         need = fees.need(order.price, order.rest, fee_price=fee_price, ppb=ppb, rate=order.rate)
         venue = self.instruments[command.instrument].venue
@@ -346,9 +350,13 @@ class Matching:
 
     def _rate_of(self, order: Order) -> int:
         """Bid of the instrument that prices the fee coin, 0 while unknown."""
+        number = self._rate_number(order)
+        return 0 if number is None else max(0, kernel.best_price(self._handle, number, BID))
+
+    def _rate_number(self, order: Order) -> int | None:
+        """The instrument that prices the order's fee coin."""
         instrument = self.instruments[order.command.instrument]
-        number = self._setup.rates.get((instrument.venue, order.fees.asset, instrument.quote))
-        return 0 if number is None else max(0, int(kernel.best_price(self._handle, number, BID)))
+        return self._setup.rates.get((instrument.venue, order.fees.asset, instrument.quote))
 
     def _lot(self, number: int) -> int:
         return self.instruments[number].lot_int or 1

@@ -53,7 +53,7 @@ class Order:
         self.price = command.price_int
         self.rest = command.qty_int
         self.fees: Fees
-        self.rate = 0  # the fee coin's last known bid
+        self.rate = 0  # the fee coin's last known bid, at the scale of the instrument that prices it
         self.due = 0  # when its last report reaches us
         self.reports = 0
         self.fills = 0
@@ -87,7 +87,6 @@ class Order:
     def rescale(self, price: int, qty: int) -> None:
         """Finer scales: prices and quantities grow by powers of ten."""
         self.price *= price
-        self.rate *= price
         self.rest *= qty
         self.owed *= qty
         if self.ahead is not None:
