@@ -1,0 +1,78 @@
+"""The prompt: statements over lines, dot commands, errors and pipes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from xarb.query import EXAMPLES, open_query, run_prompt
+from xarb.query.prompt import is_complete
+
+
+def _piped(log: Path, text: str, form: str = "table") -> tuple[int, str]:
+    out, console = io.BytesIO(), Console(file=io.StringIO(), width=200)
+    with open_query([log]) as query:
+        code = run_prompt(query, io.StringIO(text), console, form=form, out=out)
+    return code, console.file.getvalue() + out.getvalue().decode()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "complete"),
+    [
+        ("SELECT 1;", True),
+        ("SELECT 1", False),
+        ("SELECT ';'", False),
+        ("SELECT ';", False),
+        ("SELECT ';';", True),
+        ('SELECT ";', False),
+        ("SELECT 'it''s;';", True),
+        ("SELECT 1; -- done", True),
+        ("SELECT 1 -- ;", False),
+        ("SELECT 1 -- it's\n;", True),
+        ("/* ; */", False),
+        ("/* ;", False),
+        ("SELECT /* ' */ 1;", True),
+        ("SELECT 1;\n\n", True),
+        ("", False),
+    ],
+)
+def test_a_statement_ends_at_a_semicolon_outside_quotes(text: str, complete: bool) -> None:
+    """Quotes and comments may hold semicolons; only one outside of them ends a statement."""
+    assert is_complete(text) is complete
+
+
+def test_statements_come_from_a_pipe(log: Path) -> None:
+    """Several statements, one over two lines, the last without a semicolon; each gives its result."""
+    code, out = _piped(log, "SELECT 1 AS a; SELECT 2 AS b;\n\nSELECT count(*)\n  AS c FROM quotes", form="csv")
+    assert (code, out) == (0, "a\r\n1\r\nb\r\n2\r\nc\r\n4\r\n")
+
+
+def test_the_first_error_ends_a_pipe(log: Path) -> None:
+    """From a pipe a wrong statement stops everything after it with exit code 2."""
+    code, out = _piped(log, "SELECT nope;\nSELECT 42 AS later;\n")
+    assert code == 2
+    assert "LINE 1" in out
+    assert "later" not in out
+
+
+def test_dot_commands(log: Path) -> None:
+    """.tables, .schema, .examples and .help print, .quit leaves, others are named as unknown."""
+    code, out = _piped(log, ".tables\n.schema quotes\n.examples\n.help\n.quit\nSELECT 1 AS never;\n")
+    assert code == 0
+    assert "feed_states" in out
+    assert "bid  DOUBLE" in out
+    assert all(example.title in out for example in EXAMPLES)
+    assert "never" not in out
+    assert _piped(log, ".nope\n")[0] == 2
+    assert "there are quotes, books" in _piped(log, ".schema nope\n")[1]
+
+
+def test_every_example_is_one_complete_statement(log: Path) -> None:
+    """The examples can be pasted into the prompt as they are printed."""
+    with open_query([log]) as query:
+        for example in EXAMPLES:
+            assert is_complete(example.sql + ";")
+            assert len(query.statements(example.sql)) == 1
