@@ -17,6 +17,7 @@ from xarb.engine.kernel import feed, fold, state
 from xarb.engine.kernel.book import ASK, BID
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Portfolio
+from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units, lay_steps, lay_thresholds
 from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Strategy, Wake
 from xarb.errors import InvariantBroken
@@ -61,8 +62,8 @@ class Engine:
         lay_mid_units(self._kernel, setup.groups, self.instruments)
         self._world = self._kernel.world
         self._handle = self._kernel.handle
-        self._records = self._kernel.tables[state.INSTRUMENTS]
-        self._pairs = self._kernel.tables[state.PAIRS]
+        self._records: Any = self._kernel.tables[state.INSTRUMENTS]
+        self._pairs: Any = self._kernel.tables[state.PAIRS]
         self.outputs = Outputs(self._kernel, self.instruments)
         self.outputs.pairs = pairs
         self._pairs_of = [
@@ -72,17 +73,14 @@ class Engine:
             mine.sort(key=lambda at: int(self._pairs[at]["number"]))
         self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(self.instruments)}
         self.commands: list[Command] = []
-        self.portfolio: Portfolio
-        self.execution: Execution
+        self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
+        risk = Risk(self, self.portfolio, setup, self._strategies)
+        self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
+        self._books_open = False
         self._batch: Batch | None = None
         self._cursors = np.zeros(4, np.int64)
         self._slow_at = 0
         self._views = [StrategyView(self, s, number) for number, s in enumerate(self._strategies)]
-
-    def attach(self, portfolio: Portfolio, execution: Execution) -> None:
-        """Give the engine its portfolio and execution, which write to `outputs`."""
-        self.portfolio = portfolio
-        self.execution = execution
 
     # --- the fold
 
@@ -120,6 +118,9 @@ class Engine:
             if self.commands:
                 return Stop.COMMANDS
             slow = batch.slow[self._slow_at] if self._slow_at < len(batch.slow) else None
+            limit = NEVER if slow is None else slow.seq
+            if not self._books_open:
+                limit = min(limit, _first_seq(batch) + 1)  # the opening rows follow the first input, wherever batches are cut
             self._set_stop(until)
             why = fold.run(
                 self._handle,
@@ -128,13 +129,18 @@ class Engine:
                 batch.trades,
                 batch.books,
                 self._cursors,
-                slow.seq if slow is not None else NEVER,
+                limit,
             )
+            if not self._books_open:
+                self._open_books()
+            if why == fold.SLOW and (slow is None or slow.seq != limit):
+                continue
             if why == fold.SLOW and slow is not None:
                 why = fold.before_row(self._handle, slow.ts_recv)
                 if why == fold.END:
                     self._apply_slow(slow)
                     self._slow_at += 1
+                    self._open_books()
                     why = fold.WAKE
             if why == fold.END:
                 self.outputs.take_kernel_rows()
@@ -151,11 +157,19 @@ class Engine:
         self._world["now"] = ts
         self._world["quiet"] = 0
         for report in reports:
-            self.commands += self.execution.on_report(report, self)
+            self.execution.record_report(report)
+            self.commands += self.execution.on_report(report)
             for number, strategy in enumerate(self._strategies):
                 if strategy.wakes().own_reports and self.execution.owner(report.order) == strategy.id:
                     self._call(number, Wake(self.now, "report", None, report.instrument, report))
         self._rearm()
+
+    def _open_books(self) -> None:
+        """Write the opening balances once, right after the first input."""
+        if not self._books_open and self.position >= 0:
+            self._books_open = True
+            self.outputs.take_kernel_rows()
+            self.portfolio.open_books()
 
     def _set_stop(self, until: int) -> None:
         world = self._world
@@ -168,7 +182,7 @@ class Engine:
         ts = int(self._world["stop_ts"])
         self._world["now"] = ts
         self._world["quiet"] = 0
-        self.commands += self.execution.on_deadline(ts, self)
+        self.commands += self.execution.on_deadline(ts)
         self._rearm()
 
     # --- wakes
@@ -208,7 +222,7 @@ class Engine:
                 self._submit(number, plan)
 
     def _submit(self, number: int, plan: BundlePlan) -> None:
-        commands, bundle = self.execution.submit(plan, self._strategies[number], self)
+        commands, bundle = self.execution.submit(plan, self._strategies[number])
         self.commands += commands
         if plan.opportunity is None:
             return
@@ -288,7 +302,10 @@ class Engine:
             return
         self.instruments[number] = after
         record = self._records[number]
-        self._rescale(record, 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale))
+        price, quantity = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
+        self._rescale(record, price, quantity)
+        if price != 1 or quantity != 1:
+            self.execution.rescale(number, price, quantity)
         lay_steps(record, after)
         if after.px_scale != before.px_scale:
             lay_mid_units(self._kernel, self._setup.groups, self.instruments)
@@ -308,8 +325,9 @@ class Engine:
         slot = int(record["slot"])
         if slot >= 0:
             start, end = slot * 2 * state.BOOK_LEVELS, (slot + 1) * 2 * state.BOOK_LEVELS
-            self._kernel.tables[state.BOOK_PX][start:end] *= price
-            sizes = self._kernel.tables[state.BOOK_QTY][start:end]
+            prices: Any = self._kernel.tables[state.BOOK_PX][start:end]
+            prices *= price
+            sizes: Any = self._kernel.tables[state.BOOK_QTY][start:end]
             sizes[sizes != NULL] *= quantity
 
     # --- what execution, risk and strategies may look at
@@ -383,7 +401,7 @@ class StrategyView:
 
     def free(self, venue: str, asset: str) -> Money:
         """Free balance of this strategy's account within its budget."""
-        return self._engine.execution.free(self._strategy.id, venue, asset)
+        return Money(self._engine.execution.free(self._strategy, venue, asset))
 
     def open_bundles(self) -> int:
         """Open bundles of this strategy."""
@@ -392,6 +410,12 @@ class StrategyView:
     def edges(self) -> list[Edge]:
         """Open episodes of this strategy, in pair order."""
         return self._engine.open_edges(self._number)
+
+
+def _first_seq(batch: Batch) -> int:
+    """seq of the first compiled row, NEVER - 1 without one."""
+    blocks = (batch.quotes, batch.deltas, batch.trades, batch.books)
+    return min((int(block.seq[0]) for block in blocks if len(block.seq)), default=NEVER - 1)
 
 
 def _strategy_of(row: list[int]) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from xarb.engine.kernel import state
-from xarb.engine.kernel.out import OUT_FEED, OUT_FLAG
 from xarb.engine.strategy import Pair
 from xarb.model.columns import FEED_STATES, FLAG_RULES, OPPORTUNITY_PHASES, OUTPUTS
 from xarb.model.instrument import Instrument
@@ -52,9 +51,9 @@ class Outputs:
         for values in block.tolist():
             kind = values[0]
             row: Row = {"after_seq": values[1], "n": values[2], "ts": values[3]}
-            if kind == OUT_FLAG:
+            if kind == state.OUT_FLAG:
                 self._rows["flags"].append(self._flag(row, values))
-            elif kind == OUT_FEED:
+            elif kind == state.OUT_FEED:
                 self._rows["feed_states"].append(self._feed_state(row, values))
             else:
                 self._rows["opportunities"].append(self._opportunity(row, values))

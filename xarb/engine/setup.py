@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 
 from xarb.engine.kernel import state
 from xarb.engine.strategy import Pair, Strategy
+from xarb.engine.terms import StrategyTerms
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import INT64_MAX, NANOS_PER_MS, NANOS_PER_S, NEVER, NULL, PPB, Money
@@ -43,7 +44,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that an engine needs before its first input.
 
     `instruments` are numbered as the log numbers them. `groups` are sets of instruments proven to be the same thing. `sources`
-    says which kind of row moves each instrument's book: 0 quotes, 1 books, 2 deltas.
+    says which kind of row moves each instrument's book: 0 quotes, 1 books, 2 deltas. `fees` are by (account, instrument number),
+    `opening` balances by (account, venue, asset), `terms` by strategy id. `rates` name by (venue, fee coin, quote asset) the
+    instrument of that venue whose bid prices a fee coin, as the simulated venue's setup does.
     """
 
     instruments: Sequence[Instrument]
@@ -55,6 +58,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     connections: int
     log_id: str
     start: int = 1
+    terms: Mapping[str, StrategyTerms] = {}
+    rates: Mapping[tuple[str, str, str], int] = {}
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:
@@ -101,15 +106,15 @@ def _lay_world(kernel: state.KernelState, *, counts: tuple[int, int, int, int]) 
 
 
 def _lay_instruments(kernel: state.KernelState, setup: Setup, slots: Sequence[int]) -> None:
-    table = kernel.tables[state.INSTRUMENTS]
-    for field in _UNKNOWN:
-        table[field] = NULL
+    table: Any = kernel.tables[state.INSTRUMENTS]
+    for name in _UNKNOWN:
+        table[name] = NULL
     table["conn"] = -1
     table["slot"] = -1
     table["float_ask"] = np.inf
     table["score"] = FULL_SCORE
-    for field in _MEANS:
-        table[field] = FULL_SCORE * 256
+    for name in _MEANS:
+        table[name] = FULL_SCORE * 256
     for number, instrument in enumerate(setup.instruments):
         record = table[number]
         for field in msgspec.structs.fields(FeedLimits):

@@ -7,7 +7,8 @@ from typing import Final
 
 from xarb.errors import InvariantBroken
 
-# FIX order states. A fill may arrive in any state: quantity follows fills, not the state.
+# FIX order states. The table is total: a venue may say anything at any time. A fill may arrive in any state: quantity follows fills,
+# not the state. A state that was final stays, but for the fill that completes the order.
 ORDER_LIFE: Final[dict[tuple[str, str], str]] = {
     ("pending", "accepted"): "accepted",
     ("pending", "partial_fill"): "partially_filled",
@@ -19,27 +20,17 @@ ORDER_LIFE: Final[dict[tuple[str, str], str]] = {
     ("accepted", "accepted"): "accepted",
     ("accepted", "partial_fill"): "partially_filled",
     ("accepted", "full_fill"): "filled",
+    ("accepted", "rejected"): "rejected",
     ("accepted", "canceled"): "canceled",
     ("accepted", "expired"): "expired",
     ("accepted", "unknown"): "unknown",
     ("partially_filled", "accepted"): "partially_filled",
     ("partially_filled", "partial_fill"): "partially_filled",
     ("partially_filled", "full_fill"): "filled",
+    ("partially_filled", "rejected"): "canceled",
     ("partially_filled", "canceled"): "canceled",
     ("partially_filled", "expired"): "expired",
     ("partially_filled", "unknown"): "unknown",
-    ("filled", "accepted"): "filled",
-    ("filled", "canceled"): "filled",
-    ("filled", "expired"): "filled",
-    ("canceled", "accepted"): "canceled",
-    ("canceled", "canceled"): "canceled",  # a cancel of a done order is answered
-    ("canceled", "partial_fill"): "canceled",
-    ("canceled", "full_fill"): "filled",
-    ("expired", "accepted"): "expired",
-    ("expired", "canceled"): "expired",
-    ("expired", "partial_fill"): "expired",
-    ("expired", "full_fill"): "filled",
-    ("rejected", "canceled"): "rejected",
     ("unknown", "accepted"): "accepted",
     ("unknown", "partial_fill"): "partially_filled",
     ("unknown", "full_fill"): "filled",
@@ -47,6 +38,10 @@ ORDER_LIFE: Final[dict[tuple[str, str], str]] = {
     ("unknown", "canceled"): "canceled",
     ("unknown", "expired"): "expired",
     ("unknown", "unknown"): "unknown",
+} | {
+    (final, event): "filled" if event == "full_fill" else final
+    for final in ("filled", "canceled", "expired", "rejected")
+    for event in ("accepted", "partial_fill", "full_fill", "rejected", "canceled", "expired", "unknown")
 }
 ORDER_TERMINAL: Final = frozenset({"filled", "canceled", "rejected", "expired"})
 
@@ -65,8 +60,10 @@ BUNDLE_LIFE: Final[dict[tuple[str, str], str]] = {
     ("unwinding", "residual"): "residual",
     ("unwinding", "balanced"): "closed",
     ("held", "closed_by_operator"): "closed",
+    ("held", "late_fill"): "residual",
     ("closed", "late_fill"): "residual",
 }
+BUNDLE_DONE: Final = frozenset({"closed", "held"})
 
 
 def advance(table: Mapping[tuple[str, str], str], state: str, event: str) -> str:

@@ -1,0 +1,178 @@
+"""A trading desk for tests: an engine over hand-made quotes, plans and reports, with what it does as short texts.
+
+Instruments are letters, each on a venue of that name: BTC/USD with prices and sizes without decimals and money in whole units. A strategy
+plans whatever it was told to on the next event. Expected texts stand beside what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from tests.engine.table import Nothing, instrument
+from xarb.engine.engine import Engine, Stop
+from xarb.engine.kernel import state
+from xarb.engine.outputs import Row
+from xarb.engine.setup import FeedLimits, Setup
+from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Plan, View, Wake, Wakes
+from xarb.engine.terms import StrategyTerms
+from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_TRADES, Batch, Quotes, field_dtype
+from xarb.model.command import Command, Report, SubmitOrder
+from xarb.model.instrument import FeeTier, Instrument
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, NULL, Money, Ppb
+
+HOUR = 3600 * NANOS_PER_S
+FEE = Ppb(1_000_000)  # 10 bps
+
+
+class Told:
+    """A strategy that plans what it was told at the next event of any instrument."""
+
+    def __init__(self, name: str, count: int, pairs: tuple[Pair, ...] = (), account: str = "main") -> None:
+        self.id = name
+        self.account = account
+        self.state: msgspec.Struct = Nothing()
+        self.plans: list[Plan] = []
+        self.woken: list[str] = []
+        self._wakes = Wakes(every_event=tuple(range(count)), own_reports=True, pairs=pairs)
+
+    def wakes(self) -> Wakes:
+        """Every event of every instrument, and own reports."""
+        return self._wakes
+
+    def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
+        """What was told, once."""
+        self.woken.append(wake.kind)
+        if wake.kind != "event":
+            return ()
+        plans, self.plans = self.plans, []
+        return plans
+
+
+class Desk:
+    """An engine with instruments a, b, ... at 100 bid and 101 ask, rich accounts, and one or more strategies that do as told."""
+
+    def __init__(
+        self,
+        letters: str = "ab",
+        *,
+        instruments: Sequence[Instrument] | None = None,
+        terms: Mapping[str, StrategyTerms] | None = None,
+        fee: FeeTier | None = None,
+        opening: Mapping[tuple[str, str, str], Money] | None = None,
+        **setup: Any,
+    ) -> None:
+        self.letters = letters
+        chosen = list(instruments or (instrument(letter) for letter in letters))
+        terms = terms or {"s": StrategyTerms()}
+        if opening is None:
+            opening = {("main", i.venue, asset): money(1_000_000) for i in chosen for asset in (i.base, i.quote)}
+        tier = fee or FeeTier(maker_ppb=FEE, taker_ppb=FEE)
+        pairs = setup.pop("pairs", ())
+        base: dict[str, Any] = {
+            "instruments": chosen,
+            "groups": [list(range(len(chosen)))],
+            "sources": [state.SOURCE_QUOTES] * len(chosen),
+            "limits": [FeedLimits(liveness_ns=48 * HOUR, freeze_ns=0, outlier_floor_ppb=10**9)] * len(chosen),
+            "fees": {("main", number): tier for number in range(len(chosen))},
+            "opening": opening,
+            "connections": len(chosen),
+            "log_id": "testlog1",
+            "terms": terms,
+        }
+        self.told = {name: Told(name, len(chosen), pairs) for name in terms}
+        self.engine = Engine(Setup(**(base | setup)), list(self.told.values()))
+        self.now = 0
+        self.seq = 0
+        self.rows: list[tuple[str, Row]] = []
+        self.sent: list[Command] = []
+        for number in range(len(chosen)):
+            self.quote(number)
+
+    def quote(self, number: int, bid: int = 100, ask: int = 101, *, ts: int | None = None, size: int = 1000) -> list[str]:
+        """One quote a millisecond later, or at `ts`; what the engine did."""
+        self.now = self.now + 1_000_000 if ts is None else ts
+        values = {"seq": self.seq, "ts_recv": self.now, "ts_event": NULL, "conn": number, "inst": number, "venue_seq": NULL}
+        values |= {"bid": bid, "bid_qty": size, "ask": ask, "ask_qty": size}
+        block = Quotes(*(np.array([values[name]], field_dtype(name)) for name in Quotes._fields))
+        self.engine.load(Batch(self.seq, self.seq, block, NO_DELTAS, NO_TRADES, NO_BOOKS, []))
+        self.seq += 1
+        did: list[str] = []
+        while self.engine.run() is Stop.COMMANDS:
+            did += self._did()
+        return did + self._did()
+
+    def tell(self, *legs: str, name: str = "s", sequence: str = "simultaneous", **plan: Any) -> list[str]:
+        """Have a strategy plan legs such as "buy a 101 5", then let the next quote come; what the engine did."""
+        self.told[name].plans.append(self.plan(*legs, sequence=sequence, **plan))
+        return self.quote(0)
+
+    def plan(self, *legs: str, sequence: str = "simultaneous", **changes: Any) -> BundlePlan:
+        """A bundle of legs such as "sell b 100 5"."""
+        made = []
+        for leg in legs:
+            side, letter, price, qty = leg.split()
+            made.append(LegPlan(self.letters.index(letter), side, int(price), int(qty)))
+        plan = BundlePlan(
+            opportunity=None,
+            legs=tuple(made),
+            sequence=sequence,
+            quote_seqs=(0, 1),
+            expected_profit=Money(0),
+            profit_asset="USD",
+            edge_ppb=0,
+        )
+        return msgspec.structs.replace(plan, **changes)
+
+    def report(self, order: int, event: str, *, later: int = 1_000_000, **values: Any) -> list[str]:
+        """A report of an order a millisecond later; what the engine did."""
+        self.now += later
+        plan = self.engine.execution._orders[order - 1].plan
+        made = Report(ts=self.now, order=order, instrument=plan.instrument, event=event, **values)
+        self.engine.take_reports(self.now, [made])
+        return self._did()
+
+    def fill(self, order: int, price: int, qty: int, ident: str = "f1", *, fee: int = 0, fee_asset: str = "USD") -> list[str]:
+        """A fill of an order; fees in whole units."""
+        return self.report(
+            order, "fill", price_int=price, qty_int=qty, fill_id=ident, fee=money(fee), fee_asset=fee_asset, liquidity="taker"
+        )
+
+    def drained(self, kind: str) -> list[Row]:
+        """Rows of a kind so far."""
+        return [row for name, row in self.rows if name == kind]
+
+    def balance(self, letter: str, asset: str) -> int:
+        """Balance in whole units."""
+        return self.engine.portfolio.balance(("main", letter, asset)) // MONEY_ONE
+
+    @property
+    def bundle(self) -> Any:
+        """The bundle of the last order."""
+        return self.engine.execution._orders[-1].bundle
+
+    def _did(self) -> list[str]:
+        did = []
+        drained = [(row["after_seq"], row["n"], kind, row) for kind, rows in self.engine.outputs.drain().items() for row in rows]
+        for _, _, kind, row in sorted(drained, key=lambda item: item[:2]):
+            self.rows.append((kind, row))
+            if kind == "refusals":
+                did.append(f"refuse {row['reason']}")
+            elif kind == "commands" and row["kind"] == "submit":
+                did.append(f"{row['purpose']} {row['order']} {row['side']} {row['venue']} {row['price_int']} {row['qty_int']}")
+            elif kind == "commands":
+                did.append(f"cancel {row['order']}")
+        self.sent += self.engine.commands
+        self.engine.commands.clear()
+        return did
+
+
+def money(units: int) -> Money:
+    """Whole units as money."""
+    return Money(units * MONEY_ONE)
+
+
+__all__ = ["FEE", "HOUR", "Desk", "SubmitOrder", "Told", "money"]

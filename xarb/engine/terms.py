@@ -1,0 +1,54 @@
+"""The terms on which a strategy trades: its limits, its budget, and how its orders are carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from xarb.model.units import NANOS_PER_S, PPB_PER_BPS, Money, Ppb
+
+
+class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What risk holds a strategy to. Times are in ns, money is an int at 18 decimals; None means no limit.
+
+    `max_notional` bounds each planned leg in its own quote currency. `daily_volume` bounds the notional of all orders sent in a UTC day
+    of engine time, in each quote currency on its own. `cool_down_ns` runs for a strategy's set of instruments from the close of a
+    bundle on them. `latency_threshold_ns` is the largest age of the row that last confirmed a leg's quote. `orders_per_second`
+    bounds orders of this strategy in any window of one second. Orders that flatten a residual count towards the daily volume and
+    the orders per second but are not refused by them: a naked leg is the costlier risk.
+    """
+
+    max_open_bundles: int = 10
+    max_notional: Money | None = None
+    daily_volume: Money | None = None
+    cool_down_ns: int = 0
+    latency_threshold_ns: int = NANOS_PER_S
+    orders_per_second: int | None = None
+
+
+class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a strategy's bundles are carried out.
+
+    An order without a final report `timeout_ns` after it was sent is UNKNOWN and canceled. A residual is first completed
+    (hedge) at a price up to `hedge_cap_ppb` beyond the leg's limit, else undone (unwind) up to `unwind_cap_ppb` beyond the
+    filled leg's limit; at most `max_attempts` orders are sent for one residual, then it is held as inventory.
+    """
+
+    timeout_ns: int = 5 * NANOS_PER_S
+    hedge_cap_ppb: Ppb = Ppb(20 * PPB_PER_BPS)
+    unwind_cap_ppb: Ppb = Ppb(50 * PPB_PER_BPS)
+    max_attempts: int = 3
+
+
+class StrategyTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits, execution policy and budget of one strategy.
+
+    `budget` allots amounts of assets, at 18 decimals and over all venues: what the strategy may still spend of an asset is its
+    allotment plus what its fills brought in minus what they took and what its orders reserve. An asset that is not named is
+    bounded by the account alone.
+    """
+
+    limits: RiskLimits = RiskLimits()
+    execution: ExecutionPolicy = ExecutionPolicy()
+    budget: Mapping[str, Money] = {}
