@@ -69,8 +69,9 @@ class Engine:
         self._pairs_of = [
             [at for at in range(len(pairs)) if self._pairs[at]["strategy"] == number] for number in range(len(self._strategies))
         ]
+        places = [int(record["number"]) for record in self._pairs]
         for mine in self._pairs_of:
-            mine.sort(key=lambda at: int(self._pairs[at]["number"]))
+            mine.sort(key=places.__getitem__)
         self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(self.instruments)}
         self.commands: list[Command] = []
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)

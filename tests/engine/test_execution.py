@@ -1,0 +1,262 @@
+"""Bundles by hand-made reports: what is sent beside each report, and where money ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.engine.desk import Desk, money
+from tests.engine.table import instrument
+from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
+from xarb.errors import InvariantBroken
+from xarb.model.columns import ORDER_STATES
+from xarb.model.order import ORDER_LIFE
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, NEVER, Ppb
+
+GOOD = ("buy a 101 5", "sell b 100 5")
+EVENTS = ("accepted", "partial_fill", "full_fill", "rejected", "canceled", "expired", "unknown")
+
+
+def desk(letters: str = "ab", **policy: Any) -> Desk:
+    """A desk with an execution policy and no age limit on quotes."""
+    terms = StrategyTerms(limits=RiskLimits(latency_threshold_ns=NEVER), execution=ExecutionPolicy(**policy))
+    return Desk(letters, terms={"s": terms})
+
+
+def states(at: Desk) -> list[str]:
+    """States of orders in the order of their rows."""
+    return [f"{row['order']} {row['state']}" for row in at.drained("orders")]
+
+
+def test_two_fills_close_the_bundle() -> None:
+    """Whole fills of both legs balance: closed, nothing reserved, nothing held."""
+    at = desk()
+    at.tell(*GOOD)
+    assert at.fill(1, 101, 5) == []
+    assert at.bundle.state == "open"
+    assert at.fill(2, 100, 5) == []
+    assert at.bundle.state == "closed"
+    assert states(at) == ["1 pending", "2 pending", "1 filled", "2 filled"]
+    assert at.engine.portfolio.flows("s") == {"BTC": 0, "USD": -5 * MONEY_ONE}
+    assert at.engine.execution.open_bundles("s") == 0
+    assert at.engine.execution.next_deadline() == NEVER
+
+
+def test_nothing_filled_closes_without_a_hedge() -> None:
+    """Two rejected legs are no trade."""
+    at = desk()
+    at.tell(*GOOD)
+    assert at.report(1, "rejected", reason="x") == []
+    assert at.report(2, "expired") == []
+    assert at.bundle.state == "closed"
+    assert at.engine.portfolio.flows("s") == {}
+
+
+def test_the_missing_leg_is_completed() -> None:
+    """A short sell leg is sold at up to the hedge cap beyond its limit, only the missing part, once both orders are done."""
+    at = desk(hedge_cap_ppb=20_000_000)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    at.fill(2, 100, 3)
+    assert at.report(2, "expired") == ["hedge 3 sell b 98 2"]
+    assert at.bundle.state == "hedging"
+    assert at.fill(3, 99, 2) == []
+    assert at.bundle.state == "closed"
+
+
+def test_beyond_the_hedge_cap_the_filled_leg_is_undone() -> None:
+    """Where the market left the hedge cap, the bought leg is sold where it was bought."""
+    at = desk(hedge_cap_ppb=0, unwind_cap_ppb=20_000_000)
+    at.tell(*GOOD)
+    at.quote(1, 99, 100)
+    at.fill(1, 101, 5)
+    assert at.report(2, "expired") == ["unwind 3 sell a 99 5"]
+    assert at.bundle.state == "unwinding"
+    at.fill(3, 100, 5)
+    assert at.bundle.state == "closed"
+
+
+def test_a_short_residual_is_bought_back() -> None:
+    """When only the sell filled, the buy leg is completed at up to the cap above its limit, else the sell is undone."""
+    at = desk(hedge_cap_ppb=20_000_000)
+    at.tell(*GOOD)
+    at.fill(2, 100, 5)
+    assert at.report(1, "rejected") == ["hedge 3 buy a 103 5"]
+    other = desk(hedge_cap_ppb=0, unwind_cap_ppb=20_000_000)
+    other.tell(*GOOD)
+    other.quote(0, 101, 102)
+    other.fill(2, 100, 5)
+    assert other.report(1, "rejected") == ["unwind 3 buy b 102 5"]
+
+
+def test_beyond_both_caps_it_is_held_at_its_cost() -> None:
+    """Without a price within a cap the residual becomes inventory at what it cost, and the refusals say why."""
+    at = desk(hedge_cap_ppb=0, unwind_cap_ppb=0)
+    at.tell(*GOOD)
+    at.quote(1, 99, 100)
+    at.fill(1, 101, 5)
+    assert at.report(2, "expired") == ["refuse hedge_cap", "refuse unwind_cap"]
+    assert at.bundle.state == "held"
+    held = at.engine.portfolio.holdings("s")["BTC", "USD"]
+    assert (held.qty, held.cost) == (5 * MONEY_ONE, 505 * MONEY_ONE)
+    assert at.engine.execution.open_bundles("s") == 0
+
+
+def test_attempts_are_bounded() -> None:
+    """After the allowed number of orders the residual is held."""
+    at = desk(max_attempts=2, hedge_cap_ppb=10_000_000)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    assert at.report(2, "expired") == ["hedge 3 sell b 99 5"]
+    assert at.report(3, "expired") == ["hedge 4 sell b 99 5"]
+    assert at.report(4, "expired") == ["refuse max_attempts"]
+    assert at.bundle.state == "held"
+
+
+def test_dust_goes_to_inventory_without_an_order() -> None:
+    """What is below the least notional of every leg is booked, not chased."""
+    made = [instrument(letter, min_notional=money(150)) for letter in "ab"]
+    at = Desk(instruments=made)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    at.fill(2, 100, 4)
+    assert at.report(2, "expired") == []
+    assert at.bundle.state == "closed"
+    assert at.engine.portfolio.holdings("s")["BTC", "USD"].cost == 101 * MONEY_ONE
+
+
+def test_the_hard_leg_goes_first() -> None:
+    """Each fill of the first leg releases the other in proportion, rounded down to lots; the rest is flattened."""
+    terms = StrategyTerms(execution=ExecutionPolicy(unwind_cap_ppb=Ppb(20_000_000)))
+    at = Desk(instruments=[instrument("a"), instrument("b", lot_int=2)], terms={"s": terms})
+    assert at.tell("buy a 101 10", "sell b 100 10", sequence="hard_leg_first") == ["open 1 buy a 101 10"]
+    assert at.engine.portfolio.reserved(("main", "b", "BTC")) == 10 * MONEY_ONE
+    assert at.fill(1, 101, 3, "f1") == ["open 2 sell b 100 2"]
+    assert at.fill(1, 101, 3, "f1") == []
+    assert at.fill(1, 101, 4, "f2") == ["open 3 sell b 100 4"]
+    assert at.report(1, "expired") == []
+    assert at.fill(2, 100, 2) == []
+    assert at.fill(3, 100, 4) == ["unwind 4 sell a 101 1"] or at.bundle.state in BUNDLE_DONE
+    assert at.engine.portfolio.reserved(("main", "b", "BTC")) == 0
+
+
+def test_a_hard_leg_without_a_fill_releases_nothing() -> None:
+    """When the first leg dies unfilled the others never go out and their reservation ends."""
+    at = desk()
+    at.tell(*GOOD, sequence="hard_leg_first")
+    assert at.report(1, "expired") == []
+    assert at.bundle.state == "closed"
+    assert at.engine.portfolio.reserved(("main", "b", "BTC")) == 0
+
+
+def test_a_silent_order_turns_unknown_and_is_canceled() -> None:
+    """At the deadline, not before, the order is UNKNOWN, a cancel goes out once, and the money stays reserved."""
+    at = desk(timeout_ns=NANOS_PER_S)
+    at.tell(*GOOD)
+    sent = at.now
+    at.fill(2, 100, 5)
+    assert at.engine.execution.next_deadline() == sent + NANOS_PER_S
+    assert at.quote(1, ts=sent + NANOS_PER_S) == []  # at equal time the input is first
+    assert at.quote(1, ts=sent + NANOS_PER_S + 1) == ["cancel 1"]
+    row = at.drained("orders")[-1]
+    assert (row["state"], row["ts"], row["reason"]) == ("unknown", sent + NANOS_PER_S, "execution_timeout")
+    assert at.engine.portfolio.reserved(("main", "a", "USD")) > 505 * MONEY_ONE
+    assert at.engine.execution.exposure("s", "BTC") == (-5 * MONEY_ONE, 0)
+    assert at.quote(1, ts=sent + 9 * NANOS_PER_S) == []
+    assert at.engine.execution.open_bundles("s") == 1
+    assert at.fill(1, 101, 5) == []
+    assert at.bundle.state == "closed"
+
+
+def test_an_unknown_report_sends_one_cancel() -> None:
+    """A venue that does not know is asked to cancel, once."""
+    at = desk()
+    at.tell(*GOOD)
+    assert at.report(1, "unknown") == ["cancel 1"]
+    assert at.report(1, "unknown") == []
+
+
+def test_a_late_fill_opens_the_bundle_again() -> None:
+    """A fill after the end is applied and flattened; position follows fills, not states."""
+    at = desk()
+    at.tell(*GOOD)
+    at.report(1, "canceled")
+    at.report(2, "canceled")
+    assert at.bundle.state == "closed"
+    assert at.fill(1, 101, 2) == ["hedge 3 sell b 100 2"]
+    assert at.engine.execution.open_bundles("s") == 1
+    at.fill(3, 100, 2)
+    assert at.bundle.state == "closed"
+    assert at.balance("a", "BTC") == 1_000_002
+
+
+def test_a_late_fill_takes_back_what_was_held() -> None:
+    """Inventory of a held bundle is booked anew, never twice."""
+    at = desk(max_attempts=0)
+    at.tell(*GOOD)
+    at.fill(1, 101, 3)
+    at.report(1, "expired")
+    at.report(2, "expired")
+    assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 3 * MONEY_ONE
+    at.fill(1, 101, 2, "late")
+    assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 5 * MONEY_ONE
+
+
+@pytest.mark.parametrize("bad", [{"fill_id": None}, {"price_int": None}, {"qty_int": 0}, {"fee": None}, {"qty_int": -1}])
+def test_half_a_fill_is_refused(bad: dict[str, Any]) -> None:
+    """A fill that lacks something is a broken promise of the adapter."""
+    at = desk()
+    at.tell(*GOOD)
+    whole = {"price_int": 101, "qty_int": 5, "fill_id": "f", "fee": money(0), "fee_asset": "USD"}
+    with pytest.raises(InvariantBroken, match="a fill without"):
+        at.report(1, "fill", **(whole | bad))
+
+
+def test_every_event_has_a_next_state() -> None:
+    """The order table is total, and a final state only changes to filled."""
+    assert set(ORDER_LIFE) == {(state, event) for state in ORDER_STATES for event in EVENTS}
+    for final in ("filled", "canceled", "rejected", "expired"):
+        assert {ORDER_LIFE[final, event] for event in EVENTS} <= {final, "filled"}
+
+
+REPORTS = st.tuples(
+    st.integers(1, 8),
+    st.sampled_from(["accepted", "fill", "fill", "fill", "canceled", "rejected", "expired", "unknown"]),
+    st.integers(1, 5),
+    st.integers(0, 3),
+)
+
+
+@given(sequence=st.sampled_from(["simultaneous", "hard_leg_first"]), reports=st.lists(REPORTS, max_size=25))
+def test_any_reports_leave_fills_and_reservations_in_order(sequence: str, reports: list[tuple[int, str, int, int]]) -> None:
+    """In any interleaving the position is the sum of distinct fills, and done bundles reserve nothing."""
+    at = desk()
+    at.tell(*GOOD, sequence=sequence)
+    orders = at.engine.execution._orders
+    counted: dict[tuple[int, str], int] = {}
+    for number, event, qty, ident in reports:
+        if number > len(orders):
+            continue
+        if event == "fill":
+            counted.setdefault((number, f"f{ident}"), qty * orders[number - 1].plan.sign)
+            at.fill(number, 100, qty, f"f{ident}")
+        else:
+            at.report(number, event)
+    position = at.balance("a", "BTC") + at.balance("b", "BTC") - 2_000_000
+    assert position == sum(counted.values())
+    for order in list(orders):
+        while order.alive:
+            at.report(order.number, "canceled")
+    while not at.bundle.done:
+        at.report(len(orders), "canceled")
+    assert at.engine.execution.open_bundles("s") == 0
+    for venue in "ab":
+        for asset in ("BTC", "USD"):
+            assert at.engine.portfolio.reserved(("main", venue, asset)) == 0
+    held = at.engine.portfolio.holdings("s")
+    assert sum(holding.qty for (asset, _), holding in held.items() if asset == "BTC") == at.engine.portfolio.flows("s").get(
+        "BTC", 0
+    )

@@ -1,0 +1,255 @@
+"""Every limit of risk trips, by name, with value and bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.engine.desk import FEE, HOUR, Desk, money
+from tests.engine.table import instrument
+from xarb.engine.engine import Engine
+from xarb.engine.strategy import Pair
+from xarb.engine.terms import RiskLimits, StrategyTerms
+from xarb.errors import ConfigError
+from xarb.model.instrument import FeeTier
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money
+
+GOOD = ("buy a 101 5", "sell b 100 5")
+SENT = ["open 1 buy a 101 5", "open 2 sell b 100 5"]
+
+
+def limited(**limits: Any) -> Desk:
+    """A desk whose strategy has these limits."""
+    return Desk(terms={"s": StrategyTerms(limits=RiskLimits(**limits))})
+
+
+def last(desk: Desk) -> tuple[int | None, int | None]:
+    """Value and bound of the last refusal."""
+    row = desk.drained("refusals")[-1]
+    return row["value"], row["bound"]
+
+
+def test_a_sound_bundle_is_sent() -> None:
+    """Nothing stands against two balanced legs on tradable feeds."""
+    assert Desk().tell(*GOOD) == SENT
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"kind": "perpetual"}, "derivative_not_supported"),
+        ({"active": False}, "instrument_inactive"),
+        ({"px_scale": 10, "qty_scale": 9}, "scale_too_fine"),
+        ({"tick_int": None}, "steps_unknown"),
+        ({"lot_int": None}, "steps_unknown"),
+        ({"tick_int": 2}, "tick"),
+        ({"lot_int": 2}, "lot"),
+        ({"min_qty": money(6)}, "min_qty"),
+        ({"min_notional": money(506)}, "min_notional"),
+    ],
+)
+def test_what_the_instrument_forbids(changes: dict[str, Any], reason: str) -> None:
+    """Each property of an instrument that forbids an order refuses the bundle by name."""
+    desk = Desk(instruments=[instrument("a", **changes), instrument("b")])
+    assert desk.tell(*GOOD) == [f"refuse {reason}"]
+    assert desk.sent == []
+
+
+@pytest.mark.parametrize(
+    ("legs", "reason"),
+    [
+        (("buy a 101 5",), "too_few_legs"),
+        (("buy a 101 5", "sell a 100 5"), "self_trade"),
+        (("buy a 101 5", "buy b 101 5"), "mixed_currency"),
+        (("buy a 101 5", "sell b 100 4"), "unbalanced"),
+        (("buy a 101 5", "sell b 100 6"), "unbalanced"),
+        (("buy a 0 5", "sell b 100 5"), "bad_price"),
+        (("buy a 101 0", "sell b 100 5"), "bad_qty"),
+        (("buy a 101 5", "sell b 100 -5"), "bad_qty"),
+        (("hold a 101 5", "sell b 100 5"), "side_unknown"),
+    ],
+)
+def test_what_the_legs_must_be(legs: tuple[str, ...], reason: str) -> None:
+    """Legs that do not make a balanced bundle are refused by name."""
+    assert Desk().tell(*legs) == [f"refuse {reason}"]
+
+
+def test_an_unknown_sequence_is_refused() -> None:
+    """A plan must say how its legs go out."""
+    assert Desk().tell(*GOOD, sequence="whenever") == ["refuse sequence_unknown"]
+
+
+def test_identity_must_be_proven() -> None:
+    """Instruments of no common group and no declared pair are not the same thing."""
+    desk = Desk(groups=[])
+    assert desk.tell(*GOOD) == ["refuse identity_unproven"]
+
+
+def test_a_premium_is_never_traded() -> None:
+    """A pair that only a peg connects is refused as premium."""
+    desk = Desk(groups=[], pairs=(Pair(1, 0, 0, 0, 0, 0, premium=True),))
+    assert desk.tell(*GOOD) == ["refuse premium"]
+
+
+def test_currencies_meet_only_in_a_conversion_leg() -> None:
+    """USD against EUR without its conversion leg is refused; with it the bundle goes out, unless the conversion misses the amount."""
+
+    def desk() -> Desk:
+        made = [instrument("a"), instrument("b", quote="EUR", symbol="BTC/EUR"), instrument("c", base="EUR", symbol="EUR/USD")]
+        return Desk("abc", instruments=made, groups=[], pairs=(Pair(1, 0, 0, 0, 0, 0, convert=2, convert_side="bid"),))
+
+    assert desk().tell(*GOOD) == ["refuse mixed_currency"]
+    assert len(desk().tell(*GOOD, "sell c 100 499")) == 3
+    assert desk().tell(*GOOD, "sell c 100 400") == ["refuse unbalanced"]
+    assert desk().tell(*GOOD, "buy c 101 499") == ["refuse unbalanced"]
+
+
+def test_a_foreign_profit_currency_is_refused() -> None:
+    """Profit must be stated in a currency that the bundle leaves."""
+    assert Desk().tell(*GOOD, profit_asset="EUR") == ["refuse mixed_currency"]
+
+
+def test_fee_must_be_known() -> None:
+    """An instrument without a fee tier is not traded, and a fee coin without a price neither."""
+    desk = Desk(fees={("main", 0): FeeTier(maker_ppb=FEE, taker_ppb=FEE)})
+    assert desk.tell(*GOOD) == ["refuse fee_unknown"]
+    coin = Desk(fee=FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="BNB"))
+    assert coin.tell(*GOOD) == ["refuse fee_rate_unknown"]
+
+
+def test_a_fee_coin_is_reserved_at_its_rate() -> None:
+    """A third coin's fee is reserved at the bid of its rate less one per cent, and refused where it is not there."""
+    made = [
+        instrument("a"),
+        instrument("b"),
+        instrument("a", symbol="BNB/USD", base="BNB"),
+        instrument("b", symbol="BNB/USD", base="BNB"),
+    ]
+    rates = {("a", "BNB", "USD"): 2, ("b", "BNB", "USD"): 3}
+    opening = {("main", v, asset): money(1000) for v in "ab" for asset in ("BTC", "USD", "BNB")}
+
+    def desk(**changes: Money) -> Desk:
+        mine = opening | {("main", "a", coin): amount for coin, amount in changes.items()}
+        tier = FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="BNB")
+        return Desk("abcd", instruments=made, groups=[[0, 1], [2, 3]], rates=rates, opening=mine, fee=tier)
+
+    rich = desk()
+    assert rich.tell(*GOOD) == SENT
+    least = -(-505 * MONEY_ONE // (1000 * 99))  # 505 at 10 bps, in coins of 100 less one per cent
+    assert rich.engine.portfolio.reserved(("main", "a", "BNB")) == least
+    assert desk(BNB=Money(least)).tell(*GOOD) == SENT
+    assert desk(BNB=Money(least - 1)).tell(*GOOD) == ["refuse balance"]
+
+
+def test_feed_must_be_tradable() -> None:
+    """A crossed feed is not traded on."""
+    desk = Desk()
+    desk.quote(1, 105, 101)
+    assert desk.tell(*GOOD) == ["refuse feed_not_tradable"]
+
+
+def test_stale_quote_trips_just_above_the_threshold() -> None:
+    """A quote may be exactly as old as the threshold, not a nanosecond older."""
+    desk = limited(latency_threshold_ns=NANOS_PER_S)
+    confirmed = desk.now
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=confirmed + NANOS_PER_S) == SENT
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=confirmed + NANOS_PER_S + 1) == ["refuse stale_quote"]
+    assert last(desk) == (MONEY_ONE + 10**9, MONEY_ONE)
+
+
+def test_max_open_bundles_trips_until_one_closes() -> None:
+    """A bundle more than allowed is refused while the others are open."""
+    desk = limited(max_open_bundles=1)
+    assert desk.tell(*GOOD) == SENT
+    assert desk.tell(*GOOD) == ["refuse max_open_bundles"]
+    desk.report(1, "rejected")
+    desk.report(2, "rejected")
+    assert len(desk.tell(*GOOD)) == 2
+
+
+def test_max_notional_trips_just_above() -> None:
+    """A leg worth the limit passes, one worth more does not."""
+    assert limited(max_notional=money(505)).tell(*GOOD) == SENT
+    desk = limited(max_notional=Money(505 * MONEY_ONE - 1))
+    assert desk.tell(*GOOD) == ["refuse max_notional"]
+    assert last(desk) == (505 * MONEY_ONE, 505 * MONEY_ONE - 1)
+
+
+def test_daily_volume_starts_anew_at_midnight() -> None:
+    """Both legs count towards the UTC day in which they were sent."""
+    desk = limited(daily_volume=money(1005), latency_threshold_ns=48 * HOUR)
+    assert desk.tell(*GOOD) == SENT
+    assert desk.tell(*GOOD) == ["refuse daily_volume"]
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=24 * HOUR - 1)[-1] == "refuse daily_volume"
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=24 * HOUR) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+
+
+def test_orders_per_second_slide() -> None:
+    """Orders older than a second no longer count."""
+    desk = limited(orders_per_second=3, latency_threshold_ns=HOUR)
+    assert desk.tell(*GOOD) == SENT
+    sent = desk.now
+    assert desk.tell(*GOOD) == ["refuse orders_per_second"]
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=sent + NANOS_PER_S) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+
+
+def test_cool_down_holds_for_the_instruments() -> None:
+    """After a bundle its instruments rest, in either direction, and no longer than told."""
+    desk = limited(cool_down_ns=NANOS_PER_S, latency_threshold_ns=HOUR)
+    desk.tell(*GOOD)
+    desk.report(1, "rejected")
+    desk.report(2, "rejected")
+    closed = desk.now
+    assert desk.tell("buy b 101 5", "sell a 100 5") == ["refuse cool_down"]
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=closed + NANOS_PER_S) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+
+
+def test_balance_counts_what_is_reserved() -> None:
+    """The same coin is not spent twice: the buy reserves notional and fee, the sell its quantity."""
+    fee = Money(505 * MONEY_ONE // 1000)
+    opening = {("main", "a", "USD"): Money(505 * MONEY_ONE + fee), ("main", "b", "BTC"): money(5)}
+    desk = Desk(opening=opening)
+    assert desk.tell(*GOOD) == SENT
+    assert desk.tell(*GOOD) == ["refuse balance"]
+    assert last(desk) == (505 * MONEY_ONE + fee, 0)
+    short = Desk(opening=opening | {("main", "a", "USD"): Money(505 * MONEY_ONE + fee - 1)})
+    assert short.tell(*GOOD) == ["refuse balance"]
+    naked = Desk(opening=opening | {("main", "b", "BTC"): Money(5 * MONEY_ONE - 1)})
+    assert naked.tell(*GOOD) == ["refuse balance"]
+
+
+def test_two_strategies_share_an_account_but_no_coin() -> None:
+    """Neither spends the other's budget, and the second finds reserved what the first has sent."""
+    budget = {"USD": money(600), "BTC": money(5)}
+    terms = {name: StrategyTerms(budget=budget) for name in ("s", "t")}
+    desk = Desk(terms=terms, opening={("main", v, asset): money(1200) for v in "ab" for asset in ("USD", "BTC")})
+    assert desk.tell(*GOOD) == SENT
+    assert desk.tell(*GOOD) == ["refuse budget"]
+    assert desk.tell(*GOOD, name="t") == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+    poor = Desk(terms=terms, opening={("main", "a", "USD"): money(600), ("main", "b", "BTC"): money(10)})
+    poor.told["t"].plans.append(poor.plan(*GOOD))
+    assert poor.tell(*GOOD) == [*SENT, "refuse balance"]
+    assert [row["strategy"] for row in poor.drained("refusals")] == ["t"]
+
+
+def test_a_fee_in_base_shortens_what_is_sold() -> None:
+    """Bought 1000 yields 999 to sell at 10 bps in base; the bundle balances after fees."""
+    desk = Desk(fee=FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="received"))
+    assert len(desk.tell("buy a 101 1000", "sell b 100 999")) == 2
+    assert desk.tell("buy a 101 1000", "sell b 100 998") == ["refuse unbalanced"]
+
+
+def test_a_strategy_without_terms_is_refused_at_once() -> None:
+    """No terms are no permission: the engine is not even built."""
+    desk = Desk()
+    setup = msgspec.structs.replace(desk.engine._setup, terms={})
+    with pytest.raises(ConfigError, match="strategy s has no terms"):
+        Engine(setup, [desk.told["s"]])
