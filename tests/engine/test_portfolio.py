@@ -46,9 +46,9 @@ def test_balances_equal_a_naive_model(fills: list[tuple[int, int, int, int, int,
         rows = [row for row in desk.drained("ledger") if (row["venue"], row["asset"]) == (venue, asset)]
         assert sum(Fraction(row["delta"], MONEY_ONE) for row in rows) == amount
         assert not rows or Fraction(rows[-1]["balance"], MONEY_ONE) == amount
-    for asset, amount in desk.engine.portfolio.flows("s").items():
+    for asset, flow in desk.engine.portfolio.flows("s").items():
         start = 0 if asset == "BNB" else 2_000_000
-        assert Fraction(amount, MONEY_ONE) == naive["a", asset] + naive["b", asset] - start
+        assert Fraction(flow, MONEY_ONE) == naive["a", asset] + naive["b", asset] - start
 
 
 def test_opening_rows_follow_the_first_input() -> None:
