@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from tests.query.conftest import ROOT
 from xarb.query import EXAMPLES, open_query, run_prompt
 from xarb.query.prompt import is_complete
+
+TERMINAL = """
+import fcntl, sys, termios
+from rich.console import Console
+from xarb.query import open_query, run_prompt
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C of this terminal is a signal for us
+with open_query([sys.argv[1]]) as query:
+    sys.exit(run_prompt(query, sys.stdin, Console()))
+"""
 
 
 def _piped(log: Path, text: str, form: str = "table") -> tuple[int, str]:
@@ -76,3 +92,52 @@ def test_every_example_is_one_complete_statement(log: Path) -> None:
         for example in EXAMPLES:
             assert is_complete(example.sql + ";")
             assert len(query.statements(example.sql)) == 1
+
+
+def test_a_terminal_survives_errors_and_ctrl_c(log: Path, tmp_path: Path) -> None:
+    """At a terminal an error does not end the prompt, Ctrl-C stops a running statement, history is kept, Ctrl-D leaves."""
+    leader, follower = pty.openpty()
+    env = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "TERM": "dumb"}
+    child = subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, str(log)],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        cwd=ROOT,
+        env=env,
+        start_new_session=True,
+    )
+    os.close(follower)
+    heard = b""
+
+    def until(word: bytes) -> None:
+        nonlocal heard
+        end = time.monotonic() + 30
+        while word not in heard and time.monotonic() < end:
+            if select.select([leader], [], [], 0.2)[0]:
+                heard += os.read(leader, 65_536)
+        assert word in heard, heard
+        heard = heard.partition(word)[2]
+
+    try:
+        until(b"xarb> ")
+        os.write(leader, b"SELECT nope;\n")
+        until(b"LINE 1")
+        until(b"xarb> ")
+        os.write(leader, b"SELECT sum(a.range * b.range) FROM range(1000000) a, range(1000000) b;\n")
+        time.sleep(1.0)
+        os.write(leader, b"\x03")
+        until(b"stopped")
+        until(b"xarb> ")
+        os.write(leader, b"SELECT 40 + 2 AS\n")
+        until(b"xarb> ")
+        os.write(leader, b"answer;\n")
+        until(b"42")
+        until(b"xarb> ")
+        os.write(leader, b"\x04")
+        assert child.wait(timeout=30) == 0
+    finally:
+        child.kill()
+        child.wait()
+        os.close(leader)
+    assert "SELECT nope;" in (tmp_path / "xarb" / "query-history").read_text()

@@ -163,18 +163,20 @@ def _show(query: Query, statement: str, console: Console, *, form: str, out: Bin
 def _interruptible(query: Query, act: Callable[[], None]) -> None:
     """Run `act` in a thread, so that Ctrl-C reaches us while DuckDB computes, and stops it."""
     failed: list[BaseException] = []
+    done = threading.Event()  # Thread.join of Python 3.11 takes an interrupted thread for a finished one
 
     def run() -> None:
         try:
             act()
         except (XarbError, KeyboardInterrupt, OSError) as error:
             failed.append(error)
+        finally:
+            done.set()
 
-    worker = threading.Thread(target=run, name="query")
-    worker.start()
-    while worker.is_alive():
+    threading.Thread(target=run, name="query").start()
+    while not done.is_set():
         try:
-            worker.join()
+            done.wait()
         except KeyboardInterrupt:
             query.interrupt()
     if failed:
