@@ -35,7 +35,7 @@ bench: $(STAMP) ## the benchmarks; prints ratios, judges nothing
 	$(BIN)/python -m bench
 
 docs: $(STAMP) ## write the pages that are made from code: help pages, events, config keys, life cycles
-	$(BIN)/python -m docs.generate
+	$(BIN)/python docs/generate.py
 
 clean: ## remove caches and runs
 	rm -rf runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

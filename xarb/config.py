@@ -244,7 +244,7 @@ class _Reader:
                 raise ConfigError(f"{self._path}: {where}.{name} is missing: {describe(kind, name)}")
         for key, value in raw.items():
             self.convert(value, fields[key].type, f"{where}.{key}")
-        made = self.convert(raw, kind, where)
+        made: _Section = self.convert(raw, kind, where)
         for name in fields:
             self._check(getattr(made, name), f"{where}.{name}")
         return made
@@ -254,8 +254,8 @@ class _Reader:
         try:
             return msgspec.convert(_as_text(value), kind, strict=False)
         except msgspec.ValidationError as error:
-            choices = _choices(kind)
-            why = f"allowed: {', '.join(choices)}" if choices else str(error)
+            words = choices(kind)
+            why = f"allowed: {', '.join(words)}" if words else str(error)
             raise ConfigError(f"{self._path}: {where} = {_shown(value)}: {why}") from None
 
     def accounts(self, raw: dict[str, Any]) -> dict[str, dict[str, dict[str, Decimal]]]:
@@ -285,11 +285,11 @@ def describe(kind: type[msgspec.Struct], name: str) -> str:
     return next((meta.description for meta in getattr(hint, "__metadata__", ()) if meta.description), "")
 
 
-def _choices(kind: Any) -> tuple[str, ...]:
+def choices(kind: Any) -> tuple[str, ...]:
     """The words that a key takes, where it takes words."""
     if get_origin(kind) is Literal:
         return get_args(kind)
-    return next((found for part in get_args(kind) if (found := _choices(part))), ())
+    return next((found for part in get_args(kind) if (found := choices(part))), ())
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -1,0 +1,175 @@
+"""Writes the pages that are made from code: the command line, config keys, events, life cycles.
+
+`python docs/generate.py` writes them, `--check` only says which are stale (exit code 1).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, get_type_hints
+
+import msgspec
+
+from xarb import config
+from xarb.engine.kernel.feed import FEED_LIFE
+from xarb.model.columns import TABLES, Table
+from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE
+
+DOCS: Final = Path(__file__).resolve().parent
+COMMANDS: Final = (
+    (),
+    ("demo",),
+    ("backtest",),
+    ("verify",),
+    ("check",),
+    ("symbols",),
+    ("import",),
+    ("query",),
+    ("synthetic",),
+    ("log", "info"),
+    ("log", "verify"),
+    ("config", "show"),
+)
+_MADE: Final = "<!-- made by docs/generate.py from the code; do not edit -->\n"
+_WIDTH: Final = "100"
+
+
+def commands_page() -> str:
+    """Help of every command, as it is printed."""
+    parts = [_MADE, "# The command line\n"]
+    environment = os.environ | {"COLUMNS": _WIDTH, "TERMINAL_WIDTH": _WIDTH, "NO_COLOR": "1"}
+    for words in COMMANDS:
+        command = [sys.executable, "-m", "xarb", *words, "--help"]
+        text = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=DOCS.parent).stdout  # noqa: S603  # our own command
+        text = "\n".join(line.rstrip() for line in text.replace("python -m xarb", "xarb").strip().splitlines())
+        parts.append(f"## {' '.join(('xarb', *words))}\n\n```\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def config_page() -> str:
+    """Every key of an experiment file with type, default and meaning."""
+    parts = [_MADE, "# Experiment files: every key\n"]
+    parts.append(
+        "Decimal numbers may be written as TOML numbers or text; they are read exactly. `xarb config show` prints the effective values of a file.\n"
+    )
+    sections = (
+        (config.RunConfig, "[run]"),
+        (config.FeedConfig, "[feeds], [venues.NAME.feeds]"),
+        (config.VenueConfig, "[venues.NAME]"),
+        (config.LatencyConfig, "a latency, such as order_latency = { uniform_ms = [80, 120] }"),
+        (config.StrategyConfig, "[strategies.NAME]"),
+    )
+    for section, title in sections:
+        rows = [_config_row(section, field) for field in msgspec.structs.fields(section)]
+        parts.append(f"## {title}\n\n| key | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
+    parts.append(_OTHER_SECTIONS)
+    return "\n".join(parts)
+
+
+_OTHER_SECTIONS: Final = """## [accounts.NAME.VENUE]
+
+Opening balances of an account on a venue: `ASSET = amount`.
+
+## [pegs]
+
+`"KRW/USD" = 0.00072`: rates between currencies for reports only. A pair of instruments that only a peg makes comparable is recorded as a
+premium and never traded.
+
+## [rates]
+
+`BNB = "BNB/USDT@binance"`: the instrument that prices a third coin in which a venue takes its fees.
+"""
+
+
+def _config_row(section: type[msgspec.Struct], field: msgspec.structs.FieldInfo) -> str:
+    default = (
+        "**required**" if field.required else f"`{_shown(field.default)}`" if field.default is not msgspec.NODEFAULT else "none"
+    )
+    return f"| `{field.name}` | {default} | {config.describe(section, field.name)}{_allowed(section, field.name)} |"
+
+
+def _allowed(section: type[msgspec.Struct], name: str) -> str:
+    words = config.choices(get_type_hints(section)[name])
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, msgspec.Struct):
+        return ", ".join(
+            f"{name} = {_shown(getattr(value, name))}" for name in value.__struct_fields__ if getattr(value, name) is not None
+        )
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_shown(part) for part in value) + "]"
+    return "none" if value is None else str(value)
+
+
+def events_page() -> str:
+    """Every table of the log."""
+    parts = [_MADE, "# Events: every table of a log\n"]
+    parts.append(
+        "Inputs carry `seq`, outputs `(after_seq, n)`. Columns that end in `_int` are integers at the scale that the row names.\n"
+    )
+    for title, is_input in (("Inputs", True), ("Outputs", False)):
+        parts.append(f"## {title}\n")
+        parts += [_event(table) for table in TABLES.values() if table.is_input is is_input]
+    return "\n".join(parts)
+
+
+def _event(table: Table) -> str:
+    rows = []
+    for column in table.columns:
+        words = f" ({', '.join(column.values)})" if column.values else ""
+        rows.append(f"| `{column.name}` | {column.type.value} | {'yes' if column.nullable else ''} | {column.doc}{words} |")
+    return (
+        f"### {table.name}\n\n{table.doc}\n\n| column | type | null | meaning |\n| --- | --- | --- | --- |\n"
+        + "\n".join(rows)
+        + "\n"
+    )
+
+
+def life_page() -> str:
+    """Diagrams of the life cycles, from the tables that the code walks."""
+    parts = [_MADE, "# Life cycles\n"]
+    lives = (("Order", ORDER_LIFE), ("Bundle", BUNDLE_LIFE), ("Feed", FEED_LIFE))
+    for title, table in lives:
+        parts.append(f"## {title}\n\n{_diagram(table)}")
+    return "\n".join(parts)
+
+
+def _diagram(table: Mapping[tuple[str, str], str]) -> str:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (state, event), after in table.items():
+        arrows.setdefault((state, after), []).append(event)
+    lines = [f"    {state} --> {after}: {', '.join(events)}" for (state, after), events in arrows.items()]
+    return "```mermaid\nstateDiagram-v2\n" + "\n".join(lines) + "\n```\n"
+
+
+PAGES: Final[dict[str, Callable[[], str]]] = {
+    "cli.md": commands_page,
+    "config.md": config_page,
+    "events.md": events_page,
+    "life-cycles.md": life_page,
+}
+
+
+def main() -> int:
+    """Write or check the pages."""
+    stale = []
+    for name, make in PAGES.items():
+        path, text = DOCS / name, make()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if "--check" not in sys.argv:
+                path.write_text(text, encoding="utf-8")
+    print(
+        "\n".join(f"{'stale' if '--check' in sys.argv else 'written'}: docs/{name}" for name in stale) or "all pages are up to date"
+    )
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Experiment files: exact values, named errors, and where each value came from."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from xarb.config import DEFAULT, FILE, Experiment, effective, load_experiment, settings
+from xarb.errors import ConfigError
+
+STRATEGY = """
+[strategies.cross]
+kind = "micro"
+min_profit_bps = 2.5
+min_profit_quote = "0.1"
+max_notional_quote = 1000
+"""
+WHOLE = f"""
+[run]
+log = "recording"
+seed = 3
+
+[feeds]
+liveness_ms = 750
+
+[venues.alpha]
+fees = "alpha-spot"
+order_latency = {{ constant_ms = 12.5 }}
+feeds = {{ quality_floor = 700 }}
+
+[accounts.main.alpha]
+BTC = 2.000000000000000001
+USDT = 100000
+{STRATEGY}
+"""
+
+
+def load(tmp_path: Path, text: str, overrides: dict[str, str] | None = None) -> Experiment:
+    """The experiment in `text`."""
+    path = tmp_path / "trial.toml"
+    path.write_text(text)
+    return load_experiment(path, overrides)
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    """The message with which `text` is refused."""
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text)
+    return str(caught.value)
+
+
+def test_decimal_number_is_read_exactly(tmp_path: Path) -> None:
+    """A number with eighteen decimals keeps all of them: no float takes part."""
+    assert load(tmp_path, WHOLE).accounts["main"]["alpha"]["BTC"] == Decimal("2.000000000000000001")
+
+
+def test_number_text_and_integer_mean_the_same(tmp_path: Path) -> None:
+    """2.5, "2.5" and 2.50 give one effective config, and so one run id."""
+    made = [effective(load(tmp_path, WHOLE.replace("= 2.5\n", f"= {way}\n"))) for way in ("2.5", '"2.5"', "2.50")]
+    assert made[0] == made[1] == made[2]
+
+
+def test_effective_config_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> None:
+    """The same meaning in another folder, under another name, is the same config."""
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    assert effective(load(tmp_path, WHOLE)) == effective(load(other, WHOLE.replace('log = "recording"', 'log = "../recording"')))
+
+
+def test_source_of_each_value_is_named(tmp_path: Path) -> None:
+    """A value says whether it stands in the file, on the command line or is a default."""
+    found = {one.key: (one.value, one.source) for one in settings(load(tmp_path, WHOLE, {"run.seed": "9"}))}
+    assert found["run.seed"] == ("9", "command line")
+    assert found["feeds.liveness_ms"] == ("750", FILE)
+    assert found["feeds.score_ms"] == ("1000", DEFAULT)
+    assert found["strategies.cross.max_open_bundles"] == ("10", DEFAULT)
+    assert found["venues.alpha.feeds.quality_floor"] == ("700", FILE)
+
+
+def test_venue_feed_keys_replace_the_general_ones(tmp_path: Path) -> None:
+    """A venue's own feed keys win over [feeds], which win over the defaults."""
+    feeds = load(tmp_path, WHOLE).venue_feeds["alpha"]
+    assert (feeds.quality_floor, feeds.liveness_ms, feeds.freeze_moves) == (700, Decimal(750), 20)
+
+
+@pytest.mark.parametrize("key", ["min_profit_bps", "min_profit_quote", "max_notional_quote"])
+def test_limit_without_default_must_be_stated(tmp_path: Path, key: str) -> None:
+    """What decides over money has no default."""
+    lines = [line for line in STRATEGY.splitlines() if not line.startswith(key)]
+    assert f"strategies.cross.{key} is missing" in refusal(tmp_path, "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("[walk]", "unknown section 'walk'; allowed: run, feeds"),
+        ("[run]\nsed = 1", "unknown key run.sed; allowed: log, seed"),
+        ('[run]\nseed = "x"', "run.seed = x"),
+        ("[run]\nseed = true", "run.seed"),
+        ("[feeds]\nliveness_ms = -1", "feeds.liveness_ms = -1: allowed are numbers from 0 on"),
+        ("[feeds]\nliveness_ms = nan", "feeds.liveness_ms"),
+        ("[feeds]\nliveness_ms = inf", "feeds.liveness_ms"),
+        ("[feeds]\nliveness_ms = 1e99", "feeds.liveness_ms"),
+        ("[feeds]\nfreeze_moves = 1.5", "feeds.freeze_moves = 1.5"),
+        ("[feeds]\nquality_floor = 1001", "feeds.quality_floor"),
+        ("[venues]\nalpha = 1", "venues must be written as [venues.NAME] tables"),
+        ("[venues.alpha]", "venues.alpha.fees is missing"),
+        ('[venues.alpha]\nfees = "x"\nfeeds = { livness_ms = 1 }', "unknown key venues.alpha.feeds.livness_ms"),
+        ('[venues.alpha]\nfees = "x"\nbook_source = "tape"', "venues.alpha.book_source = tape: allowed: deltas, books, quotes"),
+        (STRATEGY.replace("micro", "macro"), "strategies.cross.kind = macro: allowed: micro"),
+        (STRATEGY + "max_levels = 0\n", "strategies.cross.max_levels"),
+        (STRATEGY + "budget = { USDT = -5 }\n", "strategies.cross.budget"),
+        ("[accounts]\nmain = 1", "accounts"),
+        ("[accounts.main.alpha]\nBTC = -1", "accounts.main.alpha.BTC = -1"),
+        ("[run", "no valid TOML"),
+    ],
+)
+def test_wrong_value_is_an_error_that_names_the_key(tmp_path: Path, text: str, part: str) -> None:
+    """Each wrong input is refused with its key and what is allowed."""
+    assert part in refusal(tmp_path, text)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    """A file that is not there is an error with its path."""
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
+        load_experiment(tmp_path / "nowhere.toml")
+
+
+def test_override_below_a_value_is_refused(tmp_path: Path) -> None:
+    """--set cannot make a table of a value."""
+    with pytest.raises(ConfigError, match="seed is no table"):
+        load(tmp_path, WHOLE, {"run.seed.more": "1"})

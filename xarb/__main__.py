@@ -1,0 +1,29 @@
+"""The `xarb` command: runs the command line and turns our errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 good, 1 refused or failed check, 2 wrong use, 130 interrupted."""
+    from xarb.cli import app
+    from xarb.errors import InvariantBroken, XarbError
+
+    try:
+        app()
+    except InvariantBroken:
+        raise  # a bug of ours: the traceback is what helps
+    except XarbError as error:
+        print(f"xarb: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("xarb: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""The backtest verb: a recorded log through the engine and the simulated venues, into a sealed run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+
+from xarb.assembly import Assembly, assemble, encode_config, resolve, run_id
+from xarb.config import Experiment
+from xarb.console import Advance, Table
+from xarb.errors import ConfigError
+from xarb.log.canonical import OutputDigest
+from xarb.log.manifest import Header, Manifest
+from xarb.log.reader import LogReader
+from xarb.log.writer import LogWriter
+from xarb.model.units import NANOS_PER_MS
+from xarb.provenance import code_digest
+from xarb.replay import Rows, replay
+from xarb.summary import Summary
+
+BATCH_ROWS: Final = 262_144
+LADDER_MS: Final = (0, 50, 100, 250, 500)
+RUNS: Final = Path("runs")
+
+
+class Result(NamedTuple):
+    """A finished run: its folder, the digest of its outputs, and what was counted."""
+
+    folder: Path
+    digest: str
+    summary: Summary
+    tables: list[Table]
+
+
+def backtest(
+    experiment: Experiment, *, log: Path | None = None, out: Path | None = None, advance: Advance, batch_rows: int = BATCH_ROWS
+) -> Result:
+    """Run an experiment and keep its outputs.
+
+    Without `out` the run lies in `runs/NAME-ID` and replaces one of the same id, which by the law of replay is the same. An
+    exception, Ctrl-C among them, leaves no half run.
+
+    Raises:
+        ConfigError: the experiment does not fit the log; `out` exists already.
+        LogError: the log is damaged.
+    """
+    reader = LogReader(log_of(experiment, log))
+    resolved = resolve(experiment, reader)
+    identity = run_id(resolved, reader.digest)
+    folder = out if out is not None else RUNS / f"{experiment.name}-{identity[:12]}"
+    if out is None:
+        _replace(folder)
+    assembly = assemble(resolved, reader)
+    summary = _summary(assembly)
+    digest = OutputDigest()
+    header = Header(
+        kind="run",
+        log_id=identity,
+        origin=os.path.relpath(reader.folder, folder),
+        input_digest=reader.digest,
+        config=encode_config(resolved),
+        code_digest=code_digest(),
+        seed=experiment.run.seed,
+    )
+    with LogWriter.create(folder, header) as writer:
+
+        def keep(rows: Rows) -> None:
+            for kind, batch in rows.items():
+                writer.write_rows(kind, list(batch))
+            if rows:
+                writer.commit()
+            digest.take(rows)
+            summary.take(rows)
+
+        replay(assembly, keep, batch_rows=batch_rows, reached=lambda seq: advance(seq, reader.manifest.last))
+        summary.mark()
+        writer.finish(digest.hex(), assembly.engine.position)
+    tables = [_head(assembly, folder, digest.hex()), *assembly.assumptions(), *summary.tables()]
+    return Result(folder, digest.hex(), summary, tables)
+
+
+def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance, batch_rows: int = BATCH_ROWS) -> Table:
+    """Trading PnL per strategy with 0, 50, 100, 250 and 500 ms added to every order latency; nothing is kept.
+
+    Raises:
+        ConfigError: the experiment does not fit the log.
+        LogError: the log is damaged.
+    """
+    reader = LogReader(log_of(experiment, log))
+    resolved = resolve(experiment, reader)
+    rows: list[tuple[str, ...]] = []
+    for step, added in enumerate(LADDER_MS):
+        assembly = assemble(msgspec.structs.replace(resolved, added_latency_ns=added * NANOS_PER_MS), reader)
+        summary = _summary(assembly)
+        replay(assembly, summary.take, batch_rows=batch_rows)
+        summary.mark()
+        for name in sorted(resolved.strategies):
+            line = summary.line(name)
+            rows.append((f"{added} ms", name, line.orders, line.fill_ratio, line.pnl))
+        advance(step + 1, len(LADDER_MS))
+    return Table(
+        "Latency ladder: trading PnL with more order latency",
+        ("added", "strategy", "orders", "fill ratio", "trading PnL"),
+        tuple(rows),
+    )
+
+
+def log_of(experiment: Experiment, log: Path | None) -> Path:
+    """The log to replay: the one given, else the one that the experiment names.
+
+    Raises:
+        ConfigError: neither names one.
+    """
+    if log is not None:
+        return log
+    if experiment.run.log is None:
+        raise ConfigError(f"{experiment.origin}: run.log is missing; name a log there or give --log")
+    return Path(os.path.normpath(experiment.folder / experiment.run.log))
+
+
+def _replace(folder: Path) -> None:
+    """Remove an earlier run of the same id; anything else in its place is not ours to remove."""
+    if not folder.exists():
+        return
+    if Manifest(folder).header.kind != "run":
+        raise ConfigError(f"{folder} exists and is no run; give another folder with --out")
+    shutil.rmtree(folder)
+
+
+def _summary(assembly: Assembly) -> Summary:
+    return Summary(marks=assembly.mark, opening=assembly.opening, currencies=assembly.currencies)
+
+
+def _head(assembly: Assembly, folder: Path, digest: str) -> Table:
+    engine, reader = assembly.engine, assembly.reader
+    rows: Sequence[tuple[str, str]] = (
+        ("log", f"{reader.folder} ({reader.manifest.header.origin or 'no origin stated'})"),
+        ("inputs", f"{assembly.inputs}"),
+        ("wakes", f"{engine.wakes}"),
+        ("run", str(folder)),
+        ("output digest", digest),
+    )
+    return Table("Backtest", ("what", "value"), tuple(rows))

@@ -1,0 +1,231 @@
+"""The command line: one command for each verb of the library. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from xarb import __version__
+from xarb.console import Table, progress, say, show
+from xarb.errors import ConfigError, Refused
+
+app = typer.Typer(
+    name="xarb",
+    help="Record markets, replay them and trade them with one deterministic engine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+log_app = typer.Typer(name="log", help="Look at a log and prove that it is whole.", no_args_is_help=True, rich_markup_mode=None)
+config_app = typer.Typer(name="config", help="Look at an experiment file.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(log_app)
+app.add_typer(config_app)
+
+ExperimentPath = Annotated[
+    Path, typer.Argument(metavar="EXPERIMENT.toml", help="Experiment file; see experiments/ and docs/config.md.")
+]
+LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log or of a run.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one key, such as strategies.cross.min_profit_bps=3. May be repeated."
+    ),
+]
+LogOption = Annotated[
+    Path | None, typer.Option("--log", metavar="LOG", help="Log to replay instead of the one that the file names.")
+]
+_DEMO: Final = "quickstart"
+
+
+def _version(asked: bool) -> None:  # noqa: FBT001  # typer hands the flag over by position
+    if asked:
+        typer.echo(f"xarb {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _overrides(pairs: list[str] | None) -> dict[str, str]:
+    found = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set {pair}: must be KEY=VALUE, such as run.seed=2")
+        found[key] = value
+    return found
+
+
+@app.command()
+def demo() -> None:
+    """Backtest the shipped synthetic recording and say what to type next.
+
+    Runs experiments/quickstart.toml on recordings/quickstart with the latency ladder and keeps the run in runs/.
+    """
+    from xarb.demo import run_demo
+
+    run_demo()
+
+
+@app.command()
+def backtest(
+    experiment: ExperimentPath,
+    log: LogOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="Folder of the run; default runs/NAME-ID, replaced if there.")
+    ] = None,
+    ladder: Annotated[bool, typer.Option("--ladder", help="Print PnL again with 0 to 500 ms added to order latency.")] = False,
+    settings: SetOption = None,
+) -> None:
+    """Replay a recorded log through the engine and the simulated venues.
+
+    Prints the assumptions of the simulation, then what was earned and why opportunities were refused. The run is a folder of Parquet
+    files that `xarb query` reads and `xarb verify` proves. The same log and config give the same run, byte for byte.
+    """
+    from xarb.backtest import backtest as run_backtest
+    from xarb.backtest import ladder as run_ladder
+    from xarb.config import load_experiment
+
+    loaded = load_experiment(experiment, _overrides(settings))
+    with progress("backtest") as advance:
+        result = run_backtest(loaded, log=log, out=out, advance=advance)
+    show(result.tables)
+    if ladder:
+        with progress("ladder") as advance:
+            show([run_ladder(loaded, log=log, advance=advance)])
+    say(f"run kept in {result.folder}; prove it with: xarb verify {result.folder}")
+
+
+@app.command()
+def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")], log: LogOption = None) -> None:
+    """Prove a run by replay: feed its input log to this code and compare every output row.
+
+    Exit code 0 when all rows are equal, 1 with the first difference shown when they are not.
+    """
+    from xarb.verify import verify as run_verify
+
+    with progress("verify") as advance:
+        proof = run_verify(run, log=log, advance=advance)
+    show(proof.tables)
+    if not proof.equal:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption = None) -> None:
+    """Say whether an experiment can run, and what would block the first trade.
+
+    Exit code 0 when it can trade, 1 when something blocks it.
+    """
+    from xarb.check import check as run_check
+    from xarb.config import load_experiment
+
+    findings = run_check(load_experiment(experiment, _overrides(settings)), log=log)
+    show(findings.tables)
+    if findings.blocked:
+        raise Refused(
+            f"{len(findings.blocked)} of {findings.pairs} pairs and {findings.errors} settings block trading; see the table"
+        )
+
+
+@app.command()
+def symbols(log: LogPath) -> None:
+    """Show which instruments of a log are the same thing, with the proof, and which are not, with the reason."""
+    from xarb.check import symbols as list_symbols
+
+    show(list_symbols(log))
+
+
+@app.command(name="import")
+def import_command(
+    what: Annotated[
+        str, typer.Argument(metavar="SOURCES.toml|FORMAT", help="A sources file, or the format of the files that follow.")
+    ],
+    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files of one source, in order.")] = None,
+    into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Log to create or to continue.")] = Path("recordings/import"),
+    venue: Annotated[str | None, typer.Option(help="Venue of the files, where they do not say it.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="Unified symbol of the files, such as BTC/USDT.")] = None,
+    keys: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a [[source]].")] = None,
+) -> None:
+    """Import recorded files of other systems into a log, merged by receive time.
+
+    Formats: quotes-csv, quotes-parquet, binance-raw, tardis-csv. Bad rows become rejects with file, line and rule; only an unusable file
+    stops the import, and then nothing of it is kept.
+    """
+    from xarb.imports.verb import import_tables
+
+    with progress("import") as advance:
+        tables = import_tables(what, paths or [], into, {"venue": venue, "symbol": symbol, **_overrides(keys)}, advance=advance)
+    show(tables)
+
+
+@app.command()
+def query(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar='LOG_OR_RUN... ["SQL"]', help="Logs and runs, then the statement.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--format", help="table, csv, json or parquet; default table on a terminal, else csv.")
+    ] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="Print statements that run as they stand.")] = False,
+) -> None:
+    """Ask a log or a run in SQL (DuckDB). Without a statement it opens a prompt.
+
+    Views: one for each kind of event, prices as DOUBLE beside the exact integers. Macros: bps, mid, exact. See docs/query.md.
+    """
+    from xarb.query import command
+
+    command(arguments or [], output=output, examples=examples)
+
+
+@app.command()
+def synthetic(
+    into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Folder of the log to make.")],
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 20240808,
+    events: Annotated[int, typer.Option(help="About how many events.")] = 200_000,
+) -> None:
+    """Make a synthetic market: three venues with every flaw that real feeds have. It is not real data and says so."""
+    from xarb.synthetic import make_quickstart
+
+    make_quickstart(into, seed=seed, events=events)
+    say(f"synthetic market in {into}; look at it with: xarb log info {into}")
+
+
+@log_app.command("info")
+def log_info(log: LogPath) -> None:
+    """Show what a log or a run holds: range, rows and bytes by kind, instruments, digest."""
+    from xarb.log.report import info_tables
+
+    show(info_tables(log))
+
+
+@log_app.command("verify")
+def log_verify(log: LogPath) -> None:
+    """Prove that a log or a run is whole: digests, chain, gap-free seq, schema, order. Exit code 1 with each finding if not."""
+    from xarb.log.report import verify_tables
+
+    with progress("verify") as advance:
+        tables, sound = verify_tables(log, advance=advance)
+    show(tables)
+    if not sound:
+        raise typer.Exit(1)
+
+
+@config_app.command("show")
+def config_show(experiment: ExperimentPath, settings: SetOption = None) -> None:
+    """Print every effective value of an experiment file and where it comes from."""
+    from xarb.config import load_experiment
+    from xarb.config import settings as list_settings
+
+    loaded = load_experiment(experiment, _overrides(settings))
+    rows = tuple((setting.key, setting.value, setting.source) for setting in list_settings(loaded))
+    show([Table(f"Effective config of {experiment}", ("key", "value", "source"), rows)])

@@ -1,0 +1,40 @@
+"""The demo verb: backtests the shipped synthetic recording with the latency ladder and says what to type next."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from xarb.backtest import backtest, ladder
+from xarb.catalog import data_dir
+from xarb.config import load_experiment
+from xarb.console import progress, say, show
+
+_WHAT = """This backtest ran the micro-arbitrage strategies of experiments/quickstart.toml on recordings/quickstart, a SYNTHETIC market:
+three venues whose quotes a seeded generator made, with gaps, stale spells and crossed moments. It proves the machinery, not a profit."""
+_NEXT = """What to type next ({xarb} is {bin}):
+  {xarb} verify {run}                         prove the run: replay it and compare every row
+  {xarb} query {log} {run} --examples         statements that run as they stand
+  {xarb} query {log} {run} "SELECT reason, count(*) FROM refusals GROUP BY 1"
+  {xarb} log info {log}                       what the recording holds
+  {xarb} check experiments/quickstart.toml    what would block the first trade
+  {xarb} config show experiments/quickstart.toml
+  {xarb} import experiments/binance-2024-sources.toml --into recordings/btc    your own recordings: see docs/import.md"""
+
+
+def run_demo() -> None:
+    """Run it.
+
+    Raises:
+        ConfigError: the checkout lacks the experiment or the recording.
+    """
+    root = data_dir().parent
+    experiment = load_experiment(Path(os.path.relpath(root / "experiments" / "quickstart.toml")))
+    with progress("backtest") as advance:
+        result = backtest(experiment, advance=advance)
+    show(result.tables)
+    with progress("ladder") as advance:
+        show([ladder(experiment, advance=advance)])
+    say(_WHAT)
+    log = os.path.relpath(root / "recordings" / "quickstart")
+    say(_NEXT.format(xarb="xarb", bin=".venv/bin/xarb", run=result.folder, log=log))

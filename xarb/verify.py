@@ -1,0 +1,145 @@
+"""The verify verb: proof by replay. The input log is fed to this code again and every output row is compared with the run's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from xarb.assembly import assemble, decode_config
+from xarb.console import Advance, Table
+from xarb.errors import ConfigError, LogError, Refused
+from xarb.log.canonical import OutputDigest, encode, in_order
+from xarb.log.reader import LogReader
+from xarb.model.columns import TABLES
+from xarb.provenance import code_digest
+from xarb.replay import Rows, replay
+
+BATCH_ROWS: Final = 262_144
+
+
+class Proof(NamedTuple):
+    """The outcome: whether all rows are equal, and tables that say so."""
+
+    equal: bool
+    tables: list[Table]
+
+
+class Difference(NamedTuple):
+    """The first row that differs: place in the total order, the recorded row and the replayed one (None: there is none)."""
+
+    recorded: tuple[str, Mapping[str, Any]] | None
+    replayed: tuple[str, Mapping[str, Any]] | None
+
+
+class _Found(Exception):  # no error: it ends the replay at the first difference
+    pass
+
+
+class _Comparison:
+    """Compares replayed rows with recorded ones as they come."""
+
+    def __init__(self, recorded: Iterator[tuple[str, Mapping[str, Any]]]) -> None:
+        self._recorded = recorded
+        self.rows = 0
+        self.difference: Difference | None = None
+        self.digest = OutputDigest()
+
+    def take(self, rows: Rows) -> None:
+        """Compare a batch of replayed rows."""
+        for kind, row in in_order(rows):
+            found = next(self._recorded, None)
+            if found is None or encode(*found) != encode(kind, row):
+                self.difference = Difference(found, (kind, row))
+                raise _Found
+            self.rows += 1
+        self.digest.take(rows)
+
+    def finish(self) -> None:
+        """Nothing may be left over."""
+        left = next(self._recorded, None)
+        if left is not None:
+            self.difference = Difference(left, None)
+
+
+def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
+    """Replay a run and compare.
+
+    Raises:
+        ConfigError: `run` is no run, or its log is not found.
+        LogError: the run or the log is damaged.
+        Refused: the log given is not the one that the run was made from, or the run was never finished.
+    """
+    recorded = LogReader(run)
+    header, summary = recorded.manifest.header, recorded.manifest.summary
+    if header.kind != "run" or header.config is None:
+        raise ConfigError(f"{run} is a log, not a run; check a log with: xarb log verify {run}")
+    if summary is None:
+        raise Refused(f"{run} was never finished: its last line, the summary, is missing; run the backtest again")
+    reader = LogReader(find_log(run, header.origin, log))
+    if reader.digest != header.input_digest:
+        raise Refused(
+            f"{reader.folder} is not the log of this run: its digest is {reader.digest}, the run names {header.input_digest}"
+        )
+    comparison = _Comparison(recorded.outputs())
+    assembly = assemble(decode_config(header.config), reader)
+    try:
+        replay(assembly, comparison.take, batch_rows=BATCH_ROWS, reached=lambda seq: advance(seq, reader.manifest.last))
+        comparison.finish()
+    except _Found:
+        pass
+    if comparison.difference is None and comparison.digest.hex() != summary.output_digest:
+        raise LogError(f"{run}: rows are equal but the digest in its last line is not theirs")
+    return _proof(run, comparison, header.code_digest)
+
+
+def find_log(run: Path, origin: str, log: Path | None) -> Path:
+    """The input log of a run: the one given, else where the run says, relative to its folder.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if log is not None:
+        return log
+    found = Path(os.path.normpath(run / origin))
+    if not found.is_dir():
+        raise ConfigError(f"the log of {run} is not at {found}; give it with --log")
+    return found
+
+
+def _proof(run: Path, comparison: _Comparison, made_by: str | None) -> Proof:
+    rows = [("rows compared", f"{comparison.rows}"), ("code", _code(made_by))]
+    if comparison.difference is None:
+        rows += [("digest", comparison.digest.hex()), ("result", "equal: every output row is reproduced")]
+        return Proof(True, [Table(f"Proof of {run}", ("what", "value"), tuple(rows))])  # noqa: FBT003  # a named field
+    rows.append(("result", "DIFFERENT: see the first difference"))
+    return Proof(False, [Table(f"Proof of {run}", ("what", "value"), tuple(rows)), _shown(comparison.difference)])  # noqa: FBT003  # a named field
+
+
+def _code(made_by: str | None) -> str:
+    now = code_digest()
+    return (
+        f"the same as the run's ({now[:16]})"
+        if made_by == now
+        else f"OTHER than the run's: {now[:16]}, the run was made by {str(made_by)[:16]}"
+    )
+
+
+def _shown(difference: Difference) -> Table:
+    """Both rows column by column; those that differ are marked."""
+    rows: list[tuple[str, str, str, str]] = []
+    kinds = [side[0] if side else "-" for side in difference]
+    rows.append(("*" if kinds[0] != kinds[1] else "", "kind", *kinds))
+    for name in _names(difference):
+        cells = ["(no row)" if side is None else str(side[1].get(name)) for side in difference]
+        rows.append(("*" if cells[0] != cells[1] else "", name, cells[0], cells[1]))
+    return Table("First difference", ("", "column", "recorded", "replayed"), tuple(rows))
+
+
+def _names(difference: Difference) -> Sequence[str]:
+    names: list[str] = []
+    for side in difference:
+        if side is not None:
+            names += [column.name for column in TABLES[side[0]].columns if column.name not in names]
+    return names
