@@ -1,0 +1,80 @@
+"""The README and the pages made from code: every command runs, no page is stale, no link is dead."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("experiments", "recordings", "data")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands(text: str) -> list[str]:
+    """The command lines of all `sh` blocks."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a fresh checkout to the commands: the shipped data linked, no runs."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in FOLDERS:
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run one line of the README; `make demo` runs the command behind it, installed as this interpreter has it."""
+    words = shlex.split(line.replace("make demo", ".venv/bin/xarb demo"))
+    assert words[0] == ".venv/bin/xarb", f"the README types {line!r}, which is no command of ours"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, "-m", "xarb", *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def test_every_command_of_the_readme_runs(checkout: Path) -> None:
+    """Typed in order in a fresh checkout, each command of the README exits with 0 and prints something."""
+    lines = commands((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert len(lines) >= 8
+    for line in lines:
+        done = run(line, checkout)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout.strip(), line
+
+
+def test_generated_pages_are_fresh() -> None:
+    """The pages that are made from code say what the code says."""
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nwrite them with: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link of a page names a file that is there."""
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_help_is_fast_because_nothing_heavy_is_imported() -> None:
+    """`xarb --help` imports none of the large libraries."""
+    heavy = {"numba", "numpy", "pyarrow", "polars", "duckdb", "ccxt", "web3", "rich"}
+    script = "import sys; sys.argv = ['xarb', '--help']\ntry:\n  import xarb.__main__ as m; m.main()\nexcept SystemExit: pass\nprint(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    loaded = set(re.findall(r"'(\w+)", done.stdout.splitlines()[-1]))
+    assert not heavy & loaded
