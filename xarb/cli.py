@@ -161,7 +161,7 @@ def import_command(
     Formats: quotes-csv, quotes-parquet, binance-raw, tardis-csv. Bad rows become rejects with file, line and rule; only an unusable file
     stops the import, and then nothing of it is kept.
     """
-    from xarb.imports.verb import import_tables
+    from xarb.imports.command import import_tables
 
     with progress("import") as advance:
         tables = import_tables(what, paths or [], into, {"venue": venue, "symbol": symbol, **_overrides(keys)}, advance=advance)
@@ -203,7 +203,7 @@ def synthetic(
 @log_app.command("info")
 def log_info(log: LogPath) -> None:
     """Show what a log or a run holds: range, rows and bytes by kind, instruments, digest."""
-    from xarb.log.report import info_tables
+    from xarb.inspection import info_tables
 
     show(info_tables(log))
 
@@ -211,7 +211,7 @@ def log_info(log: LogPath) -> None:
 @log_app.command("verify")
 def log_verify(log: LogPath) -> None:
     """Prove that a log or a run is whole: digests, chain, gap-free seq, schema, order. Exit code 1 with each finding if not."""
-    from xarb.log.report import verify_tables
+    from xarb.inspection import verify_tables
 
     with progress("verify") as advance:
         tables, sound = verify_tables(log, advance=advance)

@@ -213,8 +213,8 @@ def effective(experiment: Experiment) -> dict[str, Any]:
     parts = ("run", "venues", "venue_feeds", "accounts", "pegs", "rates", "strategies")
     plain = {part: msgspec.to_builtins(getattr(experiment, part), builtin_types=(Decimal,)) for part in parts}
     plain["run"] = {key: value for key, value in plain["run"].items() if key not in {"log", "fees_file", "assets_file"}}
-    normal: dict[str, Any] = _normal(plain)
-    return normal
+    made: dict[str, Any] = normal(plain)
+    return made
 
 
 class _Reader:
@@ -331,12 +331,12 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _normal(value: object) -> Any:
+def normal(value: object) -> Any:
     """Numbers as one text whatever way they were written, tables without the absent."""
     if isinstance(value, dict):
-        return {key: _normal(part) for key, part in value.items() if part is not None}
+        return {key: normal(part) for key, part in value.items() if part is not None}
     if isinstance(value, list | tuple):
-        return [_normal(part) for part in value]
+        return [normal(part) for part in value]
     return _shown(value) if isinstance(value, Decimal) else value
 
 
