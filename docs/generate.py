@@ -76,12 +76,12 @@ Opening balances of an account on a venue: `ASSET = amount`.
 
 ## [pegs]
 
-`"KRW/USD" = 0.00072`: rates between currencies for reports only. A pair of instruments that only a peg makes comparable is recorded as a
-premium and never traded.
+`USD = 1`, `USDT = 1`, `KRW = 0.00072`: what one unit of an asset is worth in a unit common to all of them, for reports only. Two
+instruments that only pegs make comparable are recorded as a premium and never traded.
 
 ## [rates]
 
-`BNB = "BNB/USDT@binance"`: the instrument that prices a third coin in which a venue takes its fees.
+`"BNB/USDT@binance" = "BNB"`: instruments that price the third coin in which their venue takes its fees.
 """
 
 

@@ -169,3 +169,50 @@ def ts_of(text: str, where: str) -> int:
     when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when
     delta = when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     return (delta.days * 86_400 + delta.seconds) * NANOS_PER_S + delta.microseconds * 1000
+
+
+def feed_limits(config: FeedConfig) -> FeedLimits:
+    """A feed section in the engine's units."""
+    return FeedLimits(
+        liveness_ns=nanos(config.liveness_ms),
+        cache_ns=nanos(config.cache_ms),
+        max_latency_ns=nanos(config.max_latency_ms),
+        future_ns=nanos(config.future_ms),
+        freeze_ns=nanos(config.freeze_ms),
+        freeze_moves=config.freeze_moves,
+        outlier_mads=config.outlier_mads,
+        outlier_floor_ppb=parse_bps(str(config.outlier_floor_bps)),
+        spread_multiple=config.spread_multiple,
+        off_market_ppb=parse_bps(str(config.off_market_bps)),
+        quality_floor=config.quality_floor,
+        score_ns=nanos(config.score_ms),
+    )
+
+
+def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel:
+    """A venue section as the model of a simulated venue.
+
+    Raises:
+        ConfigError: a latency with no model or several, or an outage that is no span of times.
+    """
+    outages = [Outage(ts_of(first, f"{where}.outages"), ts_of(last, f"{where}.outages")) for first, last in config.outages]
+    model = VenueModel(
+        feed_latency=_latency(config.feed_latency, f"{where}.feed_latency"),
+        order_latency=_latency(config.order_latency, f"{where}.order_latency"),
+        response_latency=_latency(config.response_latency, f"{where}.response_latency"),
+        assumed_qty=None if config.assumed_qty is None else parse_money(str(config.assumed_qty)),
+        rate_limit=config.rate_limit_per_s,
+        outages=tuple(outages),
+    )
+    return model.slower(added_ns)
+
+
+def _latency(config: LatencyConfig, where: str) -> Latency:
+    given = [name for name in config.__struct_fields__ if getattr(config, name) is not None]
+    if len(given) != 1:
+        raise ConfigError(f"{where}: state exactly one of constant_ms, uniform_ms, table_ms; there is {', '.join(given) or 'none'}")
+    if config.constant_ms is not None:
+        return ConstantLatency(nanos(config.constant_ms))
+    if config.uniform_ms is not None:
+        return UniformLatency(*(nanos(ms) for ms in config.uniform_ms))
+    return TableLatency(tuple(sorted(nanos(ms) for ms in config.table_ms or ())))
