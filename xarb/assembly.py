@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from xarb.model.asset import Asset, AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, parse_bps, parse_money
+from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names
 from xarb.venues.simulated import SimulatedVenues
 from xarb.venues.terms import (
     ConstantLatency,
@@ -216,3 +218,44 @@ def _latency(config: LatencyConfig, where: str) -> Latency:
     if config.uniform_ms is not None:
         return UniformLatency(*(nanos(ms) for ms in config.uniform_ms))
     return TableLatency(tuple(sorted(nanos(ms) for ms in config.table_ms or ())))
+
+
+def opening_balances(resolved: Resolved) -> dict[tuple[str, str, str], Money]:
+    """Opening balances by (account, venue, asset)."""
+    return {
+        (account, venue, asset): parse_money(str(amount))
+        for account, venues in resolved.accounts.items()
+        for venue, balances in venues.items()
+        for asset, amount in balances.items()
+    }
+
+
+def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument]) -> Pairing:
+    """What the strategy `name` compares, and what it does not and why."""
+    config = resolved.strategies[name]
+    terms = PairTerms(
+        fees=[resolved.fees.get(instrument.venue) for instrument in instruments],
+        pegs={asset: Fraction(worth) for asset, worth in resolved.pegs.items()},
+        venues=config.venues or tuple(resolved.venues),
+        symbols=config.symbols,
+        open_ppb=parse_bps(str(config.open_bps)),
+        close_ppb=parse_bps(str(config.close_bps)),
+    )
+    return make_pairs(prove_names(instruments, AssetTable(resolved.assets)), terms)
+
+
+def sources_of(resolved: Resolved, reader: LogReader) -> list[int]:
+    """Which rows move each instrument's book: what the venue's config says, else deltas, then books, then quotes, as the log has them.
+
+    Raises:
+        ConfigError: the config names rows that the log does not have.
+    """
+    found = []
+    for instrument, kinds in zip(reader.instruments, reader.kinds_of, strict=True):
+        venue = resolved.venues.get(instrument.venue)
+        wanted = None if venue is None else venue.book_source
+        if wanted is not None and kinds and _KINDS[wanted] not in kinds:
+            raise ConfigError(f"venues.{instrument.venue}.book_source = {wanted}: the log has only {', '.join(kinds)} of {instrument.id}")
+        source = wanted or next((one for one in _PREFERENCE if _KINDS[one] in kinds), "quotes")
+        found.append(SOURCES[source])
+    return found

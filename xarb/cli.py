@@ -124,7 +124,7 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
 def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption = None) -> None:
     """Say whether an experiment can run, and what would block the first trade.
 
-    Exit code 0 when it can trade, 1 when something blocks it.
+    Exit code 0 when every strategy has a pair that can trade, 1 when one has none.
     """
     from xarb.check import check as run_check
     from xarb.config import load_experiment

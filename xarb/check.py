@@ -1,0 +1,172 @@
+"""The check and symbols verbs: can this experiment run, what blocks the first trade, and what is the same thing as what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from xarb.assembly import Resolved, opening_balances, pairing_of, resolve, sources_of, venue_model
+from xarb.backtest import log_of
+from xarb.catalog import load_assets
+from xarb.config import Experiment
+from xarb.console import Table
+from xarb.engine.strategy import Pair
+from xarb.log.reader import LogReader
+from xarb.model.asset import AssetTable
+from xarb.model.instrument import FeeTier, Instrument
+from xarb.model.units import NULL, parse_money
+from xarb.pairing import PairTerms, Pairing, make_pairs, prove_names, same_things
+
+_SAMPLE: Final = 500_000  # rows looked at for sizes that the log does not know
+_GOOD: Final = "can trade"
+
+
+class Findings(NamedTuple):
+    """What was found: tables to print, the pairs looked at, and those of them that cannot trade."""
+
+    tables: list[Table]
+    pairs: int
+    blocked: int
+    idle: tuple[str, ...]  # strategies that no pair is left for
+
+
+class _Sizes(msgspec.Struct):
+    """Rows seen of an instrument, and those without a size, in the part of the log that was looked at."""
+
+    rows: int = 0
+    unknown: int = 0
+
+
+def check(experiment: Experiment, *, log: Path | None) -> Findings:
+    """Check an experiment against its log.
+
+    Raises:
+        ConfigError: it cannot run at all; the message says why.
+        LogError: the log is damaged.
+    """
+    with LogReader(log_of(experiment, log)) as reader:
+        resolved = resolve(experiment, reader)
+        for name, venue in resolved.venues.items():
+            venue_model(venue, f"venues.{name}", added_ns=0)
+        sources_of(resolved, reader)
+        instruments, sizes = reader.instruments, _sizes(reader)
+    rows: list[tuple[str, ...]] = []
+    idle = []
+    for name in sorted(resolved.strategies):
+        pairing = pairing_of(resolved, name, instruments)
+        found = [(pair, _blocker(resolved, name, pair, instruments, sizes)) for pair in pairing.pairs]
+        rows += [(name, instruments[pair.sell].id, instruments[pair.buy].id, _via(pair, instruments), why or _GOOD) for pair, why in found]
+        if all(why is not None for _, why in found):
+            idle.append(name)
+    blocked = sum(row[-1] != _GOOD for row in rows)
+    tables = [_setting_table(experiment, reader), Table("Pairs", ("strategy", "sell on", "buy on", "through", "verdict"), tuple(rows))]
+    tables += [_unpaired_table(f"Not compared by {name}", pairing_of(resolved, name, instruments), instruments) for name in sorted(resolved.strategies)]
+    return Findings([table for table in tables if table.rows], len(rows), blocked, tuple(idle))
+
+
+def _setting_table(experiment: Experiment, reader: LogReader) -> Table:
+    rows = [
+        ("experiment", experiment.origin),
+        ("log", f"{reader.folder}: {reader.last_seq + 1} inputs, {len(reader.instruments)} instruments"),
+        ("origin of the log", reader.header.origin or "-"),
+        ("strategies", ", ".join(sorted(experiment.strategies)) or "NONE: nothing will be decided"),
+    ]
+    return Table("Check", ("what", "value"), tuple(rows))
+
+
+def _sizes(reader: LogReader) -> list[_Sizes]:
+    """How many quotes of each instrument lack a size, over the first rows of the log."""
+    found = [_Sizes() for _ in reader.instruments]
+    seen = 0
+    for batch in reader.batches(kinds=("quotes",)):
+        quotes = batch.quotes
+        lacking = (quotes.bid_qty == NULL) | (quotes.ask_qty == NULL)
+        for number, count in enumerate(np.bincount(quotes.inst, minlength=len(found)).tolist()):
+            found[number].rows += count
+        for number, count in enumerate(np.bincount(quotes.inst[lacking], minlength=len(found)).tolist()):
+            found[number].unknown += count
+        seen += len(quotes.seq)
+        if seen >= _SAMPLE:
+            break
+    return found
+
+
+def _via(pair: Pair, instruments: list[Instrument]) -> str:
+    return instruments[pair.convert].id if pair.convert >= 0 else "a peg" if pair.premium else "-"
+
+
+def _blocker(resolved: Resolved, name: str, pair: Pair, instruments: list[Instrument], sizes: list[_Sizes]) -> str | None:
+    """The first thing that keeps the strategy from trading the pair, None when nothing known does."""
+    if pair.premium:
+        return "premium: only a peg compares them; recorded, never traded"
+    legs = [pair.sell, pair.buy] + ([pair.convert] if pair.convert >= 0 else [])
+    for number in legs:
+        why = instruments[number].untradable_because()
+        if why is not None:
+            return f"{why}: {instruments[number].id}"
+        venue = resolved.venues.get(instruments[number].venue)
+        known = sizes[number]
+        if known.rows and known.unknown == known.rows and (venue is None or venue.assumed_qty is None):
+            return f"unknown_size: {instruments[number].id} has no sizes; set venues.{instruments[number].venue}.assumed_qty to assume one"
+    return _no_money(resolved, name, pair, instruments) or _too_small(resolved, name, legs, instruments)
+
+
+def _no_money(resolved: Resolved, name: str, pair: Pair, instruments: list[Instrument]) -> str | None:
+    account, opening = resolved.strategies[name].account, opening_balances(resolved)
+    sell, buy = instruments[pair.sell], instruments[pair.buy]
+    needs = [(sell.venue, sell.base), (buy.venue, buy.quote)]
+    if pair.convert >= 0:
+        convert = instruments[pair.convert]
+        needs.append((convert.venue, convert.base if pair.convert_side == "bid" else convert.quote))
+    for venue, asset in needs:
+        if opening.get((account, venue, asset), 0) == 0:
+            return f"balance: {account} has no {asset} on {venue}"
+    return None
+
+
+def _too_small(resolved: Resolved, name: str, legs: list[int], instruments: list[Instrument]) -> str | None:
+    limit = parse_money(f"{resolved.strategies[name].max_notional_quote:f}")
+    for number in legs:
+        least = instruments[number].min_notional
+        if least is not None and least > limit:
+            return f"min_notional: {instruments[number].id} takes no order as small as max_notional_quote"
+    return None
+
+
+def symbols(log: Path) -> list[Table]:
+    """What the names of a log's instruments were proven to be, which of them are the same thing, and which are not compared and why.
+
+    Raises:
+        ConfigError: the folder is no log.
+        LogError: the log is damaged.
+    """
+    with LogReader(log) as reader:
+        instruments = reader.instruments
+    table: AssetTable = load_assets()
+    names = prove_names(instruments, table)
+    rows = []
+    for named in names:
+        one = named.instrument
+        base, quote = (proof.entry if proof else "UNPROVEN" for proof in (named.base, named.quote))
+        rows.append((one.id, one.native, one.kind, one.base, base, one.quote, quote, one.untradable_because() or "yes"))
+    head = ("instrument", "native", "kind", "base", "proven as", "quote", "proven as", "tradable")
+    groups = tuple((f"{at}", ", ".join(instruments[i].id for i in group)) for at, group in enumerate(same_things(names), 1))
+    fees: list[FeeTier | None] = [FeeTier(maker_ppb=0, taker_ppb=0)] * len(instruments)  # every venue counts: nothing is decided here
+    pairing = make_pairs(names, PairTerms(fees=fees))
+    tables = [
+        Table(f"Instruments of {log}", head, tuple(rows)),
+        Table("The same thing", ("group", "instruments"), groups),
+        _unpaired_table("Not compared", pairing, instruments),
+    ]
+    return [made for made in tables if made.rows]
+
+
+def _unpaired_table(title: str, pairing: Pairing, instruments: list[Instrument]) -> Table:
+    rows = tuple(
+        (instruments[one.first].id, "-" if one.second is None else instruments[one.second].id, one.reason, one.detail)
+        for one in pairing.unpaired
+    )
+    return Table(title, ("instrument", "and", "reason", "detail"), rows)
