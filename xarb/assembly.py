@@ -22,13 +22,15 @@ from xarb.console import Table
 from xarb.engine.engine import Engine
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.strategy import Strategy
+from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
 from xarb.log.reader import BACKTEST_KINDS, LogReader, Selection
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, parse_bps, parse_money
-from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names
+from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, Ppb, format_decimal, parse_bps, parse_money
+from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names, same_things
+from xarb.strategies.micro import Micro, MicroParams
 from xarb.venues.simulated import SimulatedVenues
 from xarb.venues.terms import (
     ConstantLatency,
@@ -183,9 +185,9 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
         freeze_ns=nanos(config.freeze_ms),
         freeze_moves=config.freeze_moves,
         outlier_mads=config.outlier_mads,
-        outlier_floor_ppb=parse_bps(str(config.outlier_floor_bps)),
+        outlier_floor_ppb=_bps(config.outlier_floor_bps),
         spread_multiple=config.spread_multiple,
-        off_market_ppb=parse_bps(str(config.off_market_bps)),
+        off_market_ppb=_bps(config.off_market_bps),
         quality_floor=config.quality_floor,
         score_ns=nanos(config.score_ms),
     )
@@ -202,7 +204,7 @@ def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel
         feed_latency=_latency(config.feed_latency, f"{where}.feed_latency"),
         order_latency=_latency(config.order_latency, f"{where}.order_latency"),
         response_latency=_latency(config.response_latency, f"{where}.response_latency"),
-        assumed_qty=None if config.assumed_qty is None else parse_money(str(config.assumed_qty)),
+        assumed_qty=None if config.assumed_qty is None else _money(config.assumed_qty),
         rate_limit=config.rate_limit_per_s,
         outages=tuple(outages),
     )
@@ -223,7 +225,7 @@ def _latency(config: LatencyConfig, where: str) -> Latency:
 def opening_balances(resolved: Resolved) -> dict[tuple[str, str, str], Money]:
     """Opening balances by (account, venue, asset)."""
     return {
-        (account, venue, asset): parse_money(str(amount))
+        (account, venue, asset): _money(amount)
         for account, venues in resolved.accounts.items()
         for venue, balances in venues.items()
         for asset, amount in balances.items()
@@ -238,8 +240,8 @@ def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument])
         pegs={asset: Fraction(worth) for asset, worth in resolved.pegs.items()},
         venues=config.venues or tuple(resolved.venues),
         symbols=config.symbols,
-        open_ppb=parse_bps(str(config.open_bps)),
-        close_ppb=parse_bps(str(config.close_bps)),
+        open_ppb=_bps(config.open_bps),
+        close_ppb=_bps(config.close_bps),
     )
     return make_pairs(prove_names(instruments, AssetTable(resolved.assets)), terms)
 
@@ -259,3 +261,192 @@ def sources_of(resolved: Resolved, reader: LogReader) -> list[int]:
         source = wanted or next((one for one in _PREFERENCE if _KINDS[one] in kinds), "quotes")
         found.append(SOURCES[source])
     return found
+
+
+class Assembly:
+    """One run ready to go: the engine, the simulated venues, and the log that both read.
+
+    Args:
+        resolved: what is run.
+        reader: the log.
+
+    Raises:
+        ConfigError: the parts do not fit together.
+    """
+
+    def __init__(self, resolved: Resolved, reader: LogReader) -> None:
+        self.resolved = resolved
+        self.reader = reader
+        self.inputs = 0
+        self._selection = _selection(resolved.run)
+        self.opening = opening_balances(resolved)
+        first = next(reader.batches(kinds=BACKTEST_KINDS, rows=1, select=self._selection), None)
+        if first is None:
+            raise ConfigError(f"{reader.folder}: no row between run.start and run.end")
+        instruments = reader.instruments_at(first.first_seq) if resolved.run.start else reader.instruments
+        names = prove_names(instruments, AssetTable(resolved.assets))
+        fees = {
+            (account, number): resolved.fees[one.venue]
+            for account in resolved.accounts
+            for number, one in enumerate(instruments)
+            if one.venue in resolved.fees
+        }
+        rates = _rates(resolved, reader)
+        sources = sources_of(resolved, reader)
+        setup = Setup(
+            instruments=instruments,
+            groups=_groups(same_things(names), len(instruments)),
+            sources=sources,
+            limits=[feed_limits(resolved.venue_feeds.get(one.venue, resolved.feeds)) for one in instruments],
+            fees=fees,
+            opening=self.opening,
+            connections=max(reader.connections, 1),
+            log_id=run_id(resolved, reader.digest),
+            terms={name: strategy_terms(config) for name, config in resolved.strategies.items()},
+            rates=rates,
+        )
+        self.engine = Engine(setup, [_strategy(resolved, name, instruments, rates) for name in sorted(resolved.strategies)])
+        models = {
+            venue: venue_model(config, f"venues.{venue}", added_ns=resolved.added_latency_ns)
+            for venue, config in resolved.venues.items()
+        }
+        models |= {one.venue: VenueModel() for one in instruments if one.venue not in models}  # recorded only: no order goes there
+        self.venues = SimulatedVenues(
+            VenueSetup(
+                instruments=instruments,
+                sources=sources,
+                fees=fees,
+                opening=self.opening,
+                rates=rates,
+                seed=resolved.run.seed,
+            ),
+            models,
+        )
+        traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
+        self.currencies = resolved.run.currencies or tuple(sorted(traded))
+        self._marking = _marking(instruments)
+
+    def batches(self, rows: int) -> Iterator[Batch]:
+        """The inputs of the run."""
+        for batch in self.reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=self._selection):
+            self.inputs += batch.rows
+            yield batch
+
+    def mark(self, asset: str, currency: str) -> int | None:
+        """Money per unit of `asset` in `currency`: the mid of the first instrument of them that has one, None while unknown."""
+        for number in self._marking.get((asset, currency), ()):
+            quote, one = self.engine.best(number), self.engine.instrument(number)
+            if quote.bid is not None and quote.ask is not None:
+                return (quote.bid + quote.ask) * 10 ** (MONEY_SCALE - one.px_scale) // 2
+        return None
+
+    def assumptions(self) -> Table:
+        """What the simulation assumes, by venue; what flatters the result is marked."""
+        rows = [row for row in self.venues.describe() if row[0] in self.resolved.venues]
+        rows += [(venue, "fees", _fee_text(tier)) for venue, tier in self.resolved.fees.items()]
+        return Table("Assumptions", ("venue", "what", "value"), tuple(sorted(rows, key=_by_venue)))
+
+
+def strategy_terms(config: StrategyConfig) -> StrategyTerms:
+    """A strategy's section as its limits, policy and budget."""
+    return StrategyTerms(
+        limits=RiskLimits(
+            max_open_bundles=config.max_open_bundles,
+            max_notional=_money(config.max_notional_quote),
+            daily_volume=None if config.daily_volume_quote is None else _money(config.daily_volume_quote),
+            cool_down_ns=nanos(config.cool_down_ms),
+            latency_threshold_ns=nanos(config.latency_threshold_ms),
+            orders_per_second=config.max_orders_per_s,
+        ),
+        execution=ExecutionPolicy(
+            timeout_ns=nanos(config.execution_timeout_ms),
+            hedge_cap_ppb=_bps(config.hedge_cap_bps),
+            unwind_cap_ppb=_bps(config.unwind_cap_bps),
+            max_attempts=config.max_attempts,
+        ),
+        budget={asset: _money(amount) for asset, amount in config.budget.items()},
+    )
+
+
+def micro_params(config: StrategyConfig) -> MicroParams:
+    """A strategy's section as the parameters of `micro`."""
+    return MicroParams(
+        min_profit_ppb=_bps(config.min_profit_bps),
+        min_profit_quote=_money(config.min_profit_quote),
+        max_notional_quote=_money(config.max_notional_quote),
+        max_open_bundles=config.max_open_bundles,
+        latency_threshold_ns=nanos(config.latency_threshold_ms),
+        execution_timeout_ns=nanos(config.execution_timeout_ms),
+        cool_down_ns=nanos(config.cool_down_ms),
+        scan_ns=nanos(config.scan_ms),
+        min_life_ns=nanos(config.min_life_ms),
+        improve_ppb=_bps(config.improve_bps),
+        max_edge_ppb=_bps(config.max_edge_bps),
+        sequence=config.sequence,
+        max_levels=config.max_levels,
+    )
+
+
+def _strategy(resolved: Resolved, name: str, instruments: Sequence[Instrument], rates: Mapping[tuple[str, str, str], int]) -> Strategy:
+    config = resolved.strategies[name]
+    assumed = {venue: _money(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
+    return Micro(
+        name,
+        config.account,
+        pairing_of(resolved, name, instruments).pairs,
+        micro_params(config),
+        rates={coin: number for (_, coin, _), number in rates.items()},
+        assumed_qty=assumed,
+    )
+
+
+def _rates(resolved: Resolved, reader: LogReader) -> dict[tuple[str, str, str], int]:
+    """(venue, fee coin, quote asset) to the instrument whose bid prices the coin."""
+    found = {}
+    for name, coin in resolved.rates.items():
+        symbol, _, venue = name.rpartition("@")
+        number = reader.number(venue, symbol)
+        if number is None:
+            raise ConfigError(f'rates."{name}" = {coin}: the log has no such instrument')
+        one = reader.instruments[number]
+        if one.base != coin:
+            raise ConfigError(f'rates."{name}" = {coin}: that instrument prices {one.base}')
+        found[venue, coin, one.quote] = number
+    return found
+
+
+def _selection(run: RunConfig) -> Selection:
+    return Selection(
+        first_ts=None if run.start is None else ts_of(run.start, "run.start"),
+        last_ts=None if run.end is None else ts_of(run.end, "run.end") - 1,
+    )
+
+
+def _groups(groups: Sequence[Sequence[int]], count: int) -> list[list[int]]:
+    """The groups, and each instrument that is in none as a group of its own."""
+    grouped = {number for group in groups for number in group}
+    return [*(list(group) for group in groups), *([number] for number in range(count) if number not in grouped)]
+
+
+def _marking(instruments: Sequence[Instrument]) -> dict[tuple[str, str], list[int]]:
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, one in enumerate(instruments):
+        if one.kind == "spot":
+            found.setdefault((one.base, one.quote), []).append(number)
+    return found
+
+
+def _fee_text(tier: FeeTier) -> str:
+    return f"maker {format_decimal(tier.maker_ppb, 5)} bps, taker {format_decimal(tier.taker_ppb, 5)} bps, in {tier.asset} ({tier.source})"
+
+
+def _by_venue(row: tuple[str, str, str]) -> str:
+    return row[0]
+
+
+def _money(amount: Decimal) -> Money:
+    return parse_money(f"{amount:f}")
+
+
+def _bps(amount: Decimal) -> Ppb:
+    return parse_bps(f"{amount:f}")

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from xarb.assembly import Assembly, assemble, encode_config, resolve, run_id
+from xarb.assembly import Assembly, encode_config, resolve, run_id
 from xarb.config import Experiment
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError
@@ -55,7 +55,7 @@ def backtest(
     folder = out if out is not None else RUNS / f"{experiment.name}-{identity[:12]}"
     if out is None:
         _replace(folder)
-    assembly = assemble(resolved, reader)
+    assembly = Assembly(resolved, reader)
     summary = _summary(assembly)
     digest = OutputDigest()
     header = Header(
@@ -80,7 +80,7 @@ def backtest(
         replay(assembly, keep, batch_rows=batch_rows, reached=lambda seq: advance(seq, reader.manifest.last))
         summary.mark()
         writer.finish(digest.hex(), assembly.engine.position)
-    tables = [_head(assembly, folder, digest.hex()), *assembly.assumptions(), *summary.tables()]
+    tables = [_head(assembly, folder, digest.hex()), assembly.assumptions(), *summary.tables()]
     return Result(folder, digest.hex(), summary, tables)
 
 
@@ -95,7 +95,7 @@ def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance,
     resolved = resolve(experiment, reader)
     rows: list[tuple[str, ...]] = []
     for step, added in enumerate(LADDER_MS):
-        assembly = assemble(msgspec.structs.replace(resolved, added_latency_ns=added * NANOS_PER_MS), reader)
+        assembly = Assembly(msgspec.structs.replace(resolved, added_latency_ns=added * NANOS_PER_MS), reader)
         summary = _summary(assembly)
         replay(assembly, summary.take, batch_rows=batch_rows)
         summary.mark()

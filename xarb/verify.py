@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from xarb.assembly import assemble, decode_config
+from xarb.assembly import Assembly, decode_config
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.canonical import OutputDigest, encode, in_order
@@ -83,7 +83,7 @@ def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
             f"{reader.folder} is not the log of this run: its digest is {reader.digest}, the run names {header.input_digest}"
         )
     comparison = _Comparison(recorded.outputs())
-    assembly = assemble(decode_config(header.config), reader)
+    assembly = Assembly(decode_config(header.config), reader)
     try:
         replay(assembly, comparison.take, batch_rows=BATCH_ROWS, reached=lambda seq: advance(seq, reader.manifest.last))
         comparison.finish()
