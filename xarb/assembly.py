@@ -179,7 +179,6 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
     """A feed section in the engine's units."""
     return FeedLimits(
         liveness_ns=nanos(config.liveness_ms),
-        cache_ns=nanos(config.cache_ms),
         max_latency_ns=nanos(config.max_latency_ms),
         future_ns=nanos(config.future_ms),
         freeze_ns=nanos(config.freeze_ms),
@@ -329,7 +328,7 @@ class Assembly:
     def batches(self, rows: int) -> Iterator[Batch]:
         """The inputs of the run."""
         for batch in self.reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=self._selection):
-            self.inputs += batch.rows
+            self.inputs += sum(len(block.seq) for block in (batch.quotes, batch.deltas, batch.trades, batch.books)) + len(batch.slow)
             yield batch
 
     def mark(self, asset: str, currency: str) -> int | None:
