@@ -37,7 +37,13 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     assert words[0] == ".venv/bin/xarb", f"the README types {line!r}, which is no command of ours"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-m", "xarb", *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-m", "xarb", *words[1:]],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 

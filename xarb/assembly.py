@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -113,7 +112,9 @@ def _check_names(experiment: Experiment, reader: LogReader) -> None:
     there = sorted({instrument.venue for instrument in reader.instruments})
     for venue in venues:
         if venue not in there:
-            raise ConfigError(f"{origin}: venues.{venue}: the log has no instrument there; it has {', '.join(there) or 'none at all'}")
+            raise ConfigError(
+                f"{origin}: venues.{venue}: the log has no instrument there; it has {', '.join(there) or 'none at all'}"
+            )
     for account, balances in experiment.accounts.items():
         for venue in balances:
             if venue not in venues:
@@ -122,7 +123,9 @@ def _check_names(experiment: Experiment, reader: LogReader) -> None:
     for name, strategy in experiment.strategies.items():
         where = f"{origin}: strategies.{name}"
         if strategy.account not in experiment.accounts:
-            raise ConfigError(f"{where}.account = {strategy.account}: there is no [accounts.{strategy.account}.VENUE] with balances")
+            raise ConfigError(
+                f"{where}.account = {strategy.account}: there is no [accounts.{strategy.account}.VENUE] with balances"
+            )
         for venue in strategy.venues:
             if venue not in venues:
                 raise ConfigError(f"{where}.venues: there is no [venues.{venue}]")
@@ -254,9 +257,11 @@ def sources_of(resolved: Resolved, reader: LogReader) -> list[int]:
     found = []
     for instrument, kinds in zip(reader.instruments, reader.kinds_of, strict=True):
         venue = resolved.venues.get(instrument.venue)
-        wanted = None if venue is None else venue.book_source
+        wanted: str | None = None if venue is None else venue.book_source
         if wanted is not None and kinds and _KINDS[wanted] not in kinds:
-            raise ConfigError(f"venues.{instrument.venue}.book_source = {wanted}: the log has only {', '.join(kinds)} of {instrument.id}")
+            raise ConfigError(
+                f"venues.{instrument.venue}.book_source = {wanted}: the log has only {', '.join(kinds)} of {instrument.id}"
+            )
         source = wanted or next((one for one in _PREFERENCE if _KINDS[one] in kinds), "quotes")
         found.append(SOURCES[source])
     return found
@@ -328,7 +333,9 @@ class Assembly:
     def batches(self, rows: int) -> Iterator[Batch]:
         """The inputs of the run."""
         for batch in self.reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=self._selection):
-            self.inputs += sum(len(block.seq) for block in (batch.quotes, batch.deltas, batch.trades, batch.books)) + len(batch.slow)
+            self.inputs += sum(len(block.seq) for block in (batch.quotes, batch.deltas, batch.trades, batch.books)) + len(
+                batch.slow
+            )
             yield batch
 
     def mark(self, asset: str, currency: str) -> int | None:
@@ -336,12 +343,13 @@ class Assembly:
         for number in self._marking.get((asset, currency), ()):
             quote, one = self.engine.best(number), self.engine.instrument(number)
             if quote.bid is not None and quote.ask is not None:
-                return (quote.bid + quote.ask) * 10 ** (MONEY_SCALE - one.px_scale) // 2
+                unit: int = 10 ** (MONEY_SCALE - one.px_scale)
+                return (quote.bid + quote.ask) * unit // 2
         return None
 
     def assumptions(self) -> Table:
         """What the simulation assumes, by venue; what flatters the result is marked."""
-        rows = [row for row in self.venues.describe() if row[0] in self.resolved.venues]
+        rows: list[tuple[str, ...]] = [row for row in self.venues.describe() if row[0] in self.resolved.venues]
         rows += [(venue, "fees", _fee_text(tier)) for venue, tier in self.resolved.fees.items()]
         return Table("Assumptions", ("venue", "what", "value"), tuple(sorted(rows, key=_by_venue)))
 
@@ -386,7 +394,9 @@ def micro_params(config: StrategyConfig) -> MicroParams:
     )
 
 
-def _strategy(resolved: Resolved, name: str, instruments: Sequence[Instrument], rates: Mapping[tuple[str, str, str], int]) -> Strategy:
+def _strategy(
+    resolved: Resolved, name: str, instruments: Sequence[Instrument], rates: Mapping[tuple[str, str, str], int]
+) -> Strategy:
     config = resolved.strategies[name]
     assumed = {venue: _money(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
     return Micro(
@@ -439,7 +449,7 @@ def _fee_text(tier: FeeTier) -> str:
     return f"maker {format_decimal(tier.maker_ppb, 5)} bps, taker {format_decimal(tier.taker_ppb, 5)} bps, in {tier.asset} ({tier.source})"
 
 
-def _by_venue(row: tuple[str, str, str]) -> str:
+def _by_venue(row: tuple[str, ...]) -> str:
     return row[0]
 
 

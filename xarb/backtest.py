@@ -71,7 +71,7 @@ def backtest(
 
         def keep(rows: Rows) -> None:
             for kind, batch in rows.items():
-                writer.write_rows(kind, list(batch))
+                writer.write_rows(kind, batch)
             if rows:
                 writer.commit()
             digest.take(rows)

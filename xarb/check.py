@@ -17,8 +17,8 @@ from xarb.engine.strategy import Pair
 from xarb.log.reader import LogReader
 from xarb.model.asset import AssetTable
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import NULL, parse_money
-from xarb.pairing import PairTerms, Pairing, make_pairs, prove_names, same_things
+from xarb.model.units import NULL, Ppb, parse_money
+from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names, same_things
 
 _SAMPLE: Final = 500_000  # rows looked at for sizes that the log does not know
 _GOOD: Final = "can trade"
@@ -58,12 +58,21 @@ def check(experiment: Experiment, *, log: Path | None) -> Findings:
     for name in sorted(resolved.strategies):
         pairing = pairing_of(resolved, name, instruments)
         found = [(pair, _blocker(resolved, name, pair, instruments, sizes)) for pair in pairing.pairs]
-        rows += [(name, instruments[pair.sell].id, instruments[pair.buy].id, _via(pair, instruments), why or _GOOD) for pair, why in found]
+        rows += [
+            (name, instruments[pair.sell].id, instruments[pair.buy].id, _via(pair, instruments), why or _GOOD)
+            for pair, why in found
+        ]
         if all(why is not None for _, why in found):
             idle.append(name)
     blocked = sum(row[-1] != _GOOD for row in rows)
-    tables = [_setting_table(experiment, reader), Table("Pairs", ("strategy", "sell on", "buy on", "through", "verdict"), tuple(rows))]
-    tables += [_unpaired_table(f"Not compared by {name}", pairing_of(resolved, name, instruments), instruments) for name in sorted(resolved.strategies)]
+    tables = [
+        _setting_table(experiment, reader),
+        Table("Pairs", ("strategy", "sell on", "buy on", "through", "verdict"), tuple(rows)),
+    ]
+    tables += [
+        _unpaired_table(f"Not compared by {name}", pairing_of(resolved, name, instruments), instruments)
+        for name in sorted(resolved.strategies)
+    ]
     return Findings([table for table in tables if table.rows], len(rows), blocked, tuple(idle))
 
 
@@ -154,7 +163,9 @@ def symbols(log: Path) -> list[Table]:
         rows.append((one.id, one.native, one.kind, one.base, base, one.quote, quote, one.untradable_because() or "yes"))
     head = ("instrument", "native", "kind", "base", "proven as", "quote", "proven as", "tradable")
     groups = tuple((f"{at}", ", ".join(instruments[i].id for i in group)) for at, group in enumerate(same_things(names), 1))
-    fees: list[FeeTier | None] = [FeeTier(maker_ppb=0, taker_ppb=0)] * len(instruments)  # every venue counts: nothing is decided here
+    fees: list[FeeTier | None] = [FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))] * len(
+        instruments
+    )  # every venue counts: nothing is decided here
     pairing = make_pairs(names, PairTerms(fees=fees))
     tables = [
         Table(f"Instruments of {log}", head, tuple(rows)),

@@ -131,10 +131,9 @@ def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption
 
     findings = run_check(load_experiment(experiment, _overrides(settings)), log=log)
     show(findings.tables)
-    if findings.blocked:
-        raise Refused(
-            f"{len(findings.blocked)} of {findings.pairs} pairs and {findings.errors} settings block trading; see the table"
-        )
+    if findings.idle or not findings.pairs:
+        raise Refused(f"nothing can be traded by {', '.join(findings.idle) or 'this experiment'}; the verdicts say why")
+    say(f"ready: {findings.pairs - findings.blocked} of {findings.pairs} pairs can trade")
 
 
 @app.command()
@@ -182,15 +181,15 @@ def query(
 
     Views: one for each kind of event, prices as DOUBLE beside the exact integers. Macros: bps, mid, exact. See docs/query.md.
     """
-    from xarb.query import command
+    from xarb.query.command import command
 
-    command(arguments or [], output=output, examples=examples)
+    raise typer.Exit(command(arguments or [], output=output, examples=examples))
 
 
 @app.command()
 def synthetic(
     into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Folder of the log to make.")],
-    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 20240808,
+    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 20260105,
     events: Annotated[int, typer.Option(help="About how many events.")] = 200_000,
 ) -> None:
     """Make a synthetic market: three venues with every flaw that real feeds have. It is not real data and says so."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Table(NamedTuple):
@@ -45,9 +48,15 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def print_to(stream: TextIO) -> Console:
+    """A console that draws on `stream`."""
+    from rich.console import Console
+
+    return Console(file=stream)
+
+
 def _draw(table: Table, out: TextIO) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table as Drawn
     from rich.text import Text
 
@@ -57,7 +66,7 @@ def _draw(table: Table, out: TextIO) -> None:
         drawn.add_column(Text(name), justify="right" if cells and all(_is_number(cell) for cell in cells) else "left")
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    Console(file=out).print(drawn)
+    print_to(out).print(drawn)
 
 
 def _is_number(cell: str) -> bool:

@@ -41,7 +41,16 @@ def info_tables(folder: Path) -> list[Table]:
             ("output digest", found.output_digest or "none: the run was never finished"),
         ]
     kinds = tuple(
-        (kind, f"{one.rows}", f"{one.files}", f"{one.bytes}", f"{one.bytes_per_row:.1f}", f"{one.first}", f"{one.last}", utc(one.first_ts))
+        (
+            kind,
+            f"{one.rows}",
+            f"{one.files}",
+            f"{one.bytes}",
+            f"{one.bytes_per_row:.1f}",
+            f"{one.first}",
+            f"{one.last}",
+            utc(one.first_ts),
+        )
         for kind, one in found.kinds.items()
     )
     head = ("kind", "rows", "files", "bytes", "bytes a row", "first", "last", "from")
@@ -83,4 +92,7 @@ def _result(report: Report) -> str:
 
 def utc(ts: int) -> str:
     """A time in ns as ISO 8601 in UTC, to the millisecond."""
-    return dt.datetime.fromtimestamp(ts // NANOS_PER_S, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{ts % NANOS_PER_S // 1_000_000:03d}Z"
+    return (
+        dt.datetime.fromtimestamp(ts // NANOS_PER_S, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        + f".{ts % NANOS_PER_S // 1_000_000:03d}Z"
+    )

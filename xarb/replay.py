@@ -8,7 +8,7 @@ from typing import Any
 from xarb.assembly import Assembly
 from xarb.engine.engine import Stop
 
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+Rows = Mapping[str, Sequence[dict[str, Any]]]
 
 
 def replay(

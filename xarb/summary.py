@@ -23,6 +23,14 @@ class _Bundle(NamedTuple):
     edge_ppb: int
 
 
+class Line(NamedTuple):
+    """One strategy in a few cells: orders sent, base quantity filled over ordered, trading PnL with its currency."""
+
+    orders: str
+    fill_ratio: str
+    pnl: str
+
+
 class Equity:
     """Trading PnL over time in one currency: its last value, peak and largest fall from the peak."""
 
@@ -166,12 +174,17 @@ class Summary:
                 return f"{money(sum(value for value in values if value is not None))} {currency}"
         return "not valued: no mark"
 
+    def line(self, strategy: str) -> Line:
+        """Orders, fill ratio and trading PnL of one strategy, as text."""
+        ordered = self._ordered[strategy]
+        ratio = f"{self._filled[strategy] / ordered:.4f}" if ordered else "-"
+        pnl = self._worth(self._flows[strategy]) if self._flows[strategy] else "0"
+        return Line(str(self._orders[strategy, "sent"]), ratio, pnl)
+
     def _strategies(self) -> Table:
         rows = []
         for strategy in sorted({name for name, _ in self._episodes} | {name for name, _ in self._orders}):
-            sent = self._orders[strategy, "sent"]
-            ordered = self._ordered[strategy]
-            ratio = f"{self._filled[strategy] / ordered:.4f}" if ordered else "-"
+            line = self.line(strategy)
             edges = [b.edge_ppb for b in self._bundles.values() if b.strategy == strategy]
             rows.append(
                 (
@@ -179,9 +192,7 @@ class Summary:
                     str(self._episodes[strategy, "opened"]),
                     str(self._episodes[strategy, "taken"]),
                     str(self._episodes[strategy, "refused"]),
-                    str(sent),
-                    ratio,
-                    self._worth(self._flows[strategy]) if self._flows[strategy] else "0",
+                    *line,
                     f"{sum(edges) / len(edges) / PPB_PER_BPS:.3f}" if edges else "-",
                     self._realised_bps(strategy),
                 )

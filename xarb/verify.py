@@ -128,7 +128,7 @@ def _code(made_by: str | None) -> str:
 
 def _shown(difference: Difference) -> Table:
     """Both rows column by column; those that differ are marked."""
-    rows: list[tuple[str, str, str, str]] = []
+    rows: list[tuple[str, ...]] = []
     kinds = [side[0] if side else "-" for side in difference]
     rows.append(("*" if kinds[0] != kinds[1] else "", "kind", *kinds))
     for name in _names(difference):

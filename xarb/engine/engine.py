@@ -153,6 +153,11 @@ class Engine:
             else:
                 self._settle()
 
+    def take_commands(self) -> list[Command]:
+        """The commands that wait, in the order in which they were decided."""
+        taken, self.commands = self.commands, []
+        return taken
+
     def take_reports(self, ts: int, reports: Sequence[Report]) -> None:
         """Apply simulated reports that are due at `ts`, in command order."""
         self._world["now"] = ts
