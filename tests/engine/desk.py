@@ -76,7 +76,7 @@ class Desk:
             "instruments": chosen,
             "groups": [list(range(len(chosen)))],
             "sources": [state.SOURCE_QUOTES] * len(chosen),
-            "limits": [FeedLimits(liveness_ns=48 * HOUR, freeze_ns=0, outlier_floor_ppb=10**9)] * len(chosen),
+            "limits": [FeedLimits(liveness_ns=48 * HOUR, cache_ns=48 * HOUR, freeze_ns=0, outlier_floor_ppb=10**9)] * len(chosen),
             "fees": {("main", number): tier for number in range(len(chosen))},
             "opening": opening,
             "connections": len(chosen),

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.table import Fold, check, instrument, nanos, pair
+from xarb.engine.kernel.fold import connection_row
 from xarb.engine.setup import FeedLimits
 from xarb.engine.strategy import Wakes
 from xarb.model.units import NANOS_PER_S, PPB
@@ -109,6 +110,29 @@ def test_a_row_at_the_deadline_itself_keeps_the_feed_live() -> None:
     fold = Fold("a", limits=FeedLimits(liveness_ns=NANOS_PER_S, freeze_ns=0))
     fold.quote("0.0", "a", 100, 5, 101, 5)
     assert fold.quote("1.0", "a", 100, 5, 101, 5) == []
+
+
+def test_a_quote_older_than_the_cache_leaves_the_state_on_a_live_connection() -> None:
+    """A heartbeat keeps the connection live, but not a quote older than `cache_ns`: stale until a row of its own."""
+    fold = Fold("a", limits=FeedLimits(liveness_ns=HOUR, freeze_ns=0, cache_ns=300 * NANOS_PER_S))
+    fold.quote("0", "a", 100, 5, 101, 5)
+    connection_row(fold.kernel.handle, 0, -1, -1)
+    assert fold.advance("300") == []
+    assert fold.advance("301") == ["feed a live stale"]
+    assert fold.quote("302", "a", 100, 5, 101, 5) == ["feed a stale live"]
+
+
+def test_a_venue_whose_rows_are_late_falls_below_the_floor_and_returns() -> None:
+    """Each component of the score counts one fifth, and a score below the floor ends trading while the feed stays live."""
+    limits = FeedLimits(liveness_ns=HOUR, freeze_ns=0, max_latency_ns=1, quality_floor=900)
+    fold = Fold("a", limits=limits)
+    caused = [row for second in range(10) for row in fold.quote(str(second + 5), "a", 100 + second, 5, 101 + second, 5, ts_event=0)]
+    assert caused == ["flag a late_event", "feed a down live", "feed a live live"]
+    record = fold.kernel.tables[0][0]
+    assert (int(record["tradable"]), int(record["score"]) < 900, int(record["mean_latency"]) < 128_000) == (0, True, True)
+    for second in range(20, 60):
+        fold.quote(str(second), "a", 100 + second, 5, 101 + second, 5)
+    assert (int(record["tradable"]), int(record["score"]) > 900) == (1, True)
 
 
 def test_an_unchanged_quote_freezes_only_while_its_peers_move() -> None:

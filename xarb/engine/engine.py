@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-import numpy as np
 
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import feed, fold, state
@@ -26,7 +25,10 @@ from xarb.model.columns import FEED_STATES
 from xarb.model.command import Command, Report
 from xarb.model.event import SlowRow
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import NEVER, NULL, PPB, Money
+from xarb.model.units import NEVER, NULL, Money
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _CONNECTION_EVENTS: Final = {
     "opened": feed.CONNECTED,
@@ -79,7 +81,6 @@ class Engine:
         self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._books_open = False
         self._batch: Batch | None = None
-        self._cursors = np.zeros(4, np.int64)
         self._slow_at = 0
         self._views = [StrategyView(self, s, number) for number, s in enumerate(self._strategies)]
 
@@ -103,7 +104,7 @@ class Engine:
     def load(self, batch: Batch) -> None:
         """Take the next batch; the one before must have been run to its end."""
         self._batch = batch
-        self._cursors[:] = 0
+        self._kernel.load(batch)
         self._slow_at = 0
 
     def run(self, until: int = NEVER) -> Stop:
@@ -123,15 +124,7 @@ class Engine:
             if not self._books_open:
                 limit = min(limit, _first_seq(batch) + 1)  # the opening rows follow the first input, wherever batches are cut
             self._set_stop(until)
-            why = fold.run(
-                self._handle,
-                batch.quotes,
-                batch.deltas,
-                batch.trades,
-                batch.books,
-                self._cursors,
-                limit,
-            )
+            why = fold.run(self._handle, limit)
             if not self._books_open:
                 self._open_books()
             if why == fold.SLOW and (slow is None or slow.seq != limit):
@@ -247,17 +240,13 @@ class Engine:
         standing = record["status"] == state.PAIR_OPEN
         row: dict[str, Any] = self.outputs.episode(pair, opportunity)
         row["phase"] = "decided"
-        row["edge_ppb"] = self._edge_ppb(record) if standing else None
+        row["edge_ppb"] = int(fold.pair_edge(self._handle, pair)) if standing else None
         row["best_edge_ppb"] = int(record["best_edge"])
         row["bid_int"], row["ask_int"] = _known(sell["bid"]), _known(buy["ask"])
         row["sell_seq"], row["buy_seq"] = int(sell["bid_seq"]), int(buy["ask_seq"])
         row["verdict"], row["reason"], row["bundle"] = verdict, reason, bundle
         row["life_ns"] = self.now - int(record["since"])
         self.outputs.emit("opportunities", row)
-
-    def _edge_ppb(self, record: np.void) -> int:
-        bid, ask = int(self._records[record["sell"]]["bid"]), int(self._records[record["buy"]]["ask"])
-        return bid * int(record["edge_left"]) // (ask * int(record["edge_right"])) - PPB
 
     def edge(self, pair: int) -> Edge:
         """The episode of a kernel pair as a strategy sees it."""
@@ -266,7 +255,7 @@ class Engine:
         return Edge(
             int(record["number"]),
             int(record["opportunity"]),
-            self._edge_ppb(record) if standing else 0,
+            int(fold.pair_edge(self._handle, pair)) if standing else 0,
             int(record["best_edge"]),
             int(record["since"]),
             bool(record["abnormal"]),
@@ -316,7 +305,7 @@ class Engine:
         if after.px_scale != before.px_scale:
             lay_mid_units(self._kernel, self._setup.groups, self.instruments)
         for at, (_, pair) in enumerate(self.outputs.pairs):
-            if number in (pair.sell, pair.buy):
+            if number in (pair.sell, pair.buy, pair.convert):
                 lay_thresholds(self._pairs[at], pair, self.instruments)
 
     def _rescale(self, record: np.void, price: int, quantity: int) -> None:

@@ -18,16 +18,26 @@ from xarb.model.units import INT64_MAX, NANOS_PER_MS, NANOS_PER_S, NEVER, NULL, 
 
 FULL_SCORE: Final = 1000
 _MEANS: Final = ("mean_latency", "mean_depth", "mean_uptime", "mean_rejects", "mean_gaps")
-_UNKNOWN: Final = ("bid", "bid_qty", "ask", "ask_qty", "ts_change", "venue_seq", "trade_id")
+_UNKNOWN: Final = (
+    *("bid", "bid_qty", "ask", "ask_qty", "ts_last", "ts_change", "venue_seq", "trade_id", "recent_trades"),
+    *("score_from", "down_since"),
+)
 _FILTER_MARGIN: Final = 1e-12
 MAX_SCALE_GAP: Final = 9
+MAX_SHIFT: Final = 18  # decimals by which a conversion may shift a price
+CONVERT_DIGITS: Final = 4  # a converted bid is held so many decimals below the buy leg's price scale
 MAX_STRATEGIES: Final = 62  # one bit each in an instrument's event mask
 
 
 class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of validation and quality for one instrument; times in ns, ratios in ppb, the score runs from 0 to 1000."""
+    """Limits of validation and quality for one instrument; times in ns, ratios in ppb, the score runs from 0 to 1000.
+
+    `cache_ns` is the age beyond which a quote leaves the state even on a live connection. `dense_trade_ids` says that the venue
+    numbers its trades without holes, so that a hole is a loss.
+    """
 
     liveness_ns: int = NANOS_PER_S
+    cache_ns: int = 300 * NANOS_PER_S
     max_latency_ns: int = 500 * NANOS_PER_MS
     future_ns: int = 50 * NANOS_PER_MS
     freeze_ns: int = 300 * NANOS_PER_S
@@ -36,6 +46,7 @@ class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
     outlier_floor_ppb: int = 20_000_000
     spread_multiple: int = 20
     off_market_ppb: int = 10_000_000
+    dense_trade_ids: bool = False
     quality_floor: int = 500
     score_ns: int = NANOS_PER_S
 
@@ -74,7 +85,8 @@ def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.Ker
     wanted.sort(key=lambda item: (item[0].sell, item[1], item[2]))
     count = len(setup.instruments)
     slots = [i for i in range(count) if setup.sources[i] != state.SOURCE_QUOTES]
-    members = [number for group in setup.groups for number in group]
+    converts = [pair for pair, _, _ in wanted if pair.convert >= 0]
+    screens = _screens(count, wanted)
     kernel = state.KernelState(
         {
             state.INSTRUMENTS: count,
@@ -82,8 +94,11 @@ def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.Ker
             state.BUYS: len(wanted),
             state.CONNECTIONS: setup.connections,
             state.STRATEGIES: len(strategies),
-            state.GROUPS: len(setup.groups),
-            state.MEMBERS: len(members),
+            state.GROUPS: len(setup.groups) + count,
+            state.MEMBERS: count,
+            state.CONVERTS: len(converts),
+            state.SCREENS: len(screens),
+            state.SCREENED: count,
             state.SCRATCH: max(count, state.SPREAD_SAMPLES) + 1,
             state.BOOK_PX: len(slots),
             state.BOOK_QTY: len(slots),
@@ -94,6 +109,7 @@ def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.Ker
     _lay_groups(kernel, setup.groups)
     _lay_strategies(kernel, strategies)
     _lay_pairs(kernel, setup.instruments, wanted)
+    _lay_screens(kernel, screens)
     return kernel, [(strategies[index].id, pair) for pair, index, _ in wanted]
 
 
@@ -112,6 +128,7 @@ def _lay_instruments(kernel: state.KernelState, setup: Setup, slots: Sequence[in
     table["conn"] = -1
     table["slot"] = -1
     table["float_ask"] = np.inf
+    table["spread_bound"] = INT64_MAX
     table["score"] = FULL_SCORE
     for name in _MEANS:
         table[name] = FULL_SCORE * 256
@@ -130,25 +147,39 @@ def lay_steps(record: np.void, instrument: Instrument) -> None:
     record["float_unit"] = 10.0**-instrument.px_scale
     record["tick"] = instrument.tick_int or 0
     record["lot"] = instrument.lot_int or 0
+    if record["spread_bound"] != INT64_MAX:  # the median was rescaled
+        record["spread_bound"] = min(int(record["median_spread"]) * int(record["spread_multiple"]), INT64_MAX)
 
 
 def _lay_groups(kernel: state.KernelState, groups: Sequence[Sequence[int]]) -> None:
+    """Each instrument belongs to one group; one that has no peers is a group by itself."""
+    instruments = kernel.tables[state.INSTRUMENTS]
+    grouped = {member for group in groups for member in group}
+    alone = [[number] for number in range(len(instruments)) if number not in grouped]
     at = 0
-    for number, group in enumerate(groups):
+    for number, group in enumerate([*groups, *alone]):
         record = kernel.tables[state.GROUPS][number]
         record["member_from"], record["member_to"] = at, at + len(group)
+        record["floor_ppb"] = min((int(instruments[member]["outlier_floor_ppb"]) for member in group), default=0)
         for member in group:
             kernel.tables[state.MEMBERS][at] = member
-            kernel.tables[state.INSTRUMENTS][member]["group"] = number
+            instruments[member]["group"] = number
+            instruments[member]["mid_unit"] = 1
             at += 1
+    kernel.tables[state.GROUPS]["band_low"] = 1
 
 
 def lay_mid_units(kernel: state.KernelState, groups: Sequence[Sequence[int]], instruments: Sequence[Instrument]) -> None:
-    """Mids of a group are compared at its coarsest price scale."""
-    for group in groups:
-        coarsest = min(instruments[i].px_scale for i in group)
+    """Mids of a group are compared at its coarsest price scale; mids that are known already are expressed in it anew."""
+    for number, group in enumerate(groups):
+        coarsest = min((instruments[i].px_scale for i in group), default=0)
         for i in group:
-            kernel.tables[state.INSTRUMENTS][i]["mid_unit"] = 10 ** (instruments[i].px_scale - coarsest)
+            record = kernel.tables[state.INSTRUMENTS][i]
+            record["mid_unit"] = 10 ** (instruments[i].px_scale - coarsest)
+            if record["mid"] != 0:
+                record["mid"] = (int(record["bid"]) + int(record["ask"])) // 2 // int(record["mid_unit"])
+        kernel.tables[state.GROUPS][number]["band_low"] = 1
+        kernel.tables[state.GROUPS][number]["band_high"] = 0
 
 
 def _lay_strategies(kernel: state.KernelState, strategies: Sequence[Strategy]) -> None:
@@ -167,47 +198,131 @@ def _lay_strategies(kernel: state.KernelState, strategies: Sequence[Strategy]) -
 
 def _lay_pairs(kernel: state.KernelState, instruments: Sequence[Instrument], wanted: Sequence[tuple[Pair, int, int]]) -> None:
     table = kernel.tables[state.PAIRS]
-    records = kernel.tables[state.INSTRUMENTS]
     for at, (pair, strategy, number) in enumerate(wanted):
         record = table[at]
         record["sell"], record["buy"] = pair.sell, pair.buy
         record["strategy"], record["number"] = strategy, number
         lay_thresholds(record, pair, instruments)
-    buys = sorted(range(len(wanted)), key=lambda at: (wanted[at][0].buy, at))
-    for position, at in enumerate(buys):
-        kernel.tables[state.BUYS][position] = at
-    for number in range(len(instruments)):
-        sells = [at for at, item in enumerate(wanted) if item[0].sell == number]
-        bought = [position for position, at in enumerate(buys) if wanted[at][0].buy == number]
-        for side, places in (("sell", sells), ("buy", bought)):
-            records[number][f"{side}_from"] = places[0] if places else 0
-            records[number][f"{side}_to"] = places[-1] + 1 if places else 0
+    places = range(len(wanted))
+    buys = sorted(places, key=lambda at: (wanted[at][0].buy, at))
+    converts = sorted((at for at in places if wanted[at][0].convert >= 0), key=lambda at: (wanted[at][0].convert, at))
+    kernel.tables[state.BUYS][: len(buys)] = buys
+    kernel.tables[state.CONVERTS][: len(converts)] = converts
+    for side, order in (("sell", places), ("buy", buys), ("convert", converts)):
+        spans: dict[int, tuple[int, int]] = {}
+        for position, at in enumerate(order):
+            owner = getattr(wanted[at][0], side)
+            spans[owner] = (spans.get(owner, (position, 0))[0], position + 1)
+        for number, (begin, end) in spans.items():
+            record = kernel.tables[state.INSTRUMENTS][number]
+            record[f"{side}_from"], record[f"{side}_to"] = begin, end
+
+
+def is_plain(pair: Pair) -> bool:
+    """Whether both legs are priced in one currency, so that their prices compare as they are."""
+    return pair.convert < 0 and not pair.premium
+
+
+def _screens(count: int, wanted: Sequence[tuple[Pair, int, int]]) -> list[list[int]]:
+    """Sets of instruments that plain pairs connect, each in order."""
+    root = list(range(count))
+
+    def find(number: int) -> int:
+        while root[number] != number:
+            number = root[number]
+        return number
+
+    plain = [pair for pair, _, _ in wanted if is_plain(pair)]
+    for pair in plain:
+        low, high = sorted((find(pair.sell), find(pair.buy)))
+        root[high] = low
+    members: dict[int, list[int]] = {}
+    for number in sorted({number for pair in plain for number in (pair.sell, pair.buy)}):
+        members.setdefault(find(number), []).append(number)
+    return list(members.values())
+
+
+def _lay_screens(kernel: state.KernelState, screens: Sequence[Sequence[int]]) -> None:
+    """Tell instruments and plain pairs their screen, and the instruments of other pairs to look always."""
+    instruments, pairs = kernel.tables[state.INSTRUMENTS], kernel.tables[state.PAIRS]
+    instruments["screen"] = -1
+    at = 0
+    for number, members in enumerate(screens):
+        record = kernel.tables[state.SCREENS][number]
+        record["bid_cap"], record["open_low"] = -1.0, np.inf
+        record["member_from"], record["member_to"] = at, at + len(members)
+        for member in members:
+            instruments[member]["screen"] = number
+            kernel.tables[state.SCREENED][at] = member
+            at += 1
+    for pair in pairs[: int(kernel.world["count"][state.PAIRS])]:
+        legs = [int(number) for number in (pair["sell"], pair["buy"], pair["convert"]) if number >= 0]
+        if pair["conversion"] != state.SAME_CURRENCY:
+            pair["screen"] = -1
+            for leg in legs:
+                instruments[leg]["always"] = 1
+        else:
+            pair["screen"] = instruments[legs[0]]["screen"]
+            screen = kernel.tables[state.SCREENS][int(pair["screen"])]
+            screen["open_low"] = min(float(screen["open_low"]), float(pair["open_low"]))
 
 
 def lay_thresholds(record: np.void, pair: Pair, instruments: Sequence[Instrument]) -> None:
     """Write a pair's exact thresholds for the present price scales.
 
     bid * (1 - fee_sell) >= ask * (1 + fee_buy) * (1 + threshold), with prices in quote units, becomes
-    bid_int * left >= ask_int * right.
+    bid_int * left >= ask_int * right. Where the bid is converted it stands at CONVERT_DIGITS below the buy leg's scale, and the
+    conversion's fee takes its part: 1 - fee of what a sale there yields, 1 + fee of what a purchase there costs.
 
     Raises:
-        ConfigError: the price scales differ by more than 9 decimals.
+        ConfigError: the price scales are too far apart to be compared exactly, or the pair's conversion makes no sense.
     """
     sell, buy = instruments[pair.sell], instruments[pair.buy]
-    gap = buy.px_scale - sell.px_scale
-    if abs(gap) > MAX_SCALE_GAP:
-        raise ConfigError(
-            f"{sell.id} and {buy.id}: price scales {sell.px_scale} and {buy.px_scale} differ by more than {MAX_SCALE_GAP}"
-        )
+    ratio = Fraction(PPB + pair.buy_fee_ppb, PPB - pair.sell_fee_ppb)
+    if is_plain(pair):
+        gap = buy.px_scale - sell.px_scale
+        if abs(gap) > MAX_SCALE_GAP:
+            raise ConfigError(
+                f"{sell.id} and {buy.id}: price scales {sell.px_scale} and {buy.px_scale} differ by more than {MAX_SCALE_GAP}"
+            )
+        record["conversion"], record["convert"], record["peg"] = state.SAME_CURRENCY, -1, 1.0
+    else:
+        gap = -CONVERT_DIGITS
+        ratio *= _lay_conversion(record, pair, instruments)
     unit = Fraction(10) ** gap
     for name, threshold in (("open", pair.open_ppb), ("close", pair.close_ppb)):
-        ratio = Fraction((PPB + pair.buy_fee_ppb) * (PPB + threshold), (PPB - pair.sell_fee_ppb) * PPB) / unit
-        left, right = _fit(ratio)
+        left, right = _fit(ratio * Fraction(PPB + threshold, PPB) / unit)
         record[f"{name}_left"], record[f"{name}_right"] = left, right
-    real = Fraction((PPB + pair.buy_fee_ppb) * (PPB + pair.open_ppb), (PPB - pair.sell_fee_ppb) * PPB)
-    record["open_low"] = float(real) * (1.0 - _FILTER_MARGIN)
+    record["open_low"] = float(ratio * Fraction(PPB + pair.open_ppb, PPB)) * (1.0 - _FILTER_MARGIN)
     record["edge_left"] = PPB * 10**gap if gap > 0 else PPB
     record["edge_right"] = 10**-gap if gap < 0 else 1
+
+
+def _lay_conversion(record: np.void, pair: Pair, instruments: Sequence[Instrument]) -> Fraction:
+    """Write how the bid becomes the buy leg's currency; the factor by which the conversion's fee raises the thresholds."""
+    sell, buy = instruments[pair.sell], instruments[pair.buy]
+    shift = buy.px_scale + CONVERT_DIGITS - sell.px_scale
+    factor = Fraction(1)
+    record["convert"], record["peg"] = pair.convert, 1.0
+    if pair.premium:
+        record["conversion"], record["convert"] = state.AT_PEG, -1
+        rate = Fraction(pair.peg_left, pair.peg_right)
+        record["peg"] = float(rate)
+        scaled = rate * Fraction(10) ** shift
+    elif pair.convert_side == "bid":
+        record["conversion"] = state.AT_BID
+        scaled = Fraction(10) ** (shift - instruments[pair.convert].px_scale)
+        factor = Fraction(PPB, PPB - pair.convert_fee_ppb)
+    elif pair.convert_side == "ask":
+        record["conversion"] = state.AT_ASK
+        scaled = Fraction(10) ** (shift + instruments[pair.convert].px_scale)
+        factor = Fraction(PPB + pair.convert_fee_ppb, PPB)
+    else:
+        raise ConfigError(f"{sell.id} and {buy.id}: convert_side is {pair.convert_side!r}, allowed are 'bid' and 'ask'")
+    if scaled <= 0 or max(scaled.numerator, scaled.denominator) > 10**MAX_SHIFT:
+        raise ConfigError(f"{sell.id} and {buy.id}: the conversion shifts prices by more than {MAX_SHIFT} decimals")
+    record["convert_mul"], record["convert_div"] = scaled.numerator, scaled.denominator
+    return factor
 
 
 def _fit(ratio: Fraction) -> tuple[int, int]:

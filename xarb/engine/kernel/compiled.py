@@ -11,17 +11,19 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final
 
-from numba import config, njit
+from numba import njit
+from numba.core import config
 
-Function = TypeVar("Function", bound=Callable[..., object])
+Untyped = Callable[..., Any]
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
 _VALUES: Final = ("model/units.py", "model/columns.py", "model/batch.py")  # all that compiled code takes from the model
 SOURCES: Final = {
     "xarb.engine.kernel": (*_VALUES, "engine/kernel"),
     "xarb.venues.fold": (*_VALUES, "engine/kernel", "venues/fold"),
 }
+options: Any = config  # numba's settings; they exist at run time only
 _digests: dict[str, str] = {}
 
 
@@ -49,27 +51,27 @@ def cache_folder(package: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "xarb" / name
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Untyped) -> Untyped:
     """Compile on first call from Python and keep the machine code: for entry points only, each is a file to write and to load.
 
     Division by zero gives zero instead of raising: no rule divides by a value that can be zero.
     """
-    others = config.CACHE_DIR  # numba reads it while it decorates; code outside this project keeps its own
-    config.CACHE_DIR = str(cache_folder(function.__module__.rpartition(".")[0]))
+    others = options.CACHE_DIR  # numba reads it while it decorates; code outside this project keeps its own
+    options.CACHE_DIR = str(cache_folder(function.__module__.rpartition(".")[0]))
     try:
-        wrapped: Function = njit(function, cache=True, error_model="numpy", nogil=True)
+        wrapped: Untyped = njit(function, cache=True, error_model="numpy", nogil=True)
     finally:
-        config.CACHE_DIR = others
+        options.CACHE_DIR = others
     return wrapped
 
 
-def part(function: Function) -> Function:
+def part(function: Untyped) -> Untyped:
     """Compile as a part of the entry points that call it; the optimiser decides whether it is pasted in."""
-    wrapped: Function = njit(function, error_model="numpy", nogil=True)
+    wrapped: Untyped = njit(function, error_model="numpy", nogil=True)
     return wrapped
 
 
-def inlined(function: Function) -> Function:
-    """As `part`, and pasted into its callers before types are known: for accessors on the path of every event."""
-    wrapped: Function = njit(function, error_model="numpy", nogil=True, inline="always")
+def inlined(function: Untyped) -> Untyped:
+    """As `part`, and pasted into its callers before types are known: for tiny accessors only, it multiplies the compile time."""
+    wrapped: Untyped = njit(function, error_model="numpy", nogil=True, inline="always")
     return wrapped

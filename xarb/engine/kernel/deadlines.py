@@ -1,6 +1,8 @@
 """Between inputs: internal deadlines at their exact times, and timers on their grid, one thing at a time."""
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
+import numpy as np
+
 from xarb.engine.kernel import feed, out, tables
 from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.edges import grid_after, open_episode, plan_timers, scan_pairs
@@ -20,27 +22,38 @@ from xarb.model.units import NEVER, NULL
 END, STOP, WAKE, FULL, SLOW = range(5)
 
 
+# Kinds of internal deadlines, in the order in which they fire at equal time.
+_SILENCE, _EXPIRY, _FREEZE, _LIFE = range(4)
+
+
 @part
 def _earliest_deadline(k):
-    """(time, kind, index) of the earliest internal deadline: 0 a silent connection, 1 a frozen feed, 2 a pending episode."""
+    """(time, kind, index) of the earliest internal deadline; at equal time the lower kind, then the lower index.
+
+    A connection falls silent, a quote expires, an unchanged quote is looked at for freezing, a pending episode opens.
+    """
     when, kind, index = NEVER, -1, -1
     for c in range(k["count"][CONNECTIONS]):
         link = tables.connection(k, c)
         if link["known"] != 0 and link["stale"] == 0 and link["last"] + link["liveness_ns"] < when:
-            when, kind, index = link["last"] + link["liveness_ns"], 0, c
+            when, kind, index = link["last"] + link["liveness_ns"], _SILENCE, c
+    for i in range(k["count"][INSTRUMENTS]):
+        me = tables.instrument(k, i)
+        if me["ts_last"] != NULL and feed.expires(me) and me["ts_last"] + me["cache_ns"] < when:
+            when, kind, index = me["ts_last"] + me["cache_ns"], _EXPIRY, i
     for i in range(k["count"][INSTRUMENTS]):
         me = tables.instrument(k, i)
         if me["freeze_ns"] > 0 and me["ts_change"] != NULL and me["state"] == feed.LIVE:
             check = max(me["ts_change"] + me["freeze_ns"], me["freeze_check"])
             if check < when:
-                when, kind, index = check, 1, i
+                when, kind, index = check, _FREEZE, i
     if k["pending_pairs"] > 0:
         for p in range(k["count"][PAIRS]):
             mine = tables.pair(k, p)
             if mine["status"] == PAIR_PENDING:
                 due = mine["since"] + tables.strategy(k, mine["strategy"])["min_life_ns"]
                 if due < when:
-                    when, kind, index = due, 2, p
+                    when, kind, index = due, _LIFE, p
     return when, kind, index
 
 
@@ -48,24 +61,27 @@ def _earliest_deadline(k):
 def _fire_deadline(k, when, kind, index):
     k["now"] = when
     k["quiet"] = 0
-    if kind == 0:
+    if kind == _SILENCE:
         tables.connection(k, index)["stale"] = 1
         for i in range(k["count"][INSTRUMENTS]):
-            if tables.instrument(k, i)["conn"] == index and feed.move(k, i, feed.SILENT):
-                scan_pairs(k, i)
-    elif kind == 1:
+            me = tables.instrument(k, i)
+            if me["conn"] == index and feed.move(k, me, i, feed.SILENT):
+                scan_pairs(k, me)
+    elif kind == _EXPIRY:
         me = tables.instrument(k, index)
-        if feed.is_frozen(k, index):
+        if feed.move(k, me, index, feed.SILENT):
+            scan_pairs(k, me)
+    elif kind == _FREEZE:
+        me = tables.instrument(k, index)
+        if feed.is_frozen(k, me):
             out.flag(k, index, feed.FROZEN_RULE, when - me["ts_change"], me["freeze_ns"])
-            if feed.move(k, index, feed.FROZEN_ROW):
-                scan_pairs(k, index)
+            if feed.move(k, me, index, feed.FROZEN_ROW):
+                scan_pairs(k, me)
         else:
             me["freeze_check"] = when + me["freeze_ns"]
     else:
-        mine = tables.pair(k, index)
         k["pending_pairs"] -= 1
         open_episode(k, index)
-        mine["since"] = when
 
 
 @part
@@ -77,7 +93,7 @@ def _fire_timers(k, when):
         mine = tables.strategy(k, s)
         if mine["timer_ns"] > 0 and mine["next_timer"] == when and (mine["open_pairs"] > 0 or mine["needs_edge"] == 0):
             if fired:
-                out.wake(k, s, WAKE_TIMER, -1, -1)
+                out.wake(k, s, np.int64(WAKE_TIMER), np.int64(-1), np.int64(-1))
             mine["next_timer"] = when + mine["timer_ns"]
     if fired:
         k["quiet"] = 1

@@ -11,10 +11,17 @@ from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.edges import refresh_floats, scan_pairs
 from xarb.engine.kernel.state import SPREAD_SAMPLES
 from xarb.model.columns import FEED_STATES, FLAG_RULES
-from xarb.model.units import NULL, PPB
+from xarb.model.units import INT64_MAX, NULL, PPB
 
 FEED_EVENTS = ("good", "same", "crossed", "outlying", "frozen", "silent", "gap", "lost", "connected")
-GOOD, SAME, CROSSED_ROW, OUTLYING_ROW, FROZEN_ROW, SILENT, GAP, LOST, CONNECTED = range(9)
+
+
+def _indices(names):
+    """Numbers of the names as numpy integers: of plain ones numba would compile each called function once a value."""
+    return [np.int64(number) for number in range(len(names))]
+
+
+GOOD, SAME, CROSSED_ROW, OUTLYING_ROW, FROZEN_ROW, SILENT, GAP, LOST, CONNECTED = _indices(FEED_EVENTS)
 
 # What each event makes of each state. `good` is a row with a new usable quote, `same` one that repeats the last.
 FEED_LIFE = {
@@ -89,6 +96,7 @@ LIVE = FEED_STATES.index("live")
 DOWN = FEED_STATES.index("down")
 GAPPED = FEED_STATES.index("gapped")
 FROZEN = FEED_STATES.index("frozen")
+CROSSED_FEED = FEED_STATES.index("crossed")
 OUTLYING = FEED_STATES.index("outlying")
 
 (
@@ -116,17 +124,19 @@ OUTLYING = FEED_STATES.index("outlying")
     TRADE_OFF_MARKET,
     _ABNORMAL_EDGE,
     FROZEN_RULE,
-) = range(len(FLAG_RULES))
+) = _indices(FLAG_RULES)
 
 _SCORE_UNIT = 256  # fixed point of the running means
 _SCORE_SHARE = 8  # a new interval counts one eighth
+_LONGEST_SPELL = 64  # intervals without a row that still count one by one; after them the mean is at its limit
+_EARLY_OR_LATE = (1 << int(LATE)) | (1 << int(FUTURE))
+_SPREAD_BITS = (1 << int(LOCKED)) | (1 << int(WIDE_SPREAD))
 
 
 @part
-def onset(k, inst, rule, holds, value, bound):
+def onset(k, me, inst, rule, holds, value, bound):
     """Flag a lasting condition when it begins, not on each row while it lasts."""
-    me = tables.instrument(k, inst)
-    bit = 1 << rule
+    bit = np.int64(1) << rule
     if holds:
         if me["flag_bits"] & bit == 0:
             me["flag_bits"] |= bit
@@ -136,20 +146,33 @@ def onset(k, inst, rule, holds, value, bound):
 
 
 @part
-def move(k, inst, event):
-    """Walk the state machine; a change is a row, and pairs are looked at again when tradability changed. True if it did."""
-    me = tables.instrument(k, inst)
+def move(k, me, inst, event):
+    """Walk the state machine; a change of state or tradability is a row. True if tradability changed: look at its pairs again."""
     previous = me["state"]
     state = _NEXT_STATE[previous, event]
     tradable = 1 if state == LIVE and me["score"] >= me["quality_floor"] else 0
     changed = tradable != me["tradable"]
-    if state != previous or changed:
-        me["state"] = state
-        me["tradable"] = tradable
-        out.feed_state(k, inst, previous)
-        if changed:
-            refresh_floats(k, inst)
+    if state == previous and not changed:
+        return False
+    if state != previous:
+        if previous == LIVE:
+            me["down_since"] = k["now"]
+        elif state == LIVE:
+            me["down_ns"] += k["now"] - me["down_since"]
+            me["down_since"] = NULL
+    me["state"] = state
+    me["tradable"] = tradable
+    out.feed_state(k, inst, previous)
+    if changed:
+        refresh_floats(me)
     return changed
+
+
+@part
+def expires(me):
+    """Whether age alone can still change the feed: a stale, gapped or down one waits for a row anyway."""
+    state = me["state"]
+    return state in (LIVE, CROSSED_FEED, FROZEN, OUTLYING)
 
 
 @part
@@ -158,58 +181,77 @@ def _mean(mean, reading):
 
 
 @part
-def score(k, inst):
-    """Close a scoring interval: five running means of 0 to 1000 (latency, depth, uptime, rejects, gaps) make the score."""
-    me = tables.instrument(k, inst)
-    rows = max(me["rows"], 1)
-    me["mean_latency"] = _mean(me["mean_latency"], 1000 - 1000 * me["late_rows"] // rows)
-    me["mean_depth"] = _mean(me["mean_depth"], 1000 - 1000 * me["thin_rows"] // rows)
-    me["mean_uptime"] = _mean(me["mean_uptime"], 1000 - 1000 * min(me["down_rows"], rows) // rows)
-    me["mean_rejects"] = _mean(me["mean_rejects"], 1000 - 1000 * min(me["bad_rows"], rows) // rows)
-    me["mean_gaps"] = _mean(me["mean_gaps"], 0 if me["gaps"] > 0 else 1000)
-    total = me["mean_latency"] + me["mean_depth"] + me["mean_uptime"] + me["mean_rejects"] + me["mean_gaps"]
-    me["score"] = total // (5 * _SCORE_UNIT)
-    me["rows"] = me["late_rows"] = me["thin_rows"] = me["down_rows"] = me["bad_rows"] = me["gaps"] = 0
-    me["next_score"] = (k["now"] // me["score_ns"] + 1) * me["score_ns"]
+def score(k, me, inst):
+    """Close a scoring interval: five running means of 0 to 1000 (latency, depth, uptime, rejects, gaps) make the score.
+
+    The formula stands in docs/validation.md. The interval ends with the first row after its grid time, so that a silent spell is one
+    long interval; its uptime counts as many times as it holds whole intervals.
+    """
+    now = k["now"]
+    if me["score_from"] == NULL:
+        me["score_from"] = now
+        me["down_ns"] = 0
+        me["down_since"] = NULL if me["state"] == LIVE else now
+    else:
+        down = me["down_ns"] + (0 if me["down_since"] == NULL else now - me["down_since"])
+        length = max(now - me["score_from"], 1)
+        rows = max(me["rows"], 1)
+        spells = min(max(length // me["score_ns"], 1), _LONGEST_SPELL)
+        uptime = 1000 - min(down // (length // 1000 + 1), 1000)
+        for _ in range(spells):
+            me["mean_uptime"] = _mean(me["mean_uptime"], uptime)
+        me["mean_latency"] = _mean(me["mean_latency"], 1000 - 1000 * me["late_rows"] // rows)
+        me["mean_depth"] = _mean(me["mean_depth"], 1000 - 1000 * me["thin_rows"] // rows)
+        me["mean_rejects"] = _mean(me["mean_rejects"], 1000 - 1000 * min(me["bad_rows"], rows) // rows)
+        me["mean_gaps"] = _mean(me["mean_gaps"], 0 if me["gaps"] > 0 else 1000)
+        total = me["mean_latency"] + me["mean_depth"] + me["mean_uptime"] + me["mean_rejects"] + me["mean_gaps"]
+        me["score"] = total // (5 * _SCORE_UNIT)
+        me["rows"] = me["late_rows"] = me["thin_rows"] = me["bad_rows"] = me["gaps"] = 0
+        me["score_from"] = now
+        me["down_ns"] = 0
+        if me["down_since"] != NULL:
+            me["down_since"] = now
+    me["next_score"] = (now // me["score_ns"] + 1) * me["score_ns"]
+    if me["state"] == LIVE and (me["score"] >= me["quality_floor"]) != (me["tradable"] != 0) and move(k, me, inst, SAME):
+        scan_pairs(k, me)
 
 
 @part
-def receive(k, inst, conn, ts_event):
+def receive(k, me, inst, link, conn, ts_event):
     """Book-keeping of any market row: liveness of its connection, latency, scoring interval."""
-    me = tables.instrument(k, inst)
-    link = tables.connection(k, conn)
-    link["last"] = k["now"]
+    now = k["now"]
+    link["last"] = now
     link["stale"] = 0
     me["conn"] = conn
-    if k["now"] >= me["next_score"]:
-        score(k, inst)
+    if now >= me["next_score"]:
+        score(k, me, inst)
     me["rows"] += 1
     if ts_event != NULL:
-        latency = k["now"] - ts_event
-        if latency > me["max_latency_ns"]:
-            me["late_rows"] += 1
-        if latency > me["max_latency_ns"] or latency < -me["future_ns"] or me["flag_bits"] & 3 != 0:
-            onset(k, inst, LATE, latency > me["max_latency_ns"], latency, me["max_latency_ns"])
-            onset(k, inst, FUTURE, latency < -me["future_ns"], latency, -me["future_ns"])
+        latency = now - ts_event
+        if latency > me["max_latency_ns"] or latency < -me["future_ns"] or me["flag_bits"] & _EARLY_OR_LATE != 0:
+            _flag_latency(k, me, inst, latency)
 
 
 @part
-def bad_row(k, inst, rule, value, bound):
+def _flag_latency(k, me, inst, latency):
+    late = latency > me["max_latency_ns"]
+    early = latency < -me["future_ns"]
+    if late or early:
+        me["late_rows"] += 1
+    onset(k, me, inst, LATE, late, latency, me["max_latency_ns"])
+    onset(k, me, inst, FUTURE, early, latency, -me["future_ns"])
+
+
+@part
+def bad_row(k, me, inst, rule, value, bound):
     """Flag a row that is kept out of the state."""
-    tables.instrument(k, inst)["bad_rows"] += 1
+    me["bad_rows"] += 1
     out.flag(k, inst, rule, value, bound)
 
 
 @part
-def _sample_spread(k, inst):
-    """At most one spread a second goes into a ring; its median is the yardstick of `wide_spread`."""
-    me = tables.instrument(k, inst)
-    spread = me["ask"] - me["bid"]
-    if me["spread_count"] >= SPREAD_SAMPLES // 2:
-        bound = me["median_spread"] * me["spread_multiple"]
-        onset(k, inst, WIDE_SPREAD, spread > bound and me["median_spread"] > 0, spread, bound)
-    if k["now"] < me["next_sample"]:
-        return
+def _sample_spread(k, me, spread):
+    """At most one spread an interval of the score goes into a ring; its median is the yardstick of `wide_spread`."""
     me["next_sample"] = k["now"] + me["score_ns"]
     ring = me["spreads"]
     values = tables.scratch(k)
@@ -219,6 +261,10 @@ def _sample_spread(k, inst):
     for i in range(count):
         values[i] = ring[i]
     me["median_spread"] = _median(values, count)
+    me["spread_bound"] = INT64_MAX
+    median, multiple = me["median_spread"], me["spread_multiple"]
+    if count >= SPREAD_SAMPLES // 2 and median > 0 and 0 < multiple <= INT64_MAX // median:
+        me["spread_bound"] = median * multiple
 
 
 @part
@@ -241,30 +287,34 @@ def share(value, ratio_ppb):
 
 
 @part
-def _is_outlier(k, inst):
+def _is_outlier(k, me, inst):
     """Whether the mid lies off the median of the other members' mids by more than k MAD and the floor.
 
     At least two other members must count: with one alone nobody can say which is wrong. A group whose mids all lie within the
-    floor of each other cannot hold an outlier, because their median lies among them.
+    floor of each other cannot hold an outlier, because their median lies among them: then the group gets a band, within which the
+    mids may move without another look. A member whose feed is neither live nor outlying does not count; it counts again with a
+    row of its own, whose mid is held against the band.
     """
-    me = tables.instrument(k, inst)
     group = tables.group(k, me["group"])
-    if group["member_to"] - group["member_from"] < 3 or me["mid"] == 0:
-        return False
+    group["band_low"], group["band_high"] = 1, 0
     mids = tables.scratch(k)
     lowest = me["mid"]
     highest = me["mid"]
     count = 0
+    members = tables.members(k)
     for at in range(group["member_from"], group["member_to"]):
-        other = tables.members(k)[at]
-        if other == inst:
-            continue
+        other = members[at]
         peer = tables.instrument(k, other)
-        if peer["mid"] != 0 and (peer["state"] == LIVE or peer["state"] == OUTLYING):
+        if other != inst and peer["mid"] != 0 and (peer["state"] == LIVE or peer["state"] == OUTLYING):
             mids[count] = peer["mid"]
             count += 1
             lowest = min(lowest, peer["mid"])
             highest = max(highest, peer["mid"])
+    room = share(lowest, group["floor_ppb"]) - (highest - lowest)
+    if room >= 0:
+        low = lowest - room // 4  # a quarter each way keeps the band within the floor of its own lower end, floors of up to 100 %
+        if low > 0 and highest + room // 4 - low <= share(low, group["floor_ppb"]):
+            group["band_low"], group["band_high"] = low, highest + room // 4
     if count < 2 or highest - lowest <= share(lowest, me["outlier_floor_ppb"]):
         return False
     median = _median(mids, count)
@@ -280,70 +330,73 @@ def _is_outlier(k, inst):
 
 
 @part
-def is_frozen(k, inst):
+def is_frozen(k, me):
     """Whether the quote stood unchanged beyond its limit while its peers moved often enough."""
-    me = tables.instrument(k, inst)
     if me["ts_change"] == NULL or me["freeze_ns"] <= 0 or k["now"] - me["ts_change"] < me["freeze_ns"]:
         return False
     return tables.group(k, me["group"])["changes"] - me["group_changes_seen"] >= me["freeze_moves"]
 
 
 @part
-def _check_steps(k, inst):
-    me = tables.instrument(k, inst)
+def _check_steps(k, me, inst):
     if me["tick"] > 1:
         off = (me["bid"] != NULL and me["bid"] % me["tick"] != 0) or (me["ask"] != NULL and me["ask"] % me["tick"] != 0)
-        onset(k, inst, OFF_TICK, off, me["bid"], me["tick"])
+        onset(k, me, inst, OFF_TICK, off, me["bid"], me["tick"])
     if me["lot"] > 1:
         off = (me["bid_qty"] != NULL and me["bid_qty"] % me["lot"] != 0) or (
             me["ask_qty"] != NULL and me["ask_qty"] % me["lot"] != 0
         )
-        onset(k, inst, OFF_LOT, off, me["bid_qty"], me["lot"])
+        onset(k, me, inst, OFF_LOT, off, me["bid_qty"], me["lot"])
 
 
 @part
-def top(k, inst, seq, bid, bid_qty, ask, ask_qty):
-    """A new best bid and ask from the source that moves the instrument: validate, store, classify, track edges.
+def cross(k, me, inst, rule, bid, ask):
+    """A crossed quote or book: flagged, and the feed is crossed until a sound one comes; the last sound quote stays."""
+    bad_row(k, me, inst, rule, bid, ask)
+    if move(k, me, inst, CROSSED_ROW):
+        scan_pairs(k, me)
 
-    Values are null where a side or size is absent. A crossed quote does not enter the state.
+
+@part
+def _repeats(k, me, inst):
+    """The event of a row that repeats the quote."""
+    if is_frozen(k, me):
+        if me["state"] != FROZEN:
+            out.flag(k, inst, FROZEN_RULE, k["now"] - me["ts_change"], me["freeze_ns"])
+        return FROZEN_ROW
+    return SAME
+
+
+@part
+def top(k, me, inst, seq, bid, bid_qty, ask, ask_qty):
+    """A new best bid and ask from the source that moves the instrument, not crossed: store, classify, track edges.
+
+    Values are null where a side or size is absent.
     """
-    me = tables.instrument(k, inst)
-    if bid != NULL and ask != NULL and bid > ask:
-        bad_row(k, inst, CROSSED, bid, ask)
-        me["down_rows"] += 1
-        if move(k, inst, CROSSED_ROW):
-            scan_pairs(k, inst)
-        return
-    now = k["now"]
-    me["ts_last"] = now
+    me["ts_last"] = k["now"]
     prices_changed = bid != me["bid"] or ask != me["ask"]
-    changed = prices_changed or bid_qty != me["bid_qty"] or ask_qty != me["ask_qty"]
     if bid_qty == NULL or ask_qty == NULL:
         me["thin_rows"] += 1
-    event = SAME
-    if changed:
-        _store(k, inst, seq, bid, bid_qty, ask, ask_qty)
+    group = tables.group(k, me["group"])
+    if prices_changed or bid_qty != me["bid_qty"] or ask_qty != me["ask_qty"]:
+        _store(k, me, inst, group, seq, bid, bid_qty, ask, ask_qty)
         event = GOOD
-    elif is_frozen(k, inst):
-        event = FROZEN_ROW
-        if me["state"] != FROZEN:
-            out.flag(k, inst, FROZEN_RULE, now - me["ts_change"], me["freeze_ns"])
-    if event != FROZEN_ROW and _is_outlier(k, inst):
+    else:
+        event = _repeats(k, me, inst)
+    mid = me["mid"]
+    if event != FROZEN_ROW and mid != 0 and (mid < group["band_low"] or mid > group["band_high"]) and _is_outlier(k, me, inst):
         event = OUTLYING_ROW
-    if me["state"] != LIVE:
-        me["down_rows"] += 1
     moved = False
-    if event != GOOD or me["state"] != LIVE or (me["score"] >= me["quality_floor"]) != (me["tradable"] != 0):
-        moved = move(k, inst, event)
+    if event >= OUTLYING_ROW or me["state"] != LIVE:
+        moved = move(k, me, inst, event)
     if prices_changed:
-        refresh_floats(k, inst)
+        refresh_floats(me)
     if moved or prices_changed:
-        scan_pairs(k, inst)
+        scan_pairs(k, me)
 
 
 @part
-def _store(k, inst, seq, bid, bid_qty, ask, ask_qty):
-    me = tables.instrument(k, inst)
+def _store(k, me, inst, group, seq, bid, bid_qty, ask, ask_qty):
     if bid != me["bid"] or bid_qty != me["bid_qty"]:
         me["bid_seq"] = seq
     if ask != me["ask"] or ask_qty != me["ask_qty"]:
@@ -353,17 +406,20 @@ def _store(k, inst, seq, bid, bid_qty, ask, ask_qty):
     me["ask"] = ask
     me["ask_qty"] = ask_qty
     me["ts_change"] = k["now"]
-    group = tables.group(k, me["group"])
     group["changes"] += 1
     me["group_changes_seen"] = group["changes"]
     if bid != NULL and ask != NULL:
-        me["mid"] = (bid >> 1) + (ask >> 1) + (bid & ask & 1)
+        mid = (bid >> 1) + (ask >> 1) + (bid & ask & 1)
         if me["mid_unit"] > 1:
-            me["mid"] = me["mid"] // me["mid_unit"]
-        if bid == ask or me["flag_bits"] & (1 << LOCKED) != 0:
-            onset(k, inst, LOCKED, bid == ask, bid, NULL)
-        _sample_spread(k, inst)
+            mid = mid // me["mid_unit"]
+        me["mid"] = mid
+        spread = ask - bid
+        if spread == 0 or spread > me["spread_bound"] or me["flag_bits"] & _SPREAD_BITS != 0:
+            onset(k, me, inst, LOCKED, spread == 0, bid, np.int64(NULL))
+            onset(k, me, inst, WIDE_SPREAD, spread > me["spread_bound"], spread, me["spread_bound"])
+        if k["now"] >= me["next_sample"]:
+            _sample_spread(k, me, spread)
     else:
         me["mid"] = 0
     if me["tick"] > 1 or me["lot"] > 1:
-        _check_steps(k, inst)
+        _check_steps(k, me, inst)

@@ -5,42 +5,81 @@ functions give identical results. Every entry takes the address of the WORLD rec
 """
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
+import numpy as np
+
 from xarb.engine.kernel import steps
-from xarb.engine.kernel.compiled import compiled, part
+from xarb.engine.kernel.compiled import compiled, inlined, part
 from xarb.engine.kernel.deadlines import END, FULL, SLOW, STOP, WAKE, before
+from xarb.engine.kernel.edges import edge_ppb
 from xarb.engine.kernel.pointer import view
-from xarb.engine.kernel.state import OUT_ROWS, OUT_SLACK, WORLD
+from xarb.engine.kernel.state import (
+    AT_BOOKS,
+    AT_DELTAS,
+    AT_QUOTES,
+    AT_TRADES,
+    FIRST_BOOKS,
+    FIRST_DELTAS,
+    FIRST_QUOTES,
+    FIRST_TRADES,
+    OUT_ROWS,
+    OUT_SLACK,
+    WORLD,
+)
 from xarb.engine.kernel.steps import begin, book, delta, quote, trade
 from xarb.model.units import NEVER
 
-__all__ = ["END", "FULL", "SLOW", "STOP", "WAKE", "before_row", "begin_row", "connection_row", "run", "step_quote"]
+__all__ = ["END", "FULL", "SLOW", "STOP", "WAKE", "before_row", "begin_row", "connection_row", "pair_edge", "run", "step_quote"]
 
 
 @compiled
-def run(handle, quotes, deltas, trades, books, at, limit_seq):
-    """Step the compiled kinds in seq order from the cursors `at` (quotes, deltas, trades, books) up to `limit_seq`, exclusive.
+def run(handle, limit_seq):
+    """Step the loaded batch (KernelState.load) in seq order from its cursors up to `limit_seq`, exclusive.
 
     Returns END at the end of the batch, SLOW when the input `limit_seq` is next, else why it stopped; the cursors tell where.
     """
     k = view(handle, 1, WORLD)[0]
     while True:
-        next_quote = quotes.seq[at[0]] if at[0] < len(quotes.seq) else NEVER
-        next_delta = deltas.seq[at[1]] if at[1] < len(deltas.seq) else NEVER
-        next_trade = trades.seq[at[2]] if at[2] < len(trades.seq) else NEVER
-        next_book = books.seq[at[3]] if at[3] < len(books.seq) else NEVER
+        next_quote = _next_seq(k, AT_QUOTES, FIRST_QUOTES)
+        next_delta = _next_seq(k, AT_DELTAS, FIRST_DELTAS)
+        next_trade = _next_seq(k, AT_TRADES, FIRST_TRADES)
+        next_book = _next_seq(k, AT_BOOKS, FIRST_BOOKS)
         first = min(next_quote, next_delta, next_trade, next_book)
         if first >= limit_seq:
             return END if limit_seq == NEVER else SLOW
         if first == next_quote:
-            why = _run_quotes(k, quotes, at, min(next_delta, next_trade, next_book, limit_seq))
+            why = _run_quotes(k, min(next_delta, next_trade, next_book, limit_seq))
         elif first == next_delta:
-            why = _run_deltas(k, deltas, at, min(next_quote, next_trade, next_book, limit_seq))
+            why = _run_deltas(k, min(next_quote, next_trade, next_book, limit_seq))
         elif first == next_trade:
-            why = _run_trades(k, trades, at, min(next_quote, next_delta, next_book, limit_seq))
+            why = _run_trades(k, min(next_quote, next_delta, next_book, limit_seq))
         else:
-            why = _run_books(k, books, at, min(next_quote, next_delta, next_trade, limit_seq))
+            why = _run_books(k, min(next_quote, next_delta, next_trade, limit_seq))
         if why != END:
             return why
+
+
+@part
+def _next_seq(k, block, first):
+    at = k["cursor"][block]
+    return ints(k, block, first)[at] if at < k["rows"][block] else NEVER
+
+
+@inlined
+def ints(k, block, column):
+    """An int64 column of a block."""
+    return view(k["columns"][column], k["rows"][block], np.int64)
+
+
+@inlined
+def smalls(k, block, column):
+    """An int32 column of a block."""
+    return view(k["columns"][column], k["rows"][block], np.int32)
+
+
+@inlined
+def flags(k, block, column):
+    """An int8 or bool column of a block."""
+    return view(k["columns"][column], k["rows"][block], np.int8)
 
 
 @part
@@ -54,97 +93,132 @@ def _pause(k):
 
 
 @part
-def _run_quotes(k, c, at, limit):
-    j = at[0]
-    end = len(c.seq)
+def _run_quotes(k, limit):
+    seqs = ints(k, AT_QUOTES, FIRST_QUOTES)
+    times = ints(k, AT_QUOTES, FIRST_QUOTES + 1)
+    event_times = ints(k, AT_QUOTES, FIRST_QUOTES + 2)
+    conns = smalls(k, AT_QUOTES, FIRST_QUOTES + 3)
+    insts = smalls(k, AT_QUOTES, FIRST_QUOTES + 4)
+    venue_seqs = ints(k, AT_QUOTES, FIRST_QUOTES + 5)
+    bids = ints(k, AT_QUOTES, FIRST_QUOTES + 6)
+    bid_qtys = ints(k, AT_QUOTES, FIRST_QUOTES + 7)
+    asks = ints(k, AT_QUOTES, FIRST_QUOTES + 8)
+    ask_qtys = ints(k, AT_QUOTES, FIRST_QUOTES + 9)
+    j = k["cursor"][AT_QUOTES]
+    end = k["rows"][AT_QUOTES]
     why = END
-    while j < end and c.seq[j] < limit:
-        ts = c.ts_recv[j]
+    while j < end and seqs[j] < limit:
+        ts = times[j]
         if ts > k["next_event"]:
             why = before(k, ts)
             if why != END:
                 break
-        quote(k, c.seq[j], ts, c.ts_event[j], c.conn[j], c.inst[j], c.venue_seq[j], c.bid[j], c.bid_qty[j], c.ask[j], c.ask_qty[j])
+        inst, conn = np.int64(insts[j]), np.int64(conns[j])
+        quote(k, seqs[j], ts, event_times[j], conn, inst, venue_seqs[j], bids[j], bid_qtys[j], asks[j], ask_qtys[j])
         j += 1
-        if k["wakes"] > 0 or k["outs"] > OUT_ROWS - OUT_SLACK:
-            why = _pause(k)
+        why = _pause(k)
+        if why != END:
             break
-    at[0] = j
+    k["cursor"][AT_QUOTES] = j
     return why
 
 
 @part
-def _run_deltas(k, c, at, limit):
-    j = at[1]
-    end = len(c.seq)
+def _run_deltas(k, limit):
+    seqs = ints(k, AT_DELTAS, FIRST_DELTAS)
+    times = ints(k, AT_DELTAS, FIRST_DELTAS + 1)
+    event_times = ints(k, AT_DELTAS, FIRST_DELTAS + 2)
+    conns = smalls(k, AT_DELTAS, FIRST_DELTAS + 3)
+    insts = smalls(k, AT_DELTAS, FIRST_DELTAS + 4)
+    sides = flags(k, AT_DELTAS, FIRST_DELTAS + 6)
+    prices = ints(k, AT_DELTAS, FIRST_DELTAS + 7)
+    qtys = ints(k, AT_DELTAS, FIRST_DELTAS + 8)
+    snapshots = flags(k, AT_DELTAS, FIRST_DELTAS + 9)
+    lasts = flags(k, AT_DELTAS, FIRST_DELTAS + 10)
+    verdicts = flags(k, AT_DELTAS, FIRST_DELTAS + 11)
+    j = k["cursor"][AT_DELTAS]
+    end = k["rows"][AT_DELTAS]
     why = END
-    while j < end and c.seq[j] < limit:
-        ts = c.ts_recv[j]
+    while j < end and seqs[j] < limit:
+        ts = times[j]
         if ts > k["next_event"]:
             why = before(k, ts)
             if why != END:
                 break
-        delta(
+        inst, conn, side = np.int64(insts[j]), np.int64(conns[j]), np.int64(sides[j])
+        whole, last = snapshots[j] != 0, lasts[j] != 0
+        delta(k, seqs[j], ts, event_times[j], conn, inst, side, prices[j], qtys[j], whole, last, verdicts[j])
+        j += 1
+        why = _pause(k)
+        if why != END:
+            break
+    k["cursor"][AT_DELTAS] = j
+    return why
+
+
+@part
+def _run_trades(k, limit):
+    j = k["cursor"][AT_TRADES]
+    end = k["rows"][AT_TRADES]
+    why = END
+    while j < end and ints(k, AT_TRADES, FIRST_TRADES)[j] < limit:
+        ts = ints(k, AT_TRADES, FIRST_TRADES + 1)[j]
+        if ts > k["next_event"]:
+            why = before(k, ts)
+            if why != END:
+                break
+        trade(
             k,
-            c.seq[j],
+            ints(k, AT_TRADES, FIRST_TRADES)[j],
             ts,
-            c.ts_event[j],
-            c.conn[j],
-            c.inst[j],
-            c.venue_seq[j],
-            c.side[j],
-            c.price[j],
-            c.qty[j],
-            c.is_snapshot[j],
-            c.is_last[j],
-            c.verdict[j],
+            ints(k, AT_TRADES, FIRST_TRADES + 2)[j],
+            np.int64(smalls(k, AT_TRADES, FIRST_TRADES + 3)[j]),
+            np.int64(smalls(k, AT_TRADES, FIRST_TRADES + 4)[j]),
+            ints(k, AT_TRADES, FIRST_TRADES + 5)[j],
+            ints(k, AT_TRADES, FIRST_TRADES + 6)[j],
+            ints(k, AT_TRADES, FIRST_TRADES + 7)[j],
         )
         j += 1
         why = _pause(k)
         if why != END:
             break
-    at[1] = j
+    k["cursor"][AT_TRADES] = j
     return why
 
 
 @part
-def _run_trades(k, c, at, limit):
-    j = at[2]
-    end = len(c.seq)
+def _run_books(k, limit):
+    j = k["cursor"][AT_BOOKS]
+    end = k["rows"][AT_BOOKS]
+    offsets = view(k["columns"][FIRST_BOOKS + 6], end + 1, np.int64)
+    levels = offsets[end]
+    px = view(k["columns"][FIRST_BOOKS + 8], levels, np.int64)
+    qty = view(k["columns"][FIRST_BOOKS + 9], levels, np.int64)
     why = END
-    while j < end and c.seq[j] < limit:
-        ts = c.ts_recv[j]
+    while j < end and ints(k, AT_BOOKS, FIRST_BOOKS)[j] < limit:
+        ts = ints(k, AT_BOOKS, FIRST_BOOKS + 1)[j]
         if ts > k["next_event"]:
             why = before(k, ts)
             if why != END:
                 break
-        trade(k, c.seq[j], ts, c.ts_event[j], c.conn[j], c.inst[j], c.trade_id[j], c.price[j], c.qty[j])
+        low, high = offsets[j], offsets[j + 1]
+        book(
+            k,
+            ints(k, AT_BOOKS, FIRST_BOOKS)[j],
+            ts,
+            ints(k, AT_BOOKS, FIRST_BOOKS + 2)[j],
+            np.int64(smalls(k, AT_BOOKS, FIRST_BOOKS + 3)[j]),
+            np.int64(smalls(k, AT_BOOKS, FIRST_BOOKS + 4)[j]),
+            ints(k, AT_BOOKS, FIRST_BOOKS + 5)[j],
+            px[low:high],
+            qty[low:high],
+            np.int64(smalls(k, AT_BOOKS, FIRST_BOOKS + 7)[j]),
+        )
         j += 1
         why = _pause(k)
         if why != END:
             break
-    at[2] = j
-    return why
-
-
-@part
-def _run_books(k, c, at, limit):
-    j = at[3]
-    end = len(c.seq)
-    why = END
-    while j < end and c.seq[j] < limit:
-        ts = c.ts_recv[j]
-        if ts > k["next_event"]:
-            why = before(k, ts)
-            if why != END:
-                break
-        low, high = c.offset[j], c.offset[j + 1]
-        book(k, c.seq[j], ts, c.ts_event[j], c.conn[j], c.inst[j], c.px[low:high], c.qty[low:high], c.bids[j], high - low)
-        j += 1
-        why = _pause(k)
-        if why != END:
-            break
-    at[3] = j
+    k["cursor"][AT_BOOKS] = j
     return why
 
 
@@ -179,3 +253,9 @@ def begin_row(handle, seq, ts):
 def connection_row(handle, conn, inst, event):
     """`connection` for a row that is applied outside the compiled kinds."""
     steps.connection(view(handle, 1, WORLD)[0], conn, inst, event)
+
+
+@compiled
+def pair_edge(handle, pair):
+    """Edge of a kernel pair in ppb from the (converted) bid, rounded down; null while a side is unknown."""
+    return edge_ppb(view(handle, 1, WORLD)[0], pair)

@@ -7,23 +7,37 @@ With the JIT off, addresses are looked up among the arrays that were registered,
 from collections.abc import Iterable
 
 import numpy as np
-from numba import carray, config, types
+from numba import carray, types  # type: ignore[attr-defined]  # numba ships no types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from xarb.engine.kernel.compiled import inlined
+from xarb.engine.kernel.compiled import inlined, options
 
+_INTERPRETED: bool = options.DISABLE_JIT
 _owned: dict[int, np.ndarray] = {}
 
 
 def own(arrays: Iterable[np.ndarray]) -> None:
     """Keep the arrays findable by address where the JIT is off; with the JIT on the caller's references are enough."""
-    if config.DISABLE_JIT:
+    if _INTERPRETED:
         for array in arrays:
-            _owned[array.ctypes.data] = array
+            _owned[address(array)] = array
 
 
-if config.DISABLE_JIT:
+def disown(arrays: Iterable[np.ndarray]) -> None:
+    """Forget arrays that were owned."""
+    if _INTERPRETED:
+        for array in arrays:
+            _owned.pop(address(array), None)
+
+
+def address(array: np.ndarray) -> int:
+    """Where the array's first value lies; it must be contiguous. Empty arrays share one place that nobody reads."""
+    assert array.flags.c_contiguous
+    return int(array.ctypes.data) if len(array) else 0
+
+
+if _INTERPRETED:
 
     def view(address, length, dtype):
         """The registered array that starts at `address`."""

@@ -5,14 +5,16 @@ Dtypes are made once; numba dispatches on the object, and a new equal dtype woul
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xarb.engine.kernel import pointer
+from xarb.model.batch import Batch, Books, Deltas, Quotes, Trades
 
 SPREAD_SAMPLES: Final = 31
+RECENT_TRADES: Final = 64  # a power of two
 BOOK_LEVELS: Final = 5000  # a side; farther levels are dropped from memory and flagged
 OUT_WIDTH: Final = 15
 OUT_ROWS: Final = 16384
@@ -29,6 +31,35 @@ REASON_NONE, REASON_EDGE, REASON_FEED = range(3)
 PAIR_CLOSED, PAIR_PENDING, PAIR_OPEN = range(3)
 SOURCES: Final = ("quotes", "books", "deltas")
 SOURCE_QUOTES, SOURCE_BOOKS, SOURCE_DELTAS = range(3)
+
+# Columns of a batch: their addresses lie one after another in WORLD.columns, block by block in the order of CURSORS.
+CURSORS: Final = ("quotes", "deltas", "trades", "books")
+AT_QUOTES, AT_DELTAS, AT_TRADES, AT_BOOKS = range(4)
+FIRST_QUOTES: Final = 0
+FIRST_DELTAS: Final = FIRST_QUOTES + len(Quotes._fields)
+FIRST_TRADES: Final = FIRST_DELTAS + len(Deltas._fields)
+FIRST_BOOKS: Final = FIRST_TRADES + len(Trades._fields)
+COLUMNS: Final = FIRST_BOOKS + len(Books._fields)
+
+# Tables of the state; `WORLD.at[...]` holds their addresses.
+(
+    INSTRUMENTS,
+    PAIRS,
+    BUYS,
+    CONNECTIONS,
+    STRATEGIES,
+    GROUPS,
+    MEMBERS,
+    SCRATCH,
+    OUT,
+    WAKES,
+    BOOK_PX,
+    BOOK_QTY,
+    CONVERTS,
+    SCREENS,
+    SCREENED,
+) = range(15)
+TABLES: Final = 15
 
 WORLD: Final = np.dtype(
     [
@@ -47,13 +78,17 @@ WORLD: Final = np.dtype(
         ("pending_pairs", "i8"),
         ("feed_changes", "i8"),
         ("wake_count", "i8"),
-        ("at", "i8", (12,)),  # address of each table below, in the order of TABLES
-        ("count", "i8", (12,)),  # its length
+        ("at", "i8", (TABLES,)),  # address of each table below
+        ("count", "i8", (TABLES,)),  # its length
+        ("cursor", "i8", (4,)),  # next row of each block of the loaded batch
+        ("rows", "i8", (4,)),  # rows of each block
+        ("columns", "i8", (COLUMNS,)),  # address of each column
     ]
 )
 
 INSTRUMENT: Final = np.dtype(
     [
+        # what every quote reads, close together
         ("conn", "i8"),
         ("source", "i8"),
         ("state", "i8"),
@@ -66,62 +101,71 @@ INSTRUMENT: Final = np.dtype(
         ("ask_seq", "i8"),
         ("ts_last", "i8"),  # last row that confirmed the quote
         ("ts_change", "i8"),  # last row that changed it
-        ("float_bid", "f8"),  # price in quote units, for the pre-filter only
-        ("float_ask", "f8"),
-        ("float_unit", "f8"),  # 10 ** -px_scale
+        ("venue_seq", "i8"),
+        ("flag_bits", "i8"),  # conditions that are flagged on onset only
+        ("events", "i8"),  # strategies woken by every event, a bit each
+        ("next_score", "i8"),
+        ("rows", "i8"),  # rows of the scoring interval: all, late, thin, bad
+        ("late_rows", "i8"),
+        ("thin_rows", "i8"),
+        ("bad_rows", "i8"),
+        ("max_latency_ns", "i8"),
+        ("future_ns", "i8"),
         ("tick", "i8"),  # 0 or 1: no check
         ("lot", "i8"),
+        ("group", "i8"),
+        ("group_changes_seen", "i8"),  # changes of the group when this quote changed last
+        ("mid", "i8"),  # (bid + ask) / 2 in the group's unit, 0 while unknown
+        ("mid_unit", "i8"),  # divides the mid down to the group's coarsest scale
+        ("spread_bound", "i8"),  # a wider spread is flagged; INT64_MAX until the median is known
+        ("next_sample", "i8"),
+        ("score", "i8"),
+        ("quality_floor", "i8"),
+        ("float_bid", "f8"),  # price in quote units, for the pre-filter only; 0 and infinity where it may not be used
+        ("float_ask", "f8"),
+        ("float_unit", "f8"),  # 10 ** -px_scale
+        ("screen", "i8"),  # its screen, -1 without plain pairs
+        ("always", "i8"),  # it stands in a pair that no screen covers
         ("sell_from", "i8"),  # its pairs as the sell side: pairs[sell_from:sell_to]
         ("sell_to", "i8"),
-        ("buy_from", "i8"),  # its pairs as the buy side: buy_index[buy_from:buy_to]
+        ("buy_from", "i8"),  # its pairs as the buy side: buys[buy_from:buy_to]
         ("buy_to", "i8"),
-        ("group", "i8"),
-        ("mid_unit", "i8"),  # divides bid + ask down to the group's coarsest scale
-        ("mid", "i8"),  # bid + ask in that unit, 0 while unknown
-        ("group_changes_seen", "i8"),  # changes of the group when this quote changed last
+        ("convert_from", "i8"),  # the pairs it converts for: converts[convert_from:convert_to]
+        ("convert_to", "i8"),
+        # the rest
         ("freeze_check", "i8"),  # earliest time at which freezing is looked at again
-        ("venue_seq", "i8"),
         ("trade_id", "i8"),
         ("slot", "i8"),  # place in the book arrays, -1 without a book
         ("bids", "i8"),  # levels in memory
         ("asks", "i8"),
         ("synced", "i8"),  # a snapshot was seen since the last gap
         ("snapshot_open", "i8"),  # inside a snapshot message
-        ("touched", "i8"),  # a level was applied in the open message
-        ("flag_bits", "i8"),  # conditions that are flagged on onset only
-        ("events", "i8"),  # strategies woken by every event, a bit each
-        ("quote_mid", "i8"),  # bid + ask of the validating quotes where books move the state
         # limits
         ("liveness_ns", "i8"),
-        ("max_latency_ns", "i8"),
-        ("future_ns", "i8"),
+        ("cache_ns", "i8"),
         ("freeze_ns", "i8"),
         ("freeze_moves", "i8"),
         ("outlier_mads", "i8"),
         ("outlier_floor_ppb", "i8"),
         ("spread_multiple", "i8"),
         ("off_market_ppb", "i8"),
-        ("quality_floor", "i8"),
+        ("dense_trade_ids", "i8"),
         ("score_ns", "i8"),
         # score
-        ("score", "i8"),
-        ("next_score", "i8"),
-        ("rows", "i8"),
-        ("bad_rows", "i8"),
-        ("late_rows", "i8"),
-        ("thin_rows", "i8"),
-        ("down_rows", "i8"),
+        ("score_from", "i8"),  # begin of the scoring interval, null before the first row
+        ("down_since", "i8"),  # not live since then, null while live
+        ("down_ns", "i8"),  # time not live within the interval, up to down_since
         ("gaps", "i8"),
         ("mean_latency", "i8"),
         ("mean_depth", "i8"),
         ("mean_uptime", "i8"),
         ("mean_rejects", "i8"),
         ("mean_gaps", "i8"),
-        # sampled spreads
+        # samples
         ("spread_count", "i8"),
-        ("next_sample", "i8"),
         ("median_spread", "i8"),
         ("spreads", "i8", (SPREAD_SAMPLES,)),
+        ("recent_trades", "i8", (RECENT_TRADES,)),  # trade ids, each in the place of its low bits
     ]
 )
 
@@ -129,9 +173,11 @@ PAIR: Final = np.dtype(
     [
         ("sell", "i8"),
         ("buy", "i8"),
+        ("status", "i8"),
+        ("open_low", "f8"),  # pre-filter: surely below when bid < ask * open_low
         ("strategy", "i8"),
         ("number", "i8"),  # index in the strategy's own list
-        ("status", "i8"),
+        ("screen", "i8"),  # -1: none covers it
         ("since", "i8"),  # pending since, then opened at
         ("opportunity", "i8"),
         ("best_edge", "i8"),
@@ -141,9 +187,28 @@ PAIR: Final = np.dtype(
         ("open_right", "i8"),
         ("close_left", "i8"),
         ("close_right", "i8"),
-        ("open_low", "f8"),  # pre-filter: surely below when bid < ask * open_low
         ("edge_left", "i8"),  # 1 + edge in ppb is bid * edge_left / (ask * edge_right)
         ("edge_right", "i8"),
+        ("conversion", "i8"),  # how the bid becomes the buy leg's currency, see CONVERSIONS
+        ("convert", "i8"),  # the instrument that does it, -1 without
+        ("convert_mul", "i8"),
+        ("convert_div", "i8"),
+        ("peg", "f8"),  # pre-filter: the constant rate of a premium, else 1
+    ]
+)
+# How the bid of the sell leg becomes a price in the buy leg's currency.
+CONVERSIONS: Final = ("same", "at_bid", "at_ask", "peg")
+SAME_CURRENCY, AT_BID, AT_ASK, AT_PEG = range(4)
+
+# A set of pairs that no quote within its caps can open: while every bid is at most bid_cap and every ask at least ask_floor.
+SCREEN: Final = np.dtype(
+    [
+        ("bid_cap", "f8"),  # -1: no caps, every change is looked at
+        ("ask_floor", "f8"),
+        ("open_low", "f8"),  # the least of its pairs
+        ("active", "i8"),  # pairs of it that are pending or open
+        ("member_from", "i8"),  # its instruments: screened[member_from:member_to]
+        ("member_to", "i8"),
     ]
 )
 
@@ -162,19 +227,21 @@ STRATEGY: Final = np.dtype(
     ]
 )
 
-GROUP: Final = np.dtype([("member_from", "i8"), ("member_to", "i8"), ("changes", "i8")])
+# The members' mids all lie within [band_low, band_high] while that is not empty, and the band is too narrow to hold an outlier.
+GROUP: Final = np.dtype(
+    [("member_from", "i8"), ("member_to", "i8"), ("changes", "i8"), ("floor_ppb", "i8"), ("band_low", "i8"), ("band_high", "i8")]
+)
 
 Records = NDArray[np.void]
 Ints = NDArray[np.int64]
 
-# Tables of the state; `WORLD.at[...]` holds their addresses.
-INSTRUMENTS, PAIRS, BUYS, CONNECTIONS, STRATEGIES, GROUPS, MEMBERS, SCRATCH, OUT, WAKES, BOOK_PX, BOOK_QTY = range(12)
 _DTYPES: Final = {
     INSTRUMENTS: INSTRUMENT,
     PAIRS: PAIR,
     CONNECTIONS: CONNECTION,
     STRATEGIES: STRATEGY,
     GROUPS: GROUP,
+    SCREENS: SCREEN,
 }
 
 
@@ -189,8 +256,8 @@ class KernelState:
     """
 
     def __init__(self, sizes: dict[int, int]) -> None:
-        self.tables: dict[int, NDArray[np.generic]] = {}
-        for table in range(12):
+        self.tables: dict[int, NDArray[Any]] = {}
+        for table in range(TABLES):
             self.tables[table] = np.zeros(_shape(table, sizes), _DTYPES.get(table, np.dtype(np.int64)))
         self.block: Records = np.zeros(1, WORLD)
         for table, array in self.tables.items():
@@ -198,6 +265,18 @@ class KernelState:
             self.block[0]["count"][table] = len(array)
         self.handle = int(self.block.ctypes.data)
         pointer.own([self.block, *self.tables.values()])
+        self._columns: list[NDArray[Any]] = []
+
+    def load(self, batch: Batch) -> None:
+        """Point the cursors at the first rows of a batch; it is kept until the next one is loaded."""
+        pointer.disown(self._columns)
+        blocks = (batch.quotes, batch.deltas, batch.trades, batch.books)
+        self._columns = [column for block in blocks for column in block]
+        pointer.own(self._columns)
+        world = self.world
+        world["cursor"] = 0
+        world["rows"] = [len(block.seq) for block in blocks]
+        world["columns"] = [pointer.address(column) for column in self._columns]
 
     @property
     def world(self) -> np.void:

@@ -1,6 +1,8 @@
 """One input each: what a quote, a trade, a book, a changed level and a connection row do to the state."""
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
+import numpy as np
+
 from xarb.engine.kernel import feed, out, tables
 from xarb.engine.kernel.book import ASK, BID, apply_level
 from xarb.engine.kernel.compiled import part
@@ -8,6 +10,7 @@ from xarb.engine.kernel.edges import scan_pairs
 from xarb.engine.kernel.state import (
     BOOK_LEVELS,
     INSTRUMENTS,
+    RECENT_TRADES,
     SOURCE_BOOKS,
     SOURCE_DELTAS,
     SOURCE_QUOTES,
@@ -29,112 +32,132 @@ def begin(k, seq, ts):
 
 
 @part
-def connect(k, inst, conn):
-    """A connection seen for the first time gets its liveness limit and a place among the deadlines."""
-    link = tables.connection(k, conn)
+def _connect(k, me, link):
+    """A connection heard for the first time, or again after silence, gets a place among the deadlines."""
     if link["known"] == 0:
         link["known"] = 1
-        link["liveness_ns"] = tables.instrument(k, inst)["liveness_ns"]
-        link["last"] = k["now"]
-        k["next_deadline"] = min(k["next_deadline"], link["last"] + link["liveness_ns"])
-        k["next_event"] = min(k["next_event"], k["next_deadline"])
-    elif link["stale"] != 0:
-        link["last"] = k["now"]
-        k["next_deadline"] = min(k["next_deadline"], link["last"] + link["liveness_ns"])
-        k["next_event"] = min(k["next_event"], k["next_deadline"])
+        link["liveness_ns"] = me["liveness_ns"]
+    link["stale"] = 0
+    link["last"] = k["now"]
+    k["next_deadline"] = min(k["next_deadline"], link["last"] + link["liveness_ns"])
+    k["next_event"] = min(k["next_event"], k["next_deadline"])
 
 
 @part
-def _watch(k, inst):
+def _arrive(k, me, inst, conn, seq, ts, ts_event):
+    """What any market row does before its own content counts."""
+    begin(k, seq, ts)
+    link = tables.connection(k, conn)
+    if link["known"] == 0 or link["stale"] != 0:
+        _connect(k, me, link)
+    feed.receive(k, me, inst, link, conn, ts_event)
+
+
+@part
+def _watch(k, inst, bits):
     """Wake the strategies that asked for every event of the instrument."""
-    bits = tables.instrument(k, inst)["events"]
-    if bits != 0:
-        for s in range(k["count"][STRATEGIES]):
-            if bits & (1 << s) != 0:
-                out.wake(k, s, WAKE_EVENT, -1, inst)
+    for s in range(k["count"][STRATEGIES]):
+        if bits & (np.int64(1) << s) != 0:
+            out.wake(k, s, np.int64(WAKE_EVENT), np.int64(-1), inst)
 
 
 @part
 def quote(k, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, ask, ask_qty):
     """Apply one quote row."""
-    begin(k, seq, ts)
     me = tables.instrument(k, inst)
-    link = tables.connection(k, conn)
-    if link["known"] == 0 or link["stale"] != 0:
-        connect(k, inst, conn)
-    feed.receive(k, inst, conn, ts_event)
-    if (bid != NULL and bid <= 0) or (ask != NULL and ask <= 0):
-        feed.bad_row(k, inst, feed.BAD_PRICE, bid, ask)
-    elif (bid_qty != NULL and bid_qty < 0) or (ask_qty != NULL and ask_qty < 0):
-        feed.bad_row(k, inst, feed.BAD_QTY, bid_qty, ask_qty)
-    elif venue_seq != NULL and venue_seq < me["venue_seq"]:
-        feed.bad_row(k, inst, feed.OLD_UPDATE, venue_seq, me["venue_seq"])
-    else:
-        if venue_seq != NULL and me["source"] == SOURCE_QUOTES:
+    _arrive(k, me, inst, conn, seq, ts, ts_event)
+    sound = bid > 0 and ask >= bid and bid_qty > 0 and ask_qty > 0 and (venue_seq == NULL or venue_seq >= me["venue_seq"])
+    if sound and me["source"] == SOURCE_QUOTES:  # the bulk, in one test; null is below zero
+        if venue_seq != NULL:
             me["venue_seq"] = venue_seq
-        if bid_qty == 0:
-            bid = NULL
-            bid_qty = NULL
-        if ask_qty == 0:
-            ask = NULL
-            ask_qty = NULL
-        if me["source"] == SOURCE_QUOTES:
-            feed.top(k, inst, seq, bid, bid_qty, ask, ask_qty)
-        else:
-            _validate_quote(k, inst, bid, ask)
-    _watch(k, inst)
+        feed.top(k, me, inst, seq, bid, bid_qty, ask, ask_qty)
+    else:
+        _odd_quote(k, me, inst, seq, venue_seq, bid, bid_qty, ask, ask_qty)
+    if me["events"] != 0:
+        _watch(k, inst, me["events"])
 
 
 @part
-def _validate_quote(k, inst, bid, ask):
+def _odd_quote(k, me, inst, seq, venue_seq, bid, bid_qty, ask, ask_qty):
+    """A quote with a side or size absent, a bad one, a crossed one, or one beside a book."""
+    if (bid != NULL and bid <= 0) or (ask != NULL and ask <= 0):
+        feed.bad_row(k, me, inst, feed.BAD_PRICE, bid, ask)
+    elif (bid_qty != NULL and bid_qty < 0) or (ask_qty != NULL and ask_qty < 0):
+        feed.bad_row(k, me, inst, feed.BAD_QTY, bid_qty, ask_qty)
+    elif me["source"] != SOURCE_QUOTES:
+        _validate_quote(k, me, inst, bid, ask)
+    elif venue_seq != NULL and venue_seq < me["venue_seq"]:
+        feed.bad_row(k, me, inst, feed.OLD_UPDATE, venue_seq, me["venue_seq"])
+    else:
+        if venue_seq != NULL:
+            me["venue_seq"] = venue_seq
+        if bid_qty == 0 or bid == NULL:
+            bid = bid_qty = NULL
+        if ask_qty == 0 or ask == NULL:
+            ask = ask_qty = NULL
+        if bid != NULL and ask != NULL and bid > ask:
+            feed.cross(k, me, inst, feed.CROSSED, bid, ask)
+        else:
+            feed.top(k, me, inst, seq, bid, bid_qty, ask, ask_qty)
+
+
+@part
+def _validate_quote(k, me, inst, bid, ask):
     """A quote beside a book: flag its mid where it leaves the book's by more than the bound."""
-    me = tables.instrument(k, inst)
-    if bid == NULL or ask == NULL or me["bid"] == NULL or me["ask"] == NULL:
+    if bid == NULL or ask == NULL or me["mid"] == 0:
         return
-    mid = (bid // 2 + ask // 2) // me["mid_unit"]
-    distance = abs(mid - me["mid"])
+    distance = abs((bid // 2 + ask // 2) // me["mid_unit"] - me["mid"])
     bound = feed.share(me["mid"], me["off_market_ppb"])
-    feed.onset(k, inst, feed.OFF_BOOK, distance > bound + 1, distance, bound)
+    feed.onset(k, me, inst, feed.OFF_BOOK, distance > bound + 1, distance, bound)
 
 
 @part
 def trade(k, seq, ts, ts_event, conn, inst, trade_id, price, qty):
     """Apply one public trade: validation only, trades do not move the book."""
-    begin(k, seq, ts)
     me = tables.instrument(k, inst)
-    if tables.connection(k, conn)["known"] == 0 or tables.connection(k, conn)["stale"] != 0:
-        connect(k, inst, conn)
-    feed.receive(k, inst, conn, ts_event)
+    _arrive(k, me, inst, conn, seq, ts, ts_event)
     if price <= 0 or qty <= 0:
-        feed.bad_row(k, inst, feed.BAD_TRADE, price, qty)
+        feed.bad_row(k, me, inst, feed.BAD_TRADE, price, qty)
     else:
         if trade_id != NULL:
-            last = me["trade_id"]
-            if trade_id == last:
-                feed.bad_row(k, inst, feed.DUPLICATE_TRADE, trade_id, last)
-            elif last != NULL and trade_id < last:
-                out.flag(k, inst, feed.TRADE_DISORDER, trade_id, last)
-            elif last != NULL and trade_id > last + 1:
-                out.flag(k, inst, feed.TRADE_GAP, trade_id, last)
-            me["trade_id"] = max(last, trade_id)
+            _check_trade_id(k, me, inst, trade_id)
         if me["mid"] > 0:
             distance = abs(price // me["mid_unit"] - me["mid"])
             bound = feed.share(me["mid"], me["off_market_ppb"])
             if distance > bound + 1:
                 out.flag(k, inst, feed.TRADE_OFF_MARKET, distance, bound)
-    _watch(k, inst)
+    if me["events"] != 0:
+        _watch(k, inst, me["events"])
 
 
 @part
-def _clear(k, inst):
-    tables.instrument(k, inst)["bids"] = 0
-    tables.instrument(k, inst)["asks"] = 0
+def _check_trade_id(k, me, inst, trade_id):
+    """A repeated id, one that goes back, or a hole where ids are dense.
+
+    The last RECENT_TRADES dense ids are known exactly; of sparse ones each stands until another with the same low bits.
+    """
+    last = me["trade_id"]
+    place = trade_id & (RECENT_TRADES - 1)
+    if me["recent_trades"][place] == trade_id:
+        feed.bad_row(k, me, inst, feed.DUPLICATE_TRADE, trade_id, last)
+        return
+    if last != NULL and trade_id < last:
+        out.flag(k, inst, feed.TRADE_DISORDER, trade_id, last)
+    elif last != NULL and trade_id > last + 1 and me["dense_trade_ids"] != 0:
+        out.flag(k, inst, feed.TRADE_GAP, trade_id, last)
+    me["recent_trades"][place] = max(trade_id, me["recent_trades"][place])
+    me["trade_id"] = max(last, trade_id)
 
 
 @part
-def publish_book(k, inst, seq):
-    """A whole message was applied: the best levels become the quote."""
-    me = tables.instrument(k, inst)
+def _clear(me):
+    me["bids"] = 0
+    me["asks"] = 0
+
+
+@part
+def publish_book(k, me, inst, seq):
+    """A whole message was applied: the best levels become the quote. A book whose best prices meet or cross is wrong."""
     slot = me["slot"]
     bid = bid_qty = ask = ask_qty = NULL
     if me["bids"] > 0:
@@ -143,46 +166,37 @@ def publish_book(k, inst, seq):
     if me["asks"] > 0:
         ask = tables.prices(k, slot, ASK)[me["asks"] - 1]
         ask_qty = tables.sizes(k, slot, ASK)[me["asks"] - 1]
-    if bid != NULL and ask != NULL and bid > ask:
-        out.flag(k, inst, feed.BOOK_CROSSED, bid, ask)
-    feed.top(k, inst, seq, bid, bid_qty, ask, ask_qty)
+    if bid != NULL and ask != NULL and bid >= ask:
+        feed.cross(k, me, inst, feed.BOOK_CROSSED, bid, ask)
+    else:
+        feed.top(k, me, inst, seq, bid, bid_qty, ask, ask_qty)
 
 
 @part
-def delta(k, seq, ts, ts_event, conn, inst, venue_seq, side, price, qty, is_snapshot, is_last, verdict):
-    """Apply one changed level; the state moves at the end of its message."""
-    begin(k, seq, ts)
+def delta(k, seq, ts, ts_event, conn, inst, side, price, qty, is_snapshot, is_last, verdict):
+    """Apply one changed level; the state moves at the end of its message, and an empty message confirms the book."""
     me = tables.instrument(k, inst)
-    if tables.connection(k, conn)["known"] == 0 or tables.connection(k, conn)["stale"] != 0:
-        connect(k, inst, conn)
-    feed.receive(k, inst, conn, ts_event)
+    _arrive(k, me, inst, conn, seq, ts, ts_event)
     if verdict == _VERDICT_APPLY and me["source"] == SOURCE_DELTAS:
         if is_snapshot and me["snapshot_open"] == 0:
-            _clear(k, inst)
+            _clear(me)
             me["snapshot_open"] = 1
             me["synced"] = 1
+            me["flag_bits"] &= ~(np.int64(1) << feed.NO_SNAPSHOT)
         if price != NULL:
-            _apply_delta(k, inst, side, price, qty)
+            _apply_delta(k, me, inst, side, price, qty)
         if is_last:
             me["snapshot_open"] = 0
-            if me["touched"] != 0 or is_snapshot:
-                me["touched"] = 0
-                publish_book(k, inst, seq)
-    if is_last:
-        _watch(k, inst)
+            if me["synced"] != 0:
+                publish_book(k, me, inst, seq)
+    if is_last and me["events"] != 0:
+        _watch(k, inst, me["events"])
 
 
 @part
-def _apply_delta(k, inst, side, price, qty):
-    me = tables.instrument(k, inst)
-    if me["synced"] == 0:
-        feed.bad_row(k, inst, feed.NO_SNAPSHOT, price, qty)
-        return
-    if price <= 0:
-        feed.bad_row(k, inst, feed.BAD_PRICE, price, qty)
-        return
-    if qty < 0:
-        feed.bad_row(k, inst, feed.BAD_QTY, price, qty)
+def _apply_delta(k, me, inst, side, price, qty):
+    if me["synced"] == 0 or price <= 0 or qty < 0:
+        _bad_delta(k, me, inst, price, qty)
         return
     slot = me["slot"]
     count = me["bids"] if side == BID else me["asks"]
@@ -191,56 +205,94 @@ def _apply_delta(k, inst, side, price, qty):
         me["bids"] = count
     else:
         me["asks"] = count
-    me["touched"] = 1
     if found < 0:
-        feed.onset(k, inst, feed.TOO_MANY_LEVELS, True, price, count)
+        feed.onset(k, me, inst, feed.TOO_MANY_LEVELS, True, price, count)
     elif found == 0 and qty == 0:
-        feed.onset(k, inst, feed.ABSENT_LEVEL, True, price, qty)
+        feed.onset(k, me, inst, feed.ABSENT_LEVEL, True, price, qty)
 
 
 @part
-def book(k, seq, ts, ts_event, conn, inst, px, qty, bids, levels):
-    """Apply a whole book: `px[:bids]` from the best bid, `px[bids:levels]` from the best ask."""
-    begin(k, seq, ts)
+def _bad_delta(k, me, inst, price, qty):
+    if me["synced"] == 0:
+        me["bad_rows"] += 1
+        feed.onset(k, me, inst, feed.NO_SNAPSHOT, True, price, qty)
+    elif price <= 0:
+        feed.bad_row(k, me, inst, feed.BAD_PRICE, price, qty)
+    else:
+        feed.bad_row(k, me, inst, feed.BAD_QTY, price, qty)
+
+
+@part
+def _load_side(levels, sizes, px, qty):
+    """Copy a side that comes best first to where the best is last; levels of size 0 are none. The number of levels.
+
+    Returns -1 for a price that is not positive, -2 for a negative size, -3 where prices do not run strictly away from the best, and
+    then the side is not to be used.
+    """
+    given = len(px)
+    kept = 0
+    for j in range(given):
+        if px[j] <= 0:
+            return -1
+        if qty[j] < 0 and qty[j] != NULL:
+            return -2
+        kept += qty[j] != 0
+    if given > 1:
+        rising = px[1] > px[0]
+        for j in range(1, given):
+            if px[j] == px[j - 1] or (px[j] > px[j - 1]) != rising:
+                return -3
+    kept = min(kept, BOOK_LEVELS)
+    at = kept
+    for j in range(given):
+        if qty[j] != 0 and at > 0:
+            at -= 1
+            levels[at] = px[j]
+            sizes[at] = qty[j]
+    return kept
+
+
+@part
+def book(k, seq, ts, ts_event, conn, inst, venue_seq, px, qty, bids):
+    """Apply a whole book: `px[:bids]` from the best bid, `px[bids:]` from the best ask."""
     me = tables.instrument(k, inst)
-    if tables.connection(k, conn)["known"] == 0 or tables.connection(k, conn)["stale"] != 0:
-        connect(k, inst, conn)
-    feed.receive(k, inst, conn, ts_event)
+    _arrive(k, me, inst, conn, seq, ts, ts_event)
     if me["source"] == SOURCE_BOOKS:
-        sound = True
-        for j in range(levels):
-            if px[j] <= 0 or (qty[j] != NULL and qty[j] < 0):
-                feed.bad_row(k, inst, feed.BAD_PRICE, px[j], qty[j])
-                sound = False
-                break
-            if j > 0 and j != bids and ((j < bids and px[j] >= px[j - 1]) or (j > bids and px[j] <= px[j - 1])):
-                feed.bad_row(k, inst, feed.UNSORTED_LEVELS, px[j], px[j - 1])
-                sound = False
-                break
-        if sound:
-            slot = me["slot"]
-            limit = BOOK_LEVELS
-            kept = min(bids, limit)
-            for j in range(kept):
-                tables.prices(k, slot, BID)[kept - 1 - j] = px[j]
-                tables.sizes(k, slot, BID)[kept - 1 - j] = qty[j]
-            me["bids"] = kept
-            kept = min(levels - bids, limit)
-            for j in range(kept):
-                tables.prices(k, slot, ASK)[kept - 1 - j] = px[bids + j]
-                tables.sizes(k, slot, ASK)[kept - 1 - j] = qty[bids + j]
-            me["asks"] = kept
-            if bids > limit or levels - bids > limit:
-                feed.onset(k, inst, feed.TOO_MANY_LEVELS, True, levels, limit)
-            publish_book(k, inst, seq)
-    _watch(k, inst)
+        if venue_seq != NULL and venue_seq < me["venue_seq"]:
+            feed.bad_row(k, me, inst, feed.OLD_UPDATE, venue_seq, me["venue_seq"])
+        else:
+            if venue_seq != NULL:
+                me["venue_seq"] = venue_seq
+            _replace_book(k, me, inst, seq, px, qty, bids)
+    if me["events"] != 0:
+        _watch(k, inst, me["events"])
+
+
+@part
+def _replace_book(k, me, inst, seq, px, qty, bids):
+    slot = me["slot"]
+    kept_bids = _load_side(tables.prices(k, slot, BID), tables.sizes(k, slot, BID), px[:bids], qty[:bids])
+    kept_asks = _load_side(tables.prices(k, slot, ASK), tables.sizes(k, slot, ASK), px[bids:], qty[bids:])
+    backward = (bids > 1 and px[1] > px[0]) or (len(px) - bids > 1 and px[bids + 1] < px[bids])
+    fault = min(kept_bids, kept_asks, -3 if backward else 0)
+    if fault < 0:
+        _clear(me)
+        rule = feed.BAD_PRICE if fault == -1 else (feed.BAD_QTY if fault == -2 else feed.UNSORTED_LEVELS)
+        feed.bad_row(k, me, inst, rule, px[0], qty[0])
+        if feed.move(k, me, inst, feed.GAP):
+            scan_pairs(k, me)
+        return
+    me["bids"], me["asks"] = kept_bids, kept_asks
+    if bids > BOOK_LEVELS or len(px) - bids > BOOK_LEVELS:
+        feed.onset(k, me, inst, feed.TOO_MANY_LEVELS, True, len(px), BOOK_LEVELS)
+    publish_book(k, me, inst, seq)
 
 
 @part
 def connection(k, conn, inst, event):
     """A connection row (already begun): a feed event for one instrument, or for all of the connection's when `inst` is -1.
 
-    A gap or a loss empties the books it concerns; `event` -1 is a heartbeat, which only proves liveness.
+    A gap or a loss empties the books it concerns and no other; `event` -1 is a heartbeat, which only proves liveness.
     """
     link = tables.connection(k, conn)
     if event == feed.CONNECTED or event == -1:
@@ -260,7 +312,6 @@ def connection(k, conn, inst, event):
             me["gaps"] += 1 if event == feed.GAP else 0
             me["synced"] = 0
             me["snapshot_open"] = 0
-            me["touched"] = 0
-            _clear(k, i)
-        if feed.move(k, i, event):
-            scan_pairs(k, i)
+            _clear(me)
+        if feed.move(k, me, i, event):
+            scan_pairs(k, me)

@@ -12,6 +12,7 @@ from xarb.engine.kernel.state import (
     BUYS,
     CONNECTION,
     CONNECTIONS,
+    CONVERTS,
     GROUP,
     GROUPS,
     INSTRUMENT,
@@ -22,6 +23,9 @@ from xarb.engine.kernel.state import (
     PAIR,
     PAIRS,
     SCRATCH,
+    SCREEN,
+    SCREENED,
+    SCREENS,
     STRATEGIES,
     STRATEGY,
     WAKE_WIDTH,
@@ -57,6 +61,24 @@ def strategy(k, index):
 def group(k, index):
     """The record of group `index`."""
     return view(k["at"][GROUPS], k["count"][GROUPS], GROUP)[index]
+
+
+@part
+def screen(k, index):
+    """The record of screen `index`."""
+    return view(k["at"][SCREENS], k["count"][SCREENS], SCREEN)[index]
+
+
+@part
+def screened(k):
+    """Instrument numbers ordered by screen."""
+    return view(k["at"][SCREENED], k["count"][SCREENED], np.int64)
+
+
+@part
+def converts(k):
+    """Pair numbers ordered by the instrument that converts for them."""
+    return view(k["at"][CONVERTS], k["count"][CONVERTS], np.int64)
 
 
 @part

@@ -11,10 +11,11 @@ _HALF = np.uint64(32)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
 _TOP = np.uint64(63)
+_LIMIT = np.uint64(INT64_MAX)
 
 
 @part
-def product(a: int, b: int) -> tuple[int, int]:
+def product(a, b):
     """The 128-bit product of two non-negative int64 as (high, low), both uint64."""
     x, y = np.uint64(a), np.uint64(b)
     x_low, x_high = x & _MASK, x >> _HALF
@@ -26,7 +27,7 @@ def product(a: int, b: int) -> tuple[int, int]:
 
 
 @part
-def at_least(a: int, b: int, c: int, d: int) -> bool:
+def at_least(a, b, c, d):
     """Whether a * b >= c * d, exactly, for non-negative int64."""
     left_high, left_low = product(a, b)
     right_high, right_low = product(c, d)
@@ -34,13 +35,19 @@ def at_least(a: int, b: int, c: int, d: int) -> bool:
 
 
 @part
-def quotient(a: int, b: int, divisor: int) -> int:
+def quotient(a, b, divisor):
     """floor(a * b / divisor) for non-negative int64 and a positive divisor; INT64_MAX where it does not fit."""
     high, low = product(a, b)
     d = np.uint64(divisor)
+    if high == _ZERO:
+        return np.int64(min(low // d, _LIMIT))
     top_high, top_low = d >> _ONE, d << _TOP  # divisor * 2**63
     if high > top_high or (high == top_high and low >= top_low):
-        return INT64_MAX
+        return np.int64(INT64_MAX)
+    if d <= _MASK:  # two digits of 32 bits; the remainder stays below the divisor
+        upper = (high << _HALF) | (low >> _HALF)
+        lower = ((upper % d) << _HALF) | (low & _MASK)
+        return np.int64(((upper // d) << _HALF) | (lower // d))
     rest = high
     result = _ZERO
     for _ in range(64):
