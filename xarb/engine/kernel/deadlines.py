@@ -39,14 +39,12 @@ def _earliest_deadline(k):
             when, kind, index = link["last"] + link["liveness_ns"], _SILENCE, c
     for i in range(k["count"][INSTRUMENTS]):
         me = tables.instrument(k, i)
-        if me["ts_last"] != NULL and feed.expires(me) and me["ts_last"] + me["cache_ns"] < when:
+        if feed.expires(me["state"]) and me["ts_last"] + me["cache_ns"] < when:
             when, kind, index = me["ts_last"] + me["cache_ns"], _EXPIRY, i
     for i in range(k["count"][INSTRUMENTS]):
         me = tables.instrument(k, i)
-        if me["freeze_ns"] > 0 and me["ts_change"] != NULL and me["state"] == feed.LIVE:
-            check = max(me["ts_change"] + me["freeze_ns"], me["freeze_check"])
-            if check < when:
-                when, kind, index = check, _FREEZE, i
+        if me["freeze_ns"] > 0 and me["ts_change"] != NULL and me["state"] == feed.LIVE and feed.freeze_due(me) < when:
+            when, kind, index = feed.freeze_due(me), _FREEZE, i
     if k["pending_pairs"] > 0:
         for p in range(k["count"][PAIRS]):
             mine = tables.pair(k, p)

@@ -96,7 +96,6 @@ LIVE = FEED_STATES.index("live")
 DOWN = FEED_STATES.index("down")
 GAPPED = FEED_STATES.index("gapped")
 FROZEN = FEED_STATES.index("frozen")
-CROSSED_FEED = FEED_STATES.index("crossed")
 OUTLYING = FEED_STATES.index("outlying")
 
 (
@@ -161,6 +160,8 @@ def move(k, me, inst, event):
             me["down_ns"] += k["now"] - me["down_since"]
             me["down_since"] = NULL
     me["state"] = state
+    if state != previous and expires(state):
+        _plan(k, me)
     me["tradable"] = tradable
     out.feed_state(k, inst, previous)
     if changed:
@@ -169,10 +170,30 @@ def move(k, me, inst, event):
 
 
 @part
-def expires(me):
-    """Whether age alone can still change the feed: a stale, gapped or down one waits for a row anyway."""
-    state = me["state"]
-    return state in (LIVE, CROSSED_FEED, FROZEN, OUTLYING)
+def expires(state):
+    """Whether age alone can still change the feed: any other waits for a row anyway."""
+    return state in (LIVE, FROZEN, OUTLYING)
+
+
+@part
+def freeze_due(me):
+    """When a live quote that stays unchanged is next looked at for freezing."""
+    return max(me["ts_change"] + me["freeze_ns"], me["freeze_check"])
+
+
+@part
+def _plan(k, me):
+    """A feed came back: its deadlines lie ahead of now, and the bound of the next one must know them.
+
+    A quote that came back unchanged after longer than the limit has just been looked at; the next look is a whole limit later.
+    """
+    due = me["ts_last"] + me["cache_ns"]
+    if me["state"] == LIVE and me["freeze_ns"] > 0:
+        if freeze_due(me) <= k["now"]:
+            me["freeze_check"] = k["now"] + me["freeze_ns"]
+        due = min(due, freeze_due(me))
+    k["next_deadline"] = min(k["next_deadline"], due)
+    k["next_event"] = min(k["next_event"], k["next_deadline"])
 
 
 @part

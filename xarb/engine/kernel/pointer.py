@@ -52,7 +52,7 @@ else:
 
         return types.voidptr(source), generate
 
-    @inlined  # type: ignore[misc]  # the interpreted variant is a plain function
-    def view(address, length, dtype):
+    @inlined
+    def view(address, length, dtype):  # type: ignore[misc]  # the interpreted variant is a plain function
         """An array over the memory at `address`; it does not own it."""
         return carray(_as_pointer(address), length, dtype)
