@@ -185,6 +185,7 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
         max_latency_ns=nanos(config.max_latency_ms),
         future_ns=nanos(config.future_ms),
         freeze_ns=nanos(config.freeze_ms),
+        cache_ns=nanos(config.cache_ms),
         freeze_moves=config.freeze_moves,
         outlier_mads=config.outlier_mads,
         outlier_floor_ppb=_bps(config.outlier_floor_bps),
