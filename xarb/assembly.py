@@ -191,6 +191,7 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
         outlier_floor_ppb=_bps(config.outlier_floor_bps),
         spread_multiple=config.spread_multiple,
         off_market_ppb=_bps(config.off_market_bps),
+        dense_trade_ids=config.dense_trade_ids,
         quality_floor=config.quality_floor,
         score_ns=nanos(config.score_ms),
     )

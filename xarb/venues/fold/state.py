@@ -121,9 +121,9 @@ class VenueMemory:
         self.tables[LATENCIES][: len(latencies)] = latencies
         self._block: NDArray[np.void] = np.zeros(1, WORLD)
         for table, array in self.tables.items():
-            self._block[0]["at"][table] = array.ctypes.data
+            self._block[0]["at"][table] = pointer.address(array)
             self._block[0]["count"][table] = len(array)
-        self.handle = int(self._block.ctypes.data)
+        self.handle = pointer.address(self._block)
         pointer.own([self._block, *self.tables.values()])
 
     def load(self, batch: Batch) -> None:
@@ -142,7 +142,7 @@ class VenueMemory:
                 continue
             for at, name in enumerate(COLUMNS[kind]):
                 column = getattr(block, name)
-                world["column"][kind, at] = column.ctypes.data
+                world["column"][kind, at] = pointer.address(column)
                 owned.append(column)
         pointer.own(owned)
 
