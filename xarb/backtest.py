@@ -70,10 +70,7 @@ def backtest(
     with LogWriter.create(folder, header) as writer:
 
         def keep(rows: Rows) -> None:
-            for kind, batch in rows.items():
-                writer.write_rows(kind, batch)
-            if rows:
-                writer.commit()
+            writer.write_outputs(rows)
             digest.take(rows)
             summary.take(rows)
 

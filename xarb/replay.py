@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from xarb.assembly import Assembly
 from xarb.engine.engine import Stop
+from xarb.model.event import OutputRow
 
-Rows = Mapping[str, Sequence[dict[str, Any]]]
+Rows = Sequence[OutputRow]
 
 
 def replay(
     assembly: Assembly, sink: Callable[[Rows], None], *, batch_rows: int, reached: Callable[[int], None] | None = None
 ) -> None:
-    """Fold the whole log; `sink` gets the output rows of each batch in their order, `reached` the last applied seq.
+    """Fold the whole log; `sink` gets the output rows of each batch in their one order over all kinds, `reached` the last applied seq.
 
     The engine runs until a report of a venue may be due. The venues follow up to the engine's last applied input and never
     run ahead of it, so that an order meets no row that had not reached us when its report does.

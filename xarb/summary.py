@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from xarb.console import Table
+from xarb.model.event import OutputRow
+from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, PPB_PER_BPS, format_decimal
 
-Rows = Mapping[str, Sequence[dict[str, Any]]]
+_kind_of: Final = itemgetter(0)
 _PRINTED_DECIMALS: Final = 6
 _EDGE_LIMIT: Final = 1_000_000  # bundles whose edges are kept for the averages; more are counted only
 
@@ -81,24 +84,26 @@ class Summary:
         self._bundles: dict[int, _Bundle] = {}
         self._realised: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._turnover: Counter[int] = Counter()
+        self._takers: dict[str, Callable[..., None]] = {
+            "opportunities": self._take_opportunity,
+            "refusals": self._take_refusal,
+            "orders": self._take_order,
+            "fills": self._take_fill,
+            "ledger": self._take_ledger,
+        }
         self.equity: dict[str, Equity] = {currency: Equity() for currency in currencies}
 
-    def take(self, rows: Rows) -> None:
+    def take(self, rows: Sequence[OutputRow]) -> None:
         """Count drained rows."""
-        for kind, batch in rows.items():
-            self.counts[kind] += len(batch)
-        for row in rows.get("opportunities", ()):
-            self._take_opportunity(row)
-        for row in rows.get("refusals", ()):
-            if row["reason"] == "balance" and row.get("venue"):
-                self._dry.setdefault((row["venue"], row["strategy"]), row["ts"])
-        for row in rows.get("orders", ()):
-            self._take_order(row)
-        for row in rows.get("fills", ()):
-            self._take_fill(row)
-        for row in rows.get("ledger", ()):
-            self._take_ledger(row)
-        if rows.get("fills"):
+        takers, filled = self._takers, False
+        for row in rows:
+            kind = row[0]
+            taker = takers.get(kind)
+            if taker is not None:
+                taker(*row[3:])
+            filled |= kind == "fills"
+        self.counts.update(map(_kind_of, rows))
+        if filled:
             self.mark()
 
     def mark(self) -> None:
@@ -117,46 +122,53 @@ class Summary:
         mark = self._marks(asset, currency)
         return None if mark is None else change * mark // MONEY_ONE
 
-    def _take_opportunity(self, row: dict[str, Any]) -> None:
-        strategy = row["strategy"]
-        if row["phase"] == "opened":
+    # One method for each kind of row, with its columns from `ts` on.
+
+    def _take_opportunity(self, *values: Any) -> None:
+        _, _, phase, strategy, sell_venue, _, buy_venue, _, edge_ppb, *_, verdict, reason, bundle, _ = values
+        if phase == "opened":
             self._episodes[strategy, "opened"] += 1
-        elif row["phase"] == "decided":
-            self._episodes[strategy, row["verdict"]] += 1
-            if row["verdict"] == "taken":
-                pair = f"{row['sell_venue']} / {row['buy_venue']}"
+        elif phase == "decided":
+            self._episodes[strategy, verdict] += 1
+            if verdict == "taken":
+                pair = f"{sell_venue} / {buy_venue}"
                 self._pair_bundles[pair] += 1
                 if len(self._bundles) < _EDGE_LIMIT:
-                    self._bundles[row["bundle"]] = _Bundle(strategy, pair, row["edge_ppb"] or 0)
+                    self._bundles[bundle] = _Bundle(strategy, pair, edge_ppb or 0)
             else:
-                self._refusals[strategy, row["reason"]] += 1
+                self._refusals[strategy, reason] += 1
 
-    def _take_order(self, row: dict[str, Any]) -> None:
-        strategy = row["strategy"]
-        if row.get("previous") is None:
-            self._bundle_of[row["order"]] = row["bundle"]
+    def _take_refusal(self, *values: Any) -> None:
+        ts, _, strategy, _, venue, _, reason, _, _ = values
+        if reason == "balance" and venue:
+            self._dry.setdefault((venue, strategy), ts)
+
+    def _take_order(self, *values: Any) -> None:
+        _, _, strategy, _, _, order, bundle, _, state, previous, _, _, qty, _, _ = values
+        if previous is None:
+            self._bundle_of[order] = bundle
             self._orders[strategy, "sent"] += 1
-            self._ordered[strategy] += row["qty"]
-        elif row["state"] in ("filled", "rejected", "expired", "canceled"):
-            self._orders[strategy, row["state"]] += 1
+            self._ordered[strategy] += qty
+        elif state in ORDER_TERMINAL:
+            self._orders[strategy, state] += 1
 
-    def _take_fill(self, row: dict[str, Any]) -> None:
-        self._filled[row["strategy"]] += row["qty"]
-        self._fees[row["strategy"], row["fee_asset"]] += row["fee"]
-        self._turnover[row["bundle"]] += row["notional"]
+    def _take_fill(self, *values: Any) -> None:
+        _, _, strategy, _, _, _, bundle, _, _, _, _, qty, notional, fee, fee_asset, _, _ = values
+        self._filled[strategy] += qty
+        self._fees[strategy, fee_asset] += fee
+        self._turnover[bundle] += notional
 
-    def _take_ledger(self, row: dict[str, Any]) -> None:
-        self._balances[row["account"], row["venue"], row["asset"]] = row["balance"]
-        order = row.get("order")
+    def _take_ledger(self, *values: Any) -> None:
+        _, account, strategy, venue, asset, delta, balance, _, order = values
+        self._balances[account, venue, asset] = balance
         if order is None:
             return
         number = self._bundle_of[order]
-        flows = [self._flows[row["strategy"]], self._realised[number]]
+        self._flows[strategy][asset] += delta
+        self._realised[number][asset] += delta
         bundle = self._bundles.get(number)
         if bundle is not None:
-            flows.append(self._pair_flows[bundle.pair])
-        for flow in flows:
-            flow[row["asset"]] += row["delta"]
+            self._pair_flows[bundle.pair][asset] += delta
 
     def tables(self) -> list[Table]:
         """Everything that was counted, ready to print."""

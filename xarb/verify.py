@@ -10,9 +10,10 @@ from typing import Any, Final, NamedTuple
 from xarb.assembly import Assembly, decode_config
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, LogError, Refused
-from xarb.log.canonical import OutputDigest, encode, in_order
+from xarb.log.canonical import OutputDigest
 from xarb.log.reader import LogReader
 from xarb.model.columns import TABLES
+from xarb.model.event import named, output_row
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
 
@@ -48,10 +49,10 @@ class _Comparison:
 
     def take(self, rows: Rows) -> None:
         """Compare a batch of replayed rows."""
-        for kind, row in in_order(rows):
+        for row in rows:
             found = next(self._recorded, None)
-            if found is None or encode(*found) != encode(kind, row):
-                self.difference = Difference(found, (kind, row))
+            if found is None or output_row(*found) != row:
+                self.difference = Difference(found, (row[0], named(row)))
                 raise _Found
             self.rows += 1
         self.digest.take(rows)

@@ -15,12 +15,12 @@ import numpy as np
 from tests.engine.table import Nothing, instrument
 from xarb.engine.engine import Engine, Stop
 from xarb.engine.kernel import state
-from xarb.engine.outputs import Row
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Plan, View, Wake, Wakes
 from xarb.engine.terms import StrategyTerms
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_TRADES, Batch, Quotes, field_dtype
 from xarb.model.command import Command, Report, SubmitOrder
+from xarb.model.event import named
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, NULL, Money, Ppb
 
@@ -87,7 +87,7 @@ class Desk:
         self.engine = Engine(Setup(**(base | setup)), list(self.told.values()))
         self.now = 0
         self.seq = 0
-        self.rows: list[tuple[str, Row]] = []
+        self.rows: list[tuple[str, dict[str, Any]]] = []
         self.sent: list[Command] = []
         for number in range(len(chosen)):
             self.quote(number)
@@ -141,7 +141,7 @@ class Desk:
             order, "fill", price_int=price, qty_int=qty, fill_id=ident, fee=money(fee), fee_asset=fee_asset, liquidity="taker"
         )
 
-    def drained(self, kind: str) -> list[Row]:
+    def drained(self, kind: str) -> list[dict[str, Any]]:
         """Rows of a kind so far."""
         return [row for name, row in self.rows if name == kind]
 
@@ -156,8 +156,8 @@ class Desk:
 
     def _did(self) -> list[str]:
         did = []
-        drained = [(row["after_seq"], row["n"], kind, row) for kind, rows in self.engine.outputs.drain().items() for row in rows]
-        for _, _, kind, row in sorted(drained, key=lambda item: item[:2]):
+        for drained in self.engine.outputs.drain():
+            kind, row = drained[0], named(drained)
             self.rows.append((kind, row))
             if kind == "refusals":
                 did.append(f"refuse {row['reason']}")

@@ -10,13 +10,15 @@ Expected rows are compared in order and completely; a line without `>` must caus
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from xarb.engine.kernel import fold, state
-from xarb.engine.outputs import Outputs, Row
+from xarb.engine.outputs import Outputs
 from xarb.engine.setup import FeedLimits, Setup, build_state, lay_mid_units
 from xarb.engine.strategy import Pair, Plan, View, Wake, Wakes
+from xarb.model.event import named
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S, NEVER, NULL
 
@@ -116,13 +118,7 @@ class Fold:
     def caused(self) -> list[str]:
         """Rows and wakes since the last call."""
         world = self.kernel.world
-        rows = [
-            (row["after_seq"], row["n"], text)
-            for kind, drained in self.outputs.drain().items()
-            for row in drained
-            for text in [_text(kind, row)]
-        ]
-        texts = [text for _, _, text in sorted(rows)]
+        texts = [_text(row[0], named(row)) for row in self.outputs.drain()]
         count = int(world["wakes"])
         for row in self.kernel.tables[state.WAKES][: count * state.WAKE_WIDTH].reshape(count, state.WAKE_WIDTH).tolist():
             self.wakes.append(f"{int(world['now']) / NANOS_PER_S:.3f} {state.WAKE_KINDS[row[1]]}")
@@ -136,7 +132,7 @@ def nanos(seconds: str) -> int:
     return int(whole) * NANOS_PER_S + int(fraction.ljust(9, "0") or 0)
 
 
-def _text(kind: str, row: Row) -> str:
+def _text(kind: str, row: dict[str, Any]) -> str:
     if kind == "feed_states":
         return f"feed {row['venue']} {row['previous']} {row['state']}"
     if kind == "flags":

@@ -14,11 +14,12 @@ import msgspec
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import feed, fold, state
 from xarb.engine.kernel.book import ASK, BID
-from xarb.engine.outputs import Outputs
+from xarb.engine.outputs import Outputs, known
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units, lay_steps, lay_thresholds
 from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Strategy, Wake
+from xarb.engine.words import place, width, words
 from xarb.errors import InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.columns import FEED_STATES
@@ -38,6 +39,37 @@ _CONNECTION_EVENTS: Final = {
     "closed": feed.LOST,
     "heartbeat": -1,
 }
+
+
+# Words of the kernel's records.
+_NOW, _LAST_SEQ, _QUIET, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, _NEXT_DEADLINE, _NEXT_TIMER, _NEXT_EVENT = (
+    place(state.WORLD, name)
+    for name in (
+        "now",
+        "last_seq",
+        "quiet",
+        "wakes",
+        "wake_count",
+        "stop_ts",
+        "stop_inclusive",
+        "next_deadline",
+        "next_timer",
+        "next_event",
+    )
+)
+_STATE, _TRADABLE, _SCORE, _SLOT, _TS_LAST, _BID_SEQ, _ASK_SEQ = (
+    place(state.INSTRUMENT, name) for name in ("state", "tradable", "score", "slot", "ts_last", "bid_seq", "ask_seq")
+)
+_BID, _BID_QTY, _ASK, _ASK_QTY = (place(state.INSTRUMENT, name) for name in ("bid", "bid_qty", "ask", "ask_qty"))
+_SIDES: Final = {
+    "bid": (_BID, _BID_QTY, BID, place(state.INSTRUMENT, "bids")),
+    "ask": (_ASK, _ASK_QTY, ASK, place(state.INSTRUMENT, "asks")),
+}
+_SELL, _BUY, _STATUS, _NUMBER, _SINCE, _OPPORTUNITY, _BEST_EDGE, _ABNORMAL = (
+    place(state.PAIR, name) for name in ("sell", "buy", "status", "number", "since", "opportunity", "best_edge", "abnormal")
+)
+_INSTRUMENT_WORDS: Final = width(state.INSTRUMENT)
+_PAIR_WORDS: Final = width(state.PAIR)
 
 
 class Stop(Enum):
@@ -62,7 +94,12 @@ class Engine:
         self._strategies = sorted(strategies, key=lambda s: s.id)
         self._kernel, pairs = build_state(setup, self._strategies)
         lay_mid_units(self._kernel, setup.groups, self.instruments)
-        self._world = self._kernel.world
+        self._world = words(self._kernel.block)
+        self._feeds = words(self._kernel.tables[state.INSTRUMENTS])
+        self._episodes = words(self._kernel.tables[state.PAIRS])
+        self._woken = words(self._kernel.tables[state.WAKES])
+        self._prices = words(self._kernel.tables[state.BOOK_PX])
+        self._sizes = words(self._kernel.tables[state.BOOK_QTY])
         self._handle = self._kernel.handle
         self._records: Any = self._kernel.tables[state.INSTRUMENTS]
         self._pairs: Any = self._kernel.tables[state.PAIRS]
@@ -82,6 +119,8 @@ class Engine:
         self._books_open = False
         self._batch: Batch | None = None
         self._slow_at = 0
+        self._own_reports = {s.id: number for number, s in enumerate(self._strategies) if s.wakes().own_reports}
+        self._by_id = {s.id: number for number, s in enumerate(self._strategies)}
         self._views = [StrategyView(self, s, number) for number, s in enumerate(self._strategies)]
 
     # --- the fold
@@ -89,17 +128,17 @@ class Engine:
     @property
     def position(self) -> int:
         """seq of the last applied input, -1 before the first."""
-        return int(self._world["last_seq"])
+        return self._world[_LAST_SEQ]
 
     @property
     def now(self) -> int:
         """Engine time, ns."""
-        return int(self._world["now"])
+        return self._world[_NOW]
 
     @property
     def wakes(self) -> int:
         """Wakes delivered so far."""
-        return int(self._world["wake_count"])
+        return self._world[_WAKE_COUNT]
 
     def load(self, batch: Batch) -> None:
         """Take the next batch; the one before must have been run to its end."""
@@ -140,7 +179,7 @@ class Engine:
                 self.outputs.take_kernel_rows()
                 return Stop.END
             if why == fold.STOP:
-                if int(self._world["stop_ts"]) == until:
+                if self._world[_STOP_TS] == until:
                     return Stop.UNTIL
                 self._fire_deadline()
             else:
@@ -153,14 +192,15 @@ class Engine:
 
     def take_reports(self, ts: int, reports: Sequence[Report]) -> None:
         """Apply simulated reports that are due at `ts`, in command order."""
-        self._world["now"] = ts
-        self._world["quiet"] = 0
+        self._world[_NOW] = ts
+        self._world[_QUIET] = 0
         for report in reports:
             self.execution.record_report(report)
             self.commands += self.execution.on_report(report)
-            for number, strategy in enumerate(self._strategies):
-                if strategy.wakes().own_reports and self.execution.owner(report.order) == strategy.id:
-                    self._call(number, Wake(self.now, "report", None, report.instrument, report))
+            if self._own_reports:
+                number = self._own_reports.get(self.execution.owner(report.order))
+                if number is not None:
+                    self._call(number, Wake(ts, "report", None, report.instrument, report))
         self._rearm()
 
     def _open_books(self) -> None:
@@ -173,14 +213,14 @@ class Engine:
     def _set_stop(self, until: int) -> None:
         world = self._world
         stop = min(until, self.execution.next_deadline())
-        world["stop_ts"] = stop
-        world["stop_inclusive"] = int(stop < until)
-        world["next_event"] = min(int(world["next_deadline"]), int(world["next_timer"]), stop)
+        world[_STOP_TS] = stop
+        world[_STOP_INCLUSIVE] = int(stop < until)
+        world[_NEXT_EVENT] = min(world[_NEXT_DEADLINE], world[_NEXT_TIMER], stop)
 
     def _fire_deadline(self) -> None:
-        ts = int(self._world["stop_ts"])
-        self._world["now"] = ts
-        self._world["quiet"] = 0
+        ts = self._world[_STOP_TS]
+        self._world[_NOW] = ts
+        self._world[_QUIET] = 0
         self.commands += self.execution.on_deadline(ts)
         self._rearm()
 
@@ -188,29 +228,29 @@ class Engine:
 
     def _settle(self) -> None:
         """Hand the kernel's rows over and call the strategies that were woken."""
-        count = int(self._world["wakes"])
+        count = self._world[_WAKES]
         self.outputs.take_kernel_rows()
         if count == 0:
             return
-        rows = self._kernel.tables[state.WAKES][: count * state.WAKE_WIDTH].reshape(count, state.WAKE_WIDTH).tolist()
-        self._world["wakes"] = 0
-        rows.sort(key=_strategy_of)
+        self._world[_WAKES] = 0
+        step = state.WAKE_WIDTH
+        rows = [self._woken[start : start + step].tolist() for start in range(0, count * step, step)]
+        if count > 1:
+            rows.sort(key=_strategy_of)
+        now = self._world[_NOW]
         for strategy, kind, pair, instrument in rows:
             edge = self.edge(pair) if pair >= 0 else None
-            self._call(strategy, Wake(self.now, state.WAKE_KINDS[kind], edge, instrument))
+            self._call(strategy, Wake(now, state.WAKE_KINDS[kind], edge, instrument))
 
     def _rearm(self) -> None:
         """A bundle closed: its pair wakes again if its episode still stands."""
         for closed in self.execution.closed_since_last():
             if closed.opportunity is None:
                 continue
-            for number, strategy in enumerate(self._strategies):
-                if strategy.id != closed.strategy:
-                    continue
-                for pair in self._pairs_of[number]:
-                    record = self._pairs[pair]
-                    if record["status"] == state.PAIR_OPEN and record["opportunity"] == closed.opportunity:
-                        self._call(number, Wake(self.now, "rearm", self.edge(pair)))
+            number = self._by_id[closed.strategy]
+            pair = self._pair_of(number, closed.opportunity)
+            if pair is not None and self._episodes[pair * _PAIR_WORDS + _STATUS] == state.PAIR_OPEN:
+                self._call(number, Wake(self._world[_NOW], "rearm", self.edge(pair)))
 
     def _call(self, number: int, wake: Wake) -> None:
         strategy = self._strategies[number]
@@ -226,45 +266,59 @@ class Engine:
         if plan.opportunity is None:
             return
         if bundle is None:
-            refusal = self.outputs.last_refusal
-            self._decide(number, plan.opportunity, "refused", refusal["reason"] if refusal else "refused", None)
+            self._decide(number, plan.opportunity, "refused", self.execution.last_refusal, None)
         else:
             self._decide(number, plan.opportunity, "taken", None, bundle)
 
     def _decide(self, number: int, opportunity: int, verdict: str, reason: str | None, bundle: int | None) -> None:
-        pair = next((at for at in self._pairs_of[number] if self._pairs[at]["opportunity"] == opportunity), None)
+        pair = self._pair_of(number, opportunity)
         if pair is None:
             raise InvariantBroken(f"strategy {self._strategies[number].id} decided on unknown opportunity {opportunity}")
-        record = self._pairs[pair]
-        sell, buy = self._records[record["sell"]], self._records[record["buy"]]
-        standing = record["status"] == state.PAIR_OPEN
-        row: dict[str, Any] = self.outputs.episode(pair, opportunity)
-        row["phase"] = "decided"
-        row["edge_ppb"] = int(fold.pair_edge(self._handle, pair)) if standing else None
-        row["best_edge_ppb"] = int(record["best_edge"])
-        row["bid_int"], row["ask_int"] = _known(sell["bid"]), _known(buy["ask"])
-        row["sell_seq"], row["buy_seq"] = int(sell["bid_seq"]), int(buy["ask_seq"])
-        row["verdict"], row["reason"], row["bundle"] = verdict, reason, bundle
-        row["life_ns"] = self.now - int(record["since"])
-        self.outputs.emit("opportunities", row)
+        mine, feeds = self._episodes, self._feeds
+        at = pair * _PAIR_WORDS
+        sell, buy = mine[at + _SELL] * _INSTRUMENT_WORDS, mine[at + _BUY] * _INSTRUMENT_WORDS
+        standing = mine[at + _STATUS] == state.PAIR_OPEN
+        self.outputs.emit(
+            "opportunities",
+            (
+                *self.outputs.episode(pair, opportunity, "decided"),
+                int(fold.pair_edge(self._handle, pair)) if standing else None,
+                mine[at + _BEST_EDGE],
+                known(feeds[sell + _BID]),
+                known(feeds[buy + _ASK]),
+                feeds[sell + _BID_SEQ],
+                feeds[buy + _ASK_SEQ],
+                verdict,
+                reason,
+                bundle,
+                self._world[_NOW] - mine[at + _SINCE],
+            ),
+        )
+
+    def _pair_of(self, number: int, opportunity: int) -> int | None:
+        """The kernel pair of a strategy whose last episode this is."""
+        mine = self._episodes
+        for pair in self._pairs_of[number]:
+            if mine[pair * _PAIR_WORDS + _OPPORTUNITY] == opportunity:
+                return pair
+        return None
 
     def edge(self, pair: int) -> Edge:
         """The episode of a kernel pair as a strategy sees it."""
-        record = self._pairs[pair]
-        standing = record["status"] == state.PAIR_OPEN
+        mine, at = self._episodes, pair * _PAIR_WORDS
         return Edge(
-            int(record["number"]),
-            int(record["opportunity"]),
-            int(fold.pair_edge(self._handle, pair)) if standing else 0,
-            int(record["best_edge"]),
-            int(record["since"]),
-            bool(record["abnormal"]),
+            mine[at + _NUMBER],
+            mine[at + _OPPORTUNITY],
+            int(fold.pair_edge(self._handle, pair)) if mine[at + _STATUS] == state.PAIR_OPEN else 0,
+            mine[at + _BEST_EDGE],
+            mine[at + _SINCE],
+            mine[at + _ABNORMAL] != 0,
         )
 
     def open_edges(self, number: int) -> list[Edge]:
         """Open episodes of a strategy in pair order."""
-        status = self._pairs["status"]
-        return [self.edge(at) for at in self._pairs_of[number] if status[at] == state.PAIR_OPEN]
+        mine, is_open = self._episodes, state.PAIR_OPEN
+        return [self.edge(pair) for pair in self._pairs_of[number] if mine[pair * _PAIR_WORDS + _STATUS] == is_open]
 
     # --- rows outside the compiled kinds
 
@@ -333,35 +387,35 @@ class Engine:
 
     def best(self, number: int) -> BestQuote:
         """Best quote."""
-        record = self._records[number]
+        feeds, at = self._feeds, number * _INSTRUMENT_WORDS
         return BestQuote(
-            _known(record["bid"]),
-            _known(record["bid_qty"]),
-            _known(record["ask"]),
-            _known(record["ask_qty"]),
-            int(record["bid_seq"]),
-            int(record["ask_seq"]),
-            int(record["ts_last"]),
+            known(feeds[at + _BID]),
+            known(feeds[at + _BID_QTY]),
+            known(feeds[at + _ASK]),
+            known(feeds[at + _ASK_QTY]),
+            feeds[at + _BID_SEQ],
+            feeds[at + _ASK_SEQ],
+            feeds[at + _TS_LAST],
         )
 
     def levels(self, number: int, side: str, depth: int = 10) -> list[tuple[int, int | None]]:
         """Best levels of a side, best first."""
-        record = self._records[number]
-        slot = int(record["slot"])
+        feeds, at = self._feeds, number * _INSTRUMENT_WORDS
+        price_at, size_at, half, count_at = _SIDES[side]
+        slot = feeds[at + _SLOT]
         if slot < 0:
-            price, size = _known(record[side]), _known(record[f"{side}_qty"])
-            return [] if price is None else [(price, size)]
-        start = (slot * 2 + (BID if side == "bid" else ASK)) * state.BOOK_LEVELS
-        end = start + int(record[f"{side}s"])
+            price = feeds[at + price_at]
+            return [] if price == NULL else [(price, known(feeds[at + size_at]))]
+        start = (slot * 2 + half) * state.BOOK_LEVELS
+        end = start + feeds[at + count_at]
         first = max(start, end - depth)
-        prices = self._kernel.tables[state.BOOK_PX][first:end].tolist()
-        sizes = self._kernel.tables[state.BOOK_QTY][first:end].tolist()
-        return [(price, _known(size)) for price, size in zip(reversed(prices), reversed(sizes), strict=True)]
+        prices, sizes = self._prices[first:end].tolist(), self._sizes[first:end].tolist()
+        return [(price, known(size)) for price, size in zip(reversed(prices), reversed(sizes), strict=True)]
 
     def feed(self, number: int) -> FeedView:
         """State of a feed."""
-        record = self._records[number]
-        return FeedView(FEED_STATES[int(record["state"])], int(record["score"]), bool(record["tradable"]))
+        feeds, at = self._feeds, number * _INSTRUMENT_WORDS
+        return FeedView(FEED_STATES[feeds[at + _STATE]], feeds[at + _SCORE], feeds[at + _TRADABLE] != 0)
 
     def fee(self, account: str, number: int) -> FeeTier:
         """Fee tier of an account on the instrument's venue."""
@@ -415,7 +469,3 @@ def _first_seq(batch: Batch) -> int:
 
 def _strategy_of(row: list[int]) -> int:
     return row[0]
-
-
-def _known(value: Any) -> int | None:  # a numpy scalar or an int
-    return None if value == NULL else int(value)

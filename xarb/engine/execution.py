@@ -64,6 +64,7 @@ class Execution:
         self._ordinal = 0
         self._closed: list[Closed] = []
         self._commands: list[Command] = []
+        self.last_refusal: str | None = None  # reason of the last `refusals` row
 
     # --- what the engine calls
 
@@ -162,20 +163,20 @@ class Execution:
         price, qty = report.price_int, report.qty_int
         self._outputs.emit(
             "sim_reports",
-            {
-                **self._names(order),
-                "order": order.number,
-                "client_order_id": order.client_id,
-                "venue_order_id": report.venue_order_id,
-                "event": report.event,
-                "fill_id": report.fill_id,
-                "price": None if price is None else price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                "qty": None if qty is None else qty_money(instrument, qty),
-                "fee": report.fee,
-                "fee_asset": report.fee_asset,
-                "liquidity": report.liquidity,
-                "reason": report.reason,
-            },
+            (
+                *self._names(order),
+                order.number,
+                order.client_id,
+                report.venue_order_id,
+                report.event,
+                report.fill_id,
+                None if price is None else price * 10 ** (MONEY_SCALE - instrument.px_scale),
+                None if qty is None else qty_money(instrument, qty),
+                report.fee,
+                report.fee_asset,
+                report.liquidity,
+                report.reason,
+            ),
         )
 
     def rescale(self, number: int, price: int, qty: int) -> None:
@@ -290,21 +291,21 @@ class Execution:
         order.filled += qty
         self._outputs.emit(
             "fills",
-            {
-                **self._names(order),
-                "order": order.number,
-                "bundle": bundle.number,
-                "leg": plan.leg,
-                "fill_id": report.fill_id,
-                "side": _SIDES[plan.sign],
-                "price": price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                "qty": size,
-                "notional": value,
-                "fee": fee,
-                "fee_asset": fee_coin,
-                "liquidity": report.liquidity or "taker",
-                "purpose": plan.purpose,
-            },
+            (
+                *self._names(order),
+                order.number,
+                bundle.number,
+                plan.leg,
+                report.fill_id,
+                _SIDES[plan.sign],
+                price * 10 ** (MONEY_SCALE - instrument.px_scale),
+                size,
+                value,
+                fee,
+                fee_coin,
+                report.liquidity or "taker",
+                plan.purpose,
+            ),
         )
         account, strategy = bundle.account, bundle.strategy
         venue, base, quote = instrument.venue, instrument.base, instrument.quote
@@ -419,64 +420,41 @@ class Execution:
 
     def _refuse(self, refusal: Refusal, strategy: str, account: str, opportunity: int | None) -> None:
         instrument = self._market.instrument(refusal.instrument) if refusal.instrument >= 0 else None
-        self._outputs.emit(
-            "refusals",
-            {
-                "account": account,
-                "strategy": strategy,
-                "opportunity": opportunity,
-                "venue": None if instrument is None else instrument.venue,
-                "symbol": None if instrument is None else instrument.symbol,
-                "reason": refusal.reason,
-                "value": refusal.value,
-                "bound": refusal.bound,
-            },
-        )
+        self.last_refusal = refusal.reason
+        place = (None, None) if instrument is None else (instrument.venue, instrument.symbol)
+        self._outputs.emit("refusals", (account, strategy, opportunity, *place, refusal.reason, refusal.value, refusal.bound))
 
-    def _names(self, order: Order) -> dict[str, Any]:
+    def _names(self, order: Order) -> tuple[str, str, str, str]:
+        """Account, strategy, venue and symbol, as the rows of an order begin."""
         instrument = self._market.instrument(order.plan.instrument)
-        return {
-            "account": order.bundle.account,
-            "strategy": order.bundle.strategy,
-            "venue": instrument.venue,
-            "symbol": instrument.symbol,
-        }
+        return order.bundle.account, order.bundle.strategy, instrument.venue, instrument.symbol
 
     def _emit_command(self, order: Order, kind: str) -> None:
         plan, bundle = order.plan, order.bundle
-        row = {
-            **self._names(order),
-            "kind": kind,
-            "order": order.number,
-            "client_order_id": order.client_id,
-            "bundle": bundle.number,
-            "leg": plan.leg,
-            "attempt": plan.attempt,
-            "opportunity": bundle.plan.opportunity,
-            "purpose": plan.purpose if kind == "submit" else "cancel",
-        }
+        cause = (kind, order.number, order.client_id, bundle.number, plan.leg, plan.attempt)
+        wish: tuple[Any, ...] = (None,) * 7
+        purpose = "cancel"
         if kind == "submit":
             instrument = self._market.instrument(plan.instrument)
-            row["side"], row["tif"], row["post_only"] = _SIDES[plan.sign], "ioc", False
-            row["price_int"], row["qty_int"] = order.price, order.qty
-            row["px_scale"], row["qty_scale"] = instrument.px_scale, instrument.qty_scale
-        self._outputs.emit("commands", row)
+            wish = (_SIDES[plan.sign], "ioc", False, order.price, order.qty, instrument.px_scale, instrument.qty_scale)
+            purpose = plan.purpose
+        self._outputs.emit("commands", (*self._names(order), *cause, *wish, bundle.plan.opportunity, purpose))
 
     def _emit_order(self, order: Order, previous: str | None, reason: str | None) -> None:
         instrument = self._market.instrument(order.plan.instrument)
         self._outputs.emit(
             "orders",
-            {
-                **self._names(order),
-                "order": order.number,
-                "bundle": order.bundle.number,
-                "leg": order.plan.leg,
-                "state": order.state,
-                "previous": previous,
-                "side": _SIDES[order.plan.sign],
-                "price": order.price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                "qty": qty_money(instrument, order.qty),
-                "filled_qty": qty_money(instrument, order.filled),
-                "reason": reason,
-            },
+            (
+                *self._names(order),
+                order.number,
+                order.bundle.number,
+                order.plan.leg,
+                order.state,
+                previous,
+                _SIDES[order.plan.sign],
+                order.price * 10 ** (MONEY_SCALE - instrument.px_scale),
+                qty_money(instrument, order.qty),
+                qty_money(instrument, order.filled),
+                reason,
+            ),
         )

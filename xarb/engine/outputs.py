@@ -5,110 +5,116 @@ Rows of the kernel and rows of the Python parts share one counter, so that `(aft
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from xarb.engine.kernel import state
 from xarb.engine.strategy import Pair
-from xarb.model.columns import FEED_STATES, FLAG_RULES, OPPORTUNITY_PHASES, OUTPUTS
+from xarb.engine.words import place, words
+from xarb.model.columns import FEED_STATES, FLAG_RULES, OPPORTUNITY_PHASES
+from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
 from xarb.model.units import NULL
 
-Row = dict[str, Any]
-_OPENED: Final = OPPORTUNITY_PHASES[0]
+_NOW: Final = place(state.WORLD, "now")
+_LAST_SEQ: Final = place(state.WORLD, "last_seq")
+_N: Final = place(state.WORLD, "n")
+_OUTS: Final = place(state.WORLD, "outs")
+_PLACE: Final = itemgetter(1, 2)
+_REASONS: Final = tuple(reason or None for reason in state.CLOSE_REASONS)
 
 
 class Outputs:
-    """Collects output rows by kind until the driver drains them."""
+    """Collects output rows until the driver drains them."""
 
     def __init__(self, kernel: state.KernelState, instruments: Sequence[Instrument]) -> None:
-        self._kernel = kernel
-        self._world = kernel.world
+        self._world = words(kernel.block)
+        self._buffer = words(kernel.tables[state.OUT])
         self._instruments = instruments
-        self._rows: dict[str, list[Row]] = {kind: [] for kind in OUTPUTS}
-        self.pairs: list[tuple[str, Pair]] = []  # by kernel pair number: strategy id and pair
-        self.count = 0
-        self.last_refusal: Row | None = None
+        self._rows: list[OutputRow] = []
+        self._pairs: list[tuple[str, Pair]] = []
+        self._names: list[tuple[str, str, str, str, str]] = []
 
-    def emit(self, kind: str, values: Mapping[str, object]) -> None:
-        """Stamp one row; enums are text, money is an int at 18 decimals, absent values are None or left out."""
+    @property
+    def pairs(self) -> list[tuple[str, Pair]]:
+        """By kernel pair number: strategy id and pair."""
+        return self._pairs
+
+    @pairs.setter
+    def pairs(self, pairs: list[tuple[str, Pair]]) -> None:
+        self._pairs = pairs
+        sides = [(strategy, self._instruments[pair.sell], self._instruments[pair.buy]) for strategy, pair in pairs]
+        self._names = [(strategy, sell.venue, sell.symbol, buy.venue, buy.symbol) for strategy, sell, buy in sides]
+
+    def emit(self, kind: str, values: tuple[Any, ...]) -> None:
+        """Stamp one row: its values in column order after the stamp; enums are text, money is an int at 18 decimals, absent is None."""
         world = self._world
-        row: Row = {"after_seq": int(world["last_seq"]), "n": int(world["n"]), "ts": int(world["now"]), **values}
-        world["n"] += 1
-        self._rows[kind].append(row)
-        self.count += 1
-        if kind == "refusals":
-            self.last_refusal = row
+        n = world[_N]
+        world[_N] = n + 1
+        self._rows.append((kind, world[_LAST_SEQ], n, world[_NOW], *values))
 
     def take_kernel_rows(self) -> None:
         """Move the kernel's buffer into the rows; called before its rows could be overtaken or the buffer fills."""
-        count = int(self._world["outs"])
+        count = self._world[_OUTS]
         if count == 0:
             return
-        block = self._kernel.tables[state.OUT][: count * state.OUT_WIDTH].reshape(count, state.OUT_WIDTH)
-        self._world["outs"] = 0
-        self.count += count
-        for values in block.tolist():
+        self._world[_OUTS] = 0
+        width = state.OUT_WIDTH
+        for start in range(0, count * width, width):
+            values = self._buffer[start : start + width].tolist()
             kind = values[0]
-            row: Row = {"after_seq": values[1], "n": values[2], "ts": values[3]}
-            if kind == state.OUT_FLAG:
-                self._rows["flags"].append(self._flag(row, values))
-            elif kind == state.OUT_FEED:
-                self._rows["feed_states"].append(self._feed_state(row, values))
+            if kind == state.OUT_OPPORTUNITY:
+                row = self._opportunity(values)
+            elif kind == state.OUT_FLAG:
+                row = self._flag(values)
             else:
-                self._rows["opportunities"].append(self._opportunity(row, values))
+                row = self._feed_state(values)
+            self._rows.append(row)
 
-    def _flag(self, row: Row, values: list[int]) -> Row:
-        instrument = self._instruments[values[4]]
-        row["venue"], row["symbol"] = instrument.venue, instrument.symbol
-        row["rule"] = FLAG_RULES[values[5]]
-        row["value"], row["bound"] = _known(values[6]), _known(values[7])
-        return row
+    def _flag(self, values: list[int]) -> OutputRow:
+        _, after_seq, n, ts, number, rule, value, bound = values[:8]
+        one = self._instruments[number]
+        return ("flags", after_seq, n, ts, one.venue, one.symbol, FLAG_RULES[rule], known(value), known(bound))
 
-    def _feed_state(self, row: Row, values: list[int]) -> Row:
-        instrument = self._instruments[values[4]]
-        row["venue"], row["symbol"] = instrument.venue, instrument.symbol
-        row["state"], row["previous"] = FEED_STATES[values[5]], FEED_STATES[values[6]]
-        row["score"], row["tradable"] = values[7], bool(values[8])
-        return row
+    def _feed_state(self, values: list[int]) -> OutputRow:
+        _, after_seq, n, ts, number, now, before, score, tradable = values[:9]
+        one = self._instruments[number]
+        states = (FEED_STATES[now], FEED_STATES[before])
+        return ("feed_states", after_seq, n, ts, one.venue, one.symbol, *states, score, bool(tradable))
 
-    def _opportunity(self, row: Row, values: list[int]) -> Row:
-        row |= self.episode(values[4], values[6])
-        row["phase"] = OPPORTUNITY_PHASES[values[5]]
-        row["edge_ppb"], row["best_edge_ppb"] = _known(values[7]), values[8]
-        row["bid_int"], row["ask_int"] = _known(values[9]), _known(values[10])
-        row["sell_seq"], row["buy_seq"] = values[11], values[12]
-        row["reason"] = state.CLOSE_REASONS[values[13]] or None
-        row["life_ns"] = _known(values[14])
-        return row
+    def _opportunity(self, values: list[int]) -> OutputRow:
+        _, after_seq, n, ts, pair, phase, number, edge, best, bid, ask, sell_seq, buy_seq, reason, life = values
+        return (
+            "opportunities",
+            after_seq,
+            n,
+            ts,
+            *self.episode(pair, number, OPPORTUNITY_PHASES[phase]),
+            known(edge),
+            best,
+            known(bid),
+            known(ask),
+            sell_seq,
+            buy_seq,
+            None,  # verdict
+            _REASONS[reason],
+            None,  # bundle
+            known(life),
+        )
 
-    def episode(self, pair: int, opportunity: int) -> Row:
-        """The columns that name an episode."""
-        strategy, legs = self.pairs[pair]
-        sell, buy = self._instruments[legs.sell], self._instruments[legs.buy]
-        return {
-            "opportunity": opportunity,
-            "strategy": strategy,
-            "sell_venue": sell.venue,
-            "sell_symbol": sell.symbol,
-            "buy_venue": buy.venue,
-            "buy_symbol": buy.symbol,
-        }
+    def episode(self, pair: int, opportunity: int, phase: str) -> tuple[Any, ...]:
+        """The columns that name an episode: opportunity, phase, strategy, and venue and symbol of both sides."""
+        return (opportunity, phase, *self._names[pair])
 
-    def drain(self) -> dict[str, list[Row]]:
-        """All rows since the last call by kind, in `(after_seq, n)` order; empty kinds are left out."""
+    def drain(self) -> list[OutputRow]:
+        """All rows since the last call, in `(after_seq, n)` order over all kinds."""
         self.take_kernel_rows()
-        drained = {kind: rows for kind, rows in self._rows.items() if rows}
-        for kind, rows in drained.items():
-            rows.sort(key=_place)
-            self._rows[kind] = []
-        self.count = 0
-        return drained
+        rows, self._rows = self._rows, []
+        rows.sort(key=_PLACE)
+        return rows
 
 
-def _place(row: Row) -> tuple[int, int]:
-    return row["after_seq"], row["n"]
-
-
-def _known(value: int) -> int | None:
+def known(value: int) -> int | None:
+    """A value of the kernel, None for its null."""
     return None if value == NULL else value

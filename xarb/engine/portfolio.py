@@ -95,19 +95,9 @@ class Portfolio:
         self._write(place, (delta, after), fill.strategy, cause=cause, order=fill.order)
 
     def _write(self, place: Place, change: tuple[int, int], strategy: str, *, cause: str, order: int | None) -> None:
-        self._outputs.emit(
-            "ledger",
-            {
-                "account": place[0],
-                "strategy": strategy,
-                "venue": place[1],
-                "asset": place[2],
-                "delta": change[0],
-                "balance": change[1],
-                "cause": cause,
-                "order": order,
-            },
-        )
+        """A `ledger` row; `change` is the delta and the balance after it."""
+        account, venue, asset = place
+        self._outputs.emit("ledger", (account, strategy, venue, asset, *change, cause, order))
 
     # --- reservations
 

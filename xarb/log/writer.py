@@ -19,7 +19,7 @@ from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log import manifest
 from xarb.log.growing import GrowingFile
 from xarb.log.manifest import Header, Manifest, Segment, Summary
-from xarb.log.rows import to_table
+from xarb.log.rows import outputs_to_table, to_table
 from xarb.log.schema import ROW_GROUP, arrow_schema
 from xarb.model.columns import TABLES, Table
 from xarb.model.units import NANOS_PER_S
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import pyarrow as pa
+
+    from xarb.model.event import OutputRow
 
 SEAL_ROWS: Final = 8_000_000  # a segment is sealed at the next commit beyond this many rows; readers check files one ahead
 FILE_ROWS: Final = 8_000_000  # a kind goes on in a new file of the same segment beyond this many rows
@@ -131,6 +133,19 @@ class LogWriter:
         """`write` for rows as dicts; see `xarb.log.rows`."""
         if rows:
             self.write(kind, to_table(kind, rows))
+
+    def write_outputs(self, rows: Sequence[OutputRow]) -> None:
+        """Take output rows of any kinds in their one order, and commit."""
+        kinds: dict[str, list[OutputRow]] = {}
+        for row in rows:
+            kind = row[0]
+            if kind in kinds:
+                kinds[kind].append(row)
+            else:
+                kinds[kind] = [row]
+        for kind, mine in kinds.items():
+            self.write(kind, outputs_to_table(kind, mine))
+        self.commit()
 
     def write(self, kind: str, table: pa.Table) -> None:
         """Take rows of one kind, in key order.
