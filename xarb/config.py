@@ -52,6 +52,7 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     outlier_floor_bps: Annotated[Decimal, _doc("distance from the median that is never an outlier")] = Decimal(200)
     spread_multiple: Annotated[Count, _doc("multiples of its median spread beyond which a spread is flagged")] = 20
     off_market_bps: Annotated[Decimal, _doc("distance of a trade or second source from the book that is flagged")] = Decimal(100)
+    dense_trade_ids: Annotated[bool, _doc("the venue numbers its trades without holes, so that a hole is a loss")] = False
     quality_floor: Annotated[
         int, msgspec.Meta(ge=0, le=1000, description="score of 0 to 1000 below which a feed is not traded")
     ] = 500
