@@ -75,3 +75,9 @@ def inlined(function: Untyped) -> Untyped:
     """As `part`, and pasted into its callers before types are known: for tiny accessors only, it multiplies the compile time."""
     wrapped: Untyped = njit(function, error_model="numpy", nogil=True, inline="always")
     return wrapped
+
+
+def pasted(function: Untyped) -> Untyped:
+    """As `part`, and pasted into its callers by the optimiser: for the few steps that every quote takes."""
+    wrapped: Untyped = njit(function, error_model="numpy", nogil=True, forceinline=True)
+    return wrapped

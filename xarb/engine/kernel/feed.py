@@ -7,7 +7,7 @@ The table FEED_LIFE is the machine; the kernel walks its compiled form. Rules ar
 import numpy as np
 
 from xarb.engine.kernel import out, tables
-from xarb.engine.kernel.compiled import part
+from xarb.engine.kernel.compiled import part, pasted
 from xarb.engine.kernel.edges import refresh_floats, scan_pairs
 from xarb.engine.kernel.state import SPREAD_SAMPLES
 from xarb.model.columns import FEED_STATES, FLAG_RULES
@@ -237,7 +237,7 @@ def score(k, me, inst):
         scan_pairs(k, me)
 
 
-@part
+@pasted
 def receive(k, me, inst, link, conn, ts_event):
     """Book-keeping of any market row: liveness of its connection, latency, scoring interval."""
     now = k["now"]
@@ -388,7 +388,7 @@ def _repeats(k, me, inst):
     return SAME
 
 
-@part
+@pasted
 def top(k, me, inst, seq, bid, bid_qty, ask, ask_qty):
     """A new best bid and ask from the source that moves the instrument, not crossed: store, classify, track edges.
 
@@ -416,7 +416,7 @@ def top(k, me, inst, seq, bid, bid_qty, ask, ask_qty):
         scan_pairs(k, me)
 
 
-@part
+@pasted
 def _store(k, me, inst, group, seq, bid, bid_qty, ask, ask_qty):
     if bid != me["bid"] or bid_qty != me["bid_qty"]:
         me["bid_seq"] = seq

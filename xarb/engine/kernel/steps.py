@@ -5,7 +5,7 @@ import numpy as np
 
 from xarb.engine.kernel import feed, out, tables
 from xarb.engine.kernel.book import ASK, BID, apply_level
-from xarb.engine.kernel.compiled import part
+from xarb.engine.kernel.compiled import part, pasted
 from xarb.engine.kernel.edges import scan_pairs
 from xarb.engine.kernel.state import (
     BOOK_LEVELS,
@@ -22,7 +22,7 @@ from xarb.model.units import NULL
 _VERDICT_APPLY = 0  # as columns.DELTA_VERDICTS
 
 
-@part
+@pasted
 def begin(k, seq, ts):
     """Start applying an input: it owns the outputs that follow."""
     k["now"] = ts
@@ -43,7 +43,7 @@ def _connect(k, me, link):
     k["next_event"] = min(k["next_event"], k["next_deadline"])
 
 
-@part
+@pasted
 def _arrive(k, me, inst, conn, seq, ts, ts_event):
     """What any market row does before its own content counts."""
     begin(k, seq, ts)
@@ -61,7 +61,7 @@ def _watch(k, inst, bits):
             out.wake(k, s, np.int64(WAKE_EVENT), np.int64(-1), inst)
 
 
-@part
+@pasted
 def quote(k, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, ask, ask_qty):
     """Apply one quote row."""
     me = tables.instrument(k, inst)
