@@ -94,6 +94,27 @@ def test_the_kernel_does_what_the_plain_model_does(given_rows: list[tuple[int, t
     assert real.wakes == [f"{int(text.split()[0]) / NANOS_PER_S:.3f} {text.split()[1]}" for text in plain.wakes]
 
 
+CALM = msgspec.structs.replace(LIMITS, outlier_floor_ppb=12_000_000, liveness_ns=NEVER // 2, cache_ns=NEVER // 2, freeze_ns=0)
+CLOSE_PAIRS = tuple(Pair(a, b, 4_000_000, 1_000_000, 0, 0) for a in range(3) for b in range(3) if a != b)
+moves = st.lists(st.tuples(st.integers(0, 2), st.integers(-6, 6), st.integers(1, 3)), min_size=20, max_size=200)
+
+
+@settings(deadline=None, max_examples=150)
+@given(moves)
+def test_quotes_that_seldom_reach_a_threshold_are_not_overlooked(walk: list[tuple[int, int, int]]) -> None:
+    """Mids wander near one another: the kernel, which skips most looks at peers, finds each episode and outlier that a full look finds."""
+    wakes = Wakes(pairs=CLOSE_PAIRS)
+    real, plain = Fold("abc", limits=CALM, wakes=wakes), NaiveFold("abc", CALM, wakes)
+    mids = [1000, 1000, 1000]
+    for step, (number, change, half) in enumerate(walk):
+        mids[number] += change - (mids[number] - 1000) // 8
+        sides = (mids[number] - half, 5, mids[number] + half, 5)
+        plain.rows.clear()
+        caused = _feed(real, (step + 1) * UNIT, ("quote", number, *sides))
+        plain.quote((step + 1) * UNIT, number, *sides)
+        assert caused == plain.rows
+
+
 def _column(values: list[int], dtype: type[np.generic] = np.int64) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
     column = np.array(values, dtype)
     column.flags.writeable = False
