@@ -330,6 +330,7 @@ class Assembly:
         )
         traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
+        self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._marking = _marking(instruments)
 
     def batches(self, rows: int) -> Iterator[Batch]:

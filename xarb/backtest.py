@@ -75,7 +75,7 @@ def backtest(
             summary.take(rows)
 
         replay(assembly, keep, batch_rows=batch_rows, reached=lambda seq: advance(seq, reader.manifest.last))
-        summary.mark()
+        summary.finish()
         writer.finish(digest.hex(), assembly.engine.position)
     tables = [_head(assembly, folder, digest.hex()), assembly.assumptions(), *summary.tables()]
     return Result(folder, digest.hex(), summary, tables)
@@ -95,7 +95,7 @@ def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance,
         assembly = Assembly(msgspec.structs.replace(resolved, added_latency_ns=added * NANOS_PER_MS), reader)
         summary = _summary(assembly)
         replay(assembly, summary.take, batch_rows=batch_rows)
-        summary.mark()
+        summary.finish()
         for name in sorted(resolved.strategies):
             line = summary.line(name)
             rows.append((f"{added} ms", name, line.orders, line.fill_ratio, line.pnl))
@@ -130,7 +130,7 @@ def _replace(folder: Path) -> None:
 
 
 def _summary(assembly: Assembly) -> Summary:
-    return Summary(marks=assembly.mark, opening=assembly.opening, currencies=assembly.currencies)
+    return Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
 
 
 def _head(assembly: Assembly, folder: Path, digest: str) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,14 @@ def print_to(stream: TextIO) -> Console:
     from rich.console import Console
 
     return Console(file=stream)
+
+
+def utc(ts: int) -> str:
+    """A time in ns as ISO 8601 in UTC, to the millisecond."""
+    return (
+        dt.datetime.fromtimestamp(ts // 1_000_000_000, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        + f".{ts % 1_000_000_000 // 1_000_000:03d}Z"
+    )
 
 
 def _draw(table: Table, out: TextIO) -> None:

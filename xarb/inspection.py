@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 
-from xarb.console import Advance, Table
+from xarb.console import Advance, Table, utc
 from xarb.log.check import Report, verify_log
 from xarb.log.info import info
-from xarb.model.units import NANOS_PER_S
 
 
 def info_tables(folder: Path) -> list[Table]:
@@ -88,11 +86,3 @@ def _result(report: Report) -> str:
     if report.ok:
         return "whole: digests, chain, schema, seq, order, times, counts and scales hold"
     return f"BROKEN: {len(report.findings) + report.more_findings} findings"
-
-
-def utc(ts: int) -> str:
-    """A time in ns as ISO 8601 in UTC, to the millisecond."""
-    return (
-        dt.datetime.fromtimestamp(ts // NANOS_PER_S, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        + f".{ts % NANOS_PER_S // 1_000_000:03d}Z"
-    )

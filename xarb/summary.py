@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
-from xarb.console import Table
+from xarb.console import Table, utc
 from xarb.model.event import OutputRow
 from xarb.model.order import ORDER_TERMINAL
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, PPB_PER_BPS, format_decimal
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
 
 _kind_of: Final = itemgetter(0)
 _PRINTED_DECIMALS: Final = 6
+DRY_SHARE: Final = 20
 _EDGE_LIMIT: Final = 1_000_000  # bundles whose edges are kept for the averages; more are counted only
 
 
@@ -55,6 +56,7 @@ class Summary:
     Args:
         marks: gives money per unit of (asset, currency) as of now, or None while unknown.
         opening: opening balance of (account, venue, asset).
+        assets: base and quote asset of (venue, symbol).
         currencies: quote currencies in which PnL is stated, in order.
     """
 
@@ -63,12 +65,13 @@ class Summary:
         *,
         marks: Callable[[str, str], int | None],
         opening: Mapping[tuple[str, str, str], int],
+        assets: Mapping[tuple[str, str], tuple[str, str]],
         currencies: Sequence[str],
     ) -> None:
         self._marks = marks
         self._opening = dict(opening)
+        self._assets = dict(assets)
         self._currencies = tuple(currencies)
-        self._balances: dict[tuple[str, str, str], int] = {}
         self.counts: Counter[str] = Counter()
         self._orders: Counter[tuple[str, str]] = Counter()
         self._ordered: Counter[str] = Counter()
@@ -80,13 +83,15 @@ class Summary:
         self._pair_bundles: Counter[str] = Counter()
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._episodes: Counter[tuple[str, str]] = Counter()
-        self._dry: dict[tuple[str, str], int] = {}
+        self._dry: dict[tuple[str, str, str], int] = {}
+        self._prices: dict[tuple[str, str], int] = {}  # money per unit of (asset, currency) in our latest fill
+        self._moved: Counter[str] = Counter()  # change of each asset over all accounts and venues
+        self._quotes: dict[int, str] = {}  # quote asset of a bundle's fills, empty where there are several
         self._bundles: dict[int, _Bundle] = {}
         self._realised: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._turnover: Counter[int] = Counter()
         self._takers: dict[str, Callable[..., None]] = {
             "opportunities": self._take_opportunity,
-            "refusals": self._take_refusal,
             "orders": self._take_order,
             "fills": self._take_fill,
             "ledger": self._take_ledger,
@@ -95,26 +100,44 @@ class Summary:
 
     def take(self, rows: Sequence[OutputRow]) -> None:
         """Count drained rows."""
-        takers, filled = self._takers, False
+        takers, filled = self._takers, 0
         for row in rows:
-            kind = row[0]
+            kind, ts = row[0], row[3]
+            if filled and ts != filled:
+                self._follow()
+                filled = 0
             taker = takers.get(kind)
             if taker is not None:
                 taker(*row[3:])
-            filled |= kind == "fills"
+            if kind == "fills":
+                filled = ts
         self.counts.update(map(_kind_of, rows))
         if filled:
-            self.mark()
+            self._follow()
 
-    def mark(self) -> None:
-        """Value the change of every balance at the present marks."""
-        moved: Counter[str] = Counter()
-        for key, balance in self._balances.items():
-            moved[key[2]] += balance - self._opening.get(key, 0)
+    def finish(self) -> None:
+        """The log has ended: value the change of every balance at the last mids."""
         for currency in self._currencies:
-            values = [self._value(asset, change, currency) for asset, change in moved.items() if change]
+            values = [self._value(asset, change, currency) for asset, change in self._moved.items() if change]
             if all(value is not None for value in values):
                 self.equity[currency].take(sum(value for value in values if value is not None))
+
+    def _follow(self) -> None:
+        """Follow the equity after the fills of one moment, each asset at the price of our latest fill in it.
+
+        That price stands in the rows themselves, so that the curve does not depend on how they were cut into parts. An asset that was
+        never filled, such as a fee coin, is taken at its mark.
+        """
+        for currency in self._currencies:
+            total = 0
+            for asset, change in self._moved.items():
+                price = self._prices.get((asset, currency))
+                value = change * price // MONEY_ONE if price is not None else self._value(asset, change, currency) if change else 0
+                if value is None:
+                    break
+                total += value
+            else:
+                self.equity[currency].take(total)
 
     def _value(self, asset: str, change: int, currency: str) -> int | None:
         if asset == currency:
@@ -138,11 +161,6 @@ class Summary:
             else:
                 self._refusals[strategy, reason] += 1
 
-    def _take_refusal(self, *values: Any) -> None:
-        ts, _, strategy, _, venue, _, reason, _, _ = values
-        if reason == "balance" and venue:
-            self._dry.setdefault((venue, strategy), ts)
-
     def _take_order(self, *values: Any) -> None:
         _, _, strategy, _, _, order, bundle, _, state, previous, _, _, qty, _, _ = values
         if previous is None:
@@ -153,14 +171,22 @@ class Summary:
             self._orders[strategy, state] += 1
 
     def _take_fill(self, *values: Any) -> None:
-        _, _, strategy, _, _, _, bundle, _, _, _, _, qty, notional, fee, fee_asset, _, _ = values
+        _, _, strategy, venue, symbol, _, bundle, _, _, _, price, qty, notional, fee, fee_asset, _, _ = values
         self._filled[strategy] += qty
         self._fees[strategy, fee_asset] += fee
         self._turnover[bundle] += notional
+        base, quote = self._assets[venue, symbol]
+        self._prices[base, quote] = price
+        if self._quotes.setdefault(bundle, quote) != quote:
+            self._quotes[bundle] = ""
 
     def _take_ledger(self, *values: Any) -> None:
-        _, account, strategy, venue, asset, delta, balance, _, order = values
-        self._balances[account, venue, asset] = balance
+        ts, account, strategy, venue, asset, delta, balance, _, order = values
+        place = (account, venue, asset)
+        if order is not None:
+            self._moved[asset] += delta
+        if delta < 0 and balance * DRY_SHARE < self._opening.get(place, 0):
+            self._dry.setdefault(place, ts)
         if order is None:
             return
         number = self._bundle_of[order]
@@ -174,8 +200,10 @@ class Summary:
         """Everything that was counted, ready to print."""
         made = [self._strategies(), self._pairs(), self._refused(), self._paid(), self._equity_table()]
         if self._dry:
-            rows = tuple((venue, strategy, _seconds(ts)) for (venue, strategy), ts in sorted(self._dry.items()))
-            made.append(Table("Inventory ran dry first at", ("venue", "strategy", "ts_recv, s"), rows))
+            rows = tuple((*place, utc(ts)) for place, ts in sorted(self._dry.items()))
+            made.append(
+                Table(f"Inventory ran dry: below 1/{DRY_SHARE} of its opening", ("account", "venue", "asset", "first at"), rows)
+            )
         return [table for table in made if table.rows]
 
     def _worth(self, flow: Mapping[str, int]) -> str:
@@ -223,10 +251,10 @@ class Summary:
         return Table("Strategies", head, tuple(rows))
 
     def _realised_bps(self, strategy: str) -> str:
-        """Net profit of the strategy's bundles over half their turnover (the value of one side), in bps."""
+        """Net profit of the strategy's bundles over half their turnover (the value of one side), in bps; bundles in one currency only."""
         gained = turned = 0
         for number, bundle in self._bundles.items():
-            if bundle.strategy != strategy or not self._turnover[number]:
+            if bundle.strategy != strategy or not self._quotes.get(number):
                 continue
             for currency in self._currencies:
                 values = [self._value(asset, change, currency) for asset, change in self._realised[number].items() if change]
@@ -257,7 +285,11 @@ class Summary:
             for currency, equity in self.equity.items()
             if equity.last or equity.drawdown
         )
-        return Table("Trading PnL (balance changes at present marks)", ("currency", "last", "peak", "drawdown"), rows)
+        return Table(
+            "Trading PnL (balance changes; last: at the last mids, curve: at prices of our fills)",
+            ("currency", "last", "peak", "drawdown"),
+            rows,
+        )
 
 
 def _by_count(item: tuple[tuple[str, str], int]) -> tuple[str, int, str]:
@@ -269,7 +301,3 @@ def money(value: int) -> str:
     """Money as text with at most six decimals, cut toward minus infinity (against us)."""
     unit = 10 ** (MONEY_SCALE - _PRINTED_DECIMALS)
     return format_decimal(value // unit, _PRINTED_DECIMALS)
-
-
-def _seconds(ts: int) -> str:
-    return f"{ts / NANOS_PER_S:.3f}"

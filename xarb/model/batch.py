@@ -121,7 +121,7 @@ def field_dtype(field: str) -> type[np.generic]:
 
 
 def _empty(block: type[tuple[object, ...]], fields: tuple[str, ...]) -> tuple[object, ...]:
-    return block(*(_frozen(1 if name == "offset" else 0, field_dtype(name)) for name in fields))  # type: ignore[arg-type]  # built by field name
+    return block(*(_frozen(1 if name == "offset" else 0, field_dtype(name)) for name in fields))
 
 
 NO_QUOTES: Quotes = _empty(Quotes, Quotes._fields)  # type: ignore[assignment]  # a Quotes without rows

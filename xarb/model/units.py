@@ -59,8 +59,10 @@ def to_scale(digits: int, scale: int, target: int) -> int:
         ValueError: the value has more decimals than `target`.
     """
     if target >= scale:
-        return digits * 10 ** (target - scale)
-    value, rest = divmod(digits, 10 ** (scale - target))
+        finer: int = digits * 10 ** (target - scale)
+        return finer
+    coarser: int = 10 ** (scale - target)
+    value, rest = divmod(digits, coarser)
     if rest:
         raise ValueError(f"{format_decimal(digits, scale)} needs {scale} decimals, {target} are allowed")
     return value

@@ -48,7 +48,7 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it from the e
 else:
 
     @part
-    def draw_below(seed: int, counter: int, span: int) -> int:
+    def draw_below(seed: int, counter: int, span: int) -> int:  # type: ignore[misc]  # numba wraps it
         """A draw from 0 to span - 1; the modulo's bias is below span / 2**64."""
         z = np.uint64(seed) + (np.uint64(counter) + _U1) * _U_GOLDEN
         z = (z ^ (z >> _U30)) * _U_MIX_1
