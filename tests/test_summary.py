@@ -1,0 +1,174 @@
+"""The summary of a run: counted from hand-written output rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from xarb.model.columns import TABLES
+from xarb.model.event import OutputRow
+from xarb.model.units import MONEY_ONE
+from xarb.summary import Summary
+
+ASSETS = {("a", "BTC/USD"): ("BTC", "USD"), ("b", "BTC/USD"): ("BTC", "USD"), ("b", "USDC/USD"): ("USDC", "USD")}
+OPENING = {("main", "a", "USD"): 1000 * MONEY_ONE, ("main", "b", "BTC"): 2 * MONEY_ONE}
+_COMMON = {"account": "main", "strategy": "s", "leg": 0, "symbol": "BTC/USD"}
+
+
+def row(kind: str, n: int, **values: Any) -> OutputRow:
+    """A row in column order; `ts` is `n` seconds unless given."""
+    names = [column.name for column in TABLES[kind].columns]
+    filled = {"after_seq": 0, "n": n, "ts": n, **_COMMON, **values}
+    return (kind, *(filled.get(name) for name in names))
+
+
+def money(amount: float) -> int:
+    """A round amount of money."""
+    return int(amount * 1000) * (MONEY_ONE // 1000)
+
+
+def fill(
+    n: int, order: int, side: str, venue: str, *, price: float, qty: float, fee: float = 0, ts: int | None = None
+) -> list[OutputRow]:
+    """A fill with its ledger rows, in bundle 1."""
+    sign = 1 if side == "buy" else -1
+    ts = n if ts is None else ts
+    common = {"venue": venue, "order": order, "ts": ts}
+    notional = price * qty
+    return [
+        row(
+            "fills",
+            n,
+            bundle=1,
+            fill_id=f"{order}.1",
+            side=side,
+            price=money(price),
+            qty=money(qty),
+            notional=money(notional),
+            fee=money(fee),
+            fee_asset="USD",
+            liquidity="taker",
+            purpose="open",
+            **common,
+        ),
+        row("ledger", n, asset="BTC", delta=sign * money(qty), balance=money(1), cause="trade", **common),
+        row("ledger", n, asset="USD", delta=-sign * money(notional), balance=money(500), cause="trade", **common),
+        row("ledger", n, asset="USD", delta=-money(fee), balance=money(500), cause="fee", **common),
+    ]
+
+
+def order(n: int, number: int, venue: str, side: str) -> OutputRow:
+    """An order as it is sent."""
+    return row(
+        "orders", n, order=number, bundle=1, state="pending", side=side, price=money(100), qty=money(1), filled_qty=0, venue=venue
+    )
+
+
+def summary(mids: dict[str, float] | None = None) -> Summary:
+    """An empty summary in USD."""
+    known = {asset: money(value) for asset, value in ({"BTC": 100} if mids is None else mids).items()}
+    return Summary(marks=lambda asset, _: known.get(asset), opening=OPENING, assets=ASSETS, currencies=["USD"])
+
+
+TAKEN = row(
+    "opportunities",
+    0,
+    opportunity=1,
+    phase="decided",
+    sell_venue="b",
+    buy_venue="a",
+    edge_ppb=10_000_000,
+    verdict="taken",
+    bundle=1,
+)
+TRADE = [TAKEN, order(0, 1, "b", "sell"), order(0, 2, "a", "buy")]
+
+
+def cells(made: Summary, title: str) -> list[tuple[str, ...]]:
+    """The rows of the table whose title begins so; none where it is not printed."""
+    return [line for table in made.tables() if table.title.startswith(title) for line in table.rows]
+
+
+def test_profit_is_what_balances_gained_after_fees() -> None:
+    """Selling at 102 and buying at 101 with fees of 0.2 earns 0.8 at whatever price the coin stands."""
+    made = summary({"BTC": 90})
+    made.take([*TRADE, *fill(1, 1, "sell", "b", price=102, qty=1, fee=0.1), *fill(2, 2, "buy", "a", price=101, qty=1, fee=0.1)])
+    made.finish()
+    assert made.line("s").pnl == "0.8 USD"
+    assert cells(made, "Pairs of venues") == [("b / a", "1", "0.8 USD")]
+    assert cells(made, "Fees paid") == [("s", "USD", "0.2")]
+
+
+def test_edge_realised_is_over_one_side_and_beside_the_edge_decided() -> None:
+    """Decided at 100 bps, realised 0.8 of a mean side of 101.5."""
+    made = summary()
+    made.take([*TRADE, *fill(1, 1, "sell", "b", price=102, qty=1, fee=0.1), *fill(2, 2, "buy", "a", price=101, qty=1, fee=0.1)])
+    assert cells(made, "Strategies")[0][-2:] == ("100.000", "78.818")
+
+
+def test_bundle_in_two_currencies_has_no_realised_edge() -> None:
+    """Notionals of different currencies are never added."""
+    convert = [
+        row(
+            "fills",
+            3,
+            order=2,
+            bundle=1,
+            venue="b",
+            symbol="USDC/USD",
+            price=money(1),
+            qty=money(1),
+            notional=money(1),
+            fee=0,
+            fee_asset="USD",
+        )
+    ]
+    sale = fill(1, 1, "sell", "b", price=102, qty=1)
+    usdc = {**ASSETS, ("b", "BTC/USD"): ("BTC", "USDC")}
+    made = Summary(
+        marks=lambda asset, _: {"BTC": money(100), "USDC": money(1)}.get(asset), opening=OPENING, assets=usdc, currencies=["USD"]
+    )
+    made.take([*TRADE, *sale, *convert])
+    assert cells(made, "Strategies")[0][-1] == "-"
+
+
+def test_drawdown_follows_fills_and_not_the_cut_of_rows() -> None:
+    """The curve is the same whether rows come at once or one by one."""
+    rows = [
+        *TRADE,
+        *fill(1, 1, "sell", "b", price=102, qty=1),
+        *fill(2, 2, "buy", "a", price=101, qty=1),
+        *fill(3, 1, "sell", "b", price=95, qty=1),
+        *fill(4, 2, "buy", "a", price=99, qty=1),
+    ]
+    whole, parts = summary(), summary()
+    whole.take(rows)
+    for one in rows:
+        parts.take([one])
+    for made in (whole, parts):
+        made.finish()
+    assert whole.equity["USD"].drawdown == parts.equity["USD"].drawdown == money(4)
+    assert whole.equity["USD"].peak == money(1)
+
+
+def test_unknown_price_is_said_and_not_invented() -> None:
+    """Without a mark a flow is not valued."""
+    made = summary({})
+    made.take([*TRADE, *fill(1, 1, "sell", "b", price=102, qty=1)])
+    made.finish()
+    assert made.line("s").pnl == "not valued: no mark"
+
+
+def test_inventory_runs_dry_at_a_twentieth() -> None:
+    """The first row at which a balance is below a twentieth of its opening is named, by account, venue and asset."""
+    made = summary()
+    common = {"venue": "a", "asset": "USD", "cause": "trade", "delta": -money(10)}
+    made.take([row("ledger", 1, balance=money(50), **common), row("ledger", 2, balance=money(49), ts=10**18, **common)])
+    assert cells(made, "Inventory ran dry") == [("main", "a", "USD", "2001-09-09T01:46:40.000Z")]
+
+
+def test_refusals_are_counted_by_reason() -> None:
+    """Refused decisions are grouped by strategy and reason, the most frequent first."""
+    made = summary()
+    refused = {"phase": "decided", "verdict": "refused"}
+    made.take([row("opportunities", n, reason=reason, **refused) for n, reason in enumerate(["depth", "balance", "balance"])])
+    assert cells(made, "Refusals") == [("s", "balance", "2"), ("s", "depth", "1")]
