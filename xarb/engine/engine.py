@@ -256,6 +256,8 @@ class Engine:
         strategy = self._strategies[number]
         for plan in strategy.on_wake(wake, self._views[number]):
             if isinstance(plan, Pass):
+                row = (strategy.account, strategy.id, plan.opportunity, None, None, plan.reason, plan.value, plan.bound)
+                self.outputs.emit("refusals", row)
                 self._decide(number, plan.opportunity, "refused", plan.reason, None)
             else:
                 self._submit(number, plan)

@@ -567,7 +567,7 @@ _OUTPUT_TABLES: Final = (
     ),
     _output(
         "refusals",
-        "A bundle or order that was not sent, and why.",
+        "What a strategy passed on, and what risk did not let go, each with its reason.",
         *_ACTOR,
         _id("opportunity", "episode concerned", nullable=True),
         _text("venue", "venue concerned", nullable=True),
