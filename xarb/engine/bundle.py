@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xarb.engine.portfolio import Place
 from xarb.engine.strategy import BundlePlan
 from xarb.model.order import BUNDLE_DONE, ORDER_TERMINAL
 
+SIDES: Final = {1: "buy", -1: "sell"}
 Hold = list[tuple[Place, int]]  # what is reserved, by place
 
 

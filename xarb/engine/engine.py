@@ -7,39 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import Any, Final
 
 from xarb.engine.execution import Execution
-from xarb.engine.kernel import feed, fold, state
+from xarb.engine.kernel import fold, state
 from xarb.engine.kernel.book import ASK, BID
 from xarb.engine.outputs import Outputs, known
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
-from xarb.engine.setup import Setup, build_state, lay_mid_units, lay_steps, lay_thresholds
+from xarb.engine.setup import Setup, build_state, lay_mid_units
+from xarb.engine.slowrows import SlowRows
 from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Strategy, Wake
+from xarb.engine.view import StrategyView
 from xarb.engine.words import place, width, words
 from xarb.errors import InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.columns import FEED_STATES
 from xarb.model.command import Command, Report
-from xarb.model.event import SlowRow
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import NEVER, NULL, Money
-
-if TYPE_CHECKING:
-    import numpy as np
-
-_CONNECTION_EVENTS: Final = {
-    "opened": feed.CONNECTED,
-    "subscribed": feed.CONNECTED,
-    "gap": feed.GAP,
-    "lost": feed.LOST,
-    "closed": feed.LOST,
-    "heartbeat": -1,
-}
-
+from xarb.model.units import NEVER, NULL
 
 # Words of the kernel's records.
 _NOW, _LAST_SEQ, _QUIET, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, _NEXT_DEADLINE, _NEXT_TIMER, _NEXT_EVENT = (
@@ -111,11 +97,11 @@ class Engine:
         places = [int(record["number"]) for record in self._pairs]
         for mine in self._pairs_of:
             mine.sort(key=places.__getitem__)
-        self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(self.instruments)}
         self.commands: list[Command] = []
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
         risk = Risk(self, self.portfolio, setup, self._strategies)
         self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
+        self._slow_rows = SlowRows(self._kernel, self.instruments, setup.groups, pairs=pairs, rescaled=self.execution.rescale)
         self._books_open = False
         self._batch: Batch | None = None
         self._slow_at = 0
@@ -171,7 +157,7 @@ class Engine:
             if why == fold.SLOW and slow is not None:
                 why = fold.before_row(self._handle, slow.ts_recv)
                 if why == fold.END:
-                    self._apply_slow(slow)
+                    self._slow_rows.apply(slow)
                     self._slow_at += 1
                     self._open_books()
                     why = fold.WAKE
@@ -322,65 +308,6 @@ class Engine:
         mine, is_open = self._episodes, state.PAIR_OPEN
         return [self.edge(pair) for pair in self._pairs_of[number] if mine[pair * _PAIR_WORDS + _STATUS] == is_open]
 
-    # --- rows outside the compiled kinds
-
-    def _apply_slow(self, row: SlowRow) -> None:
-        fold.begin_row(self._handle, row.seq, row.ts_recv)
-        if row.kind == "instruments":
-            self._apply_instrument(row.values)
-        elif row.kind == "connections":
-            self._apply_connection(row.values)
-        elif row.kind == "rejects":
-            number = self._numbers.get((row.values["venue"] or "", row.values["symbol"] or ""))
-            if number is not None:
-                self._records[number]["bad_rows"] += 1
-
-    def _apply_connection(self, values: dict[str, Any]) -> None:
-        event = _CONNECTION_EVENTS.get(values["event"])
-        if event is None:
-            return  # a resync is shown by the snapshot rows that follow it
-        number = -1 if values["symbol"] is None else self._numbers.get((values["venue"], values["symbol"]), -1)
-        if number < 0 and values["symbol"] is not None:
-            return
-        fold.connection_row(self._handle, int(values["conn"]), number, event)
-
-    def _apply_instrument(self, values: dict[str, Any]) -> None:
-        number = self._numbers[values["venue"], values["symbol"]]
-        before = self.instruments[number]
-        fields = {field.name for field in msgspec.structs.fields(Instrument)}
-        after = msgspec.structs.replace(before, **{name: value for name, value in values.items() if name in fields})
-        if after == before:
-            return
-        self.instruments[number] = after
-        record = self._records[number]
-        price, quantity = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
-        self._rescale(record, price, quantity)
-        if price != 1 or quantity != 1:
-            self.execution.rescale(number, price, quantity)
-        lay_steps(record, after)
-        if after.px_scale != before.px_scale:
-            lay_mid_units(self._kernel, self._setup.groups, self.instruments)
-        for at, (_, pair) in enumerate(self.outputs.pairs):
-            if number in (pair.sell, pair.buy, pair.convert):
-                lay_thresholds(self._pairs[at], pair, self.instruments)
-
-    def _rescale(self, record: np.void, price: int, quantity: int) -> None:
-        """A finer scale: every stored price and quantity grows by a power of ten."""
-        if price == quantity == 1:
-            return
-        for field, factor in (("bid", price), ("ask", price), ("bid_qty", quantity), ("ask_qty", quantity)):
-            if record[field] != NULL:
-                record[field] *= factor
-        record["median_spread"] *= price
-        record["spreads"] *= price
-        slot = int(record["slot"])
-        if slot >= 0:
-            start, end = slot * 2 * state.BOOK_LEVELS, (slot + 1) * 2 * state.BOOK_LEVELS
-            prices: Any = self._kernel.tables[state.BOOK_PX][start:end]
-            prices *= price
-            sizes: Any = self._kernel.tables[state.BOOK_QTY][start:end]
-            sizes[sizes != NULL] *= quantity
-
     # --- what execution, risk and strategies may look at
 
     def instrument(self, number: int) -> Instrument:
@@ -422,45 +349,6 @@ class Engine:
     def fee(self, account: str, number: int) -> FeeTier:
         """Fee tier of an account on the instrument's venue."""
         return self._setup.fees[account, number]
-
-
-class StrategyView:
-    """The engine as one strategy sees it: its own account, bundles and episodes."""
-
-    def __init__(self, engine: Engine, strategy: Strategy, number: int) -> None:
-        self._engine = engine
-        self._strategy = strategy
-        self._number = number
-        self.instrument = engine.instrument
-        self.quote = engine.best
-        self.levels = engine.levels
-        self.feed = engine.feed
-
-    @property
-    def now(self) -> int:
-        """Engine time, ns."""
-        return self._engine.now
-
-    @property
-    def instruments(self) -> Sequence[Instrument]:
-        """Instruments by number."""
-        return self._engine.instruments
-
-    def fee(self, instrument: int) -> FeeTier:
-        """Fee tier of this strategy's account there."""
-        return self._engine.fee(self._strategy.account, instrument)
-
-    def free(self, venue: str, asset: str) -> Money:
-        """Free balance of this strategy's account within its budget."""
-        return Money(self._engine.execution.free(self._strategy, venue, asset))
-
-    def open_bundles(self) -> int:
-        """Open bundles of this strategy."""
-        return self._engine.execution.open_bundles(self._strategy.id)
-
-    def edges(self) -> list[Edge]:
-        """Open episodes of this strategy, in pair order."""
-        return self._engine.open_edges(self._number)
 
 
 def _first_seq(batch: Batch) -> int:

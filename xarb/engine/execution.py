@@ -8,20 +8,20 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from typing import Any, Final, NamedTuple
 
-from xarb.engine.bundle import Bundle, Hold, Leg, Order, OrderPlan
+from xarb.engine.bundle import SIDES, Bundle, Hold, Leg, Order, OrderPlan
+from xarb.engine.order_rows import OrderRows
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import FillMoney, Holding, Portfolio
 from xarb.engine.residual import Flattening, flat_assets
-from xarb.engine.risk import Market, Refusal, Risk, notional_money, qty_money
+from xarb.engine.risk import Market, Risk, notional_money, qty_money
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Strategy
 from xarb.errors import InvariantBroken
 from xarb.model.command import CancelOrder, Command, Report, SubmitOrder
 from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE, ORDER_TERMINAL, advance
-from xarb.model.units import MONEY_SCALE, NEVER, ceil_div
+from xarb.model.units import NEVER, ceil_div
 
 _TIMEOUT, _REARM = range(2)
-_SIDES: Final = {1: "buy", -1: "sell"}
 _STATE_EVENTS: Final = {
     "accepted": "accepted",
     "canceled": "canceled",
@@ -52,7 +52,7 @@ class Execution:
 
     def __init__(self, market: Market, outputs: Outputs, portfolio: Portfolio, *, risk: Risk, setup: Setup) -> None:
         self._market = market
-        self._outputs = outputs
+        self._rows = OrderRows(market, outputs)
         self._portfolio = portfolio
         self._risk = risk
         self._flattening = Flattening(market, portfolio, risk)
@@ -64,7 +64,6 @@ class Execution:
         self._ordinal = 0
         self._closed: list[Closed] = []
         self._commands: list[Command] = []
-        self.last_refusal: str | None = None  # reason of the last `refusals` row
 
     # --- what the engine calls
 
@@ -72,7 +71,7 @@ class Execution:
         """Commands and number of the bundle; without a number risk refused it, and a `refusals` row says why."""
         refusal = self._risk.check(plan, strategy, self.open_bundles(strategy.id))
         if refusal is not None:
-            self._refuse(refusal, strategy.id, strategy.account, plan.opportunity)
+            self._rows.refusal(refusal, (strategy.account, strategy.id), plan.opportunity)
             return [], None
         self._bundles += 1
         bundle = Bundle(self._bundles, strategy.id, strategy.account, plan)
@@ -122,6 +121,11 @@ class Execution:
             heappop(deadlines)
         return deadlines[0][0] if deadlines else NEVER
 
+    @property
+    def last_refusal(self) -> str | None:
+        """Reason of the last refusal."""
+        return self._rows.last_refusal
+
     def closed_since_last(self) -> list[Closed]:
         """Bundles closed and cool-downs ended since the last call."""
         closed, self._closed = self._closed, []
@@ -158,26 +162,7 @@ class Execution:
 
     def record_report(self, report: Report) -> None:
         """Write a report of a simulated venue as the `sim_reports` row that it is."""
-        order = self._order(report.order)
-        instrument = self._market.instrument(order.plan.instrument)
-        price, qty = report.price_int, report.qty_int
-        self._outputs.emit(
-            "sim_reports",
-            (
-                *self._names(order),
-                order.number,
-                order.client_id,
-                report.venue_order_id,
-                report.event,
-                report.fill_id,
-                None if price is None else price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                None if qty is None else qty_money(instrument, qty),
-                report.fee,
-                report.fee_asset,
-                report.liquidity,
-                report.reason,
-            ),
-        )
+        self._rows.report(self._order(report.order), report)
 
     def rescale(self, number: int, price: int, qty: int) -> None:
         """The scales of an instrument grew: its orders and legs grow by these powers of ten."""
@@ -241,15 +226,15 @@ class Execution:
                 account=bundle.account,
                 strategy=bundle.strategy,
                 instrument=plan.instrument,
-                side=_SIDES[plan.sign],
+                side=SIDES[plan.sign],
                 tif="ioc",
                 price_int=plan.price,
                 qty_int=plan.qty,
             )
         )
         self._defer(now + self._risk.terms(bundle.strategy).execution.timeout_ns, _TIMEOUT, order)
-        self._emit_command(order, "submit")
-        self._emit_order(order, None, None)
+        self._rows.command(order, "submit")
+        self._rows.state(order, None, None)
 
     def _cancel(self, order: Order) -> None:
         """Ask once for the end of an order whose fate is unknown."""
@@ -266,14 +251,14 @@ class Execution:
                 instrument=order.plan.instrument,
             )
         )
-        self._emit_command(order, "cancel")
+        self._rows.command(order, "cancel")
 
     def _move(self, order: Order, event: str, reason: str | None) -> None:
         """Advance an order's state; a new state is a row, and a final one releases what is reserved."""
         before = order.state
         order.state = advance(ORDER_LIFE, before, event)
         if order.state != before:
-            self._emit_order(order, before, reason)
+            self._rows.state(order, before, reason)
         if before not in ORDER_TERMINAL and order.state in ORDER_TERMINAL:
             order.bundle.live -= 1
             order.hold = self._reserve(order.bundle, (order.plan.instrument, order.plan.sign), (order.price, 0), order.hold)
@@ -289,24 +274,7 @@ class Execution:
         instrument = self._market.instrument(plan.instrument)
         size, value = qty_money(instrument, qty), notional_money(instrument, price, qty)
         order.filled += qty
-        self._outputs.emit(
-            "fills",
-            (
-                *self._names(order),
-                order.number,
-                bundle.number,
-                plan.leg,
-                report.fill_id,
-                _SIDES[plan.sign],
-                price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                size,
-                value,
-                fee,
-                fee_coin,
-                report.liquidity or "taker",
-                plan.purpose,
-            ),
-        )
+        self._rows.fill(order, report, (size, value))
         account, strategy = bundle.account, bundle.strategy
         venue, base, quote = instrument.venue, instrument.base, instrument.quote
         self._portfolio.apply(
@@ -376,7 +344,7 @@ class Execution:
                 return
             for refusal in step.refusals:
                 held = True
-                self._refuse(refusal, bundle.strategy, bundle.account, bundle.plan.opportunity)
+                self._rows.refusal(refusal, (bundle.account, bundle.strategy), bundle.plan.opportunity)
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "held" if held else "dust")
         for asset in left:
             self._book(bundle, asset)
@@ -415,46 +383,3 @@ class Execution:
     def _defer(self, ts: int, kind: int, what: Order | Closed) -> None:
         self._ordinal += 1
         heappush(self._deadlines, (ts, self._ordinal, kind, what))
-
-    # --- rows
-
-    def _refuse(self, refusal: Refusal, strategy: str, account: str, opportunity: int | None) -> None:
-        instrument = self._market.instrument(refusal.instrument) if refusal.instrument >= 0 else None
-        self.last_refusal = refusal.reason
-        place = (None, None) if instrument is None else (instrument.venue, instrument.symbol)
-        self._outputs.emit("refusals", (account, strategy, opportunity, *place, refusal.reason, refusal.value, refusal.bound))
-
-    def _names(self, order: Order) -> tuple[str, str, str, str]:
-        """Account, strategy, venue and symbol, as the rows of an order begin."""
-        instrument = self._market.instrument(order.plan.instrument)
-        return order.bundle.account, order.bundle.strategy, instrument.venue, instrument.symbol
-
-    def _emit_command(self, order: Order, kind: str) -> None:
-        plan, bundle = order.plan, order.bundle
-        cause = (kind, order.number, order.client_id, bundle.number, plan.leg, plan.attempt)
-        wish: tuple[Any, ...] = (None,) * 7
-        purpose = "cancel"
-        if kind == "submit":
-            instrument = self._market.instrument(plan.instrument)
-            wish = (_SIDES[plan.sign], "ioc", False, order.price, order.qty, instrument.px_scale, instrument.qty_scale)
-            purpose = plan.purpose
-        self._outputs.emit("commands", (*self._names(order), *cause, *wish, bundle.plan.opportunity, purpose))
-
-    def _emit_order(self, order: Order, previous: str | None, reason: str | None) -> None:
-        instrument = self._market.instrument(order.plan.instrument)
-        self._outputs.emit(
-            "orders",
-            (
-                *self._names(order),
-                order.number,
-                order.bundle.number,
-                order.plan.leg,
-                order.state,
-                previous,
-                _SIDES[order.plan.sign],
-                order.price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                qty_money(instrument, order.qty),
-                qty_money(instrument, order.filled),
-                reason,
-            ),
-        )

@@ -1,0 +1,125 @@
+"""Inputs outside the compiled kinds: instruments, connections, rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from xarb.engine.kernel import feed, fold, state
+from xarb.engine.setup import lay_mid_units, lay_steps, lay_thresholds
+from xarb.engine.strategy import Pair
+from xarb.errors import LogError
+from xarb.model.event import SlowRow
+from xarb.model.instrument import Instrument
+from xarb.model.units import NULL
+
+_FIELDS: Final = frozenset(field.name for field in msgspec.structs.fields(Instrument))
+_IDENTITY: Final = ("base", "quote", "settle", "kind", "contract")  # what balances and pairs rest on
+_CONNECTION_EVENTS: Final = {
+    "opened": feed.CONNECTED,
+    "subscribed": feed.CONNECTED,
+    "gap": feed.GAP,
+    "lost": feed.LOST,
+    "closed": feed.LOST,
+    "heartbeat": -1,
+}
+
+
+class SlowRows:
+    """Applies them to the kernel's memory.
+
+    Args:
+        kernel: the memory.
+        instruments: by number; replaced in place when an `instruments` row says something new.
+        groups: instruments proven to be the same thing.
+        pairs: strategy id and pair by kernel number.
+        rescaled: told the number of an instrument whose scales grew, and the powers of ten for its prices and quantities.
+    """
+
+    def __init__(
+        self,
+        kernel: state.KernelState,
+        instruments: list[Instrument],
+        groups: Sequence[Sequence[int]],
+        *,
+        pairs: Sequence[tuple[str, Pair]],
+        rescaled: Callable[[int, int, int], None],
+    ) -> None:
+        self._kernel = kernel
+        self._instruments = instruments
+        self._groups = groups
+        self._pairs = pairs
+        self._rescaled = rescaled
+        self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(instruments)}
+
+    def apply(self, row: SlowRow) -> None:
+        """Apply one row.
+
+        Raises:
+            LogError: an `instruments` row takes decimals away or turns the instrument into another thing.
+        """
+        fold.begin_row(self._kernel.handle, row.seq, row.ts_recv)
+        if row.kind == "instruments":
+            self._apply_instrument(row)
+        elif row.kind == "connections":
+            self._apply_connection(row.values)
+        elif row.kind == "rejects":
+            number = self._numbers.get((row.values["venue"] or "", row.values["symbol"] or ""))
+            if number is not None:
+                self._kernel.tables[state.INSTRUMENTS][number]["bad_rows"] += 1
+
+    def _apply_connection(self, values: dict[str, Any]) -> None:
+        event = _CONNECTION_EVENTS.get(values["event"])
+        if event is None:
+            return  # a resync is shown by the snapshot rows that follow it
+        number = -1 if values["symbol"] is None else self._numbers.get((values["venue"], values["symbol"]), -1)
+        if number < 0 and values["symbol"] is not None:
+            return
+        fold.connection_row(self._kernel.handle, int(values["conn"]), number, event)
+
+    def _apply_instrument(self, row: SlowRow) -> None:
+        number = self._numbers[row.values["venue"], row.values["symbol"]]
+        before = self._instruments[number]
+        after = msgspec.structs.replace(before, **{name: value for name, value in row.values.items() if name in _FIELDS})
+        if after == before:
+            return
+        _check_change(row.seq, before, after)
+        self._instruments[number] = after
+        record: Any = self._kernel.tables[state.INSTRUMENTS][number]
+        price, quantity = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
+        if price != 1 or quantity != 1:
+            self._rescale(record, price, quantity)
+            self._rescaled(number, price, quantity)
+        lay_steps(record, after)
+        if price != 1:
+            lay_mid_units(self._kernel, self._groups, self._instruments)
+        thresholds: Any = self._kernel.tables[state.PAIRS]
+        for at, (_, pair) in enumerate(self._pairs):
+            if number in (pair.sell, pair.buy, pair.convert):
+                lay_thresholds(thresholds[at], pair, self._instruments)
+
+    def _rescale(self, record: Any, price: int, quantity: int) -> None:
+        """A finer scale: every stored price and quantity grows by a power of ten."""
+        for field, factor in (("bid", price), ("ask", price), ("bid_qty", quantity), ("ask_qty", quantity)):
+            if record[field] != NULL:
+                record[field] *= factor
+        record["median_spread"] *= price
+        record["spreads"] *= price
+        slot = int(record["slot"])
+        if slot >= 0:
+            start, end = slot * 2 * state.BOOK_LEVELS, (slot + 1) * 2 * state.BOOK_LEVELS
+            prices: Any = self._kernel.tables[state.BOOK_PX][start:end]
+            prices *= price
+            sizes: Any = self._kernel.tables[state.BOOK_QTY][start:end]
+            sizes[sizes != NULL] *= quantity
+
+
+def _check_change(seq: int, before: Instrument, after: Instrument) -> None:
+    if after.px_scale < before.px_scale or after.qty_scale < before.qty_scale:
+        raise LogError(f"seq {seq}: {before.id} would lose decimals; scales only grow")
+    for name in _IDENTITY:
+        if getattr(before, name) != getattr(after, name):
+            was, now = getattr(before, name), getattr(after, name)
+            raise LogError(f"seq {seq}: the {name} of {before.id} would turn from {was!r} into {now!r}; that is another instrument")
