@@ -130,7 +130,7 @@ class Desk:
     def report(self, order: int, event: str, *, later: int = 1_000_000, **values: Any) -> list[str]:
         """A report of an order a millisecond later; what the engine did."""
         self.now += later
-        plan = self.engine.execution._orders[order - 1].plan
+        plan = self.engine.execution.order(order).plan
         made = Report(ts=self.now, order=order, instrument=plan.instrument, event=event, **values)
         self.engine.take_reports(self.now, [made])
         return self._did()
@@ -152,7 +152,7 @@ class Desk:
     @property
     def bundle(self) -> Any:
         """The bundle of the last order."""
-        return self.engine.execution._orders[-1].bundle
+        return self.engine.execution.order(self.engine.execution.orders).bundle
 
     def _did(self) -> list[str]:
         did = []

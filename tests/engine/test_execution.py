@@ -94,7 +94,7 @@ def test_a_short_residual_is_bought_back() -> None:
 
 def test_beyond_both_caps_it_is_held_at_its_cost() -> None:
     """Without a price within a cap the residual becomes inventory at what it cost, and the refusals say why."""
-    at = desk(hedge_cap_ppb=0, unwind_cap_ppb=0)
+    at = desk(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=1)
     at.tell(*GOOD)
     at.quote(1, 99, 100)
     at.fill(1, 101, 5)
@@ -153,7 +153,7 @@ def test_a_hard_leg_without_a_fill_releases_nothing() -> None:
 
 
 def test_a_silent_order_turns_unknown_and_is_canceled() -> None:
-    """At the deadline, not before, the order is UNKNOWN, a cancel goes out once, and the money stays reserved."""
+    """At the deadline, not before, the order is UNKNOWN and canceled, thrice at most, and the money stays reserved."""
     at = desk(timeout_ns=NANOS_PER_S)
     at.tell(*GOOD)
     sent = at.now
@@ -165,7 +165,10 @@ def test_a_silent_order_turns_unknown_and_is_canceled() -> None:
     assert (row["state"], row["ts"], row["reason"]) == ("unknown", sent + NANOS_PER_S, "execution_timeout")
     assert at.engine.portfolio.reserved(("main", "a", "USD")) > 505 * MONEY_ONE
     assert at.engine.execution.exposure("s", "BTC") == (-5 * MONEY_ONE, 0)
-    assert at.quote(1, ts=sent + 9 * NANOS_PER_S) == []
+    assert at.quote(1, ts=sent + 9 * NANOS_PER_S) == ["cancel 1", "cancel 1"]
+    cancels = [row["ts"] - sent for row in at.drained("commands") if row["kind"] == "cancel"]
+    assert cancels == [NANOS_PER_S, 2 * NANOS_PER_S, 3 * NANOS_PER_S]
+    assert at.engine.execution.next_deadline() == NEVER
     assert at.engine.execution.open_bundles("s") == 1
     assert at.fill(1, 101, 5) == []
     assert at.bundle.state == "closed"
@@ -235,23 +238,24 @@ def test_any_reports_leave_fills_and_reservations_in_order(sequence: str, report
     """In any interleaving the position is the sum of distinct fills, and done bundles reserve nothing."""
     at = desk()
     at.tell(*GOOD, sequence=sequence)
-    orders = at.engine.execution._orders
+    execution = at.engine.execution
     counted: dict[tuple[int, str], int] = {}
     for number, event, qty, ident in reports:
-        if number > len(orders):
+        if number > execution.orders:
             continue
         if event == "fill":
-            counted.setdefault((number, f"f{ident}"), qty * orders[number - 1].plan.sign)
+            counted.setdefault((number, f"f{ident}"), qty * execution.order(number).plan.sign)
             at.fill(number, 100, qty, f"f{ident}")
         else:
             at.report(number, event)
     position = at.balance("a", "BTC") + at.balance("b", "BTC") - 2_000_000
     assert position == sum(counted.values())
-    for order in list(orders):
-        while order.alive:
-            at.report(order.number, "canceled")
-    while not at.bundle.done:
-        at.report(len(orders), "canceled")
+    number = 0
+    while (number := number + 1) <= execution.orders or not at.bundle.done:
+        if number <= execution.orders:
+            at.report(number, "canceled")
+        else:
+            at.quote(0, ts=at.now + NANOS_PER_S)
     assert at.engine.execution.open_bundles("s") == 0
     for venue in "ab":
         for asset in ("BTC", "USD"):

@@ -20,7 +20,7 @@ from xarb.engine.slowrows import SlowRows
 from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Strategy, Wake
 from xarb.engine.view import StrategyView
 from xarb.engine.words import place, width, words
-from xarb.errors import InvariantBroken
+from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.columns import FEED_STATES
 from xarb.model.command import Command, Report
@@ -71,13 +71,19 @@ class Engine:
 
     Args:
         setup: instruments, limits, fees and opening balances.
-        strategies: in id order; their ids are unique.
+        strategies: whose ids are unique; they are called in id order.
+
+    Raises:
+        ConfigError: two strategies have one id, a strategy has no terms, or pairs cannot be compared.
     """
 
     def __init__(self, setup: Setup, strategies: Sequence[Strategy]) -> None:
         self.instruments: list[Instrument] = list(setup.instruments)
         self._setup = setup
         self._strategies = sorted(strategies, key=lambda s: s.id)
+        ids = [strategy.id for strategy in self._strategies]
+        if len(set(ids)) < len(ids):
+            raise ConfigError(f"strategy ids must be unique: {', '.join(ids)}")
         self._kernel, pairs = build_state(setup, self._strategies)
         lay_mid_units(self._kernel, setup.groups, self.instruments)
         self._world = words(self._kernel.block)
@@ -177,7 +183,13 @@ class Engine:
         return taken
 
     def take_reports(self, ts: int, reports: Sequence[Report]) -> None:
-        """Apply simulated reports that are due at `ts`, in command order."""
+        """Apply simulated reports that are due at `ts`, in command order.
+
+        Raises:
+            InvariantBroken: `ts` lies before the engine's time.
+        """
+        if ts < self._world[_NOW]:
+            raise InvariantBroken(f"reports due at {ts} come at {self._world[_NOW]}: the engine was run too far")
         self._world[_NOW] = ts
         self._world[_QUIET] = 0
         for report in reports:
@@ -230,38 +242,40 @@ class Engine:
 
     def _rearm(self) -> None:
         """A bundle closed: its pair wakes again if its episode still stands."""
-        for closed in self.execution.closed_since_last():
-            if closed.opportunity is None:
-                continue
-            number = self._by_id[closed.strategy]
-            pair = self._pair_of(number, closed.opportunity)
-            if pair is not None and self._episodes[pair * _PAIR_WORDS + _STATUS] == state.PAIR_OPEN:
-                self._call(number, Wake(self._world[_NOW], "rearm", self.edge(pair)))
+        for strategy, pair in self.execution.closed_since_last():
+            if self._episodes[pair * _PAIR_WORDS + _STATUS] == state.PAIR_OPEN:
+                self._call(self._by_id[strategy], Wake(self._world[_NOW], "rearm", self.edge(pair)))
 
     def _call(self, number: int, wake: Wake) -> None:
         strategy = self._strategies[number]
         for plan in strategy.on_wake(wake, self._views[number]):
+            pair = -1 if plan.opportunity is None else self._pair_of(number, plan.opportunity)
             if isinstance(plan, Pass):
                 row = (strategy.account, strategy.id, plan.opportunity, None, None, plan.reason, plan.value, plan.bound)
                 self.outputs.emit("refusals", row)
-                self._decide(number, plan.opportunity, "refused", plan.reason, None)
+                self._decide(pair, plan.opportunity, "refused", plan.reason, None)
             else:
-                self._submit(number, plan)
+                self._submit(number, plan, pair)
 
-    def _submit(self, number: int, plan: BundlePlan) -> None:
-        commands, bundle = self.execution.submit(plan, self._strategies[number])
+    def _submit(self, number: int, plan: BundlePlan, pair: int) -> None:
+        commands, bundle = self.execution.submit(plan, self._strategies[number], pair=pair)
         self.commands += commands
         if plan.opportunity is None:
             return
         if bundle is None:
-            self._decide(number, plan.opportunity, "refused", self.execution.last_refusal, None)
+            self._decide(pair, plan.opportunity, "refused", self.execution.last_refusal, None)
         else:
-            self._decide(number, plan.opportunity, "taken", None, bundle)
+            self._decide(pair, plan.opportunity, "taken", None, bundle)
 
-    def _decide(self, number: int, opportunity: int, verdict: str, reason: str | None, bundle: int | None) -> None:
-        pair = self._pair_of(number, opportunity)
-        if pair is None:
-            raise InvariantBroken(f"strategy {self._strategies[number].id} decided on unknown opportunity {opportunity}")
+    def _pair_of(self, number: int, opportunity: int) -> int:
+        """The kernel pair of a strategy whose last episode this is."""
+        mine = self._episodes
+        for pair in self._pairs_of[number]:
+            if mine[pair * _PAIR_WORDS + _OPPORTUNITY] == opportunity:
+                return pair
+        raise InvariantBroken(f"strategy {self._strategies[number].id} decided on unknown opportunity {opportunity}")
+
+    def _decide(self, pair: int, opportunity: int, verdict: str, reason: str | None, bundle: int | None) -> None:
         mine, feeds = self._episodes, self._feeds
         at = pair * _PAIR_WORDS
         sell, buy = mine[at + _SELL] * _INSTRUMENT_WORDS, mine[at + _BUY] * _INSTRUMENT_WORDS
@@ -282,14 +296,6 @@ class Engine:
                 self._world[_NOW] - mine[at + _SINCE],
             ),
         )
-
-    def _pair_of(self, number: int, opportunity: int) -> int | None:
-        """The kernel pair of a strategy whose last episode this is."""
-        mine = self._episodes
-        for pair in self._pairs_of[number]:
-            if mine[pair * _PAIR_WORDS + _OPPORTUNITY] == opportunity:
-                return pair
-        return None
 
     def edge(self, pair: int) -> Edge:
         """The episode of a kernel pair as a strategy sees it."""

@@ -5,23 +5,25 @@ States move through the tables of `model/order.py` only. Fills are applied whene
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
-from typing import Any, Final, NamedTuple
+from typing import Final
 
+from xarb.engine.amounts import fill_value, notional_money, qty_money
+from xarb.engine.archive import Archive
 from xarb.engine.bundle import SIDES, Bundle, Hold, Leg, Order, OrderPlan
+from xarb.engine.deadlines import Closed, Deadlines
 from xarb.engine.order_rows import OrderRows
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import FillMoney, Holding, Portfolio
 from xarb.engine.residual import Flattening, flat_assets
-from xarb.engine.risk import Market, Risk, notional_money, qty_money
+from xarb.engine.risk import Risk
+from xarb.engine.rules import Market
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Strategy
 from xarb.errors import InvariantBroken
 from xarb.model.command import CancelOrder, Command, Report, SubmitOrder
 from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE, ORDER_TERMINAL, advance
-from xarb.model.units import NEVER, ceil_div
+from xarb.model.units import ceil_div
 
-_TIMEOUT, _REARM = range(2)
 _STATE_EVENTS: Final = {
     "accepted": "accepted",
     "canceled": "canceled",
@@ -30,13 +32,7 @@ _STATE_EVENTS: Final = {
     "unknown": "unknown",
     "not_sent": "rejected",  # certain that nothing happened at the venue
 }
-
-
-class Closed(NamedTuple):
-    """A bundle closed, or the cool-down that followed it ended."""
-
-    strategy: str
-    opportunity: int | None
+_AFTER_FILLS: Final = {"accepted": "partial_fill", "rejected": "canceled"}  # what a report means for an order with fills
 
 
 class Execution:
@@ -56,26 +52,29 @@ class Execution:
         self._portfolio = portfolio
         self._risk = risk
         self._flattening = Flattening(market, portfolio, risk)
-        self._prefix = f"{setup.log_id[:8]}-{setup.start}-"
-        self._orders: list[Order] = []  # order n stands at n - 1
+        self._archive = Archive(f"{setup.log_id[:8]}-{setup.start}-")
         self._bundles = 0
         self._open: dict[str, int] = {}
-        self._deadlines: list[tuple[int, int, int, Any]] = []  # heap: time, ordinal, kind, order or closed bundle
-        self._ordinal = 0
+        self._deadlines = Deadlines()
         self._closed: list[Closed] = []
         self._commands: list[Command] = []
 
     # --- what the engine calls
 
-    def submit(self, plan: BundlePlan, strategy: Strategy) -> tuple[list[Command], int | None]:
-        """Commands and number of the bundle; without a number risk refused it, and a `refusals` row says why."""
-        refusal = self._risk.check(plan, strategy, self.open_bundles(strategy.id))
+    def submit(self, plan: BundlePlan, strategy: Strategy, *, pair: int = -1) -> tuple[list[Command], int | None]:
+        """Commands and number of the bundle; without a number risk refused it, and a `refusals` row says why.
+
+        `pair` is the kernel pair whose episode the plan rests on.
+        """
+        exposed = {asset: self.exposure(strategy.id, asset) for asset in self._risk.terms(strategy.id).limits.max_exposure}
+        refusal = self._risk.check(plan, strategy, self.open_bundles(strategy.id), exposed)
         if refusal is not None:
             self._rows.refusal(refusal, (strategy.account, strategy.id), plan.opportunity)
             return [], None
         self._bundles += 1
-        bundle = Bundle(self._bundles, strategy.id, strategy.account, plan)
+        bundle = Bundle(self._bundles, strategy.id, strategy.account, plan, pair=pair)
         bundle.flat = flat_assets(bundle, self._market)
+        self._archive.open(bundle)
         self._open[bundle.strategy] = self._open.get(bundle.strategy, 0) + 1
         for leg in bundle.legs:
             leg.hold = self._reserve(bundle, (leg.instrument, leg.sign), (leg.price, leg.qty), [])
@@ -91,12 +90,15 @@ class Execution:
         Raises:
             InvariantBroken: the order is not ours, the event has no meaning, or a fill lacks a price, quantity, fee or id.
         """
-        order = self._order(report.order)
+        order = self._archive.order(report.order)
+        if report.instrument != order.plan.instrument:
+            raise InvariantBroken(f"order {report.order} is on instrument {order.plan.instrument}, not {report.instrument}")
         if report.event == "fill":
             self._fill(order, report)
         elif report.event in _STATE_EVENTS:
-            self._move(order, _STATE_EVENTS[report.event], report.reason)
-            if order.state == "unknown":
+            event = _STATE_EVENTS[report.event]
+            self._move(order, _AFTER_FILLS.get(event, event) if order.filled else event, report.reason)
+            if order.state == "unknown" and order.cancels == 0:
                 self._cancel(order)
         elif report.event != "sent":
             raise InvariantBroken(f"order {report.order}: no meaning is known for a report of {report.event!r}")
@@ -104,22 +106,24 @@ class Execution:
         return self._taken()
 
     def on_deadline(self, ts: int) -> list[Command]:
-        """Fire the deadlines up to `ts`: orders without a final report turn UNKNOWN and are canceled; cool-downs end."""
-        while self._deadlines and self._deadlines[0][0] <= ts:
-            _, _, kind, what = heappop(self._deadlines)
-            if kind == _REARM:
-                self._closed.append(what)
-            elif what.alive and what.state != "unknown":
-                self._move(what, "unknown", "execution_timeout")
-                self._cancel(what)
+        """Fire the deadlines up to `ts`.
+
+        An order without a final report turns UNKNOWN and is canceled, again after each further time-out, until the policy's number of
+        cancels was sent; then it stays UNKNOWN until a report comes. Cool-downs end, residuals that wait are looked at again.
+        """
+        while (due := self._deadlines.pop(ts)) is not None:
+            if isinstance(due, Order):
+                self._time_out(due)
+            elif isinstance(due, Bundle):
+                due.retry_at = 0
+                self._settle(due)
+            else:
+                self._closed.append(due)
         return self._taken()
 
     def next_deadline(self) -> int:
         """Time of the next deadline, NEVER without one."""
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][2] == _TIMEOUT and (not deadlines[0][3].alive or deadlines[0][3].state == "unknown"):
-            heappop(deadlines)
-        return deadlines[0][0] if deadlines else NEVER
+        return self._deadlines.next()
 
     @property
     def last_refusal(self) -> str | None:
@@ -127,13 +131,26 @@ class Execution:
         return self._rows.last_refusal
 
     def closed_since_last(self) -> list[Closed]:
-        """Bundles closed and cool-downs ended since the last call."""
+        """Bundles closed and cool-downs ended since the last call, where their pair is known."""
         closed, self._closed = self._closed, []
         return closed
 
+    def order(self, number: int) -> Order:
+        """An order, to look at.
+
+        Raises:
+            InvariantBroken: there is no such order.
+        """
+        return self._archive.order(number)
+
+    @property
+    def orders(self) -> int:
+        """Orders sent so far; they are numbered from 1."""
+        return self._archive.orders
+
     def owner(self, order: int) -> str:
         """Strategy that sent an order."""
-        return self._order(order).bundle.strategy
+        return self._archive.order(order).bundle.strategy
 
     def open_bundles(self, strategy: str) -> int:
         """Open bundles of a strategy; a held one counts as closed."""
@@ -146,41 +163,30 @@ class Execution:
         return max(0, free if left is None else min(free, left))
 
     def exposure(self, strategy: str, asset: str) -> tuple[int, int]:
-        """The least and the most of an asset that the strategy's fills may come to, orders in flight and UNKNOWN at worst."""
+        """The least and the most of an asset that the strategy's fills may come to, fees apart.
+
+        Orders in flight and UNKNOWN count at worst, and so does what a hard leg may still release.
+        """
         low = high = self._portfolio.flows(strategy).get(asset, 0)
-        for order in self._orders:
-            if order.alive and order.bundle.strategy == strategy:
-                instrument = self._market.instrument(order.plan.instrument)
-                left = order.qty - order.filled
-                for part, amount, sign in (
-                    (instrument.base, qty_money(instrument, left), order.plan.sign),
-                    (instrument.quote, notional_money(instrument, order.price, left), -order.plan.sign),
-                ):
-                    if part == asset:
-                        low, high = (low, high + amount) if sign > 0 else (low - amount, high)
+        for bundle in self._archive.open_bundles():
+            if bundle.strategy != strategy:
+                continue
+            ways = [(order.plan.instrument, order.plan.sign, order.price, order.left) for order in bundle.orders if order.alive]
+            ways += [(leg.instrument, leg.sign, leg.price, max(0, leg.qty - leg.released)) for leg in bundle.legs if leg.hold]
+            for number, sign, price, qty in ways:
+                down, up = self._risk.swing(number, sign, (price, qty), asset)
+                low, high = low - down, high + up
         return low, high
 
     def record_report(self, report: Report) -> None:
         """Write a report of a simulated venue as the `sim_reports` row that it is."""
-        self._rows.report(self._order(report.order), report)
+        self._rows.report(self._archive.order(report.order), report)
 
     def rescale(self, number: int, price: int, qty: int) -> None:
-        """The scales of an instrument grew: its orders and legs grow by these powers of ten."""
-        for order in self._orders:
-            if order.plan.instrument == number:
-                order.price, order.qty, order.filled = order.price * price, order.qty * qty, order.filled * qty
-        bundles = {order.bundle.number: order.bundle for order in self._orders}
-        for bundle in bundles.values():
-            for leg in bundle.legs:
-                if leg.instrument == number:
-                    leg.price, leg.qty, leg.released = leg.price * price, leg.qty * qty, leg.released * qty
+        """The scales of an instrument grew: its orders and legs grow by these powers of ten; reservations are money and stay."""
+        self._archive.rescale(number, price, qty)
 
     # --- orders
-
-    def _order(self, number: int) -> Order:
-        if not 1 <= number <= len(self._orders):
-            raise InvariantBroken(f"a report names order {number}; {len(self._orders)} were sent")
-        return self._orders[number - 1]
 
     def _taken(self) -> list[Command]:
         commands, self._commands = self._commands, []
@@ -207,13 +213,11 @@ class Execution:
         self._send(bundle, OrderPlan(at, 0, "open", leg.instrument, leg.sign, leg.price, qty))
 
     def _hold_rest(self, bundle: Bundle, leg: Leg, rest: int) -> None:
-        leg.hold = self._reserve(bundle, (leg.instrument, leg.sign), (leg.price, rest), leg.hold)
+        if leg.hold:
+            leg.hold = self._reserve(bundle, (leg.instrument, leg.sign), (leg.price, rest), leg.hold)
 
     def _send(self, bundle: Bundle, plan: OrderPlan) -> None:
-        number = len(self._orders) + 1
-        order = Order(number, f"{self._prefix}{number}", bundle, plan)
-        self._orders.append(order)
-        bundle.orders.append(order)
+        order = self._archive.add(bundle, plan)
         bundle.live += 1
         order.hold = self._reserve(bundle, (plan.instrument, plan.sign), (plan.price, plan.qty), [])
         self._risk.count_order(bundle.strategy)
@@ -221,7 +225,7 @@ class Execution:
         self._commands.append(
             SubmitOrder(
                 ts=now,
-                order=number,
+                order=order.number,
                 client_order_id=order.client_id,
                 account=bundle.account,
                 strategy=bundle.strategy,
@@ -232,15 +236,20 @@ class Execution:
                 qty_int=plan.qty,
             )
         )
-        self._defer(now + self._risk.terms(bundle.strategy).execution.timeout_ns, _TIMEOUT, order)
+        self._deadlines.set(now + self._risk.terms(bundle.strategy).execution.timeout_ns, order)
         self._rows.command(order, "submit")
         self._rows.state(order, None, None)
 
+    def _time_out(self, order: Order) -> None:
+        policy = self._risk.terms(order.bundle.strategy).execution
+        self._move(order, "unknown", "execution_timeout")
+        if order.cancels < policy.max_cancels:
+            self._cancel(order)
+            self._deadlines.set(self._market.now + policy.timeout_ns, order)
+
     def _cancel(self, order: Order) -> None:
-        """Ask once for the end of an order whose fate is unknown."""
-        if order.cancel_sent:
-            return
-        order.cancel_sent = True
+        """Ask for the end of an order whose fate is unknown."""
+        order.cancels += 1
         self._commands.append(
             CancelOrder(
                 ts=self._market.now,
@@ -269,11 +278,13 @@ class Execution:
             raise InvariantBroken(f"order {order.number}: a fill without price, quantity, fee or id")
         if report.fill_id in order.fill_ids:
             return
-        order.fill_ids.add(report.fill_id)
+        order.fill_ids[report.fill_id] = None
         bundle, plan = order.bundle, order.plan
         instrument = self._market.instrument(plan.instrument)
-        size, value = qty_money(instrument, qty), notional_money(instrument, price, qty)
+        size, value = qty_money(instrument, qty), fill_value(instrument, price, qty, plan.sign)
         order.filled += qty
+        if plan.purpose == "open":
+            bundle.legs[plan.leg].filled += qty
         self._rows.fill(order, report, (size, value))
         account, strategy = bundle.account, bundle.strategy
         venue, base, quote = instrument.venue, instrument.base, instrument.quote
@@ -281,6 +292,7 @@ class Execution:
             FillMoney(account, strategy, venue, base, quote, order.number, plan.sign, size, value, int(fee), fee_coin)
         )
         bundle.filled = True
+        bundle.retry_at = 0
         flows = bundle.flows
         flows[base] = flows.get(base, 0) + plan.sign * size
         flows[quote] = flows.get(quote, 0) - plan.sign * value
@@ -289,8 +301,7 @@ class Execution:
         bundle.traded[plan.instrument, plan.sign] = (before[0] + size, before[1] + value)
         self._move(order, "full_fill" if order.filled >= order.qty else "partial_fill", None)
         if order.alive:
-            left = (order.price, order.qty - order.filled)
-            order.hold = self._reserve(bundle, (plan.instrument, plan.sign), left, order.hold)
+            order.hold = self._reserve(bundle, (plan.instrument, plan.sign), (order.price, order.left), order.hold)
         if bundle.done:
             self._reopen(bundle)
 
@@ -300,27 +311,26 @@ class Execution:
         """What follows for a bundle once a report was applied."""
         if bundle.done:
             return
-        if bundle.state == "open" and bundle.plan.sequence == "hard_leg_first":
+        if bundle.state == "open" and bundle.sequence == "hard_leg_first":
             self._release_others(bundle)
-        if bundle.live == 0:
+        if bundle.live == 0 and bundle.retry_at == 0:
             self._settle(bundle)
 
     def _release_others(self, bundle: Bundle) -> None:
         """Each fill of the first leg releases the others in proportion, rounded down to lots, once a venue takes the size."""
         first = bundle.legs[0]
-        filled = sum(order.filled for order in bundle.orders if order.plan.leg == 0)
         for at in range(1, len(bundle.legs)):
             leg = bundle.legs[at]
             instrument = self._market.instrument(leg.instrument)
             lot = instrument.lot_int or 1
-            qty = min(leg.qty, leg.qty * filled // first.qty) // lot * lot - leg.released
+            qty = min(leg.qty, leg.qty * first.filled // first.qty) // lot * lot - leg.released
             if qty <= 0 or (instrument.min_qty is not None and qty_money(instrument, qty) < instrument.min_qty):
                 continue
             if instrument.min_notional is None or notional_money(instrument, leg.price, qty) >= instrument.min_notional:
                 self._release(bundle, at, qty)
 
     def _settle(self, bundle: Bundle) -> None:
-        """No order is alive: close, flatten what is left, or hold it."""
+        """No order is alive: close, flatten what is left, wait to try again, or hold it."""
         for leg in bundle.legs:
             self._hold_rest(bundle, leg, 0)
         left = [asset for asset in bundle.flat if bundle.flows.get(asset, 0) != 0]
@@ -331,24 +341,42 @@ class Execution:
             return
         if bundle.state != "residual":
             bundle.state = advance(BUNDLE_LIFE, bundle.state, "residual")
-        held = False
+        blocked: list[str] = []
         for asset in left:
             step = self._flattening.next_step(bundle, asset)
             if step.order is not None:
-                bundle.attempts[asset] = step.order.attempt
-                bundle.state = advance(BUNDLE_LIFE, bundle.state, f"{step.order.purpose}_sent")
-                instrument = self._market.instrument(step.order.instrument)
-                value = notional_money(instrument, step.order.price, step.order.qty)
-                self._risk.count_volume(bundle.strategy, instrument.quote, value)
-                self._send(bundle, step.order)
+                self._send_step(bundle, asset, step.order)
                 return
             for refusal in step.refusals:
-                held = True
-                self._rows.refusal(refusal, (bundle.account, bundle.strategy), bundle.plan.opportunity)
-        bundle.state = advance(BUNDLE_LIFE, bundle.state, "held" if held else "dust")
-        for asset in left:
-            self._book(bundle, asset)
-        self._close(bundle)
+                self._rows.refusal(refusal, (bundle.account, bundle.strategy), bundle.opportunity)
+            if step.refusals:
+                blocked.append(asset)
+        if not self._waits(bundle, blocked):
+            bundle.state = advance(BUNDLE_LIFE, bundle.state, "held" if blocked else "dust")
+            for asset in left:
+                self._book(bundle, asset)
+            self._close(bundle)
+
+    def _send_step(self, bundle: Bundle, asset: str, plan: OrderPlan) -> None:
+        bundle.attempts[asset] = plan.attempt
+        bundle.state = advance(BUNDLE_LIFE, bundle.state, f"{plan.purpose}_sent")
+        instrument = self._market.instrument(plan.instrument)
+        self._risk.count_volume(bundle.strategy, instrument.quote, notional_money(instrument, plan.price, plan.qty))
+        self._send(bundle, plan)
+
+    def _waits(self, bundle: Bundle, blocked: list[str]) -> bool:
+        """Whether a residual that nothing can flatten now is looked at again later; that uses up an attempt."""
+        policy = self._risk.terms(bundle.strategy).execution
+        waits = False
+        for asset in blocked:
+            attempt = bundle.attempts.get(asset, 0) + 1
+            if attempt < policy.max_attempts:
+                bundle.attempts[asset] = attempt
+                waits = True
+        if waits:
+            bundle.retry_at = self._market.now + policy.retry_ns
+            self._deadlines.set(bundle.retry_at, bundle)
+        return waits
 
     def _book(self, bundle: Bundle, asset: str) -> None:
         """A residual becomes inventory at the average price of the fills that made it, rounded against us."""
@@ -365,21 +393,21 @@ class Execution:
 
     def _close(self, bundle: Bundle) -> None:
         self._open[bundle.strategy] -= 1
-        closed = Closed(bundle.strategy, bundle.plan.opportunity)
         until = self._risk.cool(bundle.strategy, bundle.instruments)
-        if until is None:
-            self._closed.append(closed)
-        else:
-            self._defer(until, _REARM, closed)
+        if bundle.pair >= 0:
+            closed = Closed(bundle.strategy, bundle.pair)
+            if until is None:
+                self._closed.append(closed)
+            else:
+                self._deadlines.set(until, closed)
+        self._archive.pack(bundle)
 
     def _reopen(self, bundle: Bundle) -> None:
-        """A fill came after the bundle was done: what was booked is taken back, the residual is looked at again."""
+        """A fill came after the bundle was done: what was booked is taken back, the residual is a new one."""
         for asset, qty, cost, quote in bundle.booked:
             self._portfolio.hold(bundle.strategy, asset, Holding(-qty, -cost, quote))
         bundle.booked.clear()
+        bundle.attempts.clear()
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "late_fill")
         self._open[bundle.strategy] += 1
-
-    def _defer(self, ts: int, kind: int, what: Order | Closed) -> None:
-        self._ordinal += 1
-        heappush(self._deadlines, (ts, self._ordinal, kind, what))
+        self._archive.open(bundle)

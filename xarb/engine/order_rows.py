@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from xarb.engine.amounts import qty_money
 from xarb.engine.bundle import SIDES, Order
 from xarb.engine.outputs import Outputs
-from xarb.engine.risk import Market, Refusal, qty_money
+from xarb.engine.rules import Market, Refusal
 from xarb.model.command import Report
 from xarb.model.units import MONEY_SCALE
 
@@ -29,7 +30,7 @@ class OrderRows:
             instrument = self._market.instrument(plan.instrument)
             wish = (SIDES[plan.sign], "ioc", False, order.price, order.qty, instrument.px_scale, instrument.qty_scale)
             purpose = plan.purpose
-        self._outputs.emit("commands", (*self._names(order), *cause, *wish, bundle.plan.opportunity, purpose))
+        self._outputs.emit("commands", (*self._names(order), *cause, *wish, bundle.opportunity, purpose))
 
     def state(self, order: Order, previous: str | None, reason: str | None) -> None:
         """A new state of an order."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from xarb.engine.amounts import qty_money
 from xarb.engine.bundle import Bundle, Leg, OrderPlan
 from xarb.engine.portfolio import Portfolio
-from xarb.engine.risk import Market, Refusal, Risk, check_steps, qty_money
+from xarb.engine.risk import Risk
+from xarb.engine.rules import Market, Refusal, check_steps
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, PPB, ceil_div
 
@@ -32,7 +34,7 @@ def flat_assets(bundle: Bundle, market: Market) -> tuple[str, ...]:
         assets.append(market.instrument(leg.instrument).base)
     for leg in bundle.legs:
         assets.append(market.instrument(leg.instrument).quote)
-    return tuple(asset for asset in dict.fromkeys(assets) if asset != bundle.plan.profit_asset)
+    return tuple(asset for asset in dict.fromkeys(assets) if asset != bundle.profit_asset)
 
 
 class Flattening:
@@ -89,7 +91,7 @@ class Flattening:
         if because is not None:
             return Refusal(because, number)
         price = capped_price(instrument, leg.price, sign, cap)
-        qty = _qty_for(instrument, asset, abs(residual), price)
+        qty = self._qty_for(bundle.account, number, (asset, abs(residual)), (sign, price))
         small = check_steps(instrument, number, price, qty)
         if small is not None:
             return small
@@ -101,14 +103,40 @@ class Flattening:
         if shown is None or (shown > price if sign > 0 else shown < price):
             name = "hedge_cap" if sign == leg.sign else "unwind_cap"
             return Refusal(name, number, None if shown is None else shown * unit, price * unit)
-        hold = self._risk.hold(bundle.account, number, sign, (price, qty))
+        return self._affordable(bundle, number, sign, (price, qty))
+
+    def _affordable(self, bundle: Bundle, number: int, sign: int, order: tuple[int, int]) -> tuple[int, int] | Refusal:
+        """The order cut down to what the account and the strategy's budget can pay for."""
+        price, qty = order
+        instrument = self._market.instrument(number)
+        lot = instrument.lot_int or 1
+        hold = self._risk.hold(bundle.account, number, sign, order)
         if hold is None:
             return Refusal("fee_rate_unknown", number)
+        short: Refusal | None = None
         for place, amount in hold:
-            free = self._portfolio.free_of_account(place)
-            if amount > free:
-                return Refusal("balance", number, amount, free)
+            budget = self._portfolio.free_of_budget(bundle.strategy, place[2])
+            for reason, free in (("balance", self._portfolio.free_of_account(place)), ("budget", budget)):
+                if free is not None and amount > free:
+                    qty = min(qty, max(0, order[1] * free // amount // lot * lot))  # a fee's last digit may be rounded up
+                    short = Refusal(reason, number, amount, free)
+        if short is not None and check_steps(instrument, number, price, qty) is not None:
+            return short
         return price, qty
+
+    def _qty_for(self, account: str, number: int, left: tuple[str, int], how: tuple[int, int]) -> int:
+        """The quantity that turns an amount of an asset over without going too far, fees included, rounded down to the lot."""
+        asset, amount = left
+        sign, price = how
+        instrument = self._market.instrument(number)
+        lot = instrument.lot_int or 1
+        taken = (asset == instrument.base) == (sign < 0)  # the order gives the asset away: its fee comes on top
+        fee = self._risk.fee_in(account, number, sign, asset)
+        amount = amount * PPB // (PPB + fee) if taken else amount * PPB // (PPB - fee)
+        if asset == instrument.base:
+            return amount // qty_money(instrument, 1) // lot * lot
+        unit = 10 ** (MONEY_SCALE - instrument.px_scale - instrument.qty_scale)
+        return amount // (price * unit) // lot * lot if price > 0 else 0
 
 
 def capped_price(instrument: Instrument, reference: int, sign: int, cap_ppb: int) -> int:
@@ -117,12 +145,3 @@ def capped_price(instrument: Instrument, reference: int, sign: int, cap_ppb: int
     if sign > 0:
         return reference * (PPB + cap_ppb) // PPB // tick * tick
     return ceil_div(ceil_div(reference * (PPB - cap_ppb), PPB), tick) * tick
-
-
-def _qty_for(instrument: Instrument, asset: str, amount: int, price: int) -> int:
-    """The quantity that takes `amount` of an asset, rounded down to the lot."""
-    lot = instrument.lot_int or 1
-    if asset == instrument.base:
-        return amount // qty_money(instrument, 1) // lot * lot
-    unit = 10 ** (MONEY_SCALE - instrument.px_scale - instrument.qty_scale)
-    return amount // (price * unit) // lot * lot if price > 0 else 0

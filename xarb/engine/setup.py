@@ -57,7 +57,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     `instruments` are numbered as the log numbers them. `groups` are sets of instruments proven to be the same thing. `sources`
     says which kind of row moves each instrument's book: 0 quotes, 1 books, 2 deltas. `fees` are by (account, instrument number),
     `opening` balances by (account, venue, asset), `terms` by strategy id. `rates` name by (venue, fee coin, quote asset) the
-    instrument of that venue whose bid prices a fee coin, as the simulated venue's setup does.
+    instrument of that venue whose bid prices a fee coin, as the simulated venue's setup does; what is reserved of the coin allows for
+    a fall of that bid by `coin_margin_ppb` until the match.
     """
 
     instruments: Sequence[Instrument]
@@ -71,6 +72,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     start: int = 1
     terms: Mapping[str, StrategyTerms] = {}
     rates: Mapping[tuple[str, str, str], int] = {}
+    coin_margin_ppb: int = 10_000_000
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

@@ -15,8 +15,10 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     `max_notional` bounds each planned leg in its own quote currency. `daily_volume` bounds the notional of all orders sent in a UTC day
     of engine time, in each quote currency on its own. `cool_down_ns` runs for a strategy's set of instruments from the close of a
     bundle on them. `latency_threshold_ns` is the largest age of the row that last confirmed a leg's quote. `orders_per_second`
-    bounds orders of this strategy in any window of one second. Orders that flatten a residual count towards the daily volume and
-    the orders per second but are not refused by them: a naked leg is the costlier risk.
+    bounds orders of this strategy in any window of one second. `max_exposure` bounds, by asset and at 18 decimals, what the
+    strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. Orders that a hard leg
+    releases or that flatten a residual count towards the daily volume and the orders per second but are not refused by them: a naked
+    leg is the costlier risk.
     """
 
     max_open_bundles: int = 10
@@ -25,28 +27,41 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     cool_down_ns: int = 0
     latency_threshold_ns: int = NANOS_PER_S
     orders_per_second: int | None = None
+    max_exposure: Mapping[str, Money] = {}
 
 
 class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a strategy's bundles are carried out.
 
-    An order without a final report `timeout_ns` after it was sent is UNKNOWN and canceled. A residual is first completed
-    (hedge) at a price up to `hedge_cap_ppb` beyond the leg's limit, else undone (unwind) up to `unwind_cap_ppb` beyond the
-    filled leg's limit; at most `max_attempts` orders are sent for one residual, then it is held as inventory.
+    An order without a final report `timeout_ns` after it was sent is UNKNOWN and canceled, up to `max_cancels` times, `timeout_ns`
+    apart. A residual is first completed (hedge) at a price up to `hedge_cap_ppb` beyond the leg's limit, else undone (unwind) up to
+    `unwind_cap_ppb` beyond the filled leg's limit. Where neither is possible now it is tried again after `retry_ns`. After
+    `max_attempts` tries for one residual it is held as inventory.
+
+    Raises:
+        ValueError: `timeout_ns`, `retry_ns` or `max_cancels` is not above zero.
     """
 
     timeout_ns: int = 5 * NANOS_PER_S
     hedge_cap_ppb: Ppb = Ppb(20 * PPB_PER_BPS)
     unwind_cap_ppb: Ppb = Ppb(50 * PPB_PER_BPS)
     max_attempts: int = 3
+    retry_ns: int = NANOS_PER_S // 2
+    max_cancels: int = 3
+
+    def __post_init__(self) -> None:
+        """Without a pause between tries, or without a cancel, an order or a residual would never come to an end."""
+        for name in ("timeout_ns", "retry_ns", "max_cancels"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be above zero")
 
 
 class StrategyTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Limits, execution policy and budget of one strategy.
 
     `budget` allots amounts of assets, at 18 decimals and over all venues: what the strategy may still spend of an asset is its
-    allotment plus what its fills brought in minus what they took and what its orders reserve. An asset that is not named is
-    bounded by the account alone.
+    allotment plus what its fills brought in minus what they took and what its orders reserve, for orders that flatten a residual too.
+    An asset that is not named is bounded by the account alone.
     """
 
     limits: RiskLimits = RiskLimits()
