@@ -63,4 +63,4 @@ def _print_examples(query: Query | None) -> None:
     for example in EXAMPLES:
         needed = {"log", "run"} if example.needs == "both" else {example.needs}
         if needed <= kinds:
-            out.write(f"-- {example.title}\n{example.sql};\n\n")
+            out.write(f"/* {example.title} */\n{example.sql};\n\n")
