@@ -54,6 +54,7 @@ def experiment(market: Market) -> str:
             *(f"{coin.base} = 100000000" for coin in COINS[: market.symbols]),
         ]
     lines += ["[strategies.cross]", 'kind = "micro"', "min_profit_bps = 1", "min_profit_quote = 0.01", "max_notional_quote = 5000"]
+    lines += ["cool_down_ms = 500"]
     return "\n".join(lines).replace("[run]\n", '[run]\nfees_file = "fees.toml"\n') + "\n"
 
 

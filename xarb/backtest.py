@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,7 +24,7 @@ from xarb.log.writer import LogWriter
 from xarb.model.units import NANOS_PER_MS
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
-from xarb.summary import Summary
+from xarb.summary import Line, Summary
 
 BATCH_ROWS: Final = 262_144
 LADDER_MS: Final = (0, 50, 100, 250, 500)
@@ -77,34 +80,55 @@ def backtest(
         replay(assembly, keep, batch_rows=batch_rows, reached=lambda seq: advance(seq, reader.manifest.last))
         summary.finish()
         writer.finish(digest.hex(), assembly.engine.position)
-    tables = [_head(assembly, folder, digest.hex()), assembly.assumptions(), *summary.tables()]
+    tables = [_head(assembly, folder, digest.hex(), bundles=summary.bundles), assembly.assumptions(), *summary.tables()]
     return Result(folder, digest.hex(), summary, tables)
 
 
-def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance, batch_rows: int = BATCH_ROWS) -> Table:
+def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance, run: Result | None = None) -> Table:
     """Trading PnL per strategy with 0, 50, 100, 250 and 500 ms added to every order latency; nothing is kept.
+
+    `run` is the finished backtest of the same experiment and log, which is the first rung; without it that rung is replayed too. The
+    rungs share nothing, so they run in as many processes as there are cores.
 
     Raises:
         ConfigError: the experiment does not fit the log.
         LogError: the log is damaged.
     """
-    reader = LogReader(log_of(experiment, log))
-    resolved = resolve(experiment, reader)
-    rows: list[tuple[str, ...]] = []
-    for step, added in enumerate(LADDER_MS):
-        assembly = Assembly(msgspec.structs.replace(resolved, added_latency_ns=added * NANOS_PER_MS), reader)
-        summary = _summary(assembly)
-        replay(assembly, summary.take, batch_rows=batch_rows)
-        summary.finish()
-        for name in sorted(resolved.strategies):
-            line = summary.line(name)
-            rows.append((f"{added} ms", name, line.orders, line.fill_ratio, line.pnl))
-        advance(step + 1, len(LADDER_MS))
+    names = sorted(experiment.strategies)
+    found = {} if run is None else {0: [run.summary.line(name) for name in names]}
+    left = [added for added in LADDER_MS if added not in found]
+    path = log_of(experiment, log)
+    for added, lines in zip(left, _rungs([(experiment, path, added) for added in left]), strict=True):
+        found[added] = lines
+        advance(len(found), len(LADDER_MS))
+    rows = [(f"{added} ms", name, *line) for added in LADDER_MS for name, line in zip(names, found[added], strict=True)]
     return Table(
         "Latency ladder: trading PnL with more order latency",
         ("added", "strategy", "orders", "fill ratio", "trading PnL"),
         tuple(rows),
     )
+
+
+def _rungs(tasks: Sequence[tuple[Experiment, Path, int]]) -> Iterator[list[Line]]:
+    """The lines of each rung in order. Only Linux forks: there a process starts with modules and compiled code in place."""
+    workers = min(len(tasks), len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
+    if workers == 1:
+        yield from map(_rung, tasks)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        yield from pool.map(_rung, tasks)
+
+
+def _rung(task: tuple[Experiment, Path, int]) -> list[Line]:
+    """One replay with `added` ms of order latency: a line for each strategy by name."""
+    experiment, path, added = task
+    reader = LogReader(path)
+    resolved = msgspec.structs.replace(resolve(experiment, reader), added_latency_ns=added * NANOS_PER_MS)
+    assembly = Assembly(resolved, reader)
+    summary = _summary(assembly)
+    replay(assembly, summary.take, batch_rows=BATCH_ROWS)
+    summary.finish()
+    return [summary.line(name) for name in sorted(resolved.strategies)]
 
 
 def log_of(experiment: Experiment, log: Path | None) -> Path:
@@ -133,12 +157,13 @@ def _summary(assembly: Assembly) -> Summary:
     return Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
 
 
-def _head(assembly: Assembly, folder: Path, digest: str) -> Table:
+def _head(assembly: Assembly, folder: Path, digest: str, *, bundles: int) -> Table:
     engine, reader = assembly.engine, assembly.reader
     rows: Sequence[tuple[str, str]] = (
         ("log", f"{reader.folder} ({reader.manifest.header.origin or 'no origin stated'})"),
         ("inputs", f"{assembly.inputs}"),
         ("wakes", f"{engine.wakes}"),
+        ("bundles", f"{bundles}"),
         ("run", str(folder)),
         ("output digest", digest),
     )

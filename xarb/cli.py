@@ -101,7 +101,7 @@ def backtest(
     show(result.tables)
     if ladder:
         with progress("ladder") as advance:
-            show([run_ladder(loaded, log=log, advance=advance)])
+            show([run_ladder(loaded, log=log, advance=advance, run=result)])
     say(f"run kept in {result.folder}; prove it with: xarb verify {result.folder}")
 
 

@@ -34,7 +34,7 @@ def run_demo() -> None:
         result = backtest(experiment, advance=advance)
     show(result.tables)
     with progress("ladder") as advance:
-        show([ladder(experiment, advance=advance)])
+        show([ladder(experiment, advance=advance, run=result)])
     say(_WHAT)
     log = os.path.relpath(root / "recordings" / "quickstart")
     say(_NEXT.format(xarb="xarb", bin=".venv/bin/xarb", run=result.folder, log=log))

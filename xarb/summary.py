@@ -115,6 +115,11 @@ class Summary:
         if filled:
             self._follow()
 
+    @property
+    def bundles(self) -> int:
+        """Bundles taken so far."""
+        return sum(self._pair_bundles.values())
+
     def finish(self) -> None:
         """The log has ended: value the change of every balance at the last mids."""
         for currency in self._currencies:
