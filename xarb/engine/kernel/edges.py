@@ -195,7 +195,7 @@ def _follow(k, pair):
     mine["best_edge"] = max(mine["best_edge"], edge)
     if owner["max_edge_ppb"] > 0:
         mine["abnormal"] = 1 if edge > owner["max_edge_ppb"] else 0
-    if owner["on_edge"] != 0 and owner["improve_ppb"] > 0 and edge >= mine["wake_edge"] + owner["improve_ppb"]:
+    if owner["on_edge"] != 0 and owner["improve_ppb"] > 0 and edge - mine["wake_edge"] >= owner["improve_ppb"]:
         mine["wake_edge"] = edge
         out.wake(k, mine["strategy"], np.int64(WAKE_IMPROVEMENT), pair, np.int64(-1))
 

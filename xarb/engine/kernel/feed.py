@@ -10,6 +10,7 @@ from xarb.engine.kernel import out, tables
 from xarb.engine.kernel.compiled import part, pasted
 from xarb.engine.kernel.edges import refresh_floats, scan_pairs
 from xarb.engine.kernel.state import SPREAD_SAMPLES
+from xarb.engine.kernel.wide import quotient
 from xarb.model.columns import FEED_STATES, FLAG_RULES
 from xarb.model.units import INT64_MAX, NULL, PPB
 
@@ -171,7 +172,7 @@ def move(k, me, inst, event):
 
 @part
 def expires(state):
-    """Whether age alone can still change the feed: any other waits for a row anyway."""
+    """Whether the feed's quote counts as the present one, so that age alone can change the feed: any other waits for a row anyway."""
     return state in (LIVE, FROZEN, OUTLYING)
 
 
@@ -218,7 +219,7 @@ def score(k, me, inst):
         length = max(now - me["score_from"], 1)
         rows = max(me["rows"], 1)
         spells = min(max(length // me["score_ns"], 1), _LONGEST_SPELL)
-        uptime = 1000 - min(down // (length // 1000 + 1), 1000)
+        uptime = 1000 - quotient(min(down, length), 1000, length)
         for _ in range(spells):
             me["mean_uptime"] = _mean(me["mean_uptime"], uptime)
         me["mean_latency"] = _mean(me["mean_latency"], 1000 - 1000 * me["late_rows"] // rows)
@@ -303,8 +304,8 @@ def _median(values, count):
 
 @part
 def share(value, ratio_ppb):
-    """`ratio_ppb` of a non-negative int64, rounded down, without overflow for ratios up to 9."""
-    return value // PPB * ratio_ppb + value % PPB * ratio_ppb // PPB
+    """`ratio_ppb` of a non-negative int64, rounded down; INT64_MAX where that does not fit."""
+    return quotient(value, ratio_ppb, PPB)
 
 
 @part
@@ -334,8 +335,9 @@ def _is_outlier(k, me, inst):
     room = share(lowest, group["floor_ppb"]) - (highest - lowest)
     if room >= 0:
         low = lowest - room // 4  # a quarter each way keeps the band within the floor of its own lower end, floors of up to 100 %
-        if low > 0 and highest + room // 4 - low <= share(low, group["floor_ppb"]):
-            group["band_low"], group["band_high"] = low, highest + room // 4
+        high = highest + min(room // 4, INT64_MAX - highest)
+        if low > 0 and high - low <= share(low, group["floor_ppb"]):
+            group["band_low"], group["band_high"] = low, high
     if count < 2 or highest - lowest <= share(lowest, me["outlier_floor_ppb"]):
         return False
     median = _median(mids, count)
@@ -343,7 +345,7 @@ def _is_outlier(k, me, inst):
         mids[i] = abs(mids[i] - median)
     deviation = _median(mids, count)
     distance = abs(me["mid"] - median)
-    bound = max(me["outlier_mads"] * deviation, share(median, me["outlier_floor_ppb"]))
+    bound = max(quotient(deviation, me["outlier_mads"], 1), share(median, me["outlier_floor_ppb"]))
     if distance > bound:
         out.flag(k, inst, OUTLIER, distance, bound)
         return True
@@ -389,6 +391,12 @@ def _repeats(k, me, inst):
 
 
 @pasted
+def middle(bid, ask):
+    """(bid + ask) / 2, rounded down, without overflow."""
+    return (bid >> 1) + (ask >> 1) + (bid & ask & 1)
+
+
+@pasted
 def top(k, me, inst, seq, bid, bid_qty, ask, ask_qty):
     """A new best bid and ask from the source that moves the instrument, not crossed: store, classify, track edges.
 
@@ -430,7 +438,7 @@ def _store(k, me, inst, group, seq, bid, bid_qty, ask, ask_qty):
     group["changes"] += 1
     me["group_changes_seen"] = group["changes"]
     if bid != NULL and ask != NULL:
-        mid = (bid >> 1) + (ask >> 1) + (bid & ask & 1)
+        mid = middle(bid, ask)
         if me["mid_unit"] > 1:
             mid = mid // me["mid_unit"]
         me["mid"] = mid

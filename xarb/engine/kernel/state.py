@@ -18,8 +18,12 @@ RECENT_TRADES: Final = 64  # a power of two
 BOOK_LEVELS: Final = 5000  # a side; farther levels are dropped from memory and flagged
 OUT_WIDTH: Final = 15
 OUT_ROWS: Final = 16384
-OUT_SLACK: Final = 1024  # rows that one input may need at most; the kernel returns before they could be missing
+OUT_SLACK: Final = 1024  # rows kept free for one more input; the kernel returns before they could be missing
 WAKE_ROWS: Final = 1024
+# One input or deadline may touch every instrument and pair: a connection that carries them all falls silent. Beyond the fixed rows
+# the buffers hold so many: a pair opens (abnormal or not) and closes at most twice, at the score's turn and at the quote itself.
+OUT_ROWS_A_PAIR: Final = 6
+WAKE_ROWS_A_PAIR: Final = 4
 WAKE_WIDTH: Final = 4  # strategy, kind, pair, instrument
 
 # Kinds of rows in the output buffer, and of wakes.
@@ -252,7 +256,7 @@ class KernelState:
     each call: 630 ns a quote instead of about 40 (measured).
 
     Args:
-        sizes: rows by table number; OUT and WAKES have fixed sizes, BOOK_PX and BOOK_QTY count slots.
+        sizes: rows by table number; those of OUT and WAKES follow from INSTRUMENTS and PAIRS, BOOK_PX and BOOK_QTY count slots.
     """
 
     def __init__(self, sizes: dict[int, int]) -> None:
@@ -287,9 +291,9 @@ class KernelState:
 
 def _shape(table: int, sizes: dict[int, int]) -> tuple[int, ...]:
     if table == OUT:
-        return (OUT_ROWS * OUT_WIDTH,)
+        return ((OUT_ROWS + sizes[INSTRUMENTS] + OUT_ROWS_A_PAIR * sizes[PAIRS]) * OUT_WIDTH,)
     if table == WAKES:
-        return (WAKE_ROWS * WAKE_WIDTH,)
+        return ((WAKE_ROWS + WAKE_ROWS_A_PAIR * sizes[PAIRS]) * WAKE_WIDTH,)
     if table in (BOOK_PX, BOOK_QTY):
         return (max(sizes.get(table, 0), 1) * 2 * BOOK_LEVELS,)
     return (max(sizes.get(table, 0), 1),)

@@ -20,6 +20,7 @@ from xarb.engine.kernel.state import (
 from xarb.model.units import NULL
 
 _VERDICT_APPLY = 0  # as columns.DELTA_VERDICTS
+_BOOK_BITS = (1 << int(feed.NO_SNAPSHOT)) | (1 << int(feed.ABSENT_LEVEL)) | (1 << int(feed.TOO_MANY_LEVELS))  # a snapshot ends them
 
 
 @pasted
@@ -104,11 +105,11 @@ def _odd_quote(k, me, inst, seq, venue_seq, bid, bid_qty, ask, ask_qty):
 @part
 def _validate_quote(k, me, inst, bid, ask):
     """A quote beside a book: flag its mid where it leaves the book's by more than the bound."""
-    if bid == NULL or ask == NULL or me["mid"] == 0:
+    if bid == NULL or ask == NULL or me["mid"] == 0 or not feed.expires(me["state"]):
         return
-    distance = abs((bid // 2 + ask // 2) // me["mid_unit"] - me["mid"])
+    distance = abs(feed.middle(bid, ask) // me["mid_unit"] - me["mid"])
     bound = feed.share(me["mid"], me["off_market_ppb"])
-    feed.onset(k, me, inst, feed.OFF_BOOK, distance > bound + 1, distance, bound)
+    feed.onset(k, me, inst, feed.OFF_BOOK, distance - 1 > bound, distance, bound)
 
 
 @part
@@ -121,10 +122,10 @@ def trade(k, seq, ts, ts_event, conn, inst, trade_id, price, qty):
     else:
         if trade_id != NULL:
             _check_trade_id(k, me, inst, trade_id)
-        if me["mid"] > 0:
+        if me["mid"] > 0 and feed.expires(me["state"]):
             distance = abs(price // me["mid_unit"] - me["mid"])
             bound = feed.share(me["mid"], me["off_market_ppb"])
-            if distance > bound + 1:
+            if distance - 1 > bound:  # one unit for the rounding of mids
                 out.flag(k, inst, feed.TRADE_OFF_MARKET, distance, bound)
     if me["events"] != 0:
         _watch(k, inst, me["events"])
@@ -182,7 +183,7 @@ def delta(k, seq, ts, ts_event, conn, inst, side, price, qty, is_snapshot, is_la
             _clear(me)
             me["snapshot_open"] = 1
             me["synced"] = 1
-            me["flag_bits"] &= ~(np.int64(1) << feed.NO_SNAPSHOT)
+            me["flag_bits"] &= ~_BOOK_BITS
         if price != NULL:
             _apply_delta(k, me, inst, side, price, qty)
         if is_last:
@@ -283,8 +284,9 @@ def _replace_book(k, me, inst, seq, px, qty, bids):
             scan_pairs(k, me)
         return
     me["bids"], me["asks"] = kept_bids, kept_asks
-    if bids > BOOK_LEVELS or len(px) - bids > BOOK_LEVELS:
-        feed.onset(k, me, inst, feed.TOO_MANY_LEVELS, True, len(px), BOOK_LEVELS)
+    most = max(bids, len(px) - bids)
+    if most > BOOK_LEVELS or me["flag_bits"] & _BOOK_BITS != 0:
+        feed.onset(k, me, inst, feed.TOO_MANY_LEVELS, most > BOOK_LEVELS, most, BOOK_LEVELS)
     publish_book(k, me, inst, seq)
 
 
@@ -292,7 +294,8 @@ def _replace_book(k, me, inst, seq, px, qty, bids):
 def connection(k, conn, inst, event):
     """A connection row (already begun): a feed event for one instrument, or for all of the connection's when `inst` is -1.
 
-    A gap or a loss empties the books it concerns and no other; `event` -1 is a heartbeat, which only proves liveness.
+    A gap or a loss empties the books it concerns and no other; a loss and a new connection end the life of the venue's counter.
+    `event` -1 is a heartbeat, which only proves liveness.
     """
     link = tables.connection(k, conn)
     if event == feed.CONNECTED or event == -1:
@@ -308,6 +311,8 @@ def connection(k, conn, inst, event):
         me = tables.instrument(k, i)
         if (inst < 0 and me["conn"] != conn) or (inst >= 0 and i != inst):
             continue
+        if event != feed.GAP:
+            me["venue_seq"] = NULL
         if event == feed.GAP or event == feed.LOST:
             me["gaps"] += 1 if event == feed.GAP else 0
             me["synced"] = 0
