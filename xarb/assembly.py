@@ -367,12 +367,14 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             cool_down_ns=nanos(config.cool_down_ms),
             latency_threshold_ns=nanos(config.latency_threshold_ms),
             orders_per_second=config.max_orders_per_s,
+            max_exposure={asset: _money(amount) for asset, amount in config.max_exposure.items()},
         ),
         execution=ExecutionPolicy(
             timeout_ns=nanos(config.execution_timeout_ms),
             hedge_cap_ppb=_bps(config.hedge_cap_bps),
             unwind_cap_ppb=_bps(config.unwind_cap_bps),
             max_attempts=config.max_attempts,
+            retry_ns=nanos(config.retry_ms),
         ),
         budget={asset: _money(amount) for asset, amount in config.budget.items()},
     )

@@ -120,10 +120,15 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = "simultaneous"
     hedge_cap_bps: Annotated[Decimal, _doc("how far beyond its limit a missing leg may be completed")] = Decimal(20)
     unwind_cap_bps: Annotated[Decimal, _doc("how far beyond its price a filled leg may be undone")] = Decimal(50)
-    max_attempts: Annotated[Count, _doc("orders that may be sent to flatten one residual")] = 3
+    max_attempts: Annotated[Count, _doc("tries to flatten one residual, then it is held as inventory")] = 3
+    retry_ms: Annotated[Decimal, _doc("pause before the next try where nothing could be sent or the venue said no")] = Decimal(500)
     max_levels: Annotated[int, msgspec.Meta(ge=1, le=5000, description="book levels that a leg may walk")] = 10
     budget: Annotated[
-        dict[str, Decimal], _doc("most of each asset that it may tie up, over all venues; an asset left out is free")
+        dict[str, Decimal],
+        _doc("of each asset what it may spend, over all venues: this and what its fills brought; an asset left out is free"),
+    ] = {}
+    max_exposure: Annotated[
+        dict[str, Decimal], _doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
     ] = {}
 
 

@@ -116,7 +116,7 @@ class Execution:
                 self._time_out(due)
             elif isinstance(due, Bundle):
                 due.retry_at = 0
-                self._settle(due)
+                self._settle(due, waited=True)
             else:
                 self._closed.append(due)
         return self._taken()
@@ -329,7 +329,7 @@ class Execution:
             if instrument.min_notional is None or notional_money(instrument, leg.price, qty) >= instrument.min_notional:
                 self._release(bundle, at, qty)
 
-    def _settle(self, bundle: Bundle) -> None:
+    def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
         """No order is alive: close, flatten what is left, wait to try again, or hold it."""
         for leg in bundle.legs:
             self._hold_rest(bundle, leg, 0)
@@ -341,6 +341,9 @@ class Execution:
             return
         if bundle.state != "residual":
             bundle.state = advance(BUNDLE_LIFE, bundle.state, "residual")
+        if not waited and self._was_turned_away(bundle):
+            self._wait(bundle)
+            return
         blocked: list[str] = []
         for asset in left:
             step = self._flattening.next_step(bundle, asset)
@@ -374,9 +377,17 @@ class Execution:
                 bundle.attempts[asset] = attempt
                 waits = True
         if waits:
-            bundle.retry_at = self._market.now + policy.retry_ns
-            self._deadlines.set(bundle.retry_at, bundle)
+            self._wait(bundle)
         return waits
+
+    def _was_turned_away(self, bundle: Bundle) -> bool:
+        """Whether a venue rejected the last flattening order, for its rate limit or an outage: at once it would do so again."""
+        last = bundle.orders[-1]
+        return last.state == "rejected" and 0 < last.plan.attempt < self._risk.terms(bundle.strategy).execution.max_attempts
+
+    def _wait(self, bundle: Bundle) -> None:
+        bundle.retry_at = self._market.now + self._risk.terms(bundle.strategy).execution.retry_ns
+        self._deadlines.set(bundle.retry_at, bundle)
 
     def _book(self, bundle: Bundle, asset: str) -> None:
         """A residual becomes inventory at the average price of the fills that made it, rounded against us."""

@@ -25,7 +25,7 @@ class Risk:
     """Approves bundles and keeps count of what limits need: volume of the day, orders of the last second, cool-downs.
 
     Raises:
-        ConfigError: a strategy has no terms.
+        ConfigError: a strategy has no terms, or they name an asset that nothing in the setup trades.
     """
 
     def __init__(self, market: Market, portfolio: Portfolio, setup: Setup, strategies: list[Strategy]) -> None:
@@ -39,6 +39,7 @@ class Risk:
             if strategy.id not in setup.terms:
                 raise ConfigError(f"strategy {strategy.id} has no terms")
             self._terms[strategy.id] = setup.terms[strategy.id]
+            _check_assets(strategy.id, setup)
         self._instrument_count = len(setup.instruments)
         self._shape = Shape(market, setup, strategies)
         self._volume: dict[tuple[str, str], tuple[int, int]] = {}  # day, notional sent
@@ -241,3 +242,13 @@ class Risk:
         until = self._market.now + pause
         self._cool[strategy, instruments] = until
         return until
+
+
+def _check_assets(strategy: str, setup: Setup) -> None:
+    """A limit on an asset that does not exist would hold nobody to anything."""
+    terms = setup.terms[strategy]
+    known = {asset for one in setup.instruments for asset in (one.base, one.quote)} | {tier.asset for tier in setup.fees.values()}
+    for name, assets in (("budget", terms.budget), ("max_exposure", terms.limits.max_exposure)):
+        for asset in assets:
+            if asset not in known:
+                raise ConfigError(f"strategy {strategy}: {name} names {asset}, which no instrument trades and no fee is paid in")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from xarb.errors import ConfigError
 from xarb.model.units import NANOS_PER_S, PPB_PER_BPS, Money, Ppb
 
 
@@ -35,11 +36,11 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
     An order without a final report `timeout_ns` after it was sent is UNKNOWN and canceled, up to `max_cancels` times, `timeout_ns`
     apart. A residual is first completed (hedge) at a price up to `hedge_cap_ppb` beyond the leg's limit, else undone (unwind) up to
-    `unwind_cap_ppb` beyond the filled leg's limit. Where neither is possible now it is tried again after `retry_ns`. After
-    `max_attempts` tries for one residual it is held as inventory.
+    `unwind_cap_ppb` beyond the filled leg's limit. Where neither is possible now, or the venue rejected the last such order, it is tried
+    again after `retry_ns`. After `max_attempts` tries for one residual it is held as inventory.
 
     Raises:
-        ValueError: `timeout_ns`, `retry_ns` or `max_cancels` is not above zero.
+        ConfigError: `timeout_ns`, `retry_ns` or `max_cancels` is not above zero.
     """
 
     timeout_ns: int = 5 * NANOS_PER_S
@@ -53,7 +54,7 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
         """Without a pause between tries, or without a cancel, an order or a residual would never come to an end."""
         for name in ("timeout_ns", "retry_ns", "max_cancels"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be above zero")
+                raise ConfigError(f"{name} must be above zero")
 
 
 class StrategyTerms(msgspec.Struct, frozen=True, kw_only=True):
