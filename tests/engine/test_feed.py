@@ -30,18 +30,19 @@ def test_a_crossed_quote_stays_out_of_the_state() -> None:
     )
 
 
-def test_a_locked_quote_is_flagged_once_and_used() -> None:
-    """Bid equal to ask is legal: flagged on onset, and the feed stays live."""
+def test_a_locked_quote_stays_out_of_the_state() -> None:
+    """Bid equal to ask is no price that anybody trades at: flagged, and the feed is crossed until they part again."""
+    fold = Fold("a")
     check(
-        Fold("a"),
+        fold,
         """
         0.0 a 100 5 101 5 > feed a down live
-        0.1 a 101 5 101 5 > flag a locked
-        0.2 a 101 6 101 5
-        0.3 a 100 5 101 5
-        0.4 a 101 5 101 5 > flag a locked
+        0.1 a 101 5 101 5 > flag a locked; feed a live crossed
+        0.2 a 101 6 101 5 > flag a locked
+        0.3 a 100 5 102 5 > feed a crossed live
         """,
     )
+    assert int(fold.kernel.tables[0]["bid_seq"][0]) == 0  # the bid that stands was set before
 
 
 def test_prices_and_sizes_must_make_sense() -> None:

@@ -106,7 +106,7 @@ FLAG_RULES: Final = (
     "late_event",  # E5: ts_recv - ts_event above the venue's latency limit
     "bad_price",  # a price of zero or less: kept out of the state
     "bad_qty",  # a negative quantity: kept out of the state
-    "locked",  # bid equals ask
+    "locked",  # bid equals ask: kept out of the state
     "crossed",  # bid above ask: kept out of the state
     "off_tick",  # a price off the tick grid
     "off_lot",  # a quantity off the lot grid

@@ -130,7 +130,7 @@ _SCORE_UNIT = 256  # fixed point of the running means
 _SCORE_SHARE = 8  # a new interval counts one eighth
 _LONGEST_SPELL = 64  # intervals without a row that still count one by one; after them the mean is at its limit
 _EARLY_OR_LATE = (1 << int(LATE)) | (1 << int(FUTURE))
-_SPREAD_BITS = (1 << int(LOCKED)) | (1 << int(WIDE_SPREAD))
+_SPREAD_BIT = 1 << int(WIDE_SPREAD)
 
 
 @part
@@ -374,7 +374,7 @@ def _check_steps(k, me, inst):
 
 @part
 def cross(k, me, inst, rule, bid, ask):
-    """A crossed quote or book: flagged, and the feed is crossed until a sound one comes; the last sound quote stays."""
+    """A crossed or locked quote or book: flagged, and the feed is crossed until a sound one comes; the last sound quote stays."""
     bad_row(k, me, inst, rule, bid, ask)
     if move(k, me, inst, CROSSED_ROW):
         scan_pairs(k, me)
@@ -443,8 +443,7 @@ def _store(k, me, inst, group, seq, bid, bid_qty, ask, ask_qty):
             mid = mid // me["mid_unit"]
         me["mid"] = mid
         spread = ask - bid
-        if spread == 0 or spread > me["spread_bound"] or me["flag_bits"] & _SPREAD_BITS != 0:
-            onset(k, me, inst, LOCKED, spread == 0, bid, np.int64(NULL))
+        if spread > me["spread_bound"] or me["flag_bits"] & _SPREAD_BIT != 0:
             onset(k, me, inst, WIDE_SPREAD, spread > me["spread_bound"], spread, me["spread_bound"])
         if k["now"] >= me["next_sample"]:
             _sample_spread(k, me, spread)

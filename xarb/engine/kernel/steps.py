@@ -67,7 +67,7 @@ def quote(k, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, ask, ask_qt
     """Apply one quote row."""
     me = tables.instrument(k, inst)
     _arrive(k, me, inst, conn, seq, ts, ts_event)
-    sound = bid > 0 and ask >= bid and bid_qty > 0 and ask_qty > 0 and (venue_seq == NULL or venue_seq >= me["venue_seq"])
+    sound = bid > 0 and ask > bid and bid_qty > 0 and ask_qty > 0 and (venue_seq == NULL or venue_seq >= me["venue_seq"])
     if sound and me["source"] == SOURCE_QUOTES:  # the bulk, in one test; null is below zero
         if venue_seq != NULL:
             me["venue_seq"] = venue_seq
@@ -80,7 +80,7 @@ def quote(k, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, ask, ask_qt
 
 @part
 def _odd_quote(k, me, inst, seq, venue_seq, bid, bid_qty, ask, ask_qty):
-    """A quote with a side or size absent, a bad one, a crossed one, or one beside a book."""
+    """A quote with a side or size absent, a bad one, a crossed or locked one, or one beside a book."""
     if (bid != NULL and bid <= 0) or (ask != NULL and ask <= 0):
         feed.bad_row(k, me, inst, feed.BAD_PRICE, bid, ask)
     elif (bid_qty != NULL and bid_qty < 0) or (ask_qty != NULL and ask_qty < 0):
@@ -96,8 +96,8 @@ def _odd_quote(k, me, inst, seq, venue_seq, bid, bid_qty, ask, ask_qty):
             bid = bid_qty = NULL
         if ask_qty == 0 or ask == NULL:
             ask = ask_qty = NULL
-        if bid != NULL and ask != NULL and bid > ask:
-            feed.cross(k, me, inst, feed.CROSSED, bid, ask)
+        if bid != NULL and ask != NULL and bid >= ask:
+            feed.cross(k, me, inst, feed.LOCKED if bid == ask else feed.CROSSED, bid, ask)
         else:
             feed.top(k, me, inst, seq, bid, bid_qty, ask, ask_qty)
 
