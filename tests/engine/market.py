@@ -141,9 +141,9 @@ class Listener(Watcher):
         self.heard: list[str] = []
 
     def on_wake(self, wake: Wake, view: Any) -> Sequence[Any]:
-        """Note time, kind and what it is about."""
-        about = "" if wake.edge is None else f" {wake.edge.pair} {wake.edge.edge_ppb}"
-        self.heard.append(f"{self.id} {wake.ts} {wake.kind}{about}{'' if wake.instrument < 0 else f' {wake.instrument}'}")
+        """Note time, kind and pair or instrument."""
+        about = wake.instrument if wake.edge is None else wake.edge.pair
+        self.heard.append(f"{wake.ts} {wake.kind}{'' if about < 0 else f' {about}'}")
         return ()
 
 

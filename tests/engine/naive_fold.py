@@ -1,37 +1,38 @@
-"""A second, slow and plain model of the fold over quotes: feed states, episodes, deadlines and timers, with dicts and fractions.
+"""A second, slow and plain model of the fold: validation, feed states, score, episodes, deadlines and timers, with dicts and fractions.
 
-It follows docs/architecture.md and docs/validation.md, and shares no code with the kernel but the table of feed states. It knows no
-score (its tests switch the floor off), no spreads and no latency.
+It follows docs/architecture.md and docs/validation.md, and shares no code with the kernel but the table of feed states. It takes the
+rows of tests/engine/market.py one at a time and knows one strategy.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
+from typing import Any
 
-from xarb.engine.kernel.feed import FEED_LIFE
-from xarb.engine.setup import CONVERT_DIGITS, FeedLimits
-from xarb.engine.strategy import Pair, Wakes
+import msgspec
+
+from tests.engine.market import Row
+from tests.engine.naive_rules import PRESENT, NaiveRules
+from xarb.engine.setup import CONVERT_DIGITS
+from xarb.engine.strategy import Pair
+from xarb.model.columns import DELTA_VERDICTS, SIDES
+from xarb.model.instrument import Instrument
 from xarb.model.units import PPB
 
-_EXPIRING = ("live", "frozen", "outlying")
+_FEED_EVENTS = {"gap": "gap", "lost": "lost", "closed": "lost", "opened": "connected", "subscribed": "connected"}
 
 
 @dataclass
-class Feed:
-    """One instrument, on a connection of its own."""
+class Link:
+    """One connection."""
 
-    state: str = "down"
-    bid: int | None = None
-    ask: int | None = None
-    sizes: tuple[int | None, int | None] = (None, None)
-    last: int | None = None
-    changed: int | None = None
-    seen: int = 0  # changes of the group at its own last change
-    heard: int | None = None  # last row of the connection, sound or not
+    heard: int = 0
+    known: bool = False
     silent: bool = False
-    check: int = 0
 
 
 @dataclass
@@ -40,76 +41,190 @@ class Episode:
 
     status: str = "closed"
     since: int = 0
-    wake_edge: Fraction = Fraction(0)
+    wake_edge: int = 0
 
 
 @dataclass
-class NaiveFold:
-    """The model. `rows` and `wakes` grow as the kernel's would, as text."""
+class NaiveFold(NaiveRules):
+    """The model of a whole engine."""
 
-    letters: str
-    limits: FeedLimits
-    wants: Wakes
-    scale: int = 0
-    now: int = 0
-    changes: int = 0
     next_timer: int = 0
     quiet: bool = False
-    rows: list[str] = field(default_factory=list)
-    wakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """All feeds down, all pairs closed."""
-        self.feeds = [Feed() for _ in self.letters]
+        """Nothing heard, all pairs closed."""
+        super().__post_init__()
+        self.links = [Link() for _ in range(self.connections)]
         self.episodes = [Episode() for _ in self.wants.pairs]
 
     # --- inputs
 
-    def quote(self, ts: int, number: int, bid: int | None, bid_qty: int | None, ask: int | None, ask_qty: int | None) -> None:
-        """One quote, after everything that falls due before it."""
-        self.advance(ts)
-        self.now, self.quiet = ts, False
+    def apply(self, row: Row) -> list[str]:
+        """One row, after everything that falls due before it; what it caused."""
+        self.rows = []
+        self.advance(row.ts)
+        self.now, self.quiet = row.ts, False
+        values = row.values
+        slow: dict[str, Callable[[dict[str, Any]], None]] = {
+            "connections": self._connection,
+            "instruments": self._instrument,
+            "rejects": self._reject,
+        }
+        if row.kind in slow:
+            slow[row.kind](values)
+            return self.rows
+        number = values["inst"]
+        self._arrive(number, values["conn"], values["ts_event"])
+        {"quotes": self._quote, "deltas": self._delta, "books": self._book, "trades": self._trade}[row.kind](number, values)
+        if number in self.wants.every_event and values.get("is_last", True):
+            self.wakes.append(f"{self.now} event {number}")
+        return self.rows
+
+    def _arrive(self, number: int, conn: int, ts_event: int | None) -> None:
+        me, link = self.feeds[number], self.links[conn]
+        link.known, link.silent, link.heard = True, False, self.now
+        me.conn = conn
+        if self.now >= me.score.due:
+            me.score.close(self.now, self.limits.score_ns)
+            if me.state == "live":
+                self._move(number, "same")
+        me.score.rows += 1
+        if ts_event is not None:
+            latency = self.now - ts_event
+            late, early = latency > self.limits.max_latency_ns, latency < -self.limits.future_ns
+            me.score.late += late or early
+            self._onset(number, "late_event", late)
+            self._onset(number, "future_event_time", early)
+
+    def _quote(self, number: int, values: dict[str, Any]) -> None:
         me = self.feeds[number]
-        me.heard, me.silent = ts, False
-        if bid is None or bid_qty == 0:
-            bid = bid_qty = None
-        if ask is None or ask_qty == 0:
-            ask = ask_qty = None
-        if bid is not None and ask is not None and bid > ask:
-            self.rows.append(f"flag {self.letters[number]} crossed")
-            self._move(number, "crossed")
+        bid, bid_qty, ask, ask_qty = (values[name] for name in ("bid", "bid_qty", "ask", "ask_qty"))
+        if any(price is not None and price <= 0 for price in (bid, ask)):
+            self._bad(number, "bad_price")
+        elif any(size is not None and size < 0 for size in (bid_qty, ask_qty)):
+            self._bad(number, "bad_qty")
+        elif me.source != "quotes":
+            if bid is not None and ask is not None and self._mid(me) and me.state in PRESENT:
+                away = abs((bid + ask) // 2 // self._unit(me) - self._mid(me))
+                self._onset(number, "off_book", away > self._off_market(me))
+        elif self._is_news(number, values["venue_seq"]):
+            if bid is None or bid_qty == 0:
+                bid = bid_qty = None
+            if ask is None or ask_qty == 0:
+                ask = ask_qty = None
+            if bid is not None and ask is not None and bid >= ask:
+                self._cross(number, "locked" if bid == ask else "crossed")
+            else:
+                self._top(number, bid, bid_qty, ask, ask_qty)
+
+    def _is_news(self, number: int, counter: int | None) -> bool:
+        me = self.feeds[number]
+        if counter is not None and me.counter is not None and counter < me.counter:
+            self._bad(number, "old_update")
+            return False
+        me.counter = me.counter if counter is None else counter
+        return True
+
+    def _delta(self, number: int, values: dict[str, Any]) -> None:
+        me = self.feeds[number]
+        if me.source != "deltas" or DELTA_VERDICTS[values["verdict"]] != "apply":
             return
-        before = (me.bid, me.ask)
-        me.last = ts
-        event = "same"
-        if (bid, ask, bid_qty, ask_qty) != (me.bid, me.ask, *me.sizes):
-            me.bid, me.ask, me.sizes, me.changed = bid, ask, (bid_qty, ask_qty), ts
-            self.changes += 1
-            me.seen = self.changes
-            event = "good"
-        elif self._is_frozen(me):
-            event = "frozen"
-            if me.state != "frozen":
-                self.rows.append(f"flag {self.letters[number]} frozen")
-        if event != "frozen" and self._is_outlier(number):
-            self.rows.append(f"flag {self.letters[number]} outlier")
-            event = "outlying"
-        moved = self._move(number, event, scan=False)
-        if moved or before != (me.bid, me.ask):
-            self._scan(number)
+        if values["is_snapshot"] and not me.inside_snapshot:
+            me.empty()
+            me.inside_snapshot = me.synced = True
+            me.flags -= {"no_snapshot", "absent_level"}
+        price, size = values["price"], values["qty"]
+        if price is None:
+            pass
+        elif not me.synced:
+            me.score.bad += 1
+            self._onset(number, "no_snapshot", holds=True)
+        elif price <= 0 or size is None or size < 0:
+            self._bad(number, "bad_price" if price <= 0 else "bad_qty")
+        else:
+            book = me.books[SIDES[values["side"]]]
+            if size:
+                book[price] = size
+            elif book.pop(price, None) is None:
+                self._onset(number, "absent_level", holds=True)
+        if values["is_last"]:
+            me.inside_snapshot = False
+            if me.synced:
+                self._publish(number)
 
-    def heartbeat(self, ts: int, number: int) -> None:
-        """A heartbeat of the instrument's connection."""
-        self.advance(ts)
-        self.now, self.quiet = ts, False
-        if self.feeds[number].heard is not None:
-            self.feeds[number].heard, self.feeds[number].silent = ts, False
+    def _book(self, number: int, values: dict[str, Any]) -> None:
+        me = self.feeds[number]
+        if me.source != "books" or not self._is_news(number, values["venue_seq"]):
+            return
+        levels = [(px, None if qty < -(2**62) else qty) for px, qty in zip(values["px"], values["qty"], strict=True)]
+        sides = (levels[: values["bids"]], levels[values["bids"] :])
+        faults = [fault for fault, side in zip(map(_fault, sides, (-1, 1)), sides, strict=True) if fault and side]
+        me.empty()
+        if faults:
+            self._bad(number, min(faults, key=("unsorted_levels", "bad_qty", "bad_price").index))
+            self._move(number, "gap")
+            return
+        for name, side in zip(SIDES, sides, strict=True):
+            me.books[name] = {px: qty for px, qty in side if qty != 0}
+        self._publish(number)
 
-    def gap(self, ts: int, number: int) -> None:
-        """A gap in the instrument's stream."""
-        self.advance(ts)
-        self.now, self.quiet = ts, False
-        self._move(number, "gap")
+    def _publish(self, number: int) -> None:
+        best = self.feeds[number].best()
+        if best[0] is not None and best[2] is not None and best[0] >= best[2]:
+            self._cross(number, "book_crossed")
+        else:
+            self._top(number, *best)
+
+    def _trade(self, number: int, values: dict[str, Any]) -> None:
+        me = self.feeds[number]
+        trade_id, price, size = values["trade_id"], values["price"], values["qty"]
+        if price is None or size is None or price <= 0 or size <= 0:
+            self._bad(number, "bad_trade")
+            return
+        if trade_id is not None:
+            if me.trades.get(trade_id % 64) == trade_id:
+                self._bad(number, "duplicate_trade")
+            else:
+                if me.trade_id is not None and trade_id < me.trade_id:
+                    self._flag(number, "trade_disorder")
+                elif me.trade_id is not None and trade_id > me.trade_id + 1 and self.limits.dense_trade_ids:
+                    self._flag(number, "trade_gap")
+                me.trades[trade_id % 64] = max(trade_id, me.trades.get(trade_id % 64, trade_id))
+                me.trade_id = trade_id if me.trade_id is None else max(trade_id, me.trade_id)
+        if self._mid(me) and me.state in PRESENT and abs(price // self._unit(me) - self._mid(me)) > self._off_market(me):
+            self._flag(number, "trade_off_market")
+
+    def _connection(self, values: dict[str, Any]) -> None:
+        link, event = self.links[values["conn"]], values["event"]
+        names = [(one.venue, one.symbol) for one in self.instruments]
+        whole = values["symbol"] is None
+        if event == "heartbeat":
+            link.heard, link.silent = self.now, False
+        feed_event = _FEED_EVENTS.get(event)
+        if feed_event is None:
+            return
+        if feed_event == "connected":
+            link.heard = self.now
+        if feed_event == "lost" and whole:
+            link.known = False
+        for number, me in enumerate(self.feeds):
+            if (me.conn == values["conn"]) if whole else (names[number] == (values["venue"], values["symbol"])):
+                if feed_event == "gap":
+                    me.score.gaps += 1
+                else:
+                    me.counter = None
+                if feed_event != "connected":
+                    me.synced = me.inside_snapshot = False
+                    me.empty()
+                self._move(number, feed_event)
+
+    def _instrument(self, values: dict[str, Any]) -> None:
+        number = [(one.venue, one.symbol) for one in self.instruments].index((values["venue"], values["symbol"]))
+        self.feeds[number].rescale(msgspec.convert(values, Instrument))
+
+    def _reject(self, values: dict[str, Any]) -> None:
+        number = [(one.venue, one.symbol) for one in self.instruments].index((values["venue"], values["symbol"]))
+        self.feeds[number].score.bad += 1
 
     # --- what falls due
 
@@ -139,11 +254,11 @@ class NaiveFold:
         return None
 
     def _deadlines(self) -> list[tuple[int, int, int]]:
-        found: list[tuple[int, int, int]] = []
+        found = [
+            (link.heard + self.limits.liveness_ns, 0, c) for c, link in enumerate(self.links) if link.known and not link.silent
+        ]
         for number, me in enumerate(self.feeds):
-            if me.heard is not None and not me.silent:
-                found.append((me.heard + self.limits.liveness_ns, 0, number))
-            if me.last is not None and me.state in _EXPIRING:
+            if me.last is not None and me.state in PRESENT:
                 found.append((me.last + self.limits.cache_ns, 1, number))
             if self.limits.freeze_ns and me.changed is not None and me.state == "live":
                 found.append((max(me.changed + self.limits.freeze_ns, me.check), 2, number))
@@ -155,85 +270,53 @@ class NaiveFold:
     def _fire(self, when: int, kind: int, number: int) -> None:
         self.now, self.quiet = when, False
         if kind == 0:
-            self.feeds[number].silent = True
-            self._move(number, "silent")
+            self.links[number].silent = True
+            for at, me in enumerate(self.feeds):
+                if me.conn == number:
+                    self._move(at, "silent")
         elif kind == 1:
             self._move(number, "silent")
         elif kind == 3:
             self._open(number)
         elif self._is_frozen(self.feeds[number]):
-            self.rows.append(f"flag {self.letters[number]} frozen")
+            self._flag(number, "frozen")
             self._move(number, "frozen")
         else:
             self.feeds[number].check = when + self.limits.freeze_ns
 
-    # --- rules
-
-    def _is_frozen(self, me: Feed) -> bool:
-        if not self.limits.freeze_ns or me.changed is None or self.now - me.changed < self.limits.freeze_ns:
-            return False
-        return self.changes - me.seen >= self.limits.freeze_moves
-
-    def _mid(self, me: Feed) -> int:
-        return 0 if me.bid is None or me.ask is None else (me.bid + me.ask) // 2
-
-    def _is_outlier(self, number: int) -> bool:
-        mid = self._mid(self.feeds[number])
-        others = [
-            self._mid(f) for i, f in enumerate(self.feeds) if i != number and f.state in ("live", "outlying") and self._mid(f)
-        ]
-        if mid == 0 or len(others) < 2:
-            return False
-        lowest = min(mid, *others)
-        if max(mid, *others) - lowest <= lowest * self.limits.outlier_floor_ppb // PPB:
-            return False
-        median = sorted(others)[(len(others) - 1) // 2]
-        deviation = sorted(abs(other - median) for other in others)[(len(others) - 1) // 2]
-        floor_ = median * self.limits.outlier_floor_ppb // PPB
-        return abs(mid - median) > max(self.limits.outlier_mads * deviation, floor_)
-
-    def _move(self, number: int, event: str, *, scan: bool = True) -> bool:
-        me = self.feeds[number]
-        before, me.state = me.state, FEED_LIFE[me.state, event]
-        if before != me.state:
-            if me.state == "live" and me.changed is not None and max(me.changed + self.limits.freeze_ns, me.check) <= self.now:
-                me.check = self.now + self.limits.freeze_ns
-            self.rows.append(f"feed {self.letters[number]} {before} {me.state}")
-        changed = (before == "live") != (me.state == "live")
-        if scan and changed:
-            self._scan(number)
-        return changed
-
     # --- episodes
 
     def _scan(self, number: int) -> None:
-        pairs = list(enumerate(self.wants.pairs))
-        order = [at for at, pair in sorted(pairs, key=lambda item: item[1].sell) if pair.sell == number]
-        order += [at for at, pair in sorted(pairs, key=lambda item: item[1].sell) if pair.buy == number]
-        order += [at for at, pair in sorted(pairs, key=lambda item: item[1].sell) if pair.convert == number]
-        for at in order:
-            self._check(at)
+        order = sorted(range(len(self.wants.pairs)), key=lambda at: self.wants.pairs[at].sell)
+        for side in ("sell", "buy", "convert"):
+            for at in order:
+                if getattr(self.wants.pairs[at], side) == number:
+                    self._check(at)
 
-    def _bid(self, pair: Pair) -> Fraction | None:
-        bid = self.feeds[pair.sell].bid
-        if bid is None or pair.convert < 0:
-            return None if bid is None else Fraction(bid)
-        rate = self.feeds[pair.convert].bid if pair.convert_side == "bid" else self.feeds[pair.convert].ask
-        if rate is None:
-            return None
-        real = Fraction(bid * rate) if pair.convert_side == "bid" else Fraction(bid, rate)
-        return Fraction(floor(real * 10**CONVERT_DIGITS), 10**CONVERT_DIGITS)
+    def _price(self, number: int, side: str) -> Fraction | None:
+        me = self.feeds[number]
+        value: int | None = getattr(me, side)
+        return None if value is None else Fraction(value, 10**me.instrument.px_scale)
 
-    def _prices(self, pair: Pair) -> tuple[Fraction, int] | None:
+    def _prices(self, pair: Pair) -> tuple[Fraction, Fraction] | None:
+        """The bid in the buy leg's currency and the ask, while all feeds are tradable."""
         legs = [pair.sell, pair.buy, *([pair.convert] if pair.convert >= 0 else [])]
-        bid, ask = self._bid(pair), self.feeds[pair.buy].ask
-        if bid is None or ask is None or any(self.feeds[leg].state != "live" for leg in legs):
+        bid, ask = self._price(pair.sell, "bid"), self._price(pair.buy, "ask")
+        if bid is None or ask is None or not all(self.feeds[leg].tradable for leg in legs):
             return None
+        if pair.convert >= 0:
+            rate = self._price(pair.convert, pair.convert_side)
+            if rate is None:
+                return None
+            digits = 10 ** (self.feeds[pair.buy].instrument.px_scale + CONVERT_DIGITS)
+            bid = Fraction(floor((bid * rate if pair.convert_side == "bid" else bid / rate) * digits), digits)
         return bid, ask
 
-    def _stands(self, pair: Pair, bid: Fraction, ask: int, threshold_ppb: int) -> bool:
-        net = bid * Fraction(PPB - pair.sell_fee_ppb, PPB)
-        cost = ask * Fraction(PPB + pair.buy_fee_ppb, PPB) * Fraction(PPB + threshold_ppb, PPB)
+    def _stands(self, pair: Pair, prices: tuple[Fraction, Fraction] | None, threshold_ppb: int) -> bool:
+        if prices is None:
+            return False
+        net = prices[0] * Fraction(PPB - pair.sell_fee_ppb, PPB)
+        cost = prices[1] * Fraction(PPB + pair.buy_fee_ppb, PPB) * Fraction(PPB + threshold_ppb, PPB)
         if pair.convert >= 0 and pair.convert_side == "bid":
             net *= Fraction(PPB - pair.convert_fee_ppb, PPB)
         elif pair.convert >= 0:
@@ -241,20 +324,18 @@ class NaiveFold:
         return net >= cost
 
     def _check(self, at: int) -> None:
-        pair, episode, prices = self.wants.pairs[at], self.episodes[at], self._prices(self.wants.pairs[at])
-        name = f"{self.letters[pair.sell]}>{self.letters[pair.buy]}"
+        pair, episode = self.wants.pairs[at], self.episodes[at]
+        prices = self._prices(pair)
         if episode.status == "open":
-            if prices is None or not self._stands(pair, *prices, pair.close_ppb):
+            if not self._stands(pair, prices, pair.close_ppb):
                 episode.status = "closed"
-                self.rows.append(f"closed {name}")
-                self.wakes.append(f"{self.now} close")
-            elif self.wants.improve_ppb:
-                edge = Fraction(floor(prices[0] / prices[1] * PPB) - PPB)
-                if edge >= episode.wake_edge + self.wants.improve_ppb:
-                    episode.wake_edge = edge
-                    self.wakes.append(f"{self.now} improvement")
+                self.rows.append(f"closed {self._name(pair)}")
+                self.wakes.append(f"{self.now} close {at}")
+            elif self.wants.improve_ppb and prices is not None and _edge(prices) >= episode.wake_edge + self.wants.improve_ppb:
+                episode.wake_edge = _edge(prices)
+                self.wakes.append(f"{self.now} improvement {at}")
             return
-        above = prices is not None and self._stands(pair, *prices, pair.open_ppb)
+        above = self._stands(pair, prices, pair.open_ppb)
         if episode.status == "pending" and not above:
             episode.status = "closed"
         elif episode.status == "closed" and above:
@@ -264,11 +345,31 @@ class NaiveFold:
                 self._open(at)
 
     def _open(self, at: int) -> None:
-        pair, episode, prices = self.wants.pairs[at], self.episodes[at], self._prices(self.wants.pairs[at])
+        pair, episode = self.wants.pairs[at], self.episodes[at]
+        prices = self._prices(pair)
         assert prices is not None
         if self.wants.timer_ns and not any(other.status == "open" for other in self.episodes):
             self.next_timer = max(self.next_timer, self._grid(self.now))
-        episode.status, episode.since = "open", self.now
-        episode.wake_edge = Fraction(floor(prices[0] / prices[1] * PPB) - PPB)
-        self.rows.append(f"opened {self.letters[pair.sell]}>{self.letters[pair.buy]}")
-        self.wakes.append(f"{self.now} open")
+        episode.status, episode.since, episode.wake_edge = "open", self.now, _edge(prices)
+        self.rows.append(f"opened {self._name(pair)}")
+        if 0 < self.wants.max_edge_ppb < episode.wake_edge:
+            self._flag(pair.sell, "abnormal_edge")
+        self.wakes.append(f"{self.now} open {at}")
+
+    def _name(self, pair: Pair) -> str:
+        return f"{self.instruments[pair.sell].venue}>{self.instruments[pair.buy].venue}"
+
+
+def _edge(prices: tuple[Fraction, Fraction]) -> int:
+    return floor(prices[0] / prices[1] * PPB) - PPB
+
+
+def _fault(side: Sequence[tuple[int, int | None]], way: int) -> str | None:
+    """The rule that a side of a whole book breaks; `way` is -1 where prices must fall from the best on, 1 where they must rise."""
+    for px, qty in side:
+        if px <= 0:
+            return "bad_price"
+        if qty is not None and qty < 0:
+            return "bad_qty"
+    steps = [(after[0] - before[0]) * way for before, after in pairwise(side)]
+    return None if all(step > 0 for step in steps) else "unsorted_levels"

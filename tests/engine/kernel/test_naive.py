@@ -1,22 +1,27 @@
-"""The kernel against a plain model of the same rules, on random sequences of rows."""
+"""The engine's kernel against a plain model of the same rules, on random sequences of every kind of row."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.engine.market import Level, Market, Row, book, connection, message, quote, trade
+from tests.engine.naive_feed import READINGS
 from tests.engine.naive_fold import NaiveFold
-from tests.engine.table import Fold
-from xarb.engine.kernel import feed, fold, state
+from tests.engine.table import instrument
 from xarb.engine.setup import FeedLimits
 from xarb.engine.strategy import Pair, Wakes
-from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Quotes
-from xarb.model.units import NANOS_PER_S, NEVER, NULL
+from xarb.model.units import NANOS_PER_S, NEVER
 
 UNIT = NANOS_PER_S // 10
 LETTERS = "abcd"
+INSTRUMENTS = (*(instrument(letter, px_scale=1, tick_int=5, lot_int=2) for letter in "abc"), instrument("d"))
+SOURCES = ("quotes", "deltas", "books", "quotes")
+CONNECTIONS = 4  # a comes over 0 or 3, b over 1, c over 0, d over 2
 LIMITS = FeedLimits(
     liveness_ns=20 * UNIT,
     cache_ns=35 * UNIT,
@@ -24,9 +29,13 @@ LIMITS = FeedLimits(
     freeze_moves=3,
     outlier_floor_ppb=100_000_000,
     outlier_mads=2,
-    spread_multiple=0,
-    quality_floor=0,
-    max_latency_ns=NEVER,
+    spread_multiple=2,
+    off_market_ppb=20_000_000,
+    quality_floor=940,
+    score_ns=2 * UNIT,
+    max_latency_ns=4 * UNIT,
+    future_ns=UNIT,
+    dense_trade_ids=True,
 )
 PAIRS = (
     Pair(0, 1, 5_000_000, 0, 1_000_000, 1_000_000),
@@ -35,127 +44,184 @@ PAIRS = (
     Pair(0, 2, 0, 0, 1_000_000, 0, convert=3, convert_side="bid", convert_fee_ppb=1_000_000),
     Pair(2, 1, 10_000_000, 0, 0, 0, convert=3, convert_side="ask", convert_fee_ppb=1_000_000),
 )
-prices = st.none() | st.integers(97, 104) | st.integers(60, 140)
-rates = st.none() | st.integers(1, 2)
-sizes = st.integers(0, 3)
+Action = tuple[Any, ...]
 
-
-def _quotes(number: int) -> st.SearchStrategy[tuple[object, ...]]:
-    price = rates if number == 3 else prices
-    return st.tuples(st.just("quote"), st.just(number), price, sizes, price, sizes)
-
-
-row = st.one_of(
-    *[_quotes(number) for number in (0, 0, 1, 1, 2, 2, 3)],
-    st.tuples(st.sampled_from(["heartbeat", "gap"]), st.integers(0, 3)),
+near = st.integers(980, 1030)
+prices = near | near | st.integers(600, 1400)
+any_price = st.none() | prices | prices | prices | st.just(0)
+sizes = st.none() | st.sampled_from([0, 1, 2, 4, 4, 4, -1])
+counters = st.none() | st.none() | st.integers(0, 5)
+latencies = st.none() | st.none() | st.sampled_from([0, 4 * UNIT, 5 * UNIT, -UNIT, -2 * UNIT])
+level = st.tuples(st.sampled_from(["bid", "ask"]), prices | prices | prices | st.just(0), sizes)
+sound = st.tuples(st.just("sound"), st.sampled_from([0, 0, 1, 1, 2, 2]), near, st.integers(1, 8))
+action = st.one_of(
+    sound,
+    sound,
+    st.tuples(st.just("quote"), st.integers(0, 2), any_price, sizes, any_price, sizes, counters, latencies, st.booleans()),
+    st.tuples(st.just("rate"), st.integers(1, 2), st.integers(0, 1)),
+    st.tuples(st.just("deltas"), st.lists(level, max_size=4), st.sampled_from([False, False, False, True]), st.integers(0, 7)),
+    st.tuples(st.just("book"), st.sets(near, max_size=3), st.sets(near, max_size=3), st.integers(0, 9), sizes, counters),
+    st.tuples(st.just("trade"), st.integers(0, 2), st.none() | st.integers(1, 5) | st.integers(60, 75), any_price, sizes),
+    st.tuples(
+        st.just("connection"),
+        st.integers(0, 3),
+        st.sampled_from(["gap", "lost", "closed", "opened", "subscribed", "heartbeat", "heartbeat", "resync"]),
+        st.booleans(),
+    ),
+    st.tuples(st.just("scale"), st.integers(0, 2), st.integers(0, 1), st.integers(0, 1)),
+    st.tuples(st.just("reject"), st.integers(0, 3)),
 )
-rows = st.lists(st.tuples(st.sampled_from([0, 1, 1, 2, 3, 7, 12, 25, 40]), row), max_size=40)
+actions = st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 2, 3, 7, 12, 25, 40]), action), max_size=40)
 wants = st.builds(
     Wakes,
     pairs=st.just(PAIRS),
     min_life_ns=st.sampled_from([0, 3 * UNIT]),
     improve_ppb=st.sampled_from([0, 5_000_000]),
     timer_ns=st.sampled_from([0, 4 * UNIT]),
+    max_edge_ppb=st.sampled_from([0, 20_000_000]),
+    every_event=st.sampled_from([(), (0, 1), (0, 1, 2, 3)]),
 )
 
 
-def _feed(fold_: Fold, ts: int, given_row: tuple[object, ...]) -> list[str]:
-    """Give the kernel one row."""
-    kind, number, *values = given_row
-    assert isinstance(number, int)
-    seconds = f"{ts // NANOS_PER_S}.{ts % NANOS_PER_S:09d}"
+def rows_of(steps: Sequence[tuple[int, Action]]) -> list[Row]:
+    """The rows that the actions stand for: prices and sizes, drawn at the first scales, are written at the latest ones."""
+    known_as = list(INSTRUMENTS)
+    rows: list[Row] = []
+    ts = 10 * UNIT
+    for gap, (kind, *values) in steps:
+        ts += gap * UNIT
+        if kind == "connection":
+            conn, event, whole = values
+            rows.append(connection(ts, conn, event, known_as[conn if conn < 3 else 0], whole=whole))
+        elif kind == "scale":
+            number, price, quantity = values
+            before = known_as[number]
+            changes = {"px_scale": before.px_scale + price, "tick_int": (before.tick_int or 1) * 10**price}
+            changes |= {"qty_scale": before.qty_scale + quantity, "lot_int": (before.lot_int or 1) * 10**quantity}
+            known_as[number] = msgspec.structs.replace(before, **changes)
+            rows.append(Row("instruments", ts, msgspec.structs.asdict(known_as[number])))
+        elif kind == "reject":
+            one = known_as[values[0]]
+            rows.append(Row("rejects", ts, {"venue": one.venue, "symbol": one.symbol}))
+        else:
+            rows += _market_rows(ts, (kind, *values), known_as)
+    return rows
+
+
+def _market_rows(ts: int, given_action: Action, known_as: Sequence[Any]) -> list[Row]:
+    kind, *values = given_action
+    number: int = {"rate": 3, "deltas": 1, "book": 2}[kind] if kind in ("rate", "deltas", "book") else values[0]
+    one, first = known_as[number], INSTRUMENTS[number]
+
+    def px(value: int | None) -> int | None:
+        return None if value is None else value * int(10 ** (one.px_scale - first.px_scale))
+
+    def qty(value: int | None) -> int | None:
+        return None if value is None else value * int(10 ** (one.qty_scale - first.qty_scale))
+
+    if kind == "sound":
+        bid, half = values[1], values[2]
+        levels = [("bid", px(bid), qty(4)), ("ask", px(bid + half), qty(4))]
+        if number == 0:
+            return [quote(ts, 0, px(bid), qty(4), px(bid + half), qty(4))]
+        return message(ts, 1, levels, snapshot=True) if number == 1 else [_over(0, book(ts, 2, levels[:1], levels[1:]))]
+    if kind == "rate":
+        return [_over(2, quote(ts, 3, values[0], 5, values[0] + values[1], 5))]
     if kind == "quote":
-        return fold_.quote(seconds, LETTERS[number], *values)  # type: ignore[arg-type]  # the generator's tuple
-    caused = fold_.advance(seconds)
-    fold.begin_row(fold_.kernel.handle, fold_.seq, ts)
-    fold_.seq += 1
-    if kind == "gap" or int(fold_.kernel.tables[state.CONNECTIONS]["known"][number]):
-        fold.connection_row(fold_.kernel.handle, number, number, feed.GAP if kind == "gap" else -1)
-    return caused + fold_.caused()
+        bid, bid_qty, ask, ask_qty, counter, latency, other = values[1:]
+        event = None if latency is None else ts - latency
+        row = quote(ts, number, px(bid), qty(bid_qty), px(ask), qty(ask_qty), venue_seq=counter, ts_event=event)
+        return [_over((3 if other else 0, 1, 0)[number], row)]
+    if kind == "trade":
+        return [_over((0, 1, 0)[number], trade(ts, number, values[1], px(values[2]), qty(values[3])))]
+    if kind == "deltas":
+        levels = [(side, px(price), qty(size)) for side, price, size in values[0]]
+        return message(ts, 1, levels, snapshot=values[1], verdict=("old", "unsynced")[values[2]] if values[2] < 2 else "apply")
+    bids, asks, fault, size, counter = values
+    sides: list[list[Level]] = [[(side, px(price), qty(4)) for price in given_] for side, given_ in _sorted(bids, asks).items()]
+    if fault == 0:
+        sides[0].reverse()
+    elif fault == 1:
+        sides[1] = sides[1] * 2
+    elif fault in (2, 3) and sides[fault - 2]:
+        sides[fault - 2][-1] = (*sides[fault - 2][-1][:2], qty(size))
+    elif fault == 4:
+        sides[0].append(("bid", 0, 1))
+    return [_over(0, book(ts, 2, sides[0], sides[1], counter))]
+
+
+def _sorted(bids: set[int], asks: set[int]) -> dict[str, list[int]]:
+    return {"bid": sorted(bids, reverse=True), "ask": sorted(asks)}
+
+
+def _over(conn: int, row: Row) -> Row:
+    return row._replace(values=row.values | {"conn": conn})
+
+
+def market(*wakes: Wakes, limits: FeedLimits = LIMITS) -> Market:
+    """The engine over the four instruments."""
+    return Market(LETTERS, instruments=INSTRUMENTS, sources=SOURCES, limits=limits, wakes=wakes, connections=CONNECTIONS)
 
 
 @settings(deadline=None, max_examples=300)
-@given(rows, wants)
-def test_the_kernel_does_what_the_plain_model_does(given_rows: list[tuple[int, tuple[object, ...]]], wakes: Wakes) -> None:
-    """Feed states, flags, episodes and wakes are equal, row by row, over gaps, silence, age, crossed and outlying quotes and timers."""
-    real = Fold(LETTERS, limits=LIMITS, wakes=wakes)
-    plain = NaiveFold(LETTERS, LIMITS, wakes)
-    ts = UNIT
-    for gap, given_row in given_rows:
-        ts += gap * UNIT
-        plain.rows.clear()
-        caused = [text for text in _feed(real, ts, given_row) if not text.endswith("locked")]
-        kind, number, *values = given_row
-        if kind == "quote":
-            plain.quote(ts, number, *values)  # type: ignore[arg-type]  # the generator's tuple
-        else:
-            getattr(plain, str(kind))(ts, number)
-        assert caused == plain.rows
-    assert real.wakes == [f"{int(text.split()[0]) / NANOS_PER_S:.3f} {text.split()[1]}" for text in plain.wakes]
+@given(actions, wants)
+def test_the_kernel_does_what_the_plain_model_does(steps: list[tuple[int, Action]], wakes: Wakes) -> None:
+    """Flags, feed states, episodes and wakes are equal row by row, and quotes, books, scores and spreads at the end."""
+    real = market(wakes)
+    plain = NaiveFold(INSTRUMENTS, SOURCES, LIMITS, wakes, CONNECTIONS)
+    for row in rows_of(steps):
+        assert real.feed([row]) == plain.apply(row), row
+    assert real.listeners[0].heard == plain.wakes
+    for number, me in enumerate(plain.feeds):
+        record = real.record(LETTERS[number])
+        assert real.engine.best(number)[:4] == (me.bid, me.sizes[0], me.ask, me.sizes[1])
+        assert (int(record["score"]), [int(record[f"mean_{name}"]) for name in READINGS]) == (
+            me.score.value,
+            list(me.score.means.values()),
+        )
+        if me.source != "quotes":
+            for side, book_ in me.books.items():
+                assert real.engine.levels(number, side, 100) == sorted(book_.items(), reverse=side == "bid")
 
 
-CALM = msgspec.structs.replace(LIMITS, outlier_floor_ppb=12_000_000, liveness_ns=NEVER // 2, cache_ns=NEVER // 2, freeze_ns=0)
+CALM = msgspec.structs.replace(
+    LIMITS,
+    outlier_floor_ppb=12_000_000,
+    liveness_ns=NEVER // 2,
+    cache_ns=NEVER // 2,
+    freeze_ns=0,
+    spread_multiple=0,
+)
 CLOSE_PAIRS = tuple(Pair(a, b, 4_000_000, 1_000_000, 0, 0) for a in range(3) for b in range(3) if a != b)
 moves = st.lists(st.tuples(st.integers(0, 2), st.integers(-6, 6), st.integers(1, 3)), min_size=20, max_size=200)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(moves)
 def test_quotes_that_seldom_reach_a_threshold_are_not_overlooked(walk: list[tuple[int, int, int]]) -> None:
     """Mids wander near one another: the kernel, which skips most looks at peers, finds each episode and outlier that a full look finds."""
     wakes = Wakes(pairs=CLOSE_PAIRS)
-    real, plain = Fold("abc", limits=CALM, wakes=wakes), NaiveFold("abc", CALM, wakes)
+    three = tuple(instrument(letter) for letter in "abc")
+    real = Market("abc", instruments=three, limits=CALM, wakes=[wakes])
+    plain = NaiveFold(three, ["quotes"] * 3, CALM, wakes, 3)
     mids = [1000, 1000, 1000]
     for step, (number, change, half) in enumerate(walk):
         mids[number] += change - (mids[number] - 1000) // 8
-        sides = (mids[number] - half, 5, mids[number] + half, 5)
-        plain.rows.clear()
-        caused = _feed(real, (step + 1) * UNIT, ("quote", number, *sides))
-        plain.quote((step + 1) * UNIT, number, *sides)
-        assert caused == plain.rows
-
-
-def _column(values: list[int], dtype: type[np.generic] = np.int64) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
-    column = np.array(values, dtype)
-    column.flags.writeable = False
-    return column
-
-
-def _run(blocks: list[list[list[int]]], wakes: Wakes) -> tuple[list[str], list[str]]:
-    """Rows and wakes of the batches one after another."""
-    fold_ = Fold(LETTERS, limits=LIMITS, wakes=wakes)
-    texts: list[str] = []
-    for block in blocks:
-        columns = [list(column) for column in zip(*block, strict=True)] or [[] for _ in Quotes._fields]
-        kinds = [np.int32 if name in ("conn", "inst") else np.int64 for name in Quotes._fields]
-        quotes = Quotes(*(_column(c, k) for c, k in zip(columns, kinds, strict=True))) if block else NO_QUOTES  # type: ignore[arg-type]  # built by field
-        fold_.kernel.load(Batch(0, NEVER, quotes, NO_DELTAS, NO_TRADES, NO_BOOKS, []))
-        while fold.run(fold_.kernel.handle, NEVER) != fold.END:
-            texts += fold_.caused()
-        texts += fold_.caused()
-    return texts, fold_.wakes
+        row = quote((step + 1) * UNIT, number, mids[number] - half, 5, mids[number] + half, 5)
+        assert real.feed([row]) == plain.apply(row)
 
 
 @settings(deadline=None, max_examples=100)
-@given(rows, wants, st.lists(st.integers(0, 40), max_size=5))
+@given(actions, wants, wants, st.lists(st.integers(0, 60), max_size=6))
 def test_no_split_of_a_sequence_changes_an_output(
-    given_rows: list[tuple[int, tuple[object, ...]]], wakes: Wakes, cuts: list[int]
+    steps: list[tuple[int, Action]], first: Wakes, second: Wakes, cuts: list[int]
 ) -> None:
-    """Cut anywhere, also into empty batches, the rows and wakes are those of one batch."""
-    table: list[list[int]] = []
-    ts = UNIT
-    for gap, (kind, number, *values) in given_rows:
-        ts += gap * UNIT
-        if kind == "quote" and isinstance(number, int):
-            sides = [NULL if value is None else int(str(value)) for value in values]
-            table.append([len(table), ts, NULL, number, number, NULL, *sides])
-    ends = sorted({min(cut, len(table)) for cut in cuts})
-    parts = [table[begin:end] for begin, end in zip([0, *ends], [*ends, len(table)], strict=True)]
-    assert _run(parts, wakes) == _run([table], wakes)
-
-
-def test_the_limits_of_the_comparison_are_the_kernels() -> None:
-    """The plain model is given every limit that it honours, and the others are off."""
-    assert {name for name in msgspec.structs.asdict(LIMITS) if name.endswith("_ns")} == {
-        *("liveness_ns", "cache_ns", "max_latency_ns", "future_ns", "freeze_ns", "score_ns")
-    }
+    """Cut anywhere, also within a message and into empty batches, rows and wakes of two strategies are those of one batch."""
+    rows = rows_of(steps)
+    ends = sorted({min(cut, len(rows)) for cut in cuts})
+    whole, cut = market(first, second), market(first, second)
+    whole.feed(rows)
+    for begin, end in zip([0, *ends], [*ends, len(rows)], strict=True):
+        cut.feed(rows[begin:end])
+    assert cut.rows == whole.rows
+    assert [listener.heard for listener in cut.listeners] == [listener.heard for listener in whole.listeners]
