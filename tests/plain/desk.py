@@ -1,0 +1,445 @@
+"""Orders, bundles, limits and money of the plain model, in fractions: what execution, risk and portfolio promise.
+
+Every bundle has two legs, the sale first, sent at once. Its base asset is to end at zero, its quote asset is the profit.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+from tests.plain.episodes import Pair
+from tests.plain.feeds import PPB, Feed
+from tests.plain.rows import Outputs
+from tests.plain.terms import StrategyTerms, VenueTerms
+from tests.plain.venue import MONEY, Order, Report
+
+SECOND = 10**9
+DAY = 86_400 * SECOND
+FINAL = ("filled", "expired", "rejected", "canceled")
+_SIDES = {1: "buy", -1: "sell"}
+
+
+class Leg(NamedTuple):
+    """One planned leg."""
+
+    feed: Feed
+    sign: int
+    price: Fraction
+    qty: Fraction
+
+
+class Plan(NamedTuple):
+    """A bundle that a strategy asks for."""
+
+    strategy: int
+    pair: Pair
+    legs: tuple[Leg, Leg]
+
+
+class Bundle:
+    """A bundle under way."""
+
+    def __init__(self, number: int, plan: Plan) -> None:
+        self.number, self.plan = number, plan
+        self.opportunity = plan.pair.opportunity
+        self.net = Fraction(0)  # base bought less base sold, fees in base included
+        self.live = self.attempts = 0
+        self.flattening = self.filled = False
+
+
+class Sent:
+    """An order of ours."""
+
+    def __init__(self, number: int, bundle: Bundle, leg: int, order: Leg, purpose: str) -> None:
+        self.number, self.bundle, self.leg, self.order, self.purpose = number, bundle, leg, order, purpose
+        self.state = "pending"
+        self.filled = Fraction(0)
+        self.deadline = 0
+        self.canceled = False
+
+
+class Closed(NamedTuple):
+    """A bundle closed, or the cool-down after it ended: at `ts`, `place` counts them."""
+
+    ts: int
+    place: int
+    strategy: int
+    opportunity: int
+
+
+class Desk:
+    """All strategies' orders and the one account's money."""
+
+    def __init__(
+        self, strategies: list[StrategyTerms], venues: dict[str, VenueTerms], opening: dict[tuple[str, str], Fraction], outputs: Outputs
+    ) -> None:
+        self.strategies, self.venues, self.outputs = strategies, venues, outputs
+        self.opening = dict(sorted(opening.items()))
+        self.balances = dict(self.opening)
+        self.flows: dict[tuple[int, str], Fraction] = {}  # by strategy and asset
+        self.orders: list[Sent] = []
+        self.alive: list[Sent] = []
+        self.bundles = 0
+        self.open = dict.fromkeys(range(len(strategies)), 0)
+        self.volume: dict[tuple[int, int, str], Fraction] = {}  # by strategy, day and quote asset
+        self.cool: dict[tuple[int, tuple[int, ...]], int] = {}
+        self.closed: list[Closed] = []
+        self.closings = 0
+        self.commands: list[tuple[int, Order | int]] = []  # instrument, and an order or the number of one to cancel
+        self.prefix = ""
+
+    # --- money
+
+    def open_books(self) -> None:
+        """The opening rows."""
+        for (venue, asset), amount in self.opening.items():
+            self._ledger("", (venue, asset), (amount, amount), "opening", None)
+
+    def _ledger(self, strategy: str, place: tuple[str, str], change: tuple[Fraction, Fraction], cause: str, order: int | None) -> None:
+        venue, asset = place
+        self.outputs.emit(
+            "ledger",
+            account="main",
+            strategy=strategy,
+            venue=venue,
+            asset=asset,
+            delta=change[0],
+            balance=change[1],
+            cause=cause,
+            order=order,
+        )
+
+    def hold(self, order: Leg, qty: Fraction) -> tuple[str, Fraction]:
+        """(asset, the most that an order takes of it), its fee included where it is charged in what is given."""
+        coin, tier = order.feed.coin, self.venues[order.feed.coin.venue]
+        asset, amount = (coin.quote, order.price * qty) if order.sign > 0 else (coin.base, qty)
+        charged = coin.base if tier.fee_asset == "base" else coin.quote
+        if tier.fee_asset != "received" and charged == asset:
+            amount += Fraction(ceil(amount * tier.taker_ppb * MONEY / PPB), MONEY)
+        return asset, amount
+
+    def reserved(self, venue: str | None, asset: str, strategy: int | None) -> Fraction:
+        """What orders on their way may take of an asset, on one venue or on all, of one strategy or of all."""
+        total = Fraction(0)
+        for one in self.alive:
+            if strategy not in (None, one.bundle.plan.strategy):
+                continue
+            held, amount = self.hold(one.order, one.order.qty - one.filled)
+            if held == asset and venue in (None, one.order.feed.coin.venue):
+                total += amount
+        return total
+
+    def free_on(self, venue: str, asset: str) -> Fraction:
+        """What the account has free."""
+        return self.balances.get((venue, asset), Fraction(0)) - self.reserved(venue, asset, None)
+
+    def in_budget(self, strategy: int, asset: str) -> Fraction | None:
+        """What a strategy's budget leaves of an asset, None where it does not name it."""
+        allotted = dict(self.strategies[strategy].budget).get(asset)
+        if allotted is None:
+            return None
+        return allotted + self.flows.get((strategy, asset), Fraction(0)) - self.reserved(None, asset, strategy)
+
+    def free(self, strategy: int, venue: str, asset: str) -> Fraction:
+        """What a strategy may spend."""
+        left, budget = self.free_on(venue, asset), self.in_budget(strategy, asset)
+        return max(Fraction(0), left if budget is None else min(left, budget))
+
+    # --- bundles
+
+    def submit(self, plan: Plan) -> tuple[int | None, str | None]:
+        """Number of the bundle, or the reason of risk."""
+        terms = self.strategies[plan.strategy]
+        reason = self._refused(plan, terms)
+        if reason is not None:
+            return None, reason
+        self.bundles += 1
+        bundle = Bundle(self.bundles, plan)
+        self.open[plan.strategy] += 1
+        for leg in plan.legs:
+            self._count(plan.strategy, leg)
+        for place, leg in enumerate(plan.legs):
+            self._send(bundle, place, leg, "open")
+        return bundle.number, None
+
+    def _refused(self, plan: Plan, terms: StrategyTerms) -> str | None:
+        """Limits that the strategy itself does not look at."""
+        now, first = self.outputs.now, plan.legs[0].feed
+        until = self.cool.get((plan.strategy, _places(plan)), now)
+        if until > now:
+            return self._refuse(plan, "cool_down", first, Fraction(until - now, SECOND), Fraction(0))
+        worth = sum((leg.price * leg.qty for leg in plan.legs), Fraction(0))
+        after = self._today(plan.strategy, first.coin.quote) + worth
+        if terms.daily_volume is not None and after > terms.daily_volume:
+            return self._refuse(plan, "daily_volume", first, after, terms.daily_volume)
+        if terms.orders_per_second is not None:
+            mine = [one for one in self.orders if one.bundle.plan.strategy == plan.strategy]
+            count = 2 + sum(one.deadline - terms.timeout_ns > now - SECOND for one in mine)
+            if count > terms.orders_per_second:
+                return self._refuse(plan, "orders_per_second", None, Fraction(count), Fraction(terms.orders_per_second))
+        return None
+
+    def _refuse(self, plan: Plan, reason: str, feed: Feed | None, value: Fraction | None, bound: Fraction) -> str:
+        self.outputs.emit(
+            "refusals",
+            account="main",
+            strategy=self.strategies[plan.strategy].name,
+            opportunity=plan.pair.opportunity,
+            venue=None if feed is None else feed.coin.venue,
+            symbol=None if feed is None else feed.coin.symbol,
+            reason=reason,
+            value=value,
+            bound=bound,
+        )
+        return reason
+
+    def _today(self, strategy: int, asset: str) -> Fraction:
+        return self.volume.get((strategy, self.outputs.now // DAY, asset), Fraction(0))
+
+    def _count(self, strategy: int, leg: Leg) -> None:
+        key = (strategy, self.outputs.now // DAY, leg.feed.coin.quote)
+        self.volume[key] = self.volume.get(key, Fraction(0)) + leg.price * leg.qty
+
+    def _send(self, bundle: Bundle, place: int, order: Leg, purpose: str) -> None:
+        sent = Sent(len(self.orders) + 1, bundle, place, order, purpose)
+        sent.deadline = self.outputs.now + self.strategies[bundle.plan.strategy].timeout_ns
+        self.orders.append(sent)
+        self.alive.append(sent)
+        bundle.live += 1
+        self.commands.append(
+            (order.feed.number, Order(sent.number, order.feed.number, order.sign, order.price, order.qty)),
+        )
+        self._command(sent, "submit")
+        self._state(sent, None, None)
+
+    def _cancel(self, sent: Sent) -> None:
+        if not sent.canceled:
+            sent.canceled = True
+            self.commands.append((sent.order.feed.number, sent.number))
+            self._command(sent, "cancel")
+
+    # --- deadlines
+
+    def next_deadline(self) -> tuple[int, int] | None:
+        """(time, 0) of the first order that is too long without an answer, or (time, 1) of the first cool-down that ends."""
+        due = [(one.deadline, 0) for one in self.alive if one.state != "unknown"]
+        due += [(one.ts, 1) for one in self.closed if one.ts > self.outputs.now]
+        return min(due, default=None)
+
+    def fire(self) -> None:
+        """Deadlines due now: unanswered orders turn UNKNOWN and are canceled."""
+        for sent in self.alive:
+            if sent.state != "unknown" and sent.deadline <= self.outputs.now:
+                self._move(sent, "unknown", "execution_timeout")
+                self._cancel(sent)
+
+    def take_closed(self) -> list[Closed]:
+        """Closings and ended cool-downs up to now, in their order."""
+        found = sorted(one for one in self.closed if one.ts <= self.outputs.now)
+        self.closed = [one for one in self.closed if one.ts > self.outputs.now]
+        return found
+
+    # --- reports
+
+    def report(self, report: Report) -> None:
+        """A report reached us."""
+        sent = self.orders[report.order - 1]
+        self._say(sent, report)
+        if report.event == "fill":
+            self._fill(sent, report)
+        else:
+            self._move(sent, report.event, report.reason)
+        bundle = sent.bundle
+        if bundle.live == 0:
+            bundle.live = -1  # looked at once, when its last order ends
+            self._settle(bundle)
+
+    def _fill(self, sent: Sent, report: Report) -> None:
+        assert report.price is not None
+        assert report.qty is not None
+        assert report.fee is not None
+        assert report.fee_asset is not None
+        coin, sign, bundle = sent.order.feed.coin, sent.order.sign, sent.bundle
+        worth = report.price * report.qty
+        sent.filled += report.qty
+        self.outputs.emit(
+            "fills",
+            **self._names(sent),
+            order=sent.number,
+            bundle=bundle.number,
+            leg=sent.leg,
+            fill_id=f"{self.prefix}{sent.number}.{report.fill}",
+            side=_SIDES[sign],
+            price=report.price,
+            qty=report.qty,
+            notional=worth,
+            fee=report.fee,
+            fee_asset=report.fee_asset,
+            liquidity="taker",
+            purpose=sent.purpose,
+        )
+        strategy = bundle.plan.strategy
+        for asset, delta, cause in (
+            (coin.base, sign * report.qty, "trade"),
+            (coin.quote, -sign * worth, "trade"),
+            (report.fee_asset, -report.fee, "fee"),
+        ):
+            if delta == 0:
+                continue
+            place = (coin.venue, asset)
+            self.balances[place] = self.balances.get(place, Fraction(0)) + delta
+            self.flows[strategy, asset] = self.flows.get((strategy, asset), Fraction(0)) + delta
+            self._ledger(self.strategies[strategy].name, place, (delta, self.balances[place]), cause, sent.number)
+            if asset == coin.base:
+                bundle.net += delta
+        bundle.filled = True
+        self._move(sent, "filled" if sent.filled >= sent.order.qty else "partially_filled", None)
+
+    def _move(self, sent: Sent, state: str, reason: str | None) -> None:
+        """A new state; one that is final stays."""
+        before = sent.state
+        if before in FINAL or state == before:
+            return
+        sent.state = state
+        self._state(sent, before, reason)
+        if state in FINAL:
+            self.alive.remove(sent)
+            sent.bundle.live -= 1
+
+    # --- what the legs leave
+
+    def _settle(self, bundle: Bundle) -> None:
+        """No order is alive: flatten the residual, or close."""
+        plan = bundle.plan
+        terms = self.strategies[plan.strategy]
+        if bundle.net != 0:
+            refusals = []
+            sign = -1 if bundle.net > 0 else 1
+            ways = sorted((leg.sign != sign, place) for place, leg in enumerate(plan.legs))  # completing a leg first, then undoing one
+            for undoes, place in ways:
+                cap, name = (terms.unwind_cap_ppb, "unwind") if undoes else (terms.hedge_cap_ppb, "hedge")
+                found = self._way(plan.legs[place], sign, abs(bundle.net), (cap, name))
+                if isinstance(found, Leg):
+                    if bundle.attempts == terms.max_attempts:
+                        refusals = [("max_attempts", found.feed, None, None)]
+                        break
+                    bundle.attempts += 1
+                    bundle.live = 0
+                    self._count(plan.strategy, found)
+                    self._send(bundle, place, found, name)
+                    return
+                refusals += found
+            for reason, feed, value, bound in refusals:
+                self._refuse_residual(bundle, reason, feed, (value, bound))
+        self.open[plan.strategy] -= 1
+        rest = self.outputs.now + terms.cool_down_ns
+        if terms.cool_down_ns > 0:
+            self.cool[plan.strategy, _places(plan)] = rest
+        self.closings += 1
+        self.closed.append(Closed(rest, self.closings, plan.strategy, bundle.opportunity))
+
+    def _way(
+        self, leg: Leg, sign: int, residual: Fraction, how: tuple[int, str]
+    ) -> Leg | list[tuple[str, Feed, Fraction | None, Fraction | None]]:
+        """The order that shrinks the residual on a leg's instrument, or why there is none; nothing said: it is dust there."""
+        feed, (cap, name) = leg.feed, how
+        coin, tier = feed.coin, Fraction(cap, PPB)
+        price = leg.price * (1 + sign * tier)
+        price = coin.tick * (floor(price / coin.tick) if sign > 0 else ceil(price / coin.tick))
+        qty = coin.lot * floor(residual / coin.lot)
+        if qty == 0:
+            return []
+        if not feed.tradable:
+            return [("feed_not_tradable", feed, None, None)]
+        assert feed.quote is not None
+        shown = Fraction(feed.quote.ask if sign > 0 else feed.quote.bid, coin.px)
+        if sign * (shown - price) > 0:
+            return [(f"{name}_cap", feed, shown, price)]
+        order = Leg(feed, sign, price, qty)
+        asset, amount = self.hold(order, qty)
+        free = self.free_on(coin.venue, asset)
+        return [("balance", feed, amount, free)] if amount > free else order
+
+    # --- rows
+
+    def _refuse_residual(self, bundle: Bundle, reason: str, feed: Feed, numbers: tuple[Fraction | None, Fraction | None]) -> None:
+        self.outputs.emit(
+            "refusals",
+            account="main",
+            strategy=self.strategies[bundle.plan.strategy].name,
+            opportunity=bundle.opportunity,
+            venue=feed.coin.venue,
+            symbol=feed.coin.symbol,
+            reason=reason,
+            value=numbers[0],
+            bound=numbers[1],
+        )
+
+    def _names(self, sent: Sent) -> dict[str, str]:
+        coin = sent.order.feed.coin
+        strategy = self.strategies[sent.bundle.plan.strategy].name
+        return {"account": "main", "strategy": strategy, "venue": coin.venue, "symbol": coin.symbol}
+
+    def _command(self, sent: Sent, kind: str) -> None:
+        bundle, order = sent.bundle, sent.order
+        coin = order.feed.coin
+        more: dict[str, object] = {}
+        if kind == "submit":
+            more = {"side": _SIDES[order.sign], "tif": "ioc", "post_only": False}
+            more |= {"price_int": int(order.price * coin.px), "qty_int": int(order.qty * coin.qty)}
+            more |= {"px_scale": len(str(coin.px)) - 1, "qty_scale": len(str(coin.qty)) - 1}
+        self.outputs.emit(
+            "commands",
+            **self._names(sent),
+            kind=kind,
+            order=sent.number,
+            client_order_id=f"{self.prefix}{sent.number}",
+            bundle=bundle.number,
+            leg=sent.leg,
+            attempt=0 if sent.purpose == "open" else bundle.attempts,
+            opportunity=bundle.opportunity,
+            purpose=sent.purpose if kind == "submit" else "cancel",
+            **more,
+        )
+
+    def _state(self, sent: Sent, previous: str | None, reason: str | None) -> None:
+        order = sent.order
+        self.outputs.emit(
+            "orders",
+            **self._names(sent),
+            order=sent.number,
+            bundle=sent.bundle.number,
+            leg=sent.leg,
+            state=sent.state,
+            previous=previous,
+            side=_SIDES[order.sign],
+            price=order.price,
+            qty=order.qty,
+            filled_qty=sent.filled,
+            reason=reason,
+        )
+
+    def _say(self, sent: Sent, report: Report) -> None:
+        fills = report.event == "fill"
+        unknown = report.event == "canceled" and report.reason == "order_unknown"
+        self.outputs.emit(
+            "sim_reports",
+            **self._names(sent),
+            order=sent.number,
+            client_order_id=f"{self.prefix}{sent.number}",
+            venue_order_id=None if unknown else f"sim-{self.prefix}{sent.number}",
+            event=report.event,
+            fill_id=f"{self.prefix}{sent.number}.{report.fill}" if fills else None,
+            price=report.price,
+            qty=report.qty,
+            fee=report.fee,
+            fee_asset=report.fee_asset,
+            liquidity="taker" if fills else None,
+            reason=report.reason,
+        )
+
+
+def _places(plan: Plan) -> tuple[int, ...]:
+    return tuple(sorted(leg.feed.number for leg in plan.legs))

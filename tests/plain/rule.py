@@ -1,0 +1,178 @@
+"""The rule of the micro strategy in plain Python: every size is tried, none is derived."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+from tests.plain.desk import Desk, Leg, Plan
+from tests.plain.episodes import Episodes, Pair, Wake
+from tests.plain.feeds import PPB, Feed
+from tests.plain.rows import Outputs
+from tests.plain.venue import MONEY
+
+Side = tuple[int, int]  # instrument, and 1 for its asks, -1 for its bids
+
+
+class Pass(NamedTuple):
+    """An episode that was looked at and refused."""
+
+    pair: Pair
+    reason: str
+
+
+class Rule:
+    """One strategy's memory and decisions."""
+
+    def __init__(self, number: int, desk: Desk, episodes: Episodes, outputs: Outputs) -> None:
+        self.number, self.desk, self.episodes, self.outputs = number, desk, episodes, outputs
+        self.terms = desk.strategies[number]
+        self.asked: dict[Side, tuple[int, Fraction]] = {}  # row that set the side, size asked of it since
+        self.in_flight: dict[Side, tuple[Pair, int]] = {}
+        self.cooling: dict[int, int] = {}
+        self.rested_on: dict[int, tuple[int, int]] = {}
+        self.told: dict[int, tuple[int, list[str]]] = {}
+
+    def on_wake(self, wake: Wake) -> list[Plan | Pass]:
+        """Plans and passes, decided one after the other before any of them is sent."""
+        if self.desk.open[self.number] == 0:
+            self.in_flight.clear()
+        if wake.pair is None:
+            pairs = sorted(self.episodes.open(self.number), key=lambda pair: (-pair.edge, pair.number))
+        elif wake.kind == "close":
+            self.told.pop(wake.pair.number, None)
+            return []
+        else:
+            pairs = [wake.pair]
+            if wake.kind == "rearm":
+                self.in_flight = {side: entry for side, entry in self.in_flight.items() if entry[0] is not wake.pair}
+                self.rested_on.pop(wake.pair.number, None)
+        found: list[Plan | Pass] = []
+        spent: dict[tuple[str, str], Fraction] = {}
+        for pair in pairs:
+            planned = sum(isinstance(one, Plan) for one in found)
+            decision = self._decide(pair, planned, spent)
+            if isinstance(decision, Plan):
+                found.append(decision)
+            elif decision is not None and self._is_news(pair, decision):
+                found.append(Pass(pair, decision))
+        return found
+
+    def _is_news(self, pair: Pair, reason: str) -> bool:
+        """A reason is told once in an episode."""
+        opportunity, reasons = self.told.get(pair.number, (-1, []))
+        if opportunity != pair.opportunity:
+            reasons = []
+        self.told[pair.number] = (pair.opportunity, [*reasons, reason])
+        return reason not in reasons
+
+    def _decide(self, pair: Pair, planned: int, spent: dict[tuple[str, str], Fraction]) -> Plan | str | None:
+        terms, now = self.terms, self.outputs.now
+        if pair.abnormal:
+            return "abnormal_edge"
+        sides: list[tuple[Feed, Side]] = [(pair.sell, (pair.sell.number, -1)), (pair.buy, (pair.buy.number, 1))]
+        for _, side in sides:
+            owner, since = self.in_flight.get(side, (None, 0))
+            if owner is not None and now < since + terms.timeout_ns:
+                return None if owner is pair else "leg_in_flight"
+        if now < self.cooling.get(pair.number, 0):
+            return "cool_down"
+        if self.desk.open[self.number] + planned >= terms.max_open_bundles:
+            return "max_open_bundles"
+        for feed, _ in sides:
+            if not feed.tradable:
+                return "feed_not_tradable"
+            if now - feed.confirmed > terms.latency_threshold_ns:
+                return "stale_quote"
+        seqs = (pair.sell.bid_seq, pair.buy.ask_seq)
+        if self.rested_on.get(pair.number) == seqs:
+            return None
+        return self._size(pair, seqs, spent)
+
+    def _left(self, feed: Feed, sign: int, seq: int) -> Fraction:
+        """Size of a side, less what was asked of it since a row set it."""
+        assert feed.quote is not None
+        shown = Fraction(feed.quote.ask_qty if sign > 0 else feed.quote.bid_qty, feed.coin.qty)
+        since, asked = self.asked.get((feed.number, sign), (-1, Fraction(0)))
+        return shown - asked if since == seq else shown
+
+    def _size(self, pair: Pair, seqs: tuple[int, int], spent: dict[tuple[str, str], Fraction]) -> Plan | str:
+        sell, buy = pair.sell, pair.buy
+        assert sell.quote is not None
+        assert buy.quote is not None
+        bid, ask = Fraction(sell.quote.bid, sell.coin.px), Fraction(buy.quote.ask, buy.coin.px)
+        lefts = [self._left(sell, -1, seqs[0]), self._left(buy, 1, seqs[1])]
+        if min(lefts) <= 0:
+            return "depth"
+        places = [(sell.coin.venue, sell.coin.base), (buy.coin.venue, buy.coin.quote)]
+        funds = [self.desk.free(self.number, *place) - spent.get(place, Fraction(0)) for place in places]
+        lot = max(sell.coin.lot, buy.coin.lot)
+        best: tuple[Fraction, Fraction, Fraction] | None = None
+        bound = min(lefts[0], self.terms.max_notional / bid)
+        for count in range(1, floor(bound / lot) + 1):
+            found = self._earns(pair, count * lot, (bid, ask), lefts, funds)
+            if found is None:
+                break
+            if best is None or found[0] > best[0]:
+                best = (*found, count * lot)
+        if best is None:
+            return self._too_small(lot, lefts, funds, (bid, ask))
+        profit, bought, sold = best
+        least = Fraction(ceil(bought * ask * MONEY), MONEY)
+        profit = Fraction(floor(profit * MONEY), MONEY)
+        if floor(profit / least * PPB) < self.terms.min_profit_ppb:
+            return "min_profit_bps"
+        if profit < self.terms.min_profit_quote:
+            return "min_profit_quote"
+        legs = (Leg(sell, -1, bid, sold), Leg(buy, 1, ask, bought))
+        self._remember(pair, seqs, legs, spent)
+        return Plan(self.number, pair, legs)
+
+    def _earns(
+        self, pair: Pair, sold: Fraction, prices: tuple[Fraction, Fraction], lefts: list[Fraction], funds: list[Fraction]
+    ) -> tuple[Fraction, Fraction] | None:
+        """(profit, bought) of selling a size, None where a balance, the depth or the notional limit does not allow it."""
+        sell, buy = (self.desk.venues[feed.coin.venue] for feed in (pair.sell, pair.buy))
+        sell_fee, buy_fee = Fraction(sell.taker_ppb, PPB), Fraction(buy.taker_ppb, PPB)
+        gives, brings = sold, sold * prices[0]
+        if sell.fee_asset == "base":
+            gives *= 1 + sell_fee
+        else:
+            brings *= 1 - sell_fee
+        bought = gives
+        if buy.fee_asset in ("base", "received"):
+            bought /= 1 - buy_fee
+        bought = pair.buy.coin.lot * ceil(bought / pair.buy.coin.lot)
+        costs = bought * prices[1]
+        allowed = costs <= self.terms.max_notional and bought <= lefts[1]
+        if buy.fee_asset == "quote":
+            costs *= 1 + buy_fee
+        return (brings - costs, bought) if allowed and gives <= funds[0] and costs <= funds[1] else None
+
+    def _too_small(self, lot: Fraction, lefts: list[Fraction], funds: list[Fraction], prices: tuple[Fraction, Fraction]) -> str:
+        """Why not even one lot can be traded; the sell side's reason comes before the buy side's."""
+        for left, fund, price, buys in ((lefts[0], funds[0], prices[0], False), (lefts[1], funds[1], prices[1], True)):
+            if left < lot:
+                return "depth"
+            if self.terms.max_notional < lot * price:
+                return "max_notional"
+            if fund < (lot * price if buys else lot):
+                return "balance"
+        return "balance"
+
+    def _remember(
+        self, pair: Pair, seqs: tuple[int, int], legs: tuple[Leg, Leg], spent: dict[tuple[str, str], Fraction]
+    ) -> None:
+        now = self.outputs.now
+        for leg, seq in zip(legs, seqs, strict=True):
+            side = (leg.feed.number, leg.sign)
+            since, asked = self.asked.get(side, (-1, Fraction(0)))
+            self.asked[side] = (seq, leg.qty + (asked if since == seq else 0))
+            self.in_flight[side] = (pair, now)
+            asset, amount = self.desk.hold(leg, leg.qty)
+            place = (leg.feed.coin.venue, asset)
+            spent[place] = spent.get(place, Fraction(0)) + amount
+        if self.terms.cool_down_ns > 0:
+            self.cooling[pair.number] = now + self.terms.cool_down_ns
+        self.rested_on[pair.number] = seqs
