@@ -73,7 +73,11 @@ class Desk:
     """All strategies' orders and the one account's money."""
 
     def __init__(
-        self, strategies: list[StrategyTerms], venues: dict[str, VenueTerms], opening: dict[tuple[str, str], Fraction], outputs: Outputs
+        self,
+        strategies: list[StrategyTerms],
+        venues: dict[str, VenueTerms],
+        opening: dict[tuple[str, str], Fraction],
+        outputs: Outputs,
     ) -> None:
         self.strategies, self.venues, self.outputs = strategies, venues, outputs
         self.opening = dict(sorted(opening.items()))
@@ -97,7 +101,9 @@ class Desk:
         for (venue, asset), amount in self.opening.items():
             self._ledger("", (venue, asset), (amount, amount), "opening", None)
 
-    def _ledger(self, strategy: str, place: tuple[str, str], change: tuple[Fraction, Fraction], cause: str, order: int | None) -> None:
+    def _ledger(
+        self, strategy: str, place: tuple[str, str], change: tuple[Fraction, Fraction], cause: str, order: int | None
+    ) -> None:
         venue, asset = place
         self.outputs.emit(
             "ledger",
@@ -317,7 +323,9 @@ class Desk:
         if bundle.net != 0:
             refusals = []
             sign = -1 if bundle.net > 0 else 1
-            ways = sorted((leg.sign != sign, place) for place, leg in enumerate(plan.legs))  # completing a leg first, then undoing one
+            ways = sorted(
+                (leg.sign != sign, place) for place, leg in enumerate(plan.legs)
+            )  # completing a leg first, then undoing one
             for undoes, place in ways:
                 cap, name = (terms.unwind_cap_ppb, "unwind") if undoes else (terms.hedge_cap_ppb, "hedge")
                 found = self._way(plan.legs[place], sign, abs(bundle.net), (cap, name))

@@ -5,6 +5,7 @@ The states that top-of-book quotes without gaps, losses and crossed rows can rea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median_low
 
 from tests.plain.rows import Coin, Outputs, Quote
@@ -45,13 +46,14 @@ class Feed:
 
 
 class Feeds:
-    """All feeds. `moved` collects the instruments whose pairs must be looked at; the caller takes them after each step."""
+    """All feeds; `look` is told the instruments whose prices or tradability changed."""
+
+    look: Callable[[int], None]
 
     def __init__(self, coins: list[Coin], terms: FeedTerms, outputs: Outputs) -> None:
         self.terms, self.outputs = terms, outputs
         self.all = [Feed(number, coin) for number, coin in enumerate(coins)]
         self.heard: dict[int, int] = {}  # connection: last row; a silent one is left out
-        self.looks: list[int] = []
 
     # --- rows
 
@@ -82,7 +84,7 @@ class Feeds:
             event = "outlying"
         tradability_changed = self._move(feed, event)
         if tradability_changed or before is None or (before.bid, before.ask) != (row.bid, row.ask):
-            self.looks.append(feed.number)
+            self.look(feed.number)
 
     def _store(self, feed: Feed, row: Quote) -> None:
         before, terms = feed.quote, self.terms
@@ -124,7 +126,7 @@ class Feeds:
         feed.interval_rows = feed.interval_late = 0
         feed.interval_ends = (now // length + 1) * length
         if feed.state == "live" and self._move(feed, "live"):
-            self.looks.append(feed.number)
+            self.look(feed.number)
 
     # --- deadlines
 
@@ -146,7 +148,7 @@ class Feeds:
             del self.heard[number]
             for feed in self.all:
                 if feed.conn == number and self._move(feed, "stale"):
-                    self.looks.append(feed.number)
+                    self.look(feed.number)
             return
         feed = self.all[number]
         if kind == 1:
@@ -158,7 +160,7 @@ class Feeds:
             feed.freeze_from = now + self.terms.freeze_ns
             return
         if self._move(feed, event):
-            self.looks.append(number)
+            self.look(number)
 
     # --- judgement
 

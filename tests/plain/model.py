@@ -37,6 +37,7 @@ class Model:
                         mine.append(pair)
             pairs += mine
         self.episodes = Episodes(pairs, strategies, self.outputs)
+        self.feeds.look = self.episodes.look
         opening = dict(terms.opening)
         self.desk = Desk(strategies, venues, opening, self.outputs)
         self.rules = [Rule(number, self.desk, self.episodes, self.outputs) for number in range(len(strategies))]
@@ -62,7 +63,7 @@ class Model:
                 self.feeds.take(quote)
             if seq == 0:
                 self.desk.open_books()
-            self._look()
+            self._wake()
         return self.outputs.rows
 
     def _venues_of(self, seq: int, quote: Quote | None, names: list[str]) -> list[str]:
@@ -103,7 +104,7 @@ class Model:
                 self.episodes.open_now(self.episodes.pairs[quiet[2]])
             else:
                 self.feeds.fire(quiet[1], quiet[2])
-            self._look()
+            self._wake()
         elif kind == 2:
             self.episodes.act()
             self.desk.fire()
@@ -135,14 +136,8 @@ class Model:
 
     # --- wakes
 
-    def _look(self) -> None:
-        """Bring episodes up to date with what the feeds did, then wake whom that concerns."""
-        looks, self.feeds.looks = self.feeds.looks, []
-        for number in looks:
-            self.episodes.look(number)
-        self._wake()
-
     def _wake(self) -> None:
+        """Wake whom an input, a deadline or the timer concerns, strategies in order."""
         wakes, self.episodes.wakes = self.episodes.wakes, []
         for wake in sorted(wakes, key=lambda one: one.strategy):
             self._decide(wake)

@@ -107,18 +107,10 @@ class Rule:
             return "depth"
         places = [(sell.coin.venue, sell.coin.base), (buy.coin.venue, buy.coin.quote)]
         funds = [self.desk.free(self.number, *place) - spent.get(place, Fraction(0)) for place in places]
-        lot = max(sell.coin.lot, buy.coin.lot)
-        best: tuple[Fraction, Fraction, Fraction] | None = None
-        bound = min(lefts[0], self.terms.max_notional / bid)
-        for count in range(1, floor(bound / lot) + 1):
-            found = self._earns(pair, count * lot, (bid, ask), lefts, funds)
-            if found is None:
-                break
-            if best is None or found[0] > best[0]:
-                best = (*found, count * lot)
-        if best is None:
-            return self._too_small(lot, lefts, funds, (bid, ask))
-        profit, bought, sold = best
+        found = self._best(pair, lefts, funds)
+        if found is None:
+            return self._too_small(sell.coin.lot, lefts, funds, (bid, ask))
+        profit, bought, sold = found
         least = Fraction(ceil(bought * ask * MONEY), MONEY)
         profit = Fraction(floor(profit * MONEY), MONEY)
         if floor(profit / least * PPB) < self.terms.min_profit_ppb:
@@ -129,26 +121,39 @@ class Rule:
         self._remember(pair, seqs, legs, spent)
         return Plan(self.number, pair, legs)
 
-    def _earns(
-        self, pair: Pair, sold: Fraction, prices: tuple[Fraction, Fraction], lefts: list[Fraction], funds: list[Fraction]
-    ) -> tuple[Fraction, Fraction] | None:
-        """(profit, bought) of selling a size, None where a balance, the depth or the notional limit does not allow it."""
-        sell, buy = (self.desk.venues[feed.coin.venue] for feed in (pair.sell, pair.buy))
-        sell_fee, buy_fee = Fraction(sell.taker_ppb, PPB), Fraction(buy.taker_ppb, PPB)
-        gives, brings = sold, sold * prices[0]
-        if sell.fee_asset == "base":
-            gives *= 1 + sell_fee
-        else:
-            brings *= 1 - sell_fee
-        bought = gives
-        if buy.fee_asset in ("base", "received"):
-            bought /= 1 - buy_fee
-        bought = pair.buy.coin.lot * ceil(bought / pair.buy.coin.lot)
-        costs = bought * prices[1]
-        allowed = costs <= self.terms.max_notional and bought <= lefts[1]
-        if buy.fee_asset == "quote":
-            costs *= 1 + buy_fee
-        return (brings - costs, bought) if allowed and gives <= funds[0] and costs <= funds[1] else None
+    def _best(self, pair: Pair, lefts: list[Fraction], funds: list[Fraction]) -> tuple[Fraction, Fraction, Fraction] | None:
+        """(profit, bought, sold) of the size that earns most of all that depth, limit and balances allow, None where none does.
+
+        Both sides have the same units: sizes are counted in lots, money in the unit of a price times a lot times a ppb.
+        """
+        coin, sell, buy = pair.sell.coin, pair.sell.quote, pair.buy.quote
+        assert sell is not None
+        assert buy is not None
+        assert (coin.px, coin.qty) == (pair.buy.coin.px, pair.buy.coin.qty)
+        sell_venue, buy_venue = (self.desk.venues[feed.coin.venue] for feed in (pair.sell, pair.buy))
+        sells_in_base = sell_venue.fee_asset == "base"
+        buys_in_base = buy_venue.fee_asset in ("base", "received")
+        gives = PPB + (sell_venue.taker_ppb if sells_in_base else 0)  # ppb of a lot that selling one takes
+        keeps = PPB - (buy_venue.taker_ppb if buys_in_base else 0)  # ppb of a lot that buying one leaves
+        bid = sell.bid * (PPB - (0 if sells_in_base else sell_venue.taker_ppb))
+        ask = buy.ask * (PPB + (0 if buys_in_base else buy_venue.taker_ppb))
+        unit = coin.px * coin.qty
+        limit = floor(self.terms.max_notional * unit)
+        have = (floor(funds[0] * coin.qty * PPB), floor(funds[1] * unit * PPB))
+        depth = [floor(left * coin.qty) for left in lefts]
+        best: tuple[int, int, int] | None = None
+        for sold in range(1, depth[0] + 1):
+            bought = ceil(Fraction(sold * gives, keeps)) if sells_in_base or buys_in_base else sold
+            if sold * sell.bid > limit or bought * buy.ask > limit or bought > depth[1]:
+                break
+            if sold * gives > have[0] or bought * ask > have[1]:
+                break
+            profit = sold * bid - bought * ask
+            if best is None or profit > best[0]:
+                best = (profit, bought, sold)
+        if best is None:
+            return None
+        return Fraction(best[0], unit * PPB), Fraction(best[1], coin.qty), Fraction(best[2], coin.qty)
 
     def _too_small(self, lot: Fraction, lefts: list[Fraction], funds: list[Fraction], prices: tuple[Fraction, Fraction]) -> str:
         """Why not even one lot can be traded; the sell side's reason comes before the buy side's."""
@@ -161,9 +166,7 @@ class Rule:
                 return "balance"
         return "balance"
 
-    def _remember(
-        self, pair: Pair, seqs: tuple[int, int], legs: tuple[Leg, Leg], spent: dict[tuple[str, str], Fraction]
-    ) -> None:
+    def _remember(self, pair: Pair, seqs: tuple[int, int], legs: tuple[Leg, Leg], spent: dict[tuple[str, str], Fraction]) -> None:
         now = self.outputs.now
         for leg, seq in zip(legs, seqs, strict=True):
             side = (leg.feed.number, leg.sign)

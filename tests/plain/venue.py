@@ -84,7 +84,9 @@ class Venue:
         self.time = -(2**62)
         self.times: dict[int, list[int]] = {}  # instrument: venue time of each of its quotes
         self.quotes: dict[int, list[Quote]] = {}
-        self.taken: dict[tuple[int, int, int], tuple[int, int]] = {}  # (instrument, sign, price): place in the history, missing then
+        self.taken: dict[
+            tuple[int, int, int], tuple[int, int]
+        ] = {}  # (instrument, sign, price): place in the history, missing then
         self.travelling: list[Travelling] = []
         self.arrived: list[int] = []  # times, for the rate limit
         self.arrivals: dict[int, int] = {}

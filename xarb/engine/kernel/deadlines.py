@@ -83,28 +83,19 @@ def _fire_deadline(k, when, kind, index):
 
 
 @part
-def _fire_timers(k, when):
-    fired = k["quiet"] == 0
-    if fired:
-        k["now"] = when
+def _pass_timers(k, when, limit):
+    """Grid time `when`: wake each strategy whose scan is due, unless nothing happened since its last one; then on to `limit`."""
     for s in range(k["count"][STRATEGIES]):
         mine = tables.strategy(k, s)
         if mine["timer_ns"] > 0 and mine["next_timer"] == when and (mine["open_pairs"] > 0 or mine["needs_edge"] == 0):
-            if fired:
+            bit = np.int64(1) << s
+            if k["quiet"] & bit != 0:
+                mine["next_timer"] = grid_after(limit, mine["timer_ns"])
+            else:
+                k["now"] = when
+                k["quiet"] |= bit
                 out.wake(k, s, np.int64(WAKE_TIMER), np.int64(-1), np.int64(-1))
-            mine["next_timer"] = when + mine["timer_ns"]
-    if fired:
-        k["quiet"] = 1
-    plan_timers(k)
-
-
-@part
-def _skip_timers(k, ts):
-    """Nothing happened since the last timer: grid times before `ts` are coalesced away."""
-    for s in range(k["count"][STRATEGIES]):
-        mine = tables.strategy(k, s)
-        if mine["timer_ns"] > 0 and mine["next_timer"] < ts:
-            mine["next_timer"] = grid_after(ts, mine["timer_ns"])
+                mine["next_timer"] = when + mine["timer_ns"]
     plan_timers(k)
 
 
@@ -120,10 +111,7 @@ def before(k, ts):
         if deadline <= k["next_timer"] and (deadline < limit or (inclusive and deadline == limit)):
             _fire_deadline(k, deadline, kind, index)
         elif k["next_timer"] < limit:
-            if k["quiet"] != 0:
-                _skip_timers(k, limit)
-            else:
-                _fire_timers(k, k["next_timer"])
+            _pass_timers(k, k["next_timer"], limit)
         elif stop < ts:
             return STOP
         else:

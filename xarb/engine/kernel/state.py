@@ -77,7 +77,7 @@ WORLD: Final = np.dtype(
         ("next_event", "i8"),  # an input later than this needs a look at deadlines, timers or the stop
         ("stop_ts", "i8"),  # the kernel stops before the first input later than this
         ("stop_inclusive", "i8"),  # internal deadlines at stop_ts itself fire before the stop
-        ("quiet", "i8"),  # nothing happened since the last timer
+        ("quiet", "i8"),  # strategies, a bit each, whose last timer nothing followed
         ("opportunities", "i8"),  # episodes opened so far
         ("pending_pairs", "i8"),
         ("feed_changes", "i8"),
