@@ -15,6 +15,7 @@ from tests.plain.rows import Outputs
 from tests.plain.terms import StrategyTerms, VenueTerms
 from tests.plain.venue import MONEY, Order, Report
 
+Reason = tuple[str, Feed, Fraction | None, Fraction | None]  # why an order is not sent, where, value and bound
 SECOND = 10**9
 DAY = 86_400 * SECOND
 FINAL = ("filled", "expired", "rejected", "canceled")
@@ -321,7 +322,7 @@ class Desk:
         plan = bundle.plan
         terms = self.strategies[plan.strategy]
         if bundle.net != 0:
-            refusals = []
+            refusals: list[Reason] = []
             sign = -1 if bundle.net > 0 else 1
             ways = sorted(
                 (leg.sign != sign, place) for place, leg in enumerate(plan.legs)
@@ -348,9 +349,7 @@ class Desk:
         self.closings += 1
         self.closed.append(Closed(rest, self.closings, plan.strategy, bundle.opportunity))
 
-    def _way(
-        self, leg: Leg, sign: int, residual: Fraction, how: tuple[int, str]
-    ) -> Leg | list[tuple[str, Feed, Fraction | None, Fraction | None]]:
+    def _way(self, leg: Leg, sign: int, residual: Fraction, how: tuple[int, str]) -> Leg | list[Reason]:
         """The order that shrinks the residual on a leg's instrument, or why there is none; nothing said: it is dust there."""
         feed, (cap, name) = leg.feed, how
         coin, tier = feed.coin, Fraction(cap, PPB)

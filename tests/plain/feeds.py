@@ -113,7 +113,7 @@ class Feeds:
             lasted = max(now - feed.interval_from, 1)
             down = feed.down_ns + (0 if feed.down_since is None else now - feed.down_since)
             late = 1000 - 1000 * feed.interval_late // max(feed.interval_rows, 1)
-            uptime = 1000 - min(down // (lasted // 1000 + 1), 1000)
+            uptime = 1000 - 1000 * down // lasted
             for _ in range(min(max(lasted // length, 1), 64)):
                 _average(feed, "uptime", uptime)
             _average(feed, "latency", late)

@@ -26,9 +26,9 @@ class Model:
         venues = {venue.name: venue for venue in terms.venues}
         strategies = sorted(terms.strategies, key=lambda one: one.name)
         self.feeds = Feeds(log.coins, terms.feeds, self.outputs)
-        pairs = []
+        pairs: list[Pair] = []
         for number in range(len(strategies)):
-            mine = []
+            mine: list[Pair] = []
             for sell in self.feeds.all:
                 for buy in self.feeds.all:
                     if sell is not buy and (sell.coin.base, sell.coin.quote) == (buy.coin.base, buy.coin.quote):

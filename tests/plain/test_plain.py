@@ -95,7 +95,7 @@ CASES = {
         Market(4_000, symbols=2, venues=4, share=0.05, events_per_s=120, seed=4),
         terms(
             Market(0, symbols=2, venues=4, share=0),
-            MODEST._replace(max_edge_ppb=22 * BPS, latency_threshold_ns=30 * MS, max_open_bundles=1),
+            MODEST._replace(max_edge_ppb=2_350_000, latency_threshold_ns=30 * MS, max_open_bundles=1),
             feeds=FeedTerms(
                 liveness_ns=90 * MS,
                 cache_ns=200 * MS,
