@@ -18,6 +18,7 @@ from tests.plain.venue import MONEY, Order, Report
 Reason = tuple[str, Feed, Fraction | None, Fraction | None]  # why an order is not sent, where, value and bound
 SECOND = 10**9
 DAY = 86_400 * SECOND
+MAX_CANCELS = 3
 FINAL = ("filled", "expired", "rejected", "canceled")
 _SIDES = {1: "buy", -1: "sell"}
 
@@ -47,7 +48,7 @@ class Bundle:
         self.opportunity = plan.pair.opportunity
         self.net = Fraction(0)  # base bought less base sold, fees in base included
         self.live = self.attempts = 0
-        self.flattening = self.filled = False
+        self.retry_at = 0
 
 
 class Sent:
@@ -57,17 +58,15 @@ class Sent:
         self.number, self.bundle, self.leg, self.order, self.purpose = number, bundle, leg, order, purpose
         self.state = "pending"
         self.filled = Fraction(0)
-        self.deadline = 0
-        self.canceled = False
+        self.at = 0
+        self.cancels = 0
 
 
 class Closed(NamedTuple):
-    """A bundle closed, or the cool-down after it ended: at `ts`, `place` counts them."""
+    """A bundle of the pair closed, or the cool-down after it ended."""
 
-    ts: int
-    place: int
     strategy: int
-    opportunity: int
+    pair: Pair
 
 
 class Desk:
@@ -91,7 +90,8 @@ class Desk:
         self.volume: dict[tuple[int, int, str], Fraction] = {}  # by strategy, day and quote asset
         self.cool: dict[tuple[int, tuple[int, ...]], int] = {}
         self.closed: list[Closed] = []
-        self.closings = 0
+        self.due: list[tuple[int, int, Sent | Bundle | Closed]] = []  # time, how many were set before, what
+        self.deadlines = 0
         self.commands: list[tuple[int, Order | int]] = []  # instrument, and an order or the number of one to cancel
         self.prefix = ""
 
@@ -183,7 +183,7 @@ class Desk:
             return self._refuse(plan, "daily_volume", first, after, terms.daily_volume)
         if terms.orders_per_second is not None:
             mine = [one for one in self.orders if one.bundle.plan.strategy == plan.strategy]
-            count = 2 + sum(one.deadline - terms.timeout_ns > now - SECOND for one in mine)
+            count = 2 + sum(one.at > now - SECOND for one in mine)
             if count > terms.orders_per_second:
                 return self._refuse(plan, "orders_per_second", None, Fraction(count), Fraction(terms.orders_per_second))
         return None
@@ -211,41 +211,54 @@ class Desk:
 
     def _send(self, bundle: Bundle, place: int, order: Leg, purpose: str) -> None:
         sent = Sent(len(self.orders) + 1, bundle, place, order, purpose)
-        sent.deadline = self.outputs.now + self.strategies[bundle.plan.strategy].timeout_ns
+        sent.at = self.outputs.now
         self.orders.append(sent)
         self.alive.append(sent)
         bundle.live += 1
         self.commands.append(
             (order.feed.number, Order(sent.number, order.feed.number, order.sign, order.price, order.qty)),
         )
+        self._defer(self.strategies[bundle.plan.strategy].timeout_ns, sent)
         self._command(sent, "submit")
         self._state(sent, None, None)
 
-    def _cancel(self, sent: Sent) -> None:
-        if not sent.canceled:
-            sent.canceled = True
-            self.commands.append((sent.order.feed.number, sent.number))
-            self._command(sent, "cancel")
-
     # --- deadlines
 
-    def next_deadline(self) -> tuple[int, int] | None:
-        """(time, 0) of the first order that is too long without an answer, or (time, 1) of the first cool-down that ends."""
-        due = [(one.deadline, 0) for one in self.alive if one.state != "unknown"]
-        due += [(one.ts, 1) for one in self.closed if one.ts > self.outputs.now]
-        return min(due, default=None)
+    def _defer(self, wait_ns: int, what: Sent | Bundle | Closed) -> None:
+        self.deadlines += 1
+        self.due.append((self.outputs.now + wait_ns, self.deadlines, what))
+
+    def next_deadline(self) -> int | None:
+        """Time of the next: an order too long without an answer, a residual to look at again, the end of a cool-down."""
+        self.due = [
+            (ts, place, what)
+            for ts, place, what in self.due
+            if not (isinstance(what, Sent) and what.state in FINAL) and not (isinstance(what, Bundle) and what.retry_at != ts)
+        ]
+        return min((ts for ts, _, _ in self.due), default=None)
 
     def fire(self) -> None:
-        """Deadlines due now: unanswered orders turn UNKNOWN and are canceled."""
-        for sent in self.alive:
-            if sent.state != "unknown" and sent.deadline <= self.outputs.now:
-                self._move(sent, "unknown", "execution_timeout")
-                self._cancel(sent)
+        """Deadlines due now, in the order in which they were set. An order is canceled again after each further time-out."""
+        while self.next_deadline() == self.outputs.now:
+            first = min(self.due, key=lambda one: one[:2])
+            self.due.remove(first)
+            what = first[2]
+            if isinstance(what, Closed):
+                self.closed.append(what)
+            elif isinstance(what, Bundle):
+                what.retry_at = 0
+                self._settle(what, waited=True)
+            else:
+                self._move(what, "unknown", "execution_timeout")
+                if what.cancels < MAX_CANCELS:
+                    what.cancels += 1
+                    self.commands.append((what.order.feed.number, what.number))
+                    self._command(what, "cancel")
+                    self._defer(self.strategies[what.bundle.plan.strategy].timeout_ns, what)
 
     def take_closed(self) -> list[Closed]:
-        """Closings and ended cool-downs up to now, in their order."""
-        found = sorted(one for one in self.closed if one.ts <= self.outputs.now)
-        self.closed = [one for one in self.closed if one.ts > self.outputs.now]
+        """Closings and ended cool-downs since the last call."""
+        found, self.closed = self.closed, []
         return found
 
     # --- reports
@@ -301,7 +314,6 @@ class Desk:
             self._ledger(self.strategies[strategy].name, place, (delta, self.balances[place]), cause, sent.number)
             if asset == coin.base:
                 bundle.net += delta
-        bundle.filled = True
         self._move(sent, "filled" if sent.filled >= sent.order.qty else "partially_filled", None)
 
     def _move(self, sent: Sent, state: str, reason: str | None) -> None:
@@ -317,11 +329,16 @@ class Desk:
 
     # --- what the legs leave
 
-    def _settle(self, bundle: Bundle) -> None:
-        """No order is alive: flatten the residual, or close."""
+    def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
+        """No order is alive: flatten the residual, wait to try again, or close."""
         plan = bundle.plan
         terms = self.strategies[plan.strategy]
         if bundle.net != 0:
+            last = [one for one in self.orders if one.bundle is bundle][-1]
+            turned_away = last.state == "rejected" and last.purpose != "open" and bundle.attempts < terms.max_attempts
+            if turned_away and not waited:
+                self._wait(bundle, terms)
+                return
             refusals: list[Reason] = []
             sign = -1 if bundle.net > 0 else 1
             ways = sorted(
@@ -329,9 +346,9 @@ class Desk:
             )  # completing a leg first, then undoing one
             for undoes, place in ways:
                 cap, name = (terms.unwind_cap_ppb, "unwind") if undoes else (terms.hedge_cap_ppb, "hedge")
-                found = self._way(plan.legs[place], sign, abs(bundle.net), (cap, name))
+                found = self._way(bundle, place, sign, (cap, name))
                 if isinstance(found, Leg):
-                    if bundle.attempts == terms.max_attempts:
+                    if bundle.attempts >= terms.max_attempts:
                         refusals = [("max_attempts", found.feed, None, None)]
                         break
                     bundle.attempts += 1
@@ -342,16 +359,26 @@ class Desk:
                 refusals += found
             for reason, feed, value, bound in refusals:
                 self._refuse_residual(bundle, reason, feed, (value, bound))
+            if refusals and bundle.attempts + 1 < terms.max_attempts:
+                bundle.attempts += 1
+                self._wait(bundle, terms)
+                return
         self.open[plan.strategy] -= 1
-        rest = self.outputs.now + terms.cool_down_ns
+        closed = Closed(plan.strategy, plan.pair)
         if terms.cool_down_ns > 0:
-            self.cool[plan.strategy, _places(plan)] = rest
-        self.closings += 1
-        self.closed.append(Closed(rest, self.closings, plan.strategy, bundle.opportunity))
+            self.cool[plan.strategy, _places(plan)] = self.outputs.now + terms.cool_down_ns
+            self._defer(terms.cool_down_ns, closed)
+        else:
+            self.closed.append(closed)
 
-    def _way(self, leg: Leg, sign: int, residual: Fraction, how: tuple[int, str]) -> Leg | list[Reason]:
+    def _wait(self, bundle: Bundle, terms: StrategyTerms) -> None:
+        bundle.retry_at = self.outputs.now + terms.retry_ns
+        self._defer(terms.retry_ns, bundle)
+
+    def _way(self, bundle: Bundle, place: int, sign: int, how: tuple[int, str]) -> Leg | list[Reason]:
         """The order that shrinks the residual on a leg's instrument, or why there is none; nothing said: it is dust there."""
-        feed, (cap, name) = leg.feed, how
+        leg, (cap, name) = bundle.plan.legs[place], how
+        feed, residual = leg.feed, abs(bundle.net)
         coin, tier = feed.coin, Fraction(cap, PPB)
         price = leg.price * (1 + sign * tier)
         price = coin.tick * (floor(price / coin.tick) if sign > 0 else ceil(price / coin.tick))
@@ -364,10 +391,16 @@ class Desk:
         shown = Fraction(feed.quote.ask if sign > 0 else feed.quote.bid, coin.px)
         if sign * (shown - price) > 0:
             return [(f"{name}_cap", feed, shown, price)]
-        order = Leg(feed, sign, price, qty)
+        order, most, short = Leg(feed, sign, price, qty), qty, None
         asset, amount = self.hold(order, qty)
-        free = self.free_on(coin.venue, asset)
-        return [("balance", feed, amount, free)] if amount > free else order
+        for reason, free in (
+            ("balance", self.free_on(coin.venue, asset)),
+            ("budget", self.in_budget(bundle.plan.strategy, asset)),
+        ):
+            if free is not None and amount > free:
+                most = min(most, max(Fraction(0), coin.lot * floor(qty * free / amount / coin.lot)))
+                short = (reason, feed, amount, free)
+        return [short] if short is not None and most == 0 else order._replace(qty=most)
 
     # --- rows
 

@@ -88,7 +88,7 @@ class Model:
             due.append((quiet[0], 1))
         order = self.desk.next_deadline()
         if order is not None:
-            due.append((order[0], 2))
+            due.append((order, 2))
         timers = self.episodes.timers()
         if timers:
             due.append((min(timers)[0], 3))
@@ -130,9 +130,8 @@ class Model:
 
     def _rearm(self) -> None:
         for closed in self.desk.take_closed():
-            for pair in self.episodes.open(closed.strategy):
-                if pair.opportunity == closed.opportunity:
-                    self._decide(Wake(closed.strategy, "rearm", pair))
+            if closed.pair.status == "open":
+                self._decide(Wake(closed.strategy, "rearm", closed.pair))
 
     # --- wakes
 
@@ -149,6 +148,15 @@ class Model:
                 self._carry()
             else:
                 bundle, reason = None, found.reason
+                self.outputs.emit(
+                    "refusals",
+                    account="main",
+                    strategy=self.desk.strategies[wake.strategy].name,
+                    opportunity=found.pair.opportunity,
+                    reason=found.reason,
+                    value=found.value,
+                    bound=found.bound,
+                )
             pair = found.pair
             self.episodes.emit(
                 pair,

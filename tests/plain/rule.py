@@ -16,10 +16,12 @@ Side = tuple[int, int]  # instrument, and 1 for its asks, -1 for its bids
 
 
 class Pass(NamedTuple):
-    """An episode that was looked at and refused."""
+    """An episode that was looked at and refused; value and bound as the reason has them, times in seconds."""
 
     pair: Pair
     reason: str
+    value: Fraction | None = None
+    bound: Fraction | None = None
 
 
 class Rule:
@@ -53,10 +55,8 @@ class Rule:
         for pair in pairs:
             planned = sum(isinstance(one, Plan) for one in found)
             decision = self._decide(pair, planned, spent)
-            if isinstance(decision, Plan):
+            if isinstance(decision, Plan) or (decision is not None and self._is_news(pair, decision.reason)):
                 found.append(decision)
-            elif decision is not None and self._is_news(pair, decision):
-                found.append(Pass(pair, decision))
         return found
 
     def _is_news(self, pair: Pair, reason: str) -> bool:
@@ -67,24 +67,26 @@ class Rule:
         self.told[pair.number] = (pair.opportunity, [*reasons, reason])
         return reason not in reasons
 
-    def _decide(self, pair: Pair, planned: int, spent: dict[tuple[str, str], Fraction]) -> Plan | str | None:
+    def _decide(self, pair: Pair, planned: int, spent: dict[tuple[str, str], Fraction]) -> Plan | Pass | None:
         terms, now = self.terms, self.outputs.now
         if pair.abnormal:
-            return "abnormal_edge"
+            return Pass(pair, "abnormal_edge", Fraction(pair.edge, PPB), Fraction(terms.max_edge_ppb, PPB))
         sides: list[tuple[Feed, Side]] = [(pair.sell, (pair.sell.number, -1)), (pair.buy, (pair.buy.number, 1))]
         for _, side in sides:
             owner, since = self.in_flight.get(side, (None, 0))
             if owner is not None and now < since + terms.timeout_ns:
-                return None if owner is pair else "leg_in_flight"
+                return None if owner is pair else Pass(pair, "leg_in_flight")
         if now < self.cooling.get(pair.number, 0):
-            return "cool_down"
-        if self.desk.open[self.number] + planned >= terms.max_open_bundles:
-            return "max_open_bundles"
+            return Pass(pair, "cool_down")
+        bundles = self.desk.open[self.number] + planned
+        if bundles >= terms.max_open_bundles:
+            return Pass(pair, "max_open_bundles", Fraction(bundles), Fraction(terms.max_open_bundles))
         for feed, _ in sides:
             if not feed.tradable:
-                return "feed_not_tradable"
-            if now - feed.confirmed > terms.latency_threshold_ns:
-                return "stale_quote"
+                return Pass(pair, "feed_not_tradable")
+            age = now - feed.confirmed
+            if age > terms.latency_threshold_ns:
+                return Pass(pair, "stale_quote", Fraction(age, PPB), Fraction(terms.latency_threshold_ns, PPB))
         seqs = (pair.sell.bid_seq, pair.buy.ask_seq)
         if self.rested_on.get(pair.number) == seqs:
             return None
@@ -97,26 +99,27 @@ class Rule:
         since, asked = self.asked.get((feed.number, sign), (-1, Fraction(0)))
         return shown - asked if since == seq else shown
 
-    def _size(self, pair: Pair, seqs: tuple[int, int], spent: dict[tuple[str, str], Fraction]) -> Plan | str:
+    def _size(self, pair: Pair, seqs: tuple[int, int], spent: dict[tuple[str, str], Fraction]) -> Plan | Pass:
         sell, buy = pair.sell, pair.buy
         assert sell.quote is not None
         assert buy.quote is not None
         bid, ask = Fraction(sell.quote.bid, sell.coin.px), Fraction(buy.quote.ask, buy.coin.px)
         lefts = [self._left(sell, -1, seqs[0]), self._left(buy, 1, seqs[1])]
         if min(lefts) <= 0:
-            return "depth"
+            return Pass(pair, "depth", Fraction(0))
         places = [(sell.coin.venue, sell.coin.base), (buy.coin.venue, buy.coin.quote)]
         funds = [self.desk.free(self.number, *place) - spent.get(place, Fraction(0)) for place in places]
         found = self._best(pair, lefts, funds)
         if found is None:
-            return self._too_small(sell.coin.lot, lefts, funds, (bid, ask))
+            return Pass(pair, self._too_small(sell.coin.lot, lefts, funds, (bid, ask)), Fraction(0), sell.coin.lot)
         profit, bought, sold = found
         least = Fraction(ceil(bought * ask * MONEY), MONEY)
         profit = Fraction(floor(profit * MONEY), MONEY)
-        if floor(profit / least * PPB) < self.terms.min_profit_ppb:
-            return "min_profit_bps"
+        ratio = floor(profit / least * PPB)
+        if ratio < self.terms.min_profit_ppb:
+            return Pass(pair, "min_profit_bps", Fraction(ratio, PPB), Fraction(self.terms.min_profit_ppb, PPB))
         if profit < self.terms.min_profit_quote:
-            return "min_profit_quote"
+            return Pass(pair, "min_profit_quote", profit, self.terms.min_profit_quote)
         legs = (Leg(sell, -1, bid, sold), Leg(buy, 1, ask, bought))
         self._remember(pair, seqs, legs, spent)
         return Plan(self.number, pair, legs)

@@ -62,6 +62,7 @@ class StrategyTerms(NamedTuple):
     hedge_cap_ppb: int = 20 * BPS
     unwind_cap_ppb: int = 50 * BPS
     max_attempts: int = 3
+    retry_ns: int = 500 * MS
     budget: tuple[tuple[str, Fraction], ...] = ()
 
 
@@ -127,7 +128,7 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     lines = [f"[strategies.{strategy.name}]", 'kind = "micro"', 'account = "main"', 'sequence = "simultaneous"']
     for key in ("min_profit", "open", "close", "improve", "max_edge", "hedge_cap", "unwind_cap"):
         lines.append(f"{key}_bps = {_bps(getattr(strategy, f'{key}_ppb'))}")
-    for key in ("min_life", "scan", "latency_threshold", "cool_down"):
+    for key in ("min_life", "scan", "latency_threshold", "cool_down", "retry"):
         lines.append(f"{key}_ms = {_ms(getattr(strategy, f'{key}_ns'))}")
     lines.append(f"execution_timeout_ms = {_ms(strategy.timeout_ns)}")
     lines += [f"min_profit_quote = {text(strategy.min_profit_quote)}", f"max_notional_quote = {text(strategy.max_notional)}"]
