@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xarb.config import DEFAULT, FILE, Experiment, effective, load_experiment, settings
+from xarb.config import DEFAULT, FILE, Experiment, load_experiment, settings
 from xarb.errors import ConfigError
 
 STRATEGY = """
@@ -58,15 +58,8 @@ def test_decimal_number_is_read_exactly(tmp_path: Path) -> None:
 
 def test_number_text_and_integer_mean_the_same(tmp_path: Path) -> None:
     """2.5, "2.5" and 2.50 give one effective config, and so one run id."""
-    made = [effective(load(tmp_path, WHOLE.replace("= 2.5\n", f"= {way}\n"))) for way in ("2.5", '"2.5"', "2.50")]
+    made = [settings(load(tmp_path, WHOLE.replace("= 2.5\n", f"= {way}\n"))) for way in ("2.5", '"2.5"', "2.50")]
     assert made[0] == made[1] == made[2]
-
-
-def test_effective_config_does_not_depend_on_where_the_file_lies(tmp_path: Path) -> None:
-    """The same meaning in another folder, under another name, is the same config."""
-    other = tmp_path / "elsewhere"
-    other.mkdir()
-    assert effective(load(tmp_path, WHOLE)) == effective(load(other, WHOLE.replace('log = "recording"', 'log = "../recording"')))
 
 
 def test_source_of_each_value_is_named(tmp_path: Path) -> None:
@@ -132,3 +125,40 @@ def test_override_below_a_value_is_refused(tmp_path: Path) -> None:
     """--set cannot make a table of a value."""
     with pytest.raises(ConfigError, match="seed is no table"):
         load(tmp_path, WHOLE, {"run.seed.more": "1"})
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("min_profit_bps = 0.000001", "strategies.cross.min_profit_bps = 0.000001"),
+        ("min_profit_bps = 1000000000", "strategies.cross.min_profit_bps = 1000000000"),
+        ("scan_ms = 0.0000001", "strategies.cross.scan_ms = 1E-7"),
+        ("scan_ms = 100000000000", "strategies.cross.scan_ms = 100000000000"),
+        ("min_profit_bps = -1", "strategies.cross.min_profit_bps = -1"),
+        ('min_profit_bps = "nan"', "strategies.cross.min_profit_bps = NaN"),
+        ("min_profit_bps = 1e-999999", "strategies.cross.min_profit_bps = 1E-999999"),
+        ("budget = { BTC = 0.0000000000000000001 }", "strategies.cross.budget.BTC = 1E-19"),
+        ("budget = { BTC = 1000000000000000000 }", "strategies.cross.budget.BTC = 1000000000000000000"),
+        ("max_attempts = 1000000001", "strategies.cross.max_attempts = 1000000001"),
+    ],
+)
+def test_number_that_its_unit_cannot_hold_is_refused_by_name(tmp_path: Path, line: str, names: str) -> None:
+    """More decimals than the unit is kept at, or a value that no sum could hold, is an error at once and not a crash later."""
+    key = line.partition(" ")[0]
+    text = "\n".join(one for one in WHOLE.splitlines() if not one.startswith(key)) + f"\n{line}\n"
+    assert names in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("line", ["scan_ms = 0.000001", "min_profit_bps = 2.000010000", "budget = { BTC = 999999999999999999.5 }"])
+def test_finest_and_largest_numbers_of_a_unit_are_taken(tmp_path: Path, line: str) -> None:
+    """A nanosecond, a part per billion and eighteen digits before the point are exact, trailing zeros or not."""
+    key = line.partition(" ")[0]
+    text = "\n".join(one for one in WHOLE.splitlines() if not one.startswith(key)) + f"\n{line}\n"
+    assert load(tmp_path, text).strategies["cross"]
+
+
+@pytest.mark.parametrize(("key", "value"), [("run.seed", "9223372036854775808"), ("run.seed", "-1"), ("pegs.USD", "nan")])
+def test_seed_and_peg_are_bounded(tmp_path: Path, key: str, value: str) -> None:
+    """A seed is an int64 from 0 on; a peg is a finite number."""
+    with pytest.raises(ConfigError, match=key):
+        load(tmp_path, WHOLE, {key: value})

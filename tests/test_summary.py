@@ -172,3 +172,55 @@ def test_refusals_are_counted_by_reason() -> None:
     refused = {"phase": "decided", "verdict": "refused"}
     made.take([row("opportunities", n, reason=reason, **refused) for n, reason in enumerate(["depth", "balance", "balance"])])
     assert cells(made, "Refusals") == [("s", "balance", "2"), ("s", "depth", "1")]
+
+
+def test_fill_ratio_is_the_mean_share_and_adds_no_coins() -> None:
+    """One order whole and one filled to a quarter give 0.625, whatever their sizes and coins."""
+    made = summary()
+    big = row("orders", 0, order=2, bundle=1, state="pending", side="buy", qty=money(1000), filled_qty=0, venue="a")
+    made.take([TAKEN, TRADE[1], big, *fill(1, 1, "sell", "b", price=102, qty=1), *fill(2, 2, "buy", "a", price=1, qty=250)])
+    assert made.line("s").fill_ratio == "0.6250"
+
+
+def test_realised_edges_of_two_currencies_stand_apart() -> None:
+    """Bundles in USD and in KRW are never averaged together, and the edge decided is weighted as the realised one is."""
+    assets = {**ASSETS, ("k", "BTC/KRW"): ("BTC", "KRW")}
+    made = Summary(
+        marks=lambda _, currency: money(100) if currency == "USD" else money(150_000),
+        opening=OPENING,
+        assets=assets,
+        currencies=["USD", "KRW"],
+    )
+    common = {"order": 3, "bundle": 2, "venue": "k", "symbol": "BTC/KRW"}
+    won = [
+        row(
+            "opportunities", 3, opportunity=2, phase="decided", sell_venue="k", buy_venue="k", edge_ppb=0, verdict="taken", bundle=2
+        ),
+        row("orders", 3, state="pending", side="sell", qty=money(1), filled_qty=0, **common),
+        row("fills", 4, price=money(153_000), qty=money(1), notional=money(153_000), fee=0, fee_asset="KRW", **common),
+        row("ledger", 4, asset="BTC", delta=-money(1), balance=0, cause="trade", **common),
+        row("ledger", 4, asset="KRW", delta=money(153_000), balance=0, cause="trade", **common),
+    ]
+    made.take([*TRADE, *fill(1, 1, "sell", "b", price=102, qty=1), *fill(2, 2, "buy", "a", price=101, qty=1), *won])
+    assert cells(made, "Strategies")[0][-2:] == ("100.000 USD, 0.000 KRW", "98.522 USD, 392.157 KRW")
+
+
+def test_curve_says_which_moments_it_leaves_out() -> None:
+    """Before a fill prices USDC in USD nothing is assumed of it: the moment is left out and counted, whatever mark is known."""
+    usdc = {**ASSETS, ("b", "BTC/USD"): ("BTC", "USDC")}
+    made = Summary(marks=lambda *_: money(1), opening=OPENING, assets=usdc, currencies=["USD"])
+    held = row("ledger", 1, asset="USDC", delta=money(102), balance=0, cause="trade", order=1, venue="b")
+    sale = [line for line in fill(1, 1, "sell", "b", price=102, qty=1) if line[0] == "fills"]
+    made.take([*TRADE, *sale, held])
+    made.finish()
+    assert cells(made, "Trading PnL") == [("USD", "102", "102", "0", "1")]
+
+
+def test_fee_coin_is_in_the_end_of_the_curve_only() -> None:
+    """A third coin has no price in our fills: the curve is without it, at the end it is taken at its mark."""
+    made = summary({"BTC": 100, "BNB": 500})
+    coin = row("ledger", 2, asset="BNB", delta=-money(0.01), balance=money(1), cause="fee", order=1, venue="b")
+    made.take([*TRADE, *fill(1, 1, "sell", "b", price=102, qty=1), *fill(2, 2, "buy", "a", price=101, qty=1), coin])
+    assert made.equity["USD"].last == money(1)
+    made.finish()
+    assert made.equity["USD"].last == money(1) - money(5)

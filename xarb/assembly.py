@@ -152,9 +152,9 @@ def decode_config(plain: dict[str, Any]) -> Resolved:
         raise ConfigError(f"the run's config cannot be read by this version: {error}") from None
 
 
-def run_id(resolved: Resolved, log_digest: str) -> str:
-    """The id of a run, from its config and the digest of its log."""
-    text = msgspec.json.encode(encode_config(resolved), order="deterministic")
+def run_id(config: Mapping[str, Any], log_digest: str) -> str:
+    """The id of a run, from its config as `encode_config` gives it and the digest of its log."""
+    text = msgspec.json.encode(config, order="deterministic")
     return hashlib.sha256(text + b"\0" + log_digest.encode()).hexdigest()
 
 
@@ -307,7 +307,7 @@ class Assembly:
             fees=fees,
             opening=self.opening,
             connections=max(reader.connections, 1),
-            log_id=run_id(resolved, reader.digest),
+            log_id=run_id(encode_config(resolved), reader.digest),
             terms={name: strategy_terms(config) for name, config in resolved.strategies.items()},
             rates=rates,
         )

@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,8 +46,8 @@ def backtest(
 ) -> Result:
     """Run an experiment and keep its outputs.
 
-    Without `out` the run lies in `runs/NAME-ID` and replaces one of the same id, which by the law of replay is the same. An
-    exception, Ctrl-C among them, leaves no half run.
+    Without `out` the run lies in `runs/NAME-ID` and, once it is finished, replaces one of the same id, which by the law of replay
+    differs only if the code does. An exception, Ctrl-C among them, leaves no half run.
 
     Raises:
         ConfigError: the experiment does not fit the log; `out` exists already.
@@ -54,10 +55,12 @@ def backtest(
     """
     reader = LogReader(log_of(experiment, log))
     resolved = resolve(experiment, reader)
-    identity = run_id(resolved, reader.digest)
-    folder = out if out is not None else RUNS / f"{experiment.name}-{identity[:12]}"
+    config = encode_config(resolved)
+    identity = run_id(config, reader.digest)
+    folder = made = out if out is not None else RUNS / f"{experiment.name}-{identity[:12]}"
     if out is None:
-        _replace(folder)
+        _check_replaceable(folder)
+        made = folder.with_name(f".{folder.name}.{os.getpid()}")
     assembly = Assembly(resolved, reader)
     summary = _summary(assembly)
     digest = OutputDigest()
@@ -66,11 +69,11 @@ def backtest(
         log_id=identity,
         origin=os.path.relpath(reader.folder, folder),
         input_digest=reader.digest,
-        config=encode_config(resolved),
+        config=config,
         code_digest=code_digest(),
         seed=experiment.run.seed,
     )
-    with LogWriter.create(folder, header) as writer:
+    with LogWriter.create(made, header) as writer:
 
         def keep(rows: Rows) -> None:
             writer.write_outputs(rows)
@@ -80,6 +83,8 @@ def backtest(
         replay(assembly, keep, batch_rows=batch_rows, reached=lambda seq: advance(seq, reader.manifest.last))
         summary.finish()
         writer.finish(digest.hex(), assembly.engine.position)
+    if made != folder:
+        _put(made, folder)
     tables = [_head(assembly, folder, digest.hex(), bundles=summary.bundles), assembly.assumptions(), *summary.tables()]
     return Result(folder, digest.hex(), summary, tables)
 
@@ -144,13 +149,19 @@ def log_of(experiment: Experiment, log: Path | None) -> Path:
     return Path(os.path.normpath(experiment.folder / experiment.run.log))
 
 
-def _replace(folder: Path) -> None:
-    """Remove an earlier run of the same id; anything else in its place is not ours to remove."""
-    if not folder.exists():
-        return
-    if Manifest(folder).header.kind != "run":
+def _check_replaceable(folder: Path) -> None:
+    """What stands in a run's place must be a run: anything else is not ours to remove."""
+    if folder.exists() and Manifest(folder).header.kind != "run":
         raise ConfigError(f"{folder} exists and is no run; give another folder with --out")
-    shutil.rmtree(folder)
+
+
+def _put(made: Path, folder: Path) -> None:
+    """Move a finished run to its place; an earlier one of the same id goes when this one stands there."""
+    earlier = made.with_name(f"{made.name}.earlier")
+    with suppress(FileNotFoundError):
+        folder.rename(earlier)
+    made.rename(folder)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _summary(assembly: Assembly) -> Summary:

@@ -16,11 +16,13 @@ import msgspec
 
 from xarb.errors import ConfigError
 
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 Millis = Annotated[Decimal, msgspec.Meta(description="milliseconds")]
 Source = Literal["deltas", "books", "quotes"]
 _Section = TypeVar("_Section", bound=msgspec.Struct)
-_BOUND: Final = 10**30  # no sensible number of a config is larger
+# By the unit in a key's name: decimals that the unit is kept at, and a bound that no sensible value reaches and every sum can hold.
+_UNITS: Final = {"_ms": (6, 10**11), "_bps": (5, 10**9)}
+_AMOUNT: Final = (18, 10**18)
 
 
 def _doc(text: str) -> msgspec.Meta:
@@ -83,7 +85,7 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """`[run]`: what is run."""
 
     log: Annotated[str | None, _doc("log to replay, relative to the file; --log wins")] = None
-    seed: Annotated[int, _doc("seed of every random draw")] = 1
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="seed of every random draw")] = 1
     start: Annotated[str | None, _doc("ISO 8601 time: rows before it are left out")] = None
     end: Annotated[str | None, _doc("ISO 8601 time: rows from it on are left out")] = None
     currencies: Annotated[
@@ -191,8 +193,8 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         feeds=feeds,
         venue_feeds=merged,
         venues=venues,
-        accounts=reader.accounts(raw),
-        pegs=reader.convert(raw.get("pegs", {}), dict[str, Decimal], "pegs"),
+        accounts=reader.amounts(raw.get("accounts", {}), dict[str, dict[str, dict[str, Decimal]]], "accounts"),
+        pegs=reader.amounts(raw.get("pegs", {}), dict[str, Decimal], "pegs"),
         rates=reader.convert(raw.get("rates", {}), dict[str, str], "rates"),
         strategies={n: reader.section(part, StrategyConfig, f"strategies.{n}") for n, part in reader.table(raw, "strategies")},
         sources=reader.sources,
@@ -212,15 +214,6 @@ def settings(experiment: Experiment) -> list[Setting]:
             if dotted in experiment.sources:
                 found.append(Setting(dotted, _shown(value), experiment.sources[dotted]))
     return found
-
-
-def effective(experiment: Experiment) -> dict[str, Any]:
-    """The effective values as plain data, the same for the same meaning: what a run's header holds and its id is made of."""
-    parts = ("run", "venues", "venue_feeds", "accounts", "pegs", "rates", "strategies")
-    plain = {part: msgspec.to_builtins(getattr(experiment, part), builtin_types=(Decimal,)) for part in parts}
-    plain["run"] = {key: value for key, value in plain["run"].items() if key not in {"log", "fees_file", "assets_file"}}
-    made: dict[str, Any] = normal(plain)
-    return made
 
 
 class _Reader:
@@ -264,25 +257,36 @@ class _Reader:
             why = f"allowed: {', '.join(words)}" if words else str(error)
             raise ConfigError(f"{self._path}: {where} = {_shown(value)}: {why}") from None
 
-    def accounts(self, raw: dict[str, Any]) -> dict[str, dict[str, dict[str, Decimal]]]:
-        """`[accounts.NAME.VENUE]` tables of asset = opening balance."""
-        found = self.convert(raw.get("accounts", {}), dict[str, dict[str, dict[str, Decimal]]], "accounts")
-        for account, venues in found.items():
-            for venue, balances in venues.items():
-                for asset, balance in balances.items():
-                    self._check(balance, f"accounts.{account}.{venue}.{asset}")
-        result: dict[str, dict[str, dict[str, Decimal]]] = found
-        return result
+    def amounts(self, value: object, kind: Any, where: str) -> Any:
+        """Named amounts, such as `[accounts.NAME.VENUE]` tables of asset = opening balance."""
+        found = self.convert(value, kind, where)
+        self._check(found, where)
+        return found
 
     def _check(self, value: object, where: str) -> None:
-        """Decimals are finite and of a sensible size; only a schedule's rebate is below zero, and that is not in here."""
-        numbers = value if isinstance(value, tuple) else value.values() if isinstance(value, dict) else (value,)
-        for number in numbers:
-            if isinstance(number, msgspec.Struct):
-                for name in number.__struct_fields__:
-                    self._check(getattr(number, name), f"{where}.{name}")
-            elif isinstance(number, Decimal) and not (number.is_finite() and 0 <= number < _BOUND):
-                raise ConfigError(f"{self._path}: {where} = {number}: allowed are numbers from 0 on")
+        """Decimals are finite, not below zero (only a schedule's rebate is, and that is not in here) and exact in their unit."""
+        if isinstance(value, msgspec.Struct):
+            value = msgspec.structs.asdict(value)
+        if isinstance(value, dict):
+            for name, part in value.items():
+                self._check(part, f"{where}.{name}")
+        elif isinstance(value, tuple):
+            for part in value:
+                self._check(part, where)
+        elif isinstance(value, Decimal):
+            decimals, bound = next((unit for end, unit in _UNITS.items() if where.endswith(end)), _AMOUNT)
+            if not (value.is_finite() and 0 <= value < bound and _decimals(value) <= decimals):
+                raise ConfigError(
+                    f"{self._path}: {where} = {value}: allowed are numbers from 0 on, below {bound}, with at most {decimals} decimals"
+                )
+
+
+def _decimals(value: Decimal) -> int:
+    """Decimals that a finite value needs, without trailing zeros."""
+    _, digits, exponent = value.as_tuple()
+    text = "".join(map(str, digits))
+    kept = text.rstrip("0")
+    return max(0, len(kept) - len(text) - int(exponent)) if kept else 0
 
 
 def describe(kind: type[msgspec.Struct], name: str) -> str:

@@ -18,17 +18,22 @@ from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
 _kind_of: Final = itemgetter(0)
 _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
-_EDGE_LIMIT: Final = 1_000_000  # bundles whose edges are kept for the averages; more are counted only
+_EDGE_LIMIT: Final = 1_000_000  # bundles, the first ones, that the edges are taken over; more are counted and valued only
+_UNVALUED: Final = "not valued: no mark"
 
 
 class _Bundle(NamedTuple):
     strategy: str
-    pair: str
     edge_ppb: int
 
 
+class _Order(NamedTuple):
+    bundle: int
+    qty: int
+
+
 class Line(NamedTuple):
-    """One strategy in a few cells: orders sent, base quantity filled over ordered, trading PnL with its currency."""
+    """One strategy in a few cells: orders sent, mean share of an order that was filled, trading PnL with its currency."""
 
     orders: str
     fill_ratio: str
@@ -36,12 +41,16 @@ class Line(NamedTuple):
 
 
 class Equity:
-    """Trading PnL over time in one currency: its last value, peak and largest fall from the peak."""
+    """Trading PnL over time in one currency: its last value, peak and largest fall from the peak.
+
+    `last` is None where it cannot be valued; `missed` counts the moments that the curve leaves out for that reason.
+    """
 
     def __init__(self) -> None:
-        self.last = 0
+        self.last: int | None = 0
         self.peak = 0
         self.drawdown = 0
+        self.missed = 0
 
     def take(self, pnl: int) -> None:
         """A new value of the trading PnL, money."""
@@ -74,17 +83,20 @@ class Summary:
         self._currencies = tuple(currencies)
         self.counts: Counter[str] = Counter()
         self._orders: Counter[tuple[str, str]] = Counter()
-        self._ordered: Counter[str] = Counter()
-        self._filled: Counter[str] = Counter()
-        self._bundle_of: dict[int, int] = {}
+        self._filled: defaultdict[str, float] = defaultdict(
+            float
+        )  # sum of filled shares: quantities of different coins do not add up
+        self._order_of: dict[int, _Order] = {}
         self._fees: Counter[tuple[str, str]] = Counter()
         self._flows: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._pair_flows: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._pair_bundles: Counter[str] = Counter()
+        self._pair_of: dict[int, str] = {}  # by bundle
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._episodes: Counter[tuple[str, str]] = Counter()
         self._dry: dict[tuple[str, str, str], int] = {}
         self._prices: dict[tuple[str, str], int] = {}  # money per unit of (asset, currency) in our latest fill
+        self._traded: dict[str, None] = {}  # assets of our fills, in order; any other that moved only paid fees
         self._moved: Counter[str] = Counter()  # change of each asset over all accounts and venues
         self._quotes: dict[int, str] = {}  # quote asset of a bundle's fills, empty where there are several
         self._bundles: dict[int, _Bundle] = {}
@@ -122,27 +134,37 @@ class Summary:
 
     def finish(self) -> None:
         """The log has ended: value the change of every balance at the last mids."""
-        for currency in self._currencies:
-            values = [self._value(asset, change, currency) for asset, change in self._moved.items() if change]
-            if all(value is not None for value in values):
-                self.equity[currency].take(sum(value for value in values if value is not None))
+        for currency, equity in self.equity.items():
+            total = self._total(self._moved, currency)
+            if total is None:
+                equity.last = None
+            else:
+                equity.take(total)
 
     def _follow(self) -> None:
         """Follow the equity after the fills of one moment, each asset at the price of our latest fill in it.
 
-        That price stands in the rows themselves, so that the curve does not depend on how they were cut into parts. An asset that was
-        never filled, such as a fee coin, is taken at its mark.
+        Those prices stand in the rows themselves, so the curve does not depend on how the rows were cut into parts. A moment with
+        an asset that we hold a change of and have no such price for is left out and counted. A coin that only pays fees has none
+        ever: the curve is without it, its end has it.
         """
-        for currency in self._currencies:
+        for currency, equity in self.equity.items():
             total = 0
-            for asset, change in self._moved.items():
-                price = self._prices.get((asset, currency))
-                value = change * price // MONEY_ONE if price is not None else self._value(asset, change, currency) if change else 0
-                if value is None:
+            for asset in self._traded:
+                change = self._moved[asset]
+                price = MONEY_ONE if asset == currency else self._prices.get((asset, currency))
+                if change and price is None:
+                    equity.missed += 1
                     break
-                total += value
+                total += change * (price or 0) // MONEY_ONE
             else:
-                self.equity[currency].take(total)
+                equity.take(total)
+
+    def _total(self, flow: Mapping[str, int], currency: str) -> int | None:
+        """The value of a flow of assets, None where one of them has no mark."""
+        values = [self._value(asset, change, currency) for asset, change in flow.items() if change]
+        known = [value for value in values if value is not None]
+        return sum(known) if len(known) == len(values) else None
 
     def _value(self, asset: str, change: int, currency: str) -> int | None:
         if asset == currency:
@@ -161,27 +183,30 @@ class Summary:
             if verdict == "taken":
                 pair = f"{sell_venue} / {buy_venue}"
                 self._pair_bundles[pair] += 1
+                self._pair_of[bundle] = pair
                 if len(self._bundles) < _EDGE_LIMIT:
-                    self._bundles[bundle] = _Bundle(strategy, pair, edge_ppb or 0)
+                    self._bundles[bundle] = _Bundle(strategy, edge_ppb or 0)
             else:
                 self._refusals[strategy, reason] += 1
 
     def _take_order(self, *values: Any) -> None:
         _, _, strategy, _, _, order, bundle, _, state, previous, _, _, qty, _, _ = values
         if previous is None:
-            self._bundle_of[order] = bundle
+            self._order_of[order] = _Order(bundle, qty)
             self._orders[strategy, "sent"] += 1
-            self._ordered[strategy] += qty
         elif state in ORDER_TERMINAL:
             self._orders[strategy, state] += 1
 
     def _take_fill(self, *values: Any) -> None:
-        _, _, strategy, venue, symbol, _, bundle, _, _, _, price, qty, notional, fee, fee_asset, _, _ = values
-        self._filled[strategy] += qty
+        _, _, strategy, venue, symbol, order, bundle, _, _, _, price, qty, notional, fee, fee_asset, _, _ = values
+        self._filled[strategy] += qty / self._order_of[order].qty
         self._fees[strategy, fee_asset] += fee
-        self._turnover[bundle] += notional
         base, quote = self._assets[venue, symbol]
         self._prices[base, quote] = price
+        self._traded[base] = self._traded[quote] = None
+        if bundle not in self._bundles:
+            return
+        self._turnover[bundle] += notional
         if self._quotes.setdefault(bundle, quote) != quote:
             self._quotes[bundle] = ""
 
@@ -194,12 +219,11 @@ class Summary:
             self._dry.setdefault(place, ts)
         if order is None:
             return
-        number = self._bundle_of[order]
+        number = self._order_of[order].bundle
         self._flows[strategy][asset] += delta
-        self._realised[number][asset] += delta
-        bundle = self._bundles.get(number)
-        if bundle is not None:
-            self._pair_flows[bundle.pair][asset] += delta
+        self._pair_flows[self._pair_of[number]][asset] += delta
+        if number in self._bundles:
+            self._realised[number][asset] += delta
 
     def tables(self) -> list[Table]:
         """Everything that was counted, ready to print."""
@@ -214,23 +238,22 @@ class Summary:
     def _worth(self, flow: Mapping[str, int]) -> str:
         """A flow of assets in the first currency that can value all of it."""
         for currency in self._currencies:
-            values = [self._value(asset, change, currency) for asset, change in flow.items() if change]
-            if all(value is not None for value in values):
-                return f"{money(sum(value for value in values if value is not None))} {currency}"
-        return "not valued: no mark"
+            total = self._total(flow, currency)
+            if total is not None:
+                return f"{money(total)} {currency}"
+        return _UNVALUED
 
     def line(self, strategy: str) -> Line:
         """Orders, fill ratio and trading PnL of one strategy, as text."""
-        ordered = self._ordered[strategy]
-        ratio = f"{self._filled[strategy] / ordered:.4f}" if ordered else "-"
+        sent = self._orders[strategy, "sent"]
+        ratio = f"{self._filled[strategy] / sent:.4f}" if sent else "-"
         pnl = self._worth(self._flows[strategy]) if self._flows[strategy] else "0"
-        return Line(str(self._orders[strategy, "sent"]), ratio, pnl)
+        return Line(str(sent), ratio, pnl)
 
     def _strategies(self) -> Table:
         rows = []
         for strategy in sorted({name for name, _ in self._episodes} | {name for name, _ in self._orders}):
             line = self.line(strategy)
-            edges = [b.edge_ppb for b in self._bundles.values() if b.strategy == strategy]
             rows.append(
                 (
                     strategy,
@@ -238,8 +261,7 @@ class Summary:
                     str(self._episodes[strategy, "taken"]),
                     str(self._episodes[strategy, "refused"]),
                     *line,
-                    f"{sum(edges) / len(edges) / PPB_PER_BPS:.3f}" if edges else "-",
-                    self._realised_bps(strategy),
+                    *self._edges_bps(strategy),
                 )
             )
         head = (
@@ -255,19 +277,28 @@ class Summary:
         )
         return Table("Strategies", head, tuple(rows))
 
-    def _realised_bps(self, strategy: str) -> str:
-        """Net profit of the strategy's bundles over half their turnover (the value of one side), in bps; bundles in one currency only."""
-        gained = turned = 0
+    def _edges_bps(self, strategy: str) -> tuple[str, str]:
+        """Edge decided and edge realised in bps, over the same bundles: those with fills, all in one quote currency.
+
+        Decided is the net edge of the best prices, each bundle weighted by its turnover; realised is net profit over half the
+        turnover (the value of one side). Each currency stands on its own, and is named where there are several.
+        """
+        sums: dict[str, list[int]] = {}
         for number, bundle in self._bundles.items():
-            if bundle.strategy != strategy or not self._quotes.get(number):
+            quote = self._quotes.get(number)
+            if bundle.strategy != strategy or not quote:
                 continue
-            for currency in self._currencies:
-                values = [self._value(asset, change, currency) for asset, change in self._realised[number].items() if change]
-                if all(value is not None for value in values):
-                    gained += sum(value for value in values if value is not None)
-                    turned += self._turnover[number]
-                    break
-        return f"{gained * 20_000 / turned:.3f}" if turned else "-"
+            gained = self._total(self._realised[number], quote)
+            if gained is not None:
+                one = sums.setdefault(quote, [0, 0, 0])
+                one[0] += bundle.edge_ppb * self._turnover[number]
+                one[1] += gained
+                one[2] += self._turnover[number]
+        found = {quote: one for quote, one in sums.items() if one[2]}
+        named = len(found) > 1
+        decided = [f"{one[0] / one[2] / PPB_PER_BPS:.3f}" + f" {quote}" * named for quote, one in found.items()]
+        realised = [f"{one[1] * 20_000 / one[2]:.3f}" + f" {quote}" * named for quote, one in found.items()]
+        return ", ".join(decided) or "-", ", ".join(realised) or "-"
 
     def _pairs(self) -> Table:
         rows = tuple(
@@ -286,13 +317,19 @@ class Summary:
 
     def _equity_table(self) -> Table:
         rows = tuple(
-            (currency, money(equity.last), money(equity.peak), money(equity.drawdown))
+            (
+                currency,
+                _UNVALUED if equity.last is None else money(equity.last),
+                money(equity.peak),
+                money(equity.drawdown),
+                f"{equity.missed}",
+            )
             for currency, equity in self.equity.items()
-            if equity.last or equity.drawdown
+            if equity.last is None or equity.last or equity.drawdown or equity.missed
         )
         return Table(
             "Trading PnL (balance changes; last: at the last mids, curve: at prices of our fills)",
-            ("currency", "last", "peak", "drawdown"),
+            ("currency", "last", "peak", "drawdown", "moments left out"),
             rows,
         )
 

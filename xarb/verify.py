@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from xarb.assembly import Assembly, decode_config
+from xarb.assembly import Assembly, decode_config, run_id
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.canonical import OutputDigest
@@ -69,7 +69,7 @@ def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
 
     Raises:
         ConfigError: `run` is no run, or its log is not found.
-        LogError: the run or the log is damaged.
+        LogError: the run or the log is damaged, or the run's header or last line was changed.
         Refused: the log given is not the one that the run was made from, or the run was never finished.
     """
     recorded = LogReader(run)
@@ -83,15 +83,21 @@ def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
         raise Refused(
             f"{reader.folder} is not the log of this run: its digest is {reader.digest}, the run names {header.input_digest}"
         )
+    resolved = decode_config(header.config)
+    if header.log_id != run_id(header.config, reader.digest) or header.seed != resolved.run.seed:
+        raise LogError(f"{run}: the id or the seed in its header is not that of its config and its log: the header was changed")
     comparison = _Comparison(recorded.outputs())
-    assembly = Assembly(decode_config(header.config), reader)
+    assembly = Assembly(resolved, reader)
     try:
         replay(assembly, comparison.take, batch_rows=BATCH_ROWS, reached=lambda seq: advance(seq, reader.manifest.last))
         comparison.finish()
     except _Found:
         pass
-    if comparison.difference is None and comparison.digest.hex() != summary.output_digest:
-        raise LogError(f"{run}: rows are equal but the digest in its last line is not theirs")
+    if comparison.difference is None and (comparison.digest.hex(), assembly.engine.position) != (
+        summary.output_digest,
+        summary.last_seq,
+    ):
+        raise LogError(f"{run}: rows are equal but the digest or the last input in its last line is not theirs")
     return _proof(run, comparison, header.code_digest)
 
 

@@ -67,6 +67,9 @@ class LogWriter:
         if header is not None:
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise ConfigError(f"{folder} exists already; choose another folder or remove it")
+            outer = next((one for one in folder.resolve().parents if (one / manifest.NAME).exists()), None)
+            if outer is not None:
+                raise ConfigError(f"{folder} lies inside the log {outer}; choose another folder")
             folder.mkdir(parents=True, exist_ok=True)
         elif not (folder / manifest.NAME).is_file():
             raise ConfigError(f"{folder} is no log: it has no {manifest.NAME}")
