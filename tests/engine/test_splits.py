@@ -121,25 +121,36 @@ def outcome(rows: Sequence[Row], cuts: Sequence[int]) -> tuple[list[OutputRow], 
 
 PRICE = st.integers(95, 105)
 SIZE = st.integers(0, 9)
-LEVELS = st.lists(st.tuples(PRICE, st.integers(1, 9)), max_size=4, unique_by=lambda level: level[0])
-QUOTE = st.tuples(st.just("quote"), st.just(0), PRICE, SIZE, PRICE, SIZE)
-BOOK = st.tuples(st.just("book"), st.just(1), LEVELS, LEVELS)
+FULL = st.integers(1, 9)
+ANY_SIDE = st.lists(st.tuples(PRICE, FULL), max_size=4, unique_by=lambda level: level[0])
+ANY_QUOTE = st.tuples(st.just("quote"), st.just(0), PRICE, SIZE, PRICE, SIZE)
+ANY_BOOK = st.tuples(st.just("book"), st.just(1), ANY_SIDE, ANY_SIDE)
+QUOTE = st.tuples(PRICE, FULL, FULL).map(lambda one: ("quote", 0, one[0] - 1, one[1], one[0] + 1, one[2]))
+BOOK = st.tuples(PRICE, FULL, FULL).map(lambda one: ("book", 1, [(one[0] - 1, one[1])], [(one[0] + 1, one[2]), (one[0] + 2, 5)]))
 DELTA = st.tuples(
-    st.just("delta"), st.just(2), st.integers(0, 1), PRICE, SIZE, st.integers(0, 5).map(lambda n: n == 0), st.booleans(), st.just(0)
+    st.just("delta"), st.just(2), st.integers(0, 1), PRICE, SIZE, st.integers(0, 9).map(lambda n: n == 0), st.booleans(), st.just(0)
 )
+HEAD = [
+    (0, ("quote", 0, 99, 5, 100, 5)),
+    (1, ("book", 1, [(99, 5)], [(100, 5)])),
+    (1, ("delta", 2, 0, 99, 5, True, False, 0)),
+    (0, ("delta", 2, 1, 100, 5, True, True, 0)),
+]
 TRADE = st.tuples(st.just("trade"), st.integers(0, 2), PRICE, st.integers(1, 9), st.integers(0, 2))
 LINK = st.tuples(
     st.just("connection"), st.integers(0, 2), st.sampled_from(["gap", "lost", "opened", "heartbeat", "resync"]), st.booleans()
 )
 FINER = st.tuples(st.just("instrument"), st.integers(0, 2), st.integers(0, 1), st.integers(0, 1))
-WAITS = st.sampled_from([0, 0, 1, 1, 2, 5, 15, 60, 130, 500, 1_400, 4_000])
-MARKET = st.lists(st.tuples(WAITS, st.one_of(QUOTE, QUOTE, BOOK, BOOK, DELTA, DELTA, DELTA, TRADE, LINK, FINER)), max_size=60)
+WAITS = st.sampled_from([0, 0, 1, 1, 2, 5, 5, 15, 15, 40, 60, 130, 300, 1_400, 4_000])
+MARKET = st.lists(
+    st.tuples(WAITS, st.one_of(*[QUOTE] * 4, *[BOOK] * 4, *[DELTA] * 3, ANY_QUOTE, ANY_BOOK, TRADE, LINK, FINER)), max_size=60
+)
 
 
 def rows_of(market: Sequence[tuple[int, tuple[Any, ...]]]) -> list[Row]:
     """The generated market as rows: times in ns, prices and sizes at the scales that the instrument has by then."""
     ts, scales, rows = START, [[0, 0], [0, 0], [0, 0]], []
-    for wait, (kind, inst, *values) in market:
+    for wait, (kind, inst, *values) in [*HEAD, *market]:
         ts += wait * MS
         px, qty = (10**scale for scale in scales[inst])
         if kind == "instrument":
@@ -200,11 +211,12 @@ def test_any_split_gives_the_outputs_of_no_split(market: list[tuple[int, tuple[A
 
 
 def test_the_generated_markets_trade() -> None:
-    """A market of the generator's kind makes both strategies trade over the change of scales, so that the property speaks of orders."""
+    """A market of the generator's kind makes both strategies send orders over changes of scales, so that the property speaks of orders."""
     crossed = [(1, ("quote", 0, 104, 9, 105, 9)), (1, ("book", 1, [(97, 9)], [(98, 9), (99, 9)])), (1, ("instrument", 0, 1, 1))]
     later = [(20, ("quote", 0, 103, 8, 105, 9)), (60, ("quote", 0, 104, 9, 105, 9)), (1, ("instrument", 1, 1, 0))]
     rows = rows_of([*crossed, *later, *crossed[:2], (500, ("trade", 0, 104, 1, 0)), (900, ("trade", 0, 104, 1, 0))])
     whole = outcome(rows, ())
-    assert {named(row)["strategy"] for row in whole[0] if row[0] == "fills"} == {"quick", "calm"}
+    assert {named(row)["strategy"] for row in whole[0] if row[0] == "commands"} == {"quick", "calm"}
+    assert {named(row)["purpose"] for row in whole[0] if row[0] == "fills"} >= {"open", "hedge"}
     for cuts in ([1], [3], [5, 6], range(len(rows))):
         assert outcome(rows, cuts) == whole
