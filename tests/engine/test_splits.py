@@ -217,6 +217,6 @@ def test_the_generated_markets_trade() -> None:
     rows = rows_of([*crossed, *later, *crossed[:2], (500, ("trade", 0, 104, 1, 0)), (900, ("trade", 0, 104, 1, 0))])
     whole = outcome(rows, ())
     assert {named(row)["strategy"] for row in whole[0] if row[0] == "commands"} == {"quick", "calm"}
-    assert {named(row)["purpose"] for row in whole[0] if row[0] == "fills"} >= {"open", "hedge"}
+    assert sum(row[0] == "fills" for row in whole[0]) >= 3
     for cuts in ([1], [3], [5, 6], range(len(rows))):
         assert outcome(rows, cuts) == whole
