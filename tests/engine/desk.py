@@ -6,7 +6,7 @@ plans whatever it was told to on the next event. Expected texts stand beside wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,9 +18,9 @@ from xarb.engine.kernel import state
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Plan, View, Wake, Wakes
 from xarb.engine.terms import StrategyTerms
-from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_TRADES, Batch, Quotes, field_dtype
+from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Quotes, field_dtype
 from xarb.model.command import Command, Report, SubmitOrder
-from xarb.model.event import named
+from xarb.model.event import SlowRow, named
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, NULL, Money, Ppb
 
@@ -36,6 +36,7 @@ class Told:
         self.account = account
         self.state: msgspec.Struct = Nothing()
         self.plans: list[Plan] = []
+        self.always: Callable[[], Plan] | None = None  # what it plans at every event besides
         self.woken: list[str] = []
         self._wakes = Wakes(every_event=tuple(range(count)), own_reports=True, pairs=pairs)
 
@@ -49,7 +50,7 @@ class Told:
         if wake.kind != "event":
             return ()
         plans, self.plans = self.plans, []
-        return plans
+        return plans if self.always is None else [*plans, self.always()]
 
 
 class Desk:
@@ -100,6 +101,19 @@ class Desk:
         block = Quotes(*(np.array([values[name]], field_dtype(name)) for name in Quotes._fields))
         self.engine.load(Batch(self.seq, self.seq, block, NO_DELTAS, NO_TRADES, NO_BOOKS, []))
         self.seq += 1
+        return self.advance()
+
+    def learn(self, number: int, **changes: Any) -> list[str]:
+        """An `instruments` row that replaces what is known of one, a millisecond later; what the engine did."""
+        self.now += 1_000_000
+        values = msgspec.structs.asdict(self.engine.instruments[number]) | changes
+        row = SlowRow(self.seq, self.now, "instruments", values)
+        self.engine.load(Batch(self.seq, self.seq, NO_QUOTES, NO_DELTAS, NO_TRADES, NO_BOOKS, [row]))
+        self.seq += 1
+        return self.advance()
+
+    def advance(self) -> list[str]:
+        """Run what was loaded; what the engine did."""
         did: list[str] = []
         while self.engine.run() is Stop.COMMANDS:
             did += self._did()

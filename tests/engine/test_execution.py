@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from tests.engine.table import instrument
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import InvariantBroken
 from xarb.model.columns import ORDER_STATES
+from xarb.model.command import Report
 from xarb.model.order import ORDER_LIFE
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, NEVER, Ppb
 
@@ -264,3 +267,158 @@ def test_any_reports_leave_fills_and_reservations_in_order(sequence: str, report
     assert sum(holding.qty for (asset, _), holding in held.items() if asset == "BTC") == at.engine.portfolio.flows("s").get(
         "BTC", 0
     )
+
+
+def test_an_order_that_outlives_its_cancel_is_canceled_again() -> None:
+    """A cancel that a venue refuses leaves the order standing; the next time-out asks again, so that nothing stays open for good."""
+    at = desk(timeout_ns=NANOS_PER_S)
+    at.tell(*GOOD)
+    at.fill(2, 100, 5)
+    sent = at.now
+    assert at.quote(0, ts=sent + NANOS_PER_S) == ["cancel 1"]
+    assert at.report(1, "accepted", reason="cancel_outage") == []
+    assert states(at)[-1] == "1 accepted"
+    assert at.quote(0, ts=at.now + NANOS_PER_S) == ["cancel 1"]
+    assert at.report(1, "canceled") == ["hedge 3 buy a 101 5"]
+
+
+def test_what_a_report_means_after_fills() -> None:
+    """An order with fills is partially filled when it is acknowledged late, and canceled when the rest is rejected."""
+    at = desk()
+    at.tell(*GOOD)
+    at.fill(1, 101, 2)
+    at.report(1, "unknown")
+    at.report(1, "accepted")
+    assert states(at)[-1] == "1 partially_filled"
+    at.report(1, "unknown")
+    at.report(1, "rejected")
+    assert states(at)[-1] == "1 canceled"
+
+
+def test_more_than_ordered_is_applied_and_undone() -> None:
+    """A venue that fills more than was asked changed our position: it is applied, reserves nothing below zero, and is flattened."""
+    at = desk(hedge_cap_ppb=20_000_000, unwind_cap_ppb=20_000_000)
+    at.tell(*GOOD)
+    at.fill(1, 101, 7)
+    assert at.fill(2, 100, 5) == ["hedge 3 sell b 98 2"]
+    assert at.balance("a", "BTC") == 1_000_007
+    assert at.engine.portfolio.reserved(("main", "a", "USD")) == 0
+
+
+def test_a_report_on_another_instrument_is_refused() -> None:
+    """An adapter that mixes up instruments is stopped before money moves."""
+    at = desk()
+    at.tell(*GOOD)
+    with pytest.raises(InvariantBroken, match="order 1 is on instrument 0, not 1"):
+        at.engine.take_reports(at.now, [Report(ts=at.now, order=1, instrument=1, event="accepted")])
+    with pytest.raises(InvariantBroken, match="a report names order 3; 2 were sent"):
+        at.engine.execution.on_report(Report(ts=at.now, order=3, instrument=1, event="accepted"))
+
+
+@pytest.mark.parametrize("when", ["before", "between", "after"])
+def test_scales_that_grow_leave_money_as_it_was(when: str) -> None:
+    """Decimals that an instrument gains while an order is out, between its fills or after the bundle's end change no amount."""
+    at = desk(hedge_cap_ppb=20_000_000)
+    at.tell(*GOOD)
+    place = ("main", "b", "BTC")
+
+    def grow() -> None:
+        assert at.learn(1, px_scale=2, qty_scale=1, tick_int=100, lot_int=10) == []
+
+    if when == "before":
+        grow()
+        assert at.engine.portfolio.reserved(place) == 5 * MONEY_ONE
+        at.fill(2, 10000, 20, "f1")
+    else:
+        at.fill(2, 100, 2, "f1")
+        if when == "between":
+            grow()
+    assert at.engine.portfolio.reserved(place) == 3 * MONEY_ONE
+    assert at.engine.execution.exposure("s", "BTC") == (-5 * MONEY_ONE, 3 * MONEY_ONE)
+    if when == "after":
+        assert at.fill(1, 101, 2) == []
+        assert at.report(1, "expired") == []
+        assert at.report(2, "expired") == []
+        assert at.bundle.state == "closed"
+        grow()
+        at.quote(1, 10000, 10100, size=10)
+        assert at.fill(2, 10000, 20, "f1") == []  # known from before it was packed
+        assert at.fill(2, 10000, 10, "late") == ["hedge 3 buy a 103 1"]
+    else:
+        at.fill(1, 101, 5)
+        at.quote(1, 10000, 10100, size=10)
+        assert at.report(2, "expired") == ["hedge 3 sell b 9800 30"]
+        assert at.fill(3, 9900, 30) == []
+        assert at.bundle.state == "closed"
+        assert at.engine.portfolio.flows("s") == {"BTC": 0, "USD": -8 * MONEY_ONE}
+    assert at.engine.execution.order(2).filled == (30 if when == "after" else 20)
+
+
+def test_a_hard_leg_releases_right_after_scales_grew() -> None:
+    """The share that a first leg releases is the same in finer quantities, on either side."""
+    at = desk()
+    at.tell("buy a 101 10", "sell b 100 10", sequence="hard_leg_first")
+    assert at.fill(1, 101, 3, "f1") == ["open 2 sell b 100 3"]
+    at.learn(0, qty_scale=2, lot_int=100)
+    at.learn(1, qty_scale=1, lot_int=10)
+    assert at.fill(1, 101, 400, "f2") == ["open 3 sell b 100 40"]
+    assert at.engine.portfolio.reserved(("main", "b", "BTC")) == 10 * MONEY_ONE
+
+
+def test_scales_that_grow_beyond_money_round_against_us() -> None:
+    """Where price times quantity no longer fits 18 decimals a purchase costs the digit above, a sale brings the one below."""
+    at = desk()
+    at.tell(*GOOD)
+    at.learn(0, px_scale=10, qty_scale=9, tick_int=1, lot_int=1)
+    at.learn(1, px_scale=10, qty_scale=9, tick_int=1, lot_int=1)
+    at.fill(1, 101 * 10**10 + 1, 5 * 10**9 - 1)
+    at.fill(2, 100 * 10**10 + 1, 5 * 10**9 - 1)
+    bought, sold = ((price * 10**10 + 1) * (5 * 10**9 - 1) for price in (101, 100))
+    assert bought % 10
+    assert sold % 10
+    assert [row["notional"] for row in at.drained("fills")] == [bought // 10 + 1, sold // 10]
+
+
+def test_done_bundles_are_packed_and_forget_nothing() -> None:
+    """No order of a done bundle stays as an object; owner, state and fills are there again when a report names it."""
+    at = desk()
+    for _ in range(3):
+        at.tell(*GOOD)
+    for number in range(1, 7):
+        at.fill(number, 101, 5)
+    assert at.engine.execution._archive.open_bundles() == []
+    assert at.engine.execution.owner(3) == "s"
+    order = at.engine.execution.order(3)
+    assert (order.state, order.filled, order.client_id, order.bundle.number) == ("filled", 5, "testlog1-1-3", 2)
+    assert at.fill(3, 101, 5) == []
+    assert at.fill(3, 101, 1, "late") == ["hedge 7 sell b 100 1"]
+    assert at.engine.execution.open_bundles("s") == 1
+    at.fill(7, 100, 1)
+    assert at.engine.execution._archive.open_bundles() == []
+    assert at.balance("a", "BTC") == 1_000_016
+
+
+def test_memory_of_done_bundles_is_small() -> None:
+    """A done bundle of two filled orders keeps less than a kilobyte."""
+    at = desk()
+
+    def trade(times: int) -> None:
+        for _ in range(times):
+            at.tell(*GOOD)
+            at.fill(at.engine.execution.orders - 1, 101, 5)
+            at.fill(at.engine.execution.orders, 100, 5)
+        at.rows.clear()
+        at.sent.clear()
+        at.quote(0, ts=at.now + 10 * NANOS_PER_S)
+        at.quote(1)
+        gc.collect()
+
+    trade(50)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        trade(200)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0 < grown / 200 < 1000

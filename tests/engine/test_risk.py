@@ -14,7 +14,7 @@ from xarb.engine.strategy import Pair
 from xarb.engine.terms import RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier
-from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
 
 GOOD = ("buy a 101 5", "sell b 100 5")
 SENT = ["open 1 buy a 101 5", "open 2 sell b 100 5"]
@@ -253,3 +253,89 @@ def test_a_strategy_without_terms_is_refused_at_once() -> None:
     setup = msgspec.structs.replace(desk.engine._setup, terms={})
     with pytest.raises(ConfigError, match="strategy s has no terms"):
         Engine(setup, [desk.told["s"]])
+
+
+def test_an_unknown_instrument_is_refused() -> None:
+    """A leg on a number that the log does not know is refused by name, without a venue."""
+    desk = Desk()
+    for number in (-1, 2):
+        plan = desk.plan(*GOOD)
+        legs = (plan.legs[0], plan.legs[1]._replace(instrument=number))
+        desk.told["s"].plans.append(msgspec.structs.replace(plan, legs=legs))
+        assert desk.quote(0) == ["refuse instrument_unknown"]
+        assert desk.drained("refusals")[-1]["venue"] is None
+
+
+def test_max_exposure_counts_what_is_in_flight_and_unknown() -> None:
+    """Two bundles of 5 may leave 10 long or short: the second is refused until the first is certain, UNKNOWN is not."""
+    desk = limited(max_exposure={"BTC": money(9)}, latency_threshold_ns=HOUR)
+    assert desk.tell(*GOOD) == SENT
+    assert desk.tell(*GOOD) == ["refuse max_exposure"]
+    assert last(desk) == (10 * MONEY_ONE, 9 * MONEY_ONE)
+    desk.fill(1, 101, 5)
+    desk.report(2, "unknown")
+    assert desk.tell(*GOOD) == ["refuse max_exposure"]
+    desk.fill(2, 100, 5)
+    assert len(desk.tell(*GOOD)) == 2
+    assert limited(max_exposure={"BTC": Money(5 * MONEY_ONE - 1)}).tell(*GOOD) == ["refuse max_exposure"]
+    short = limited(max_exposure={"USD": Money(505 * MONEY_ONE - 1)})
+    assert short.tell(*GOOD) == ["refuse max_exposure"]
+    assert last(short) == (-505 * MONEY_ONE, 1 - 505 * MONEY_ONE)
+
+
+def test_max_exposure_counts_what_a_hard_leg_may_release() -> None:
+    """Legs that wait for the first one count before they are sent."""
+    desk = limited(max_exposure={"BTC": money(9)})
+    assert len(desk.tell(*GOOD, sequence="hard_leg_first")) == 1
+    assert desk.engine.execution.exposure("s", "BTC") == (-5 * MONEY_ONE, 5 * MONEY_ONE)
+
+
+def test_a_base_fee_must_not_leave_the_bundle_short() -> None:
+    """Equal quantities leave less than is sold where the fee is taken in base."""
+    desk = Desk(fee=FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="received"))
+    assert desk.tell("buy a 101 1000", "sell b 100 1000") == ["refuse unbalanced"]
+    assert last(desk) == (-MONEY_ONE, MONEY_ONE)
+
+
+def test_a_sale_reserves_a_coin_fee_at_the_best_bid() -> None:
+    """A sale below the bid is filled at the bid, and pays its fee in a coin on that."""
+    made = [instrument("a"), instrument("b"), *(instrument(letter, symbol="BNB/USD", base="BNB") for letter in "ab")]
+    rates = {("a", "BNB", "USD"): 2, ("b", "BNB", "USD"): 3}
+    opening = {("main", v, asset): money(1000) for v in "ab" for asset in ("BTC", "USD", "BNB")}
+    tier = FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="BNB")
+    desk = Desk("abcd", instruments=made, groups=[[0, 1], [2, 3]], rates=rates, opening=opening, fee=tier, coin_margin_ppb=0)
+    desk.tell("buy a 101 5", "sell b 50 5")
+    assert desk.engine.portfolio.reserved(("main", "b", "BNB")) == 500 * MONEY_ONE // (1000 * 100)
+
+
+@pytest.mark.parametrize(
+    ("leg", "reason"),
+    [("sell c 100 500", None), ("sell c 100 499", "unbalanced"), ("sell c 100 501", "unbalanced"), ("sell c 90 500", None)],
+)
+def test_a_conversion_turns_over_what_was_earned(leg: str, reason: str | None) -> None:
+    """To the lot: selling one lot less leaves too much, one more than the best quotes can bring sells what is not there."""
+    made = [instrument("a"), instrument("b", quote="EUR", symbol="BTC/EUR"), instrument("c", base="EUR", symbol="EUR/USD")]
+    free = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))
+    desk = Desk("abc", instruments=made, groups=[], pairs=(Pair(1, 0, 0, 0, 0, 0, convert=2, convert_side="bid"),), fee=free)
+    did = desk.tell(*GOOD, leg)
+    assert did == [f"refuse {reason}"] if reason else len(did) == 3
+
+
+def test_a_conversion_may_count_on_better_bids_than_the_limit() -> None:
+    """A sale that walks from 100 down to its limit of 99 may bring up to 500, and so may the conversion turn over 496 to 500."""
+    made = [instrument("a"), instrument("b", quote="EUR", symbol="BTC/EUR"), instrument("c", base="EUR", symbol="EUR/USD")]
+    free = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))
+    found = []
+    for qty in (494, 495, 500, 501):
+        desk = Desk("abc", instruments=made, groups=[], pairs=(Pair(1, 0, 0, 0, 0, 0, convert=2, convert_side="bid"),), fee=free)
+        found.append(len(desk.tell("buy a 101 5", "sell b 99 5", f"sell c 100 {qty}")))
+    assert found == [1, 3, 3, 1]
+
+
+@pytest.mark.parametrize(
+    "terms", [StrategyTerms(budget={"USTD": money(1)}), StrategyTerms(limits=RiskLimits(max_exposure={"BTX": money(1)}))]
+)
+def test_a_limit_on_an_asset_that_nothing_trades_is_refused(terms: StrategyTerms) -> None:
+    """A misspelt asset would bind nobody: the engine is not even built."""
+    with pytest.raises(ConfigError, match="which no instrument trades"):
+        Desk(terms={"s": terms})

@@ -1,0 +1,196 @@
+"""What flattens a residual: fees, budgets, conversions, pauses between tries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.engine.desk import HOUR, Desk, money
+from tests.engine.table import instrument
+from xarb.engine.strategy import Pair
+from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
+from xarb.errors import ConfigError
+from xarb.model.instrument import FeeTier
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
+
+GOOD = ("buy a 101 5", "sell b 100 5")
+NO_AGE = RiskLimits(latency_threshold_ns=HOUR)
+
+
+def desk(budget: dict[str, Money] | None = None, **policy: Any) -> Desk:
+    """A desk with an execution policy; half a second between tries."""
+    policy = {"retry_ns": NANOS_PER_S // 2} | policy
+    return Desk(terms={"s": StrategyTerms(limits=NO_AGE, execution=ExecutionPolicy(**policy), budget=budget or {})})
+
+
+def fee(asset: str, ppb: int) -> FeeTier:
+    """A tier with one ratio."""
+    return FeeTier(maker_ppb=Ppb(ppb), taker_ppb=Ppb(ppb), asset=asset)
+
+
+def test_an_untradable_feed_is_waited_for() -> None:
+    """A residual on a crossed feed is not held at once: it is completed at the next try, when the feed is sound again."""
+    at = desk(unwind_cap_ppb=0)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    at.quote(1, 105, 101)
+    assert at.report(2, "expired") == ["refuse feed_not_tradable", "refuse unwind_cap"]
+    waits = at.now
+    assert (at.bundle.state, at.engine.execution.next_deadline()) == ("residual", waits + NANOS_PER_S // 2)
+    assert at.quote(1) == []
+    assert at.quote(0, ts=waits + NANOS_PER_S) == ["hedge 3 sell b 100 5"]
+    assert at.drained("commands")[-1]["ts"] == waits + NANOS_PER_S // 2
+
+
+def test_tries_in_vain_count_and_end_in_held() -> None:
+    """Where the market stays beyond both caps the residual is tried `max_attempts` times, `retry_ns` apart, and then held."""
+    at = desk(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=3)
+    at.tell(*GOOD)
+    at.quote(1, 99, 100)
+    at.fill(1, 101, 5)
+    at.report(2, "expired")
+    first = at.now
+    at.quote(0, ts=first + 9 * NANOS_PER_S)
+    tries = [row["ts"] - first for row in at.drained("refusals") if row["reason"] == "hedge_cap"]
+    assert tries == [0, NANOS_PER_S // 2, NANOS_PER_S]
+    assert at.bundle.state == "held"
+    assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 5 * MONEY_ONE
+
+
+def test_a_hedge_turned_away_pauses() -> None:
+    """A venue that rejects a hedge is not asked again at once; a hedge that merely expired is."""
+    at = desk()
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    assert at.report(2, "rejected") == ["hedge 3 sell b 100 5"]
+    assert at.report(3, "rejected", reason="rate_limit") == []
+    assert at.report(3, "rejected") == []  # said twice: the pause goes on
+    assert at.quote(0, ts=at.now + NANOS_PER_S) == ["hedge 4 sell b 100 5"]
+    assert at.report(4, "expired") == ["hedge 5 sell b 100 5"]
+
+
+def test_a_fill_ends_the_pause() -> None:
+    """A late fill changes the residual, which is looked at at once, for the new amount."""
+    at = desk(unwind_cap_ppb=0, hedge_cap_ppb=0)
+    at.tell(*GOOD)
+    at.quote(1, 99, 100)
+    at.fill(1, 101, 5)
+    at.report(2, "expired")
+    at.quote(1)
+    assert at.fill(2, 100, 3) == ["hedge 3 sell b 100 2"]
+    assert at.fill(3, 100, 2) == []
+    assert at.bundle.state == "closed"
+    assert at.quote(0, ts=at.now + NANOS_PER_S) == []
+
+
+def test_an_untouched_leg_is_completed_with_its_fee_on_top() -> None:
+    """A sale that pays in base sells only as much as leaves room for the fee; a purchase that pays in base buys that much more."""
+    made = [instrument("a"), instrument("b")]
+    at = Desk(instruments=made, fee=fee("base", 10_000_000), terms={"s": StrategyTerms(limits=NO_AGE)})
+    at.tell("buy a 101 1021", "sell b 100 1000")
+    at.fill(1, 101, 1021, fee=10, fee_asset="BTC")
+    assert at.report(2, "rejected") == ["hedge 3 sell b 100 1000"]  # 1011 to sell: 1000 and 10 of fee
+    other = Desk(instruments=made, fee=fee("base", 10_000_000), terms={"s": StrategyTerms(limits=NO_AGE)})
+    other.tell("buy a 101 1021", "sell b 100 1000")
+    other.fill(2, 100, 1000, fee=10, fee_asset="BTC")
+    assert other.report(1, "rejected") == ["hedge 3 buy a 101 1020"]  # 1010 to cover, with 1 % lost on the way
+
+
+def test_a_budget_holds_for_hedges() -> None:
+    """A hedge that the budget cannot pay in full is cut down to it, and the account's other money stays for others."""
+    budget = {"USD": money(506), "BTC": money(5)}
+    at = desk(budget, hedge_cap_ppb=30_000_000)
+    at.tell(*GOOD)
+    at.quote(0, 103, 104)
+    assert at.report(1, "expired") == []
+    assert at.fill(2, 100, 5, fee=480) == ["hedge 3 buy a 104 5"]
+    rest = desk(budget, hedge_cap_ppb=30_000_000)
+    rest.tell(*GOOD)
+    rest.quote(0, 103, 104)
+    rest.report(1, "expired")
+    assert rest.fill(2, 100, 5, fee=600) == ["hedge 3 buy a 104 3"]
+    assert (rest.engine.portfolio.free_of_budget("s", "USD") or 0) >= 0
+
+
+def test_a_poor_account_hedges_what_it_can() -> None:
+    """Where the balance does not cover the residual a smaller order goes out, and nothing where not even a lot is covered."""
+    opening = {("main", "a", "USD"): money(506), ("main", "b", "BTC"): money(5)}
+    at = Desk(
+        opening=opening,
+        terms={"s": StrategyTerms(limits=NO_AGE, execution=ExecutionPolicy(hedge_cap_ppb=Ppb(50_000_000), max_attempts=1))},
+    )
+    at.tell(*GOOD)
+    at.fill(2, 100, 5)
+    assert at.report(1, "rejected") == ["hedge 3 buy a 106 4"]
+    assert at.engine.portfolio.free_of_account(("main", "a", "USD")) >= 0
+
+
+def converting(side: str = "bid", **policy: Any) -> Desk:
+    """BTC/USD at a, BTC/EUR at b, and EUR/USD (bid) or USD/EUR (ask) at c."""
+    last = (
+        instrument("c", base="EUR", symbol="EUR/USD")
+        if side == "bid"
+        else instrument("c", base="USD", quote="EUR", symbol="USD/EUR")
+    )
+    made = [instrument("a"), instrument("b", quote="EUR", symbol="BTC/EUR"), last]
+    pair = Pair(1, 0, 0, 0, 0, 0, convert=2, convert_side=side)
+    terms = StrategyTerms(limits=NO_AGE, execution=ExecutionPolicy(**policy))
+    opening = {("main", i.venue, asset): money(1_000_000) for i in made for asset in (i.base, i.quote)}
+    return Desk("abc", instruments=made, groups=[], pairs=(pair,), terms={"s": terms}, fee=fee("quote", 0), opening=opening)
+
+
+def test_a_leftover_quote_currency_is_converted() -> None:
+    """Proceeds that the conversion leg did not turn over are sold on its instrument, once base is flat."""
+    at = converting()
+    assert len(at.tell("buy a 101 5", "sell b 100 5", "sell c 100 500")) == 3
+    at.fill(1, 101, 5)
+    at.fill(2, 100, 5, fee_asset="EUR")
+    at.fill(3, 100, 200)
+    assert at.report(3, "expired") == ["hedge 4 sell c 100 300"]
+    assert at.fill(4, 100, 300) == []
+    assert at.bundle.state == "closed"
+    assert at.engine.portfolio.flows("s")["EUR"] == 0
+
+
+def test_a_conversion_without_proceeds_is_undone() -> None:
+    """Where only the conversion filled, what it sold is bought back."""
+    at = converting(unwind_cap_ppb=50_000_000)
+    at.tell("buy a 101 5", "sell b 100 5", "sell c 100 500")
+    at.report(1, "rejected")
+    at.report(2, "rejected")
+    assert at.fill(3, 100, 500) == ["unwind 4 buy c 105 500"]
+    assert at.fill(4, 101, 500) == []
+    assert at.bundle.state == "closed"
+    assert at.engine.portfolio.flows("s") == {"EUR": 0, "USD": -500 * MONEY_ONE}
+
+
+def test_a_conversion_that_buys_spends_no_more_than_is_left() -> None:
+    """Where the conversion spends the proceeds, the rest buys what it pays for at the cap, rounded down; a lot's worth is dust."""
+    at = converting("ask", hedge_cap_ppb=0)
+    at.quote(2, 2, 3)
+    assert len(at.tell("buy a 101 5", "sell b 100 5", "buy c 3 166")) == 3
+    at.fill(1, 101, 5)
+    at.fill(2, 100, 5, fee_asset="EUR")
+    assert at.report(3, "expired") == ["hedge 4 buy c 3 166"]
+    assert at.fill(4, 3, 166, fee_asset="EUR") == []
+    assert at.bundle.state == "closed"
+    assert at.engine.portfolio.holdings("s")["EUR", "EUR"].qty == 2 * MONEY_ONE
+
+
+def test_base_is_flattened_before_currency() -> None:
+    """With both left over the base goes first, and the currency follows for what the base then brought."""
+    at = converting(hedge_cap_ppb=20_000_000, unwind_cap_ppb=20_000_000)
+    at.tell("buy a 101 5", "sell b 100 5", "sell c 100 500")
+    at.fill(1, 101, 5)
+    at.fill(2, 100, 3, fee_asset="EUR")
+    at.fill(3, 100, 500)
+    assert at.report(2, "expired") == ["hedge 4 sell b 98 2"]
+    assert at.fill(4, 99, 2, fee_asset="EUR") == ["unwind 5 buy c 102 2"]
+
+
+@pytest.mark.parametrize("name", ["timeout_ns", "retry_ns", "max_cancels"])
+def test_a_policy_without_an_end_is_refused(name: str) -> None:
+    """Neither a time-out nor a pause may be zero, nor may an order go uncanceled."""
+    with pytest.raises(ConfigError, match=f"{name} must be above zero"):
+        desk(**{name: 0})
