@@ -193,4 +193,4 @@ def test_base_is_flattened_before_currency() -> None:
 def test_a_policy_without_an_end_is_refused(name: str) -> None:
     """Neither a time-out nor a pause may be zero, nor may an order go uncanceled."""
     with pytest.raises(ConfigError, match=f"{name} must be above zero"):
-        desk(**{name: 0})
+        desk(None, **{name: 0})
