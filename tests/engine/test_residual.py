@@ -189,6 +189,18 @@ def test_base_is_flattened_before_currency() -> None:
     assert at.fill(4, 99, 2, fee_asset="EUR") == ["unwind 5 buy c 102 2"]
 
 
+def test_a_late_fill_brings_new_attempts() -> None:
+    """What a late fill leaves is a residual of its own, with all its tries, however many the one before used up."""
+    at = desk(max_attempts=1)
+    at.tell(*GOOD)
+    at.fill(1, 101, 3)
+    at.report(1, "expired")
+    assert at.report(2, "expired") == ["hedge 3 sell b 100 3"]
+    assert at.report(3, "expired") == ["refuse max_attempts"]
+    assert at.bundle.state == "held"
+    assert at.fill(1, 101, 2, "late") == ["hedge 4 sell b 100 5"]
+
+
 @pytest.mark.parametrize("name", ["timeout_ns", "retry_ns", "max_cancels"])
 def test_a_policy_without_an_end_is_refused(name: str) -> None:
     """Neither a time-out nor a pause may be zero, nor may an order go uncanceled."""

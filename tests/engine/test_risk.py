@@ -295,6 +295,7 @@ def test_a_base_fee_must_not_leave_the_bundle_short() -> None:
     desk = Desk(fee=FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="received"))
     assert desk.tell("buy a 101 1000", "sell b 100 1000") == ["refuse unbalanced"]
     assert last(desk) == (-MONEY_ONE, MONEY_ONE)
+    assert desk.tell("buy a 101 500", "sell b 100 500") == ["refuse unbalanced"]  # half a lot short
 
 
 def test_a_sale_reserves_a_coin_fee_at_the_best_bid() -> None:
