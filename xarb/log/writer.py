@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 SEAL_ROWS: Final = 8_000_000  # a segment is sealed at the next commit beyond this many rows; readers check files one ahead
 FILE_ROWS: Final = 8_000_000  # a kind goes on in a new file of the same segment beyond this many rows
+HELD_OUTPUTS: Final = 16_384  # output rows that wait to become a table
 _DAY_NS: Final = 86_400 * NANOS_PER_S
 LOCK: Final = ".lock"  # held by the writer at work
 
@@ -87,6 +88,7 @@ class LogWriter:
             raise
         self._files: dict[tuple[str, str], GrowingFile] = {}
         self._full: list[GrowingFile] = []
+        self._outputs: list[OutputRow] = []
         self._made = 0
         self._pending: list[tuple[Table, np.ndarray, np.ndarray]] = []
         self._segment_first = -1
@@ -138,14 +140,19 @@ class LogWriter:
             self.write(kind, to_table(kind, rows))
 
     def write_outputs(self, rows: Sequence[OutputRow]) -> None:
-        """Take output rows of any kinds in their one order, and commit."""
+        """Take output rows of any kinds in their one order; a call closes a range.
+
+        They are held until some ten thousand are there: a table of few rows costs as much as one of a thousand.
+        """
+        self._outputs += rows
+        if len(self._outputs) >= HELD_OUTPUTS:
+            self._write_held()
+
+    def _write_held(self) -> None:
+        held, self._outputs = self._outputs, []
         kinds: dict[str, list[OutputRow]] = {}
-        for row in rows:
-            kind = row[0]
-            if kind in kinds:
-                kinds[kind].append(row)
-            else:
-                kinds[kind] = [row]
+        for row in held:
+            kinds.setdefault(row[0], []).append(row)
         for kind, mine in kinds.items():
             self.write(kind, outputs_to_table(kind, mine))
         self.commit()
@@ -237,7 +244,7 @@ class LogWriter:
 
     def finish(self, output_digest: str, last_seq: int) -> None:
         """Seal a run and write its closing line."""
-        self.commit()
+        self._write_held()
         self.seal()
         entry = Summary(output_digest=output_digest, last_seq=last_seq, previous=self.manifest.head)
         self.manifest.head = manifest.append_line(self.folder / manifest.NAME, entry)
@@ -246,7 +253,7 @@ class LogWriter:
     def close(self) -> None:
         """Commit, seal and let go of the log; if that fails, what was not sealed is dropped."""
         try:
-            self.commit()
+            self._write_held()
             self.seal()
         except BaseException:
             self.abort()
@@ -257,7 +264,7 @@ class LogWriter:
         """Drop everything that is not sealed; a log that this writer created is removed whole."""
         for file in (*self._files.values(), *self._full):
             file.drop()
-        self._files, self._full, self._pending = {}, [], []
+        self._files, self._full, self._pending, self._outputs = {}, [], [], []
         if self._created:
             shutil.rmtree(self.folder)
         self._release()
