@@ -10,7 +10,7 @@ what pyarrow alone needs to decode the same columns in the same minute.
 from __future__ import annotations
 
 import os
-import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -69,25 +69,24 @@ def fees(market: Market) -> str:
 
 def timed(command: list[str], environment: dict[str, str] | None = None) -> Cost:
     """Run a process to its end and say what it cost."""
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as process:
         output = process.stdout.read() if process.stdout is not None else ""
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    del before
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}\n{output}")
     return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, output)
 
 
-def decode_s(folder: Path) -> float:
-    """CPU seconds that pyarrow needs for the columns that a backtest reads."""
+def decode_s(folder: Path, kind: str = "quotes") -> float:
+    """CPU seconds that pyarrow needs for the columns of a kind that a backtest reads."""
     with LogReader(folder) as reader:
-        entries = reader.entries("quotes")
+        entries = reader.entries(kind)
     began = time.process_time()
     for entry in entries:
         with pq.ParquetFile(folder / entry.path, pre_buffer=False) as file:
-            for batch in file.iter_batches(1 << 17, columns=list(COLUMNS["quotes"]), use_threads=False):
+            for batch in file.iter_batches(1 << 17, columns=list(COLUMNS[kind]), use_threads=False):
                 assert batch.num_rows
     return time.process_time() - began
 
@@ -98,28 +97,35 @@ def value_of(output: str, name: str) -> int:
     return int(found)
 
 
-def measure(name: str, market: Market, folder: Path) -> None:
+def median_cost(config: Path, log: Path, rounds: int = ROUNDS) -> Cost:
+    """Medians over a few processes after one that compiles and warms the page cache; the largest memory."""
+    command = [sys.executable, "-m", "xarb", "backtest", str(config), "--log", str(log)]
+    costs = []
+    for _ in range(rounds + 1):
+        out = config.parent / "run"
+        costs.append(timed([*command, "--out", str(out)]))
+        shutil.rmtree(out)
+    wall, cpu = (statistics.median(getattr(cost, field) for cost in costs[1:]) for field in ("wall_s", "cpu_s"))
+    return Cost(wall, cpu, max(cost.peak_mib for cost in costs[1:]), costs[1].output)
+
+
+def measure(name: str, market: Market, folder: Path, rounds: int = ROUNDS) -> None:
     """Make the log, run, print a line."""
     log = folder / f"{name}-{market.events}"
     make(log, market)
     (folder / "fees.toml").write_text(fees(market))
     config = folder / f"{name}.toml"
     config.write_text(experiment(market))
-    command = [sys.executable, "-m", "xarb", "backtest", str(config), "--log", str(log)]
-    costs, decodes = [], []
-    for number in range(ROUNDS + 1):
-        cost = timed([*command, "--out", str(folder / f"run-{name}-{market.events}-{number}")])
-        if number:  # the first one compiles and warms the page cache
-            costs.append(cost)
-            decodes.append(decode_s(log))
-    wall, cpu = (statistics.median(getattr(cost, field) for cost in costs) for field in ("wall_s", "cpu_s"))
-    peak = max(cost.peak_mib for cost in costs)
-    output, millions = costs[0].output, market.events / 1e6
+    cost = median_cost(config, log, rounds)
+    decode = statistics.median(decode_s(log) for _ in range(ROUNDS))
+    millions = market.events / 1e6
     print(
-        f"{name} {market.events:>11,}: {wall:6.2f} s wall, {cpu:6.2f} s CPU, {millions / wall:5.1f} M events/s wall, {millions / cpu:5.1f} CPU,"
-        f" {peak:4.0f} MiB, {cpu / statistics.median(decodes):4.1f} x decode,"
-        f" {value_of(output, 'wakes') / millions:.0f} wakes and {value_of(output, 'bundles') / millions:.0f} bundles per million"
+        f"{name} {market.events:>11,}: {cost.wall_s:6.2f} s wall, {cost.cpu_s:6.2f} s CPU, {millions / cost.wall_s:5.1f} M events/s wall,"
+        f" {millions / cost.cpu_s:5.1f} CPU, {cost.peak_mib:4.0f} MiB, {cost.cpu_s / decode:4.1f} x decode,"
+        f" {value_of(cost.output, 'wakes') / millions:.0f} wakes and {value_of(cost.output, 'bundles') / millions:.0f} bundles per million",
+        flush=True,
     )
+    shutil.rmtree(log)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from bench.markets import COINS, VENUES, Market, _blocks, w1, w2
+from bench.markets import COINS, VENUES, Market, blocks, w1, w2
 from xarb.engine.kernel import fold, state
 from xarb.engine.setup import FeedLimits, Setup, build_state, lay_mid_units
 from xarb.engine.strategy import Pair, Wakes
@@ -137,7 +137,7 @@ def frozen(block: Any) -> Any:
 
 def quotes_of(market: Market) -> Quotes:
     """The market's quotes."""
-    parts = list(_blocks(market))
+    parts = list(blocks(market))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     inst = columns["symbol"] * market.venues + columns["venue"]
     rows = np.arange(market.events, dtype=np.int64)

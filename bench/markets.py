@@ -144,23 +144,33 @@ class _Walk:
 
 def make(folder: Path, market: Market) -> None:
     """Write the log."""
-    places = [(symbol, venue) for symbol in range(market.symbols) for venue in range(market.venues)]
-    with LogWriter.create(folder, Header(kind="log", log_id=f"bench-{market.seed}", origin="made by bench/markets.py")) as writer:
-        seq = len(places) + market.venues
-        heads = [
-            {"seq": n, "ts_recv": START_NS, "conn": n, "venue": VENUES[n], "event": "opened", "epoch": 1, "source": "bench"}
-            for n in range(market.venues)
-        ]
-        writer.write_rows("connections", heads)
-        writer.write_rows("instruments", [_instrument(market.venues + n, *place) for n, place in enumerate(places)])
-        for block in _blocks(market):
-            count = len(block["ts_recv"])
+    with LogWriter.create(folder, header(market)) as writer:
+        seq = write_heads(writer, market)
+        for block in blocks(market):
             writer.write("quotes", _table(block, seq, market))
             writer.commit()
-            seq += count
+            seq += len(block["ts_recv"])
 
 
-def _blocks(market: Market) -> Iterator[dict[str, I64]]:
+def header(market: Market) -> Header:
+    """The first line of a made log."""
+    return Header(kind="log", log_id=f"bench-{market.seed}", origin="made by bench/markets.py")
+
+
+def write_heads(writer: LogWriter, market: Market) -> int:
+    """Write the connection of each venue and every instrument, symbol by symbol; the seq that follows."""
+    places = [(symbol, venue) for symbol in range(market.symbols) for venue in range(market.venues)]
+    heads = [
+        {"seq": n, "ts_recv": START_NS, "conn": n, "venue": VENUES[n], "event": "opened", "epoch": 1, "source": "bench"}
+        for n in range(market.venues)
+    ]
+    writer.write_rows("connections", heads)
+    writer.write_rows("instruments", [_instrument(market.venues + n, *place) for n, place in enumerate(places)])
+    return market.venues + len(places)
+
+
+def blocks(market: Market) -> Iterator[dict[str, I64]]:
+    """The events in blocks of columns, as `make` writes them."""
     walk = _Walk(market)
     for start in range(0, market.events, BLOCK):
         yield walk.block(min(BLOCK, market.events - start))

@@ -24,6 +24,7 @@ from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.columns import FEED_STATES
 from xarb.model.command import Command, Report
+from xarb.model.event import SlowRow
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NEVER, NULL
 
@@ -147,35 +148,46 @@ class Engine:
         batch = self._batch
         if batch is None:
             raise InvariantBroken("run before load")
+        if self.commands:
+            return Stop.COMMANDS
+        self._set_stop(until)  # deadlines change with commands and reports only, and with those the loop ends
+        slow, limit = self._next_slow(batch)
         while True:
-            if self.commands:
-                return Stop.COMMANDS
-            slow = batch.slow[self._slow_at] if self._slow_at < len(batch.slow) else None
-            limit = NEVER if slow is None else slow.seq
-            if not self._books_open:
-                limit = min(limit, _first_seq(batch) + 1)  # the opening rows follow the first input, wherever batches are cut
-            self._set_stop(until)
             why = fold.run(self._handle, limit)
             if not self._books_open:
                 self._open_books()
-            if why == fold.SLOW and (slow is None or slow.seq != limit):
-                continue
+                early = why == fold.SLOW and (slow is None or slow.seq != limit)
+                slow, limit = self._next_slow(batch)
+                if early:
+                    continue
             if why == fold.SLOW and slow is not None:
                 why = fold.before_row(self._handle, slow.ts_recv)
                 if why == fold.END:
                     self._slow_rows.apply(slow)
                     self._slow_at += 1
                     self._open_books()
+                    slow, limit = self._next_slow(batch)
                     why = fold.WAKE
             if why == fold.END:
                 self.outputs.take_kernel_rows()
                 return Stop.END
-            if why == fold.STOP:
-                if self._world[_STOP_TS] == until:
-                    return Stop.UNTIL
-                self._fire_deadline()
-            else:
+            if why != fold.STOP:
                 self._settle()
+            elif self._world[_STOP_TS] == until:
+                return Stop.UNTIL
+            else:
+                self._fire_deadline()
+                self._set_stop(until)
+            if self.commands:
+                return Stop.COMMANDS
+
+    def _next_slow(self, batch: Batch) -> tuple[SlowRow | None, int]:
+        """The next row outside the compiled kinds, and the seq before which the fold stops."""
+        slow = batch.slow[self._slow_at] if self._slow_at < len(batch.slow) else None
+        limit = NEVER if slow is None else slow.seq
+        if not self._books_open:
+            limit = min(limit, _first_seq(batch) + 1)  # the opening rows follow the first input, wherever batches are cut
+        return slow, limit
 
     def take_commands(self) -> list[Command]:
         """The commands that wait, in the order in which they were decided."""
@@ -233,8 +245,8 @@ class Engine:
         if count == 0:
             return
         self._world[_WAKES] = 0
-        step = state.WAKE_WIDTH
-        rows = [self._woken[start : start + step].tolist() for start in range(0, count * step, step)]
+        woken = self._woken[: count * state.WAKE_WIDTH].tolist()
+        rows = list(zip(*[iter(woken)] * state.WAKE_WIDTH, strict=True))
         if count > 1:
             rows.sort(key=_strategy_of)
         now = self._world[_NOW]
@@ -365,5 +377,5 @@ def _first_seq(batch: Batch) -> int:
     return min((int(block.seq[0]) for block in blocks if len(block.seq)), default=NEVER - 1)
 
 
-def _strategy_of(row: list[int]) -> int:
+def _strategy_of(row: tuple[int, ...]) -> int:
     return row[0]
