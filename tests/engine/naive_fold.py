@@ -329,7 +329,7 @@ class NaiveFold(NaiveRules):
         if episode.status == "open":
             if not self._stands(pair, prices, pair.close_ppb):
                 episode.status = "closed"
-                self.rows.append(f"closed {self._name(pair)}")
+                self._write(f"closed {self._name(pair)}")
                 self.wakes.append(f"{self.now} close {at}")
             elif self.wants.improve_ppb and prices is not None and _edge(prices) >= episode.wake_edge + self.wants.improve_ppb:
                 episode.wake_edge = _edge(prices)
@@ -351,7 +351,7 @@ class NaiveFold(NaiveRules):
         if self.wants.timer_ns and not any(other.status == "open" for other in self.episodes):
             self.next_timer = max(self.next_timer, self._grid(self.now))
         episode.status, episode.since, episode.wake_edge = "open", self.now, _edge(prices)
-        self.rows.append(f"opened {self._name(pair)}")
+        self._write(f"opened {self._name(pair)}")
         if 0 < self.wants.max_edge_ppb < episode.wake_edge:
             self._flag(pair.sell, "abnormal_edge")
         self.wakes.append(f"{self.now} open {at}")

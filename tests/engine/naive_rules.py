@@ -28,6 +28,7 @@ class NaiveRules(ABC):
     now: int = 0
     changes: int = 0
     rows: list[str] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)  # of all rows so far
     wakes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -38,8 +39,12 @@ class NaiveRules(ABC):
     def _scan(self, number: int) -> None:
         """Look at the pairs of an instrument."""
 
+    def _write(self, row: str) -> None:
+        self.rows.append(row)
+        self.times.append(self.now)
+
     def _flag(self, number: int, rule: str) -> None:
-        self.rows.append(f"flag {self.instruments[number].venue} {rule}")
+        self._write(f"flag {self.instruments[number].venue} {rule}")
 
     def _bad(self, number: int, rule: str) -> None:
         self.feeds[number].score.bad += 1
@@ -117,7 +122,8 @@ class NaiveRules(ABC):
         lowest = min(mid, *others)
         if max(mid, *others) - lowest <= lowest * self.limits.outlier_floor_ppb // PPB:
             return False
-        median = sorted(others)[(len(others) - 1) // 2]
+        middles = sorted(others)[(len(others) - 1) // 2 : len(others) // 2 + 1]
+        median = min(middles, key=lambda middle: abs(mid - middle))
         deviation = sorted(abs(other - median) for other in others)[(len(others) - 1) // 2]
         floor_ = median * self.limits.outlier_floor_ppb // PPB
         return abs(mid - median) > max(self.limits.outlier_mads * deviation, floor_)
@@ -135,7 +141,7 @@ class NaiveRules(ABC):
                 me.check = self.now + self.limits.freeze_ns
         if changed or before != me.state:
             below = " untradable" if me.state == "live" and not tradable else ""
-            self.rows.append(f"feed {self.instruments[number].venue} {before} {me.state}{below}")
+            self._write(f"feed {self.instruments[number].venue} {before} {me.state}{below}")
         if scan and changed:
             self._scan(number)
         return changed

@@ -208,7 +208,7 @@ def test_off_book_a_quote_beside_a_book_only_validates_it() -> None:
         """
         0.0 a quote 1 1 2 1
         0.1 a snap b9999*5 a10001*5 > feed a down live
-        0.2 a quote 10100 5 10100 5
+        0.2 a quote 10101 5 10101 5
         0.3 a quote 10101 5 10103 5 > flag a off_book
         0.4 a quote 10103 5 10101 5
         0.5 a quote 9999 5 10001 5

@@ -69,6 +69,8 @@ def test_an_older_update_is_kept_out() -> None:
     assert fold.quote("0.1", "a", 90, 5, 91, 5, venue_seq=9) == ["flag a old_update"]
     assert int(fold.kernel.tables[0]["bid"][0]) == 100
     assert fold.quote("0.2", "a", 99, 5, 101, 5, venue_seq=10) == []
+    assert fold.quote("0.3", "a", 98, None, 101, 5, venue_seq=10) == []
+    assert fold.quote("0.4", "a", 97, None, 101, 5, venue_seq=9) == ["flag a old_update"]
 
 
 def test_latency_is_flagged_when_it_begins() -> None:
@@ -79,6 +81,10 @@ def test_latency_is_flagged_when_it_begins() -> None:
     assert fold.quote("10.2", "a", 100, 5, 101, 5, ts_event=nanos("9.1")) == ["flag a late_event"]
     assert fold.quote("10.3", "a", 100, 5, 101, 5, ts_event=nanos("9.1")) == []
     assert fold.quote("10.4", "a", 100, 5, 101, 5, ts_event=nanos("11.5")) == ["flag a future_event_time"]
+    assert fold.quote("10.5", "a", 100, 5, 101, 5, ts_event=nanos("11.5")) == []
+    assert fold.quote("10.6", "a", 100, 5, 101, 5, ts_event=nanos("9.5")) == ["flag a late_event"]
+    assert fold.quote("10.7", "a", 100, 5, 101, 5, ts_event=nanos("9.7")) == []
+    assert fold.quote("10.8", "a", 100, 5, 101, 5, ts_event=nanos("9.7")) == ["flag a late_event"]
 
 
 def test_off_grid_values_are_flagged() -> None:
@@ -142,9 +148,14 @@ def test_an_unchanged_quote_freezes_only_while_its_peers_move() -> None:
     still = Fold("ab", limits=limits)
     still.quote("0", "a", 100, 5, 101, 5)
     assert still.quote("20", "a", 100, 5, 101, 5) == []
+    slow = Fold("ab", limits=limits)
+    slow.quote("0", "a", 100, 5, 101, 5)
+    for second in range(1, 3):
+        slow.quote(str(second), "b", 100 - second % 2, 5, 101, 5)
+    assert slow.quote("20", "a", 100, 5, 101, 5) == []
     moving = Fold("ab", limits=limits)
     moving.quote("0", "a", 100, 5, 101, 5)
-    for second in range(1, 5):
+    for second in range(1, 4):
         moving.quote(str(second), "b", 100 - second % 2, 5, 101, 5)
     assert moving.quote("20", "a", 100, 5, 101, 5) == ["flag a frozen", "feed a live frozen"]
     assert moving.quote("21", "a", 100, 6, 101, 5) == ["feed a frozen live"]
@@ -163,6 +174,17 @@ def test_an_outlier_is_kept_out_of_trading_but_not_out_of_the_record() -> None:
         """,
     )
     check(Fold("ab"), "0.0 a 9262 5 9263 5 > feed a down live\n0.1 b 6820 5 6821 5 > feed b down live")
+
+
+def test_of_three_the_one_alone_is_the_outlier() -> None:
+    """Where two venues agree and one is far below or above, that one is outlying and not the two."""
+    for far in (700, 1300):
+        market = Fold("abc")
+        market.quote("0.0", "a", 1000, 5, 1001, 5)
+        market.quote("0.1", "b", far, 5, far + 1, 5)
+        assert market.quote("0.2", "c", 999, 5, 1000, 5) == ["feed c down live"]
+        assert market.quote("0.3", "a", 1001, 5, 1002, 5) == []
+        assert market.quote("0.4", "b", far - 1, 5, far, 5) == ["flag b outlier", "feed b live outlying"]
 
 
 def test_a_wide_spread_is_flagged_against_its_own_median() -> None:

@@ -78,13 +78,13 @@ def test_trades_without_an_id_are_compared_with_nothing() -> None:
 
 
 def test_a_price_away_from_the_book_is_off_market() -> None:
-    """1 % from the mid is the bound: at it nothing, beyond it each trade is flagged with distance and bound; the book stays."""
+    """1 % from the mid is the bound, one unit more is the rounding of mids: beyond them each trade is flagged with distance and bound; the book stays."""
     market = Market()
     market.check(
         """
         0.0 a trade 1 5000 1
         0.1 a quote 9999 5 10001 5 > feed a down live
-        0.2 a trade 2 10100 1
+        0.2 a trade 2 10101 1
         0.3 a trade 3 10102 1 > flag a trade_off_market
         0.4 a trade 4 9898 1 > flag a trade_off_market
         """

@@ -13,7 +13,7 @@ from xarb.engine.strategy import Pair
 from xarb.errors import LogError
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
-from xarb.model.units import NULL
+from xarb.model.units import INT64_MAX, NULL
 
 _FIELDS: Final = frozenset(field.name for field in msgspec.structs.fields(Instrument))
 _IDENTITY: Final = ("base", "quote", "settle", "kind", "contract")  # what balances and pairs rest on
@@ -58,26 +58,30 @@ class SlowRows:
         """Apply one row.
 
         Raises:
-            LogError: an `instruments` row takes decimals away or turns the instrument into another thing.
+            LogError: an `instruments` row takes decimals away or turns the instrument into another thing, or a connection's number
+                lies outside the table.
         """
         fold.begin_row(self._kernel.handle, row.seq, row.ts_recv)
         if row.kind == "instruments":
             self._apply_instrument(row)
         elif row.kind == "connections":
-            self._apply_connection(row.values)
+            self._apply_connection(row.seq, row.values)
         elif row.kind == "rejects":
             number = self._numbers.get((row.values["venue"] or "", row.values["symbol"] or ""))
             if number is not None:
                 self._kernel.tables[state.INSTRUMENTS][number]["bad_rows"] += 1
 
-    def _apply_connection(self, values: dict[str, Any]) -> None:
+    def _apply_connection(self, seq: int, values: dict[str, Any]) -> None:
+        conn, known = int(values["conn"]), len(self._kernel.tables[state.CONNECTIONS])
+        if not 0 <= conn < known:
+            raise LogError(f"seq {seq}: connection {conn} is not among the {known} of the log")
         event = _CONNECTION_EVENTS.get(values["event"])
         if event is None:
             return  # a resync is shown by the snapshot rows that follow it
         number = -1 if values["symbol"] is None else self._numbers.get((values["venue"], values["symbol"]), -1)
         if number < 0 and values["symbol"] is not None:
             return
-        fold.connection_row(self._kernel.handle, int(values["conn"]), number, event)
+        fold.connection_row(self._kernel.handle, conn, number, event)
 
     def _apply_instrument(self, row: SlowRow) -> None:
         number = self._numbers[row.values["venue"], row.values["symbol"]]
@@ -90,6 +94,8 @@ class SlowRows:
         record: Any = self._kernel.tables[state.INSTRUMENTS][number]
         price, quantity = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
         if price != 1 or quantity != 1:
+            if not self._fits(record, price, quantity):
+                self._forget(number, record)
             self._rescale(record, price, quantity)
             self._rescaled(number, price, quantity)
         lay_steps(record, after)
@@ -100,11 +106,31 @@ class SlowRows:
             if number in (pair.sell, pair.buy, pair.convert):
                 lay_thresholds(thresholds[at], pair, self._instruments)
 
+    def _fits(self, record: Any, price: int, quantity: int) -> bool:
+        """Whether every stored price and quantity can grow by those factors."""
+        largest = [(record["bid"], price), (record["ask"], price), (record["bid_qty"], quantity), (record["ask_qty"], quantity)]
+        for side, count in enumerate((int(record["bids"]), int(record["asks"]))):
+            if count > 0:
+                start = (int(record["slot"]) * 2 + side) * state.BOOK_LEVELS
+                for table, factor in ((state.BOOK_PX, price), (state.BOOK_QTY, quantity)):
+                    largest.append((self._kernel.tables[table][start : start + count].max(), factor))
+        return all(int(value) <= INT64_MAX // factor for value, factor in largest)
+
+    def _forget(self, number: int, record: Any) -> None:
+        """What the feed holds cannot be held at the finer scale: it leaves the state, and the feed is gapped until a sound row comes."""
+        for field in ("bid", "ask", "bid_qty", "ask_qty"):
+            record[field] = NULL
+        record["mid"] = 0
+        fold.connection_row(self._kernel.handle, int(record["conn"]), number, feed.GAP)
+
     def _rescale(self, record: Any, price: int, quantity: int) -> None:
         """A finer scale: every stored price and quantity grows by a power of ten."""
         for field, factor in (("bid", price), ("ask", price), ("bid_qty", quantity), ("ask_qty", quantity)):
             if record[field] != NULL:
                 record[field] *= factor
+        if int(record["spreads"].max()) > INT64_MAX // price:
+            record["spreads"] = record["spread_count"] = record["median_spread"] = 0
+            record["spread_bound"] = INT64_MAX
         record["median_spread"] *= price
         record["spreads"] *= price
         slot = int(record["slot"])

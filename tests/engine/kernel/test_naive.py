@@ -166,11 +166,12 @@ def market(*wakes: Wakes, limits: FeedLimits = LIMITS) -> Market:
 @settings(deadline=None, max_examples=300)
 @given(actions, wants)
 def test_the_kernel_does_what_the_plain_model_does(steps: list[tuple[int, Action]], wakes: Wakes) -> None:
-    """Flags, feed states, episodes and wakes are equal row by row, and quotes, books, scores and spreads at the end."""
+    """Flags, feed states, episodes and wakes are equal row by row and in time, and quotes, books, scores and spreads at the end."""
     real = market(wakes)
     plain = NaiveFold(INSTRUMENTS, SOURCES, LIMITS, wakes, CONNECTIONS)
     for row in rows_of(steps):
         assert real.feed([row]) == plain.apply(row), row
+    assert [row["ts"] for row in real.rows] == plain.times
     assert real.listeners[0].heard == plain.wakes
     for number, me in enumerate(plain.feeds):
         record = real.record(LETTERS[number])

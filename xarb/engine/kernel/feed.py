@@ -312,7 +312,8 @@ def share(value, ratio_ppb):
 def _is_outlier(k, me, inst):
     """Whether the mid lies off the median of the other members' mids by more than k MAD and the floor.
 
-    At least two other members must count: with one alone nobody can say which is wrong. A group whose mids all lie within the
+    At least two other members must count: with one alone nobody can say which is wrong. Of two middles the nearer is the median: the
+    lower one would call those outliers who agree with the upper half. A group whose mids all lie within the
     floor of each other cannot hold an outlier, because their median lies among them: then the group gets a band, within which the
     mids may move without another look. A member whose feed is neither live nor outlying does not count; it counts again with a
     row of its own, whose mid is held against the band.
@@ -341,6 +342,9 @@ def _is_outlier(k, me, inst):
     if count < 2 or highest - lowest <= share(lowest, me["outlier_floor_ppb"]):
         return False
     median = _median(mids, count)
+    upper = mids[count // 2]
+    if abs(me["mid"] - upper) < abs(me["mid"] - median):
+        median = upper
     for i in range(count):
         mids[i] = abs(mids[i] - median)
     deviation = _median(mids, count)
