@@ -126,6 +126,7 @@ def test_a_quote_older_than_the_cache_leaves_the_state_on_a_live_connection() ->
     connection_row(fold.kernel.handle, 0, -1, -1)
     assert fold.advance("300") == []
     assert fold.advance("301") == ["feed a live stale"]
+    assert int(fold.kernel.world["now"]) == 300 * NANOS_PER_S
     assert fold.quote("302", "a", 100, 5, 101, 5) == ["feed a stale live"]
 
 

@@ -6,7 +6,7 @@ The states that top-of-book quotes without gaps, losses and crossed rows can rea
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median_low
+from statistics import median_high, median_low
 
 from tests.plain.rows import Coin, Outputs, Quote
 from tests.plain.terms import FeedTerms
@@ -176,7 +176,7 @@ class Feeds:
         peers = [peer.mid for peer in self._group(feed) if peer is not feed and peer.state in ("live", "outlying")]
         if len(peers) < 2:
             return False
-        middle = median_low(peers)
+        middle = min(median_low(peers), median_high(peers), key=lambda one: abs(feed.mid - one))
         deviation = median_low([abs(mid - middle) for mid in peers])
         bound = max(self.terms.outlier_mads * deviation, middle * self.terms.outlier_floor_ppb // PPB)
         distance = abs(feed.mid - middle)
