@@ -24,6 +24,7 @@ from xarb.engine.strategy import Strategy
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
 from xarb.log.reader import BACKTEST_KINDS, LogReader, Selection
+from xarb.mentions import check_mentions
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
@@ -66,7 +67,7 @@ def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
     """Look up what the experiment names: fee schedules by venue, and the assets of the log's instruments.
 
     Raises:
-        ConfigError: a fee schedule is unknown or another venue's, or a venue, account or instrument is named that does not exist.
+        ConfigError: a fee schedule is unknown or another venue's, or a venue, account, instrument or asset is named that does not exist.
     """
     schedules = dict(load_fees())
     if experiment.run.fees_file is not None:
@@ -83,7 +84,7 @@ def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
         fees[venue] = schedule.tier
     path = experiment.run.assets_file
     table = load_assets() if path is None else read_assets(experiment.folder / path)
-    _check_names(experiment, reader)
+    check_mentions(experiment, reader, fees)
     run = msgspec.structs.replace(experiment.run, log=None, fees_file=None, assets_file=None)
     return Resolved(
         run=run,
@@ -104,34 +105,6 @@ def _assets_of(table: AssetTable, instruments: Sequence[Instrument]) -> tuple[As
     names = {(i.venue, name) for i in instruments for name in (i.base, i.quote, i.settle)}
     used = {found.asset for venue, name in sorted(names) if (found := table.identify(venue, name)) is not None}
     return tuple(asset for asset in table.assets if asset.id in used)
-
-
-def _check_names(experiment: Experiment, reader: LogReader) -> None:
-    """What the experiment names must be there."""
-    origin, venues = experiment.origin, experiment.venues
-    there = sorted({instrument.venue for instrument in reader.instruments})
-    for venue in venues:
-        if venue not in there:
-            raise ConfigError(
-                f"{origin}: venues.{venue}: the log has no instrument there; it has {', '.join(there) or 'none at all'}"
-            )
-    for account, balances in experiment.accounts.items():
-        for venue in balances:
-            if venue not in venues:
-                raise ConfigError(f"{origin}: accounts.{account}.{venue}: there is no [venues.{venue}]")
-    symbols = {instrument.symbol for instrument in reader.instruments}
-    for name, strategy in experiment.strategies.items():
-        where = f"{origin}: strategies.{name}"
-        if strategy.account not in experiment.accounts:
-            raise ConfigError(
-                f"{where}.account = {strategy.account}: there is no [accounts.{strategy.account}.VENUE] with balances"
-            )
-        for venue in strategy.venues:
-            if venue not in venues:
-                raise ConfigError(f"{where}.venues: there is no [venues.{venue}]")
-        for symbol in strategy.symbols:
-            if symbol not in symbols:
-                raise ConfigError(f"{where}.symbols: the log has no {symbol}; it has {', '.join(sorted(symbols))}")
 
 
 def encode_config(resolved: Resolved) -> dict[str, Any]:
@@ -409,7 +382,7 @@ def _strategy(
         config.account,
         pairing_of(resolved, name, instruments).pairs,
         micro_params(config),
-        rates={coin: number for (_, coin, _), number in rates.items()},
+        rates=rates,
         assumed_qty=assumed,
     )
 

@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from xarb.assembly import Resolved, opening_balances, pairing_of, resolve, sources_of, venue_model
+from xarb.assembly import SOURCES, Assembly, Resolved, opening_balances, pairing_of, resolve, sources_of
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
-from xarb.config import Experiment
+from xarb.config import Experiment, StrategyConfig
 from xarb.console import Table
 from xarb.engine.strategy import Pair
 from xarb.log.reader import LogReader
@@ -49,10 +49,8 @@ def check(experiment: Experiment, *, log: Path | None) -> Findings:
     """
     with LogReader(log_of(experiment, log)) as reader:
         resolved = resolve(experiment, reader)
-        for name, venue in resolved.venues.items():
-            venue_model(venue, f"venues.{name}", added_ns=0)
-        sources_of(resolved, reader)
-        instruments, sizes = reader.instruments, _sizes(reader)
+        Assembly(resolved, reader)  # all that a backtest does before its first row: what stops it stops this
+        instruments, sizes = reader.instruments, _sizes(reader, sources_of(resolved, reader))
     rows: list[tuple[str, ...]] = []
     idle = []
     for name in sorted(resolved.strategies):
@@ -86,8 +84,8 @@ def _setting_table(experiment: Experiment, reader: LogReader) -> Table:
     return Table("Check", ("what", "value"), tuple(rows))
 
 
-def _sizes(reader: LogReader) -> list[_Sizes]:
-    """How many quotes of each instrument lack a size, over the first rows of the log."""
+def _sizes(reader: LogReader, sources: list[int]) -> list[_Sizes]:
+    """How many quotes of each instrument lack a size, over the first rows of the log; none are counted where books or deltas lead."""
     found = [_Sizes() for _ in reader.instruments]
     seen = 0
     for batch in reader.batches(kinds=("quotes",)):
@@ -100,7 +98,7 @@ def _sizes(reader: LogReader) -> list[_Sizes]:
         seen += len(quotes.seq)
         if seen >= _SAMPLE:
             break
-    return found
+    return [one if source == SOURCES["quotes"] else _Sizes() for one, source in zip(found, sources, strict=True)]
 
 
 def _via(pair: Pair, instruments: list[Instrument]) -> str:
@@ -120,11 +118,38 @@ def _blocker(resolved: Resolved, name: str, pair: Pair, instruments: list[Instru
         known = sizes[number]
         if known.rows and known.unknown == known.rows and (venue is None or venue.assumed_qty is None):
             return f"unknown_size: {instruments[number].id} has no sizes; set venues.{instruments[number].venue}.assumed_qty to assume one"
-    return _no_money(resolved, name, pair, instruments) or _too_small(resolved, name, legs, instruments)
+    return (
+        _switched_off(resolved.strategies[name])
+        or _no_money(resolved, name, pair, instruments)
+        or _no_rate(resolved, legs, instruments)
+        or _too_small(resolved, name, legs, instruments)
+    )
+
+
+def _switched_off(config: StrategyConfig) -> str | None:
+    """A limit of zero."""
+    for key in ("max_open_bundles", "daily_volume_quote", "max_orders_per_s"):
+        if getattr(config, key) == 0:
+            return f"{key} is 0"
+    return None
+
+
+def _no_rate(resolved: Resolved, legs: list[int], instruments: list[Instrument]) -> str | None:
+    """A fee in a third coin that nothing prices."""
+    for number in legs:
+        one = instruments[number]
+        tier = resolved.fees.get(one.venue)
+        if tier is None or tier.taker_ppb == 0 or tier.asset in {"quote", "base", "received", one.base, one.quote}:
+            continue
+        near = [coin for coin in instruments if (coin.venue, coin.base, coin.quote) == (one.venue, tier.asset, one.quote)]
+        if not any(resolved.rates.get(coin.id) == tier.asset for coin in near):
+            return f"fee_rate_unknown: rates names no instrument that prices {tier.asset} in {one.quote} on {one.venue}"
+    return None
 
 
 def _no_money(resolved: Resolved, name: str, pair: Pair, instruments: list[Instrument]) -> str | None:
     account, opening = resolved.strategies[name].account, opening_balances(resolved)
+    budget = resolved.strategies[name].budget
     sell, buy = instruments[pair.sell], instruments[pair.buy]
     needs = [(sell.venue, sell.base), (buy.venue, buy.quote)]
     if pair.convert >= 0:
@@ -133,6 +158,8 @@ def _no_money(resolved: Resolved, name: str, pair: Pair, instruments: list[Instr
     for venue, asset in needs:
         if opening.get((account, venue, asset), 0) == 0:
             return f"balance: {account} has no {asset} on {venue}"
+        if budget.get(asset) == 0:
+            return f"budget: strategies.{name}.budget.{asset} is 0"
     return None
 
 

@@ -110,7 +110,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     improve_bps: Annotated[Decimal, _doc("improvement of the edge that wakes the strategy again; 0: none does")] = Decimal(1)
     min_life_ms: Annotated[Decimal, _doc("how long an edge must stand before its opportunity opens")] = Decimal(0)
     scan_ms: Annotated[Decimal, _doc("interval of the timer scan over open opportunities; 0 switches it off")] = Decimal(100)
-    max_edge_bps: Annotated[Decimal, _doc("an edge above it is too good to be true: recorded, never traded")] = Decimal(500)
+    max_edge_bps: Annotated[Decimal, _doc("an edge above it is too good to be true: recorded, never traded; 0: none is")] = Decimal(
+        500
+    )
     latency_threshold_ms: Annotated[Decimal, _doc("age of a quote beyond which nothing is traded on it")] = Decimal(1000)
     execution_timeout_ms: Annotated[Decimal, _doc("time after which an unanswered order is UNKNOWN and canceled")] = Decimal(5000)
     max_open_bundles: Annotated[Count, _doc("bundles open at once")] = 10

@@ -117,7 +117,7 @@ def test_a_third_coin_is_paid_from_its_own_balance() -> None:
     board.times.append(NOW)
     board.tradable.append(True)
     board.fees = [tier(0), tier(10_000_000, "BNB"), tier(0)]
-    strategy = Micro("m", "main", (PAIR,), params(), rates={"BNB": 2})
+    strategy = Micro("m", "main", (PAIR,), params(), rates={("b", "BNB", "USDT"): 2})
     assert reason(strategy.on_wake(wake(), board)) == "balance"
     board.own("b", "BNB", 1)  # pays 1 % of 1000 USDT at 10 USDT: 10 BTC would cost more
     found = bundle(strategy.on_wake(wake("improvement"), board))
@@ -125,7 +125,12 @@ def test_a_third_coin_is_paid_from_its_own_balance() -> None:
     assert found.expected_profit == 54 * MONEY_ONE - 820 * MONEY_ONE * 12 // 1000
     assert found.quote_seqs == (100, 101, 102)
     board.tradable[2] = False
-    assert reason(Micro("m", "main", (PAIR,), params(), rates={"BNB": 2}).on_wake(wake(), board)) == "fee_rate_unknown"
+    assert (
+        reason(Micro("m", "main", (PAIR,), params(), rates={("b", "BNB", "USDT"): 2}).on_wake(wake(), board)) == "fee_rate_unknown"
+    )
+    board.tradable[2] = True
+    elsewhere = {("a", "BNB", "USDT"): 2, ("b", "BNB", "USDC"): 2}
+    assert reason(Micro("m", "main", (PAIR,), params(), rates=elsewhere).on_wake(wake(), board)) == "fee_rate_unknown"
     assert reason(micro().on_wake(wake(), board)) == "fee_rate_unknown"
 
 

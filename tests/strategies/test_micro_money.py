@@ -83,7 +83,8 @@ def test_plans_keep_what_they_promise(case: tuple[Board, Pair], sequence: str, m
         sequence=sequence,
         search_steps=10_000,
     )
-    (plan,) = Micro("m", "main", [pair], params, rates={"BNB": 3}).on_wake(Wake(NOW, "open", edge()), board)
+    rates = {(one.venue, "BNB", one.quote): 3 for one in board.instruments if one.quote == board.instruments[3].quote}
+    (plan,) = Micro("m", "main", [pair], params, rates=rates).on_wake(Wake(NOW, "open", edge()), board)
     if not isinstance(plan, BundlePlan):
         return
     actual: Flows = defaultdict(Fraction)

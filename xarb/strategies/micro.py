@@ -111,7 +111,7 @@ class Micro:
         account: account whose money it uses.
         pairs: directed pairs from `pairing.make_pairs`.
         params: parameters.
-        rates: by fee coin, the number of the instrument that prices it.
+        rates: by (venue, fee coin, quote asset), the number of the instrument that prices the coin.
         assumed_qty: by venue, the size in base units to assume where a quote has none; a venue left out: pass.
     """
 
@@ -122,7 +122,7 @@ class Micro:
         pairs: Sequence[Pair],
         params: MicroParams,
         *,
-        rates: Mapping[str, int] | None = None,
+        rates: Mapping[tuple[str, str, str], int] | None = None,
         assumed_qty: Mapping[str, Money] | None = None,
     ) -> None:
         self.id = name
@@ -195,19 +195,17 @@ class Micro:
 
     def rate(self, terms: LegTerms, view: View) -> Rate | None:
         """The price of a leg's fee coin in its quote asset; None while unknown or not tradable."""
-        number = self._rates.get(terms.coin, -1)
-        if number < 0:
+        number = self._rates.get(_coin_key(terms), -1)
+        if number < 0 or not view.feed(number).tradable:
             return None
         one, quote = view.instruments[number], view.quote(number)
-        if one.base != terms.coin or one.quote != terms.instrument.quote or not view.feed(number).tradable:
-            return None
         if quote.bid is None or quote.ask is None or view.now - quote.ts > self.params.latency_threshold_ns:
             return None
         return Rate(quote.bid, quote.ask, one.px_scale)
 
     def rate_seq(self, terms: LegTerms, view: View) -> int:
         """The row that set the price of a leg's fee coin."""
-        return view.quote(self._rates[terms.coin]).bid_seq
+        return view.quote(self._rates[_coin_key(terms)]).bid_seq
 
     def levels(self, terms: LegTerms, seq: int, view: View) -> list[Level] | None:
         """The side of the book that a leg takes, less what was asked of it already; None where a size is unknown."""
@@ -382,6 +380,10 @@ def _pass(edge: Edge, reason: str, value: int | None = None, bound: int | None =
         value=None if value is None else Money(value),
         bound=None if bound is None else Money(bound),
     )
+
+
+def _coin_key(terms: LegTerms) -> tuple[str, str, str]:
+    return terms.instrument.venue, terms.coin, terms.instrument.quote
 
 
 def _money(count: int) -> int:
