@@ -62,6 +62,15 @@ def test_number_text_and_integer_mean_the_same(tmp_path: Path) -> None:
     assert made[0] == made[1] == made[2]
 
 
+def test_time_may_be_written_as_toml_writes_times(tmp_path: Path) -> None:
+    """A bare TOML time and its text mean the same, in the file and on the command line."""
+    bare, text = (
+        load(tmp_path, f"[run]\nstart = {way}\n").run.start for way in ("2024-08-08T23:55:00+00:00", '"2024-08-08T23:55:00+00:00"')
+    )
+    given = load(tmp_path, "", {"run.start": "2024-08-08T23:55:00+00:00"}).run.start
+    assert bare == text == given == "2024-08-08T23:55:00+00:00"
+
+
 def test_source_of_each_value_is_named(tmp_path: Path) -> None:
     """A value says whether it stands in the file, on the command line or is a default."""
     found = {one.key: (one.value, one.source) for one in settings(load(tmp_path, WHOLE, {"run.seed": "9"}))}

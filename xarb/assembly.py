@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -42,6 +42,7 @@ from xarb.venues.terms import (
     VenueSetup,
 )
 
+_Made = TypeVar("_Made")
 SOURCES: Final = {"quotes": 0, "books": 1, "deltas": 2}  # as engine.Setup.sources
 _KINDS: Final = {"quotes": "quotes", "books": "books", "deltas": "book_deltas"}
 _PREFERENCE: Final = ("deltas", "books", "quotes")
@@ -67,8 +68,11 @@ def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
     """Look up what the experiment names: fee schedules by venue, and the assets of the log's instruments.
 
     Raises:
-        ConfigError: a fee schedule is unknown or another venue's, or a venue, account, instrument or asset is named that does not exist.
+        ConfigError: a fee schedule is unknown or another venue's, a venue, account, instrument or asset is named that does not exist, or
+            what is to be replayed is a run.
     """
+    if reader.header.kind != "log":
+        raise ConfigError(f"{reader.folder} is a run, not a log; it holds outputs, and a backtest replays inputs")
     schedules = dict(load_fees())
     if experiment.run.fees_file is not None:
         schedules |= read_fees(experiment.folder / experiment.run.fees_file)
@@ -174,10 +178,16 @@ def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel
     """A venue section as the model of a simulated venue.
 
     Raises:
-        ConfigError: a latency with no model or several, or an outage that is no span of times.
+        ConfigError: a latency with no model or several, an outage that is no span of times, or a number out of range; the message
+            names the key or the section `where`.
     """
-    outages = [Outage(ts_of(first, f"{where}.outages"), ts_of(last, f"{where}.outages")) for first, last in config.outages]
-    model = VenueModel(
+    outages = [
+        _told(f"{where}.outages", Outage, ts_of(first, f"{where}.outages"), ts_of(last, f"{where}.outages"))
+        for first, last in config.outages
+    ]
+    model = _told(
+        where,
+        VenueModel,
         feed_latency=_latency(config.feed_latency, f"{where}.feed_latency"),
         order_latency=_latency(config.order_latency, f"{where}.order_latency"),
         response_latency=_latency(config.response_latency, f"{where}.response_latency"),
@@ -188,15 +198,23 @@ def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel
     return model.slower(added_ns)
 
 
+def _told(where: str, make: Callable[..., _Made], *values: object, **named: object) -> _Made:
+    """What `make` makes; where it refuses, the message begins with the key."""
+    try:
+        return make(*values, **named)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
 def _latency(config: LatencyConfig, where: str) -> Latency:
     given = [name for name in config.__struct_fields__ if getattr(config, name) is not None]
     if len(given) != 1:
         raise ConfigError(f"{where}: state exactly one of constant_ms, uniform_ms, table_ms; there is {', '.join(given) or 'none'}")
     if config.constant_ms is not None:
-        return ConstantLatency(nanos(config.constant_ms))
+        return _told(where, ConstantLatency, nanos(config.constant_ms))
     if config.uniform_ms is not None:
-        return UniformLatency(*(nanos(ms) for ms in config.uniform_ms))
-    return TableLatency(tuple(sorted(nanos(ms) for ms in config.table_ms or ())))
+        return _told(where, UniformLatency, *(nanos(ms) for ms in config.uniform_ms))
+    return _told(where, TableLatency, tuple(sorted(nanos(ms) for ms in config.table_ms or ())))
 
 
 def opening_balances(resolved: Resolved) -> dict[tuple[str, str, str], Money]:

@@ -6,6 +6,7 @@ error that names the key and what is allowed.
 
 from __future__ import annotations
 
+import datetime as dt
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -162,6 +163,7 @@ class Setting(NamedTuple):
 
 
 _SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies")
+_ABOVE_ZERO: Final = ("score_ms", "assumed_qty", "rate_limit_per_s", "max_notional_quote", "execution_timeout_ms")
 FILE: Final = "file"
 DEFAULT: Final = "default"
 
@@ -248,6 +250,8 @@ class _Reader:
         made: _Section = self.convert(raw, kind, where)
         for name in fields:
             self._check(getattr(made, name), f"{where}.{name}")
+            if name in _ABOVE_ZERO and getattr(made, name) == 0:
+                raise ConfigError(f"{self._path}: {where}.{name} = 0: allowed are numbers above 0")
         return made
 
     def convert(self, value: object, kind: Any, where: str) -> Any:
@@ -335,11 +339,13 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _as_text(value: object) -> object:
-    """Integers as text too, so that a decimal key takes 2, 2.5 and "2.5" alike; a bool stays one."""
+    """Integers and times as text too, so that a decimal key takes 2, 2.5 and "2.5" alike; a bool stays one."""
     if isinstance(value, dict):
         return {key: _as_text(part) for key, part in value.items()}
     if isinstance(value, list):
         return [_as_text(part) for part in value]
+    if isinstance(value, dt.datetime | dt.date):
+        return value.isoformat()
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 

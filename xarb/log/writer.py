@@ -83,7 +83,9 @@ class LogWriter:
             if self.manifest.summary is not None:
                 raise LogError(f"{folder} is a finished run; nothing can be added to it")
             self._remove_leftovers()
-        except BaseException:
+        except BaseException:  # an interrupt among them
+            if self._created:
+                shutil.rmtree(folder)
             self._release()
             raise
         self._files: dict[tuple[str, str], GrowingFile] = {}

@@ -28,8 +28,8 @@ def command(arguments: Sequence[str], *, output: str | None, examples: bool) -> 
     """
     if output is not None and output not in FORMATS:
         raise ConfigError(f"--format {output}: allowed are {', '.join(FORMATS)}")
-    folders = [word for word in arguments if Path(word).is_dir()]
-    rest = [word for word in arguments if not Path(word).is_dir()]
+    folders = [word for word in arguments if _is_folder(word)]
+    rest = [word for word in arguments if not _is_folder(word)]
     if len(rest) > 1 or (rest and arguments[-1] != rest[0]):
         raise ConfigError(f'query LOG_OR_RUN... "SQL": no log is at {rest[0]!r}, and one statement is taken, as the last word')
     if rest and not any(char.isspace() for char in rest[0]):
@@ -54,6 +54,14 @@ def command(arguments: Sequence[str], *, output: str | None, examples: bool) -> 
         write_result(result, sys.stdout.buffer, form)
         sys.stdout.flush()
     return 0
+
+
+def _is_folder(word: str) -> bool:
+    """Whether a word of the command line names a folder; a statement that is no possible name, being too long, does not."""
+    try:
+        return Path(word).is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _print_examples(query: Query | None) -> None:

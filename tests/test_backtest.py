@@ -1,0 +1,176 @@
+"""A backtest: what it keeps, what it proves before it uses it, and what it leaves when it fails."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.trial import MS, Trial, gap, head, quiet, steady, usual
+from xarb.backtest import backtest, ladder, log_of
+from xarb.config import Experiment, load_experiment
+from xarb.errors import ConfigError, LogError
+from xarb.log.reader import LogReader
+from xarb.model.columns import TABLES
+from xarb.model.units import MONEY_ONE
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    """A folder."""
+    return Trial(tmp_path)
+
+
+@pytest.fixture
+def experiment(trial: Trial) -> Experiment:
+    """The usual market with one gap."""
+    return load_experiment(trial.experiment(trial.log(usual())))
+
+
+def test_run_names_its_log_config_code_and_digest(trial: Trial, experiment: Experiment) -> None:
+    """The header of a run holds the digest of its input log and the effective config; its last line the digest of its outputs."""
+    result = backtest(experiment, out=trial.folder / "run", advance=quiet)
+    log, run = LogReader(trial.folder / "log"), LogReader(result.folder)
+    header = run.header
+    assert (header.kind, header.input_digest, header.origin) == ("run", log.digest, "../log")
+    assert header.config is not None
+    assert header.config["strategies"]["cross"]["min_profit_bps"] == "1"
+    assert header.code_digest is not None
+    assert run.manifest.summary is not None
+    assert run.manifest.summary.output_digest == result.digest
+    assert not any(TABLES[entry.kind].is_input for entry in run.manifest.files)
+
+
+def test_run_id_follows_from_config_and_log_alone(trial: Trial, experiment: Experiment) -> None:
+    """The same config over the same log is the same run wherever it is kept; another config or log is another run."""
+    ids = [LogReader(backtest(experiment, out=trial.folder / name, advance=quiet).folder).header.log_id for name in ("one", "two")]
+    other = load_experiment(Path(experiment.origin), {"run.seed": "2"})
+    ids.append(LogReader(backtest(other, out=trial.folder / "three", advance=quiet).folder).header.log_id)
+    log = trial.log(usual()[:-1], "shorter")
+    ids.append(LogReader(backtest(experiment, log=log, out=trial.folder / "four", advance=quiet).folder).header.log_id)
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+
+
+def test_money_is_what_the_market_gives(trial: Trial, experiment: Experiment) -> None:
+    """Ten dollars' worth bought at 100.10 and sold at 101.00: the ledger says so to the last digit, and base ends where it began."""
+    result = backtest(
+        load_experiment(Path(experiment.origin), {"strategies.cross.cool_down_ms": "9000"}), out=trial.folder / "r", advance=quiet
+    )
+    rows = [row for kind, row in LogReader(result.folder).outputs() if kind == "ledger" and row["order"] is not None]
+    change: dict[str, int] = {}
+    for row in rows:
+        change[row["asset"]] = change.get(row["asset"], 0) + row["delta"]
+    qty = 9_900 * MONEY_ONE // 100_000  # 0.099 BTC is the most that sells for ten dollars at 101.00
+    assert change == {"BTC": 0, "USDT": qty * 101 - qty * 10_010 // 100}
+
+
+def test_every_output_points_at_its_cause(trial: Trial, experiment: Experiment) -> None:
+    """`after_seq` names an input that was there: no later than the output's time, and the log's rows are gap-free."""
+    result = backtest(experiment, out=trial.folder / "run", advance=quiet)
+    with LogReader(trial.folder / "log") as reader:
+        times = {row.seq: row.ts_recv for batch in reader.batches() for row in batch.slow}
+        for batch in reader.batches():
+            times |= dict(zip(batch.quotes.seq.tolist(), batch.quotes.ts_recv.tolist(), strict=True))
+        last = reader.last_seq
+    assert sorted(times) == list(range(last + 1))
+    outputs = list(LogReader(result.folder).outputs())
+    assert outputs
+    for _, row in outputs:
+        assert times[row["after_seq"]] <= row["ts"]
+        assert row["after_seq"] == last or row["ts"] <= times[row["after_seq"] + 1]
+
+
+def test_ladder_gets_worse_or_equal_where_the_gap_is_brief(trial: Trial) -> None:
+    """With 500 ms more the legs arrive when the gap is gone, so that nothing is earned."""
+    brief = [*head(), *[row for row in steady(4000) if row[0] // 100 != 10], *gap(until=1100)]
+    table = ladder(load_experiment(trial.experiment(trial.log(brief))), advance=quiet)
+    pnl = [row[-1] for row in table.rows]
+    assert float(pnl[0].split()[0]) > 0
+    assert float(pnl[-1].split()[0]) <= 0
+
+
+@pytest.mark.parametrize("kind", ["quotes", "instruments", "connections"])
+def test_a_flipped_bit_is_found_before_the_data_is_used(kind: str, trial: Trial, experiment: Experiment) -> None:
+    """A bit turned anywhere in the input ends the backtest with the file's name, and no run is left."""
+    path = next((trial.folder / "log" / f"kind={kind}").rglob("*.parquet"))
+    whole = path.read_bytes()
+    for place in (4, len(whole) // 2, len(whole) - 9):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(LogError, match=path.name):
+            backtest(experiment, out=trial.folder / "run", advance=quiet)
+        assert not (trial.folder / "run").exists()
+    path.write_bytes(whole)
+    backtest(experiment, out=trial.folder / "run", advance=quiet)
+
+
+def test_a_missing_or_longer_file_is_found(trial: Trial, experiment: Experiment) -> None:
+    """A file that is gone, or that grew, ends the backtest."""
+    path = next((trial.folder / "log" / "kind=quotes").rglob("*.parquet"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(LogError, match=path.name):
+        backtest(experiment, out=trial.folder / "run", advance=quiet)
+    path.unlink()
+    with pytest.raises(LogError, match=path.name):
+        backtest(experiment, out=trial.folder / "run", advance=quiet)
+    assert not (trial.folder / "run").exists()
+
+
+def test_a_changed_manifest_is_found(trial: Trial, experiment: Experiment) -> None:
+    """A manifest line that was edited, or whose end is missing, ends the backtest."""
+    path = trial.folder / "log" / "manifest.jsonl"
+    whole = path.read_text()
+    for text in (whole.replace('"rows":', '"rows":1', 1), whole[: len(whole) // 2], ""):
+        path.write_text(text)
+        with pytest.raises((LogError, ConfigError)):
+            backtest(experiment, out=trial.folder / "run", advance=quiet)
+        assert not (trial.folder / "run").exists()
+
+
+def test_failure_midway_leaves_nothing(trial: Trial, experiment: Experiment) -> None:
+    """An exception while the log is folded removes the run, and the folder can be used again."""
+
+    def fail(done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt(done, total, note)
+
+    with pytest.raises(KeyboardInterrupt):
+        backtest(experiment, out=trial.folder / "run", advance=fail)
+    assert not (trial.folder / "run").exists()
+    backtest(experiment, out=trial.folder / "run", advance=quiet)
+
+
+def test_a_foreign_folder_is_never_replaced(trial: Trial, experiment: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without `out` an earlier run of the same id is replaced, but nothing that is no run."""
+    monkeypatch.chdir(trial.folder)
+    result = backtest(experiment, advance=quiet)
+    assert result.folder.parent == Path("runs")
+    assert backtest(experiment, advance=quiet).digest == result.digest
+    shutil.rmtree(result.folder)
+    result.folder.mkdir()
+    (result.folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError):
+        backtest(experiment, advance=quiet)
+    assert (result.folder / "thesis.txt").read_text() == "years of work"
+    shutil.rmtree(result.folder)
+    shutil.copytree("log", result.folder)
+    with pytest.raises(ConfigError, match="is no run"):
+        backtest(experiment, advance=quiet)
+    assert LogReader(result.folder).header.kind == "log"
+
+
+def test_log_is_found_beside_the_experiment(trial: Trial, experiment: Experiment) -> None:
+    """`run.log` is relative to the file, wherever the command is typed; a log that is given wins."""
+    assert log_of(experiment, None) == trial.folder / "log"
+    assert log_of(experiment, Path("else")) == Path("else")
+
+
+def test_part_of_a_log(trial: Trial, experiment: Experiment) -> None:
+    """`run.start` and `run.end` cut the inputs by receive time, the end exclusive; all outputs lie between."""
+    part = load_experiment(Path(experiment.origin), {"run.start": '"2023-11-14T22:13:21Z"', "run.end": '"2023-11-14T22:13:21.5Z"'})
+    result = backtest(part, out=trial.folder / "run", advance=quiet)
+    times = [row["ts"] for _, row in LogReader(result.folder).outputs()]
+    start = 1_700_000_001_000 * MS
+    assert start <= min(times)
+    assert max(times) < start + 500 * MS
