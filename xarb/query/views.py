@@ -48,6 +48,10 @@ MACROS: Final[tuple[tuple[str, str], ...]] = (
         "edge_bps(bid, ask, sell_fee := 0, buy_fee := 0)",
         "(CAST(bid AS DOUBLE) * (1 - sell_fee) / nullif(CAST(ask AS DOUBLE) * (1 + buy_fee), 0) - 1) * 1e4",
     ),
+    (
+        "notional(price, qty, contract, contract_size)",
+        "qty * CASE contract WHEN 'inverse' THEN 1 ELSE price END * CASE contract WHEN 'none' THEN 1 ELSE CAST(contract_size AS DOUBLE) END",
+    ),
     ("wide(t)", "CAST(t AS BIGNUM)"),
     ("wide_int(t)", "TRY_CAST(t AS HUGEINT)"),
     ("wide_double(t)", "CAST(t AS DOUBLE)"),
