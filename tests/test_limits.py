@@ -1,0 +1,512 @@
+"""Every key of an experiment has its effect: each limit trips when it is tight and does not when it is loose.
+
+The keys are taken from the config's own structs: a key without a case fails the first test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pytest
+
+from tests.log.logs import START, Placed, book_row
+from tests.trial import (
+    LOT,
+    MS,
+    SYMBOL,
+    VENUES,
+    Rows,
+    Run,
+    Trial,
+    beat,
+    gap,
+    head,
+    quiet,
+    some,
+    steady,
+    tick,
+    usual,
+)
+from xarb.backtest import backtest
+from xarb.config import (
+    FeedConfig,
+    LatencyConfig,
+    RunConfig,
+    StrategyConfig,
+    VenueConfig,
+    load_experiment,
+)
+from xarb.errors import ConfigError
+
+Settings = Mapping[str, str]
+Seen = Callable[[Run], bool]
+ETH: Final = "ETH/USDT"
+
+
+class Case(NamedTuple):
+    """A market, settings under which a key binds, settings under which it does not, and what is seen only when it binds."""
+
+    rows: Callable[[], Rows]
+    tight: Settings
+    loose: Settings
+    seen: Seen
+    more: str = ""  # lines at the end of the experiment
+
+
+def _both(settings: Settings, **values: str) -> dict[str, str]:
+    return {**settings, **values}
+
+
+def _pair(key: str, tight: str, loose: str, **shared: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Tight and loose settings of one key beside what both share; `__` in a shared name is a dot."""
+    both = {name.replace("__", "."): value for name, value in shared.items()}
+    return {**both, key: tight}, {**both, key: loose}
+
+
+# --- what is seen
+
+
+def _refused(reason: str) -> Seen:
+    """A decision of the strategy, or risk, refused for this reason."""
+    return lambda run: some("opportunities", reason=reason)(run) or some("refusals", reason=reason)(run)
+
+
+def _no_episode(run: Run) -> bool:
+    return not run["opportunities"]
+
+
+def _submits(run: Run) -> list[dict[str, Any]]:
+    return [row for row in run["commands"] if row["kind"] == "submit"]
+
+
+def _notionals(run: Run) -> list[Decimal]:
+    return [Decimal(row["price_int"] * row["qty_int"]).scaleb(-row["px_scale"] - row["qty_scale"]) for row in _submits(run)]
+
+
+def _all_at_most(bound: int) -> Seen:
+    return lambda run: bool(run["commands"]) and max(_notionals(run)) <= bound
+
+
+def _filled_late(run: Run) -> bool:
+    return bool(min(row["ts"] for row in run["fills"]) - min(row["ts"] for row in run["commands"]) >= 300 * MS)
+
+
+def _tradable_never_again(run: Run) -> bool:
+    return any(row["state"] == "live" and not row["tradable"] for row in run["feed_states"])
+
+
+def _tried_again(run: Run) -> bool:
+    return len({row["ts"] for row in run["refusals"] if row["reason"] == "hedge_cap"}) > 1
+
+
+def _one_after_the_other(run: Run) -> bool:
+    return len({row["ts"] for row in _submits(run) if row["bundle"] == 1}) == 2
+
+
+# --- markets
+
+
+def _silent() -> Rows:
+    return [*head(), *steady(1000), *[(2500 + n, tick(v)) for n, v in enumerate(VENUES[:2])]]
+
+
+def _old_quote() -> Rows:
+    """Alpha quotes once and is alive by heartbeats; bravo quotes, and pays more from 1000 ms on."""
+    beats: Rows = [(at, beat("alpha")) for at in range(100, 3000, 100)]
+    bravo: Rows = [(at + 1, tick("bravo", *((10_100, 10_110) if 1000 <= at < 2000 else ()))) for at in range(0, 3000, 100)]
+    return [*head(), (0, tick("alpha")), *beats, *bravo]
+
+
+def _event_times(late_ms: int) -> Callable[[], Rows]:
+    def rows() -> Rows:
+        return [*head(), *[(at, tick("alpha", ts_event=START + (at - late_ms) * MS)) for at in range(0, 500, 100)]]
+
+    return rows
+
+
+def _standing() -> Rows:
+    """Alpha repeats its quote, bravo's ask moves with each row."""
+    bravo: Rows = [(at + 1, tick("bravo", ask=10_010 + at // 100 % 2)) for at in range(0, 3000, 100)]
+    return [*head(), *steady(3000, ("alpha",)), *bravo]
+
+
+def _off_market(jump: int, venues: int) -> Callable[[], Rows]:
+    """Venues quote 0.5 % apart; the last one jumps for half a second."""
+
+    def rows() -> Rows:
+        names = VENUES[:venues]
+        found = head(names)
+        for at in range(0, 2000, 100):
+            for n, venue in enumerate(names):
+                level = 10_000 + 50 * n if n < venues - 1 else 10_050 + (jump if 1000 <= at < 1500 else 0)
+                found.append((at + n, tick(venue, level, level + 10)))
+        return found
+
+    return rows
+
+
+def _wide() -> Rows:
+    wide: Rows = [(at, tick("alpha", 10_000 + at // 100 % 2, 10_100 if at == 2500 else 10_010)) for at in range(0, 3000, 100)]
+    return [*head(), *wide]
+
+
+def _trade(at: int, price: int, ident: int) -> tuple[int, Placed]:
+    row = {"conn": 0, "venue": "alpha", "symbol": SYMBOL, "trade_id": str(ident), "price_int": price, "qty_int": LOT}
+    return at, ("trades", {**row, "px_scale": 2, "qty_scale": 5, "aggressor": "buy"})
+
+
+def _trades() -> Rows:
+    return [*head(), *steady(500), _trade(210, 10_005, 5), _trade(310, 10_200, 9)]
+
+
+def _thin() -> Rows:
+    return [*head(), *steady(3000, size=None)]
+
+
+def _unsized() -> Rows:
+    calm = [(at, row) for at, row in steady(3000, size=None) if not 1000 <= at < 2000]
+    return [*head(), *calm, *gap(size=None)]
+
+
+def _brief(until: int = 1050) -> Callable[[], Rows]:
+    """The gap stands for 50 ms only."""
+
+    def rows() -> Rows:
+        calm = [(at, row) for at, row in steady(3000) if at != 1000]
+        back = [(until + n, tick(venue)) for n, venue in enumerate(VENUES[:2])]
+        return [*head(), *calm, *gap(until=until, step=1000), *back]
+
+    return rows
+
+
+def _two_symbols() -> Rows:
+    """BTC and ETH gap at the same time."""
+    found = head(symbols=(SYMBOL, ETH))
+    for symbol in (SYMBOL, ETH):
+        found += [(at, row) for at, row in steady(3000, symbol=symbol) if not 1000 <= at < 2000]
+        found += gap(symbol=symbol)
+    return found
+
+
+def _books() -> Rows:
+    """Quotes are calm, books show a gap, with little at the best price."""
+    high = book_row([(10_100, 10_000), (10_090, LOT)], [(10_110, LOT)])
+    calm = book_row([(10_000, LOT)], [(10_010, 10_000), (10_020, LOT)])
+    found = [*head(), *steady(3000)]
+    for at in range(5, 3000, 100):
+        for n, venue in enumerate(VENUES[:2]):
+            levels = high if venue == "bravo" and 1000 <= at < 2000 else calm
+            row = {"conn": n, "venue": venue, "symbol": SYMBOL, "px_scale": 2, "qty_scale": 5, **levels}
+            found.append((at + n, ("books", row)))
+    return found
+
+
+def _narrowing() -> Rows:
+    calm = [(at, row) for at, row in steady(3000) if not 1000 <= at < 2000]
+    return [*head(), *calm, *gap(until=1500), *gap(1500, 2000, by=60)]
+
+
+def _widening() -> Rows:
+    calm = [(at, row) for at, row in steady(3000) if not 1000 <= at < 2000]
+    return [*head(), *calm, *gap(until=1500), *gap(1500, 2000, by=200)]
+
+
+def _sized_later() -> Rows:
+    """The gap opens without sizes; they come 300 ms later at the same prices."""
+    calm = [(at, row) for at, row in steady(3000) if not 1000 <= at < 2000]
+    return [*head(), *calm, *gap(until=1300, size=None), *gap(1300, 2000)]
+
+
+def _refreshed() -> Rows:
+    """Sizes change with each row of the gap, so that there is always something new to take."""
+    calm = [(at, row) for at, row in steady(4000) if not 1000 <= at < 2000]
+    fresh = [row for at in range(1000, 2000, 100) for row in gap(at, at + 100, size=LOT + at)]
+    return [*head(), *calm, *fresh]
+
+
+def _long() -> Rows:
+    calm = [(at, row) for at, row in steady(9000) if not 1000 <= at < 2000]
+    return [*head(), *calm, *gap()]
+
+
+def _one_leg_fails() -> Rows:
+    """Bravo's price is gone before an order can arrive and stays 1 % lower; alpha's stays."""
+    calm = [(at, row) for at, row in steady(4000) if at != 1000]
+    return [*head(), *calm, *gap(until=1100), (1015, tick("bravo"))]
+
+
+def _dollars() -> Rows:
+    """The same gap, but bravo quotes dollars."""
+    found: Rows = []
+    for at, (kind, row) in usual():
+        named = {"symbol": "BTC/USD", "quote": "USD", "settle": "USD"} if row["venue"] == "bravo" else {}
+        found.append((at, (kind, {**row, **{name: value for name, value in named.items() if name in row}})))
+    return found
+
+
+def _coins() -> Rows:
+    """The usual gap, and a price of ETH on both venues in which fees are paid."""
+    found = [*usual(), *[(at, row) for at, row in head(symbols=(ETH,)) if row[0] == "instruments"]]
+    return [*found, *steady(4000, symbol=ETH)]
+
+
+CROSS: Final = "strategies.cross."
+BRIEF_TIGHT: Final = {"venues.alpha.feed_latency": "{ constant_ms = 200 }", "venues.bravo.feed_latency": "{ constant_ms = 200 }"}
+FAILED: Final = {CROSS + "hedge_cap_bps": "20", CROSS + "unwind_cap_bps": "5"}
+
+
+def _order_latency(text: str) -> dict[str, str]:
+    return {"venues.alpha.order_latency": text, "venues.bravo.order_latency": text}
+
+
+EXPIRED: Final = some("sim_reports", order=1, event="expired")
+CASES: Final = {
+    "run.start": Case(usual, {"run.start": "2023-11-14T22:13:22.500Z"}, {}, _no_episode),
+    "run.end": Case(usual, {"run.end": "2023-11-14T22:13:20.500Z"}, {}, _no_episode),
+    "feeds.liveness_ms": Case(_silent, *_pair("feeds.liveness_ms", "1000", "5000"), some("feed_states", state="stale")),
+    "feeds.cache_ms": Case(
+        _old_quote, *_pair("feeds.cache_ms", "500", "300000"), some("feed_states", state="stale", venue="alpha")
+    ),
+    "feeds.max_latency_ms": Case(_event_times(600), *_pair("feeds.max_latency_ms", "500", "700"), some("flags", rule="late_event")),
+    "feeds.future_ms": Case(_event_times(-60), *_pair("feeds.future_ms", "50", "70"), some("flags", rule="future_event_time")),
+    "feeds.freeze_ms": Case(
+        _standing,
+        *_pair("feeds.freeze_ms", "1000", "5000", feeds__freeze_moves="5"),
+        some("feed_states", state="frozen", venue="alpha"),
+    ),
+    "feeds.freeze_moves": Case(
+        _standing,
+        *_pair("feeds.freeze_moves", "5", "100", feeds__freeze_ms="1000"),
+        some("feed_states", state="frozen", venue="alpha"),
+    ),
+    "feeds.outlier_mads": Case(
+        _off_market(150, 4),
+        *_pair("feeds.outlier_mads", "2", "8", feeds__outlier_floor_bps="10"),
+        some("feed_states", state="outlying", venue="delta"),
+    ),
+    "feeds.outlier_floor_bps": Case(
+        _off_market(100, 3),
+        *_pair("feeds.outlier_floor_bps", "60", "200", feeds__outlier_mads="0"),
+        some("feed_states", state="outlying", venue="charlie"),
+    ),
+    "feeds.spread_multiple": Case(
+        _wide, *_pair("feeds.spread_multiple", "5", "20", feeds__score_ms="100"), some("flags", rule="wide_spread")
+    ),
+    "feeds.off_market_bps": Case(_trades, *_pair("feeds.off_market_bps", "100", "300"), some("flags", rule="trade_off_market")),
+    "feeds.dense_trade_ids": Case(_trades, *_pair("feeds.dense_trade_ids", "true", "false"), some("flags", rule="trade_gap")),
+    "feeds.quality_floor": Case(_thin, *_pair("feeds.quality_floor", "900", "500", feeds__score_ms="100"), _tradable_never_again),
+    "feeds.score_ms": Case(_thin, *_pair("feeds.score_ms", "100", "100000", feeds__quality_floor="900"), _tradable_never_again),
+    "venues.fees": Case(usual, {"venues.alpha.fees": "paid-alpha"}, {}, lambda run: any(row["fee"] > 0 for row in run["fills"])),
+    "venues.order_latency": Case(_brief(), _order_latency("{ constant_ms = 500 }"), {}, EXPIRED),
+    "venues.feed_latency": Case(_brief(), BRIEF_TIGHT, {}, EXPIRED),
+    "venues.response_latency": Case(
+        usual,
+        {"venues.alpha.response_latency": "{ constant_ms = 400 }", "venues.bravo.response_latency": "{ constant_ms = 400 }"},
+        {},
+        _filled_late,
+    ),
+    "venues.assumed_qty": Case(
+        _unsized, {}, {"venues.alpha.assumed_qty": "0.05", "venues.bravo.assumed_qty": "0.05"}, _refused("unknown_size")
+    ),
+    "venues.rate_limit_per_s": Case(
+        _two_symbols,
+        *_pair("venues.alpha.rate_limit_per_s", "1", "1000"),
+        some("sim_reports", event="rejected", reason="rate_limit", venue="alpha"),
+    ),
+    "venues.outages": Case(
+        usual,
+        {"venues.alpha.outages": '[["2023-11-14T22:13:20Z", "2023-11-14T22:13:25Z"]]'},
+        {"venues.alpha.outages": '[["2023-11-14T22:13:23Z", "2023-11-14T22:13:25Z"]]'},
+        some("sim_reports", event="rejected", reason="outage"),
+    ),
+    "venues.book_source": Case(
+        _books,
+        {"venues.alpha.book_source": "quotes", "venues.bravo.book_source": "quotes"},
+        {},
+        _no_episode,
+    ),
+    "venues.feeds": Case(
+        _silent,
+        *_pair("venues.alpha.feeds.liveness_ms", "1000", "5000", feeds__liveness_ms="5000"),
+        some("feed_states", state="stale", venue="alpha"),
+    ),
+    "latency.constant_ms": Case(_brief(), _order_latency("{ constant_ms = 500 }"), _order_latency("{ constant_ms = 20 }"), EXPIRED),
+    "latency.uniform_ms": Case(
+        _brief(), _order_latency("{ uniform_ms = [400, 500] }"), _order_latency("{ uniform_ms = [10, 20] }"), EXPIRED
+    ),
+    "latency.table_ms": Case(
+        _brief(), _order_latency("{ table_ms = [400, 500] }"), _order_latency("{ table_ms = [20, 10] }"), EXPIRED
+    ),
+    "strategies.account": Case(
+        usual,
+        *_pair(CROSS + "account", "poor", "main"),
+        _refused("balance"),
+        "[accounts.poor.alpha]\nUSDT = 0",
+    ),
+    "strategies.venues": Case(usual, *_pair(CROSS + "venues", '["alpha"]', '["alpha", "bravo"]'), _no_episode),
+    "strategies.symbols": Case(_coins, *_pair(CROSS + "symbols", '["ETH/USDT"]', '["BTC/USDT"]'), _no_episode),
+    "strategies.min_profit_bps": Case(usual, *_pair(CROSS + "min_profit_bps", "200", "1"), _refused("min_profit_bps")),
+    "strategies.min_profit_quote": Case(usual, *_pair(CROSS + "min_profit_quote", "5", "0"), _refused("min_profit_quote")),
+    "strategies.max_notional_quote": Case(usual, *_pair(CROSS + "max_notional_quote", "5", "50"), _all_at_most(5)),
+    "strategies.open_bps": Case(usual, *_pair(CROSS + "open_bps", "120", "0"), _no_episode),
+    "strategies.close_bps": Case(
+        _narrowing,
+        *_pair(CROSS + "close_bps", "60", "0", strategies__cross__open_bps="70"),
+        lambda run: any(row["phase"] == "closed" and row["ts"] < START + 1600 * MS for row in run["opportunities"]),
+    ),
+    "strategies.improve_bps": Case(
+        _widening,
+        *_pair(CROSS + "improve_bps", "1", "0", strategies__cross__scan_ms="0", strategies__cross__min_profit_bps="120"),
+        some("opportunities", verdict="taken"),
+    ),
+    "strategies.min_life_ms": Case(usual, *_pair(CROSS + "min_life_ms", "2000", "100"), _no_episode),
+    "strategies.scan_ms": Case(
+        _sized_later,
+        *_pair(CROSS + "scan_ms", "100", "0", strategies__cross__improve_bps="0"),
+        some("opportunities", verdict="taken"),
+    ),
+    "strategies.max_edge_bps": Case(usual, *_pair(CROSS + "max_edge_bps", "50", "500"), _refused("abnormal_edge")),
+    "strategies.latency_threshold_ms": Case(
+        _old_quote, *_pair(CROSS + "latency_threshold_ms", "500", "5000"), _refused("stale_quote")
+    ),
+    "strategies.execution_timeout_ms": Case(
+        _long,
+        *_pair(CROSS + "execution_timeout_ms", "500", "5000", venues__alpha__response_latency="{ constant_ms = 1500 }"),
+        some("orders", state="unknown", reason="execution_timeout"),
+    ),
+    "strategies.max_open_bundles": Case(_two_symbols, *_pair(CROSS + "max_open_bundles", "1", "10"), _refused("max_open_bundles")),
+    "strategies.daily_volume_quote": Case(usual, *_pair(CROSS + "daily_volume_quote", "15", "1000000"), _refused("daily_volume")),
+    "strategies.max_orders_per_s": Case(usual, *_pair(CROSS + "max_orders_per_s", "1", "100"), _refused("orders_per_second")),
+    "strategies.cool_down_ms": Case(_refreshed, *_pair(CROSS + "cool_down_ms", "5000", "0"), _refused("cool_down")),
+    "strategies.sequence": Case(usual, *_pair(CROSS + "sequence", "hard_leg_first", "simultaneous"), _one_after_the_other),
+    "strategies.hedge_cap_bps": Case(
+        _one_leg_fails, FAILED, {**FAILED, CROSS + "hedge_cap_bps": "150"}, lambda run: not some("commands", purpose="hedge")(run)
+    ),
+    "strategies.unwind_cap_bps": Case(
+        _one_leg_fails, FAILED, {**FAILED, CROSS + "unwind_cap_bps": "50"}, lambda run: not some("commands", purpose="unwind")(run)
+    ),
+    "strategies.max_attempts": Case(
+        _one_leg_fails,
+        {CROSS + "max_attempts": "0"},
+        {CROSS + "max_attempts": "3"},
+        lambda run: not some("commands", purpose="unwind")(run),
+    ),
+    "strategies.retry_ms": Case(
+        _one_leg_fails, {**FAILED, CROSS + "retry_ms": "100"}, {**FAILED, CROSS + "retry_ms": "9000"}, _tried_again
+    ),
+    "strategies.max_exposure": Case(
+        usual, *_pair(CROSS + "max_exposure", "{ BTC = 0.01 }", "{ BTC = 10 }"), _refused("max_exposure")
+    ),
+    "strategies.max_levels": Case(
+        _books,
+        *_pair(CROSS + "max_levels", "1", "10", strategies__cross__max_notional_quote="50"),
+        lambda run: max(row["qty_int"] for row in _submits(run)) <= 10_000,
+    ),
+    "strategies.budget": Case(usual, *_pair(CROSS + "budget", "{ USDT = 5 }", "{ USDT = 500 }"), _all_at_most(6)),
+    "accounts": Case(usual, {"accounts.main.alpha.USDT": "0"}, {}, _refused("balance")),
+    "pegs": Case(_dollars, {"pegs": "{ USD = 1, USDT = 1 }"}, {}, _refused("premium")),
+    "rates": Case(
+        _coins,
+        {"venues.alpha.fees": "coin-alpha"},
+        {"venues.alpha.fees": "coin-alpha", "rates": '{ "ETH/USDT@alpha" = "ETH" }'},
+        _refused("fee_rate_unknown"),
+    ),
+}
+ELSEWHERE: Final = {  # keys whose effect is not a row of one run
+    "run.log": "test_log_is_named_by_the_experiment",
+    "run.seed": "test_seed_decides_the_draws",
+    "run.currencies": "test_currencies_name_the_profit",
+    "run.fees_file": "test_fees_come_from_the_file_that_is_named",
+    "run.assets_file": "test_assets_come_from_the_file_that_is_named",
+    "strategies.kind": "test_kind_must_be_known",
+}
+STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "run": RunConfig,
+    "feeds": FeedConfig,
+    "venues": VenueConfig,
+    "latency": LatencyConfig,
+    "strategies": StrategyConfig,
+}
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    """One folder for all cases; alpha has schedules that cost something, too."""
+    made = Trial(tmp_path_factory.mktemp("limits"))
+    paid = '[paid-alpha]\nvenue = "alpha"\nmaker = "0"\ntaker = "0.001"\nsource = "a test"\nas_of = "2026-01"\n'
+    with (made.folder / "fees.toml").open("a") as fees:
+        fees.write(paid + paid.replace("paid", "coin").replace('as_of = "2026-01"', 'as_of = "2026-01"\nasset = "ETH"'))
+    return made
+
+
+def test_every_key_has_a_case() -> None:
+    """Each field of each config struct has a case here or a test of its own, and none is of a key that is gone."""
+    fields = {f"{section}.{field.name}" for section, kind in STRUCTS.items() for field in msgspec.structs.fields(kind)}
+    assert fields | {"accounts", "pegs", "rates"} == CASES.keys() | ELSEWHERE.keys()
+    assert all(name in globals() for name in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("key", sorted(CASES))
+def test_key_binds_when_tight_and_not_when_loose(key: str, trial: Trial) -> None:
+    """Its effect is there under the tight setting, and absent under the loose one, all else equal."""
+    case = CASES[key]
+    log = trial.log(case.rows(), key)
+    there = {row[1]["venue"] for _, row in case.rows()}
+    experiment = trial.experiment(log, [venue for venue in VENUES if venue in there], more=case.more)
+    assert case.seen(trial.run(experiment, case.tight)), "the tight setting has no effect"
+    assert not case.seen(trial.run(experiment, case.loose)), "the loose setting has the same effect"
+
+
+def test_log_is_named_by_the_experiment(trial: Trial) -> None:
+    """Without `run.log` and without a log given, nothing runs; with it, that log does."""
+    log = trial.log(usual(), "named")
+    assert trial.run(trial.experiment(log))["commands"]
+    with pytest.raises(ConfigError, match=r"run\.log is missing"):
+        trial.run(trial.experiment(log, without=("log =",)))
+
+
+def test_seed_decides_the_draws(trial: Trial) -> None:
+    """Another seed draws other latencies: the same orders, other times of their fills; the same seed draws the same."""
+    experiment = trial.experiment(trial.log(usual(), "seeded"))
+    settings = _order_latency("{ uniform_ms = [10, 90] }")
+    runs = [trial.run(experiment, {**settings, "run.seed": seed}) for seed in ("1", "2", "1")]
+    times = [[row["ts"] for row in run["sim_reports"]] for run in runs]
+    assert times[0] == times[2]
+    assert times[0] != times[1]
+
+
+def test_currencies_name_the_profit(trial: Trial) -> None:
+    """Profit is stated in the first currency that can value it: the one that is named, else the instruments'."""
+    experiment = trial.experiment(trial.log(usual(), "priced"))
+    for stated, shown in (({}, "USDT"), ({"run.currencies": '["BTC"]'}, None)):
+        result = backtest(load_experiment(experiment, stated), out=trial.folder / f"priced-{shown}", advance=quiet)
+        table = next(table for table in result.tables if table.title == "Strategies")
+        profit = dict(zip(table.columns, table.rows[0], strict=True))["trading PnL"]
+        assert profit.endswith(shown or "no mark"), profit
+
+
+def test_fees_come_from_the_file_that_is_named(trial: Trial) -> None:
+    """A schedule that only `run.fees_file` has is unknown without it."""
+    log = trial.log(usual(), "charged")
+    with pytest.raises(ConfigError, match=r"venues\.alpha\.fees = free-alpha: no such fee schedule"):
+        trial.run(trial.experiment(log, without=("fees_file =",)))
+
+
+def test_assets_come_from_the_file_that_is_named(trial: Trial) -> None:
+    """With a table that does not know BTC nothing is proven to be the same, so nothing is compared."""
+    experiment = trial.experiment(trial.log(usual(), "proven"))
+    table = '[[asset]]\nid = "{}"\nname = "one"\n'
+    for name, ids in (("known", ("BTC", "USDT")), ("unknown", ("ETH", "USDT"))):
+        (trial.folder / f"{name}.toml").write_text("".join(table.format(one) for one in ids))
+        found = trial.run(experiment, {"run.assets_file": f'"{name}.toml"'})
+        assert _no_episode(found) == (name == "unknown")
+
+
+def test_kind_must_be_known(trial: Trial) -> None:
+    """A kind of strategy that does not exist is refused by name."""
+    experiment = trial.experiment(trial.log(usual(), "kind"))
+    with pytest.raises(ConfigError, match=r"strategies\.cross\.kind = macro: allowed: micro"):
+        trial.run(experiment, {CROSS + "kind": "macro"})
