@@ -176,6 +176,17 @@ def test_finer_scales_carry_orders_and_books_along() -> None:
     """)
 
 
+def test_a_book_that_no_longer_fits_is_emptied() -> None:
+    """A price that 64 bits cannot hold at the finer scale leaves the book instead of wrapping into another price."""
+    check("""
+        0  a q 4000000000000000000 5 4000000000000000001 5
+        2  a i px_scale=1 qty_scale=0 tick_int=1 lot_int=1
+        > buy 1 ioc 1@1010
+        99 a q 1000 5 1010 5
+        = 17 1 expired no_liquidity
+    """)
+
+
 def test_a_venue_that_ran_ahead_is_a_bug() -> None:
     """Commands whose arrival lies before the venue's time, and orders sent twice, are refused as broken invariants."""
     instruments = [instrument("a")]

@@ -17,12 +17,13 @@ import msgspec
 import numpy as np
 
 from xarb.engine.kernel import state as engine_state
+from xarb.engine.kernel.book import ASK, BID
 from xarb.errors import InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.command import Command, Report, SubmitOrder
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
-from xarb.model.units import MONEY_SCALE, NEVER, NULL
+from xarb.model.units import INT64_MAX, MONEY_SCALE, NEVER, NULL
 from xarb.venues.fold import draw, loop, state
 from xarb.venues.matching import Matching
 from xarb.venues.resting import Order
@@ -234,10 +235,26 @@ class SimulatedVenues:
             self._rescale(number, price, qty)
         self._matching.replace_instrument(number, after)
 
+    def _fits(self, record: Any, marks: Any, price: int, qty: int) -> bool:
+        """Whether every price and size of the instrument's book can grow by those factors."""
+        held = [(int(marks["price"].max()), price), *((int(marks[field].max()), qty) for field in ("left", "shown", "traded"))]
+        for side in (BID, ASK):
+            count, slot = int(record["levels"][side]), int(record["slot"])
+            if count and slot < 0:
+                held += [(int(record["best_px"][side]), price), (int(record["best_qty"][side]), qty)]
+            elif count:
+                start = (slot * 2 + side) * engine_state.BOOK_LEVELS
+                for table, factor in ((state.PRICES, price), (state.SIZES, qty)):
+                    held.append((int(self._memory.tables[table][start : start + count].max()), factor))
+        return all(value <= INT64_MAX // factor for value, factor in held)
+
     def _rescale(self, number: int, price: int, qty: int) -> None:
-        """Finer scales: books, marks and commands on their way grow by powers of ten."""
+        """Finer scales: books, marks and commands on their way grow by powers of ten; a book that does not fit there is emptied."""
         record = self._records[number]
         marks: Any = self._memory.tables[state.MARKED][number * 2 * state.MARKS : (number + 1) * 2 * state.MARKS]
+        if not self._fits(record, marks, price, qty):
+            loop.empty_books(self._handle, int(record["conn"]), number)
+            marks["price"] = marks["left"] = marks["shown"] = marks["traded"] = 0
         marks["price"] *= price
         for field in ("left", "shown", "traded"):
             marks[field] *= qty

@@ -40,3 +40,7 @@ def test_the_farthest_level_goes_when_the_bound_is_reached() -> None:
     assert px[0] == 10
     assert apply_level(px, qty, count, BID, 10 + BOOK_LEVELS, 7) == (BOOK_LEVELS, -1)
     assert (px[0], px[BOOK_LEVELS - 1], qty[BOOK_LEVELS - 1]) == (11, 10 + BOOK_LEVELS, 7)
+    assert apply_level(px, qty, BOOK_LEVELS, BID, 12, 0) == (BOOK_LEVELS - 1, 1)
+    assert apply_level(px, qty, BOOK_LEVELS - 1, BID, 1, 1) == (BOOK_LEVELS, 0)
+    assert apply_level(px, qty, BOOK_LEVELS, BID, 5, 3) == (BOOK_LEVELS, -1)
+    assert (px[0], qty[0], px[1]) == (5, 3, 11)
