@@ -179,7 +179,7 @@ def test_finer_scales_carry_orders_and_books_along() -> None:
 def test_a_book_that_no_longer_fits_is_emptied() -> None:
     """A price that 64 bits cannot hold at the finer scale leaves the book instead of wrapping into another price."""
     check("""
-        0  a q 4000000000000000000 5 4000000000000000001 5
+        0  a q 1200000000000000000 5 1200000000000000001 5
         2  a i px_scale=1 qty_scale=0 tick_int=1 lot_int=1
         > buy 1 ioc 1@1010
         99 a q 1000 5 1010 5
