@@ -83,12 +83,16 @@ def write_log(folder: Path, rows: Rows) -> Path:
     return folder
 
 
-def experiment_text(log: Path | str, venues: Sequence[str] = VENUES[:2]) -> str:
-    """An experiment over a log: no fees, rich accounts, one strategy that takes whatever pays."""
-    parts = [f'[run]\nlog = "{log}"\nfees_file = "fees.toml"\n']
+def experiment_text(log: Path, venues: Sequence[str] = VENUES[:2]) -> str:
+    """An experiment over a log beside it: no fees, rich accounts, one strategy that takes whatever pays."""
+    with LogReader(log) as reader:
+        assets = {
+            venue: sorted({name for i in reader.instruments if i.venue == venue for name in (i.base, i.quote)}) for venue in venues
+        }
+    parts = [f'[run]\nlog = "{log.name}"\nfees_file = "fees.toml"\n']
     for venue in venues:
         parts.append(f'[venues.{venue}]\nfees = "free-{venue}"\norder_latency = {{ constant_ms = 20 }}\n')
-        parts.append(f"[accounts.main.{venue}]\nUSDT = 1000000\nUSDC = 1000000\nBTC = 1000\nETH = 1000\n")
+        parts.append("\n".join([f"[accounts.main.{venue}]", *(f"{asset} = 1000000" for asset in assets[venue]), ""]))
     parts.append('[strategies.cross]\nkind = "micro"\nmin_profit_bps = 1\nmin_profit_quote = 0\nmax_notional_quote = 10\n')
     return "\n".join(parts)
 
@@ -110,7 +114,7 @@ class Trial:
 
     def experiment(self, log: Path, venues: Sequence[str] = VENUES[:2], *, without: Sequence[str] = (), more: str = "") -> Path:
         """An experiment file over a log; lines that begin with one of `without` are left out, `more` follows."""
-        lines = experiment_text(log.name, venues).splitlines()
+        lines = experiment_text(log, venues).splitlines()
         text = "\n".join(line for line in lines if not line.startswith(tuple(without))) if without else "\n".join(lines)
         path = self.folder / "trial.toml"
         path.write_text(f"{text}\n{more}\n")
