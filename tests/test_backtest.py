@@ -11,6 +11,7 @@ from tests.trial import MS, Trial, gap, head, quiet, steady, usual
 from xarb.backtest import backtest, ladder, log_of
 from xarb.config import Experiment, load_experiment
 from xarb.errors import ConfigError, LogError
+from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
 from xarb.model.columns import TABLES
 from xarb.model.units import MONEY_ONE
@@ -158,6 +159,29 @@ def test_a_foreign_folder_is_never_replaced(trial: Trial, experiment: Experiment
     with pytest.raises(ConfigError, match="is no run"):
         backtest(experiment, advance=quiet)
     assert LogReader(result.folder).header.kind == "log"
+
+
+def test_an_earlier_run_stands_until_the_new_one_is_finished(
+    trial: Trial, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interrupt costs nothing that was there, and leaves nothing beside it."""
+    monkeypatch.chdir(trial.folder)
+    result = backtest(experiment, advance=quiet)
+
+    def fail(done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt(done, total, note)
+
+    with pytest.raises(KeyboardInterrupt):
+        backtest(experiment, advance=fail)
+    assert Manifest(result.folder).summary is not None
+    assert list(Path("runs").iterdir()) == [result.folder]
+
+
+def test_a_run_is_never_made_inside_a_log(trial: Trial, experiment: Experiment) -> None:
+    """A run in the folder of its log would be part of what the log's owner copies, prunes and proves."""
+    with pytest.raises(ConfigError, match="lies inside the log"):
+        backtest(experiment, out=trial.folder / "log" / "deep" / "run", advance=quiet)
+    assert not (trial.folder / "log" / "deep").exists()
 
 
 def test_log_is_found_beside_the_experiment(trial: Trial, experiment: Experiment) -> None:

@@ -102,6 +102,9 @@ def test_wrong_assets_and_fees(tmp_path: Path) -> None:
     path.write_text('[f]\nvenue = "v"\nmaker = "x"\ntaker = "0"\nsource = "s"\nas_of = "2024"\n')
     with pytest.raises(ConfigError, match="f: not a decimal number"):
         read_fees(path)
+    path.write_text('[f]\nvenue = "v"\nmaker = "0"\ntaker = "7.5"\nsource = "s"\nas_of = "2024"\n')
+    with pytest.raises(ConfigError, match="a fee is a ratio of the notional"):
+        read_fees(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_fees(tmp_path / "none.toml")
 

@@ -48,10 +48,12 @@ def test_blocker_of_the_first_trade_is_named(key: str, value: str, blocker: str)
 @pytest.mark.parametrize(
     ("key", "value", "part"),
     [
-        ("accounts.main.alpha.UDST", "5", "accounts.main.alpha.UDST: no instrument or fee on alpha has this asset"),
-        ("run.currencies", '["XYZ"]', "run.currencies: XYZ: no instrument or fee has this asset"),
-        ("strategies.eager.budget.BCT", "1", "strategies.eager.budget.BCT: no instrument"),
-        ("strategies.eager.max_exposure.BCT", "1", "strategies.eager.max_exposure.BCT: no instrument"),
+        ("accounts.main.alpha.UDST", "5", "accounts.main.alpha.UDST: no asset of the log or of the asset table has this name"),
+        ("accounts.main.alpha.usdt", "5", "accounts.main.alpha.usdt: no asset"),
+        ("accounts.main.alpha.XBT", "5", "accounts.main.alpha.XBT: no asset"),
+        ("run.currencies", '["XYZ"]', "run.currencies: XYZ: no asset of the log"),
+        ("strategies.eager.budget.BCT", "1", "strategies.eager.budget.BCT: no asset"),
+        ("strategies.eager.max_exposure.BCT", "1", "strategies.eager.max_exposure.BCT: no asset"),
         ("run.start", '"2027-01-01"', "no row between run.start and run.end"),
         ("rates", '{ "BNB/USDT@alpha" = "BNB" }', 'rates."BNB/USDT@alpha" = BNB: the log has no such instrument'),
     ],
@@ -61,3 +63,8 @@ def test_what_stops_a_backtest_stops_the_check(key: str, value: str, part: str) 
     with pytest.raises(ConfigError) as caught:
         found({key: value})
     assert part in str(caught.value)
+
+
+def test_account_may_hold_what_the_log_does_not_trade() -> None:
+    """An account outlives a log: an asset of the asset table is one, whether or not an instrument here has it."""
+    assert found({"accounts.main.alpha.USD": "5"}).blocked == 0

@@ -140,6 +140,14 @@ def test_changed_config_is_found(place: Path) -> None:
         proof(place)
 
 
+@pytest.mark.parametrize("changes", [{"log_id": "0" * 64}, {"seed": 99}])
+def test_changed_id_or_seed_is_found(place: Path, changes: dict[str, Any]) -> None:
+    """Id and seed of the header follow from config and log; no output row has to differ for a false one to be found."""
+    change_header(place / "run", **changes)
+    with pytest.raises(LogError, match="the header was changed"):
+        proof(place)
+
+
 def test_unreadable_config_is_an_error(place: Path) -> None:
     """A config of another version is refused, not guessed."""
     change_header(place / "run", config={"walk": 1})
@@ -182,6 +190,18 @@ def test_wrong_digest_in_the_last_line_is_an_error(place: Path) -> None:
     summary = msgspec.structs.replace(found.summary, previous=again.head, output_digest="0" * 64)
     manifest.append_line(place / "run" / manifest.NAME, summary)
     with pytest.raises(LogError, match="digest"):
+        proof(place)
+
+
+def test_wrong_last_input_in_the_last_line_is_an_error(place: Path) -> None:
+    """The last line names the input at which the fold ended, and the replay must end there too."""
+    found = Manifest(place / "run")
+    assert found.summary is not None
+    forge(place / "run", lambda segment: segment)
+    again = Manifest(place / "run")
+    summary = msgspec.structs.replace(found.summary, previous=again.head, last_seq=found.summary.last_seq + 1)
+    manifest.append_line(place / "run" / manifest.NAME, summary)
+    with pytest.raises(LogError, match="last input"):
         proof(place)
 
 

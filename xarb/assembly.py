@@ -88,7 +88,7 @@ def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
         fees[venue] = schedule.tier
     path = experiment.run.assets_file
     table = load_assets() if path is None else read_assets(experiment.folder / path)
-    check_mentions(experiment, reader, fees)
+    check_mentions(experiment, reader, fees, table)
     run = msgspec.structs.replace(experiment.run, log=None, fees_file=None, assets_file=None)
     return Resolved(
         run=run,

@@ -16,6 +16,7 @@ from xarb.model.columns import CONTRACT_KINDS, INSTRUMENT_KINDS
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MAX_SCALE, parse_decimal, parse_money, parse_ratio
 
+_MOST_FEE: Final = parse_ratio("0.1")  # figures in bps or percent lie above it
 _PACKAGE: Final = Path(__file__).resolve().parent
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -160,6 +161,10 @@ def read_fees(path: Path) -> dict[str, FeeSchedule]:
             maker, taker = parse_ratio(entry.maker), parse_ratio(entry.taker)
         except ValueError as error:
             raise ConfigError(f"{path}: {name}: {error}") from None
+        if max(abs(maker), abs(taker)) >= _MOST_FEE:
+            raise ConfigError(
+                f"{path}: {name}: maker {entry.maker}, taker {entry.taker}: a fee is a ratio of the notional, 0.001 for 10 bps"
+            )
         tier = FeeTier(maker_ppb=maker, taker_ppb=taker, asset=entry.asset, source=f"{entry.source}, {entry.as_of}")
         found[name] = FeeSchedule(name=name, venue=entry.venue, tier=tier, as_of=entry.as_of)
     return found

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from xarb.catalog import load_assets
 from xarb.config import Experiment
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
+from xarb.model.asset import AssetTable
 from xarb.model.instrument import FeeTier
 
 _OWN: frozenset[str] = frozenset({"quote", "base", "received"})  # fee assets that are the instrument's own
 
 
-def check_mentions(experiment: Experiment, reader: LogReader, fees: Mapping[str, FeeTier]) -> None:
-    """Check the venues, accounts, symbols and assets that an experiment names against the log and its fee tiers by venue.
+def check_mentions(experiment: Experiment, reader: LogReader, fees: Mapping[str, FeeTier], assets: AssetTable) -> None:
+    """Check the venues, accounts, symbols and assets that an experiment names against the log, fee tiers by venue and the asset table.
+
+    An asset may be one that the log does not have, since accounts outlive logs, but it must be one of the table or of the shipped one.
 
     Raises:
         ConfigError: a name stands for nothing; the message names the key and what there is.
@@ -42,15 +46,21 @@ def check_mentions(experiment: Experiment, reader: LogReader, fees: Mapping[str,
         for symbol in strategy.symbols:
             if symbol not in symbols:
                 raise ConfigError(f"{where}.symbols: the log has no {symbol}; it has {', '.join(sorted(symbols))}")
-    by_venue = {venue: _assets(reader, venue, tier) for venue, tier in fees.items()}
-    everywhere = [asset for assets in by_venue.values() for asset in assets]
+    names = {venue: _assets(reader, venue, tier) for venue, tier in fees.items()}
     for key, asset, place in _named_assets(experiment):
-        known = everywhere if place is None else by_venue[place]
-        if asset not in known:
-            on = "" if place is None else f" on {place}"
+        near = names if place is None else {place: names[place]}
+        there = [name for mine in near.values() for name in mine]
+        if asset not in there and not all(_is_another(asset, venue, mine, assets) for venue, mine in near.items()):
             raise ConfigError(
-                f"{origin}: {key}: no instrument or fee{on} has this asset; there are {', '.join(sorted(set(known)))}"
+                f"{origin}: {key}: no asset of the log or of the asset table has this name; the log has {', '.join(sorted(set(there)))}"
             )
+
+
+def _is_another(asset: str, venue: str, names: list[str], assets: AssetTable) -> bool:
+    """Whether it is a proven asset and not one of the venue's own in another spelling, which no instrument would draw on."""
+    shipped = load_assets().identify(venue, asset)
+    identity = assets.identify(venue, asset)
+    return (identity or shipped) is not None and all(identity is None or assets.identify(venue, name) != identity for name in names)
 
 
 def _assets(reader: LogReader, venue: str, tier: FeeTier) -> list[str]:
