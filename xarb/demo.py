@@ -12,14 +12,15 @@ from xarb.console import progress, say, show
 
 _WHAT = """This backtest ran the micro-arbitrage strategies of experiments/quickstart.toml on recordings/quickstart, a SYNTHETIC market:
 three venues whose quotes a seeded generator made, with gaps, stale spells and crossed moments. It proves the machinery, not a profit."""
-_NEXT = """What to type next ({xarb} is {bin}):
-  {xarb} verify {run}                         prove the run: replay it and compare every row
-  {xarb} query {log} {run} --examples         statements that run as they stand
-  {xarb} query {log} {run} "SELECT reason, count(*) FROM refusals GROUP BY 1"
-  {xarb} log info {log}                       what the recording holds
-  {xarb} check experiments/quickstart.toml    what would block the first trade
-  {xarb} config show experiments/quickstart.toml
-  {xarb} import experiments/binance-2024-sources.toml --into recordings/btc    your own recordings: see docs/import.md"""
+_NEXT = (
+    ("verify {run}", "prove the run: replay it and compare every row"),
+    ("query {log} {run} --examples", "statements that run as they stand"),
+    ('query {log} {run} "SELECT reason, count(*) FROM refusals GROUP BY 1"', "ask for yourself"),
+    ("log info {log}", "what the recording holds"),
+    ("check experiments/quickstart.toml", "what would block the first trade"),
+    ("config show experiments/quickstart.toml", "every effective value"),
+    ("import experiments/binance-2024-sources.toml --into recordings/btc", "your own recordings: see docs/import.md"),
+)
 
 
 def run_demo() -> None:
@@ -37,4 +38,6 @@ def run_demo() -> None:
         show([ladder(experiment, advance=advance, run=result)])
     say(_WHAT)
     log = os.path.relpath(root / "recordings" / "quickstart")
-    say(_NEXT.format(xarb="xarb", bin=".venv/bin/xarb", run=result.folder, log=log))
+    say("What to type next (xarb is .venv/bin/xarb):")
+    for words, what in _NEXT:
+        say(f"  xarb {words.format(run=result.folder, log=log)}\n      {what}")
