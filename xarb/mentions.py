@@ -70,14 +70,10 @@ def _assets(reader: LogReader, venue: str, tier: FeeTier) -> list[str]:
 
 
 def _named_assets(experiment: Experiment) -> Iterator[tuple[str, str, str | None]]:
-    """(key, asset, venue) of every asset that is named; venue None: on any of the venues."""
+    """(key, asset, venue) of the named assets; venue None: on any of the venues. Risk checks those of budgets and exposures."""
     for account, balances in experiment.accounts.items():
         for venue, amounts in balances.items():
             for asset in amounts:
                 yield f"accounts.{account}.{venue}.{asset}", asset, venue
     for asset in experiment.run.currencies:
         yield f"run.currencies: {asset}", asset, None
-    for name, strategy in experiment.strategies.items():
-        for key in ("budget", "max_exposure"):
-            for asset in getattr(strategy, key):
-                yield f"strategies.{name}.{key}.{asset}", asset, None
