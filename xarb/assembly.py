@@ -19,6 +19,7 @@ from xarb.catalog import load_assets, load_fees, read_assets, read_fees
 from xarb.config import Experiment, FeedConfig, LatencyConfig, RunConfig, StrategyConfig, VenueConfig, normal
 from xarb.console import Table
 from xarb.engine.engine import Engine
+from xarb.engine.portfolio import Valuation
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.strategy import Strategy
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
@@ -28,7 +29,7 @@ from xarb.mentions import check_mentions
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, Ppb, format_decimal, parse_bps, parse_money
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, Ppb, format_decimal, parse_bps, parse_money
 from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names, same_things
 from xarb.strategies.micro import Micro, MicroParams
 from xarb.venues.simulated import SimulatedVenues
@@ -323,6 +324,7 @@ class Assembly:
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._marking = _marking(instruments)
+        self._first_marks: dict[tuple[str, str], int] = {}
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """The inputs of the run."""
@@ -332,8 +334,27 @@ class Assembly:
             )
             yield batch
 
+    def note_marks(self) -> None:
+        """Keep the mids as they stand at the first order of the run: the marks from which inventory is revalued."""
+        if not self._first_marks:
+            assets = sorted({asset for _, _, asset in self.opening})
+            pairs = [(asset, currency) for asset in assets for currency in self.currencies]
+            self._first_marks = {pair: found for pair in pairs if (found := self.mark(*pair)) is not None}
+
+    def valuation(self, account: str, currency: str) -> Valuation | str:
+        """The account in `currency` at the last mids, revalued since the first order; the asset without a mark where there is one."""
+        marks, opening_marks = {}, {}
+        for asset in sorted({asset for owner, _, asset in self.engine.portfolio.balances() if owner == account}):
+            now, then = self.mark(asset, currency), self._first_marks.get((asset, currency))
+            if now is None or (then is None and any(key[2] == asset for key in self.opening)):
+                return asset
+            marks[asset], opening_marks[asset] = now, then if then is not None else now
+        return self.engine.portfolio.value(account, marks, opening_marks)
+
     def mark(self, asset: str, currency: str) -> int | None:
         """Money per unit of `asset` in `currency`: the mid of the first instrument of them that has one, None while unknown."""
+        if asset == currency:
+            return MONEY_ONE
         for number in self._marking.get((asset, currency), ()):
             quote, one = self.engine.best(number), self.engine.instrument(number)
             if quote.bid is not None and quote.ask is not None:

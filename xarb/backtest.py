@@ -25,7 +25,7 @@ from xarb.log.writer import LogWriter
 from xarb.model.units import NANOS_PER_MS
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
-from xarb.summary import Line, Summary
+from xarb.summary import Line, Summary, money
 
 BATCH_ROWS: Final = 262_144
 LADDER_MS: Final = (0, 50, 100, 250, 500)
@@ -53,7 +53,11 @@ def backtest(
         ConfigError: the experiment does not fit the log; `out` exists already.
         LogError: the log is damaged.
     """
-    reader = LogReader(log_of(experiment, log))
+    with LogReader(log_of(experiment, log)) as reader:
+        return _backtest(experiment, reader, out, advance=advance, batch_rows=batch_rows)
+
+
+def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, advance: Advance, batch_rows: int) -> Result:
     resolved = resolve(experiment, reader)
     config = encode_config(resolved)
     identity = run_id(config, reader.digest)
@@ -86,6 +90,7 @@ def backtest(
     if made != folder:
         _put(made, folder)
     tables = [_head(assembly, folder, digest.hex(), bundles=summary.bundles), assembly.assumptions(), *summary.tables()]
+    tables += [table for table in (_accounts(assembly),) if table.rows]
     return Result(folder, digest.hex(), summary, tables)
 
 
@@ -127,13 +132,13 @@ def _rungs(tasks: Sequence[tuple[Experiment, Path, int]]) -> Iterator[list[Line]
 def _rung(task: tuple[Experiment, Path, int]) -> list[Line]:
     """One replay with `added` ms of order latency: a line for each strategy by name."""
     experiment, path, added = task
-    reader = LogReader(path)
-    resolved = msgspec.structs.replace(resolve(experiment, reader), added_latency_ns=added * NANOS_PER_MS)
-    assembly = Assembly(resolved, reader)
-    summary = _summary(assembly)
-    replay(assembly, summary.take, batch_rows=BATCH_ROWS)
-    summary.finish()
-    return [summary.line(name) for name in sorted(resolved.strategies)]
+    with LogReader(path) as reader:
+        resolved = msgspec.structs.replace(resolve(experiment, reader), added_latency_ns=added * NANOS_PER_MS)
+        assembly = Assembly(resolved, reader)
+        summary = _summary(assembly)
+        replay(assembly, summary.take, batch_rows=BATCH_ROWS)
+        summary.finish()
+        return [summary.line(name) for name in sorted(resolved.strategies)]
 
 
 def log_of(experiment: Experiment, log: Path | None) -> Path:
@@ -166,6 +171,20 @@ def _put(made: Path, folder: Path) -> None:
 
 def _summary(assembly: Assembly) -> Summary:
     return Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
+
+
+def _accounts(assembly: Assembly) -> Table:
+    """Each account at the last mids: what trading gained, apart from what its opening inventory gained by itself."""
+    rows: list[tuple[str, ...]] = []
+    for account in sorted(assembly.resolved.accounts):
+        for currency in assembly.currencies:
+            worth = assembly.valuation(account, currency)
+            if isinstance(worth, str):
+                rows.append((account, currency, f"not valued: no mark of {worth}", "-", "-", "-"))
+            else:
+                rows.append((account, currency, *(money(value) for value in worth)))
+    head = ("account", "currency", "equity", "opening inventory", "trading PnL", "inventory revaluation")
+    return Table("Accounts at the last mids; inventory revalued since the first order", head, tuple(rows))
 
 
 def _head(assembly: Assembly, folder: Path, digest: str, *, bundles: int) -> Table:

@@ -35,6 +35,7 @@ def _replay(assembly: Assembly, sink: Callable[[Rows], None], *, batch_rows: int
             why = engine.run(horizon)
             venues.run(engine.position)
             if why is Stop.COMMANDS:
+                assembly.note_marks()
                 venues.take(engine.take_commands())
             elif why is Stop.UNTIL:
                 engine.take_reports(horizon, venues.reports(horizon))

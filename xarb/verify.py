@@ -72,19 +72,28 @@ def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
         LogError: the run or the log is damaged, or the run's header or last line was changed.
         Refused: the log given is not the one that the run was made from, or the run was never finished.
     """
-    recorded = LogReader(run)
-    header, summary = recorded.manifest.header, recorded.manifest.summary
-    if header.kind != "run" or header.config is None:
-        raise ConfigError(f"{run} is a log, not a run; check a log with: xarb log verify {run}")
-    if summary is None:
-        raise Refused(f"{run} was never finished: its last line, the summary, is missing; run the backtest again")
-    reader = LogReader(find_log(run, header.origin, log))
+    with LogReader(run) as recorded:
+        header, summary = recorded.manifest.header, recorded.manifest.summary
+        if header.kind != "run" or header.config is None:
+            raise ConfigError(f"{run} is a log, not a run; check a log with: xarb log verify {run}")
+        if summary is None:
+            raise Refused(f"{run} was never finished: its last line, the summary, is missing; run the backtest again")
+        with LogReader(find_log(run, header.origin, log)) as reader:
+            comparison, last_seq = _replayed(recorded, reader, header.config, advance)
+    if comparison.difference is None and (comparison.digest.hex(), last_seq) != (summary.output_digest, summary.last_seq):
+        raise LogError(f"{run}: rows are equal but the digest or the last input in its last line is not theirs")
+    return _proof(run, comparison, header.code_digest)
+
+
+def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], advance: Advance) -> tuple[_Comparison, int]:
+    """The comparison of the run with a replay of the log, and the last input applied."""
+    run, header = recorded.folder, recorded.manifest.header
     if reader.digest != header.input_digest:
         raise Refused(
             f"{reader.folder} is not the log of this run: its digest is {reader.digest}, the run names {header.input_digest}"
         )
-    resolved = decode_config(header.config)
-    if header.log_id != run_id(header.config, reader.digest) or header.seed != resolved.run.seed:
+    resolved = decode_config(config)
+    if header.log_id != run_id(config, reader.digest) or header.seed != resolved.run.seed:
         raise LogError(f"{run}: the id or the seed in its header is not that of its config and its log: the header was changed")
     comparison = _Comparison(recorded.outputs())
     assembly = Assembly(resolved, reader)
@@ -93,12 +102,7 @@ def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
         comparison.finish()
     except _Found:
         pass
-    if comparison.difference is None and (comparison.digest.hex(), assembly.engine.position) != (
-        summary.output_digest,
-        summary.last_seq,
-    ):
-        raise LogError(f"{run}: rows are equal but the digest or the last input in its last line is not theirs")
-    return _proof(run, comparison, header.code_digest)
+    return comparison, assembly.engine.position
 
 
 def find_log(run: Path, origin: str, log: Path | None) -> Path:

@@ -311,4 +311,4 @@ def _lay_steps(record: Any, instrument: Instrument, model: VenueModel) -> None:
     record["lot"] = instrument.lot_int or 1
     record["assumed"] = NULL
     if model.assumed_qty is not None:
-        record["assumed"] = model.assumed_qty // 10 ** (MONEY_SCALE - instrument.qty_scale)
+        record["assumed"] = min(model.assumed_qty // 10 ** (MONEY_SCALE - instrument.qty_scale), INT64_MAX)
