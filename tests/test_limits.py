@@ -82,6 +82,10 @@ def _submits(run: Run) -> list[dict[str, Any]]:
     return [row for row in run["commands"] if row["kind"] == "submit"]
 
 
+def _cancels(run: Run) -> list[dict[str, Any]]:
+    return [row for row in run["commands"] if row["kind"] == "cancel"]
+
+
 def _notionals(run: Run) -> list[Decimal]:
     return [Decimal(row["price_int"] * row["qty_int"]).scaleb(-row["px_scale"] - row["qty_scale"]) for row in _submits(run)]
 
@@ -263,6 +267,7 @@ def _order_latency(text: str) -> dict[str, str]:
 
 
 EXPIRED: Final = some("sim_reports", order=1, event="expired")
+COIN_FEES: Final = {"venues.alpha.fees": "coin-alpha", "rates": '{ "ETH/USDT@alpha" = "ETH" }'}
 CASES: Final = {
     "run.start": Case(usual, {"run.start": "2023-11-14T22:13:22.500Z"}, {}, _no_episode),
     "run.end": Case(usual, {"run.end": "2023-11-14T22:13:20.500Z"}, {}, _no_episode),
@@ -377,6 +382,17 @@ CASES: Final = {
         *_pair(CROSS + "execution_timeout_ms", "500", "5000", venues__alpha__response_latency="{ constant_ms = 1500 }"),
         some("orders", state="unknown", reason="execution_timeout"),
     ),
+    "strategies.max_cancels": Case(
+        _long,
+        *_pair(
+            CROSS + "max_cancels",
+            "1",
+            "3",
+            strategies__cross__execution_timeout_ms="300",
+            venues__alpha__response_latency="{ constant_ms = 1500 }",
+        ),
+        lambda run: len({row["order"] for row in _cancels(run)}) == len(_cancels(run)) > 0,
+    ),
     "strategies.max_open_bundles": Case(_two_symbols, *_pair(CROSS + "max_open_bundles", "1", "10"), _refused("max_open_bundles")),
     "strategies.daily_volume_quote": Case(usual, *_pair(CROSS + "daily_volume_quote", "15", "1000000"), _refused("daily_volume")),
     "strategies.max_orders_per_s": Case(usual, *_pair(CROSS + "max_orders_per_s", "1", "100"), _refused("orders_per_second")),
@@ -408,6 +424,12 @@ CASES: Final = {
     "strategies.budget": Case(usual, *_pair(CROSS + "budget", "{ USDT = 5 }", "{ USDT = 500 }"), _all_at_most(6)),
     "accounts": Case(usual, {"accounts.main.alpha.USDT": "0"}, {}, _refused("balance")),
     "pegs": Case(_dollars, {"pegs": "{ USD = 1, USDT = 1 }"}, {}, _refused("premium")),
+    "run.coin_margin_bps": Case(
+        _coins,
+        {**COIN_FEES, "accounts.main.alpha.ETH": "0.01", "run.coin_margin_bps": "9999.9999"},
+        {**COIN_FEES, "accounts.main.alpha.ETH": "0.01", "run.coin_margin_bps": "100"},
+        _refused("balance"),
+    ),
     "rates": Case(
         _coins,
         {"venues.alpha.fees": "coin-alpha"},

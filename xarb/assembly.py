@@ -300,6 +300,7 @@ class Assembly:
             opening=self.opening,
             connections=max(reader.connections, 1),
             log_id=run_id(encode_config(resolved), reader.digest),
+            coin_margin_ppb=_bps(resolved.run.coin_margin_bps),
             terms={name: strategy_terms(config) for name, config in resolved.strategies.items()},
             rates=rates,
         )
@@ -386,6 +387,7 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             hedge_cap_ppb=_bps(config.hedge_cap_bps),
             unwind_cap_ppb=_bps(config.unwind_cap_bps),
             max_attempts=config.max_attempts,
+            max_cancels=config.max_cancels,
             retry_ns=nanos(config.retry_ms),
         ),
         budget={asset: _money(amount) for asset, amount in config.budget.items()},

@@ -89,6 +89,9 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="seed of every random draw")] = 1
     start: Annotated[str | None, _doc("ISO 8601 time: rows before it are left out")] = None
     end: Annotated[str | None, _doc("ISO 8601 time: rows from it on are left out")] = None
+    coin_margin_bps: Annotated[Decimal, _doc("fall of a fee coin's bid until the fill for which a reservation provides")] = Decimal(
+        100
+    )
     currencies: Annotated[
         tuple[str, ...], _doc("currencies in which profit is stated, in order; else those of the instruments")
     ] = ()
@@ -127,6 +130,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     unwind_cap_bps: Annotated[Decimal, _doc("how far beyond its price a filled leg may be undone")] = Decimal(50)
     max_attempts: Annotated[Count, _doc("tries to flatten one residual, then it is held as inventory")] = 3
     retry_ms: Annotated[Decimal, _doc("pause before the next try where nothing could be sent or the venue said no")] = Decimal(500)
+    max_cancels: Annotated[
+        int, msgspec.Meta(ge=1, le=100, description="cancels sent for an order that does not answer, an execution_timeout_ms apart")
+    ] = 3
     max_levels: Annotated[int, msgspec.Meta(ge=1, le=5000, description="book levels that a leg may walk")] = 10
     budget: Annotated[
         dict[str, Decimal],
