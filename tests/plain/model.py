@@ -2,9 +2,6 @@
 
 It shares no code with them. It knows the bench's markets: top-of-book quotes with both sides, tick and lot 1, one account, micro
 strategies with simultaneous legs. What it gives are the output rows of a run, all of them, in their order.
-
-Fees in base are not compared: there the product's size search ends after a bounded number of steps (`strategies/sizing.py`) where this one
-tries every size, so that both are right and differ.
 """
 
 from __future__ import annotations

@@ -57,6 +57,8 @@ CASES = {
     "w2, no latency": Case(w2(10_000), terms(w2(0), **AT_ONCE), TRADED),
     "w1, drawn latencies": Case(w1(10_000), terms(w1(0), **SCATTERED), TRADED),
     "w2, drawn latencies": Case(w2(10_000), terms(w2(0), **SCATTERED), TRADED),
+    "w1, fees in base": Case(w1(10_000), terms(w1(0), fee_asset="base"), TRADED),
+    "w1, fees in what is received": Case(w1(10_000), terms(w1(0), fee_asset="received"), TRADED),
     "legs that miss": Case(BUSY, terms(BUSY, order_latency=(0, 60 * MS)), (*TRADED, *FLATTENED, ("orders", "state", "expired"))),
     "caps that hold": Case(
         BUSY,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from xarb.strategies.sizing import Leg
+from xarb.strategies.ladder import Leg
 
 ONE = 10**18
 RARELY = st.sampled_from([False, False, False, True])
@@ -66,3 +66,40 @@ def conversions(draw: st.DrawFn) -> tuple[Leg, bool]:
         max_spend=draw(st.integers(0, 900 * ONE)) if not sells and draw(RARELY) else None,
     )
     return leg, sells
+
+
+@st.composite
+def deep_legs(draw: st.DrawFn, side: str) -> Leg:
+    """A leg of lots of one unit and up to 6,000 of them, around 10,000, whose fee of 5 to 50 bps is mostly taken in base."""
+    price = draw(st.integers(9_990, 10_020) if side == "ask" else st.integers(10_000, 10_120))
+    levels = []
+    for _ in range(draw(st.integers(1, 4))):
+        levels.append((price, draw(st.integers(0, 1_500))))
+        step = draw(st.integers(1, 40))
+        price += -step if side == "bid" else step
+    in_base = draw(st.sampled_from([True, True, False]))
+    fee = draw(st.integers(500_000, 5_000_000) | st.sampled_from([500_000, 1_000_000, 2_000_000, 5_000_000]))
+    return Leg(
+        levels,
+        0,
+        0,
+        lot=1,
+        quote_fee_ppb=0 if in_base else fee,
+        base_fee_ppb=fee if in_base else 0,
+        min_qty=draw(st.sampled_from([0, 0, 0, 700 * ONE])),
+        min_notional=draw(st.sampled_from([0, 0, 0, 9_000_000 * ONE])),
+    )
+
+
+@st.composite
+def deep_conversions(draw: st.DrawFn) -> tuple[Leg, bool]:
+    """A conversion leg near par with lots of one unit, up to 60,000 of them, and whether it sells the proceeds."""
+    sells = draw(st.booleans())
+    price = draw(st.integers(995, 1005))
+    levels = []
+    for _ in range(draw(st.integers(1, 3))):
+        levels.append((price, draw(st.integers(0, 20_000))))
+        price += -draw(st.integers(1, 3)) if sells else draw(st.integers(1, 3))
+    fee, in_base = draw(st.sampled_from([0, 100_000, 500_000])), draw(st.booleans())
+    least = draw(st.sampled_from([0, 0, 0, 5_000 * ONE]))
+    return Leg(levels, 3, 0, lot=1, quote_fee_ppb=0 if in_base else fee, base_fee_ppb=fee if in_base else 0, min_qty=least), sells

@@ -363,7 +363,7 @@ def test_cool_down() -> None:
 
 def test_wrong_parameters_are_refused() -> None:
     """A sequence that does not exist and negative or empty limits are named."""
-    for name, value in (("sequence", "both"), ("max_levels", 0), ("cool_down_ns", -1), ("search_steps", 0)):
+    for name, value in (("sequence", "both"), ("max_levels", 0), ("cool_down_ns", -1)):
         with pytest.raises(ValueError, match=name):
             MicroParams(**{"min_profit_ppb": 0, "min_profit_quote": 0, "max_notional_quote": 1, name: value})  # type: ignore[arg-type]  # by name
 

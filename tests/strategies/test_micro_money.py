@@ -81,7 +81,6 @@ def test_plans_keep_what_they_promise(case: tuple[Board, Pair], sequence: str, m
         min_profit_quote=Money(0),
         max_notional_quote=Money(most * MONEY_ONE),
         sequence=sequence,
-        search_steps=10_000,
     )
     rates = {(one.venue, "BNB", one.quote): 3 for one in board.instruments if one.quote == board.instruments[3].quote}
     (plan,) = Micro("m", "main", [pair], params, rates=rates).on_wake(Wake(NOW, "open", edge()), board)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tests.strategies.brute import best_profit, outcomes
-from tests.strategies.generators import conversions, legs
-from xarb.strategies.sizing import Leg, Size, Sizing
+from tests.strategies.brute import best_of_units, best_profit, outcomes
+from tests.strategies.generators import conversions, deep_conversions, deep_legs, legs
+from xarb.strategies.ladder import Leg
+from xarb.strategies.sizing import Size, Sizing, TooSmall
 
 ONE = 10**18
-ALL = 100_000
 
 
 @settings(max_examples=200, deadline=None)
 @given(legs("bid"), legs("ask"))
 def test_no_size_earns_more(sell: Leg, buy: Leg) -> None:
     """On random books, fees, lots, minima and bounds the profit found is that of the best of all sizes."""
-    found = Sizing(sell, buy).best(ALL)
+    found = Sizing(sell, buy).best()
     assert (found.profit if isinstance(found, Size) else None) == best_profit(sell, buy)
 
 
@@ -25,15 +26,79 @@ def test_no_size_earns_more(sell: Leg, buy: Leg) -> None:
 def test_no_size_earns_more_through_a_conversion(sell: Leg, buy: Leg, way: tuple[Leg, bool]) -> None:
     """With a conversion leg, sold or bought, the profit found is that of the best of all sizes."""
     convert, sells = way
-    found = Sizing(sell, buy, convert, convert_sells=sells).best(ALL)
+    found = Sizing(sell, buy, convert, convert_sells=sells).best()
     assert (found.profit if isinstance(found, Size) else None) == best_profit(sell, buy, convert, sells=sells)
+
+
+@settings(max_examples=150, deadline=None)
+@given(deep_legs("bid"), deep_legs("ask"))
+def test_no_size_of_thousands_of_lots_earns_more(sell: Leg, buy: Leg) -> None:
+    """Over thousands of lots with base fees of 5 to 50 bps the best lot is found, however far from the peak it lies."""
+    found = Sizing(sell, buy).best()
+    assert (found.profit if isinstance(found, Size) else None) == best_of_units(sell, buy)
+
+
+@settings(max_examples=150, deadline=None)
+@given(deep_legs("bid"), deep_legs("ask"), deep_conversions())
+def test_no_size_of_thousands_of_lots_earns_more_through_a_conversion(sell: Leg, buy: Leg, way: tuple[Leg, bool]) -> None:
+    """Base fees and a conversion both round over thousands of lots, and the best lot is found."""
+    small = [leg._replace(levels=[(price // 1_000, qty) for price, qty in leg.levels]) for leg in (sell, buy)]
+    for pair in ((sell, buy), (small[0], small[1])):  # proceeds of a lot are thousands or some of the conversion's
+        found = Sizing(*pair, way[0], convert_sells=way[1]).best()
+        assert (found.profit if isinstance(found, Size) else None) == best_of_units(*pair, way[0], sells=way[1])
+
+
+@settings(max_examples=60, deadline=None)
+@given(legs("bid"), legs("ask"))
+def test_two_ways_to_try_every_size_agree(sell: Leg, buy: Leg) -> None:
+    """The fast model that writes out every unit gives what the plain one gives."""
+    fast = [Leg([(price, qty % 30) for price, qty in one.levels], 0, 0, 1, *one[4:8]) for one in (sell, buy)]
+    assert best_of_units(*fast) == best_profit(*fast)
+
+
+def test_the_best_lot_may_lie_far_from_the_peak() -> None:
+    """With 10 bps of base fee a bundle of 999 sold and 1,000 bought earns where every size near the smallest one loses."""
+    sell, buy = leg((10_015, 5_000)), leg((10_000, 1_600), base_fee_ppb=1_000_000)
+    assert Sizing(sell, buy).best() == Size(999, 10_015, 1_000, 10_000, 0, 0, 10_000_000 * ONE, 4_985 * ONE)  # type: ignore[arg-type]  # money
+    near = Sizing(sell._replace(max_qty=998), buy).best()
+    assert isinstance(near, Size)
+    assert near.profit == (998 * 10_015 - 999 * 10_000) * ONE
+
+
+@settings(max_examples=60, deadline=None)
+@given(deep_legs("bid"), deep_legs("ask"), deep_conversions(), st.integers(0, 3))
+def test_a_search_that_ends_early_misses_less_than_a_lot(sell: Leg, buy: Leg, way: tuple[Leg, bool], splits: int) -> None:
+    """With hardly any splits the profit is that of a size, and less than a lot's worth below the best one."""
+    convert, sells = way
+    found = Sizing(sell, buy, convert, convert_sells=sells).best(splits=splits)
+    best = best_of_units(sell, buy, convert, sells=sells)
+    assert isinstance(found, Size) == (best is not None)
+    if isinstance(found, Size) and best is not None:
+        dearest = max(price for price, _ in convert.levels) * ONE // 1_000 if sells else ONE
+        assert best - dearest < found.profit <= best
+
+
+def test_a_deep_walk_below_the_minimum_gives_way_to_a_shallow_one() -> None:
+    """Where a worse limit price takes the whole size below the minimum notional, the last size before that price is taken."""
+    sell = leg((1_000, 100), (500, 60), min_notional=90_000 * ONE)
+    found = Sizing(sell, leg((400, 1_000))).best()
+    assert isinstance(found, Size)
+    assert (found.sell_qty, found.sell_price, found.profit) == (100, 1_000, 60_000 * ONE)
+
+
+def test_a_fee_that_leaves_nothing_is_no_size() -> None:
+    """Fees that take all of the base bought, or all of the proceeds before a conversion, are refused, not divided by."""
+    bids, asks, way = leg((100, 10)), leg((90, 10)), leg((1, 10_000))
+    assert isinstance(Sizing(bids, asks._replace(base_fee_ppb=10**9)).best(), TooSmall)
+    assert isinstance(Sizing(bids._replace(quote_fee_ppb=10**9), asks, way).best(), TooSmall)
+    assert isinstance(Sizing(bids._replace(quote_fee_ppb=2 * 10**9), asks, way, convert_sells=False).best(), TooSmall)
 
 
 @settings(max_examples=100, deadline=None)
 @given(legs("bid"), legs("ask"))
 def test_quantities_earn_what_is_said(sell: Leg, buy: Leg) -> None:
     """The quantities found are allowed ones, and their profit and buy notional are those stated."""
-    found = Sizing(sell, buy).best(ALL)
+    found = Sizing(sell, buy).best()
     if isinstance(found, Size):
         rows = {
             (sold * 10**sell.qty_scale, bought * 10**buy.qty_scale): p for sold, bought, p in outcomes(sell, buy, None, sells=True)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div
-from xarb.strategies.sizing import Leg, Level
+from xarb.strategies.ladder import Leg, Level
 
 _TEN: Final[tuple[int, ...]] = tuple(10**power for power in range(64))
 

@@ -20,8 +20,9 @@ import msgspec
 
 from xarb.engine.strategy import BundlePlan, Edge, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, Ppb
+from xarb.strategies.ladder import Leg, Level
 from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
-from xarb.strategies.sizing import Leg, Level, Size, Sizing, TooSmall
+from xarb.strategies.sizing import Size, Sizing, TooSmall
 
 _FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
 _SEQUENCES: Final = ("simultaneous", "hard_leg_first")
@@ -31,9 +32,8 @@ class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Parameters of one micro strategy; there is no default for what makes a trade worth its risk.
 
     `min_profit_ppb` is profit after all fees over the notional of the buy leg before fees. `min_profit_quote` is money in the buy leg's
-    quote asset. `max_notional_quote` bounds each leg in its own quote asset. `search_steps` bounds the size search on each side of its
-    peak (it matters only where lots decide, see `sizing`). Times in ns. Zero switches off `cool_down_ns`, `scan_ns`, `improve_ppb` and
-    `max_edge_ppb`.
+    quote asset. `max_notional_quote` bounds each leg in its own quote asset. Times in ns. Zero switches off
+    `cool_down_ns`, `scan_ns`, `improve_ppb` and `max_edge_ppb`.
     """
 
     min_profit_ppb: Ppb
@@ -49,13 +49,12 @@ class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_edge_ppb: int = 50_000_000
     sequence: str = "simultaneous"
     max_levels: int = 10
-    search_steps: int = 8
 
     def __post_init__(self) -> None:
         """Raises ValueError on a sequence that does not exist, or a number that must not be negative or zero."""
         if self.sequence not in _SEQUENCES:
             raise ValueError(f"sequence {self.sequence!r} is none of {', '.join(_SEQUENCES)}")
-        for name in ("max_notional_quote", "execution_timeout_ns", "max_levels", "search_steps"):
+        for name in ("max_notional_quote", "execution_timeout_ns", "max_levels"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above zero")
         for name in (
@@ -304,7 +303,7 @@ class _Decision:
             rates.append(rate)
             legs.append(bounded_leg(leg, levels, self._funds(leg, draws), micro.params.max_notional_quote, rate))
         convert = legs[2] if len(legs) > 2 else None
-        size = Sizing(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid").best(micro.params.search_steps)
+        size = Sizing(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid").best()
         if isinstance(size, TooSmall):
             return _pass(edge, size.reason, size.most, size.least)
         ratio = size.profit * PPB // size.buy_notional

@@ -10,44 +10,29 @@ What a size q earns, in the quote asset of the buy leg, for q base units sold:
   is left over is worth nothing to us.
 - A fee in a third coin counts as a fee in quote at the price of buying the coin back.
 
-Without lots on the bought and converted quantity the profit is concave in q, and never below the true one. The search starts at its
-peak and goes outwards until that bound says that nothing better can follow, so its result is the best of the whole grid. Only
-if rounding alone decides (fees in base or a conversion, and a very thin edge) would that take many steps; it ends after
-`tries` of them on each side, where what is missed is less than one lot of the rounded leg.
+Without lots on the bought and converted quantity the profit is concave in q, and never below the true one: the bound. With them it is a
+sawtooth on it, whose teeth may be 1 / fee lots apart (1,000 at 10 bps), so that the best size can be far from the bound's peak.
+
+The search goes through cells: ranges of q in which no leg changes its level. It starts at the peak and goes outwards until the bound says
+that nothing better can follow. In a cell the profit is a line plus a staircase for each rounded quantity. With at most one staircase (no
+conversion, or no fees in base) the cell's best is found directly, in as many steps as Euclid's algorithm takes, whatever the depth
+in lots: the result is the best of the whole grid. With two, leaving out either gives a bound for a range and the size that reaches it; the
+size of the lower bound is tried and the range split there, best bound first, until no bound is above the best profit found. After `SPLITS` of them in one decision no more are made; then what is missed is
+less than one lot, the cheaper of the bought and the converted one.
 """
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
 from math import lcm
 from typing import Final, NamedTuple
 
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, Money, ceil_div
+from xarb.strategies.conversion import FINE, Conversion, Stretch
+from xarb.strategies.ladder import TEN, Leg, Level, least_of, most_of, walk
+from xarb.strategies.staircase import Staircase, highest
 
-Level = tuple[int, int]
-_FINE: Final = 9  # decimals below the finest quantity scale in which the bound is computed
-_TEN: Final[tuple[int, ...]] = tuple(10**power for power in range(128))
-
-
-class Leg(NamedTuple):
-    """One leg's book and terms.
-
-    `levels` are (price, quantity) from the best, at `px_scale` and `qty_scale`; prices are above zero. `quote_fee_ppb` is the fee that
-    counts in quote (including the worth of a third coin), `base_fee_ppb` the fee that is taken in base. `min_qty` and `min_notional`
-    are at 18 decimals. `max_qty` is the most that balances and limits allow, at `qty_scale`; it does not know the price of a later
-    level, `max_spend` does: limit price times quantity stays within it (18 decimals, None: no bound). `bound` names what set them.
-    """
-
-    levels: list[Level]
-    px_scale: int
-    qty_scale: int
-    lot: int
-    quote_fee_ppb: int = 0
-    base_fee_ppb: int = 0
-    min_qty: int = 0
-    min_notional: int = 0
-    max_qty: int | None = None
-    max_spend: int | None = None
-    bound: str = "limit"
+SPLITS: Final = 200  # at most about 5 ms; what it costs and misses: `python -m bench.sizing`
 
 
 class Size(NamedTuple):
@@ -89,10 +74,10 @@ class Sizing:
         self._sell, self._buy = sell, buy
         self._in_base = sell.base_fee_ppb != 0 or buy.base_fee_ppb != 0
         self._rounded = self._in_base or convert is not None
-        scale = max(sell.qty_scale, buy.qty_scale) + (_FINE if self._rounded else 0)
+        scale = max(sell.qty_scale, buy.qty_scale) + (FINE if self._rounded else 0)
         self._scale = scale
-        self._one = _TEN[scale]
-        self._sell_unit, self._buy_unit = _TEN[scale - sell.qty_scale], _TEN[scale - buy.qty_scale]
+        self._one = TEN[scale]
+        self._sell_unit, self._buy_unit = TEN[scale - sell.qty_scale], TEN[scale - buy.qty_scale]
         self._buy_lot = buy.lot * self._buy_unit
         sell_lot = sell.lot * self._sell_unit
         self._step = sell_lot if self._in_base else lcm(sell_lot, self._buy_lot)
@@ -101,48 +86,78 @@ class Sizing:
         self._up, self._down = PPB + sell.base_fee_ppb, PPB - buy.base_fee_ppb  # bought * down >= sold * up
         self._keep, self._pay = PPB - sell.quote_fee_ppb, PPB + buy.quote_fee_ppb
         # Income and cost are at `money` decimals and 9 more, which hold the fee.
-        self._conversion = _Conversion(convert, scale + sell.px_scale, sells=convert_sells) if convert is not None else None
+        self._conversion = Conversion(convert, scale + sell.px_scale, sells=convert_sells) if convert is not None else None
         income_scale = scale + sell.px_scale if self._conversion is None else self._conversion.worth_scale
         cost_scale = scale + buy.px_scale
         money = max(income_scale, cost_scale)
-        self._money_one = _TEN[money + 9]
-        self._income_unit, self._cost_unit = _TEN[money - income_scale], _TEN[money - cost_scale] * self._pay
-        self._sell_most, self._buy_most = _most(sell, self._bids, scale), _most(buy, self._asks, scale)
-        most = min(self._sell_most, self._buy_most * self._down // self._up)
-        self._most = most // self._step * self._step
+        self._money_one = TEN[money + 9]
+        self._income_unit, self._cost_unit = TEN[money - income_scale], TEN[money - cost_scale] * self._pay
+        self._sell_most, self._buy_most = most_of(sell, self._bids, scale), most_of(buy, self._asks, scale)
+        self._grid = self._buy_lot if self._in_base else self._step
+        # `grow` / `width` of a grid step is bought for each step sold.
+        self._grow, self._width = self._step * self._up, self._grid * self._down
+        self._last = min(self._sell_most // self._step, self._buy_most // self._grid * self._width // self._grow)
+        self._most = self._last * self._step
         self._least = self._smallest()
+        self._best = 0  # steps of the best size so far (0: none yet), and its profit
+        self._top = 0
+        self._most_splits = SPLITS
+        self.splits = 0
 
-    def best(self, tries: int) -> Size | TooSmall:
-        """The best size; `tries` bounds the steps on each side of the peak. Of equal profits the first found is kept."""
-        if self._most < self._least:
+    def best(self, *, splits: int = SPLITS) -> Size | TooSmall:
+        """The best size; of equal profits that of the smallest size (with both fees in base and a conversion: of any).
+
+        `splits` bounds the search where two quantities are rounded; the attribute of that name says how many were made.
+        """
+        self._best, self._most_splits, self.splits = 0, splits, 0
+        if self._most < self._least or (self._conversion is not None and self._keep <= 0):
             return self._too_small()
         if len(self._bids) == len(self._asks) == 1 and not self._rounded:
             # One price on each side: profit is a multiple of the size, and the minima hold from the smallest size on.
             margin = self._bids[0][0] * self._keep * self._income_unit - self._asks[0][0] * self._cost_unit
             size = self._most if margin > 0 else self._least
             return self._size(size, size * margin)
-        start = self._peak()
-        best, top = None, None
-        for step, first in ((self._step, start), (-self._step, start - self._step)):
-            size = first
-            for _ in range(tries):
-                if not self._least <= size <= self._most:
-                    break
-                profit = self._profit(size)
-                if profit is not None and (top is None or profit > top):
-                    best, top = size, profit
-                elif top is not None and ((profit is not None and not self._rounded) or self._bound(size) <= top):
-                    break
-                size += step
-        if best is None or top is None:
+        peak = self._peak()
+        first = self._cell(peak // self._step)
+        self._search(first)
+        height = self._bound(peak) - self._slack()
+        k = first.high + 1
+        while k <= self._last and not self._is_settled(k, height, self._top):
+            cell = self._cell(k)
+            self._search(cell)
+            k = cell.high + 1
+        k = first.low - 1
+        while k * self._step >= self._least and not self._is_settled(k, height, self._top - 1):
+            cell = self._cell(k)
+            self._search(cell)
+            k = cell.low - 1
+        if not self._best:
             return self._too_small()
-        return self._size(best, top)
+        return self._size(self._best * self._step, self._top)
+
+    def _is_settled(self, k: int, height: int, enough: int) -> bool:
+        """Whether neither k nor a size farther out can earn more than `enough`; at `height` or less the bound falls from the peak to k."""
+        if not self._best:
+            return False
+        bound = self._bound(k * self._step)
+        return bound <= enough and bound <= height
+
+    def _slack(self) -> int:
+        """How far the rounded bound can lie above the concave function that it stands for."""
+        if not self._rounded:
+            return 0
+        unit = self._conversion.finest if self._conversion is not None else 0
+        return unit * self._income_unit + self._asks[-1][0] * self._cost_unit
 
     def _too_small(self) -> TooSmall:
         reason = "min_notional" if self._conversion is None else "conversion"
-        for leg, levels, most in ((self._buy, self._asks, self._buy_most), (self._sell, self._bids, self._sell_most)):
-            if most < self._least:
-                reason = "depth" if sum(qty for _, qty in levels) < self._least else leg.bound
+        bought = self._bought(self._least) if self._down > 0 else self._least
+        for leg, levels, most, least in (
+            (self._buy, self._asks, self._buy_most, bought),
+            (self._sell, self._bids, self._sell_most, self._least),
+        ):
+            if most < least:
+                reason = "depth" if sum(qty for _, qty in levels) < least else leg.bound
         return TooSmall(reason, self._most * MONEY_ONE // self._one, ceil_div(self._least * MONEY_ONE, self._one))
 
     # --- the grid
@@ -151,10 +166,10 @@ class Sizing:
         """The smallest size on the grid that may satisfy the minima of both legs."""
         least = self._step
         for leg, unit, levels in ((self._sell, self._sell_unit, self._bids), (self._buy, self._buy_unit, self._asks)):
-            wanted = ceil_div(leg.min_qty, _TEN[MONEY_SCALE - leg.qty_scale]) * unit
+            wanted = ceil_div(leg.min_qty, TEN[MONEY_SCALE - leg.qty_scale]) * unit
             if levels and leg.min_notional:  # a limit price lies at or below the best bid, at or below the last ask
                 price = levels[0][0] if leg is self._sell else levels[-1][0]
-                wanted = max(wanted, ceil_div(leg.min_notional * self._one * _TEN[leg.px_scale], price * MONEY_ONE))
+                wanted = max(wanted, ceil_div(leg.min_notional * self._one * TEN[leg.px_scale], price * MONEY_ONE))
             if leg is self._buy and self._in_base:  # sold, for the smallest bought that is rounded up to it
                 wanted = max(wanted - self._buy_lot, 0) * self._down // self._up
             least = max(least, ceil_div(wanted, self._step) * self._step)
@@ -190,39 +205,103 @@ class Sizing:
             return sold
         return ceil_div(ceil_div(sold * self._up, self._down), self._buy_lot) * self._buy_lot
 
-    def _profit(self, sold: int) -> int | None:
-        """Profit of a size at the money scale and 9 decimals more, None where the size breaks a minimum or a bound."""
-        bought = self._bought(sold)
-        if bought > self._buy_most:
-            return None
-        proceeds, worst = _walk(self._bids, sold)
-        cost, dearest = _walk(self._asks, bought)
-        if not _allowed(self._sell, sold // self._sell_unit, worst) or not _allowed(self._buy, bought // self._buy_unit, dearest):
-            return None
-        income = proceeds * self._keep
-        if self._conversion is not None:
-            converted = self._conversion.most_for(income, self._conversion.lot)
-            if not self._conversion.allows(converted):
-                return None
-            income = self._conversion.worth(converted)
-        return income * self._income_unit - cost * self._cost_unit
+    def _cell(self, k: int) -> _Cell:
+        """The cell around the size of k steps."""
+        price, before, total, qty = _level_at(self._bids, k * self._step)
+        low, high = before // self._step + 1, min((before + qty) // self._step, self._last)
+        first = max(ceil_div(self._least, self._step), ceil_div(least_of(self._sell, price) * self._sell_unit, self._step))
+        income = ((total - price * before) * self._keep, price * self._step * self._keep)
+        price, before, total, qty = _level_at(self._asks, ceil_div(k * self._grow, self._width) * self._grid)
+        low = max(low, before // self._grid * self._width // self._grow + 1)
+        high = min(high, (before + qty) // self._grid * self._width // self._grow)
+        least = ceil_div(least_of(self._buy, price) * self._buy_unit, self._grid)
+        first = max(first, (least - 1) * self._width // self._grow + 1)
+        base, slope = (price * before - total) * self._cost_unit, 0
+        cost = price * self._grid * self._cost_unit
+        if not self._in_base:
+            slope, cost = -cost, 0
+        if self._conversion is None:
+            base, slope = base + income[0] * self._income_unit, slope + income[1] * self._income_unit
+            return _Cell(low, high, first, base, slope, cost, _FLAT)
+        stretch = self._conversion.stretch(k, income)
+        low = max(low, stretch.low)
+        high = high if stretch.high is None else min(high, stretch.high)
+        first = high + 1 if stretch.first is None else max(first, stretch.first)
+        return _Cell(low, high, first, base + stretch.worth * self._income_unit, slope, cost, stretch)
+
+    def _search(self, cell: _Cell) -> None:
+        """Take the best size of a cell if it is better than the best so far."""
+        low, high = max(cell.low, cell.first), cell.high
+        if low > high:
+            return
+        ranges: list[tuple[int, int, int, int]] = []
+        bound, k = self._highest(cell, low, high)
+        while True:
+            profit = self._profit(cell, k)
+            if not self._best or (profit, -k) > (self._top, -self._best):
+                self._best, self._top = k, profit
+            if bound > self._top and self.splits < self._most_splits:
+                self.splits += 1
+                for start, end in ((low, k - 1), (k + 1, high)):
+                    if start <= end:
+                        bound, best = self._highest(cell, start, end)
+                        heappush(ranges, (-bound, best, start, end))
+            if not ranges or -ranges[0][0] <= self._top or self.splits >= self._most_splits:
+                return
+            bound, k, low, high = heappop(ranges)
+            bound = -bound
+
+    def _highest(self, cell: _Cell, low: int, high: int) -> tuple[int, int]:
+        """A bound of the profits of the sizes from `low` to `high`, and where it is reached; exact with at most one staircase."""
+        cost, gain = cell.cost, cell.into.gain
+        if cost and gain:
+            return min(self._over_bought(cell, low, high), self._over_converted(cell, low, high))
+        if cost:
+            return self._over_bought(cell, low, high)
+        if gain:
+            return self._over_converted(cell, low, high)
+        k = high if cell.slope > 0 else low
+        return cell.base + cell.slope * k, k
+
+    def _over_bought(self, cell: _Cell, low: int, high: int) -> tuple[int, int]:
+        """The highest profit without lots on the converted quantity, and where it is."""
+        into, gain = cell.into, cell.into.gain * self._income_unit
+        scale = into.width
+        base, slope = cell.base * scale + gain * into.shift, cell.slope * scale + gain * into.grow
+        stair = Staircase(slope, -cell.cost * scale, self._grow, self._grow * low + self._width - 1, self._width)
+        value, k = highest(stair, high - low)
+        return (base + slope * low + value) // scale, low + k
+
+    def _over_converted(self, cell: _Cell, low: int, high: int) -> tuple[int, int]:
+        """The highest profit without lots on the bought quantity, and where it is."""
+        into, scale = cell.into, self._width
+        slope = cell.slope * scale - cell.cost * self._grow
+        stair = Staircase(slope, into.gain * self._income_unit * scale, into.grow, into.grow * low + into.shift, into.width)
+        value, k = highest(stair, high - low)
+        return (cell.base * scale + slope * low + value) // scale, low + k
+
+    def _profit(self, cell: _Cell, k: int) -> int:
+        """Profit of the size of k steps, within the cell, at the money scale and 9 decimals more."""
+        into = cell.into
+        profit = cell.base + cell.slope * k - cell.cost * ceil_div(k * self._grow, self._width)
+        return profit + into.gain * self._income_unit * ((into.grow * k + into.shift) // into.width)
 
     def _bound(self, sold: int) -> int:
         """The profit without lots on the bought and converted quantity, rounded up: concave, never below the profit."""
         bought = sold * self._up // self._down
-        income = _walk(self._bids, sold)[0] * self._keep
+        income = walk(self._bids, sold)[0] * self._keep
         if self._conversion is not None:
             income = self._conversion.worth(self._conversion.most_for(income, 1) + 1)
-        return income * self._income_unit - _walk(self._asks, bought)[0] * self._cost_unit
+        return income * self._income_unit - walk(self._asks, bought)[0] * self._cost_unit
 
     def _size(self, sold: int, profit: int) -> Size:
         bought = self._bought(sold)
-        proceeds, worst = _walk(self._bids, sold)
-        cost, dearest = _walk(self._asks, bought)
+        proceeds, worst = walk(self._bids, sold)
+        cost, dearest = walk(self._asks, bought)
         converted = convert_price = 0
         if self._conversion is not None:
             fine = self._conversion.most_for(proceeds * self._keep, self._conversion.lot)
-            converted, convert_price = fine // _TEN[_FINE], _walk(self._conversion.levels, fine)[1]
+            converted, convert_price = fine // TEN[FINE], walk(self._conversion.levels, fine)[1]
         return Size(
             sold // self._sell_unit,
             worst,
@@ -230,91 +309,36 @@ class Sizing:
             dearest,
             converted,
             convert_price,
-            Money(ceil_div(cost * MONEY_ONE, self._one * _TEN[self._buy.px_scale])),
+            Money(ceil_div(cost * MONEY_ONE, self._one * TEN[self._buy.px_scale])),
             Money(profit * MONEY_ONE // self._money_one),
         )
 
 
-class _Conversion:
-    """The conversion leg as a function from proceeds to what they are worth in the buy leg's quote asset.
+class _Cell(NamedTuple):
+    """A range of sizes in steps, `low` to `high`, of which those from `first` on satisfy all minima.
 
-    Proceeds are at `proceeds_scale` and 9 decimals more; quantities at the leg's own scale and 9 decimals more.
+    The profit of k is `base` + `slope` * k, less `cost` for each lot bought, and with what `into` says of the lots converted; the worth in it
+    is part of `base` already.
     """
 
-    def __init__(self, leg: Leg, proceeds_scale: int, *, sells: bool) -> None:
-        self._leg, self._sells = leg, sells
-        scale = leg.qty_scale + _FINE
-        self.lot = leg.lot * _TEN[_FINE]
-        self.levels = [(price, qty * _TEN[_FINE]) for price, qty in leg.levels]
-        self._most = _most(leg, self.levels, scale)
-        self.worth_scale = scale + (leg.px_scale if sells else 0)
-        self._one, self._px_one = _TEN[scale], _TEN[leg.px_scale]
-        self._proceeds_one, self._proceeds_unit = _TEN[proceeds_scale + 9], _TEN[proceeds_scale]
-        self._spread = PPB + (leg.base_fee_ppb if sells else leg.quote_fee_ppb)  # what one unit takes of the proceeds
-        self._yield = PPB - (leg.quote_fee_ppb if sells else leg.base_fee_ppb)
-
-    def most_for(self, proceeds: int, lot: int) -> int:
-        """The quantity that the proceeds allow, on the grid of `lot`, within depth and bounds."""
-        if self._sells:
-            most = proceeds * self._one * PPB // (self._proceeds_one * self._spread)
-            return min(most, self._most) // lot * lot
-        left = proceeds * self._one * self._px_one
-        unit = self._spread * self._proceeds_unit  # price * quantity * unit is at the scale of `left`
-        most = 0
-        for price, qty in self.levels:
-            whole = price * qty * unit
-            if whole > left:
-                most += left // (price * unit)
-                break
-            left -= whole
-            most += qty
-        return min(most, self._most) // lot * lot
-
-    def worth(self, converted: int) -> int:
-        """What a quantity yields in the buy leg's quote asset after fees, at `worth_scale` and 9 decimals more."""
-        return (_walk(self.levels, converted)[0] if self._sells else converted) * self._yield
-
-    def allows(self, converted: int) -> bool:
-        """Whether the leg's minima hold for a quantity."""
-        return converted > 0 and _allowed(self._leg, converted // _TEN[_FINE], _walk(self.levels, converted)[1])
-
-    def marks(self, worth: int) -> list[int]:
-        """About the base quantities at which the book changes level, at `worth` proceeds each: only the search's start rests on them."""
-        marks, total = [], 0
-        for price, qty in self.levels:
-            total += qty if self._sells else qty * price // self._px_one
-            marks.append(total * self._proceeds_one // (max(worth, 1) * self._one))
-        return marks
+    low: int
+    high: int
+    first: int
+    base: int
+    slope: int
+    cost: int
+    into: Stretch
 
 
-def _walk(levels: list[Level], qty: int) -> tuple[int, int]:
-    """Sum of price times quantity over the best levels, and the worst price; what exceeds the depth is not walked."""
-    total = price = 0
+_FLAT: Final = Stretch(0, None, 0, 0)
+
+
+def _level_at(levels: list[Level], qty: int) -> tuple[int, int, int, int]:
+    """The level at which a walk over `qty` ends: price, quantity and notional before it, its own quantity."""
+    before = total = price = size = 0
     for price, size in levels:
-        if size >= qty:
-            return total + price * qty, price
+        if before + size >= qty:
+            break
         total += price * size
-        qty -= size
-    return total, price
-
-
-def _allowed(leg: Leg, qty: int, price: int) -> bool:
-    """Whether a quantity at the leg's scale and a limit price satisfy its minima."""
-    return qty * _TEN[MONEY_SCALE - leg.qty_scale] >= leg.min_qty and (
-        price * qty * MONEY_ONE >= leg.min_notional * _TEN[leg.px_scale + leg.qty_scale]
-    )
-
-
-def _most(leg: Leg, levels: list[Level], scale: int) -> int:
-    """The largest quantity within depth, `max_qty` and `max_spend` at the limit price, at `scale`."""
-    depth = 0
-    unit = _TEN[scale + leg.px_scale]
-    for price, qty in levels:
-        reach = depth + qty
-        if leg.max_spend is not None:
-            afford = leg.max_spend * unit // (price * MONEY_ONE)
-            if afford < reach:
-                depth = max(depth, afford)
-                break
-        depth = reach
-    return depth if leg.max_qty is None else min(depth, leg.max_qty * _TEN[scale - leg.qty_scale])
+        before += size
+    return price, before, total, size
