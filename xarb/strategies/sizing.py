@@ -236,10 +236,11 @@ class Sizing:
             return
         ranges: list[tuple[int, int, int, int]] = []
         bound, k = self._highest(cell, low, high)
+        if cell.cost and cell.into.gain:  # what is missed without any split is less than the cheaper lot
+            for _, other in (self._over_bought(cell, low, high), self._over_converted(cell, low, high)):
+                self._take(cell, other)
         while True:
-            profit = self._profit(cell, k)
-            if not self._best or (profit, -k) > (self._top, -self._best):
-                self._best, self._top = k, profit
+            self._take(cell, k)
             if bound > self._top and self.splits < self._most_splits:
                 self.splits += 1
                 for start, end in ((low, k - 1), (k + 1, high)):
@@ -250,6 +251,12 @@ class Sizing:
                 return
             bound, k, low, high = heappop(ranges)
             bound = -bound
+
+    def _take(self, cell: _Cell, k: int) -> None:
+        """Take the size of k steps if it is better than the best so far."""
+        profit = self._profit(cell, k)
+        if not self._best or (profit, -k) > (self._top, -self._best):
+            self._best, self._top = k, profit
 
     def _highest(self, cell: _Cell, low: int, high: int) -> tuple[int, int]:
         """A bound of the profits of the sizes from `low` to `high`, and where it is reached; exact with at most one staircase."""
