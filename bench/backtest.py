@@ -112,7 +112,9 @@ def median_cost(config: Path, log: Path, rounds: int = ROUNDS) -> Cost:
 def measure(name: str, market: Market, folder: Path, rounds: int = ROUNDS) -> None:
     """Make the log, run, print a line."""
     log = folder / f"{name}-{market.events}"
-    timed([sys.executable, "-m", "bench.markets", name.lower(), str(log), str(market.events)])  # apart: a child's peak counts its parent's
+    timed(
+        [sys.executable, "-m", "bench.markets", name.lower(), str(log), str(market.events)]
+    )  # apart: a child's peak counts its parent's
     (folder / "fees.toml").write_text(fees(market))
     config = folder / f"{name}.toml"
     config.write_text(experiment(market))

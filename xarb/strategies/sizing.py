@@ -32,7 +32,7 @@ from xarb.strategies.conversion import FINE, Conversion, Stretch
 from xarb.strategies.ladder import TEN, Leg, Level, least_of, most_of, walk
 from xarb.strategies.staircase import Staircase, highest
 
-SPLITS: Final = 200  # at most about 5 ms; what it costs and misses: `python -m bench.sizing`
+SPLITS: Final = 200  # up to 9 ms (`bench.sizing`); what it costs and misses: `python -m bench.sizing`
 
 
 class Size(NamedTuple):
