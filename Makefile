@@ -9,10 +9,16 @@ STAMP := $(VENV)/.installed
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
+# The kernels are compiled on the one core while the rest is installed on the other.
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	$(PIP) --upgrade "pip>=25.1"
+	$(PIP) numba numpy msgspec
+	$(BIN)/python -m xarb.warm engine & engine=$$!; \
+	$(BIN)/python -m xarb.warm venues & venues=$$!; \
+	$(PIP) --editable . --group dev && wait $$engine && wait $$venues
 	@touch $(STAMP)
 
 demo: $(STAMP) ## install if needed, run the backtest of the shipped recording, say what came out and what to type next
