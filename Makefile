@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
 
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # The kernels are compiled on the one core while the rest is installed on the other.
 $(STAMP): pyproject.toml

@@ -13,7 +13,7 @@ import sys
 from importlib import import_module
 from typing import Final
 
-ENTRIES: Final = {  # what a backtest enters, by module; every argument is an int64
+ENTRIES: Final[dict[str, dict[str, tuple[str, ...]]]] = {  # what a backtest enters, by module; every argument is an int64
     "engine": {"xarb.engine.kernel.fold": ("run", "before_row", "begin_row", "connection_row", "pair_edge")},
     "venues": {
         "xarb.venues.fold.loop": ("run", "slow_row", "empty_books"),
