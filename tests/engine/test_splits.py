@@ -105,6 +105,9 @@ class Parts:
             VenueSetup(instruments=INSTRUMENTS, sources=[0, 1, 2], fees=FEES, opening=OPENING, seed=5), dict.fromkeys("abc", model)
         )
 
+    def note_marks(self) -> None:
+        """Nothing: no account is valued here."""
+
     def batches(self, rows: int) -> Iterator[Batch]:
         """The batches; their size is given by the cuts."""
         del rows
