@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.trial import MS, Trial, gap, head, quiet, steady, usual
-from xarb.backtest import backtest, ladder, log_of
+from tests.trial import MS, Trial, gap, head, quiet, steady, tick, usual
+from xarb.backtest import Result, backtest, ladder, log_of
 from xarb.config import Experiment, load_experiment
 from xarb.errors import ConfigError, LogError
 from xarb.log.manifest import Manifest
@@ -65,6 +65,26 @@ def test_money_is_what_the_market_gives(trial: Trial, experiment: Experiment) ->
         change[row["asset"]] = change.get(row["asset"], 0) + row["delta"]
     qty = 9_900 * MONEY_ONE // 100_000  # 0.099 BTC is the most that sells for ten dollars at 101.00
     assert change == {"BTC": 0, "USDT": qty * 101 - qty * 10_010 // 100}
+
+
+@pytest.mark.parametrize("batch_rows", [1, 262_144])
+def test_inventory_is_revalued_apart_from_trading(trial: Trial, batch_rows: int) -> None:
+    """Two million coins that gain a dollar after the first order are no trading profit, however the rows are cut."""
+    rows = [*usual(), (4050, tick("bravo", 10_100, 10_110)), (4051, tick("alpha", 10_100, 10_110))]
+    experiment = load_experiment(trial.experiment(trial.log(rows)), {"strategies.cross.cool_down_ms": "9000"})
+    result = backtest(experiment, out=trial.folder / "run", advance=quiet, batch_rows=batch_rows)
+    assert _account(result) == ("204100000.0891", "204100000", "0.0891", "2000000")
+
+
+def test_without_an_order_inventory_is_not_revalued(trial: Trial) -> None:
+    """Nothing was at stake: no profit and no revaluation, and no mark is said to be missing."""
+    experiment = load_experiment(trial.experiment(trial.log([*head(), *steady(2000)])))
+    assert _account(backtest(experiment, out=trial.folder / "run", advance=quiet))[2:] == ("0", "0")
+
+
+def _account(result: Result) -> tuple[str, ...]:
+    """Equity, opening inventory, trading PnL and inventory revaluation as printed."""
+    return next(table.rows[0][2:] for table in result.tables if table.title.startswith("Accounts"))
 
 
 def test_every_output_points_at_its_cause(trial: Trial, experiment: Experiment) -> None:

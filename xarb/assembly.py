@@ -343,7 +343,11 @@ class Assembly:
             self._first_marks = {pair: found for pair in pairs if (found := self.mark(*pair)) is not None}
 
     def valuation(self, account: str, currency: str) -> Valuation | str:
-        """The account in `currency` at the last mids, revalued since the first order; the asset without a mark where there is one."""
+        """The account in `currency` at the last mids, revalued since the first order; the asset without a mark where there is one.
+
+        Without any order nothing was at stake: the revaluation is zero.
+        """
+        self.note_marks()
         marks, opening_marks = {}, {}
         for asset in sorted({asset for owner, _, asset in self.engine.portfolio.balances() if owner == account}):
             now, then = self.mark(asset, currency), self._first_marks.get((asset, currency))

@@ -74,8 +74,8 @@ class Reader:
 def _cells(column: Any) -> list[Any]:
     """Python values; timestamps stay integers of their unit."""
     if pa.types.is_timestamp(column.type):
-        return column.cast(pa.int64()).to_pylist()  # type: ignore[no-any-return]
-    return column.to_pylist()  # type: ignore[no-any-return]
+        return column.cast(pa.int64()).to_pylist()  # type: ignore[no-any-return]  # pyarrow ships no types
+    return column.to_pylist()  # type: ignore[no-any-return]  # pyarrow ships no types
 
 
 def _reader(source: Source, key: str, schema: Any, at: int | None) -> _ToText:

@@ -180,7 +180,7 @@ def _appending(folder: Path) -> tuple[LogWriter, LogState]:
             raise ConfigError(f"{folder} is a run; an import needs a log")
         with LogReader(folder) as reader:
             return writer, state_of(reader)
-    except BaseException:
+    except BaseException:  # an interrupt among them: the log must not stay locked
         writer.abort()
         raise
 

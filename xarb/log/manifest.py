@@ -162,7 +162,7 @@ def append_line(path: Path, entry: msgspec.Struct) -> str:
         while view:
             view = view[os.write(handle, view) :]
         os.fsync(handle)
-    except BaseException:
+    except BaseException:  # an interrupt among them
         os.ftruncate(handle, before)  # half a line would make the whole log unreadable
         raise
     finally:
