@@ -6,44 +6,34 @@ holds, what its id is made of, and all that a proof by replay needs beside the l
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
 from xarb.catalog import load_assets, load_fees, read_assets, read_fees
-from xarb.config import Experiment, FeedConfig, LatencyConfig, RunConfig, StrategyConfig, VenueConfig, normal
+from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig, normal
 from xarb.console import Table
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
-from xarb.engine.setup import FeedLimits, Setup
+from xarb.engine.setup import Setup
 from xarb.engine.strategy import Strategy
-from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
 from xarb.log.reader import BACKTEST_KINDS, LogReader, Selection
 from xarb.mentions import check_mentions
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, Ppb, format_decimal, parse_bps, parse_money
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, Money, format_decimal
 from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names, same_things
-from xarb.strategies.micro import Micro, MicroParams
+from xarb.settings import feed_limits, micro_params, money_of, ratio_of, strategy_terms, ts_of, venue_model
+from xarb.strategies.micro import Micro
 from xarb.venues.simulated import SimulatedVenues
-from xarb.venues.terms import (
-    ConstantLatency,
-    Latency,
-    Outage,
-    TableLatency,
-    UniformLatency,
-    VenueModel,
-    VenueSetup,
-)
+from xarb.venues.terms import VenueModel, VenueSetup
 
-_Made = TypeVar("_Made")
 SOURCES: Final = {"quotes": 0, "books": 1, "deltas": 2}  # as engine.Setup.sources
 _KINDS: Final = {"quotes": "quotes", "books": "books", "deltas": "book_deltas"}
 _PREFERENCE: Final = ("deltas", "books", "quotes")
@@ -136,92 +126,10 @@ def run_id(config: Mapping[str, Any], log_digest: str) -> str:
     return hashlib.sha256(text + b"\0" + log_digest.encode()).hexdigest()
 
 
-def nanos(ms: Decimal) -> int:
-    """Milliseconds as whole ns, rounded up."""
-    return -int(-ms * NANOS_PER_MS // 1)
-
-
-def ts_of(text: str, where: str) -> int:
-    """An ISO 8601 time as ns since 1970; without an offset it is UTC.
-
-    Raises:
-        ConfigError: not such a time.
-    """
-    try:
-        when = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{where} = {text}: allowed is an ISO 8601 time such as 2024-08-08T23:55:00Z") from None
-    when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when
-    delta = when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (delta.days * 86_400 + delta.seconds) * NANOS_PER_S + delta.microseconds * 1000
-
-
-def feed_limits(config: FeedConfig) -> FeedLimits:
-    """A feed section in the engine's units."""
-    return FeedLimits(
-        liveness_ns=nanos(config.liveness_ms),
-        max_latency_ns=nanos(config.max_latency_ms),
-        future_ns=nanos(config.future_ms),
-        freeze_ns=nanos(config.freeze_ms),
-        cache_ns=nanos(config.cache_ms),
-        freeze_moves=config.freeze_moves,
-        outlier_mads=config.outlier_mads,
-        outlier_floor_ppb=_bps(config.outlier_floor_bps),
-        spread_multiple=config.spread_multiple,
-        off_market_ppb=_bps(config.off_market_bps),
-        dense_trade_ids=config.dense_trade_ids,
-        quality_floor=config.quality_floor,
-        score_ns=nanos(config.score_ms),
-    )
-
-
-def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel:
-    """A venue section as the model of a simulated venue.
-
-    Raises:
-        ConfigError: a latency with no model or several, an outage that is no span of times, or a number out of range; the message
-            names the key or the section `where`.
-    """
-    outages = [
-        _told(f"{where}.outages", Outage, ts_of(first, f"{where}.outages"), ts_of(last, f"{where}.outages"))
-        for first, last in config.outages
-    ]
-    model = _told(
-        where,
-        VenueModel,
-        feed_latency=_latency(config.feed_latency, f"{where}.feed_latency"),
-        order_latency=_latency(config.order_latency, f"{where}.order_latency"),
-        response_latency=_latency(config.response_latency, f"{where}.response_latency"),
-        assumed_qty=None if config.assumed_qty is None else _money(config.assumed_qty),
-        rate_limit=config.rate_limit_per_s,
-        outages=tuple(outages),
-    )
-    return model.slower(added_ns)
-
-
-def _told(where: str, make: Callable[..., _Made], *values: object, **named: object) -> _Made:
-    """What `make` makes; where it refuses, the message begins with the key."""
-    try:
-        return make(*values, **named)
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from None
-
-
-def _latency(config: LatencyConfig, where: str) -> Latency:
-    given = [name for name in config.__struct_fields__ if getattr(config, name) is not None]
-    if len(given) != 1:
-        raise ConfigError(f"{where}: state exactly one of constant_ms, uniform_ms, table_ms; there is {', '.join(given) or 'none'}")
-    if config.constant_ms is not None:
-        return _told(where, ConstantLatency, nanos(config.constant_ms))
-    if config.uniform_ms is not None:
-        return _told(where, UniformLatency, *(nanos(ms) for ms in config.uniform_ms))
-    return _told(where, TableLatency, tuple(sorted(nanos(ms) for ms in config.table_ms or ())))
-
-
 def opening_balances(resolved: Resolved) -> dict[tuple[str, str, str], Money]:
     """Opening balances by (account, venue, asset)."""
     return {
-        (account, venue, asset): _money(amount)
+        (account, venue, asset): money_of(amount)
         for account, venues in resolved.accounts.items()
         for venue, balances in venues.items()
         for asset, amount in balances.items()
@@ -236,8 +144,8 @@ def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument])
         pegs={asset: Fraction(worth) for asset, worth in resolved.pegs.items()},
         venues=config.venues or tuple(resolved.venues),
         symbols=config.symbols,
-        open_ppb=_bps(config.open_bps),
-        close_ppb=_bps(config.close_bps),
+        open_ppb=ratio_of(config.open_bps),
+        close_ppb=ratio_of(config.close_bps),
     )
     return make_pairs(prove_names(instruments, AssetTable(resolved.assets)), terms)
 
@@ -300,7 +208,7 @@ class Assembly:
             opening=self.opening,
             connections=max(reader.connections, 1),
             log_id=run_id(encode_config(resolved), reader.digest),
-            coin_margin_ppb=_bps(resolved.run.coin_margin_bps),
+            coin_margin_ppb=ratio_of(resolved.run.coin_margin_bps),
             terms={name: strategy_terms(config) for name, config in resolved.strategies.items()},
             rates=rates,
         )
@@ -374,54 +282,11 @@ class Assembly:
         return Table("Assumptions", ("venue", "what", "value"), tuple(sorted(rows, key=_by_venue)))
 
 
-def strategy_terms(config: StrategyConfig) -> StrategyTerms:
-    """A strategy's section as its limits, policy and budget."""
-    return StrategyTerms(
-        limits=RiskLimits(
-            max_open_bundles=config.max_open_bundles,
-            max_notional=_money(config.max_notional_quote),
-            daily_volume=None if config.daily_volume_quote is None else _money(config.daily_volume_quote),
-            cool_down_ns=nanos(config.cool_down_ms),
-            latency_threshold_ns=nanos(config.latency_threshold_ms),
-            orders_per_second=config.max_orders_per_s,
-            max_exposure={asset: _money(amount) for asset, amount in config.max_exposure.items()},
-        ),
-        execution=ExecutionPolicy(
-            timeout_ns=nanos(config.execution_timeout_ms),
-            hedge_cap_ppb=_bps(config.hedge_cap_bps),
-            unwind_cap_ppb=_bps(config.unwind_cap_bps),
-            max_attempts=config.max_attempts,
-            max_cancels=config.max_cancels,
-            retry_ns=nanos(config.retry_ms),
-        ),
-        budget={asset: _money(amount) for asset, amount in config.budget.items()},
-    )
-
-
-def micro_params(config: StrategyConfig) -> MicroParams:
-    """A strategy's section as the parameters of `micro`."""
-    return MicroParams(
-        min_profit_ppb=_bps(config.min_profit_bps),
-        min_profit_quote=_money(config.min_profit_quote),
-        max_notional_quote=_money(config.max_notional_quote),
-        max_open_bundles=config.max_open_bundles,
-        latency_threshold_ns=nanos(config.latency_threshold_ms),
-        execution_timeout_ns=nanos(config.execution_timeout_ms),
-        cool_down_ns=nanos(config.cool_down_ms),
-        scan_ns=nanos(config.scan_ms),
-        min_life_ns=nanos(config.min_life_ms),
-        improve_ppb=_bps(config.improve_bps),
-        max_edge_ppb=_bps(config.max_edge_bps),
-        sequence=config.sequence,
-        max_levels=config.max_levels,
-    )
-
-
 def _strategy(
     resolved: Resolved, name: str, instruments: Sequence[Instrument], rates: Mapping[tuple[str, str, str], int]
 ) -> Strategy:
     config = resolved.strategies[name]
-    assumed = {venue: _money(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
+    assumed = {venue: money_of(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
     return Micro(
         name,
         config.account,
@@ -474,11 +339,3 @@ def _fee_text(tier: FeeTier) -> str:
 
 def _by_venue(row: tuple[str, ...]) -> str:
     return row[0]
-
-
-def _money(amount: Decimal) -> Money:
-    return parse_money(f"{amount:f}")
-
-
-def _bps(amount: Decimal) -> Ppb:
-    return parse_bps(f"{amount:f}")

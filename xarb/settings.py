@@ -1,0 +1,161 @@
+"""A config's sections in the units of what takes them: ns, parts per billion, money at 18 decimals."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import TypeVar
+
+from xarb.config import FeedConfig, LatencyConfig, StrategyConfig, VenueConfig
+from xarb.engine.setup import FeedLimits
+from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
+from xarb.errors import ConfigError
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money, Ppb, parse_bps, parse_money
+from xarb.strategies.micro import MicroParams
+from xarb.venues.terms import ConstantLatency, Latency, Outage, TableLatency, UniformLatency, VenueModel
+
+_Made = TypeVar("_Made")
+
+
+def nanos(ms: Decimal) -> int:
+    """Milliseconds as whole ns, rounded up."""
+    return -int(-ms * NANOS_PER_MS // 1)
+
+
+def ts_of(text: str, where: str) -> int:
+    """An ISO 8601 time as ns since 1970; without an offset it is UTC.
+
+    Raises:
+        ConfigError: not such a time.
+    """
+    try:
+        when = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{where} = {text}: allowed is an ISO 8601 time such as 2024-08-08T23:55:00Z") from None
+    when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when
+    delta = when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return (delta.days * 86_400 + delta.seconds) * NANOS_PER_S + delta.microseconds * 1000
+
+
+def feed_limits(config: FeedConfig) -> FeedLimits:
+    """A feed section in the engine's units."""
+    return FeedLimits(
+        liveness_ns=nanos(config.liveness_ms),
+        max_latency_ns=nanos(config.max_latency_ms),
+        future_ns=nanos(config.future_ms),
+        freeze_ns=nanos(config.freeze_ms),
+        cache_ns=nanos(config.cache_ms),
+        freeze_moves=config.freeze_moves,
+        outlier_mads=config.outlier_mads,
+        outlier_floor_ppb=ratio_of(config.outlier_floor_bps),
+        spread_multiple=config.spread_multiple,
+        off_market_ppb=ratio_of(config.off_market_bps),
+        dense_trade_ids=config.dense_trade_ids,
+        quality_floor=config.quality_floor,
+        score_ns=nanos(config.score_ms),
+    )
+
+
+def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel:
+    """A venue section as the model of a simulated venue.
+
+    Raises:
+        ConfigError: a latency with no model or several, an outage that is no span of times, or a number out of range; the message
+            names the key or the section `where`.
+    """
+    outages = [
+        _told(f"{where}.outages", Outage, ts_of(first, f"{where}.outages"), ts_of(last, f"{where}.outages"))
+        for first, last in config.outages
+    ]
+    model = _told(
+        where,
+        VenueModel,
+        feed_latency=_latency(config.feed_latency, f"{where}.feed_latency"),
+        order_latency=_latency(config.order_latency, f"{where}.order_latency"),
+        response_latency=_latency(config.response_latency, f"{where}.response_latency"),
+        assumed_qty=None if config.assumed_qty is None else money_of(config.assumed_qty),
+        rate_limit=config.rate_limit_per_s,
+        outages=tuple(outages),
+    )
+    return model.slower(added_ns)
+
+
+def _told(where: str, make: Callable[..., _Made], *values: object, **named: object) -> _Made:
+    """What `make` makes; where it refuses, the message begins with the key."""
+    try:
+        return make(*values, **named)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+
+
+def _latency(config: LatencyConfig, where: str) -> Latency:
+    given = [name for name in config.__struct_fields__ if getattr(config, name) is not None]
+    if len(given) != 1:
+        raise ConfigError(f"{where}: state exactly one of constant_ms, uniform_ms, table_ms; there is {', '.join(given) or 'none'}")
+    if config.constant_ms is not None:
+        return _told(where, ConstantLatency, nanos(config.constant_ms))
+    if config.uniform_ms is not None:
+        return _told(where, UniformLatency, *(nanos(ms) for ms in config.uniform_ms))
+    return _told(where, TableLatency, tuple(sorted(nanos(ms) for ms in config.table_ms or ())))
+
+
+def strategy_terms(config: StrategyConfig) -> StrategyTerms:
+    """A strategy's section as its limits, policy and budget."""
+    return StrategyTerms(
+        limits=RiskLimits(
+            max_open_bundles=config.max_open_bundles,
+            max_notional=money_of(config.max_notional_quote),
+            daily_volume=None if config.daily_volume_quote is None else money_of(config.daily_volume_quote),
+            cool_down_ns=nanos(config.cool_down_ms),
+            latency_threshold_ns=nanos(config.latency_threshold_ms),
+            orders_per_second=config.max_orders_per_s,
+            max_exposure={asset: money_of(amount) for asset, amount in config.max_exposure.items()},
+        ),
+        execution=ExecutionPolicy(
+            timeout_ns=nanos(config.execution_timeout_ms),
+            hedge_cap_ppb=ratio_of(config.hedge_cap_bps),
+            unwind_cap_ppb=ratio_of(config.unwind_cap_bps),
+            max_attempts=config.max_attempts,
+            max_cancels=config.max_cancels,
+            retry_ns=nanos(config.retry_ms),
+        ),
+        budget={asset: money_of(amount) for asset, amount in config.budget.items()},
+    )
+
+
+def micro_params(config: StrategyConfig) -> MicroParams:
+    """A strategy's section as the parameters of `micro`."""
+    return MicroParams(
+        min_profit_ppb=ratio_of(config.min_profit_bps),
+        min_profit_quote=money_of(config.min_profit_quote),
+        max_notional_quote=money_of(config.max_notional_quote),
+        max_open_bundles=config.max_open_bundles,
+        latency_threshold_ns=nanos(config.latency_threshold_ms),
+        execution_timeout_ns=nanos(config.execution_timeout_ms),
+        cool_down_ns=nanos(config.cool_down_ms),
+        scan_ns=nanos(config.scan_ms),
+        min_life_ns=nanos(config.min_life_ms),
+        improve_ppb=ratio_of(config.improve_bps),
+        max_edge_ppb=ratio_of(config.max_edge_bps),
+        sequence=config.sequence,
+        max_levels=config.max_levels,
+    )
+
+
+def money_of(amount: Decimal) -> Money:
+    """An amount as money, exact.
+
+    Raises:
+        ValueError: finer than 18 decimals.
+    """
+    return parse_money(f"{amount:f}")
+
+
+def ratio_of(amount: Decimal) -> Ppb:
+    """Basis points as parts per billion, exact.
+
+    Raises:
+        ValueError: finer than 0.00001 bps.
+    """
+    return parse_bps(f"{amount:f}")
