@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from xarb.catalog import load_instruments
 from xarb.wires.binance import BinanceSession
 from xarb.wires.decimals import Listing
 from xarb.wires.events import APPLY, OLD, UNSYNCED, DepthEvent, LinkEvent, MarkEvent, QuoteEvent, RejectEvent, TradeEvent, WireEvent
+from xarb.wires.session import Fetch, Reopen, Send
 
 SPOT = load_instruments().require("binance", "BTC/USDT")
 USDM = load_instruments().require("binanceusdm", "BTC/USDT:USDT")
@@ -157,19 +159,50 @@ def test_the_buffer_is_bounded() -> None:
     one = session(buffered=2)
     for last in (1, 2, 3):
         one.receive(depth(last, last))
-    assert one.needs_snapshot("BTCUSDT")
+    assert one.asks()
     assert told(one.receive(snapshot(0))) == ["gap", "snapshot 0 unsynced"]
     assert told(one.receive(snapshot(1))) == ["resync", "snapshot 1 apply", "2 apply", "3 apply"]
-    assert not one.needs_snapshot("BTCUSDT")
+    assert not one.asks()
 
 
-def test_a_lost_connection_needs_a_new_snapshot() -> None:
-    """After `lost` updates are unsynced until a snapshot, which is a resync."""
+def test_a_connection_opens_with_the_subscriptions_of_its_channels() -> None:
+    """One message names every stream in the exchange's own words; a session without channels, as an import's, asks for nothing."""
+    one = BinanceSession("usdm", [Listing(USDM)], ("quotes", "deltas", "trades", "marks"))
+    (ask,) = one.open(0)
+    assert isinstance(ask, Send)
+    assert msgspec.json.decode(ask.text) == {
+        "method": "SUBSCRIBE",
+        "params": ["btcusdt@bookTicker", "btcusdt@depth@0ms", "btcusdt@aggTrade", "btcusdt@markPrice@1s"],
+        "id": 1,
+    }
+    assert session().open(0) == []
+
+
+def test_a_snapshot_is_asked_for_once_then_again_when_it_does_not_come() -> None:
+    """The first update asks for it, further ones do not; after five seconds in vain it is asked for again; a gap asks anew."""
     one = session()
-    one.receive(snapshot(5))
-    one.lost()
-    assert told(one.receive(depth(6, 6))) == ["6 unsynced"]
-    assert told(one.snapshot("BTCUSDT", snapshot(5))) == ["resync", "snapshot 5 apply", "6 apply"]
+    one.receive(depth(1, 1))
+    wanted = Fetch("/api/v3/depth?symbol=BTCUSDT&limit=1000", "BTCUSDT")
+    assert one.asks() == [wanted]
+    one.receive(depth(2, 2))
+    assert one.asks() == []
+    assert one.tick(10**9) == []
+    assert one.tick(5 * 10**9) == []
+    assert one.tick(6 * 10**9) == [wanted]
+    one.receive(snapshot(1), "BTCUSDT")
+    assert one.tick(20 * 10**9) == []
+    one.receive(depth(9, 9))
+    assert one.asks() == [wanted]
+
+
+def test_an_announced_shutdown_asks_for_another_connection() -> None:
+    """`serverShutdown` is no reject: it asks to reconnect, once."""
+    one = session()
+    assert [event.event for event in one.receive(b'{"e":"serverShutdown","E":1723161254000}') if isinstance(event, LinkEvent)] == [
+        "heartbeat"
+    ]
+    assert one.asks() == [Reopen("serverShutdown")]
+    assert one.asks() == []
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=30), st.integers(0, 30), st.integers(0, 60))

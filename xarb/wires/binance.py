@@ -12,23 +12,23 @@ bounded buffer of updates. Rules (Binance "How to manage a local order book corr
   buffered update cannot start a book: it is handed back as `unsynced` with a `gap`, and the caller fetches another.
 - A snapshot older than a book in sync is handed back as `old`.
 
-Nothing is dropped: whatever cannot be decoded is a reject with its text.
+The buffer and the order of these steps are `wires/continuity.py`; this file has Binance's rule for what follows what. Nothing is dropped:
+whatever cannot be decoded is a reject with its text.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
 from xarb.model.units import INT64_MAX, parse_money
+from xarb.wires.continuity import BUFFERED, BookSync, Rule, Snapshots, Update
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
     APPLY,
     BUY,
-    OLD,
     SELL,
     UNSYNCED,
     DepthEvent,
@@ -40,10 +40,17 @@ from xarb.wires.events import (
     WireEvent,
     readable,
 )
+from xarb.wires.session import Ask, Reopen, Send
 from xarb.wires.times import nanos_of
 
-BUFFERED: Final = 2048  # updates kept per symbol while waiting for a snapshot: 200 s at 100 ms, several at the raw pace
 MARKETS: Final = {"spot": "binance", "usdm": "binanceusdm", "coinm": "binancecoinm"}
+_STREAMS: Final = {  # stream by market and channel
+    "spot": {"quotes": "bookTicker", "deltas": "depth@100ms", "trades": "trade"},
+    "usdm": {"quotes": "bookTicker", "deltas": "depth@0ms", "trades": "aggTrade", "marks": "markPrice@1s"},
+    "coinm": {"quotes": "bookTicker", "deltas": "depth@0ms", "trades": "aggTrade", "marks": "markPrice@1s"},
+}
+_DEPTH_PATHS: Final = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth", "coinm": "/dapi/v1/depth"}
+_STREAMS_A_MESSAGE: Final = 200
 
 _Id = Annotated[int, msgspec.Meta(ge=-1, le=INT64_MAX)]
 _Levels = list[tuple[str, str]]
@@ -80,27 +87,6 @@ class _Frame(msgspec.Struct, gc=False):
     code: int | None = None
     msg: str | None = None
     error: Any = None
-
-
-class _Update(msgspec.Struct, gc=False):
-    """A decoded depth update with its ids."""
-
-    first: int
-    last: int
-    prev: int | None
-    event: DepthEvent
-
-
-class _Sync:
-    """What is known of one symbol's sequence."""
-
-    __slots__ = ("broken", "buffer", "last", "starting")
-
-    def __init__(self, limit: int) -> None:
-        self.last: int | None = None  # last update id of the book, None while there is none
-        self.starting = False  # the next update is the first after a snapshot
-        self.broken = False  # a gap was seen since the last sync
-        self.buffer: deque[_Update] = deque(maxlen=limit)
 
 
 _decode = msgspec.json.Decoder(_Frame).decode
@@ -141,14 +127,22 @@ class BinanceSession:
     Args:
         market: `spot`, `usdm` or `coinm`.
         listings: listing of each native name (`BTCUSDT`); names outside it give rejects.
+        channels: of `quotes`, `deltas`, `trades` and `marks` those to subscribe when the connection opens.
         buffered: updates kept per symbol while waiting for a snapshot; the oldest leaves the buffer first, its rows are recorded.
     """
 
-    def __init__(self, market: str, listings: Iterable[Listing], *, buffered: int = BUFFERED) -> None:
+    def __init__(self, market: str, listings: Iterable[Listing], channels: Sequence[str] = (), *, buffered: int = BUFFERED) -> None:
         self.venue = MARKETS[market]
         self._futures = market != "spot"
         self._listings = {listing.instrument.native: listing for listing in listings}
-        self._syncs = {native: _Sync(buffered) for native in self._listings}
+        self._streams = [f"{native.lower()}@{_STREAMS[market][channel]}" for native in self._listings for channel in channels]
+        rule = FUTURES_RULE if self._futures else SPOT_RULE
+        self._syncs = {
+            native: BookSync(self.venue, listing.instrument.symbol, rule, buffered=buffered)
+            for native, listing in self._listings.items()
+        }
+        self._snapshots = Snapshots(lambda native: f"{_DEPTH_PATHS[market]}?symbol={native}&limit=1000", self._syncs)
+        self._reopen: str | None = None
         self._readers: dict[str, Callable[[_Frame, Listing], list[WireEvent]]] = {
             "depthUpdate": self._depth,
             "bookTicker": self._ticker,
@@ -157,24 +151,31 @@ class BinanceSession:
             "markPriceUpdate": self._mark,
         }
 
-    def needs_snapshot(self, native: str) -> bool:
-        """Whether the symbol has updates but no book in sync: the adapter fetches a snapshot."""
-        sync = self._syncs[native]
-        return sync.last is None and bool(sync.buffer)
+    def open(self, ts: int) -> list[Ask]:  # noqa: ARG002  # the seam's signature
+        """Subscriptions, at most 200 streams a message; snapshots follow once updates flow."""
+        texts = []
+        for number, start in enumerate(range(0, len(self._streams), _STREAMS_A_MESSAGE)):
+            params = self._streams[start : start + _STREAMS_A_MESSAGE]
+            texts.append(msgspec.json.encode({"method": "SUBSCRIBE", "params": params, "id": number + 1}).decode())
+        return [Send(text) for text in texts]
 
-    def lost(self) -> None:
-        """The connection broke: every book is out of sync and buffers are empty; the adapter records the loss itself."""
-        for sync in self._syncs.values():
-            sync.broken = sync.broken or sync.last is not None
-            sync.last, sync.starting = None, False
-            sync.buffer.clear()
+    def asks(self) -> list[Ask]:
+        """Snapshots that are missing, and the reconnect that the exchange announced."""
+        asks: list[Ask] = list(self._snapshots.asks())
+        if self._reopen is not None:
+            asks.append(Reopen(self._reopen))
+            self._reopen = None
+        return asks
 
-    def receive(self, payload: bytes) -> list[WireEvent]:
-        """Decode one frame as it arrived; a REST snapshot in the stream of a one-symbol session is taken as such."""
-        return self._guarded(payload, None)
+    def tick(self, ts: int) -> list[Ask]:
+        """Snapshots asked for in vain; the exchange itself sends pings, below the protocol."""
+        return list(self._snapshots.tick(ts))
 
-    def snapshot(self, native: str, payload: bytes) -> list[WireEvent]:
-        """Decode the answer to a REST depth request for `native`."""
+    def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
+        """Decode one frame as it arrived, or the answer to a depth request for `native`.
+
+        A REST snapshot in the stream of a one-symbol session is taken as such.
+        """
         return self._guarded(payload, native)
 
     def _guarded(self, payload: bytes, native: str | None) -> list[WireEvent]:
@@ -200,6 +201,9 @@ class BinanceSession:
             reader: Callable[[_Frame, Listing], list[WireEvent]] | None = self._snapshot
         elif body.e is None and body.u is not None and isinstance(body.b, str):
             reader = self._ticker
+        elif body.e == "serverShutdown":
+            self._reopen = "serverShutdown"
+            return [LinkEvent(self.venue, None, "heartbeat", "serverShutdown: the exchange will close the connection")]
         elif body.e is not None:
             reader = self._readers.get(body.e)
         elif body.id is not None and body.code is None and body.error is None and name is None:
@@ -270,79 +274,49 @@ class BinanceSession:
             UNSYNCED,
             *self._levels_of(body, listing),
         )
-        sync = self._syncs[listing.instrument.native]
-        if sync.last is None:
-            return self._wait(sync, _Update(first, last, prev, event))
-        return self._follow(sync, _Update(first, last, prev, event))
-
-    def _wait(self, sync: _Sync, update: _Update) -> list[WireEvent]:
-        sync.buffer.append(update)
-        return [update.event]
-
-    def _follow(self, sync: _Sync, update: _Update) -> list[WireEvent]:
-        """Judge an update against a book in sync, and move the book on."""
-        last = sync.last
-        assert last is not None, "a book in sync has a last id"
-        if self._is_old(sync, update):
-            return [msgspec.structs.replace(update.event, verdict=OLD)]
-        if not self._continues(sync, update):
-            expected = f"U <= {last + 1}" if sync.starting else (f"pu = {last}" if self._futures else f"U = {last + 1}")
-            sync.last, sync.starting, sync.broken = None, False, True
-            detail = f"expected {expected}, got U {update.first} u {update.last} pu {update.prev}"
-            instrument = update.event.listing.instrument
-            return [LinkEvent(self.venue, instrument.symbol, "gap", detail), *self._wait(sync, update)]
-        sync.last, sync.starting = update.last, False
-        return [msgspec.structs.replace(update.event, verdict=APPLY)]
-
-    def _is_old(self, sync: _Sync, update: _Update) -> bool:
-        last = sync.last
-        assert last is not None, "a book in sync has a last id"
-        if self._futures and sync.starting:
-            return update.last < last
-        return update.last <= last
-
-    def _continues(self, sync: _Sync, update: _Update) -> bool:
-        last = sync.last
-        assert last is not None, "a book in sync has a last id"
-        if not self._futures:
-            return update.first <= last + 1 if sync.starting else update.first == last + 1
-        if sync.starting:
-            return update.first <= last or (update.prev is not None and update.prev <= last)
-        return update.prev == last
+        native = listing.instrument.native
+        events = self._syncs[native].update(Update(first, last, prev, event))
+        if len(events) > 1 or event is events[0]:  # a break, or no book yet
+            self._snapshots.check(native)
+        return events
 
     def _snapshot(self, body: _Frame, listing: Listing) -> list[WireEvent]:
         last = _need(body.lastUpdateId, "lastUpdateId")
-        event = DepthEvent(
-            listing,
-            _when(body),
-            last,
-            None,
-            None,
-            True,
-            APPLY,
-            *self._levels_of(body, listing),
-        )
-        sync = self._syncs[listing.instrument.native]
-        if sync.last is not None and last < sync.last:
-            return [msgspec.structs.replace(event, verdict=OLD)]
-        trial = _Sync(1)
-        trial.last, trial.starting = last, True
-        newer = [update for update in sync.buffer if not self._is_old(trial, update)]
-        symbol = listing.instrument.symbol
-        if newer and not self._continues(trial, newer[0]):
-            sync.broken = True
-            detail = f"snapshot {last} is older than the oldest update waiting, U {newer[0].first}"
-            return [LinkEvent(self.venue, symbol, "gap", detail), msgspec.structs.replace(event, verdict=UNSYNCED)]
-        events: list[WireEvent] = [event]
-        if sync.broken:
-            events.insert(0, LinkEvent(self.venue, symbol, "resync", f"snapshot {last}"))
-        sync.last, sync.starting, sync.broken = last, True, False
-        sync.buffer.clear()
-        for update in newer:
-            found = self._follow(sync, update) if sync.last is not None else self._wait(sync, update)
-            # An update behind a break inside the buffer was recorded as unsynced when it came: only the break is news.
-            events.extend(item for item in found if not (isinstance(item, DepthEvent) and item.verdict == UNSYNCED))
+        event = DepthEvent(listing, _when(body), last, None, None, True, APPLY, *self._levels_of(body, listing))
+        native = listing.instrument.native
+        events = self._syncs[native].snapshot(last, event)
+        self._snapshots.check(native)
         return events
+
+
+def _spot_is_old(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001, ARG001  # columns of the rule
+    return update.last <= last
+
+
+def _spot_continues(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001  # same
+    return update.first <= last + 1 if starting else update.first == last + 1
+
+
+def _spot_expected(last: int, starting: bool) -> str:  # noqa: FBT001  # same
+    return f"U <= {last + 1}" if starting else f"U = {last + 1}"
+
+
+def _futures_is_old(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001  # same
+    return update.last < last if starting else update.last <= last
+
+
+def _futures_continues(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001  # same
+    if starting:
+        return update.first <= last or (update.prev is not None and update.prev <= last)
+    return update.prev == last
+
+
+def _futures_expected(last: int, starting: bool) -> str:  # noqa: FBT001  # same
+    return f"U <= {last + 1}" if starting else f"pu = {last}"
+
+
+SPOT_RULE: Final = Rule(_spot_is_old, _spot_continues, _spot_expected)
+FUTURES_RULE: Final = Rule(_futures_is_old, _futures_continues, _futures_expected)
 
 
 class _Missing(Exception):  # private, becomes a reject

@@ -1,0 +1,145 @@
+"""Order books that start from a fetched snapshot and go on with numbered updates: the steps that such exchanges share.
+
+Updates that come before a snapshot are handed back as `unsynced` and buffered. A snapshot that reaches the buffer is handed back, and after
+it, again and with verdict `apply`, the buffered updates that are newer. A break gives a `gap`, and updates are `unsynced` until the next
+snapshot, which gives a `resync`. What follows what is each exchange's own `Rule`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from xarb.model.units import NANOS_PER_S
+from xarb.wires.events import APPLY, OLD, UNSYNCED, DepthEvent, LinkEvent, WireEvent
+from xarb.wires.session import Fetch
+
+BUFFERED: Final = 2048  # updates kept per symbol while waiting for a snapshot: 200 s at 100 ms, several at the raw pace
+AGAIN_NS: Final = 5 * NANOS_PER_S  # a snapshot that did not come, or came too old, is asked for again after this long
+
+
+class Update(msgspec.Struct, frozen=True, gc=False):
+    """A decoded update with the exchange's ids; `prev` is None where it has none."""
+
+    first: int
+    last: int
+    prev: int | None
+    event: DepthEvent
+
+
+class Rule(NamedTuple):
+    """What follows what: each is given the last id of the book, whether the next update is the first after a snapshot, and the update."""
+
+    is_old: Callable[[int, bool, Update], bool]
+    continues: Callable[[int, bool, Update], bool]
+    expected: Callable[[int, bool], str]  # for the text of a gap: last id, whether it is the first
+
+
+class BookSync:
+    """What is known of one symbol's sequence. It keeps no book, only what proves that one can be kept.
+
+    Args:
+        venue: venue id.
+        symbol: unified symbol.
+        rule: the exchange's.
+        buffered: updates kept while waiting for a snapshot; the oldest leaves first, its rows are recorded.
+    """
+
+    __slots__ = ("_broken", "_buffer", "_last", "_rule", "_starting", "_symbol", "_venue")
+
+    def __init__(self, venue: str, symbol: str, rule: Rule, *, buffered: int = BUFFERED) -> None:
+        self._venue, self._symbol, self._rule = venue, symbol, rule
+        self._last: int | None = None  # last update id of the book, None while there is none
+        self._starting = False  # the next update is the first after a snapshot
+        self._broken = False  # a gap was seen since the last sync
+        self._buffer: deque[Update] = deque(maxlen=buffered)
+
+    @property
+    def needs_snapshot(self) -> bool:
+        """Whether there are updates but no book in sync."""
+        return self._last is None and bool(self._buffer)
+
+    def update(self, update: Update) -> list[WireEvent]:
+        """The events of an update: it continues the book, is old, breaks it, or waits for a snapshot."""
+        last = self._last
+        if last is None:
+            self._buffer.append(update)
+            return [update.event]
+        rule, starting = self._rule, self._starting
+        if rule.is_old(last, starting, update):
+            return [msgspec.structs.replace(update.event, verdict=OLD)]
+        if not rule.continues(last, starting, update):
+            detail = f"expected {rule.expected(last, starting)}, got {_ids(update)}"
+            self._last, self._starting, self._broken = None, False, True
+            self._buffer.append(update)
+            return [LinkEvent(self._venue, self._symbol, "gap", detail), update.event]
+        self._last, self._starting = update.last, False
+        return [msgspec.structs.replace(update.event, verdict=APPLY)]
+
+    def snapshot(self, last: int, event: DepthEvent) -> list[WireEvent]:
+        """The events of a snapshot with id `last`, and of the buffered updates that it makes usable."""
+        if self._last is not None and last < self._last:
+            return [msgspec.structs.replace(event, verdict=OLD)]
+        newer = [update for update in self._buffer if not self._rule.is_old(last, True, update)]
+        if newer and not self._rule.continues(last, True, newer[0]):
+            self._broken = True
+            detail = f"snapshot {last} is older than the oldest update waiting, {_ids(newer[0])}"
+            return [LinkEvent(self._venue, self._symbol, "gap", detail), msgspec.structs.replace(event, verdict=UNSYNCED)]
+        events: list[WireEvent] = [event]
+        if self._broken:
+            events.insert(0, LinkEvent(self._venue, self._symbol, "resync", f"snapshot {last}"))
+        self._last, self._starting, self._broken = last, True, False
+        self._buffer.clear()
+        for update in newer:
+            # An update behind a break inside the buffer was recorded as unsynced when it came: only the break is news.
+            events.extend(one for one in self.update(update) if not (isinstance(one, DepthEvent) and one.verdict == UNSYNCED))
+        return events
+
+
+class Snapshots:
+    """Which books wait for a snapshot, and since when each has been asked for.
+
+    Args:
+        path_of: the REST path of a native name's snapshot.
+        syncs: by native name.
+    """
+
+    def __init__(self, path_of: Callable[[str], str], syncs: dict[str, BookSync]) -> None:
+        self._path_of = path_of
+        self._syncs = syncs
+        self._wanted: list[str] = []
+        self._asked: dict[str, int] = {}  # when, 0 until the next tick says what time it is
+
+    def check(self, native: str) -> None:
+        """Look at a symbol after events that may have left it without a book."""
+        if not self._syncs[native].needs_snapshot:
+            self._asked.pop(native, None)
+        elif native not in self._asked:
+            self._asked[native] = 0
+            self._wanted.append(native)
+
+    def asks(self) -> list[Fetch]:
+        """The snapshots to fetch now; a call takes them."""
+        if not self._wanted:
+            return []
+        wanted, self._wanted = self._wanted, []
+        return [Fetch(self._path_of(native), native) for native in wanted]
+
+    def tick(self, ts: int) -> list[Fetch]:
+        """Those that were asked for long ago in vain, at `ts` ns."""
+        due = []
+        for native, asked in self._asked.items():
+            if asked == 0:
+                self._asked[native] = ts
+            elif ts - asked >= AGAIN_NS:
+                self._asked[native] = ts
+                due.append(Fetch(self._path_of(native), native))
+        return due
+
+
+def _ids(update: Update) -> str:
+    prev = "" if update.prev is None else f" pu {update.prev}"
+    return f"U {update.first} u {update.last}{prev}"
