@@ -130,7 +130,7 @@ def test_a_gap_is_a_row(text_import: TextImport) -> None:
     )
     assert [row["verdict"] for row in found.named("book_deltas")] == [0, 0, 0, 2, 2, 0, 0, 0]
     links = [(row["event"], row["symbol"], row["detail"]) for row in found.named("connections")]
-    assert links[1:3] == [(2, "BTC/USDT", "expected U = 8, got U 9 u 10 pu None"), (3, "BTC/USDT", "snapshot 12")]
+    assert links[1:3] == [(2, "BTC/USDT", "expected U = 8, got U 9 u 10"), (3, "BTC/USDT", "snapshot 12")]
 
 
 def test_a_frame_back_in_time_does_not_move_the_book(text_import: TextImport) -> None:
