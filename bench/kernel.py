@@ -19,12 +19,14 @@ import numpy as np
 from numba import njit
 
 from bench.markets import COINS, VENUES, Market, blocks, w1, w2
+from xarb.config import FeedConfig
 from xarb.engine.kernel import fold, state
-from xarb.engine.setup import FeedLimits, Setup, build_state, lay_mid_units
+from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.strategy import Pair, Wakes
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Books, Deltas, Quotes
 from xarb.model.instrument import Instrument
 from xarb.model.units import NEVER, NULL
+from xarb.settings import feed_limits
 
 RUNS: Final = 5
 DEPTH: Final = 10
@@ -66,11 +68,14 @@ def kernel(market: Market, source: int) -> state.KernelState:
         instruments=instruments,
         groups=groups,
         sources=[source] * len(instruments),
-        limits=[FeedLimits()] * len(instruments),
+        limits=[feed_limits(FeedConfig())] * len(instruments),
         fees={},
         opening={},
         connections=market.venues,
         log_id="bench",
+        terms={},
+        rates={},
+        coin_margin_ppb=0,
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)

@@ -7,12 +7,14 @@ checkout's root. Prints the best of 40 rounds in microseconds, and multiples of 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from time import perf_counter_ns
 
 from tests.strategies.board import NOW, Board, edge, spot, tier
+from xarb.config import StrategyConfig
 from xarb.engine.strategy import Pair, Wake
-from xarb.model.units import MONEY_ONE, Money, Ppb
-from xarb.strategies.micro import Micro, MicroParams, MicroState
+from xarb.settings import micro_params
+from xarb.strategies.micro import Micro, MicroState
 
 ROUNDS, CALLS = 40, 40
 
@@ -54,6 +56,9 @@ def main() -> None:
     wake = Wake(NOW, "open", edge())
     yardstick = measure(lambda: sum(range(100)))
     print(f"yardstick: sum(range(100)) {yardstick:.2f} us")
+    config = StrategyConfig(
+        kind="micro", min_profit_bps=Decimal("0.00001"), min_profit_quote=Decimal("1e-18"), max_notional_quote=Decimal(10**8)
+    )
     for title, levels, fee, convert in (
         ("2 legs, 1 level, fees in quote", 1, "quote", False),
         ("2 legs, 1 level, fee in base", 1, "received", False),
@@ -64,8 +69,7 @@ def main() -> None:
     ):
         view = board(levels, fee_asset=fee, convert=convert)
         pair = Pair(0, 1, 0, 0, 0, 0)._replace(convert=2 if convert else -1, convert_side="bid" if convert else "")
-        params = MicroParams(min_profit_ppb=Ppb(1), min_profit_quote=Money(1), max_notional_quote=Money(10**8 * MONEY_ONE))
-        strategy = Micro("m", "main", (pair,), params)
+        strategy = Micro("m", "main", (pair,), micro_params(config), rates={}, assumed_qty={})
 
         def decide(strategy: Micro = strategy, view: Board = view) -> object:
             strategy.state = MicroState()

@@ -18,14 +18,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
+from tests.defaults import engine_setup, feed_limits, strategy_terms
 from tests.imports.conftest import ROOT, SHARED
 from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.engine.engine import Engine, Stop
 from xarb.engine.kernel.state import SOURCE_DELTAS
-from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.strategy import BundlePlan, LegPlan, Plan, View, Wake, Wakes
-from xarb.engine.terms import StrategyTerms
 from xarb.imports.run import import_into
 from xarb.imports.sources import load_sources
 from xarb.log.reader import BACKTEST_KINDS, LogReader
@@ -138,16 +137,16 @@ def watch(log: Path, watcher: Watcher) -> Watched:
     count = len(reader.instruments)
     assert {one.venue: number for number, one in enumerate(reader.instruments)} == VENUES
     tier = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))
-    setup = Setup(
+    setup = engine_setup(
         instruments=reader.instruments,
         groups=[],
         sources=[SOURCE_DELTAS] * count,
-        limits=[FeedLimits()] * count,
+        limits=[feed_limits()] * count,
         fees={("main", number): tier for number in range(count)},
         opening={("main", venue, asset): Money(10**24) for venue in VENUES for asset in ("BTC", "USD", "USDT")},
         connections=reader.connections,
         log_id="watched0",
-        terms={"watcher": StrategyTerms()},
+        terms={"watcher": strategy_terms()},
     )
     engine = watcher.engine = Engine(setup, [watcher])
     outputs: dict[str, list[dict[str, Any]]] = {}

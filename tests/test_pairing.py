@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import msgspec
@@ -32,11 +33,16 @@ def perpetual(symbol: str, venue: str, **changes: object) -> Instrument:
     return spot(symbol, venue, **{"kind": "perpetual", "contract": "linear", **changes})
 
 
-def paired(*instruments: Instrument, **terms: object) -> Pairing:
+def paired(*instruments: Instrument, fees: Sequence[FeeTier | None] | None = None, **terms: object) -> Pairing:
     """Pairs of instruments under the shipped asset table, with a fee of 10 (n + 1) bps on the n-th."""
-    fees = [tier(1_000_000 * (number + 1)) for number in range(len(instruments))]
     names = prove_names(instruments, load_assets())
-    return make_pairs(names, PairTerms(**{"fees": fees, **terms}))  # type: ignore[arg-type]  # terms by name
+    return make_pairs(names, pair_terms(fees or [tier(1_000_000 * (number + 1)) for number in range(len(instruments))], **terms))
+
+
+def pair_terms(fees: Sequence[FeeTier | None], **changes: object) -> PairTerms:
+    """Terms of a strategy that compares everything, from an edge of zero on."""
+    plain = PairTerms(fees=fees, pegs={}, venues=(), symbols=(), open_ppb=0, close_ppb=0)
+    return msgspec.structs.replace(plain, **changes)
 
 
 def reasons(found: Pairing) -> list[tuple[int, int | None, str]]:
@@ -177,7 +183,7 @@ def test_proof_names_the_entry() -> None:
 def test_shipped_instruments() -> None:
     """Among the shipped instruments no pair mixes kinds, and none mixes currencies without a conversion."""
     world = list(load_instruments())
-    found = make_pairs(prove_names(world, load_assets()), PairTerms(fees=[tier(0)] * len(world)))
+    found = make_pairs(prove_names(world, load_assets()), pair_terms([tier(0)] * len(world)))
     assert found.pairs
     for pair in found.pairs:
         sell, buy = world[pair.sell], world[pair.buy]
@@ -190,5 +196,5 @@ def test_a_table_of_its_own() -> None:
     table = AssetTable([Asset(id="GOLD", name="gold", aliases=("XAU",))])
     world = [spot("XAU/GOLD", "a"), spot("GOLD/GOLD", "b")]
     names = prove_names(world, table)
-    assert len(make_pairs(names, PairTerms(fees=[tier(0), tier(0)])).pairs) == 2
+    assert len(make_pairs(names, pair_terms([tier(0), tier(0)])).pairs) == 2
     assert msgspec.structs.asdict(names[0].base.identity) == {"asset": "GOLD", "multiple": (1, 0)}  # type: ignore[union-attr]

@@ -32,11 +32,20 @@ from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names, same_thing
 from xarb.settings import feed_limits, micro_params, money_of, ratio_of, strategy_terms, ts_of, venue_model
 from xarb.strategies.micro import Micro
 from xarb.venues.simulated import SimulatedVenues
-from xarb.venues.terms import VenueModel, VenueSetup
+from xarb.venues.terms import ConstantLatency, VenueModel, VenueSetup
 
 SOURCES: Final = {"quotes": 0, "books": 1, "deltas": 2}  # as engine.Setup.sources
 _KINDS: Final = {"quotes": "quotes", "books": "books", "deltas": "book_deltas"}
 _PREFERENCE: Final = ("deltas", "books", "quotes")
+# A venue that the config does not name: the simulation keeps its books, no order ever goes there, so nothing of this decides anything.
+RECORDED_ONLY: Final = VenueModel(
+    feed_latency=ConstantLatency(0),
+    order_latency=ConstantLatency(0),
+    response_latency=ConstantLatency(0),
+    assumed_qty=None,
+    rate_limit=None,
+    outages=(),
+)
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -217,7 +226,7 @@ class Assembly:
             venue: venue_model(config, f"venues.{venue}", added_ns=resolved.added_latency_ns)
             for venue, config in resolved.venues.items()
         }
-        models |= {one.venue: VenueModel() for one in instruments if one.venue not in models}  # recorded only: no order goes there
+        models |= {one.venue: RECORDED_ONLY for one in instruments if one.venue not in models}
         self.venues = SimulatedVenues(
             VenueSetup(
                 instruments=instruments,

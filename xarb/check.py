@@ -193,7 +193,7 @@ def symbols(log: Path) -> list[Table]:
     fees: list[FeeTier | None] = [FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))] * len(
         instruments
     )  # every venue counts: nothing is decided here
-    pairing = make_pairs(names, PairTerms(fees=fees))
+    pairing = make_pairs(names, PairTerms(fees=fees, pegs={}, venues=(), symbols=(), open_ppb=0, close_ppb=0))
     tables = [
         Table(f"Instruments of {log}", head, tuple(rows)),
         Table("The same thing", ("group", "instruments"), groups),

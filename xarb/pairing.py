@@ -64,11 +64,11 @@ class PairTerms(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     fees: Sequence[FeeTier | None]
-    pegs: Mapping[str, Fraction] = {}
-    venues: tuple[str, ...] = ()
-    symbols: tuple[str, ...] = ()
-    open_ppb: int = 0
-    close_ppb: int = 0
+    pegs: Mapping[str, Fraction]
+    venues: tuple[str, ...]
+    symbols: tuple[str, ...]
+    open_ppb: int
+    close_ppb: int
 
 
 class Pairing(NamedTuple):

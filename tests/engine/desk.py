@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tests.defaults import engine_setup, feed_limits, strategy_terms
 from tests.engine.table import Nothing, instrument
 from xarb.engine.engine import Engine, Stop
 from xarb.engine.kernel import state
-from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Plan, View, Wake, Wakes
 from xarb.engine.terms import StrategyTerms
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Quotes, field_dtype
@@ -68,7 +68,7 @@ class Desk:
     ) -> None:
         self.letters = letters
         chosen = list(instruments or (instrument(letter) for letter in letters))
-        terms = terms or {"s": StrategyTerms()}
+        terms = terms or {"s": strategy_terms()}
         if opening is None:
             opening = {("main", i.venue, asset): money(1_000_000) for i in chosen for asset in (i.base, i.quote)}
         tier = fee or FeeTier(maker_ppb=FEE, taker_ppb=FEE)
@@ -77,7 +77,7 @@ class Desk:
             "instruments": chosen,
             "groups": [list(range(len(chosen)))],
             "sources": [state.SOURCE_QUOTES] * len(chosen),
-            "limits": [FeedLimits(liveness_ns=48 * HOUR, cache_ns=48 * HOUR, freeze_ns=0, outlier_floor_ppb=10**9)] * len(chosen),
+            "limits": [feed_limits(liveness_ns=48 * HOUR, cache_ns=48 * HOUR, freeze_ns=0, outlier_floor_ppb=10**9)] * len(chosen),
             "fees": {("main", number): tier for number in range(len(chosen))},
             "opening": opening,
             "connections": len(chosen),
@@ -85,7 +85,7 @@ class Desk:
             "terms": terms,
         }
         self.told = {name: Told(name, len(chosen), pairs) for name in terms}
-        self.engine = Engine(Setup(**(base | setup)), list(self.told.values()))
+        self.engine = Engine(engine_setup(**(base | setup)), list(self.told.values()))
         self.now = 0
         self.seq = 0
         self.rows: list[tuple[str, dict[str, Any]]] = []

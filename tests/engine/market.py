@@ -25,19 +25,19 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from tests.defaults import engine_setup, feed_limits, strategy_terms
 from tests.engine.table import Watcher, instrument, nanos
 from xarb.engine.engine import Engine, Stop
 from xarb.engine.kernel import state
-from xarb.engine.setup import FeedLimits, Setup
+from xarb.engine.setup import FeedLimits
 from xarb.engine.strategy import Wake, Wakes
-from xarb.engine.terms import StrategyTerms
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Books, Deltas, Quotes, Trades, field_dtype
 from xarb.model.columns import DELTA_VERDICTS, SIDES
 from xarb.model.event import SlowRow, named
 from xarb.model.instrument import Instrument
 from xarb.model.units import INT64_MAX, NULL
 
-NO_LIMITS = FeedLimits(
+NO_LIMITS = feed_limits(
     liveness_ns=INT64_MAX // 2,
     cache_ns=INT64_MAX // 2,
     freeze_ns=0,
@@ -173,9 +173,9 @@ class Market:
             "opening": {},
             "connections": len(chosen),
             "log_id": "testlog1",
-            "terms": {listener.id: StrategyTerms() for listener in self.listeners},
+            "terms": {listener.id: strategy_terms() for listener in self.listeners},
         }
-        self.engine = Engine(Setup(**(values | setup)), self.listeners)
+        self.engine = Engine(engine_setup(**(values | setup)), self.listeners)
         self.seq = 0
         self.rows: list[dict[str, Any]] = []
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from tests.defaults import engine_setup, feed_limits
 from xarb.engine.kernel import fold, state
 from xarb.engine.outputs import Outputs
-from xarb.engine.setup import FeedLimits, Setup, build_state, lay_mid_units
+from xarb.engine.setup import FeedLimits, build_state, lay_mid_units
 from xarb.engine.strategy import Pair, Plan, View, Wake, Wakes
 from xarb.model.event import named
 from xarb.model.instrument import Instrument
@@ -77,11 +78,11 @@ class Fold:
     ) -> None:
         self.letters = letters
         chosen = tuple(instruments or (instrument(letter) for letter in letters))
-        self.setup = Setup(
+        self.setup = engine_setup(
             instruments=chosen,
             groups=[list(range(len(letters)))],
             sources=sources or [state.SOURCE_QUOTES] * len(letters),
-            limits=[limits or FeedLimits(liveness_ns=3600 * NANOS_PER_S, freeze_ns=0)] * len(letters),
+            limits=[limits or feed_limits(liveness_ns=3600 * NANOS_PER_S, freeze_ns=0)] * len(letters),
             fees={},
             opening={},
             connections=len(letters),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import HOUR, Desk
 from xarb.engine.engine import Engine
 from xarb.engine.strategy import Pair
-from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.model.columns import TABLES
 from xarb.model.units import NANOS_PER_S
@@ -55,7 +55,7 @@ def test_own_reports_wake_their_strategy() -> None:
 
 def edged(cool_down_ns: int = 0) -> Desk:
     """A desk whose pair sells at b and buys at a, with an edge of 10 % standing since the last quote."""
-    terms = StrategyTerms(limits=RiskLimits(latency_threshold_ns=HOUR, cool_down_ns=cool_down_ns))
+    terms = strategy_terms(limits=risk_limits(latency_threshold_ns=HOUR, cool_down_ns=cool_down_ns))
     desk = Desk(pairs=(Pair(1, 0, 0, 0, 0, 0),), terms={"s": terms})
     desk.quote(1, 111, 112)
     return desk
@@ -115,7 +115,7 @@ def test_a_plan_on_no_episode_of_ours_is_a_bug() -> None:
 
 def test_order_at_equal_time() -> None:
     """At one time come the input, the reports, then the deadline, whose cancel leaves last; a report in time spares the cancel."""
-    terms = StrategyTerms(limits=RiskLimits(latency_threshold_ns=HOUR), execution=ExecutionPolicy(timeout_ns=NANOS_PER_S))
+    terms = strategy_terms(limits=risk_limits(latency_threshold_ns=HOUR), execution=execution_policy(timeout_ns=NANOS_PER_S))
     desk = Desk(terms={"s": terms})
     desk.tell(*GOOD)
     due = desk.now + NANOS_PER_S
@@ -131,7 +131,7 @@ def test_order_at_equal_time() -> None:
 
 def test_strategies_are_called_in_id_order() -> None:
     """Whatever the order in which they were given."""
-    terms = {name: StrategyTerms() for name in ("t", "s", "u")}
+    terms = {name: strategy_terms() for name in ("t", "s", "u")}
     desk = Desk(terms=terms)
     for name in terms:
         desk.told[name].plans.append(desk.plan(*GOOD))

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import Desk, money
 from tests.engine.table import instrument
-from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import InvariantBroken
 from xarb.model.columns import ORDER_STATES
 from xarb.model.command import Report
@@ -25,7 +25,7 @@ EVENTS = ("accepted", "partial_fill", "full_fill", "rejected", "canceled", "expi
 
 def desk(letters: str = "ab", **policy: Any) -> Desk:
     """A desk with an execution policy and no age limit on quotes."""
-    terms = StrategyTerms(limits=RiskLimits(latency_threshold_ns=NEVER), execution=ExecutionPolicy(**policy))
+    terms = strategy_terms(limits=risk_limits(latency_threshold_ns=NEVER), execution=execution_policy(**policy))
     return Desk(letters, terms={"s": terms})
 
 
@@ -133,7 +133,7 @@ def test_dust_goes_to_inventory_without_an_order() -> None:
 
 def test_the_hard_leg_goes_first() -> None:
     """Each fill of the first leg releases the other in proportion, rounded down to lots; the rest is flattened."""
-    terms = StrategyTerms(execution=ExecutionPolicy(unwind_cap_ppb=Ppb(20_000_000)))
+    terms = strategy_terms(execution=execution_policy(unwind_cap_ppb=Ppb(20_000_000)))
     at = Desk(instruments=[instrument("a"), instrument("b", lot_int=2)], terms={"s": terms})
     assert at.tell("buy a 101 10", "sell b 100 10", sequence="hard_leg_first") == ["open 1 buy a 101 10"]
     assert at.engine.portfolio.reserved(("main", "b", "BTC")) == 10 * MONEY_ONE

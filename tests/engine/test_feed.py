@@ -7,9 +7,9 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.defaults import feed_limits
 from tests.engine.table import Fold, check, instrument, nanos, pair
 from xarb.engine.kernel.fold import connection_row
-from xarb.engine.setup import FeedLimits
 from xarb.engine.strategy import Wakes
 from xarb.model.units import NANOS_PER_S, PPB
 
@@ -75,7 +75,7 @@ def test_an_older_update_is_kept_out() -> None:
 
 def test_latency_is_flagged_when_it_begins() -> None:
     """Late and future event times are flagged once for each spell."""
-    fold = Fold("a", limits=FeedLimits(liveness_ns=HOUR, freeze_ns=0, max_latency_ns=NANOS_PER_S, future_ns=NANOS_PER_S))
+    fold = Fold("a", limits=feed_limits(liveness_ns=HOUR, freeze_ns=0, max_latency_ns=NANOS_PER_S, future_ns=NANOS_PER_S))
     fold.quote("10.0", "a", 100, 5, 101, 5, ts_event=nanos("10"))
     assert fold.quote("10.1", "a", 100, 5, 101, 5, ts_event=nanos("9.1")) == []
     assert fold.quote("10.2", "a", 100, 5, 101, 5, ts_event=nanos("9.1")) == ["flag a late_event"]
@@ -103,7 +103,7 @@ def test_off_grid_values_are_flagged() -> None:
 
 def test_silence_of_the_connection_makes_a_feed_stale_at_the_exact_time() -> None:
     """One second without a row ends liveness: the row carries the deadline's time, not the time of the next input."""
-    fold = Fold("ab", limits=FeedLimits(liveness_ns=NANOS_PER_S, freeze_ns=0))
+    fold = Fold("ab", limits=feed_limits(liveness_ns=NANOS_PER_S, freeze_ns=0))
     fold.quote("0.0", "a", 100, 5, 101, 5)
     fold.quote("1.0", "b", 100, 5, 101, 5)
     assert fold.quote("1.5", "b", 100, 5, 101, 5) == ["feed a live stale"]
@@ -114,14 +114,14 @@ def test_silence_of_the_connection_makes_a_feed_stale_at_the_exact_time() -> Non
 
 def test_a_row_at_the_deadline_itself_keeps_the_feed_live() -> None:
     """At equal time the input comes first."""
-    fold = Fold("a", limits=FeedLimits(liveness_ns=NANOS_PER_S, freeze_ns=0))
+    fold = Fold("a", limits=feed_limits(liveness_ns=NANOS_PER_S, freeze_ns=0))
     fold.quote("0.0", "a", 100, 5, 101, 5)
     assert fold.quote("1.0", "a", 100, 5, 101, 5) == []
 
 
 def test_a_quote_older_than_the_cache_leaves_the_state_on_a_live_connection() -> None:
     """A heartbeat keeps the connection live, but not a quote older than `cache_ns`: stale until a row of its own."""
-    fold = Fold("a", limits=FeedLimits(liveness_ns=HOUR, freeze_ns=0, cache_ns=300 * NANOS_PER_S))
+    fold = Fold("a", limits=feed_limits(liveness_ns=HOUR, freeze_ns=0, cache_ns=300 * NANOS_PER_S))
     fold.quote("0", "a", 100, 5, 101, 5)
     connection_row(fold.kernel.handle, 0, -1, -1)
     assert fold.advance("300") == []
@@ -132,7 +132,7 @@ def test_a_quote_older_than_the_cache_leaves_the_state_on_a_live_connection() ->
 
 def test_a_venue_whose_rows_are_late_falls_below_the_floor_and_returns() -> None:
     """Each component of the score counts one fifth, and a score below the floor ends trading while the feed stays live."""
-    limits = FeedLimits(liveness_ns=HOUR, freeze_ns=0, max_latency_ns=1, quality_floor=900)
+    limits = feed_limits(liveness_ns=HOUR, freeze_ns=0, max_latency_ns=1, quality_floor=900)
     fold = Fold("a", limits=limits)
     caused = [row for second in range(10) for row in fold.quote(str(second + 5), "a", 100 + second, 5, 101 + second, 5, ts_event=0)]
     assert caused == ["flag a late_event", "feed a down live", "feed a live live"]
@@ -145,7 +145,7 @@ def test_a_venue_whose_rows_are_late_falls_below_the_floor_and_returns() -> None
 
 def test_an_unchanged_quote_freezes_only_while_its_peers_move() -> None:
     """Frozen needs both: the limit passed, and enough changes elsewhere."""
-    limits = FeedLimits(liveness_ns=HOUR, freeze_ns=10 * NANOS_PER_S, freeze_moves=3)
+    limits = feed_limits(liveness_ns=HOUR, freeze_ns=10 * NANOS_PER_S, freeze_moves=3)
     still = Fold("ab", limits=limits)
     still.quote("0", "a", 100, 5, 101, 5)
     assert still.quote("20", "a", 100, 5, 101, 5) == []
@@ -229,7 +229,7 @@ def test_a_minimum_life_delays_the_opening() -> None:
 def test_an_edge_on_a_feed_that_stops_being_live_closes() -> None:
     """A stale feed closes the episode for the feed's sake."""
     wakes = Wakes(pairs=(pair(1, 0),))
-    fold = Fold("ab", wakes=wakes, limits=FeedLimits(liveness_ns=NANOS_PER_S, freeze_ns=0))
+    fold = Fold("ab", wakes=wakes, limits=feed_limits(liveness_ns=NANOS_PER_S, freeze_ns=0))
     fold.quote("0.0", "a", 99, 5, 100, 5)
     fold.quote("0.5", "b", 101, 5, 102, 5)
     assert fold.quote("1.2", "b", 101, 5, 102, 5) == ["feed a live stale", "closed b>a"]

@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import HOUR, Desk, money
 from tests.engine.scripted import Said, Tick, Venue, rows_of
 from tests.engine.table import instrument
 from xarb.engine.strategy import Plan
-from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, NANOS_PER_MS, Ppb
 
@@ -37,8 +37,8 @@ ASSETS = st.sampled_from(["quote", "BNB", "base"])
 
 def busy(names: Sequence[str], sequence: str, asset: str = "quote") -> Desk:
     """Strategies that plan a bundle on every event, on one account, with a bound on what they may come to hold."""
-    limits = RiskLimits(latency_threshold_ns=HOUR, max_exposure={"BTC": BOUND}, max_open_bundles=3)
-    policy = ExecutionPolicy(
+    limits = risk_limits(latency_threshold_ns=HOUR, max_exposure={"BTC": BOUND}, max_open_bundles=3)
+    policy = execution_policy(
         timeout_ns=300 * NANOS_PER_MS, hedge_cap_ppb=Ppb(20_000_000), unwind_cap_ppb=Ppb(20_000_000), retry_ns=100 * NANOS_PER_MS
     )
     budget = {"USD": money(900), "BTC": money(8)}
@@ -50,7 +50,7 @@ def busy(names: Sequence[str], sequence: str, asset: str = "quote") -> Desk:
         instruments=made,
         groups=[[0, 1], [2, 3]],
         rates={("a", "BNB", "USD"): 2, ("b", "BNB", "USD"): 3},
-        terms={name: StrategyTerms(limits=limits, execution=policy, budget=budget) for name in names},
+        terms={name: strategy_terms(limits=limits, execution=policy, budget=budget) for name in names},
         fee=FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(FEE_PPB), asset=asset),
         opening=opening,
     )

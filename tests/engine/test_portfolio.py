@@ -7,8 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.defaults import risk_limits, strategy_terms
 from tests.engine.desk import Desk, money
-from xarb.engine.terms import RiskLimits, StrategyTerms
 from xarb.model.units import MONEY_ONE, NEVER, Money
 
 FILLS = st.lists(
@@ -27,7 +27,7 @@ FILLS = st.lists(
 @given(fills=FILLS)
 def test_balances_equal_a_naive_model(fills: list[tuple[int, int, int, int, int, str]]) -> None:
     """For any fills, duplicates, fee coins and sides, balances, ledger, flows and the model agree to the last digit."""
-    desk = Desk(terms={"s": StrategyTerms(limits=RiskLimits(latency_threshold_ns=NEVER, max_open_bundles=9))})
+    desk = Desk(terms={"s": strategy_terms(limits=risk_limits(latency_threshold_ns=NEVER, max_open_bundles=9))})
     for _ in range(3):
         desk.tell("buy a 101 5", "sell b 100 5")
     naive = {(v, asset): Fraction(1_000_000) for v in "ab" for asset in ("BTC", "USD")} | {(v, "BNB"): Fraction(0) for v in "ab"}

@@ -6,22 +6,22 @@ from typing import Any
 
 import pytest
 
+from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import HOUR, Desk, money
 from tests.engine.table import instrument
 from xarb.engine.strategy import Pair
-from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
 
 GOOD = ("buy a 101 5", "sell b 100 5")
-NO_AGE = RiskLimits(latency_threshold_ns=HOUR)
+NO_AGE = risk_limits(latency_threshold_ns=HOUR)
 
 
 def desk(budget: dict[str, Money] | None = None, **policy: Any) -> Desk:
     """A desk with an execution policy; half a second between tries."""
     policy = {"retry_ns": NANOS_PER_S // 2} | policy
-    return Desk(terms={"s": StrategyTerms(limits=NO_AGE, execution=ExecutionPolicy(**policy), budget=budget or {})})
+    return Desk(terms={"s": strategy_terms(limits=NO_AGE, execution=execution_policy(**policy), budget=budget or {})})
 
 
 def fee(asset: str, ppb: int) -> FeeTier:
@@ -87,11 +87,11 @@ def test_a_fill_ends_the_pause() -> None:
 def test_an_untouched_leg_is_completed_with_its_fee_on_top() -> None:
     """A sale that pays in base sells only as much as leaves room for the fee; a purchase that pays in base buys that much more."""
     made = [instrument("a"), instrument("b")]
-    at = Desk(instruments=made, fee=fee("base", 10_000_000), terms={"s": StrategyTerms(limits=NO_AGE)})
+    at = Desk(instruments=made, fee=fee("base", 10_000_000), terms={"s": strategy_terms(limits=NO_AGE)})
     at.tell("buy a 101 1021", "sell b 100 1000")
     at.fill(1, 101, 1021, fee=10, fee_asset="BTC")
     assert at.report(2, "rejected") == ["hedge 3 sell b 100 1000"]  # 1011 to sell: 1000 and 10 of fee
-    other = Desk(instruments=made, fee=fee("base", 10_000_000), terms={"s": StrategyTerms(limits=NO_AGE)})
+    other = Desk(instruments=made, fee=fee("base", 10_000_000), terms={"s": strategy_terms(limits=NO_AGE)})
     other.tell("buy a 101 1021", "sell b 100 1000")
     other.fill(2, 100, 1000, fee=10, fee_asset="BTC")
     assert other.report(1, "rejected") == ["hedge 3 buy a 101 1020"]  # 1010 to cover, with 1 % lost on the way
@@ -118,7 +118,7 @@ def test_a_poor_account_hedges_what_it_can() -> None:
     opening = {("main", "a", "USD"): money(506), ("main", "b", "BTC"): money(5)}
     at = Desk(
         opening=opening,
-        terms={"s": StrategyTerms(limits=NO_AGE, execution=ExecutionPolicy(hedge_cap_ppb=Ppb(50_000_000), max_attempts=1))},
+        terms={"s": strategy_terms(limits=NO_AGE, execution=execution_policy(hedge_cap_ppb=Ppb(50_000_000), max_attempts=1))},
     )
     at.tell(*GOOD)
     at.fill(2, 100, 5)
@@ -135,7 +135,7 @@ def converting(side: str = "bid", **policy: Any) -> Desk:
     )
     made = [instrument("a"), instrument("b", quote="EUR", symbol="BTC/EUR"), last]
     pair = Pair(1, 0, 0, 0, 0, 0, convert=2, convert_side=side)
-    terms = StrategyTerms(limits=NO_AGE, execution=ExecutionPolicy(**policy))
+    terms = strategy_terms(limits=NO_AGE, execution=execution_policy(**policy))
     opening = {("main", i.venue, asset): money(1_000_000) for i in made for asset in (i.base, i.quote)}
     return Desk("abc", instruments=made, groups=[], pairs=(pair,), terms={"s": terms}, fee=fee("quote", 0), opening=opening)
 

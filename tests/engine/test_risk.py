@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.defaults import risk_limits, strategy_terms
 from tests.engine.desk import FEE, HOUR, Desk, money
 from tests.engine.table import instrument
 from xarb.engine.engine import Engine
 from xarb.engine.strategy import Pair
-from xarb.engine.terms import RiskLimits, StrategyTerms
+from xarb.engine.terms import StrategyTerms
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
@@ -22,7 +23,7 @@ SENT = ["open 1 buy a 101 5", "open 2 sell b 100 5"]
 
 def limited(**limits: Any) -> Desk:
     """A desk whose strategy has these limits."""
-    return Desk(terms={"s": StrategyTerms(limits=RiskLimits(**limits))})
+    return Desk(terms={"s": strategy_terms(limits=risk_limits(**limits))})
 
 
 def last(desk: Desk) -> tuple[int | None, int | None]:
@@ -229,7 +230,7 @@ def test_balance_counts_what_is_reserved() -> None:
 def test_two_strategies_share_an_account_but_no_coin() -> None:
     """Neither spends the other's budget, and the second finds reserved what the first has sent."""
     budget = {"USD": money(600), "BTC": money(5)}
-    terms = {name: StrategyTerms(budget=budget) for name in ("s", "t")}
+    terms = {name: strategy_terms(budget=budget) for name in ("s", "t")}
     desk = Desk(terms=terms, opening={("main", v, asset): money(1200) for v in "ab" for asset in ("USD", "BTC")})
     assert desk.tell(*GOOD) == SENT
     assert desk.tell(*GOOD) == ["refuse budget"]
@@ -334,7 +335,7 @@ def test_a_conversion_may_count_on_better_bids_than_the_limit() -> None:
 
 
 @pytest.mark.parametrize(
-    "terms", [StrategyTerms(budget={"USTD": money(1)}), StrategyTerms(limits=RiskLimits(max_exposure={"BTX": money(1)}))]
+    "terms", [strategy_terms(budget={"USTD": money(1)}), strategy_terms(limits=risk_limits(max_exposure={"BTX": money(1)}))]
 )
 def test_a_limit_on_an_asset_that_nothing_trades_is_refused(terms: StrategyTerms) -> None:
     """A misspelt asset would bind nobody: the engine is not even built."""

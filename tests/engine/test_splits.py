@@ -12,20 +12,19 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.defaults import engine_setup, execution_policy, feed_limits, micro_params, risk_limits, strategy_terms, venue_model
 from tests.engine.table import Nothing
 from tests.venues.market import MS, RICH, Row, batch_of, instrument
 from xarb.engine.engine import Engine
-from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.strategy import Pair, Plan, View, Wake, Wakes
-from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.model.batch import Batch
 from xarb.model.event import OutputRow, named
 from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, Money, Ppb
 from xarb.replay import replay
-from xarb.strategies.micro import Micro, MicroParams
+from xarb.strategies.micro import Micro
 from xarb.venues.simulated import SimulatedVenues
-from xarb.venues.terms import ConstantLatency, UniformLatency, VenueModel, VenueSetup
+from xarb.venues.terms import ConstantLatency, UniformLatency, VenueSetup
 
 if TYPE_CHECKING:
     import msgspec
@@ -35,7 +34,7 @@ INSTRUMENTS: Final = [instrument(venue) for venue in "abc"]
 PAIRS: Final = tuple(Pair(sell, buy, 0, 0, 100_000, 100_000) for sell in range(3) for buy in range(3) if sell != buy)
 FEES: Final = {("main", number): FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(100_000)) for number in range(3)}
 OPENING: Final = {("main", venue, asset): RICH for venue in "abc" for asset in ("BTC", "USD")}
-LIMITS: Final = FeedLimits(freeze_ns=400 * MS, freeze_moves=2, outlier_mads=2, outlier_floor_ppb=60_000_000, cache_ns=3_000 * MS)
+LIMITS: Final = feed_limits(freeze_ns=400 * MS, freeze_moves=2, outlier_mads=2, outlier_floor_ppb=60_000_000, cache_ns=3_000 * MS)
 
 
 class Witness:
@@ -71,15 +70,19 @@ class Parts:
             "min_profit_quote": Money(0),
             "max_notional_quote": Money(3_000 * MONEY_ONE),
         }
-        quick = Micro("quick", "main", PAIRS, MicroParams(**base, execution_timeout_ns=25 * MS, max_edge_ppb=0))
+        quick = Micro(
+            "quick", "main", PAIRS, micro_params(**base, execution_timeout_ns=25 * MS, max_edge_ppb=0), rates={}, assumed_qty={}
+        )
         calm = Micro(
             "calm",
             "main",
             PAIRS,
-            MicroParams(**base, min_life_ns=10 * MS, sequence="hard_leg_first", cool_down_ns=50 * MS, max_edge_ppb=80_000_000),
+            micro_params(**base, min_life_ns=10 * MS, sequence="hard_leg_first", cool_down_ns=50 * MS, max_edge_ppb=80_000_000),
+            rates={},
+            assumed_qty={},
         )
         self.engine = Engine(
-            Setup(
+            engine_setup(
                 instruments=INSTRUMENTS,
                 groups=[[0, 1, 2]],
                 sources=[0, 1, 2],
@@ -89,20 +92,21 @@ class Parts:
                 connections=3,
                 log_id="splitted",
                 terms={
-                    "quick": StrategyTerms(execution=ExecutionPolicy(timeout_ns=25 * MS, retry_ns=40 * MS)),
-                    "calm": StrategyTerms(limits=RiskLimits(cool_down_ns=50 * MS, orders_per_second=6)),
-                    "witness": StrategyTerms(),
+                    "quick": strategy_terms(execution=execution_policy(timeout_ns=25 * MS, retry_ns=40 * MS)),
+                    "calm": strategy_terms(limits=risk_limits(cool_down_ns=50 * MS, orders_per_second=6)),
+                    "witness": strategy_terms(),
                 },
             ),
             [quick, calm, self.witness],
         )
-        model = VenueModel(
+        model = venue_model(
             feed_latency=UniformLatency(0, 3 * MS),
             order_latency=UniformLatency(0, 40 * MS),
             response_latency=ConstantLatency(4 * MS),
         )
         self.venues = SimulatedVenues(
-            VenueSetup(instruments=INSTRUMENTS, sources=[0, 1, 2], fees=FEES, opening=OPENING, seed=5), dict.fromkeys("abc", model)
+            VenueSetup(instruments=INSTRUMENTS, sources=[0, 1, 2], fees=FEES, opening=OPENING, rates={}, seed=5),
+            dict.fromkeys("abc", model),
         )
 
     def note_marks(self) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 
+from tests.defaults import micro_params
 from tests.strategies.board import NOW, Board, edge, spot, tier
 from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Pass, Wake
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
@@ -17,8 +19,8 @@ PAIR = Pair(0, 1, 0, 0, 0, 0)
 
 def params(**changes: object) -> MicroParams:
     """Parameters that take any profit above zero."""
-    plain = MicroParams(min_profit_ppb=Ppb(1), min_profit_quote=Money(1), max_notional_quote=Money(10**6 * MONEY_ONE))
-    return msgspec.structs.replace(plain, **changes)
+    plain = {"min_profit_ppb": Ppb(1), "min_profit_quote": Money(1), "max_notional_quote": Money(10**6 * MONEY_ONE)}
+    return micro_params(**(plain | changes))
 
 
 def market() -> Board:
@@ -34,7 +36,7 @@ def market() -> Board:
 
 def micro(pairs: tuple[Pair, ...] = (PAIR,), **changes: object) -> Micro:
     """A strategy on the pair."""
-    return Micro("m", "main", pairs, params(**changes))
+    return Micro("m", "main", pairs, params(**changes), rates={}, assumed_qty={})
 
 
 def wake(kind: str = "open") -> Wake:
@@ -117,7 +119,7 @@ def test_a_third_coin_is_paid_from_its_own_balance() -> None:
     board.times.append(NOW)
     board.tradable.append(True)
     board.fees = [tier(0), tier(10_000_000, "BNB"), tier(0)]
-    strategy = Micro("m", "main", (PAIR,), params(), rates={("b", "BNB", "USDT"): 2})
+    strategy = Micro("m", "main", (PAIR,), params(), rates={("b", "BNB", "USDT"): 2}, assumed_qty={})
     assert reason(strategy.on_wake(wake(), board)) == "balance"
     board.own("b", "BNB", 1)  # pays 1 % of 1000 USDT at 10 USDT: 10 BTC would cost more
     found = bundle(strategy.on_wake(wake("improvement"), board))
@@ -126,11 +128,14 @@ def test_a_third_coin_is_paid_from_its_own_balance() -> None:
     assert found.quote_seqs == (100, 101, 102)
     board.tradable[2] = False
     assert (
-        reason(Micro("m", "main", (PAIR,), params(), rates={("b", "BNB", "USDT"): 2}).on_wake(wake(), board)) == "fee_rate_unknown"
+        reason(Micro("m", "main", (PAIR,), params(), rates={("b", "BNB", "USDT"): 2}, assumed_qty={}).on_wake(wake(), board))
+        == "fee_rate_unknown"
     )
     board.tradable[2] = True
     elsewhere = {("a", "BNB", "USDT"): 2, ("b", "BNB", "USDC"): 2}
-    assert reason(Micro("m", "main", (PAIR,), params(), rates=elsewhere).on_wake(wake(), board)) == "fee_rate_unknown"
+    assert (
+        reason(Micro("m", "main", (PAIR,), params(), rates=elsewhere, assumed_qty={}).on_wake(wake(), board)) == "fee_rate_unknown"
+    )
     assert reason(micro().on_wake(wake(), board)) == "fee_rate_unknown"
 
 
@@ -230,9 +235,9 @@ def test_the_market_refuses(change: Callable[[Board], None], expected: str) -> N
         ({"min_profit_ppb": Ppb(70_000_000)}, "min_profit_bps", 65_853_658 * 10**9, 70_000_000 * 10**9),
     ],
 )
-def test_the_limits_refuse(changes: dict[str, object], expected: str, value: int, bound: int) -> None:
+def test_the_limits_refuse(changes: dict[str, Any], expected: str, value: int, bound: int) -> None:
     """Each limit trips with what was asked and what is allowed; the ratio is of the buy notional (54 of 820)."""
-    strategy = Micro("m", "main", (PAIR,), params(**changes))
+    strategy = micro(**changes)
     (found,) = strategy.on_wake(wake(), market())
     assert found == Pass(opportunity=1, reason=expected, value=Money(value), bound=Money(bound))
 
@@ -247,7 +252,7 @@ def test_assumed_size_is_used_where_the_config_gives_it() -> None:
     """Unknown sizes take the venue's assumed one, at the instrument's scale."""
     board = market()
     board.books[0] = ([(110, None)], [])
-    strategy = Micro("m", "main", (PAIR,), params(), assumed_qty={"a": Money(3 * MONEY_ONE)})
+    strategy = Micro("m", "main", (PAIR,), params(), rates={}, assumed_qty={"a": Money(3 * MONEY_ONE)})
     assert bundle(strategy.on_wake(wake(), board)).legs == (LegPlan(0, "sell", 110, 3), LegPlan(1, "buy", 100, 3))
 
 
@@ -365,7 +370,7 @@ def test_wrong_parameters_are_refused() -> None:
     """A sequence that does not exist and negative or empty limits are named."""
     for name, value in (("sequence", "both"), ("max_levels", 0), ("cool_down_ns", -1)):
         with pytest.raises(ValueError, match=name):
-            MicroParams(**{"min_profit_ppb": 0, "min_profit_quote": 0, "max_notional_quote": 1, name: value})  # type: ignore[arg-type]  # by name
+            params(**{name: value})
 
 
 def test_state_is_one_struct_of_plain_values() -> None:

@@ -8,10 +8,11 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.defaults import micro_params
 from tests.strategies.board import NOW, Board, edge, spot, tier
 from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Wake
 from xarb.model.units import MONEY_ONE, Money, Ppb
-from xarb.strategies.micro import Micro, MicroParams
+from xarb.strategies.micro import Micro
 
 Flows = dict[tuple[str, str], Fraction]
 BNB_BID, BNB_ASK = 10, 12  # their ratio times any fee is whole in ppb, where the strategy would round it up
@@ -76,14 +77,14 @@ def settle(board: Board, leg: LegPlan, flows: Flows, *, at_limit: bool) -> None:
 def test_plans_keep_what_they_promise(case: tuple[Board, Pair], sequence: str, most: int) -> None:
     """Filled as planned: no asset is overdrawn even at the limit prices, base does not shrink, and the profit is the one stated."""
     board, pair = case
-    params = MicroParams(
+    params = micro_params(
         min_profit_ppb=Ppb(0),
         min_profit_quote=Money(0),
         max_notional_quote=Money(most * MONEY_ONE),
         sequence=sequence,
     )
     rates = {(one.venue, "BNB", one.quote): 3 for one in board.instruments if one.quote == board.instruments[3].quote}
-    (plan,) = Micro("m", "main", [pair], params, rates=rates).on_wake(Wake(NOW, "open", edge()), board)
+    (plan,) = Micro("m", "main", [pair], params, rates=rates, assumed_qty={}).on_wake(Wake(NOW, "open", edge()), board)
     if not isinstance(plan, BundlePlan):
         return
     actual: Flows = defaultdict(Fraction)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from tests.defaults import venue_model
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Books, Deltas, Quotes, Trades, field_dtype
 from xarb.model.command import CancelOrder, Command, Report, SubmitOrder
 from xarb.model.event import SlowRow
@@ -68,7 +69,7 @@ def plain_model(**changes: Any) -> VenueModel:
         "response_latency": ConstantLatency(5 * MS),
         "rate_limit": None,
     }
-    return VenueModel(**(fields | changes))
+    return venue_model(**(fields | changes))
 
 
 def setup_of(
@@ -86,6 +87,8 @@ def setup_of(
         "sources": sources or [0] * len(instruments),
         "fees": {("main", number): fee for number in range(len(instruments))},
         "opening": {("main", venue, asset): RICH for venue, asset in assets} if opening is None else opening,
+        "rates": {},
+        "seed": 0,
     }
     return VenueSetup(**(fields | changes))
 

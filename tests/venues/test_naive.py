@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.defaults import venue_model
 from tests.venues.market import MS, Row, Told, instrument, play, setup_of, submit
 from tests.venues.market import cancel as cancel_of
 from tests.venues.naive import Said, naive_reports
@@ -73,7 +74,7 @@ def markets(draw: st.DrawFn) -> tuple[VenueSetup, dict[str, VenueModel], list[Ro
         st.just(TableLatency((0, MS, 2 * MS))),
     )
     models = {
-        venue: VenueModel(
+        venue: venue_model(
             feed_latency=draw(latency),
             order_latency=draw(latency),
             response_latency=draw(latency),

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.defaults import venue_model
 from tests.venues.market import MS, instrument, plain_model, setup_of
 from xarb.errors import ConfigError
 from xarb.model.units import MONEY_ONE, Money
 from xarb.venues.fold.draw import draw_below, splitmix64
 from xarb.venues.simulated import SimulatedVenues
-from xarb.venues.terms import ConstantLatency, Outage, TableLatency, UniformLatency, VenueModel
+from xarb.venues.terms import ConstantLatency, Outage, TableLatency, UniformLatency
 
 
 def test_draws_are_splitmix64() -> None:
@@ -40,8 +41,8 @@ def test_latencies_reach_both_ends() -> None:
 def test_a_rung_of_the_ladder_only_adds(latency: ConstantLatency | UniformLatency | TableLatency) -> None:
     """A slower model draws the same numbers, later by exactly what was added."""
     assert all(latency.slower(50).pick(draw) == latency.pick(draw) + 50 for draw in range(20))
-    slower = VenueModel(order_latency=latency).slower(50)
-    assert slower == VenueModel(order_latency=latency.slower(50))
+    slower = venue_model(order_latency=latency).slower(50)
+    assert slower == venue_model(order_latency=latency.slower(50))
 
 
 @pytest.mark.parametrize(
@@ -53,10 +54,10 @@ def test_a_rung_of_the_ladder_only_adds(latency: ConstantLatency | UniformLatenc
         (lambda: TableLatency(()), "at least one"),
         (lambda: TableLatency((2, 1)), "must ascend"),
         (lambda: Outage(5, 5), "must end after it begins"),
-        (lambda: VenueModel(assumed_qty=Money(0)), "assumed_qty"),
-        (lambda: VenueModel(rate_limit=0), "rate_limit"),
-        (lambda: VenueModel(max_resting=0), "max_resting"),
-        (lambda: VenueModel(outages=(Outage(0, 5), Outage(4, 9))), "not overlap"),
+        (lambda: venue_model(assumed_qty=Money(0)), "assumed_qty"),
+        (lambda: venue_model(rate_limit=0), "rate_limit"),
+        (lambda: venue_model(max_resting=0), "max_resting"),
+        (lambda: venue_model(outages=(Outage(0, 5), Outage(4, 9))), "not overlap"),
         (lambda: SimulatedVenues(setup_of([instrument("a")]), {}), "no model for a"),
         (lambda: SimulatedVenues(setup_of([instrument("a")], sources=[0, 1]), {"a": plain_model()}), "sources: 2 for 1"),
     ],
@@ -69,14 +70,14 @@ def test_values_that_make_no_sense_are_errors(build: Callable[[], object], messa
 
 def test_defaults_are_pessimistic() -> None:
     """An order takes 80 to 120 ms by default, unknown sizes do not fill, and nothing is marked as optimistic."""
-    model = VenueModel()
+    model = venue_model()
     assert (model.order_latency.low_ns, model.order_latency.high_ns) == (80 * MS, 120 * MS)
     assert model.optimism() == []
 
 
 def test_optimism_is_printed() -> None:
     """Every flattering setting has its own line among the assumptions."""
-    model = VenueModel(order_latency=ConstantLatency(0), assumed_qty=Money(MONEY_ONE), consumption=False, rate_limit=None)
+    model = venue_model(order_latency=ConstantLatency(0), assumed_qty=Money(MONEY_ONE), consumption=False, rate_limit=None)
     said = SimulatedVenues(setup_of([instrument("a")]), {"a": model}).describe()
     assert [value for venue, what, value in said if (venue, what) == ("a", "optimistic")] == model.optimism()
     assert len(model.optimism()) == 4

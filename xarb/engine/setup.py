@@ -1,4 +1,4 @@
-"""What an engine is built from, and how it is laid into the kernel's memory."""
+"""What an engine is built from, and how it is laid into the kernel's memory. What a config key sets has its default in the config alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xarb.engine.strategy import Pair, Strategy
 from xarb.engine.terms import StrategyTerms
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import INT64_MAX, NANOS_PER_MS, NANOS_PER_S, NEVER, NULL, PPB, Money
+from xarb.model.units import INT64_MAX, NEVER, NULL, PPB, Money
 
 FULL_SCORE: Final = 1000
 _MEANS: Final = ("mean_latency", "mean_depth", "mean_uptime", "mean_rejects", "mean_gaps")
@@ -36,19 +36,19 @@ class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
     numbers its trades without holes, so that a hole is a loss.
     """
 
-    liveness_ns: int = NANOS_PER_S
-    cache_ns: int = 300 * NANOS_PER_S
-    max_latency_ns: int = 500 * NANOS_PER_MS
-    future_ns: int = 50 * NANOS_PER_MS
-    freeze_ns: int = 300 * NANOS_PER_S
-    freeze_moves: int = 20
-    outlier_mads: int = 8
-    outlier_floor_ppb: int = 20_000_000
-    spread_multiple: int = 20
-    off_market_ppb: int = 10_000_000
-    dense_trade_ids: bool = False
-    quality_floor: int = 500
-    score_ns: int = NANOS_PER_S
+    liveness_ns: int
+    cache_ns: int
+    max_latency_ns: int
+    future_ns: int
+    freeze_ns: int
+    freeze_moves: int
+    outlier_mads: int
+    outlier_floor_ppb: int
+    spread_multiple: int
+    off_market_ppb: int
+    dense_trade_ids: bool
+    quality_floor: int
+    score_ns: int
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,10 +69,10 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     opening: Mapping[tuple[str, str, str], Money]
     connections: int
     log_id: str
+    terms: Mapping[str, StrategyTerms]
+    rates: Mapping[tuple[str, str, str], int]
+    coin_margin_ppb: int
     start: int = 1
-    terms: Mapping[str, StrategyTerms] = {}
-    rates: Mapping[tuple[str, str, str], int] = {}
-    coin_margin_ppb: int = 10_000_000
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

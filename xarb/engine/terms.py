@@ -1,4 +1,7 @@
-"""The terms on which a strategy trades: its limits, its budget, and how its orders are carried out."""
+"""The terms on which a strategy trades: its limits, its budget, and how its orders are carried out.
+
+No field has a default: each is a config key, and the defaults of those stand in the config alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from xarb.errors import ConfigError
-from xarb.model.units import NANOS_PER_S, PPB_PER_BPS, Money, Ppb
+from xarb.model.units import Money, Ppb
 
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,13 +25,13 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     leg is the costlier risk.
     """
 
-    max_open_bundles: int = 10
-    max_notional: Money | None = None
-    daily_volume: Money | None = None
-    cool_down_ns: int = 0
-    latency_threshold_ns: int = NANOS_PER_S
-    orders_per_second: int | None = None
-    max_exposure: Mapping[str, Money] = {}
+    max_open_bundles: int
+    max_notional: Money | None
+    daily_volume: Money | None
+    cool_down_ns: int
+    latency_threshold_ns: int
+    orders_per_second: int | None
+    max_exposure: Mapping[str, Money]
 
 
 class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +46,12 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
         ConfigError: `timeout_ns`, `retry_ns` or `max_cancels` is not above zero.
     """
 
-    timeout_ns: int = 5 * NANOS_PER_S
-    hedge_cap_ppb: Ppb = Ppb(20 * PPB_PER_BPS)
-    unwind_cap_ppb: Ppb = Ppb(50 * PPB_PER_BPS)
-    max_attempts: int = 3
-    retry_ns: int = NANOS_PER_S // 2
-    max_cancels: int = 3
+    timeout_ns: int
+    hedge_cap_ppb: Ppb
+    unwind_cap_ppb: Ppb
+    max_attempts: int
+    retry_ns: int
+    max_cancels: int
 
     def __post_init__(self) -> None:
         """Without a pause between tries, or without a cancel, an order or a residual would never come to an end."""
@@ -65,6 +68,6 @@ class StrategyTerms(msgspec.Struct, frozen=True, kw_only=True):
     An asset that is not named is bounded by the account alone.
     """
 
-    limits: RiskLimits = RiskLimits()
-    execution: ExecutionPolicy = ExecutionPolicy()
-    budget: Mapping[str, Money] = {}
+    limits: RiskLimits
+    execution: ExecutionPolicy
+    budget: Mapping[str, Money]

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xarb.engine.strategy import BundlePlan, Edge, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
-from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, Ppb
+from xarb.model.units import MONEY_SCALE, PPB, Money, Ppb
 from xarb.strategies.ladder import Leg, Level
 from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
 from xarb.strategies.sizing import Size, Sizing, TooSmall
@@ -29,7 +29,7 @@ _SEQUENCES: Final = ("simultaneous", "hard_leg_first")
 
 
 class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Parameters of one micro strategy; there is no default for what makes a trade worth its risk.
+    """Parameters of one micro strategy. None has a default here: each is a config key, and the config alone has defaults.
 
     `min_profit_ppb` is profit after all fees over the notional of the buy leg before fees. `min_profit_quote` is money in the buy leg's
     quote asset. `max_notional_quote` bounds each leg in its own quote asset. Times in ns. Zero switches off
@@ -39,16 +39,16 @@ class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     min_profit_ppb: Ppb
     min_profit_quote: Money
     max_notional_quote: Money
-    max_open_bundles: int = 10
-    latency_threshold_ns: int = NANOS_PER_S
-    execution_timeout_ns: int = 5 * NANOS_PER_S
-    cool_down_ns: int = 0
-    scan_ns: int = 100 * NANOS_PER_MS
-    min_life_ns: int = 0
-    improve_ppb: int = 100_000
-    max_edge_ppb: int = 50_000_000
-    sequence: str = "simultaneous"
-    max_levels: int = 10
+    max_open_bundles: int
+    latency_threshold_ns: int
+    execution_timeout_ns: int
+    cool_down_ns: int
+    scan_ns: int
+    min_life_ns: int
+    improve_ppb: int
+    max_edge_ppb: int
+    sequence: str
+    max_levels: int
 
     def __post_init__(self) -> None:
         """Raises ValueError on a sequence that does not exist, or a number that must not be negative or zero."""
@@ -121,16 +121,16 @@ class Micro:
         pairs: Sequence[Pair],
         params: MicroParams,
         *,
-        rates: Mapping[tuple[str, str, str], int] | None = None,
-        assumed_qty: Mapping[str, Money] | None = None,
+        rates: Mapping[tuple[str, str, str], int],
+        assumed_qty: Mapping[str, Money],
     ) -> None:
         self.id = name
         self.account = account
         self.params = params
         self.state = MicroState()
         self._pairs = tuple(pairs)
-        self._rates = dict(rates or {})
-        self._assumed = dict(assumed_qty or {})
+        self._rates = dict(rates)
+        self._assumed = dict(assumed_qty)
         self._terms: dict[int, _Terms] = {}  # derived from instruments and fees, remade when they change
         self._wakes = Wakes(
             pairs=self._pairs,

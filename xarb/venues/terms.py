@@ -1,6 +1,7 @@
 """What a simulated venue is assumed to be: latencies, limits, outages, and what it takes for sizes that nobody knows.
 
-Defaults are pessimistic; what is optimistic must be asked for and is named by `VenueModel.optimism`.
+What a config key sets has its default in the config alone, a pessimistic one; what is optimistic must be asked for and is named by
+`VenueModel.optimism`.
 """
 
 from __future__ import annotations
@@ -13,19 +14,9 @@ import msgspec
 
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, Money, format_decimal
+from xarb.model.units import MONEY_SCALE, Money, format_decimal
 
 MAX_LATENCY_NS: Final = 3_600 * 10**9
-
-
-# Helpers stand first here: the defaults of VenueModel are built, and so checked, while this module is imported.
-def _check_range(name: str, low: int, high: int) -> None:
-    if not 0 <= low <= high <= MAX_LATENCY_NS:
-        raise ConfigError(f"{name}: {low} to {high} is not an ascending range from 0 to {MAX_LATENCY_NS} ns")
-
-
-def _ms(ns: int) -> str:
-    return format_decimal(ns, 6)
 
 
 class ConstantLatency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="constant", tag_field="kind"):
@@ -141,14 +132,14 @@ class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     outages: in ascending order, without overlap.
     """
 
-    feed_latency: Latency = ConstantLatency(0)
-    order_latency: Latency = UniformLatency(80 * NANOS_PER_MS, 120 * NANOS_PER_MS)
-    response_latency: Latency = ConstantLatency(0)
-    assumed_qty: Money | None = None
+    feed_latency: Latency
+    order_latency: Latency
+    response_latency: Latency
+    assumed_qty: Money | None
+    rate_limit: int | None
+    outages: tuple[Outage, ...]
     consumption: bool = True
-    rate_limit: int | None = 10
     max_resting: int = 200
-    outages: tuple[Outage, ...] = ()
 
     def __post_init__(self) -> None:
         if self.assumed_qty is not None and self.assumed_qty <= 0:
@@ -193,8 +184,8 @@ class VenueSetup(msgspec.Struct, frozen=True, kw_only=True):
     sources: Sequence[int]
     fees: Mapping[tuple[str, int], FeeTier]
     opening: Mapping[tuple[str, str, str], Money]
-    rates: Mapping[tuple[str, str, str], int] = {}
-    seed: int = 0
+    rates: Mapping[tuple[str, str, str], int]
+    seed: int
 
 
 def check_setup(setup: VenueSetup, models: Mapping[str, VenueModel]) -> None:
@@ -237,3 +228,12 @@ def describe_model(venue: str, model: VenueModel) -> list[tuple[str, str, str]]:
     ]
     rows += [("optimistic", text) for text in model.optimism()]
     return [(venue, what, value) for what, value in rows]
+
+
+def _check_range(name: str, low: int, high: int) -> None:
+    if not 0 <= low <= high <= MAX_LATENCY_NS:
+        raise ConfigError(f"{name}: {low} to {high} is not an ascending range from 0 to {MAX_LATENCY_NS} ns")
+
+
+def _ms(ns: int) -> str:
+    return format_decimal(ns, 6)

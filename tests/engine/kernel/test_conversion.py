@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.defaults import feed_limits
 from tests.engine.table import Fold, instrument, pair
 from xarb.engine.kernel import fold as kernel_fold
-from xarb.engine.setup import CONVERT_DIGITS, FeedLimits
+from xarb.engine.setup import CONVERT_DIGITS
 from xarb.engine.strategy import Pair, Wakes
 from xarb.errors import ConfigError
 from xarb.model.units import INT64_MAX, NANOS_PER_S, PPB
@@ -24,7 +25,7 @@ prices = st.integers(1, 10**9)
 def market(way: Pair, decimals: tuple[int, int, int] = (0, 0, 0)) -> Fold:
     """Sell a, buy b, convert at c."""
     chosen = [instrument(letter, px_scale=scale) for letter, scale in zip("abc", decimals, strict=True)]
-    limits = FeedLimits(liveness_ns=3600 * NANOS_PER_S, freeze_ns=0, outlier_floor_ppb=9 * PPB)
+    limits = feed_limits(liveness_ns=3600 * NANOS_PER_S, freeze_ns=0, outlier_floor_ppb=9 * PPB)
     return Fold("abc", wakes=Wakes(pairs=(way,)), instruments=chosen, limits=limits)
 
 

@@ -9,6 +9,7 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.defaults import feed_limits
 from tests.engine.market import Level, Market, Row, book, connection, message, quote, trade
 from tests.engine.naive_feed import READINGS
 from tests.engine.naive_fold import NaiveFold
@@ -22,7 +23,7 @@ LETTERS = "abcd"
 INSTRUMENTS = (*(instrument(letter, px_scale=1, tick_int=5, lot_int=2) for letter in "abc"), instrument("d"))
 SOURCES = ("quotes", "deltas", "books", "quotes")
 CONNECTIONS = 4  # a comes over 0 or 3, b over 1, c over 0, d over 2
-LIMITS = FeedLimits(
+LIMITS = feed_limits(
     liveness_ns=20 * UNIT,
     cache_ns=17 * UNIT,
     freeze_ns=15 * UNIT,

@@ -1,0 +1,67 @@
+"""What the config's defaults make of an experiment, in the engine's units, with whatever a test changes.
+
+The structs themselves have no defaults: this is how tests get them without stating every field.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
+from xarb.engine.setup import FeedLimits, Setup
+from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
+from xarb.model.units import Money, Ppb
+from xarb.settings import feed_limits as feed_limits_of
+from xarb.settings import micro_params as micro_params_of
+from xarb.settings import ratio_of
+from xarb.settings import strategy_terms as strategy_terms_of
+from xarb.settings import venue_model as venue_model_of
+from xarb.strategies.micro import MicroParams
+from xarb.venues.terms import VenueModel
+
+# The keys that have no default are stated: any profit will do, and risk bounds no leg unless a test says so.
+_STRATEGY: Final = StrategyConfig(
+    kind="micro", min_profit_bps=Decimal(0), min_profit_quote=Decimal(0), max_notional_quote=Decimal(10**9)
+)
+_VENUE: Final = VenueConfig(fees="of no schedule")
+
+
+def feed_limits(**changes: Any) -> FeedLimits:
+    """Limits of a feed."""
+    return msgspec.structs.replace(feed_limits_of(FeedConfig()), **changes)
+
+
+def risk_limits(**changes: Any) -> RiskLimits:
+    """Limits of a strategy, without a bound on the notional of a leg."""
+    return msgspec.structs.replace(strategy_terms_of(_STRATEGY).limits, **({"max_notional": None} | changes))
+
+
+def execution_policy(**changes: Any) -> ExecutionPolicy:
+    """How a strategy's orders are carried out."""
+    return msgspec.structs.replace(strategy_terms_of(_STRATEGY).execution, **changes)
+
+
+def strategy_terms(**changes: Any) -> StrategyTerms:
+    """Limits, policy and budget of a strategy."""
+    plain = StrategyTerms(limits=risk_limits(), execution=execution_policy(), budget={})
+    return msgspec.structs.replace(plain, **changes)
+
+
+def micro_params(**changes: Any) -> MicroParams:
+    """Parameters of `micro` that take any profit and a leg of up to a billion."""
+    plain = msgspec.structs.replace(micro_params_of(_STRATEGY), min_profit_ppb=Ppb(0), min_profit_quote=Money(0))
+    return msgspec.structs.replace(plain, **changes)
+
+
+def venue_model(**changes: Any) -> VenueModel:
+    """A simulated venue."""
+    return msgspec.structs.replace(venue_model_of(_VENUE, "venue", added_ns=0), **changes)
+
+
+def engine_setup(**fields: Any) -> Setup:
+    """A setup of an engine: `fields`, no terms and no priced fee coins unless stated, and the default margin of a fee coin."""
+    plain: dict[str, Any] = {"terms": {}, "rates": {}, "coin_margin_ppb": ratio_of(RunConfig().coin_margin_bps)}
+    return Setup(**(plain | fields))
