@@ -23,11 +23,12 @@ from xarb.engine.setup import Setup
 from xarb.engine.strategy import Strategy
 from xarb.errors import ConfigError
 from xarb.log.reader import BACKTEST_KINDS, LogReader, Selection
+from xarb.marks import Marks
 from xarb.mentions import check_mentions
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, Money, format_decimal
+from xarb.model.units import Money, format_decimal
 from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names, same_things
 from xarb.settings import feed_limits, micro_params, money_of, ratio_of, strategy_terms, ts_of, venue_model
 from xarb.strategies.micro import Micro
@@ -241,8 +242,7 @@ class Assembly:
         traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
-        self._marking = _marking(instruments)
-        self._first_marks: dict[tuple[str, str], int] = {}
+        self.marks = Marks(self.engine, instruments, self.currencies)
 
     def batches(self, rows: int) -> Iterator[Batch]:
         """The inputs of the run."""
@@ -254,35 +254,30 @@ class Assembly:
 
     def note_marks(self) -> None:
         """Keep the mids as they stand at the first order of the run: the marks from which inventory is revalued."""
-        if not self._first_marks:
-            assets = sorted({asset for _, _, asset in self.opening})
-            pairs = [(asset, currency) for asset in assets for currency in self.currencies]
-            self._first_marks = {pair: found for pair in pairs if (found := self.mark(*pair)) is not None}
+        self.marks.keep_first({asset for _, _, asset in self.opening})
 
     def valuation(self, account: str, currency: str) -> Valuation | str:
         """The account in `currency` at the last mids, revalued since the first order; the asset without a mark where there is one.
 
         Without any order nothing was at stake: the revaluation is zero.
         """
-        self.note_marks()
+        first = self.marks.keep_first({asset for _, _, asset in self.opening})
         marks, opening_marks = {}, {}
         for asset in sorted({asset for owner, _, asset in self.engine.portfolio.balances() if owner == account}):
-            now, then = self.mark(asset, currency), self._first_marks.get((asset, currency))
+            now, then = self.marks.now(asset, currency), first.get((asset, currency))
             if now is None or (then is None and any(key[2] == asset for key in self.opening)):
                 return asset
-            marks[asset], opening_marks[asset] = now, then if then is not None else now
+            marks[asset], opening_marks[asset] = now.value, (then or now).value
         return self.engine.portfolio.value(account, marks, opening_marks)
 
     def mark(self, asset: str, currency: str) -> int | None:
-        """Money per unit of `asset` in `currency`: the mid of the first instrument of them that has one, None while unknown."""
-        if asset == currency:
-            return MONEY_ONE
-        for number in self._marking.get((asset, currency), ()):
-            quote, one = self.engine.best(number), self.engine.instrument(number)
-            if quote.bid is not None and quote.ask is not None:
-                unit: int = 10 ** (MONEY_SCALE - one.px_scale)
-                return (quote.bid + quote.ask) * unit // 2
-        return None
+        """Money per unit of `asset` in `currency` as of now, None while unknown."""
+        found = self.marks.now(asset, currency)
+        return None if found is None else found.value
+
+    def doubtful_marks(self) -> Table:
+        """The marks of what the accounts hold, and held at first, that no tradable feed stands behind."""
+        return self.marks.doubtful({asset for _, _, asset in self.engine.portfolio.balances()})
 
     def assumptions(self) -> Table:
         """What the simulation assumes, by venue; what flatters the result is marked."""
@@ -332,14 +327,6 @@ def _groups(groups: Sequence[Sequence[int]], count: int) -> list[list[int]]:
     """The groups, and each instrument that is in none as a group of its own."""
     grouped = {number for group in groups for number in group}
     return [*(list(group) for group in groups), *([number] for number in range(count) if number not in grouped)]
-
-
-def _marking(instruments: Sequence[Instrument]) -> dict[tuple[str, str], list[int]]:
-    found: dict[tuple[str, str], list[int]] = {}
-    for number, one in enumerate(instruments):
-        if one.kind == "spot":
-            found.setdefault((one.base, one.quote), []).append(number)
-    return found
 
 
 def _fee_text(tier: FeeTier) -> str:

@@ -90,7 +90,7 @@ def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, ad
     if made != folder:
         _put(made, folder)
     tables = [_head(assembly, folder, digest.hex(), bundles=summary.bundles), assembly.assumptions(), *summary.tables()]
-    tables += [table for table in (_accounts(assembly),) if table.rows]
+    tables += [table for table in (_accounts(assembly), assembly.doubtful_marks()) if table.rows]
     return Result(folder, digest.hex(), summary, tables)
 
 
