@@ -181,6 +181,50 @@ def test_a_foreign_folder_is_never_replaced(trial: Trial, experiment: Experiment
     assert LogReader(result.folder).header.kind == "log"
 
 
+def test_a_run_with_anything_else_in_it_is_not_replaced(
+    trial: Trial, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that the manifest does not name, however deep, or a link is named and refused before any work; nothing is touched."""
+    monkeypatch.chdir(trial.folder)
+    folder = backtest(experiment, advance=quiet).folder
+    notes = folder / "kind=orders" / "notes.txt"
+    notes.write_text("years of work")
+    with pytest.raises(ConfigError, match=r"does not name kind=orders/notes.txt; move it away"):
+        backtest(experiment, advance=quiet)
+    assert notes.read_text() == "years of work"
+    assert Manifest(folder).summary is not None
+    notes.unlink()
+    (folder / "elsewhere").symlink_to(trial.folder / "log")
+    with pytest.raises(ConfigError, match="does not name elsewhere"):
+        backtest(experiment, advance=quiet)
+    (folder / "elsewhere").unlink()
+    folder.rename("kept")
+    folder.symlink_to(trial.folder / "kept")
+    with pytest.raises(ConfigError, match="is a link"):
+        backtest(experiment, advance=quiet)
+    assert Manifest(Path("kept")).summary is not None
+
+
+def test_a_file_put_into_an_earlier_run_meanwhile_outlives_it(
+    trial: Trial, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only files of the earlier run are removed; what came to lie beside them stays, the error says where, and the new run stands."""
+    monkeypatch.chdir(trial.folder)
+    result = backtest(experiment, advance=quiet)
+
+    def put(done: int, total: int, note: str = "") -> None:
+        del done, total, note
+        (result.folder / "notes.txt").write_text("years of work")
+
+    with pytest.raises(ConfigError, match="is no file of it and stays there"):
+        backtest(experiment, advance=put)
+    assert Manifest(result.folder).summary is not None
+    (left,) = Path("runs").glob("*/notes.txt")
+    assert left.parent != result.folder
+    assert left.read_text() == "years of work"
+    assert list(left.parent.rglob("*.parquet")) == []
+
+
 def test_an_earlier_run_stands_until_the_new_one_is_finished(
     trial: Trial, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

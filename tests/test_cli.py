@@ -224,5 +224,39 @@ def test_interrupt_leaves_no_half_run(moment: str, place: Path, tmp_path: Path) 
         time.sleep(0.001)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
-    assert (process.returncode, "Traceback" in said) == (130, False), said
-    assert not (tmp_path / "run").exists()
+    assert (process.returncode, said) == (130, "xarb: interrupted; nothing was kept\n")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fees.toml", "log", "trial.toml"]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="one core: the ladder runs in one process")
+def test_interrupt_of_the_ladder_keeps_the_run_and_says_so(place: Path, tmp_path: Path) -> None:
+    """Ctrl-C on a terminal reaches every process of the ladder: one line names the run that is kept, and no process stays behind."""
+    write_log(tmp_path / "log", [*usual(), *[row for row in steady(400_000) if row[0] >= 4000]])
+    for name in ("trial.toml", "fees.toml"):
+        shutil.copy(place / name, tmp_path / name)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "xarb", "backtest", "trial.toml", "--out", "run", "--ladder"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 120
+    while process.poll() is None and not children.read_text() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert (process.returncode, said) == (130, "xarb: interrupted; the run is kept in run, the ladder is not\n")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_interrupt_of_any_verb_is_one_line(tmp_path: Path) -> None:
+    """A verb that keeps nothing says only that it was interrupted, and exits with 130."""
+    text = "from xarb import __main__, cli\n@cli.log_app.command()\ndef stop(): raise KeyboardInterrupt\n__main__.main()"
+    command = [sys.executable, "-c", text, "log", "stop"]
+    done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "xarb: interrupted\n")

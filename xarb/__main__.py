@@ -7,17 +7,18 @@ import sys
 
 def main() -> None:
     """Run the command line. Exit codes: 0 good, 1 refused or failed check, 2 wrong use, 130 interrupted."""
-    from xarb.cli import app
     from xarb.errors import InvariantBroken, XarbError
 
     try:
+        from xarb.cli import app
+
         app()
     except InvariantBroken:
         raise  # a bug of ours: the traceback is what helps
     except XarbError as error:
         print(f"xarb: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before a command began: commands turn it into Interrupted
         print("xarb: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:

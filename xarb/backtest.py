@@ -5,10 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,6 +20,7 @@ from xarb.config import Experiment
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError
 from xarb.log.canonical import OutputDigest
+from xarb.log.manifest import NAME as MANIFEST
 from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader
 from xarb.log.writer import LogWriter
@@ -86,11 +88,11 @@ def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, ad
 
         replay(assembly, keep, batch_rows=batch_rows, reached=lambda seq: advance(seq, reader.manifest.last))
         summary.finish()
+        tables = [_head(assembly, folder, digest.hex(), bundles=summary.bundles), assembly.assumptions(), *summary.tables()]
+        tables += [table for table in (_accounts(assembly), assembly.doubtful_marks()) if table.rows]
         writer.finish(digest.hex(), assembly.engine.position)
     if made != folder:
         _put(made, folder)
-    tables = [_head(assembly, folder, digest.hex(), bundles=summary.bundles), assembly.assumptions(), *summary.tables()]
-    tables += [table for table in (_accounts(assembly), assembly.doubtful_marks()) if table.rows]
     return Result(folder, digest.hex(), summary, tables)
 
 
@@ -108,9 +110,10 @@ def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance,
     found = {} if run is None else {0: [run.summary.line(name) for name in names]}
     left = [added for added in LADDER_MS if added not in found]
     path = log_of(experiment, log)
-    for added, lines in zip(left, _rungs([(experiment, path, added) for added in left]), strict=True):
-        found[added] = lines
-        advance(len(found), len(LADDER_MS))
+    with closing(_rungs([(experiment, path, added) for added in left])) as rungs:
+        for added, lines in zip(left, rungs, strict=True):
+            found[added] = lines
+            advance(len(found), len(LADDER_MS))
     rows = [(f"{added} ms", name, *line) for added in LADDER_MS for name, line in zip(names, found[added], strict=True)]
     return Table(
         "Latency ladder: trading PnL with more order latency",
@@ -119,14 +122,27 @@ def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance,
     )
 
 
-def _rungs(tasks: Sequence[tuple[Experiment, Path, int]]) -> Iterator[list[Line]]:
-    """The lines of each rung in order. Only Linux forks: there a process starts with modules and compiled code in place."""
+def _rungs(tasks: Sequence[tuple[Experiment, Path, int]]) -> Generator[list[Line], None, None]:
+    """The lines of each rung in order. Only Linux forks: there a process starts with modules and compiled code in place.
+
+    A terminal sends Ctrl-C to every process of the command: this one answers it and ends the others, which hold it blocked.
+    """
     workers = min(len(tasks), len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
     if workers == 1:
         yield from map(_rung, tasks)
         return
     with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
-        yield from pool.map(_rung, tasks)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as the processes inherit it
+        try:
+            lines = pool.map(_rung, tasks)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            yield from lines
+        except BaseException:
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
 
 
 def _rung(task: tuple[Experiment, Path, int]) -> list[Line]:
@@ -155,18 +171,67 @@ def log_of(experiment: Experiment, log: Path | None) -> Path:
 
 
 def _check_replaceable(folder: Path) -> None:
-    """What stands in a run's place must be a run: anything else is not ours to remove."""
-    if folder.exists() and Manifest(folder).header.kind != "run":
+    """What stands in a run's place must be a run and nothing else: anything more is not ours to remove."""
+    if folder.is_symlink():
+        raise ConfigError(f"{folder} is a link and would be replaced; give another folder with --out")
+    if not folder.exists():
+        return
+    if Manifest(folder).header.kind != "run":
         raise ConfigError(f"{folder} exists and is no run; give another folder with --out")
+    mine = _named_files(folder)
+    stranger = next((path for path in _entries(folder) if path not in mine), None)
+    if stranger is not None:
+        raise ConfigError(
+            f"{folder} would be replaced, but its manifest does not name {stranger.relative_to(folder)}; "
+            "move it away, or give another folder with --out"
+        )
 
 
 def _put(made: Path, folder: Path) -> None:
-    """Move a finished run to its place; an earlier one of the same id goes when this one stands there."""
+    """Move a finished run to its place; an earlier one of the same id goes when this one stands there.
+
+    Only the files that its manifest names are removed. What was put beside them since the run began stays, and so does their folder.
+    """
     earlier = made.with_name(f"{made.name}.earlier")
-    with suppress(FileNotFoundError):
-        folder.rename(earlier)
-    made.rename(folder)
-    shutil.rmtree(earlier, ignore_errors=True)
+    try:
+        if folder.exists():
+            folder.rename(earlier)
+        made.rename(folder)
+    except BaseException:
+        if earlier.exists() and not folder.exists():
+            earlier.rename(folder)
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    if earlier.exists():
+        _remove(earlier, folder)
+
+
+def _remove(earlier: Path, folder: Path) -> None:
+    """Remove a run file by file, its folders when they are empty.
+
+    Raises:
+        ConfigError: something else lies in it; it is not touched.
+    """
+    mine = _named_files(earlier)
+    for path in _entries(earlier):
+        if path in mine:
+            path.unlink()
+    left = _entries(earlier)
+    if left:
+        raise ConfigError(f"the run is kept in {folder}; the earlier one is gone, but {left[0]} is no file of it and stays there")
+    for path in sorted(earlier.rglob("*"), reverse=True):
+        path.rmdir()
+    earlier.rmdir()
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Everything in a folder that is not itself a folder, links among them, in order; no link is followed."""
+    return sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+
+
+def _named_files(folder: Path) -> set[Path]:
+    """The manifest of a run and the files that it names, as paths below the folder."""
+    return {folder / MANIFEST, *(folder / entry.path for entry in Manifest(folder).files)}
 
 
 def _summary(assembly: Assembly) -> Summary:

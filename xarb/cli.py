@@ -6,13 +6,25 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from typer.core import TyperGroup
 
 from xarb import __version__
-from xarb.console import Table, progress, say, show
+from xarb.console import Table, interruptible, progress, say, show
 from xarb.errors import ConfigError, Refused
+
+
+class _Verbs(TyperGroup):
+    """All verbs; Ctrl-C in any of them ends with a line, not in silence."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # Typer's own context is a Click context
+        """Run the verb."""
+        with interruptible():
+            return super().invoke(ctx)
+
 
 app = typer.Typer(
     name="xarb",
+    cls=_Verbs,
     help="Record markets, replay them and trade them with one deterministic engine.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -96,11 +108,11 @@ def backtest(
     from xarb.config import load_experiment
 
     loaded = load_experiment(experiment, _overrides(settings))
-    with progress("backtest") as advance:
+    with interruptible("nothing was kept"), progress("backtest") as advance:
         result = run_backtest(loaded, log=log, out=out, advance=advance)
     show(result.tables)
     if ladder:
-        with progress("ladder") as advance:
+        with interruptible(f"the run is kept in {result.folder}, the ladder is not"), progress("ladder") as advance:
             show([run_ladder(loaded, log=log, advance=advance, run=result)])
     say(f"run kept in {result.folder}; prove it with: xarb verify {result.folder}")
 
@@ -162,7 +174,7 @@ def import_command(
     """
     from xarb.imports.command import import_tables
 
-    with progress("import") as advance:
+    with interruptible("nothing of this import was kept"), progress("import") as advance:
         tables = import_tables(what, paths or [], into, {"venue": venue, "symbol": symbol, **_overrides(keys)}, advance=advance)
     show(tables)
 

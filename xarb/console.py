@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
 
+from xarb.errors import Interrupted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -85,6 +87,19 @@ def _is_number(cell: str) -> bool:
 
 def _silent(done: int, total: int, note: str = "") -> None:
     del done, total, note
+
+
+@contextmanager
+def interruptible(kept: str = "") -> Iterator[None]:
+    """Ctrl-C in here ends the command with one line; `kept` says what is kept then, empty for what never keeps anything.
+
+    Raises:
+        Interrupted: in place of KeyboardInterrupt, which Typer would turn into an exit code without a word.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted{f'; {kept}' if kept else ''}") from None
 
 
 @contextmanager

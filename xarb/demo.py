@@ -8,7 +8,7 @@ from pathlib import Path
 from xarb.backtest import backtest, ladder
 from xarb.catalog import data_dir
 from xarb.config import load_experiment
-from xarb.console import progress, say, show
+from xarb.console import interruptible, progress, say, show
 
 _WHAT = """This backtest ran the micro-arbitrage strategies of experiments/quickstart.toml on recordings/quickstart, a SYNTHETIC market:
 three venues whose quotes a seeded generator made, with gaps, stale spells and crossed moments. It proves the machinery, not a profit."""
@@ -31,10 +31,10 @@ def run_demo() -> None:
     """
     root = data_dir().parent
     experiment = load_experiment(Path(os.path.relpath(root / "experiments" / "quickstart.toml")))
-    with progress("backtest") as advance:
+    with interruptible("nothing was kept"), progress("backtest") as advance:
         result = backtest(experiment, advance=advance)
     show(result.tables)
-    with progress("ladder") as advance:
+    with interruptible(f"the run is kept in {result.folder}, the ladder is not"), progress("ladder") as advance:
         show([ladder(experiment, advance=advance, run=result)])
     say(_WHAT)
     log = os.path.relpath(root / "recordings" / "quickstart")

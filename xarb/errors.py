@@ -3,6 +3,7 @@
 XarbError
 ├── ConfigError       fix the input (a file, a key, an argument) and run again      exit code 2
 ├── Refused           a check said no; nothing is broken                            exit code 1
+├── Interrupted       a person stopped it; the message says what was kept           exit code 130
 ├── LogError          stop: the log is damaged, incomplete or cannot be written     exit code 1
 ├── VenueError        the outside world; one of the three below
 │   ├── Retryable     nothing happened at the venue; the same call may be repeated
@@ -28,6 +29,12 @@ class ConfigError(XarbError):
 
 class Refused(XarbError):
     """A check refused to go on; the message says which and what would satisfy it."""
+
+
+class Interrupted(XarbError):
+    """A person stopped the command (Ctrl-C); the message says what was kept of it."""
+
+    exit_code = 130
 
 
 class LogError(XarbError):
