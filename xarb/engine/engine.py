@@ -5,8 +5,9 @@ The driver loads batches, calls `run`, carries commands to venues and reports ba
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
+from struct import Struct
 from typing import Any, Final
 
 from xarb.engine.execution import Execution
@@ -17,9 +18,9 @@ from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import SlowRows
-from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Strategy, Wake
+from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Plan, Strategy, View, Wake
 from xarb.engine.view import StrategyView
-from xarb.engine.words import place, width, words
+from xarb.engine.words import fields, place, width, words
 from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.columns import FEED_STATES
@@ -29,12 +30,13 @@ from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NEVER, NULL
 
 # Words of the kernel's records.
-_NOW, _LAST_SEQ, _QUIET, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, _NEXT_DEADLINE, _NEXT_TIMER, _NEXT_EVENT = (
+_NOW, _LAST_SEQ, _QUIET, _OUTS, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, _NEXT_DEADLINE, _NEXT_TIMER, _NEXT_EVENT = (
     place(state.WORLD, name)
     for name in (
         "now",
         "last_seq",
         "quiet",
+        "outs",
         "wakes",
         "wake_count",
         "stop_ts",
@@ -44,19 +46,23 @@ _NOW, _LAST_SEQ, _QUIET, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, _NEXT_D
         "next_event",
     )
 )
-_STATE, _TRADABLE, _SCORE, _SLOT, _TS_LAST, _BID_SEQ, _ASK_SEQ = (
-    place(state.INSTRUMENT, name) for name in ("state", "tradable", "score", "slot", "ts_last", "bid_seq", "ask_seq")
+_SLOT, _BID, _BID_QTY, _ASK, _ASK_QTY, _BID_SEQ, _ASK_SEQ = (
+    place(state.INSTRUMENT, name) for name in ("slot", "bid", "bid_qty", "ask", "ask_qty", "bid_seq", "ask_seq")
 )
-_BID, _BID_QTY, _ASK, _ASK_QTY = (place(state.INSTRUMENT, name) for name in ("bid", "bid_qty", "ask", "ask_qty"))
+_quote_at = fields(state.INSTRUMENT, "bid", "bid_qty", "ask", "ask_qty", "bid_seq", "ask_seq", "ts_last").unpack_from
+_feed_at = fields(state.INSTRUMENT, "state", "tradable", "score").unpack_from
 _SIDES: Final = {
     "bid": (_BID, _BID_QTY, BID, place(state.INSTRUMENT, "bids")),
     "ask": (_ASK, _ASK_QTY, ASK, place(state.INSTRUMENT, "asks")),
 }
-_SELL, _BUY, _STATUS, _NUMBER, _SINCE, _OPPORTUNITY, _BEST_EDGE, _ABNORMAL = (
-    place(state.PAIR, name) for name in ("sell", "buy", "status", "number", "since", "opportunity", "best_edge", "abnormal")
-)
-_INSTRUMENT_WORDS: Final = width(state.INSTRUMENT)
-_PAIR_WORDS: Final = width(state.PAIR)
+_STATUS, _STRATEGY, _OPPORTUNITY = (place(state.PAIR, name) for name in ("status", "strategy", "opportunity"))
+_edge_at = fields(state.PAIR, "status", "number", "since", "opportunity", "best_edge", "abnormal").unpack_from
+_decided_at = fields(state.PAIR, "sell", "buy", "status", "since", "best_edge").unpack_from
+_EVENT: Final = fold.EVENT
+OnWake = Callable[[Wake, View], Sequence[Plan]]
+_wakes_in = Struct(f"={state.WAKE_WIDTH}q").iter_unpack
+_INSTRUMENT_WORDS, _INSTRUMENT_BYTES = width(state.INSTRUMENT), state.INSTRUMENT.itemsize
+_PAIR_WORDS, _PAIR_BYTES = width(state.PAIR), state.PAIR.itemsize
 
 
 class Stop(Enum):
@@ -114,7 +120,13 @@ class Engine:
         self._slow_at = 0
         self._own_reports = {s.id: number for number, s in enumerate(self._strategies) if s.wakes().own_reports}
         self._by_id = {s.id: number for number, s in enumerate(self._strategies)}
-        self._views = [StrategyView(self, s, number) for number, s in enumerate(self._strategies)]
+        views: list[View] = [StrategyView(self, s, number) for number, s in enumerate(self._strategies)]
+        self._calls: list[tuple[OnWake, View]] = [(s.on_wake, view) for s, view in zip(self._strategies, views, strict=True)]
+        self._events = {  # whom to call for which instrument, by what the fold returns
+            fold.EVENT * (instrument + 1) + number: (s.on_wake, views[number], number, instrument)
+            for number, s in enumerate(self._strategies)
+            for instrument in s.wakes().every_event
+        }
 
     # --- the fold
 
@@ -150,16 +162,24 @@ class Engine:
             raise InvariantBroken("run before load")
         if self.commands:
             return Stop.COMMANDS
+        handle, world, events = self._handle, self._world, self._events
         self._set_stop(until)  # deadlines change with commands and reports only, and with those the loop ends
         slow, limit = self._next_slow(batch)
         while True:
-            why = fold.run(self._handle, limit)
+            why = fold.run(handle, limit)
             if not self._books_open:
                 self._open_books()
                 early = why == fold.SLOW and (slow is None or slow.seq != limit)
                 slow, limit = self._next_slow(batch)
                 if early:
                     continue
+            if why >= _EVENT:  # a strategy that asks for every event waits for little else than this
+                on_wake, view, number, instrument = events[why]
+                for plan in on_wake(Wake(world[_NOW], "event", None, instrument), view):
+                    self._carry_out(number, plan)
+                if self.commands:
+                    return Stop.COMMANDS
+                continue
             if why == fold.SLOW and slow is not None:
                 why = fold.before_row(self._handle, slow.ts_recv)
                 if why == fold.END:
@@ -173,7 +193,7 @@ class Engine:
                 return Stop.END
             if why != fold.STOP:
                 self._settle()
-            elif self._world[_STOP_TS] == until:
+            elif world[_STOP_TS] == until:
                 return Stop.UNTIL
             else:
                 self._fire_deadline()
@@ -240,19 +260,16 @@ class Engine:
 
     def _settle(self) -> None:
         """Hand the kernel's rows over and call the strategies that were woken."""
-        count = self._world[_WAKES]
-        self.outputs.take_kernel_rows()
+        world = self._world
+        if world[_OUTS]:
+            self.outputs.take_kernel_rows()
+        count = world[_WAKES]
         if count == 0:
             return
-        self._world[_WAKES] = 0
-        woken = self._woken[: count * state.WAKE_WIDTH].tolist()
-        rows = list(zip(*[iter(woken)] * state.WAKE_WIDTH, strict=True))
-        if count > 1:
-            rows.sort(key=_strategy_of)
-        now = self._world[_NOW]
-        for strategy, kind, pair, instrument in rows:
-            edge = self.edge(pair) if pair >= 0 else None
-            self._call(strategy, Wake(now, state.WAKE_KINDS[kind], edge, instrument))
+        world[_WAKES] = 0
+        now = world[_NOW]
+        for strategy, kind, pair, instrument in sorted(_wakes_in(self._woken[: count * state.WAKE_WIDTH]), key=_strategy_of):
+            self._call(strategy, Wake(now, state.WAKE_KINDS[kind], None if pair < 0 else self.edge(pair), instrument))
 
     def _rearm(self) -> None:
         """A bundle closed: its pair wakes again if its episode still stands."""
@@ -261,15 +278,19 @@ class Engine:
                 self._call(self._by_id[strategy], Wake(self._world[_NOW], "rearm", self.edge(pair)))
 
     def _call(self, number: int, wake: Wake) -> None:
-        strategy = self._strategies[number]
-        for plan in strategy.on_wake(wake, self._views[number]):
-            pair = -1 if plan.opportunity is None else self._pair_of(number, plan.opportunity)
-            if isinstance(plan, Pass):
-                row = (strategy.account, strategy.id, plan.opportunity, None, None, plan.reason, plan.value, plan.bound)
-                self.outputs.emit("refusals", row)
-                self._decide(pair, plan.opportunity, "refused", plan.reason, None)
-            else:
-                self._submit(number, plan, pair)
+        on_wake, view = self._calls[number]
+        for plan in on_wake(wake, view):
+            self._carry_out(number, plan)
+
+    def _carry_out(self, number: int, plan: Plan) -> None:
+        pair = -1 if plan.opportunity is None else self._pair_of(number, plan.opportunity)
+        if isinstance(plan, Pass):
+            strategy = self._strategies[number]
+            row = (strategy.account, strategy.id, plan.opportunity, None, None, plan.reason, plan.value, plan.bound)
+            self.outputs.emit("refusals", row)
+            self._decide(pair, plan.opportunity, "refused", plan.reason, None)
+        else:
+            self._submit(number, plan, pair)
 
     def _submit(self, number: int, plan: BundlePlan, pair: int) -> None:
         commands, bundle = self.execution.submit(plan, self._strategies[number], pair=pair)
@@ -284,22 +305,24 @@ class Engine:
     def _pair_of(self, number: int, opportunity: int) -> int:
         """The kernel pair of a strategy whose last episode this is."""
         mine = self._episodes
-        for pair in self._pairs_of[number]:
-            if mine[pair * _PAIR_WORDS + _OPPORTUNITY] == opportunity:
-                return pair
+        try:
+            pair = mine[_OPPORTUNITY::_PAIR_WORDS].tolist().index(opportunity)
+        except ValueError:
+            pair = -1
+        if pair >= 0 and mine[pair * _PAIR_WORDS + _STRATEGY] == number:
+            return pair
         raise InvariantBroken(f"strategy {self._strategies[number].id} decided on unknown opportunity {opportunity}")
 
     def _decide(self, pair: int, opportunity: int, verdict: str, reason: str | None, bundle: int | None) -> None:
-        mine, feeds = self._episodes, self._feeds
-        at = pair * _PAIR_WORDS
-        sell, buy = mine[at + _SELL] * _INSTRUMENT_WORDS, mine[at + _BUY] * _INSTRUMENT_WORDS
-        standing = mine[at + _STATUS] == state.PAIR_OPEN
+        feeds = self._feeds
+        sell, buy, status, since, best_edge = _decided_at(self._episodes, pair * _PAIR_BYTES)
+        sell, buy = sell * _INSTRUMENT_WORDS, buy * _INSTRUMENT_WORDS
         self.outputs.emit(
             "opportunities",
             (
                 *self.outputs.episode(pair, opportunity, "decided"),
-                int(fold.pair_edge(self._handle, pair)) if standing else None,
-                mine[at + _BEST_EDGE],
+                int(fold.pair_edge(self._handle, pair)) if status == state.PAIR_OPEN else None,
+                best_edge,
                 known(feeds[sell + _BID]),
                 known(feeds[buy + _ASK]),
                 feeds[sell + _BID_SEQ],
@@ -307,21 +330,15 @@ class Engine:
                 verdict,
                 reason,
                 bundle,
-                self._world[_NOW] - mine[at + _SINCE],
+                self._world[_NOW] - since,
             ),
         )
 
     def edge(self, pair: int) -> Edge:
         """The episode of a kernel pair as a strategy sees it."""
-        mine, at = self._episodes, pair * _PAIR_WORDS
-        return Edge(
-            mine[at + _NUMBER],
-            mine[at + _OPPORTUNITY],
-            int(fold.pair_edge(self._handle, pair)) if mine[at + _STATUS] == state.PAIR_OPEN else 0,
-            mine[at + _BEST_EDGE],
-            mine[at + _SINCE],
-            mine[at + _ABNORMAL] != 0,
-        )
+        status, number, since, opportunity, best_edge, abnormal = _edge_at(self._episodes, pair * _PAIR_BYTES)
+        edge = int(fold.pair_edge(self._handle, pair)) if status == state.PAIR_OPEN else 0
+        return Edge(number, opportunity, edge, best_edge, since, abnormal != 0)
 
     def open_edges(self, number: int) -> list[Edge]:
         """Open episodes of a strategy in pair order."""
@@ -336,16 +353,11 @@ class Engine:
 
     def best(self, number: int) -> BestQuote:
         """Best quote."""
-        feeds, at = self._feeds, number * _INSTRUMENT_WORDS
-        return BestQuote(
-            known(feeds[at + _BID]),
-            known(feeds[at + _BID_QTY]),
-            known(feeds[at + _ASK]),
-            known(feeds[at + _ASK_QTY]),
-            feeds[at + _BID_SEQ],
-            feeds[at + _ASK_SEQ],
-            feeds[at + _TS_LAST],
-        )
+        quote = _quote_at(self._feeds, number * _INSTRUMENT_BYTES)
+        if NULL in quote:
+            bid, bid_qty, ask, ask_qty, *rest = quote
+            return BestQuote(known(bid), known(bid_qty), known(ask), known(ask_qty), *rest)
+        return BestQuote(*quote)
 
     def levels(self, number: int, side: str, depth: int = 10) -> list[tuple[int, int | None]]:
         """Best levels of a side, best first."""
@@ -363,8 +375,8 @@ class Engine:
 
     def feed(self, number: int) -> FeedView:
         """State of a feed."""
-        feeds, at = self._feeds, number * _INSTRUMENT_WORDS
-        return FeedView(FEED_STATES[feeds[at + _STATE]], feeds[at + _SCORE], feeds[at + _TRADABLE] != 0)
+        kind, tradable, score = _feed_at(self._feeds, number * _INSTRUMENT_BYTES)
+        return FeedView(FEED_STATES[kind], score, tradable != 0)
 
     def fee(self, account: str, number: int) -> FeeTier:
         """Fee tier of an account on the instrument's venue."""

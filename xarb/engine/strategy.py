@@ -55,7 +55,7 @@ class Wakes(msgspec.Struct, frozen=True, kw_only=True):
     max_edge_ppb: int = 0  # an edge above it is abnormal: recorded, flagged, never traded; 0 switches the guard off
 
 
-class BestQuote(NamedTuple):
+class BestQuote(msgspec.Struct, frozen=True, gc=False):
     """Best prices and sizes of an instrument at its scales; None where the side or size is absent."""
 
     bid: int | None
@@ -67,7 +67,7 @@ class BestQuote(NamedTuple):
     ts: int  # ts_recv of the last row that confirmed the quote
 
 
-class FeedView(NamedTuple):
+class FeedView(msgspec.Struct, frozen=True, gc=False):
     """State of an instrument's feed; `tradable` is live, not excluded by validation, and at or above the quality floor."""
 
     state: str
@@ -75,7 +75,7 @@ class FeedView(NamedTuple):
     tradable: bool
 
 
-class Edge(NamedTuple):
+class Edge(msgspec.Struct, frozen=True, gc=False):
     """An open episode of one of the strategy's pairs."""
 
     pair: int  # index into Wakes.pairs
@@ -86,7 +86,7 @@ class Edge(NamedTuple):
     abnormal: bool
 
 
-class Wake(NamedTuple):
+class Wake(msgspec.Struct, frozen=True, gc=False):
     """Why the strategy is called. `kind`: open, improvement, close, rearm, timer, event or report."""
 
     ts: int

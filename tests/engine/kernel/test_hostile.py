@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from tests.engine.market import NO_LIMITS, Market, Row, quote
 from tests.engine.naive_fold import NaiveFold
@@ -52,7 +53,7 @@ def test_a_row_without_any_value_is_a_quote_without_sides() -> None:
         0.3 a quote - -5 - - > flag a bad_qty
         """
     )
-    assert market.engine.best(1)[:4] == (None, None, None, None)
+    assert astuple(market.engine.best(1))[:4] == (None, None, None, None)
 
 
 def test_flags_beyond_the_output_buffer_all_arrive() -> None:
@@ -95,6 +96,22 @@ def test_a_deadline_that_closes_more_episodes_than_the_wake_buffer_holds() -> No
     assert opened == ["feed a down live", *["opened a>b"] * (62 * 20)]
     assert market.feed(market.parse(["2.0", "a", "gap"])) == ["feed a live gapped", *["closed a>b"] * (62 * 20)]
     assert {len(listener.heard) for listener in market.listeners} == {40}
+
+
+def test_one_asker_hears_every_input_in_whatever_company() -> None:
+    """Alone, with an output row, with a second asker, beside an edge that opens, and as the log's very first input."""
+    asker, other = Wakes(every_event=(0, 1)), Wakes(every_event=(1,), pairs=(pair(0, 1),))
+    market = Market("ab", wakes=[asker, other])
+    market.check("""
+        0.0 a trade 1 1 1
+        0.1 a quote 100 1 101 1 > feed a down live
+        0.2 b quote 98 1 99 1   > feed b down live; opened a>b
+        0.3 a quote 100 2 101 1
+        0.4 b quote 98 2 99 1
+    """)
+    seconds = NANOS_PER_S // 10
+    assert market.listeners[0].heard == [f"{at * seconds} event {number}" for at, number in enumerate((0, 0, 1, 0, 1))]
+    assert market.listeners[1].heard == [f"{2 * seconds} open 0", f"{2 * seconds} event 1", f"{4 * seconds} event 1"]
 
 
 def test_62_strategies_each_have_their_own_events() -> None:
@@ -173,12 +190,12 @@ def test_values_that_do_not_fit_a_finer_scale_leave_the_state() -> None:
         0.5 b scale 0 18
         """
     )
-    assert market.engine.best(0)[:4] == (100, 1, 110, 1)
-    assert market.engine.best(1)[:4] == (90, 10**18, 91, 10**18)
+    assert astuple(market.engine.best(0))[:4] == (100, 1, 110, 1)
+    assert astuple(market.engine.best(1))[:4] == (90, 10**18, 91, 10**18)
     sizes = Market(sources="deltas")
     sizes.check(f"0.0 a snap b9*1 b8*{INT64_MAX // 10 + 1} a10*1 > feed a down live\n0.1 a scale 0 1 > feed a live gapped")
     assert sizes.engine.levels(0, "bid") == []
-    assert sizes.engine.best(0)[:4] == (None, None, None, None)
+    assert astuple(sizes.engine.best(0))[:4] == (None, None, None, None)
     fits = Market(sources="deltas")
     fits.check(f"0.0 a snap b9*1 b8*{INT64_MAX // 10} a10*1 > feed a down live\n0.1 a scale 0 1")
     assert fits.engine.levels(0, "bid")[1] == (8, INT64_MAX // 10 * 10)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple
 
 from tests.defaults import feed_limits
 from tests.engine.market import Level, Market, Row, book, connection, message, quote, trade
@@ -176,7 +177,7 @@ def test_the_kernel_does_what_the_plain_model_does(steps: list[tuple[int, Action
     assert real.listeners[0].heard == plain.wakes
     for number, me in enumerate(plain.feeds):
         record = real.record(LETTERS[number])
-        assert real.engine.best(number)[:4] == (me.bid, me.sizes[0], me.ask, me.sizes[1])
+        assert astuple(real.engine.best(number))[:4] == (me.bid, me.sizes[0], me.ask, me.sizes[1])
         assert (int(record["score"]), [int(record[f"mean_{name}"]) for name in READINGS]) == (
             me.score.value,
             list(me.score.means.values()),

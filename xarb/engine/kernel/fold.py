@@ -23,12 +23,29 @@ from xarb.engine.kernel.state import (
     FIRST_TRADES,
     OUT_ROWS,
     OUT_SLACK,
+    WAKE_EVENT,
     WORLD,
 )
 from xarb.engine.kernel.steps import begin, book, delta, quote, trade
+from xarb.engine.kernel.tables import wake_row
 from xarb.model.units import NEVER
 
-__all__ = ["END", "FULL", "SLOW", "STOP", "WAKE", "before_row", "begin_row", "connection_row", "pair_edge", "run", "step_quote"]
+EVENT = 64  # above all reasons to hand over and all strategies
+
+__all__ = [
+    "END",
+    "EVENT",
+    "FULL",
+    "SLOW",
+    "STOP",
+    "WAKE",
+    "before_row",
+    "begin_row",
+    "connection_row",
+    "pair_edge",
+    "run",
+    "step_quote",
+]
 
 
 @compiled
@@ -36,6 +53,8 @@ def run(handle, limit_seq):
     """Step the loaded batch (KernelState.load) in seq order from its cursors up to `limit_seq`, exclusive.
 
     Returns END at the end of the batch, SLOW when the input `limit_seq` is next, else why it stopped; the cursors tell where.
+    An input that did nothing but wake one strategy that asked for every event of an instrument gives EVENT * (instrument + 1) + strategy,
+    and leaves nothing in the buffers.
     """
     k = view(handle, 1, WORLD)[0]
     while True:
@@ -55,7 +74,17 @@ def run(handle, limit_seq):
         else:
             why = _run_books(k, min(next_quote, next_delta, next_trade, limit_seq))
         if why != END:
-            return why
+            return _lone_event(k) if why == WAKE else why
+
+
+@part
+def _lone_event(k):
+    """WAKE; or, where an input did nothing but wake one strategy that asked for it, who it is, without a way through the buffer."""
+    row = wake_row(k, 0)
+    if k["wakes"] > 1 or k["outs"] > 0 or row[1] != WAKE_EVENT:
+        return WAKE
+    k["wakes"] = 0
+    return EVENT * (row[3] + 1) + row[0]
 
 
 @part
