@@ -11,12 +11,14 @@ import numpy as np
 
 from xarb.errors import LogError
 from xarb.log import manifest
+from xarb.log.claim import LOCK
 from xarb.log.files import Files
 from xarb.log.growing import MARKET_KINDS, note_instruments
+from xarb.log.journal import FOLDER
 from xarb.log.manifest import FileEntry, Manifest, Segment
 from xarb.log.merge import Chunk, Part, Position, Stream, merged
 from xarb.log.schema import schema_digest
-from xarb.log.writer import LOCK, date_of
+from xarb.log.writer import date_of
 from xarb.model.columns import TABLES, Type
 
 if TYPE_CHECKING:
@@ -103,6 +105,8 @@ def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
     named = {entry.path for entry in found.files} | {manifest.NAME, LOCK}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
+        if name.startswith(f"{FOLDER}/"):
+            continue
         if path.is_symlink() or not path.is_dir():
             if path.name.startswith(".") and path.name.endswith(".tmp"):
                 report.leftovers.append(name)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from xarb.errors import LogError
 from xarb.log import manifest
 from xarb.log.manifest import FileEntry
 from xarb.log.schema import open_writer, schema_digest
+from xarb.model.columns import TABLES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades", "marks")  # rows of one instrument each
+_READ_ROWS: Final = 65_536
 _SMALL: Final = 1 << 20  # pairs of venue and symbol that are counted in an array
 
 
@@ -110,6 +113,26 @@ class GrowingFile:
                 folder.rmdir()
             except OSError:
                 return
+
+
+def reread(root: Path, entry: FileEntry) -> None:
+    """Read a published file whole, page checksums included, and compare its rows with what its entry says.
+
+    Raises:
+        LogError: it cannot be read, or holds another number of rows or another range.
+    """
+    table = TABLES[entry.kind]
+    rows, first, last = 0, None, None
+    try:
+        with pq.ParquetFile(root / entry.path, pre_buffer=False, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(_READ_ROWS, use_threads=False):
+                keys = batch.column(table.key[0])
+                first = keys[0].as_py() if first is None else first
+                rows, last = rows + len(keys), keys[-1].as_py()
+    except (OSError, pa.ArrowException) as error:
+        raise LogError(f"{root / entry.path} cannot be read back: {error}") from None
+    if (rows, first, last) != (entry.rows, entry.first, entry.last):
+        raise LogError(f"{root / entry.path} reads back as {rows} rows from {first} to {last}, not as it was written")
 
 
 def note_instruments(batch: pa.RecordBatch, known: dict[str, None]) -> None:

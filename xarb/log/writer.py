@@ -7,17 +7,16 @@ the segment exists for a reader; leftovers start with a dot and are removed by t
 from __future__ import annotations
 
 import datetime as dt
-import fcntl
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from xarb.errors import ConfigError, InvariantBroken, LogError
+from xarb.errors import InvariantBroken, LogError
 from xarb.log import manifest
-from xarb.log.growing import GrowingFile
+from xarb.log.claim import Claim
+from xarb.log.growing import GrowingFile, reread
+from xarb.log.journal import journals
 from xarb.log.manifest import Header, Manifest, Segment, Summary
 from xarb.log.rows import outputs_to_table, to_table
 from xarb.log.schema import ROW_GROUP, arrow_schema
@@ -36,7 +35,6 @@ SEAL_ROWS: Final = 8_000_000  # a segment is sealed at the next commit beyond th
 FILE_ROWS: Final = 8_000_000  # a kind goes on in a new file of the same segment beyond this many rows
 HELD_OUTPUTS: Final = 16_384  # output rows that wait to become a table
 _DAY_NS: Final = 86_400 * NANOS_PER_S
-LOCK: Final = ".lock"  # held by the writer at work
 
 
 class LogWriter:
@@ -61,32 +59,21 @@ class LogWriter:
         row_group: int = ROW_GROUP,
         seal_rows: int | None = SEAL_ROWS,
         file_rows: int = FILE_ROWS,
+        claim: Claim | None = None,
     ) -> None:
         self.folder = folder
-        self._created = header is not None
         self._row_group, self._seal_rows, self._file_rows = row_group, seal_rows, file_rows
-        if header is not None:
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise ConfigError(f"{folder} exists already; choose another folder or remove it")
-            outer = next((one for one in folder.resolve().parents if (one / manifest.NAME).exists()), None)
-            if outer is not None:
-                raise ConfigError(f"{folder} lies inside the log {outer}; choose another folder")
-            folder.mkdir(parents=True, exist_ok=True)
-        elif not (folder / manifest.NAME).is_file():
-            raise ConfigError(f"{folder} is no log: it has no {manifest.NAME}")
-        self._lock = _lock(folder)
+        self._claim = Claim(folder, header) if claim is None else claim
+        self._is_seal = claim is not None  # of a journal, for the process that holds the claim
         try:
-            if header is not None:
-                manifest.append_line(folder / manifest.NAME, header)
-                manifest.sync_folder(folder)
             self.manifest = Manifest(folder)
             if self.manifest.summary is not None:
                 raise LogError(f"{folder} is a finished run; nothing can be added to it")
+            if not self._is_seal and journals(folder):
+                raise LogError(f"{folder} has a journal that is not sealed; let it be recovered first: xarb log repair {folder}")
             self._remove_leftovers()
         except BaseException:  # an interrupt among them
-            if self._created:
-                shutil.rmtree(folder)
-            self._release()
+            self._give_up()
             raise
         self._files: dict[tuple[str, str], GrowingFile] = {}
         self._full: list[GrowingFile] = []
@@ -115,6 +102,14 @@ class LogWriter:
     def append_to(cls, folder: Path, *, seal_rows: int | None = SEAL_ROWS) -> LogWriter:
         """A writer that goes on at the end of an existing log."""
         return cls(Path(folder), None, seal_rows=seal_rows)
+
+    @classmethod
+    def sealing(cls, folder: Path, claim: Claim) -> LogWriter:
+        """A writer of one segment out of a journal, under the claim of the log's writer, which it leaves alone.
+
+        What it wrote is read again before the manifest names it, and leaving after an exception drops this segment only.
+        """
+        return cls(Path(folder), None, seal_rows=None, claim=claim)
 
     def __enter__(self) -> Self:
         return self
@@ -201,13 +196,23 @@ class LogWriter:
         """
         if not self._pending:
             return
-        keys = np.concatenate([keys for _, keys, _ in self._pending])
-        times = np.concatenate([times for _, _, times in self._pending])
-        is_input = self._pending[0][0].is_input
-        self._rows += len(keys)
-        if len(self._pending) > 1:
-            order = np.argsort(keys, kind="stable")
-            keys, times = keys[order], times[order]
+        inputs = [(keys, times) for table, keys, times in self._pending if table.is_input]
+        outputs = [(keys, times) for table, keys, times in self._pending if not table.is_input]
+        if inputs:
+            self._extend(*_in_order(inputs), is_input=True)
+        if outputs:
+            keys, times = _in_order(outputs)
+            if self.manifest.header.kind == "log":
+                self._check_outputs(keys)
+            else:
+                self._extend(keys, times, is_input=False)
+        self._rows += sum(len(keys) for _, keys, _ in self._pending)
+        self._pending = []
+        if self._seal_rows is not None and self._rows >= self._seal_rows:
+            self.seal()
+
+    def _extend(self, keys: np.ndarray, times: np.ndarray, *, is_input: bool) -> None:
+        """Move the segment's end to the last of these keys: of inputs in a log, of outputs in a run."""
         if is_input:
             if keys[0] != self.last + 1 or (len(keys) > 1 and not bool((np.diff(keys) == 1).all())):
                 raise InvariantBroken(f"seq is not gap-free after {self.last}")
@@ -216,9 +221,13 @@ class LogWriter:
         if self._segment_first < 0:
             self._segment_first, self._segment_first_ts = int(keys[0]), int(times[0])
         self.last, self.last_ts = int(keys[-1]), int(times.max())
-        self._pending = []
-        if self._seal_rows is not None and self._rows >= self._seal_rows:
-            self.seal()
+
+    def _check_outputs(self, keys: np.ndarray) -> None:
+        """Outputs in a log lie within the inputs of their segment."""
+        if self._segment_first < 0 or keys[0] < self._segment_first or keys[-1] > self.last:
+            raise InvariantBroken(
+                f"outputs after seq {keys[0]} to {keys[-1]} are not of the segment's inputs, which end at {self.last}"
+            )
 
     def seal(self) -> None:
         """Publish the segment of everything committed so far."""
@@ -230,6 +239,9 @@ class LogWriter:
             return
         self._full.sort(key=lambda file: (file.kind, file.date, file.first))
         entries = [file.publish(self.folder) for file in self._full]
+        if self._is_seal:
+            for entry in entries:
+                reread(self.folder, entry)
         segment = Segment(
             segment=len(self.manifest.segments),
             first=self._segment_first,
@@ -260,22 +272,19 @@ class LogWriter:
         except BaseException:
             self.abort()
             raise
-        self._release()
+        if not self._is_seal:
+            self._claim.release()
 
     def abort(self) -> None:
         """Drop everything that is not sealed; a log that this writer created is removed whole."""
         for file in (*self._files.values(), *self._full):
             file.drop()
         self._files, self._full, self._pending, self._outputs = {}, [], [], []
-        if self._created:
-            shutil.rmtree(self.folder)
-        self._release()
+        self._give_up()
 
-    def _release(self) -> None:
-        if self._lock >= 0:
-            (self.folder / LOCK).unlink(missing_ok=True)  # while it is held: who waits for the old file sees that it is gone
-            os.close(self._lock)
-            self._lock = -1
+    def _give_up(self) -> None:
+        if not self._is_seal:
+            self._claim.discard()
 
 
 def date_of(day: int) -> str:
@@ -283,17 +292,11 @@ def date_of(day: int) -> str:
     return dt.datetime.fromtimestamp(day * 86_400, tz=dt.UTC).date().isoformat()
 
 
-def _lock(folder: Path) -> int:
-    """Take the log's lock file, which says that a writer is at work; it frees itself when the process ends."""
-    path = folder / LOCK
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.fstat(handle)
-            if path.exists() and path.stat().st_ino == held.st_ino:
-                return handle
-        except BlockingIOError:
-            os.close(handle)
-            raise LogError(f"{folder} is being written by another process") from None
-        os.close(handle)  # the writer before removed the file between our open and our lock
+def _in_order(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and times of several kinds in the order of the keys."""
+    keys = np.concatenate([keys for keys, _ in parts])
+    times = np.concatenate([times for _, times in parts])
+    if len(parts) > 1:
+        order = np.argsort(keys, kind="stable")
+        keys, times = keys[order], times[order]
+    return keys, times

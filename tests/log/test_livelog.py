@@ -1,0 +1,249 @@
+"""The open log: what is appended is written, sealed and read back, whatever stops it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.log.live import head, quotes, read_inputs, read_outputs, refusal
+from tests.log.logs import HEADER, START, small_log
+from xarb.errors import ConfigError, InvariantBroken, LogError
+from xarb.log.check import verify_log
+from xarb.log.committer import Policy
+from xarb.log.journal import FOLDER, journals
+from xarb.log.livelog import LiveLog
+from xarb.log.manifest import Header, Manifest
+from xarb.log.reader import LogReader
+from xarb.log.writer import LogWriter
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = Policy(commit_ms=1, reserve_bytes=4096, separate=False)
+
+
+def wait_for(done: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until something is true."""
+    until = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < until, "it never became true"
+        time.sleep(0.005)
+
+
+def rotated(log: LiveLog) -> None:
+    """Wait until the log's next journal is there, so that the next write rotates."""
+    log._committer.want_next()
+    wait_for(lambda: log._committer.has_next)
+
+
+def test_a_recording_is_a_log_when_it_is_closed(tmp_path: Path) -> None:
+    """Everything appended is sealed at the close; the folder verifies, and nothing of the journal is left."""
+    with LiveLog.create(tmp_path / "log", HEADER, QUICK) as log:
+        log.append(head())
+        for n in range(10):
+            log.append(quotes(2 + 3 * n, 3))
+            log.write()
+    assert (log.last, log.stats.rows) == (31, 32)
+    assert verify_log(tmp_path / "log").ok
+    assert [row["seq"] for _, row in read_inputs(tmp_path / "log")] == list(range(32))
+    assert not (tmp_path / "log" / FOLDER).exists()
+    assert not (tmp_path / "log" / ".lock").exists()
+
+
+def test_a_log_goes_on_where_it_ended(tmp_path: Path) -> None:
+    """Opened again, a log continues its seq, one that an import made too; a log without rows stays without segments."""
+    folder = small_log(tmp_path / "log")
+    with LiveLog.open(folder, QUICK) as log:
+        assert (log.last, log.recovered) == (9, None)
+        log.append(quotes(10, 2))
+    with LiveLog.open(folder, QUICK) as log:
+        assert log.last == 11
+    assert [(one.first, one.last) for one in Manifest(folder).segments] == [(0, 9), (10, 11)]
+    assert verify_log(folder).ok
+
+
+def test_journals_are_sealed_while_it_goes_on(tmp_path: Path) -> None:
+    """A full journal is followed by the next one without a row lost, by rows, by bytes and by time; a process of its own seals it."""
+    for number, policy in enumerate(
+        (Policy(seal_rows=10), Policy(seal_bytes=600), Policy(seal_s=0.01), Policy(seal_rows=10, separate=False))
+    ):
+        folder = tmp_path / f"log{number}"
+        with LiveLog.create(folder, HEADER, policy) as log:
+            log.append(head())
+            for n in range(2, 32):
+                log.append(quotes(n, 1))
+                log.write()
+                time.sleep(0.002)
+            wait_for(lambda log=log: log.stats.seals > 0)  # type: ignore[misc]  # bound in the loop
+            assert log.stats.seal_error is None
+            assert len(Manifest(folder).segments) > 0
+        assert [row["seq"] for _, row in read_inputs(folder)] == list(range(32))
+        assert verify_log(folder).ok
+
+
+def test_outputs_are_sealed_with_the_inputs_that_they_follow(tmp_path: Path) -> None:
+    """An output after the last input of a full journal goes into that journal, though it was decided later."""
+    folder = tmp_path / "log"
+    with LiveLog.create(folder, HEADER, Policy(seal_rows=1, separate=False)) as log:
+        log.append(head(), [refusal(1, 0, 10**37)])
+        log.write()
+        for n in range(2, 6):
+            rotated(log)
+            log.append(quotes(n, 1), [refusal(n - 1, 1, ts=START + n * 1000), refusal(n, 0, -n)])
+            log.write()
+    segments = Manifest(folder).segments
+    assert [(one.first, one.last) for one in segments] == [(0, 1), (2, 2), (3, 3), (4, 4), (5, 5)]
+    assert [sum(file.rows for file in one.files if file.kind == "refusals") for one in segments] == [2, 2, 2, 2, 1]
+    assert [(row["after_seq"], row["n"]) for _, row in read_outputs(folder)] == [
+        (1, 0),
+        (1, 1),
+        (2, 0),
+        (2, 1),
+        (3, 0),
+        (3, 1),
+        (4, 0),
+        (4, 1),
+        (5, 0),
+    ]
+    assert read_outputs(folder)[0][1]["value"] == 10**37
+    assert verify_log(folder).ok
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "what"),
+    [
+        (quotes(3, 1), [], "seq is not gap-free after 1"),
+        (quotes(1, 1), [], "seq is not gap-free after 1"),
+        ({"quotes": [*quotes(3, 1)["quotes"], *quotes(2, 1)["quotes"]]}, [], "quotes: seq does not increase"),
+        ({"quotes": [(2, 5, *quotes(2, 1)["quotes"][0][2:])]}, [], "ts_recv goes back after seq 1"),
+        ({"fills": []}, [], "fills is no kind of input"),
+        ({}, [("quotes", 1, 0, START)], "quotes is no kind of output"),
+        ({}, [refusal(0, 0)], r"output \(0, 0\) is not of the inputs 1 to 1"),
+        (quotes(2, 1), [refusal(3, 0)], r"output \(3, 0\) is not of the inputs 1 to 2"),
+        (quotes(2, 1), [refusal(1, 1)], r"output \(1, 1\) follows \(-1, -1\)"),
+        (quotes(2, 1), [refusal(2, 0), refusal(2, 0)], r"output \(2, 0\) follows \(2, 0\)"),
+        (quotes(2, 1), [refusal(1, 0), refusal(2, 0, ts=5)], "time goes back"),
+    ],
+)
+def test_what_does_not_follow_is_not_taken(tmp_path: Path, inputs: dict[str, Any], outputs: list[Any], what: str) -> None:
+    """Gaps, repeats and disorder are refused before anything of them is taken, and the log goes on."""
+    with LiveLog.create(tmp_path / "log", HEADER, QUICK) as log:
+        log.append(head())
+        with pytest.raises(InvariantBroken, match=what):
+            log.append(inputs, outputs)
+        assert log.last == 1
+        log.append(quotes(2, 1), [refusal(1, 0), refusal(2, 0)])
+    assert verify_log(tmp_path / "log").rows == 5
+
+
+@pytest.mark.parametrize(("place", "value"), [(6, 2**63), (6, "5"), (6, True), (4, None), (4, "\ud800"), (11, 128), (7, 1.0)])
+def test_a_row_that_does_not_fit_never_reaches_the_disk(tmp_path: Path, place: int, value: object) -> None:
+    """A value of the wrong type or out of range stops the log before it is written; what was written before is kept."""
+    folder = tmp_path / "log"
+    row = quotes(3, 1)["quotes"][0]
+
+    def record() -> None:
+        with LiveLog.create(folder, HEADER, QUICK) as log:
+            log.append(head())
+            log.append(quotes(2, 1))
+            log.write()
+            log.append({"quotes": [(*row[:place], value, *row[place + 1 :])]})
+            log.write()
+
+    with pytest.raises(InvariantBroken, match="quotes: a row does not fit"):
+        record()
+    with LiveLog.open(folder, QUICK) as log:
+        assert log.last == 2
+    assert verify_log(folder).ok
+
+
+def test_an_exception_in_the_loop_loses_nothing(tmp_path: Path) -> None:
+    """A log that its writer created stays when the writer fails, unlike an import."""
+
+    def fail(log: LiveLog) -> None:
+        with log:
+            log.append(head())
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail(LiveLog.create(tmp_path / "log", HEADER, QUICK))
+    assert verify_log(tmp_path / "log").rows == 2
+
+
+def test_there_is_one_writer(tmp_path: Path) -> None:
+    """A log that is recorded takes no second recorder and no import; one with a journal left takes an import after its recovery."""
+    folder = tmp_path / "log"
+    code = f"from xarb.log.livelog import LiveLog\nLiveLog.open({str(folder)!r}).close()"
+    with LiveLog.create(folder, HEADER, QUICK) as log:
+        log.append(head())
+        log.write()
+        for take in (LiveLog.open, LogWriter.append_to):
+            with pytest.raises(LogError, match="is being written by another process"):
+                take(folder)
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert "is being written by another process" in other.stderr
+        log.abandon()
+    with pytest.raises(LogError, match="has a journal that is not sealed"):
+        LogWriter.append_to(folder)
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+    LogWriter.append_to(folder).close()
+    assert verify_log(folder).rows == 2
+
+
+def test_only_logs_are_recorded_into(tmp_path: Path) -> None:
+    """A folder with something in it, one that is no log, and a run are refused, and left as they were."""
+    (tmp_path / "some").mkdir()
+    (tmp_path / "some" / "file").write_text("mine")
+    with pytest.raises(ConfigError, match="exists already"):
+        LiveLog.create(tmp_path / "some", HEADER)
+    with pytest.raises(ConfigError, match="is no log"):
+        LiveLog.open(tmp_path / "some")
+    LogWriter.create(tmp_path / "run", Header(kind="run", log_id="r")).close()
+    with pytest.raises(LogError, match="is a run"):
+        LiveLog.open(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "some").iterdir()] == ["file"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["manifest.jsonl"]
+
+
+def test_rows_are_durable_soon_and_at_once_when_asked(tmp_path: Path) -> None:
+    """What was written is synced within the commit time without another call, and before `sync` returns."""
+    with LiveLog.create(tmp_path / "log", HEADER, QUICK) as log:
+        log.append(head())
+        log.write()
+        wait_for(lambda: log.synced == 1)
+        wait_for(lambda: log.stats.lag_ns == 0)
+        log.append(quotes(2, 5))
+        log.sync()
+        assert log.synced == 6
+        assert log.stats.sync.p50 > 0
+    slow = Policy(commit_ms=5_000, reserve_bytes=0)
+    with LiveLog.open(tmp_path / "log", slow) as log:
+        log.append(quotes(7, 1))
+        log.write()
+        assert (log.synced, log.stats.lag_ns > 0) == (6, True)
+        log.sync()
+        assert log.synced == 7
+        log.abandon()
+
+
+def test_an_abandoned_log_keeps_what_was_written(tmp_path: Path) -> None:
+    """Rows that were appended and not written are gone, written ones are sealed by the next start; a reader sees sealed rows only."""
+    folder = tmp_path / "log"
+    log = LiveLog.create(folder, HEADER, QUICK)
+    log.append(head())
+    log.write()
+    log.append(quotes(2, 1))
+    log.abandon()
+    assert [number for number, _ in journals(folder)] == [0]
+    with LogReader(folder) as reader:
+        assert reader.last_seq == -1
+    with LiveLog.open(folder, QUICK) as log:
+        assert log.last == 1
+        assert log.recovered is not None
+        assert (log.recovered.sealed, log.recovered.truncated_bytes) == (1, 0)
+        log.append(quotes(2, 1))
+    assert verify_log(folder).rows == 3

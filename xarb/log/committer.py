@@ -1,0 +1,295 @@
+"""The writer thread of a live log: fsync in groups, the next journal made ahead, complete journals given to a sealing process."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from xarb.errors import InvariantBroken, LogError
+from xarb.log.journal import Opening, make_journal, new_opening
+from xarb.log.manifest import Manifest
+from xarb.log.seal import seal_ended
+from xarb.model.units import NANOS_PER_S
+
+if TYPE_CHECKING:
+    from xarb.log.claim import Claim
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_KEPT: Final = 4_096  # latencies that the figures are taken from
+_RETRY_S: Final = 1.0
+_SEAL_WAIT_S: Final = 600
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """How a live log is written.
+
+    Attributes:
+        commit_ms: fsync of what was written at the latest after this long; what a power failure may take.
+        seal_s: a journal is sealed at the latest this long after its first row, in seconds.
+        seal_rows: or beyond this many rows.
+        seal_bytes: or beyond this many bytes.
+        reserve_bytes: disk space kept, so that orders can be written when the disk is full.
+        separate: seal in a process of its own, beside the loop; False seals in the writer thread.
+    """
+
+    commit_ms: float = 10.0
+    seal_s: float = 900.0
+    seal_rows: int = 1_000_000
+    seal_bytes: int = 64 << 20
+    reserve_bytes: int = 16 << 20
+    separate: bool = True
+
+
+class JournalFile:
+    """A journal that is being written: its file, and how far it got. The loop writes, the writer thread syncs and closes."""
+
+    def __init__(self, path: Path, opening: Opening, first_seq: int = -1) -> None:
+        self.path, self.opening = path, opening
+        self.handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        self.size = os.fstat(self.handle).st_size
+        self.first_seq = first_seq  # seq of its first input
+        self.rows = 0
+        self.began_ns = 0  # monotonic, of its first row
+        self.last_seq = -1  # last input written
+        self.is_durable = False  # it is complete, and all of it is on the disk
+
+    def close(self) -> None:
+        """Let go of the file; may be called again."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def discard(self) -> None:
+        """Remove a journal that holds nothing."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+
+class Committer:
+    """Owns the journal files of a live log and the thread that makes them durable.
+
+    A failed fsync is final: the kernel may have dropped the pages, so nothing is tried again and every later call raises.
+    """
+
+    def __init__(self, folder: Path, claim: Claim, policy: Policy, *, synced_seq: int) -> None:
+        self.folder, self.policy = folder, policy
+        self._claim = claim
+        self._log_id = Manifest(folder).header.log_id
+        self.synced_seq = synced_seq
+        self.sync_ns: deque[int] = deque(maxlen=_KEPT)
+        self.dirty_since = 0  # monotonic ns of the oldest write that no fsync has begun for, 0 for none
+        self._syncing_since = 0  # of the oldest write that an fsync is under way for
+        self.seal_error: str | None = None
+        self.seals = 0
+        self._failed: str | None = None
+        self._sync_lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._retired: deque[JournalFile] = deque()
+        self._next: JournalFile | None = None
+        self._wants_next = False
+        self._sealer: subprocess.Popen[bytes] | None = None
+        self._to_seal = False
+        self.current = self._make(len(Manifest(folder).segments), 0)
+        self._thread = threading.Thread(target=self._run, name="xarb-journal", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Refuse to go on after a failure.
+
+        Raises:
+            LogError: what failed.
+        """
+        if self._failed is not None:
+            raise LogError(f"{self.folder} cannot be written any more: {self._failed}")
+
+    def fail(self, what: str) -> None:
+        """Nothing is written from here on."""
+        self._failed = self._failed or what
+
+    def wrote(self) -> None:
+        """Bytes were given to the OS: they are durable at the latest after the commit time."""
+        if not self.dirty_since:
+            self.dirty_since = time.monotonic_ns()
+            self._wake.set()
+
+    def want_next(self) -> None:
+        """Ask for the journal that follows, which the thread makes ahead."""
+        if self._next is None and not self._wants_next:
+            self._wants_next = True
+            self._wake.set()
+
+    @property
+    def has_next(self) -> bool:
+        """Whether the journal that follows is made."""
+        return self._next is not None
+
+    def take_next(self) -> JournalFile:
+        """Go on in the journal that follows; the current one, whose last frame was written, is synced, closed and sealed.
+
+        Raises:
+            InvariantBroken: there is none (see `has_next`).
+        """
+        if self._next is None:
+            raise InvariantBroken("no journal was made ahead")
+        self._retired.append(self.current)
+        self.current, self._next = self._next, None
+        self._wake.set()
+        return self.current
+
+    def sync(self) -> None:
+        """Make everything written so far durable, now.
+
+        Raises:
+            LogError: the disk failed.
+        """
+        self.check()
+        self._sync()
+        self.check()
+
+    @property
+    def lag_ns(self) -> int:
+        """Age of the oldest write that is not durable yet, 0 when all are."""
+        since = self._syncing_since or self.dirty_since
+        return time.monotonic_ns() - since if since else 0
+
+    def close(self) -> None:
+        """Stop the thread, make everything durable and wait for the sealing process.
+
+        Raises:
+            LogError: the disk failed.
+        """
+        self._halt()
+        self._sync()
+        self._drop_files()
+        self._finish_seal(wait_s=_SEAL_WAIT_S)
+        self.check()
+
+    def abandon(self) -> None:
+        """Leave the journals as a killed process would; a sealing process is waited for, because it works under this one's lock."""
+        self._halt()
+        self._drop_files()
+        self._finish_seal(wait_s=_SEAL_WAIT_S)
+
+    def _halt(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+
+    def _drop_files(self) -> None:
+        for file in (self.current, *self._retired):
+            file.close()
+        self._retired.clear()
+        if self._next is not None:
+            self._next.discard()
+            self._next = None
+
+    def _make(self, segment: int, previous: int) -> JournalFile:
+        opening = new_opening(segment, Manifest(self.folder).head, self._log_id, previous)
+        return JournalFile(make_journal(self.folder, opening), opening)
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._wake.wait(_RETRY_S if self._busy() else None)
+                self._stopping.wait(self.policy.commit_ms / 1e3)
+                self._wake.clear()  # before the look at what there is to do: what comes after it wakes again
+                if self._stopping.is_set():
+                    return
+                self._sync()
+                self._prepare()
+                self._hand_over()
+        except Exception as error:  # noqa: BLE001  # the top of a thread: whatever it is halts the log
+            self.fail(f"the writer thread ended: {error!r}")
+
+    def _busy(self) -> bool:
+        return self._sealer is not None or self._to_seal or self._wants_next or bool(self._retired)
+
+    def _sync(self) -> None:
+        """fdatasync of complete journals, then of the current one: a later file is never durable before an earlier one."""
+        with self._sync_lock:
+            if self._failed is not None:
+                return
+            retired = tuple(self._retired)
+            for file in (*retired, self.current):
+                last = file.last_seq
+                self._syncing_since, self.dirty_since = self.dirty_since, 0  # what is written from here on is dirty again
+                began = time.monotonic_ns()
+                try:
+                    os.fdatasync(file.handle)
+                except OSError as error:
+                    self.fail(f"fsync of {file.path} failed and is never tried again: {error}")
+                    return
+                self.sync_ns.append(time.monotonic_ns() - began)
+                self.synced_seq = max(self.synced_seq, last)
+                self._syncing_since = 0
+                file.is_durable = file in retired
+
+    def _prepare(self) -> None:
+        if not self._wants_next or self._next is not None:
+            return
+        try:
+            self._next = self._make(self.current.opening.segment + 1, self.current.opening.salt)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return  # the current journal goes on; the next look comes in a second
+        self._wants_next = False
+
+    def _hand_over(self) -> None:
+        """Close complete journals, which are durable by now, and have them sealed."""
+        while self._retired and self._retired[0].is_durable:
+            self._retired.popleft().close()
+            self._to_seal = True
+        self._finish_seal(wait_s=0)
+        if not self._to_seal or self._sealer is not None:
+            return
+        self._to_seal = False
+        if self.policy.separate:
+            self._sealer = start_sealer(self.folder, self._claim)
+        else:
+            self.seals += len(seal_ended(self.folder, self._claim))
+
+    def _finish_seal(self, wait_s: float) -> None:
+        if self._sealer is None:
+            return
+        if not wait_s and self._sealer.poll() is None:
+            return
+        try:
+            _, said = self._sealer.communicate(timeout=wait_s or None)
+        except subprocess.TimeoutExpired:
+            self._sealer.kill()  # it may be stopped anywhere: its journal is there until the segment is
+            _, said = self._sealer.communicate()
+        code, self._sealer = self._sealer.returncode, None
+        self.seal_error = None if code == 0 else said.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {code}"
+        self.seals += code == 0
+
+
+def start_sealer(folder: Path, claim: Claim) -> subprocess.Popen[bytes]:
+    """A process of low priority that seals the complete journals of a log under this process's lock."""
+    command = [sys.executable, "-m", "xarb.log.seal", str(folder), str(claim.handle)]
+    source = str(Path(__file__).resolve().parents[2])
+    paths = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.Popen(  # noqa: S603  # our own module
+        command,
+        pass_fds=(claim.handle,),
+        start_new_session=True,  # the Ctrl-C that stops a recorder does not stop its seal
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": paths},
+    )
+
+
+def to_ns(seconds: float) -> int:
+    """Seconds as ns."""
+    return round(seconds * NANOS_PER_S)

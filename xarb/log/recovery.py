@@ -1,0 +1,185 @@
+"""What a new writer does with the journals that the last one left: a torn tail is cut, damage is refused, what is sound is sealed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from xarb.errors import LogError
+from xarb.log import manifest
+from xarb.log.journal import ENDED, FOLDER, Frame, Opening, Walk, frame_bytes, journals, read_opening, write_whole
+from xarb.log.manifest import Manifest
+from xarb.log.seal import seal_ended
+from xarb.model.columns import INPUTS
+
+if TYPE_CHECKING:
+    from xarb.log.claim import Claim
+    from xarb.log.packing import Row
+
+DAMAGED: Final = "damaged"  # journals that could not be used whole are kept here
+TRUNCATED: Final = "journal_truncated_bytes"  # metric of the health row that a torn tail leaves
+
+
+class Recovery(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found and done: segments sealed out of journals, and bytes of a torn tail that were cut (never acknowledged rows)."""
+
+    sealed: int
+    truncated_bytes: int
+
+
+class _Left(msgspec.Struct):
+    """A journal that was left, looked through."""
+
+    path: Path
+    opening: Opening
+    end: int
+    first_seq: int
+    next_seq: int
+    frames: int = 0
+    synced: int = -1
+    ended: bool = False
+    trouble: str | None = None
+    torn_bytes: int = 0
+    last_ts: int = 0
+
+
+def recover(folder: Path, claim: Claim) -> Recovery | None:
+    """Bring a log into the state of a clean stop; None when it was in it.
+
+    Args:
+        folder: the log.
+        claim: the caller's claim on it.
+
+    Raises:
+        LogError: the manifest or a journal is damaged, or rows that were on the disk are missing; names `xarb log repair`.
+    """
+    mend_manifest(folder)
+    for half in (folder / FOLDER).glob(".*.tmp"):
+        half.unlink()
+    seal_ended(folder, claim)  # before anything else: a seal that was interrupted
+    left = [_look(folder, path) for _, path in journals(folder)]
+    if not left:
+        return None
+    found = Manifest(folder)
+    _check_row(folder, found, left)
+    torn = next((place for place, one in enumerate(left) if one.trouble is not None or not one.ended), len(left) - 1)
+    cut = left[torn].torn_bytes
+    for later in reversed(left[torn + 1 :]):
+        if later.frames:
+            cut += later.path.stat().st_size
+            keep(later.path)
+        else:
+            later.path.unlink()
+    if left[torn].frames:
+        _end(left[torn], cut)
+    else:
+        left[torn].path.unlink()
+    manifest.sync_folder(folder / FOLDER)
+    sealed = seal_ended(folder, claim)
+    return Recovery(sealed=len(sealed), truncated_bytes=cut) if sealed or cut else None
+
+
+def mend_manifest(folder: Path) -> int:
+    """Cut half a line off the end of a manifest, which a power failure may leave: its segment does not exist yet. Bytes cut."""
+    path = folder / manifest.NAME
+    raw = path.read_bytes()
+    whole = raw.rfind(b"\n") + 1
+    if whole in {0, len(raw)}:
+        return 0
+    with path.open("r+b") as file:
+        file.truncate(whole)
+        os.fsync(file.fileno())
+    return len(raw) - whole
+
+
+def keep(path: Path) -> Path:
+    """Move a journal to `journal/damaged/` under a name that is free; where it is now."""
+    kept = path.parent / DAMAGED
+    kept.mkdir(exist_ok=True)
+    target = next(one for n in range(1, 10**6) if not (one := kept / f"{path.stem}-{n}{path.suffix}").exists())
+    path.rename(target)
+    manifest.sync_folder(kept)
+    manifest.sync_folder(path.parent)
+    return target
+
+
+def _look(folder: Path, path: Path) -> _Left:
+    """Walk through a journal.
+
+    Raises:
+        LogError: it is damaged before its last sound frame.
+    """
+    opening, start = read_opening(path)
+    walk = Walk(path.read_bytes()[start:], opening, start=start)
+    last: Frame | None = None
+    frames, synced, first_seq = 0, -1, -1
+    for frame in walk:
+        first_seq = frame.first_seq if frames == 0 else first_seq
+        frames, synced = frames + 1, max(synced, frame.synced)
+        last = frame if frame.inputs else last
+    if walk.trouble is not None and walk.later is not None:
+        raise LogError(
+            f"{path} is damaged at byte {walk.end}: {walk.trouble}, and sound rows follow; run: xarb log repair {folder}"
+        )
+    return _Left(
+        path=path,
+        opening=opening,
+        end=walk.end,
+        first_seq=first_seq,
+        next_seq=-1 if walk.next_seq is None else walk.next_seq,
+        frames=frames,
+        synced=synced,
+        ended=walk.ended,
+        trouble=walk.trouble,
+        torn_bytes=walk.torn_bytes,
+        last_ts=0 if last is None else max(row[1] for kind, rows in last.rows().items() if kind in INPUTS for row in rows),
+    )
+
+
+def _check_row(folder: Path, found: Manifest, left: list[_Left]) -> None:
+    """Refuse journals that do not belong to the log, do not follow each other, or have lost what was on the disk.
+
+    A tail of an earlier journal may be gone while a later one has frames: after a power failure, when neither was synced. That is
+    a torn tail as long as no frame says that the lost rows were on the disk.
+    """
+    mend = f"run: xarb log repair {folder}"
+    heads = {segment.previous for segment in found.segments} | {found.head}
+    expected, previous = len(found.segments), 0
+    next_seq = found.last + 1
+    witness = max(one.synced for one in left)
+    broken = False
+    for one in left:
+        if one.opening.segment != expected or (previous and one.opening.previous not in {0, previous}):
+            raise LogError(f"{one.path} does not follow the segments and journals before it; {mend}")
+        if one.opening.head not in heads or one.opening.log_id != found.header.log_id:
+            raise LogError(f"{one.path} is not a journal of this log; {mend}")
+        if not broken and one.frames:
+            if one.first_seq != next_seq:
+                raise LogError(f"{one.path} begins at seq {one.first_seq} where {next_seq} should be; {mend}")
+            next_seq = one.next_seq
+        broken = broken or not one.ended
+        expected, previous = expected + 1, one.opening.salt
+    if witness >= next_seq:
+        raise LogError(f"{left[0].path} ends at seq {next_seq - 1}, but rows up to seq {witness} were on the disk; {mend}")
+
+
+def _end(one: _Left, cut: int) -> None:
+    """Cut what is torn and write the last frame, with a health row of what was cut."""
+    rows: dict[str, list[Row]] = {}
+    if cut:
+        row = (one.next_seq, one.last_ts or time.time_ns(), None, TRUNCATED, cut, f"{one.path.name}: {one.trouble or 'lost tail'}")
+        rows["health"] = [row]
+    handle = os.open(one.path, os.O_WRONLY)
+    try:
+        if not one.ended or cut:
+            os.lseek(handle, one.end, os.SEEK_SET)  # over the torn bytes: stopped in between, they are torn bytes again
+            data = frame_bytes(one.opening, rows, first_seq=one.next_seq, synced=one.next_seq - 1, flags=ENDED)
+            write_whole(handle, data)
+            os.ftruncate(handle, one.end + len(data))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
