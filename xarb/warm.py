@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import Final
 
 ENTRIES: Final[dict[str, dict[str, tuple[str, ...]]]] = {  # what a backtest enters, by module; every argument is an int64
-    "engine": {"xarb.engine.kernel.fold": ("run", "before_row", "begin_row", "connection_row", "pair_edge")},
+    "engine": {"xarb.engine.kernel.fold": ("run", "before_row", "begin_row", "connection_row")},
     "venues": {
         "xarb.venues.fold.loop": ("run", "slow_row", "empty_books"),
         "xarb.venues.fold.book": ("walk",),

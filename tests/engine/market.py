@@ -190,7 +190,7 @@ class Market:
 
     def record(self, letter: str = "a") -> Any:
         """The kernel's record of an instrument."""
-        return self.engine._records[self.letters.index(letter)]
+        return self.engine._kernel.tables[state.INSTRUMENTS][self.letters.index(letter)]
 
     def last(self, rule: str) -> tuple[int | None, int | None]:
         """Value and bound of the last flag of that rule."""

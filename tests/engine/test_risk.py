@@ -261,7 +261,7 @@ def test_an_unknown_instrument_is_refused() -> None:
     desk = Desk()
     for number in (-1, 2):
         plan = desk.plan(*GOOD)
-        legs = (plan.legs[0], plan.legs[1]._replace(instrument=number))
+        legs = (plan.legs[0], msgspec.structs.replace(plan.legs[1], instrument=number))
         desk.told["s"].plans.append(msgspec.structs.replace(plan, legs=legs))
         assert desk.quote(0) == ["refuse instrument_unknown"]
         assert desk.drained("refusals")[-1]["venue"] is None

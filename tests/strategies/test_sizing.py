@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple, replace
 
 from tests.strategies.brute import best_of_units, best_profit, outcomes
 from tests.strategies.generators import conversions, deep_conversions, deep_legs, legs
 from xarb.strategies.ladder import Leg
-from xarb.strategies.sizing import Size, Sizing, TooSmall
+from xarb.strategies.sizing import Size, Sizing, TooSmall, best_size
 
 ONE = 10**18
 
@@ -19,6 +20,14 @@ def test_no_size_earns_more(sell: Leg, buy: Leg) -> None:
     """On random books, fees, lots, minima and bounds the profit found is that of the best of all sizes."""
     found = Sizing(sell, buy).best()
     assert (found.profit if isinstance(found, Size) else None) == best_profit(sell, buy)
+
+
+@settings(max_examples=300, deadline=None)
+@given(legs("bid"), legs("ask"))
+def test_one_price_on_each_side_needs_no_search(sell: Leg, buy: Leg) -> None:
+    """The size that is found at once is the one that the search finds, or both say why there is none."""
+    bids, asks = (replace(leg, levels=leg.levels[:1], base_fee_ppb=0) for leg in (sell, buy))
+    assert best_size(bids, asks) == Sizing(bids, asks).best()
 
 
 @settings(max_examples=150, deadline=None)
@@ -42,7 +51,7 @@ def test_no_size_of_thousands_of_lots_earns_more(sell: Leg, buy: Leg) -> None:
 @given(deep_legs("bid"), deep_legs("ask"), deep_conversions())
 def test_no_size_of_thousands_of_lots_earns_more_through_a_conversion(sell: Leg, buy: Leg, way: tuple[Leg, bool]) -> None:
     """Base fees and a conversion both round over thousands of lots, and the best lot is found."""
-    small = [leg._replace(levels=[(price // 1_000, qty) for price, qty in leg.levels]) for leg in (sell, buy)]
+    small = [replace(leg, levels=[(price // 1_000, qty) for price, qty in leg.levels]) for leg in (sell, buy)]
     for pair in ((sell, buy), (small[0], small[1])):  # proceeds of a lot are thousands or some of the conversion's
         found = Sizing(*pair, way[0], convert_sells=way[1]).best()
         assert (found.profit if isinstance(found, Size) else None) == best_of_units(*pair, way[0], sells=way[1])
@@ -52,7 +61,7 @@ def test_no_size_of_thousands_of_lots_earns_more_through_a_conversion(sell: Leg,
 @given(legs("bid"), legs("ask"))
 def test_two_ways_to_try_every_size_agree(sell: Leg, buy: Leg) -> None:
     """The fast model that writes out every unit gives what the plain one gives."""
-    fast = [Leg([(price, qty % 30) for price, qty in one.levels], 0, 0, 1, *one[4:8]) for one in (sell, buy)]
+    fast = [Leg([(price, qty % 30) for price, qty in one.levels], 0, 0, 1, *astuple(one)[4:8]) for one in (sell, buy)]
     assert best_of_units(*fast) == best_profit(*fast)
 
 
@@ -60,7 +69,7 @@ def test_the_best_lot_may_lie_far_from_the_peak() -> None:
     """With 10 bps of base fee a bundle of 999 sold and 1,000 bought earns where every size near the smallest one loses."""
     sell, buy = leg((10_015, 5_000)), leg((10_000, 1_600), base_fee_ppb=1_000_000)
     assert Sizing(sell, buy).best() == Size(999, 10_015, 1_000, 10_000, 0, 0, 10_000_000 * ONE, 4_985 * ONE)  # type: ignore[arg-type]  # money
-    near = Sizing(sell._replace(max_qty=998), buy).best()
+    near = Sizing(replace(sell, max_qty=998), buy).best()
     assert isinstance(near, Size)
     assert near.profit == (998 * 10_015 - 999 * 10_000) * ONE
 
@@ -89,9 +98,9 @@ def test_a_deep_walk_below_the_minimum_gives_way_to_a_shallow_one() -> None:
 def test_a_fee_that_leaves_nothing_is_no_size() -> None:
     """Fees that take all of the base bought, or all of the proceeds before a conversion, are refused, not divided by."""
     bids, asks, way = leg((100, 10)), leg((90, 10)), leg((1, 10_000))
-    assert isinstance(Sizing(bids, asks._replace(base_fee_ppb=10**9)).best(), TooSmall)
-    assert isinstance(Sizing(bids._replace(quote_fee_ppb=10**9), asks, way).best(), TooSmall)
-    assert isinstance(Sizing(bids._replace(quote_fee_ppb=2 * 10**9), asks, way, convert_sells=False).best(), TooSmall)
+    assert isinstance(Sizing(bids, replace(asks, base_fee_ppb=10**9)).best(), TooSmall)
+    assert isinstance(Sizing(replace(bids, quote_fee_ppb=10**9), asks, way).best(), TooSmall)
+    assert isinstance(Sizing(replace(bids, quote_fee_ppb=2 * 10**9), asks, way, convert_sells=False).best(), TooSmall)
 
 
 @settings(max_examples=100, deadline=None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum
 from struct import Struct
-from typing import Any, Final
+from typing import Final
 
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
@@ -56,8 +56,8 @@ _SIDES: Final = {
     "ask": (_ASK, _ASK_QTY, ASK, place(state.INSTRUMENT, "asks")),
 }
 _STATUS, _STRATEGY, _OPPORTUNITY = (place(state.PAIR, name) for name in ("status", "strategy", "opportunity"))
-_edge_at = fields(state.PAIR, "status", "number", "since", "opportunity", "best_edge", "abnormal").unpack_from
-_decided_at = fields(state.PAIR, "sell", "buy", "status", "since", "best_edge").unpack_from
+_edge_at = fields(state.PAIR, "status", "number", "since", "opportunity", "best_edge", "edge", "abnormal").unpack_from
+_decided_at = fields(state.PAIR, "sell", "buy", "status", "since", "best_edge", "edge").unpack_from
 _EVENT: Final = fold.EVENT
 OnWake = Callable[[Wake, View], Sequence[Plan]]
 _wakes_in = Struct(f"={state.WAKE_WIDTH}q").iter_unpack
@@ -100,16 +100,9 @@ class Engine:
         self._prices = words(self._kernel.tables[state.BOOK_PX])
         self._sizes = words(self._kernel.tables[state.BOOK_QTY])
         self._handle = self._kernel.handle
-        self._records: Any = self._kernel.tables[state.INSTRUMENTS]
-        self._pairs: Any = self._kernel.tables[state.PAIRS]
+        self._statuses = self._episodes[_STATUS::_PAIR_WORDS]
         self.outputs = Outputs(self._kernel, self.instruments)
         self.outputs.pairs = pairs
-        self._pairs_of = [
-            [at for at in range(len(pairs)) if self._pairs[at]["strategy"] == number] for number in range(len(self._strategies))
-        ]
-        places = [int(record["number"]) for record in self._pairs]
-        for mine in self._pairs_of:
-            mine.sort(key=places.__getitem__)
         self.commands: list[Command] = []
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
         risk = Risk(self, self.portfolio, setup, self._strategies)
@@ -315,13 +308,13 @@ class Engine:
 
     def _decide(self, pair: int, opportunity: int, verdict: str, reason: str | None, bundle: int | None) -> None:
         feeds = self._feeds
-        sell, buy, status, since, best_edge = _decided_at(self._episodes, pair * _PAIR_BYTES)
+        sell, buy, status, since, best_edge, edge = _decided_at(self._episodes, pair * _PAIR_BYTES)
         sell, buy = sell * _INSTRUMENT_WORDS, buy * _INSTRUMENT_WORDS
         self.outputs.emit(
             "opportunities",
             (
                 *self.outputs.episode(pair, opportunity, "decided"),
-                int(fold.pair_edge(self._handle, pair)) if status == state.PAIR_OPEN else None,
+                edge if status == state.PAIR_OPEN else None,
                 best_edge,
                 known(feeds[sell + _BID]),
                 known(feeds[buy + _ASK]),
@@ -336,14 +329,15 @@ class Engine:
 
     def edge(self, pair: int) -> Edge:
         """The episode of a kernel pair as a strategy sees it."""
-        status, number, since, opportunity, best_edge, abnormal = _edge_at(self._episodes, pair * _PAIR_BYTES)
-        edge = int(fold.pair_edge(self._handle, pair)) if status == state.PAIR_OPEN else 0
-        return Edge(number, opportunity, edge, best_edge, since, abnormal != 0)
+        status, number, since, opportunity, best_edge, edge, abnormal = _edge_at(self._episodes, pair * _PAIR_BYTES)
+        return Edge(number, opportunity, edge if status == state.PAIR_OPEN else 0, best_edge, since, abnormal != 0)
 
     def open_edges(self, number: int) -> list[Edge]:
         """Open episodes of a strategy in pair order."""
-        mine, is_open = self._episodes, state.PAIR_OPEN
-        return [self.edge(pair) for pair in self._pairs_of[number] if mine[pair * _PAIR_WORDS + _STATUS] == is_open]
+        mine = self._episodes
+        standing = [pair for pair, status in enumerate(self._statuses.tolist()) if status == state.PAIR_OPEN]
+        edges = [self.edge(pair) for pair in standing if mine[pair * _PAIR_WORDS + _STRATEGY] == number]
+        return edges if len(edges) < 2 else sorted(edges, key=_place_of)
 
     # --- what execution, risk and strategies may look at
 
@@ -387,6 +381,10 @@ def _first_seq(batch: Batch) -> int:
     """seq of the first compiled row, NEVER - 1 without one."""
     blocks = (batch.quotes, batch.deltas, batch.trades, batch.books)
     return min((int(block.seq[0]) for block in blocks if len(block.seq)), default=NEVER - 1)
+
+
+def _place_of(edge: Edge) -> int:
+    return edge.pair
 
 
 def _strategy_of(row: tuple[int, ...]) -> int:

@@ -129,7 +129,7 @@ class View(Protocol):
         """Open episodes of this strategy, in pair order."""
 
 
-class LegPlan(NamedTuple):
+class LegPlan(msgspec.Struct, frozen=True, gc=False):
     """One leg: an IOC limit order at the instrument's scales."""
 
     instrument: int

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, ceil_div
 
@@ -10,7 +12,7 @@ Level = tuple[int, int]
 TEN: Final[tuple[int, ...]] = tuple(10**power for power in range(128))
 
 
-class Leg(NamedTuple):
+class Leg(msgspec.Struct, frozen=True):
     """One leg's book and terms.
 
     `levels` are (price, quantity) from the best, at `px_scale` and `qty_scale`; prices are above zero. `quote_fee_ppb` is the fee that

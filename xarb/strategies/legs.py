@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div
@@ -12,7 +14,7 @@ from xarb.strategies.ladder import Leg, Level
 _TEN: Final[tuple[int, ...]] = tuple(10**power for power in range(64))
 
 
-class Rate(NamedTuple):
+class Rate(msgspec.Struct, frozen=True):
     """What a fee coin costs in the leg's quote asset: the bid at which a venue prices it and the ask at which it is bought back."""
 
     bid: int
@@ -20,7 +22,7 @@ class Rate(NamedTuple):
     px_scale: int
 
 
-class LegTerms(NamedTuple):
+class LegTerms(msgspec.Struct, frozen=True):
     """A leg's fixed terms: the side of the book that it takes, and how its taker fee is charged.
 
     Exactly one of the three fee parts is the tier's taker fee. `spends` is the asset that it draws on: base for "bid", quote for "ask".

@@ -14,15 +14,15 @@ order is in flight waits for the bundle of its pair to close, for all bundles to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from xarb.engine.strategy import BundlePlan, Edge, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
-from xarb.model.units import MONEY_SCALE, PPB, Money, Ppb
+from xarb.model.units import MONEY_ONE, PPB, Money, Ppb, ceil_div
 from xarb.strategies.ladder import Leg, Level
 from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
-from xarb.strategies.sizing import Size, Sizing, TooSmall
+from xarb.strategies.sizing import Size, TooSmall, best_size
 
 _FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
 _SEQUENCES: Final = ("simultaneous", "hard_leg_first")
@@ -94,7 +94,10 @@ class MicroState(msgspec.Struct):
     told: dict[int, Told] = {}  # pair
 
 
-class _Terms(NamedTuple):
+_Planned = tuple[LegTerms, int, int, Rate | None]  # a planned leg: terms, price, quantity, price of its fee coin
+
+
+class _Terms(msgspec.Struct, frozen=True):
     """A pair's legs, how many of them draw on each balance, and why one of them is refused by name."""
 
     legs: tuple[LegTerms, ...]
@@ -147,22 +150,21 @@ class Micro:
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """Plans and passes for the episode of the wake, or on the timer for all open ones, best edge first."""
-        state = self.state
-        if state.in_flight and view.open_bundles() == 0:
+        state, edge = self.state, wake.edge
+        bundles = view.open_bundles()
+        if bundles == 0:
             state.in_flight.clear()
-        edge = wake.edge
-        if wake.kind == "timer":
-            edges = sorted(view.edges(), key=_best_first)
-        elif edge is None or wake.kind == "close":
-            if edge is not None:
-                state.told.pop(edge.pair, None)
+        if edge is None:
+            edges = sorted(view.edges(), key=_best_first) if wake.kind == "timer" else []
+        elif wake.kind == "close":
+            state.told.pop(edge.pair, None)
             return ()
         else:
             edges = [edge]
             if wake.kind == "rearm":
                 self._rearm(edge.pair, wake.ts)
         plans: list[Plan] = []
-        decision = _Decision(self, view)
+        decision = _Decision(self, view, bundles)
         for edge in edges:
             plan = decision.on(edge)
             if plan is not None:
@@ -170,12 +172,11 @@ class Micro:
         return plans
 
     def terms(self, pair: int, view: View) -> _Terms:
-        """Terms of a pair's legs: sell, buy and, if there is one, conversion."""
-        known = self._terms.get(pair)
-        instruments = view.instruments
+        """Terms of a pair's legs (sell, buy and, if there is one, conversion) as the instruments are known now."""
+        known, instruments = self._terms.get(pair), view.instruments
         if known is not None:
-            for terms in known.legs:
-                if instruments[terms.number] is not terms.instrument:
+            for leg in known.legs:
+                if instruments[leg.number] is not leg.instrument:
                     break
             else:
                 return known
@@ -208,18 +209,17 @@ class Micro:
 
     def levels(self, terms: LegTerms, seq: int, view: View) -> list[Level] | None:
         """The side of the book that a leg takes, less what was asked of it already; None where a size is unknown."""
-        unit = terms.unit
         levels: list[Level] = []
         for price, qty in view.levels(terms.number, terms.side, self.params.max_levels):
             if qty is not None:
                 levels.append((price, qty))
             elif terms.instrument.venue in self._assumed:
-                levels.append((price, self._assumed[terms.instrument.venue] // unit))
+                levels.append((price, self._assumed[terms.instrument.venue] // terms.unit))
             else:
                 return None
         asked = self.state.asked.get(terms.key)
         if asked is not None and asked.seq == seq:
-            return without(levels, int(-(-asked.qty // unit)))
+            return without(levels, ceil_div(asked.qty, terms.unit))
         return levels
 
     def _rearm(self, pair: int, ts: int) -> None:
@@ -235,92 +235,103 @@ class Micro:
 class _Decision:
     """The decisions of one wake: they share what the plans before them spend."""
 
-    def __init__(self, micro: Micro, view: View) -> None:
+    def __init__(self, micro: Micro, view: View, bundles: int) -> None:
         self._micro, self._view = micro, view
         self._now = view.now
-        self._spent: dict[tuple[str, str], int] = {}
-        self._planned = 0
+        self._bundles = bundles  # open or planned
+        self._plans: list[_Planned] = []  # what the plans so far take from the account
 
     def on(self, edge: Edge) -> Plan | None:
         """A plan, a pass whose reason is new in the episode, or None."""
-        found = self._decide(edge)
-        if found is None or isinstance(found, BundlePlan):
-            return found
-        told = self._micro.state.told.get(edge.pair)
-        if told is None or told.opportunity != edge.opportunity:
-            told = self._micro.state.told[edge.pair] = Told(edge.opportunity, [])
-        if found.reason in told.reasons:
-            return None
-        told.reasons.append(found.reason)
-        return found
-
-    def _decide(self, edge: Edge) -> Plan | None:
-        micro, state, params, view = self._micro, self._micro.state, self._micro.params, self._view
-        if micro.is_premium(edge.pair):
-            return _pass(edge, "premium")
+        micro, view, now, pair = self._micro, self._view, self._now, edge.pair
+        state, params = micro.state, micro.params
+        if micro.is_premium(pair):
+            return self._pass(edge, "premium")
         if edge.abnormal:
-            return _pass(edge, "abnormal_edge", edge.edge_ppb * _FROM_NINE, params.max_edge_ppb * _FROM_NINE)
-        terms = micro.terms(edge.pair, view)
+            return self._pass(edge, "abnormal_edge", edge.edge_ppb * _FROM_NINE, params.max_edge_ppb * _FROM_NINE)
+        terms = micro.terms(pair, view)
         if terms.refused is not None:
-            return _pass(edge, terms.refused)
-        for leg in terms.legs if state.in_flight else ():
-            owner, since = state.in_flight.get(leg.key, (-1, 0))
-            if owner >= 0 and self._now < since + params.execution_timeout_ns:
-                return None if owner == edge.pair else _pass(edge, "leg_in_flight")
-        if self._now < state.cooling.get(edge.pair, 0):
-            return _pass(edge, "cool_down")
-        bundles = view.open_bundles() + self._planned
-        if bundles >= params.max_open_bundles:
-            return _pass(edge, "max_open_bundles", _money(bundles), _money(params.max_open_bundles))
+            return self._pass(edge, terms.refused)
+        if state.in_flight:
+            for leg in terms.legs:
+                held = state.in_flight.get(leg.key)
+                if held is not None and now < held[1] + params.execution_timeout_ns:
+                    return None if held[0] == pair else self._pass(edge, "leg_in_flight")
+        if now < state.cooling.get(pair, 0):
+            return self._pass(edge, "cool_down")
+        if self._bundles >= params.max_open_bundles:
+            return self._pass(edge, "max_open_bundles", self._bundles * MONEY_ONE, params.max_open_bundles * MONEY_ONE)
         seqs = []
         for leg in terms.legs:
             if not view.feed(leg.number).tradable:
-                return _pass(edge, "feed_not_tradable")
+                return self._pass(edge, "feed_not_tradable")
             quote = view.quote(leg.number)
-            age = self._now - quote.ts
+            age = now - quote.ts
             if age > params.latency_threshold_ns:
-                return _pass(edge, "stale_quote", age * _FROM_NINE, params.latency_threshold_ns * _FROM_NINE)
+                return self._pass(edge, "stale_quote", age * _FROM_NINE, params.latency_threshold_ns * _FROM_NINE)
             seqs.append(quote.bid_seq if leg.side == "bid" else quote.ask_seq)
-        if state.rested_on.get(edge.pair) == tuple(seqs):
+        if state.rested_on.get(pair) == tuple(seqs):
             return None  # risk refused the same plan on the same rows
         return self._size(edge, terms, seqs)
 
-    def _size(self, edge: Edge, terms: _Terms, seqs: list[int]) -> Plan:
+    def _pass(self, edge: Edge, reason: str, value: int | None = None, bound: int | None = None) -> Pass | None:
+        """A pass, None if its reason was told in this episode."""
+        told = self._micro.state.told.get(edge.pair)
+        if told is None or told.opportunity != edge.opportunity:
+            told = self._micro.state.told[edge.pair] = Told(edge.opportunity, [])
+        elif reason in told.reasons:
+            return None
+        told.reasons.append(reason)
+        return Pass(
+            opportunity=edge.opportunity,
+            reason=reason,
+            value=None if value is None else Money(value),
+            bound=None if bound is None else Money(bound),
+        )
+
+    def _size(self, edge: Edge, terms: _Terms, seqs: list[int]) -> Plan | None:
         micro, view = self._micro, self._view
+        spent = self._spent()
         rates: list[Rate | None] = []
         legs: list[Leg] = []
         for leg, draws, seq in zip(terms.legs, terms.draws, seqs, strict=True):
             levels = micro.levels(leg, seq, view)
             if levels is None:
-                return _pass(edge, "unknown_size")
+                return self._pass(edge, "unknown_size")
             if not levels:
-                return _pass(edge, "depth", 0)
+                return self._pass(edge, "depth", 0)
             rate = None
             if leg.coin:
                 rate = micro.rate(leg, view)
                 if rate is None:
-                    return _pass(edge, "fee_rate_unknown")
+                    return self._pass(edge, "fee_rate_unknown")
             rates.append(rate)
-            legs.append(bounded_leg(leg, levels, self._funds(leg, draws), micro.params.max_notional_quote, rate))
+            venue = leg.instrument.venue
+            funds = (
+                max(view.free(venue, leg.spends) - spent.get((venue, leg.spends), 0), 0) // draws[0],
+                max(view.free(venue, leg.coin) - spent.get((venue, leg.coin), 0), 0) // draws[1] if leg.coin else 0,
+            )
+            legs.append(bounded_leg(leg, levels, funds, micro.params.max_notional_quote, rate))
         convert = legs[2] if len(legs) > 2 else None
-        size = Sizing(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid").best()
+        size = best_size(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid")
         if isinstance(size, TooSmall):
-            return _pass(edge, size.reason, size.most, size.least)
+            return self._pass(edge, size.reason, size.most, size.least)
+        params = micro.params
         ratio = size.profit * PPB // size.buy_notional
-        if ratio < micro.params.min_profit_ppb:
-            return _pass(edge, "min_profit_bps", ratio * _FROM_NINE, micro.params.min_profit_ppb * _FROM_NINE)
-        if size.profit < micro.params.min_profit_quote:
-            return _pass(edge, "min_profit_quote", size.profit, micro.params.min_profit_quote)
+        if ratio < params.min_profit_ppb:
+            return self._pass(edge, "min_profit_bps", ratio * _FROM_NINE, params.min_profit_ppb * _FROM_NINE)
+        if size.profit < params.min_profit_quote:
+            return self._pass(edge, "min_profit_quote", size.profit, params.min_profit_quote)
         return self._plan(edge, terms.legs, size, seqs, (legs, rates))
 
-    def _funds(self, leg: LegTerms, draws: tuple[int, int]) -> tuple[int, int]:
-        """Free money of the asset that a leg spends and of its fee coin; legs that draw on the same balance get equal shares."""
-        venue = leg.instrument.venue
-        free = self._view.free(venue, leg.spends) - self._spent.get((venue, leg.spends), 0)
-        if not leg.coin:
-            return max(free, 0) // draws[0], 0
-        coins = self._view.free(venue, leg.coin) - self._spent.get((venue, leg.coin), 0)
-        return max(free, 0) // draws[0], max(coins, 0) // draws[1]
+    def _spent(self) -> dict[tuple[str, str], int]:
+        """The most that the plans of this wake take, by venue and asset."""
+        spent: dict[tuple[str, str], int] = {}
+        for leg, price, qty, rate in self._plans:
+            venue = leg.instrument.venue
+            for asset, amount in zip((leg.spends, leg.coin), spent_by(leg, price, qty, rate), strict=True):
+                spent[venue, asset] = spent.get((venue, asset), 0) + amount
+        return spent
 
     def _plan(
         self,
@@ -331,15 +342,11 @@ class _Decision:
         sized: tuple[list[Leg], list[Rate | None]],
     ) -> BundlePlan:
         micro, state, params = self._micro, self._micro.state, self._micro.params
-        orders = [(size.sell_price, size.sell_qty), (size.buy_price, size.buy_qty), (size.convert_price, size.convert_qty)]
+        orders = ((size.sell_price, size.sell_qty), (size.buy_price, size.buy_qty), (size.convert_price, size.convert_qty))
         plans, rows = [], list(seqs)
         for leg, (price, qty), seq, rate in zip(terms, orders, seqs, sized[1], strict=False):
             plans.append(LegPlan(leg.number, "sell" if leg.side == "bid" else "buy", price, qty))
-            spent, coins = spent_by(leg, price, qty, rate)
-            venue = leg.instrument.venue
-            self._spent[venue, leg.spends] = self._spent.get((venue, leg.spends), 0) + spent
-            if leg.coin:
-                self._spent[venue, leg.coin] = self._spent.get((venue, leg.coin), 0) + coins
+            self._plans.append((leg, price, qty, rate))
             asked = state.asked.get(leg.key)
             before = asked.qty if asked is not None and asked.seq == seq else 0
             state.asked[leg.key] = Asked(seq, Money(before + qty * leg.unit))
@@ -349,7 +356,7 @@ class _Decision:
         if params.cool_down_ns:
             state.cooling[edge.pair] = self._now + params.cool_down_ns
         state.rested_on[edge.pair] = tuple(seqs)
-        self._planned += 1
+        self._bundles += 1
         if params.sequence == "hard_leg_first" and _is_thinner(sized[0][1], plans[1], sized[0][0], plans[0]):
             plans[0], plans[1] = plans[1], plans[0]
         return BundlePlan(
@@ -372,21 +379,8 @@ def _is_thinner(leg: Leg, plan: LegPlan, other: Leg, other_plan: LegPlan) -> boo
     return depths[0] * other_plan.qty_int < depths[1] * plan.qty_int
 
 
-def _pass(edge: Edge, reason: str, value: int | None = None, bound: int | None = None) -> Pass:
-    return Pass(
-        opportunity=edge.opportunity,
-        reason=reason,
-        value=None if value is None else Money(value),
-        bound=None if bound is None else Money(bound),
-    )
-
-
 def _coin_key(terms: LegTerms) -> tuple[str, str, str]:
     return terms.instrument.venue, terms.coin, terms.instrument.quote
-
-
-def _money(count: int) -> int:
-    return count * 10**MONEY_SCALE
 
 
 def _best_first(edge: Edge) -> tuple[int, int]:

@@ -27,6 +27,8 @@ from heapq import heappop, heappush
 from math import lcm
 from typing import Final, NamedTuple
 
+import msgspec
+
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, Money, ceil_div
 from xarb.strategies.conversion import FINE, Conversion, Stretch
 from xarb.strategies.ladder import TEN, Leg, Level, least_of, most_of, walk
@@ -35,7 +37,7 @@ from xarb.strategies.staircase import Staircase, highest
 SPLITS: Final = 200  # up to 9 ms (`bench.sizing`); what it costs and misses: `python -m bench.sizing`
 
 
-class Size(NamedTuple):
+class Size(msgspec.Struct, frozen=True):
     """A sized bundle: quantities at each leg's own scale, limit prices at the worst level walked, money at 18 decimals."""
 
     sell_qty: int
@@ -48,7 +50,7 @@ class Size(NamedTuple):
     profit: Money  # after all fees, rounded down
 
 
-class TooSmall(NamedTuple):
+class TooSmall(msgspec.Struct, frozen=True):
     """No size is allowed: what bounds it from above lies below what bounds it from below.
 
     `reason` is "depth", the `bound` of a leg, "min_notional" (a deep walk lowers the limit price below it) or "conversion" (the
@@ -58,6 +60,45 @@ class TooSmall(NamedTuple):
     reason: str
     most: int  # largest base quantity within depth, balances and limits, 18 decimals
     least: int  # smallest base quantity that both venues take, 18 decimals
+
+
+def best_size(sell: Leg, buy: Leg, convert: Leg | None = None, *, convert_sells: bool = True) -> Size | TooSmall:
+    """The best size of a bundle; the arguments are those of `Sizing`."""
+    if convert is None and len(sell.levels) == len(buy.levels) == 1 and sell.base_fee_ppb == buy.base_fee_ppb == 0:
+        size = _at_one_price(sell, buy)
+        if size is not None:
+            return size
+    return Sizing(sell, buy, convert, convert_sells=convert_sells).best()
+
+
+def _at_one_price(sell: Leg, buy: Leg) -> Size | None:
+    """The best size with one price on each side and nothing rounded, at once; None where no size is allowed.
+
+    Profit is a multiple of the size there, and the minima hold from the smallest size on.
+    """
+    scale = max(sell.qty_scale, buy.qty_scale)
+    one, sell_unit, buy_unit = TEN[scale], TEN[scale - sell.qty_scale], TEN[scale - buy.qty_scale]
+    step = lcm(sell.lot * sell_unit, buy.lot * buy_unit)
+    most, least = None, step
+    for leg, unit in ((sell, sell_unit), (buy, buy_unit)):
+        price, qty = leg.levels[0]
+        reach = most_of(leg, [(price, qty * unit)], scale)
+        most = reach if most is None or reach < most else most
+        if leg.min_qty or leg.min_notional:
+            least = max(least, least_of(leg, price) * unit)
+    assert most is not None
+    most, least = most // step * step, ceil_div(least, step) * step
+    if most < least:
+        return None
+    (bid, _), (ask, _) = sell.levels[0], buy.levels[0]
+    px_scale = max(sell.px_scale, buy.px_scale)
+    margin = bid * TEN[px_scale - sell.px_scale] * (PPB - sell.quote_fee_ppb) - ask * TEN[px_scale - buy.px_scale] * (
+        PPB + buy.quote_fee_ppb
+    )
+    size = most if margin > 0 else least
+    notional = ceil_div(ask * size * MONEY_ONE, one * TEN[buy.px_scale])
+    profit = size * margin * MONEY_ONE // (one * TEN[px_scale + 9])
+    return Size(size // sell_unit, bid, size // buy_unit, ask, 0, 0, Money(notional), Money(profit))
 
 
 class Sizing:
@@ -112,11 +153,6 @@ class Sizing:
         self._best, self._most_splits, self.splits = 0, splits, 0
         if self._most < self._least or (self._conversion is not None and self._keep <= 0):
             return self._too_small()
-        if len(self._bids) == len(self._asks) == 1 and not self._rounded:
-            # One price on each side: profit is a multiple of the size, and the minima hold from the smallest size on.
-            margin = self._bids[0][0] * self._keep * self._income_unit - self._asks[0][0] * self._cost_unit
-            size = self._most if margin > 0 else self._least
-            return self._size(size, size * margin)
         peak = self._peak()
         first = self._cell(peak // self._step)
         self._search(first)

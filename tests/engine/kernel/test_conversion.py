@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.defaults import feed_limits
 from tests.engine.table import Fold, instrument, pair
-from xarb.engine.kernel import fold as kernel_fold
+from xarb.engine.kernel.edges import edge_ppb
 from xarb.engine.setup import CONVERT_DIGITS
 from xarb.engine.strategy import Pair, Wakes
 from xarb.errors import ConfigError
@@ -48,7 +48,7 @@ def test_the_verdict_and_the_edge_are_those_of_the_converted_bid(
     market_.quote("0.1", "b", None, None, ask, 5)
     caused = market_.quote("0.2", "c", *((rate, 5, None, None) if side == "bid" else (None, None, rate, 5)))
     assert ("opened a>b" in caused) == (converted >= bound)
-    assert int(kernel_fold.pair_edge(market_.kernel.handle, 0)) == min(floor(converted / price * PPB), INT64_MAX) - PPB
+    assert int(edge_ppb(market_.kernel.world, 0)) == min(floor(converted / price * PPB), INT64_MAX) - PPB
 
 
 def test_the_conversions_feed_is_the_pairs() -> None:
@@ -67,7 +67,7 @@ def test_a_premium_stands_at_its_constant_peg() -> None:
     market_.quote("0.0", "a", 110_000, 5, 120_000, 5)
     assert market_.quote("0.1", "b", 90, 5, 111, 5) == ["feed b down live"]
     assert market_.quote("0.2", "b", 90, 5, 110, 5) == ["opened a>b"]
-    assert int(kernel_fold.pair_edge(market_.kernel.handle, 0)) == 0
+    assert int(edge_ppb(market_.kernel.world, 0)) == 0
 
 
 def test_a_conversion_needs_a_side() -> None:
@@ -81,4 +81,4 @@ def test_a_plain_pair_needs_no_conversion() -> None:
     market_ = market(pair(0, 1), (1, 0, 0))
     market_.quote("0.0", "a", 1105, 5, 1106, 5)
     market_.quote("0.1", "b", 90, 5, 100, 5)
-    assert int(kernel_fold.pair_edge(market_.kernel.handle, 0)) == floor(Fraction(105, 1000) * PPB)
+    assert int(edge_ppb(market_.kernel.world, 0)) == floor(Fraction(105, 1000) * PPB)

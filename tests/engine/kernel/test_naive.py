@@ -15,6 +15,8 @@ from tests.engine.market import Level, Market, Row, book, connection, message, q
 from tests.engine.naive_feed import READINGS
 from tests.engine.naive_fold import NaiveFold
 from tests.engine.table import instrument
+from xarb.engine.kernel import state
+from xarb.engine.kernel.edges import edge_ppb
 from xarb.engine.setup import FeedLimits
 from xarb.engine.strategy import Pair, Wakes
 from xarb.model.units import NANOS_PER_S, NEVER
@@ -168,11 +170,19 @@ def market(*wakes: Wakes, limits: FeedLimits = LIMITS) -> Market:
 @settings(deadline=None, max_examples=300)
 @given(actions, wants)
 def test_the_kernel_does_what_the_plain_model_does(steps: list[tuple[int, Action]], wakes: Wakes) -> None:
-    """Flags, feed states, episodes and wakes are equal row by row and in time, and quotes, books, scores and spreads at the end."""
+    """Flags, feed states, episodes and wakes are equal row by row and in time, and quotes, books, scores and spreads at the end.
+
+    After each row the edge that is kept of an open episode is that of the quotes as they are.
+    """
     real = market(wakes)
     plain = NaiveFold(INSTRUMENTS, SOURCES, LIMITS, wakes, CONNECTIONS)
     for row in rows_of(steps):
         assert real.feed([row]) == plain.apply(row), row
+        kernel = real.engine._kernel
+        standing = [pair for pair, mine in enumerate(kernel.tables[state.PAIRS]) if mine["status"] == state.PAIR_OPEN]
+        assert [kernel.tables[state.PAIRS][pair]["edge"] for pair in standing] == [
+            edge_ppb(kernel.world, pair) for pair in standing
+        ]
     assert [row["ts"] for row in real.rows] == plain.times
     assert real.listeners[0].heard == plain.wakes
     for number, me in enumerate(plain.feeds):

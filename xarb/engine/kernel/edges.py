@@ -102,6 +102,7 @@ def open_episode(k, pair):
     k["opportunities"] += 1
     mine["opportunity"] = k["opportunities"]
     mine["best_edge"] = edge
+    mine["edge"] = edge
     mine["wake_edge"] = edge
     mine["abnormal"] = 0
     out.opportunity(k, pair, out.OPENED, edge, np.int64(REASON_NONE))
@@ -192,6 +193,7 @@ def _follow(k, pair):
     mine = tables.pair(k, pair)
     owner = tables.strategy(k, mine["strategy"])
     edge = edge_ppb(k, pair)
+    mine["edge"] = edge
     mine["best_edge"] = max(mine["best_edge"], edge)
     if owner["max_edge_ppb"] > 0:
         mine["abnormal"] = 1 if edge > owner["max_edge_ppb"] else 0

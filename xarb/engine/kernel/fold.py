@@ -10,7 +10,6 @@ import numpy as np
 from xarb.engine.kernel import steps
 from xarb.engine.kernel.compiled import compiled, inlined, part
 from xarb.engine.kernel.deadlines import END, FULL, SLOW, STOP, WAKE, before
-from xarb.engine.kernel.edges import edge_ppb
 from xarb.engine.kernel.pointer import view
 from xarb.engine.kernel.state import (
     AT_BOOKS,
@@ -42,7 +41,6 @@ __all__ = [
     "before_row",
     "begin_row",
     "connection_row",
-    "pair_edge",
     "run",
     "step_quote",
 ]
@@ -282,9 +280,3 @@ def begin_row(handle, seq, ts):
 def connection_row(handle, conn, inst, event):
     """`connection` for a row that is applied outside the compiled kinds."""
     steps.connection(view(handle, 1, WORLD)[0], conn, inst, event)
-
-
-@compiled
-def pair_edge(handle, pair):
-    """Edge of a kernel pair in ppb from the (converted) bid, rounded down; null while a side is unknown."""
-    return edge_ppb(view(handle, 1, WORLD)[0], pair)

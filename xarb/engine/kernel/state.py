@@ -185,6 +185,7 @@ PAIR: Final = np.dtype(
         ("since", "i8"),  # pending since, then opened at
         ("opportunity", "i8"),
         ("best_edge", "i8"),
+        ("edge", "i8"),  # now, while the episode is open: every change of a quote that it rests on is followed
         ("wake_edge", "i8"),  # edge at the last wake
         ("abnormal", "i8"),
         ("open_left", "i8"),  # the episode opens when bid * open_left >= ask * open_right
