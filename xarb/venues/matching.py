@@ -12,23 +12,29 @@ outage is answered `accepted` with the reason `cancel_outage`: the order still s
 
 from __future__ import annotations
 
-from collections import deque
 from heapq import heappush
-from typing import Any
+from typing import Final
 
 import msgspec
 
-from xarb.engine.kernel.book import ASK, BID
+from xarb.engine.kernel.book import BID
+from xarb.engine.words import place, width, words
 from xarb.errors import InvariantBroken
-from xarb.model.command import CancelOrder, Report
+from xarb.model.command import CancelOrder, Report, SubmitOrder
 from xarb.model.instrument import Instrument
-from xarb.model.units import MONEY_SCALE, NANOS_PER_S, NULL, Money
-from xarb.venues.accounts import Accounts, Fees
+from xarb.model.units import NULL, Money
+from xarb.venues.accounts import Accounts, Fees, fee_asset
 from xarb.venues.fold import book as kernel
-from xarb.venues.fold.state import FILLS, INSTRUMENTS, VenueMemory
+from xarb.venues.fold.state import FILLS, INSTRUMENT, INSTRUMENTS, WORLD, VenueMemory
+from xarb.venues.lane import Lane, Member
 from xarb.venues.resting import Order, by_priority
 from xarb.venues.terms import VenueModel, VenueSetup
 
+_UNKNOWN: Final = place(WORLD, "unknown")
+_VENUE: Final = place(INSTRUMENT, "venue")
+_RESTING: Final = place(INSTRUMENT, "resting")
+_BUSY: Final = place(INSTRUMENT, "busy")
+_WIDTH: Final = width(INSTRUMENT)
 Outbox = list[tuple[int, int, int, Report]]  # a heap: due time, number of the command, number of its report
 
 
@@ -45,48 +51,53 @@ class Matching:
         self.instruments: list[Instrument] = list(setup.instruments)
         self.accounts = Accounts(setup.opening)
         self.outbox: Outbox = []
+        self.resting = 0  # orders that rest, at all venues
         self._setup = setup
         self._models = models
         self._handle = memory.handle
-        self._world = memory.world
-        self._fills = memory.tables[FILLS]
-        self._records: Any = memory.tables[INSTRUMENTS]
-        self._fees: dict[tuple[str, int, bool], Fees | None] = {}
-        self._arrivals: dict[tuple[str, int], deque[int]] = {}
+        self._world = words(memory.block)
+        self._fills = words(memory.tables[FILLS])
+        self._records = words(memory.tables[INSTRUMENTS])
+        self._members: dict[tuple[str, str], Member] = {}  # by account and venue
+        self._lanes: dict[tuple[str, int, str], Lane] = {}  # by account, instrument and side
         self._live: dict[int, Order] = {}
         self._done: dict[int, tuple[str, int, int]] = {}  # by order: state, due time and number of its last report
         self._resting: dict[int, list[Order]] = {}  # by instrument
 
     # --- commands that arrive
 
-    def submit(self, order: Order, arrival: int) -> None:
+    def submit(self, command: SubmitOrder, arrival: int, *, ordinal: int, response: int) -> None:
         """An order reaches its venue, whose book stands as of `arrival`."""
-        command = order.command
         if command.order in self._live or command.order in self._done:
             raise InvariantBroken(f"order {command.order} was sent twice")
-        reason = self._refusal(order, arrival)
+        lane = self._lanes.get((command.account, command.instrument, command.side)) or self._lane(command)
+        order = Order(command, lane, ordinal=ordinal, response=response)
+        reason = (
+            lane.member.turned_away(arrival)
+            or lane.refusal(order.price, order.rest)
+            or self._unwelcome(order)
+            or self._uncovered(order)
+        )
         if reason is not None:
             self._close(order, arrival, "rejected", reason)
             return
-        side = ASK if order.buy else BID
-        number = command.instrument
         if command.tif == "fok":
-            _, found = kernel.walk(self._handle, number, side, order.price, order.rest, 0)
+            _, found = kernel.walk(self._handle, command.instrument, lane.opposite, order.price, order.rest, 0)
             if found < order.rest:
-                self._close(order, arrival, "expired", "size_unknown" if self._world["unknown"] else "fok_unfillable")
+                self._close(order, arrival, "expired", "size_unknown" if self._world[_UNKNOWN] else "fok_unfillable")
                 return
-        self._live[command.order] = order
-        fills = self._take(order, order.rest)
-        left = order.rest - sum(qty for _, qty in fills)
-        rests = command.tif == "gtc" and left > 0
+        count, taken = self._take(order)
+        left = order.rest - taken
+        rests = left > 0 and command.tif == "gtc"
         if rests:
+            self._live[command.order] = order
             self._report(order, arrival, "accepted")
-        for price, qty in fills:
-            self._fill(order, arrival, (price, qty), maker=False)
+        for at in range(0, 2 * count, 2):
+            self._fill(order, arrival, self._fills[at], self._fills[at + 1], "taker")
         if rests:
             self._rest(order)
         elif left > 0:
-            self._close(order, arrival, "expired", "size_unknown" if self._world["unknown"] else "no_liquidity")
+            self._close(order, arrival, "expired", "size_unknown" if self._world[_UNKNOWN] else "no_liquidity")
         else:
             self._finish(order, "filled")
 
@@ -108,7 +119,7 @@ class Matching:
             heappush(self.outbox, (due, ordinal, 0, report))
             return
         order.response, order.ordinal = response, ordinal
-        if self._is_out(order.venue, arrival):
+        if order.lane.member.is_out(arrival):
             self._report(order, arrival, "accepted", reason="cancel_outage")
             return
         self._leave(order)
@@ -118,7 +129,7 @@ class Matching:
 
     def meet_trade(self, number: int, price: int, size: int, *, aggressor: int, now: int) -> None:
         """A public trade on an instrument with resting orders."""
-        lot = self._lot(number)
+        lot = self.instruments[number].lot_int or 1
         left = size
         for order in sorted(self._resting[number], key=by_priority):
             qty = order.meet_trade(price, left, aggressor)
@@ -130,8 +141,7 @@ class Matching:
     def meet_book(self, number: int, now: int) -> None:
         """The book of an instrument with resting orders changed."""
         for order in sorted(self._resting[number], key=by_priority):
-            fills = self._take(order, order.rest)
-            qty = sum(qty for _, qty in fills)
+            _, qty = self._take(order)
             if qty > 0:
                 self._fill_resting(order, now, qty)
             if order.rest > 0:
@@ -139,7 +149,7 @@ class Matching:
 
     def resting_venues(self) -> list[int]:
         """Numbers of the venues with resting orders, ascending, each once."""
-        return sorted({order.venue for orders in self._resting.values() for order in orders})
+        return sorted({order.lane.member.venue for orders in self._resting.values() for order in orders})
 
     # --- instruments
 
@@ -147,16 +157,16 @@ class Matching:
         """The instrument is known anew; what is on its way is expressed at its scales."""
         before = self.instruments[number]
         self.instruments[number] = after
-        self._fees.clear()
+        self._lanes.clear()
         price, qty = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
         if price == qty == 1:
             return
         for orders in self._resting.values():
             for order in orders:
-                order.fees = self._fees_of(order) or order.fees
+                order.lane = self._lane(order.command)
                 if order.command.instrument == number:
                     order.rescale(price, qty)
-                elif self._rate_number(order) == number:
+                elif order.lane.rate == number:
                     order.rate *= price
         for at, (due, ordinal, count, report) in enumerate(self.outbox):
             if report.instrument == number and report.price_int is not None and report.qty_int is not None:
@@ -165,33 +175,16 @@ class Matching:
 
     # --- parts of an arrival
 
-    def _refusal(self, order: Order, arrival: int) -> str | None:
-        """Why the venue refuses the order, or None."""
-        command = order.command
-        number = command.instrument
-        instrument = self.instruments[number]
-        if self._is_out(order.venue, arrival):
-            return "outage"
-        if self._over_rate(command.account, order.venue, arrival):
-            return "rate_limit"
-        reason = instrument.untradable_because()
-        if reason is not None:
-            return reason
-        fees = self._fees_of(order)
-        if fees is None:
-            return "fee_unknown"
-        order.fees = fees
-        return _broken_step(instrument, order) or self._unwelcome(order) or self._uncovered(order)
-
     def _unwelcome(self, order: Order) -> str | None:
+        """Why the order may not be there beside what rests, or None."""
         command, number = order.command, order.command.instrument
         resting = self._resting.get(number, ())
         if command.post_only and command.tif != "gtc":
             return "post_only_needs_gtc"
-        if command.tif == "gtc" and len(resting) >= self._models[order.venue].max_resting:
+        if command.tif == "gtc" and len(resting) >= order.lane.member.max_resting:
             return "too_many_orders"
         if command.post_only:
-            other = int(kernel.best_price(self._handle, number, ASK if order.buy else BID))
+            other = int(kernel.best_price(self._handle, number, order.lane.opposite))
             if other != NULL and (other <= order.price if order.buy else other >= order.price):
                 return "post_only_would_cross"
         for mine in resting:
@@ -201,40 +194,36 @@ class Matching:
         return None
 
     def _uncovered(self, order: Order) -> str | None:
-        command, fees = order.command, order.fees
+        """Why the order cannot be paid for, or None."""
+        command, lane = order.command, order.lane
+        fees, fee_price = lane.fees, order.price
         if fees.needs_rate:
             order.rate = self._rate_of(order)
             if order.rate <= 0:
                 return "fee_rate_unknown"
-        ppb = fees.tier.taker_ppb if command.tif != "gtc" else max(fees.tier.taker_ppb, fees.tier.maker_ppb)
-        fee_price = order.price
-        if not order.buy and fees.needs_rate:  # other fees of a sale do not depend on its price, or come out of its proceeds
-            fee_price = max(fee_price, int(kernel.best_price(self._handle, command.instrument, BID)))
+            if not order.buy:  # other fees of a sale do not depend on its price, or come out of its proceeds
+                fee_price = max(fee_price, int(kernel.best_price(self._handle, command.instrument, BID)))
+        ppb = fees.taker_ppb if command.tif != "gtc" else max(fees.taker_ppb, fees.maker_ppb)
         need = fees.need(order.price, order.rest, fee_price=fee_price, ppb=ppb, rate=order.rate)
-        venue = self.instruments[command.instrument].venue
-        return None if self.accounts.covers(command.account, venue, need) else "balance"
+        return None if lane.member.purse.covers(need) else "balance"
 
-    def _take(self, order: Order, qty: int) -> list[tuple[int, int]]:
-        """Take from the book at the order's price or better: (price, quantity) a level."""
-        count, _ = kernel.walk(
-            self._handle,
-            order.command.instrument,
-            ASK if order.buy else BID,
-            order.price,
-            qty,
-            int(self._models[order.venue].consumption),
+    def _take(self, order: Order) -> tuple[int, int]:
+        """Take what is left of the order from the book at its price or better: levels (see `_fills`) and quantity."""
+        lane = order.lane
+        count, qty = kernel.walk(
+            self._handle, order.command.instrument, lane.opposite, order.price, order.rest, lane.member.consumption
         )
-        flat = self._fills[: 2 * count].tolist()
-        return list(zip(flat[::2], flat[1::2], strict=True))
+        return int(count), int(qty)  # interpreted, they are numpy's
 
-    def _fill(self, order: Order, now: int, fill: tuple[int, int], *, maker: bool) -> None:
-        """Book one fill of (price, quantity) and report it."""
-        price, qty = fill
-        command, fees = order.command, order.fees
-        fee = fees.of(price, qty, ppb=fees.tier.maker_ppb if maker else fees.tier.taker_ppb, rate=order.rate)
+    def _fill(self, order: Order, now: int, price: int, qty: int, liquidity: str) -> None:
+        """Book one fill and report it."""
+        command, fees = order.command, order.lane.fees
         base, quote = qty * fees.qty_unit, price * qty * fees.notional_unit
-        changes = (base, -quote) if order.buy else (-base, quote)
-        self.accounts.settle(command.account, self.instruments[command.instrument], changes, fee=(fees.asset, fee))
+        fee = fees.of(base, quote, fees.taker_ppb if liquidity == "taker" else fees.maker_ppb, order.rate)
+        free = order.lane.member.purse.free
+        free[fees.base] += base if order.buy else -base
+        free[fees.quote] -= quote if order.buy else -quote
+        free[fees.asset] -= fee
         order.rest -= qty
         order.fills += 1
         due = order.due = max(order.due, now + order.response)
@@ -249,7 +238,7 @@ class Matching:
             qty_int=qty,
             fee=Money(fee),
             fee_asset=fees.asset,
-            liquidity="maker" if maker else "taker",
+            liquidity=liquidity,
         )
         heappush(self.outbox, (due, order.ordinal, order.reports, report))
         order.reports += 1
@@ -283,28 +272,35 @@ class Matching:
         order.see_level(self._shown(order))
         self._hold(order)
         self._resting.setdefault(number, []).append(order)
-        self._records[number]["resting"] += 1
-        self._records[number]["busy"] += 1
+        self._count(number, 1)
 
     def _leave(self, order: Order) -> None:
         number = order.command.instrument
-        self.accounts.hold(order.command.account, self.instruments[number].venue, order.held, sign=-1)
-        order.held = {}
+        self._release(order)
         self._resting[number].remove(order)
-        self._records[number]["resting"] -= 1
-        self._records[number]["busy"] -= 1
+        self._count(number, -1)
+
+    def _count(self, number: int, change: int) -> None:
+        """So many more orders rest on an instrument."""
+        self.resting += change
+        for field in (_RESTING, _BUSY):
+            self._records[number * _WIDTH + field] += change
 
     def _hold(self, order: Order) -> None:
-        fees = order.fees
-        order.held = fees.need(order.price, order.rest, fee_price=order.price, ppb=fees.tier.maker_ppb, rate=order.rate)
-        self.accounts.hold(order.command.account, self.instruments[order.command.instrument].venue, order.held, sign=1)
+        fees = order.lane.fees
+        order.held = fees.need(order.price, order.rest, fee_price=order.price, ppb=fees.maker_ppb, rate=order.rate)
+        order.lane.member.purse.hold(order.held, sign=1)
+
+    @staticmethod
+    def _release(order: Order) -> None:
+        order.lane.member.purse.hold(order.held, sign=-1)
+        order.held = {}
 
     def _fill_resting(self, order: Order, now: int, qty: int) -> None:
-        if order.fees.needs_rate:
+        if order.lane.fees.needs_rate:
             order.rate = self._rate_of(order) or order.rate
-        self.accounts.hold(order.command.account, self.instruments[order.command.instrument].venue, order.held, sign=-1)
-        order.held = {}
-        self._fill(order, now, (order.price, qty), maker=True)
+        self._release(order)
+        self._fill(order, now, order.price, qty, "maker")
         if order.rest > 0:
             self._hold(order)
         else:
@@ -312,72 +308,41 @@ class Matching:
             self._finish(order, "filled")
 
     def _shown(self, order: Order) -> int | None:
-        size = int(kernel.shown_size(self._handle, order.command.instrument, BID if order.buy else ASK, order.price))
+        size = int(kernel.shown_size(self._handle, order.command.instrument, order.lane.own, order.price))
         return None if size == kernel.HIDDEN else size
 
     # --- what an account may do
 
-    def _is_out(self, venue: int, arrival: int) -> bool:
-        return any(outage.from_ts <= arrival < outage.to_ts for outage in self._models[venue].outages)
-
-    def _over_rate(self, account: str, venue: int, arrival: int) -> bool:
-        limit = self._models[venue].rate_limit
-        if limit is None:
-            return False
-        window = self._arrivals.setdefault((account, venue), deque())
-        while window and window[0] <= arrival - NANOS_PER_S:
-            window.popleft()
-        window.append(arrival)
-        if len(window) > limit + 1:
-            window.popleft()  # bounded: no more than the limit's latest arrivals matter
-        return len(window) > limit
-
-    def _fees_of(self, order: Order) -> Fees | None:
-        command = order.command
-        key = (command.account, command.instrument, order.buy)
-        if key not in self._fees:
+    def _lane(self, command: SubmitOrder) -> Lane:
+        """The lane of an order, made anew where there is none."""
+        key = (command.account, command.instrument, command.side)
+        if key not in self._lanes:
+            instrument, buy = self.instruments[command.instrument], command.side == "buy"
             tier = self._setup.fees.get(key[:2])
-            instrument = self.instruments[command.instrument]
-            if tier is None:
-                self._fees[key] = None
-            else:
-                fees = Fees(tier, instrument, buy=order.buy)
-                rate = self._setup.rates.get((instrument.venue, fees.asset, instrument.quote))
-                if rate is not None:
-                    fees = Fees(tier, instrument, buy=order.buy, rate_scale=self.instruments[rate].px_scale)
-                self._fees[key] = fees
-        return self._fees[key]
+            rate = (
+                None
+                if tier is None
+                else self._setup.rates.get((instrument.venue, fee_asset(tier, instrument, buy=buy), instrument.quote))
+            )
+            fees = None
+            if tier is not None:
+                fees = Fees(tier, instrument, buy=buy, rate_scale=0 if rate is None else self.instruments[rate].px_scale)
+            member = self._member(command.account, command.instrument)
+            self._lanes[key] = Lane(member, instrument, fees, buy=buy, rate=-1 if rate is None else rate)
+        return self._lanes[key]
+
+    def _member(self, account: str, number: int) -> Member:
+        """The account at the venue of an instrument."""
+        name = self.instruments[number].venue
+        if (account, name) not in self._members:
+            venue = self._records[number * _WIDTH + _VENUE]
+            self._members[account, name] = Member(venue, self._models[venue], self.accounts.purse(account, name))
+        return self._members[account, name]
 
     def _rate_of(self, order: Order) -> int:
         """Bid of the instrument that prices the fee coin, 0 while unknown."""
-        number = self._rate_number(order)
-        return 0 if number is None else max(0, kernel.best_price(self._handle, number, BID))
-
-    def _rate_number(self, order: Order) -> int | None:
-        """The instrument that prices the order's fee coin."""
-        instrument = self.instruments[order.command.instrument]
-        return self._setup.rates.get((instrument.venue, order.fees.asset, instrument.quote))
-
-    def _lot(self, number: int) -> int:
-        return self.instruments[number].lot_int or 1
-
-
-def _broken_step(instrument: Instrument, order: Order) -> str | None:
-    """The first of the instrument's steps and minima that the order breaks."""
-    price, qty = order.price, order.rest
-    if price <= 0:
-        return "price"
-    if qty <= 0:
-        return "qty"
-    if price % (instrument.tick_int or 1):
-        return "tick"
-    if qty % (instrument.lot_int or 1):
-        return "lot"
-    if instrument.min_qty is not None and qty * 10 ** (MONEY_SCALE - instrument.qty_scale) < instrument.min_qty:
-        return "min_qty"
-    if instrument.min_notional is not None and price * qty * 10 ** (MONEY_SCALE - instrument.scale) < instrument.min_notional:
-        return "min_notional"
-    return None
+        rate = order.lane.rate
+        return 0 if rate < 0 else max(0, int(kernel.best_price(self._handle, rate, BID)))
 
 
 def _venue_order_id(client_order_id: str) -> str:

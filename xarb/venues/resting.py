@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import Final
 
 from xarb.model.command import SubmitOrder
-from xarb.venues.accounts import Amounts, Fees
+from xarb.venues.accounts import Amounts
+from xarb.venues.lane import Lane
 
 AGGRESSOR_BUY: Final = 0  # as columns.AGGRESSORS
 AGGRESSOR_SELL: Final = 1
@@ -31,9 +32,9 @@ class Order:
         "buy",
         "command",
         "due",
-        "fees",
         "fills",
         "held",
+        "lane",
         "ordinal",
         "owed",
         "price",
@@ -41,18 +42,16 @@ class Order:
         "reports",
         "response",
         "rest",
-        "venue",
     )
 
-    def __init__(self, command: SubmitOrder, *, ordinal: int, venue: int, response: int) -> None:
+    def __init__(self, command: SubmitOrder, lane: Lane, *, ordinal: int, response: int) -> None:
         self.command = command
+        self.lane = lane
         self.ordinal = ordinal
-        self.venue = venue
         self.response = response
-        self.buy = command.side == "buy"
+        self.buy = lane.buy
         self.price = command.price_int
         self.rest = command.qty_int
-        self.fees: Fees
         self.rate = 0  # the fee coin's last known bid, at the scale of the instrument that prices it
         self.due = 0  # when its last report reaches us
         self.reports = 0

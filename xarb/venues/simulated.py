@@ -18,6 +18,7 @@ import numpy as np
 
 from xarb.engine.kernel import state as engine_state
 from xarb.engine.kernel.book import ASK, BID
+from xarb.engine.words import place, width, words
 from xarb.errors import InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.command import Command, Report, SubmitOrder
@@ -26,7 +27,6 @@ from xarb.model.instrument import Instrument
 from xarb.model.units import INT64_MAX, MONEY_SCALE, NEVER, NULL
 from xarb.venues.fold import draw, loop, state
 from xarb.venues.matching import Matching
-from xarb.venues.resting import Order
 from xarb.venues.terms import (
     ConstantLatency,
     Latency,
@@ -39,7 +39,15 @@ from xarb.venues.terms import (
 
 _EMPTYING: Final = ("gap", "lost", "closed")
 _FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Instrument))
-Sent = tuple[int, int, int, int, Command]  # arrival, number of the command, response latency, earliest due time, command
+_STOP_VENUE: Final = place(state.WORLD, "stop_venue")
+_STOP_TIME: Final = place(state.WORLD, "stop_time")
+_STOP_INSTRUMENT: Final = place(state.WORLD, "stop_instrument")
+_STOP_KIND: Final = place(state.WORLD, "stop_kind")
+_STOP_ROW: Final = place(state.WORLD, "stop_row")
+_TIME: Final = place(state.VENUE, "time")
+_NEXT_ARRIVAL: Final = place(state.VENUE, "next_arrival")
+_WIDTH: Final = width(state.VENUE)
+Sent = tuple[int, int, int, Command]  # arrival, number of the command, response latency, command
 
 
 class SimulatedVenues:
@@ -57,19 +65,20 @@ class SimulatedVenues:
         check_setup(setup, models)
         self.venues: Final = sorted({instrument.venue for instrument in setup.instruments})
         self._models = [models[venue] for venue in self.venues]
+        self._slowest = [model.feed_latency.high_ns for model in self._models]
         self._numbers = {venue: number for number, venue in enumerate(self.venues)}
         self._inst_numbers = {(i.venue, i.symbol): number for number, i in enumerate(setup.instruments)}
         self._memory = _lay(setup, self.venues, self._models)
         self._handle = self._memory.handle
-        self._world = self._memory.world
+        self._world = words(self._memory.block)
         self._records: Any = self._memory.tables[state.INSTRUMENTS]
-        venues: Any = self._memory.tables[state.VENUES]
-        self._times = venues["time"]  # views of the records' fields
-        self._next_arrival = venues["next_arrival"]
+        self._homes = [self._numbers[instrument.venue] for instrument in setup.instruments]  # venue by instrument
+        self._venue_words = words(self._memory.tables[state.VENUES])
         self._matching = Matching(self._memory, setup, self._models)
         self._seeds = [draw.stream_seed(setup.seed, stream) for stream in range(5)]
         self._sent: list[list[Sent]] = [[] for _ in self.venues]  # heaps, by venue
         self._arrivals: dict[int, int] = {}  # of orders that have not arrived
+        self._dues: dict[int, int] = {}  # earliest due time of the reports to each command on its way, by its number
         self._commands = 0
         self._batch: Batch | None = None
         self._slow_at = 0
@@ -98,7 +107,7 @@ class SimulatedVenues:
             limit = last_seq + 1 if slow is None else slow.seq
             why = loop.run(self._handle, limit)
             if why == loop.ARRIVAL:
-                self._deliver_before(int(self._world["stop_venue"]), int(self._world["stop_time"]))
+                self._deliver_before(self._world[_STOP_VENUE], self._world[_STOP_TIME])
             elif why == loop.TOUCHED:
                 self._touch(batch)
             elif slow is None:
@@ -115,10 +124,8 @@ class SimulatedVenues:
             InvariantBroken: the venue is past the arrival of a command, so it was run ahead of the engine.
         """
         for command in commands:
-            number = self._numbers[self._matching.instruments[command.instrument].venue]
-            model = self._models[number]
-            ordinal = self._commands
-            self._commands += 1
+            venue = self._homes[command.instrument]
+            model = self._models[venue]
             if isinstance(command, SubmitOrder):
                 arrival = command.ts + self._draw(model.order_latency, draw.STREAM_ORDER, command.order)
                 response = self._draw(model.response_latency, draw.STREAM_RESPONSE, command.order)
@@ -127,13 +134,16 @@ class SimulatedVenues:
                 arrival = command.ts + self._draw(model.order_latency, draw.STREAM_CANCEL, command.order)
                 arrival = max(arrival, self._arrivals.get(command.order, arrival))
                 response = self._draw(model.response_latency, draw.STREAM_CANCEL_RESPONSE, command.order)
-            if response < model.feed_latency.high_ns:
-                response = model.feed_latency.high_ns
+            if response < self._slowest[venue]:
+                response = self._slowest[venue]
                 self.clipped += 1
-            if arrival < self._times[number]:
-                raise InvariantBroken(f"venue {self.venues[number]} was run past the arrival of order {command.order}")
-            heappush(self._sent[number], (arrival, ordinal, response, arrival + response, command))
-            self._next_arrival[number] = self._sent[number][0][0]
+            if arrival < self._venue_words[venue * _WIDTH + _TIME]:
+                raise InvariantBroken(f"venue {self.venues[venue]} was run past the arrival of order {command.order}")
+            sent = self._sent[venue]
+            heappush(sent, (arrival, self._commands, response, command))
+            self._dues[self._commands] = arrival + response
+            self._commands += 1
+            self._venue_words[venue * _WIDTH + _NEXT_ARRIVAL] = sent[0][0]
 
     def horizon(self) -> int:
         """No report can fall due before this time (ns), as far as the batch at hand tells; NEVER when none can.
@@ -143,24 +153,23 @@ class SimulatedVenues:
         """
         outbox = self._matching.outbox
         first = outbox[0][0] if outbox else NEVER
-        for sent in self._sent:
-            for entry in sent:
-                first = min(first, entry[3])
-        if self._batch is None:
+        if self._dues:
+            first = min(first, *self._dues.values())
+        if not self._matching.resting or self._batch is None:
             return first
         for venue in self._matching.resting_venues():
             receive = loop.next_receive(self._handle, venue)
             if receive != NEVER:
-                longest = self._models[venue].feed_latency.high_ns
+                longest = self._slowest[venue]
                 quickest = max(self._models[venue].response_latency.low_ns, longest)
-                first = min(first, max(int(self._times[venue]), receive - longest) + quickest)
+                first = min(first, max(self._venue_words[venue * _WIDTH + _TIME], receive - longest) + quickest)
         return first
 
     def reports(self, ts: int) -> list[Report]:
         """The reports due up to `ts`, in order; the engine and the venue have applied every input with ts_recv <= `ts`."""
-        for venue, sent in enumerate(self._sent):
-            if sent:
-                self._deliver_before(venue, ts - self._models[venue].feed_latency.high_ns + 1)
+        if self._dues:
+            for venue, slowest in enumerate(self._slowest):
+                self._deliver_before(venue, ts - slowest + 1)
         outbox = self._matching.outbox
         due = []
         while outbox and outbox[0][0] <= ts:
@@ -185,20 +194,23 @@ class SimulatedVenues:
     def _deliver_before(self, venue: int, time: int) -> None:
         """Let every command arrive that arrives before `time`; the venue's book stands as of then."""
         sent = self._sent[venue]
+        if not sent or sent[0][0] >= time:
+            return
         while sent and sent[0][0] < time:
-            arrival, ordinal, response, _, command = heappop(sent)
+            arrival, ordinal, response, command = heappop(sent)
+            del self._dues[ordinal]
             if isinstance(command, SubmitOrder):
                 self._arrivals.pop(command.order, None)
-                self._matching.submit(Order(command, ordinal=ordinal, venue=venue, response=response), arrival)
+                self._matching.submit(command, arrival, ordinal=ordinal, response=response)
             else:
                 self._matching.cancel(command, arrival, ordinal=ordinal, response=response)
-        self._next_arrival[venue] = sent[0][0] if sent else NEVER
+        self._venue_words[venue * _WIDTH + _NEXT_ARRIVAL] = sent[0][0] if sent else NEVER
 
     def _touch(self, batch: Batch) -> None:
         """The last row concerned an instrument with resting orders."""
-        number, row = int(self._world["stop_instrument"]), int(self._world["stop_row"])
-        now = int(self._times[self._records[number]["venue"]])
-        if self._world["stop_kind"] == state.ROW_TRADE:
+        number, row = self._world[_STOP_INSTRUMENT], self._world[_STOP_ROW]
+        now = self._venue_words[self._homes[number] * _WIDTH + _TIME]
+        if self._world[_STOP_KIND] == state.ROW_TRADE:
             trades = batch.trades
             price, size = int(trades.price[row]), int(trades.qty[row])
             self._matching.meet_trade(number, price, size, aggressor=int(trades.aggressor[row]), now=now)
@@ -214,7 +226,7 @@ class SimulatedVenues:
         if venue is None:
             return
         while loop.slow_row(self._handle, venue, row.seq, row.ts_recv) == loop.ARRIVAL:
-            self._deliver_before(venue, int(self._world["stop_time"]))
+            self._deliver_before(venue, self._world[_STOP_TIME])
         if row.kind == "instruments":
             self._apply_instrument(row.values)
         elif row.values["event"] in _EMPTYING:
@@ -230,7 +242,7 @@ class SimulatedVenues:
         if after == before:
             return
         price, qty = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
-        _lay_steps(self._records[number], after, self._models[int(self._records[number]["venue"])])
+        _lay_steps(self._records[number], after, self._models[self._homes[number]])
         if price != 1 or qty != 1:
             self._rescale(number, price, qty)
         self._matching.replace_instrument(number, after)
@@ -268,10 +280,10 @@ class SimulatedVenues:
         ):
             values[values != NULL] *= factor
         for sent in self._sent:
-            for at, (arrival, ordinal, response, due, command) in enumerate(sent):
+            for at, (arrival, ordinal, response, command) in enumerate(sent):
                 if isinstance(command, SubmitOrder) and command.instrument == number:
                     finer = msgspec.structs.replace(command, price_int=command.price_int * price, qty_int=command.qty_int * qty)
-                    sent[at] = (arrival, ordinal, response, due, finer)
+                    sent[at] = (arrival, ordinal, response, finer)
             heapify(sent)
 
 

@@ -119,12 +119,12 @@ class VenueMemory:
             table: np.zeros(max(size, 1), _DTYPES.get(table, np.dtype(np.int64))) for table, size in sizes.items()
         }
         self.tables[LATENCIES][: len(latencies)] = latencies
-        self._block: NDArray[np.void] = np.zeros(1, WORLD)
+        self.block: NDArray[np.void] = np.zeros(1, WORLD)
         for table, array in self.tables.items():
-            self._block[0]["at"][table] = pointer.address(array)
-            self._block[0]["count"][table] = len(array)
-        self.handle = pointer.address(self._block)
-        pointer.own([self._block, *self.tables.values()])
+            self.block[0]["at"][table] = pointer.address(array)
+            self.block[0]["count"][table] = len(array)
+        self.handle = pointer.address(self.block)
+        pointer.own([self.block, *self.tables.values()])
 
     def load(self, batch: Batch) -> None:
         """Point the fold at the rows of a batch, whose columns must outlive its use.
@@ -149,5 +149,5 @@ class VenueMemory:
     @property
     def world(self) -> np.void:
         """The WORLD record, a view."""
-        record: np.void = self._block[0]
+        record: np.void = self.block[0]
         return record
