@@ -6,30 +6,53 @@ Money stays exact (int at 18 decimals) until it is printed. Each profit names it
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from xarb.console import Table, utc
 from xarb.model.event import OutputRow
-from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
 
-_kind_of: Final = itemgetter(0)
 _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
 _EDGE_LIMIT: Final = 1_000_000  # bundles, the first ones, that the edges are taken over; more are counted and valued only
 _UNVALUED: Final = "not valued: no mark"
+Flow = dict[str, int]  # change by asset, money
 
 
-class _Bundle(NamedTuple):
-    strategy: str
-    edge_ppb: int
+class _Bundle:
+    """One taken bundle; beyond `_EDGE_LIMIT`, all those of one strategy and pair."""
+
+    __slots__ = ("edge_ppb", "flow", "measured", "pair", "quote", "strategy", "turnover")
+
+    def __init__(self, strategy: str, pair: str, edge_ppb: int, *, measured: bool) -> None:
+        self.strategy = strategy
+        self.pair = pair  # of venues, as it is printed
+        self.edge_ppb = edge_ppb
+        self.measured = measured  # whether the edges are taken over it
+        self.turnover = 0
+        self.quote = ""  # quote asset of its fills
+        self.flow: Flow = {}
+
+    def trade(self, notional: int, quote: str) -> None:
+        """A fill in that quote asset; the edges are not taken over a bundle that has several."""
+        self.turnover += notional
+        if not self.quote:
+            self.quote = quote
+        elif self.quote != quote:
+            self.measured = False
 
 
-class _Order(NamedTuple):
-    bundle: int
-    qty: int
+class _Tally:
+    """What one strategy did."""
+
+    __slots__ = ("fees", "filled", "opened", "refused", "sent", "taken")
+
+    def __init__(self) -> None:
+        self.opened = self.taken = self.refused = 0  # episodes and decisions
+        self.sent = 0  # orders
+        self.filled = 0.0  # sum of filled shares: quantities of different coins do not add up
+        self.fees: Flow = {}
 
 
 class Line(NamedTuple):
@@ -81,28 +104,19 @@ class Summary:
         self._opening = dict(opening)
         self._assets = dict(assets)
         self._currencies = tuple(currencies)
-        self.counts: Counter[str] = Counter()
-        self._orders: Counter[tuple[str, str]] = Counter()
-        self._filled: defaultdict[str, float] = defaultdict(
-            float
-        )  # sum of filled shares: quantities of different coins do not add up
-        self._order_of: dict[int, _Order] = {}
-        self._fees: Counter[tuple[str, str]] = Counter()
-        self._flows: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._pair_flows: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+        self._order_of: dict[int, tuple[int, int]] = {}  # by order: bundle, ordered quantity
         self._pair_bundles: Counter[str] = Counter()
-        self._pair_of: dict[int, str] = {}  # by bundle
+        self._bundles: dict[int, _Bundle] = {}  # by number
+        self._made: list[_Bundle] = []  # each once
+        self._unmeasured: dict[tuple[str, str], _Bundle] = {}  # by strategy and pair
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self._episodes: Counter[tuple[str, str]] = Counter()
         self._dry: dict[tuple[str, str, str], int] = {}
-        self._prices: dict[tuple[str, str], int] = {}  # money per unit of (asset, currency) in our latest fill
+        # By currency, money per unit of each asset in our latest fill.
+        self._prices: dict[str, Flow] = {currency: {currency: MONEY_ONE} for currency in currencies}
         self._traded: dict[str, None] = {}  # assets of our fills, in order; any other that moved only paid fees
-        self._moved: Counter[str] = Counter()  # change of each asset over all accounts and venues
-        self._quotes: dict[int, str] = {}  # quote asset of a bundle's fills, empty where there are several
-        self._bundles: dict[int, _Bundle] = {}
-        self._realised: defaultdict[int, Counter[str]] = defaultdict(Counter)
-        self._turnover: Counter[int] = Counter()
-        self._takers: dict[str, Callable[..., None]] = {
+        self._moved: defaultdict[str, int] = defaultdict(int)  # change of each asset over all accounts and venues
+        self._takers: dict[str, Callable[[OutputRow], None]] = {
             "opportunities": self._take_opportunity,
             "orders": self._take_order,
             "fills": self._take_fill,
@@ -114,23 +128,21 @@ class Summary:
         """Count drained rows."""
         takers, filled = self._takers, 0
         for row in rows:
-            kind, ts = row[0], row[3]
-            if filled and ts != filled:
+            if filled and row[3] != filled:
                 self._follow()
                 filled = 0
-            taker = takers.get(kind)
-            if taker is not None:
-                taker(*row[3:])
-            if kind == "fills":
-                filled = ts
-        self.counts.update(map(_kind_of, rows))
+            kind = row[0]
+            if kind in takers:
+                takers[kind](row)
+                if kind == "fills":
+                    filled = row[3]
         if filled:
             self._follow()
 
     @property
     def bundles(self) -> int:
         """Bundles taken so far."""
-        return sum(self._pair_bundles.values())
+        return self._pair_bundles.total()
 
     def finish(self) -> None:
         """The log has ended: value the change of every balance at the last mids."""
@@ -149,14 +161,15 @@ class Summary:
         ever: the curve is without it, its end has it.
         """
         for currency, equity in self.equity.items():
-            total = 0
+            prices, total = self._prices[currency], 0
             for asset in self._traded:
                 change = self._moved[asset]
-                price = MONEY_ONE if asset == currency else self._prices.get((asset, currency))
-                if change and price is None:
-                    equity.missed += 1
-                    break
-                total += change * (price or 0) // MONEY_ONE
+                if change:
+                    price = prices.get(asset)
+                    if price is None:
+                        equity.missed += 1
+                        break
+                    total += change * price // MONEY_ONE
             else:
                 equity.take(total)
 
@@ -172,58 +185,62 @@ class Summary:
         mark = self._marks(asset, currency)
         return None if mark is None else change * mark // MONEY_ONE
 
-    # One method for each kind of row, with its columns from `ts` on.
+    # One method for each kind of row: its kind, after_seq, n, ts, then the columns of its kind.
 
-    def _take_opportunity(self, *values: Any) -> None:
-        _, _, phase, strategy, sell_venue, _, buy_venue, _, edge_ppb, *_, verdict, reason, bundle, _ = values
+    def _take_opportunity(self, row: OutputRow) -> None:
+        phase = row[5]
         if phase == "opened":
-            self._episodes[strategy, "opened"] += 1
+            self._tallies[row[6]].opened += 1
         elif phase == "decided":
-            self._episodes[strategy, verdict] += 1
+            _, _, _, _, _, _, strategy, sell_venue, _, buy_venue, _, edge_ppb, *_, verdict, reason, bundle, _ = row
             if verdict == "taken":
+                self._tallies[strategy].taken += 1
                 pair = f"{sell_venue} / {buy_venue}"
                 self._pair_bundles[pair] += 1
-                self._pair_of[bundle] = pair
-                if len(self._bundles) < _EDGE_LIMIT:
-                    self._bundles[bundle] = _Bundle(strategy, edge_ppb or 0)
+                self._bundles[bundle] = self._bundle(strategy, pair, edge_ppb or 0)
             else:
+                self._tallies[strategy].refused += 1
                 self._refusals[strategy, reason] += 1
 
-    def _take_order(self, *values: Any) -> None:
-        _, _, strategy, _, _, order, bundle, _, state, previous, _, _, qty, _, _ = values
+    def _bundle(self, strategy: str, pair: str, edge_ppb: int) -> _Bundle:
+        measured = len(self._made) < _EDGE_LIMIT
+        bundle = None if measured else self._unmeasured.get((strategy, pair))
+        if bundle is None:
+            bundle = _Bundle(strategy, pair, edge_ppb, measured=measured)
+            self._made.append(bundle)
+            if not measured:
+                self._unmeasured[strategy, pair] = bundle
+        return bundle
+
+    def _take_order(self, row: OutputRow) -> None:
+        _, _, _, _, _, strategy, _, _, order, bundle, _, _, previous, _, _, qty, _, _ = row
         if previous is None:
-            self._order_of[order] = _Order(bundle, qty)
-            self._orders[strategy, "sent"] += 1
-        elif state in ORDER_TERMINAL:
-            self._orders[strategy, state] += 1
+            self._order_of[order] = (bundle, qty)
+            self._tallies[strategy].sent += 1
 
-    def _take_fill(self, *values: Any) -> None:
-        _, _, strategy, venue, symbol, order, bundle, _, _, _, price, qty, notional, fee, fee_asset, _, _ = values
-        self._filled[strategy] += qty / self._order_of[order].qty
-        self._fees[strategy, fee_asset] += fee
+    def _take_fill(self, row: OutputRow) -> None:
+        _, _, _, _, _, strategy, venue, symbol, order, number, _, _, _, price, qty, notional, fee, fee_asset, _, _ = row
+        tally = self._tallies[strategy]
+        tally.filled += qty / self._order_of[order][1]
+        tally.fees[fee_asset] = tally.fees.get(fee_asset, 0) + fee
         base, quote = self._assets[venue, symbol]
-        self._prices[base, quote] = price
+        if quote in self._prices:
+            self._prices[quote][base] = price
         self._traded[base] = self._traded[quote] = None
-        if bundle not in self._bundles:
-            return
-        self._turnover[bundle] += notional
-        if self._quotes.setdefault(bundle, quote) != quote:
-            self._quotes[bundle] = ""
+        bundle = self._bundles.get(number)
+        if bundle is not None:
+            bundle.trade(notional, quote)
 
-    def _take_ledger(self, *values: Any) -> None:
-        ts, account, strategy, venue, asset, delta, balance, _, order = values
-        place = (account, venue, asset)
+    def _take_ledger(self, row: OutputRow) -> None:
+        _, _, _, ts, account, _, venue, asset, delta, balance, _, order = row
+        if delta < 0:
+            place = (account, venue, asset)
+            if balance * DRY_SHARE < self._opening.get(place, 0):
+                self._dry.setdefault(place, ts)
         if order is not None:
             self._moved[asset] += delta
-        if delta < 0 and balance * DRY_SHARE < self._opening.get(place, 0):
-            self._dry.setdefault(place, ts)
-        if order is None:
-            return
-        number = self._order_of[order].bundle
-        self._flows[strategy][asset] += delta
-        self._pair_flows[self._pair_of[number]][asset] += delta
-        if number in self._bundles:
-            self._realised[number][asset] += delta
+            flow = self._bundles[self._order_of[order][0]].flow
+            flow[asset] = flow.get(asset, 0) + delta
 
     def tables(self) -> list[Table]:
         """Everything that was counted, ready to print."""
@@ -237,6 +254,8 @@ class Summary:
 
     def _worth(self, flow: Mapping[str, int]) -> str:
         """A flow of assets in the first currency that can value all of it."""
+        if not flow:
+            return "0"
         for currency in self._currencies:
             total = self._total(flow, currency)
             if total is not None:
@@ -245,25 +264,15 @@ class Summary:
 
     def line(self, strategy: str) -> Line:
         """Orders, fill ratio and trading PnL of one strategy, as text."""
-        sent = self._orders[strategy, "sent"]
-        ratio = f"{self._filled[strategy] / sent:.4f}" if sent else "-"
-        pnl = self._worth(self._flows[strategy]) if self._flows[strategy] else "0"
-        return Line(str(sent), ratio, pnl)
+        tally = self._tallies.get(strategy) or _Tally()
+        ratio = f"{tally.filled / tally.sent:.4f}" if tally.sent else "-"
+        return Line(str(tally.sent), ratio, self._worth(_flow(bundle for bundle in self._made if bundle.strategy == strategy)))
 
     def _strategies(self) -> Table:
         rows = []
-        for strategy in sorted({name for name, _ in self._episodes} | {name for name, _ in self._orders}):
-            line = self.line(strategy)
-            rows.append(
-                (
-                    strategy,
-                    str(self._episodes[strategy, "opened"]),
-                    str(self._episodes[strategy, "taken"]),
-                    str(self._episodes[strategy, "refused"]),
-                    *line,
-                    *self._edges_bps(strategy),
-                )
-            )
+        for strategy, tally in sorted(self._tallies.items()):
+            counts = (str(tally.opened), str(tally.taken), str(tally.refused))
+            rows.append((strategy, *counts, *self.line(strategy), *self._edges_bps(strategy)))
         head = (
             "strategy",
             "episodes",
@@ -284,16 +293,15 @@ class Summary:
         turnover (the value of one side). Each currency stands on its own, and is named where there are several.
         """
         sums: dict[str, list[int]] = {}
-        for number, bundle in self._bundles.items():
-            quote = self._quotes.get(number)
-            if bundle.strategy != strategy or not quote:
+        for bundle in self._made:
+            if bundle.strategy != strategy or not bundle.measured or not bundle.quote:
                 continue
-            gained = self._total(self._realised[number], quote)
+            gained = self._total(bundle.flow, bundle.quote)
             if gained is not None:
-                one = sums.setdefault(quote, [0, 0, 0])
-                one[0] += bundle.edge_ppb * self._turnover[number]
+                one = sums.setdefault(bundle.quote, [0, 0, 0])
+                one[0] += bundle.edge_ppb * bundle.turnover
                 one[1] += gained
-                one[2] += self._turnover[number]
+                one[2] += bundle.turnover
         found = {quote: one for quote, one in sums.items() if one[2]}
         named = len(found) > 1
         decided = [f"{one[0] / one[2] / PPB_PER_BPS:.3f}" + f" {quote}" * named for quote, one in found.items()]
@@ -301,10 +309,10 @@ class Summary:
         return ", ".join(decided) or "-", ", ".join(realised) or "-"
 
     def _pairs(self) -> Table:
-        rows = tuple(
-            (pair, str(count), self._worth(self._pair_flows[pair]) if pair in self._pair_flows else "0")
-            for pair, count in sorted(self._pair_bundles.items())
-        )
+        by_pair: defaultdict[str, list[_Bundle]] = defaultdict(list)
+        for bundle in self._made:
+            by_pair[bundle.pair].append(bundle)
+        rows = tuple((pair, str(count), self._worth(_flow(by_pair[pair]))) for pair, count in sorted(self._pair_bundles.items()))
         return Table("Pairs of venues (sell / buy)", ("pair", "bundles", "trading PnL"), rows)
 
     def _refused(self) -> Table:
@@ -312,7 +320,11 @@ class Summary:
         return Table("Refusals by reason", ("strategy", "reason", "count"), rows)
 
     def _paid(self) -> Table:
-        rows = tuple((strategy, asset, money(fee)) for (strategy, asset), fee in sorted(self._fees.items()))
+        rows = tuple(
+            (strategy, asset, money(fee))
+            for strategy, tally in sorted(self._tallies.items())
+            for asset, fee in sorted(tally.fees.items())
+        )
         return Table("Fees paid", ("strategy", "asset", "fees"), rows)
 
     def _equity_table(self) -> Table:
@@ -332,6 +344,15 @@ class Summary:
             ("currency", "last", "peak", "drawdown", "moments left out"),
             rows,
         )
+
+
+def _flow(bundles: Iterable[_Bundle]) -> Flow:
+    """What bundles changed, all together."""
+    found: Flow = {}
+    for bundle in bundles:
+        for asset, change in bundle.flow.items():
+            found[asset] = found.get(asset, 0) + change
+    return found
 
 
 def _by_count(item: tuple[tuple[str, str], int]) -> tuple[str, int, str]:
