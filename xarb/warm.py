@@ -8,7 +8,6 @@ The machine code lands in the same cache as that of a first run. It needs numba,
 
 from __future__ import annotations
 
-import inspect
 import sys
 from importlib import import_module
 from typing import Final
@@ -28,13 +27,11 @@ def warm(part: str) -> None:
     Raises:
         KeyError: no such part.
     """
-    from numba import types
+    from xarb.engine.kernel.compiled import machine_code
 
     for module, names in ENTRIES[part].items():
         for name in names:
-            entry = getattr(import_module(module), name)
-            if hasattr(entry, "compile"):
-                entry.compile((types.int64,) * len(inspect.signature(entry.py_func).parameters))
+            machine_code(getattr(import_module(module), name))
 
 
 if __name__ == "__main__":

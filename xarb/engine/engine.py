@@ -13,6 +13,7 @@ from typing import Final
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
 from xarb.engine.kernel.book import ASK, BID
+from xarb.engine.kernel.compiled import machine_code
 from xarb.engine.outputs import Outputs, known
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
@@ -100,6 +101,7 @@ class Engine:
         self._prices = words(self._kernel.tables[state.BOOK_PX])
         self._sizes = words(self._kernel.tables[state.BOOK_QTY])
         self._handle = self._kernel.handle
+        self._step = machine_code(fold.run)
         self._statuses = self._episodes[_STATUS::_PAIR_WORDS]
         self.outputs = Outputs(self._kernel, self.instruments)
         self.outputs.pairs = pairs
@@ -155,11 +157,11 @@ class Engine:
             raise InvariantBroken("run before load")
         if self.commands:
             return Stop.COMMANDS
-        handle, world, events = self._handle, self._world, self._events
+        step, handle, world, events = self._step, self._handle, self._world, self._events
         self._set_stop(until)  # deadlines change with commands and reports only, and with those the loop ends
         slow, limit = self._next_slow(batch)
         while True:
-            why = fold.run(handle, limit)
+            why = step(handle, limit)
             if not self._books_open:
                 self._open_books()
                 early = why == fold.SLOW and (slow is None or slow.seq != limit)

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 import xarb
-from xarb.engine.kernel.compiled import SOURCES, cache_folder, source_digest
+from xarb.engine.kernel import fold
+from xarb.engine.kernel.compiled import SOURCES, cache_folder, machine_code, source_digest
+from xarb.engine.kernel.state import INSTRUMENTS, PAIRS, KernelState
+from xarb.model.units import NEVER
 
 PACKAGE = Path(xarb.__file__).parent
 COMPILED = sorted(path for folder in ("engine/kernel", "venues/fold") for path in (PACKAGE / folder).rglob("*.py"))
@@ -31,3 +34,12 @@ def test_each_package_has_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch, t
     assert len(set(folders.values())) == len(SOURCES)
     for package, folder in folders.items():
         assert folder == tmp_path / f"{package}-{source_digest(package)}"
+
+
+def test_machine_code_is_the_function_without_its_dispatcher() -> None:
+    """It gives what the entry point gives, also with the JIT off, and anything else is left as it is."""
+    kernel = KernelState({INSTRUMENTS: 1, PAIRS: 1})
+    step = machine_code(fold.run)
+    assert step(kernel.handle, NEVER) == fold.run(kernel.handle, NEVER) == fold.END
+    assert step(kernel.handle, 5) == fold.run(kernel.handle, 5) == fold.SLOW
+    assert machine_code(len) is len

