@@ -336,9 +336,11 @@ class Engine:
 
     def open_edges(self, number: int) -> list[Edge]:
         """Open episodes of a strategy in pair order."""
-        mine = self._episodes
-        standing = [pair for pair, status in enumerate(self._statuses.tolist()) if status == state.PAIR_OPEN]
-        edges = [self.edge(pair) for pair in standing if mine[pair * _PAIR_WORDS + _STRATEGY] == number]
+        statuses, at, edges = self._statuses.tolist(), -1, []
+        for _ in range(statuses.count(state.PAIR_OPEN)):
+            at = statuses.index(state.PAIR_OPEN, at + 1)
+            if self._episodes[at * _PAIR_WORDS + _STRATEGY] == number:
+                edges.append(self.edge(at))
         return edges if len(edges) < 2 else sorted(edges, key=_place_of)
 
     # --- what execution, risk and strategies may look at

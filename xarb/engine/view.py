@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from xarb.engine.strategy import Edge, Strategy
+from xarb.engine.strategy import Strategy
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money
 
@@ -19,21 +20,19 @@ class StrategyView:
     def __init__(self, engine: Engine, strategy: Strategy, number: int) -> None:
         self._engine = engine
         self._strategy = strategy
-        self._number = number
+        self._free = engine.execution.free
         self.instrument = engine.instrument
+        self.instruments: Sequence[Instrument] = engine.instruments
         self.quote = engine.best
         self.levels = engine.levels
         self.feed = engine.feed
+        self.open_bundles = partial(engine.execution.open_bundles, strategy.id)
+        self.edges = partial(engine.open_edges, number)
 
     @property
     def now(self) -> int:
         """Engine time, ns."""
         return self._engine.now
-
-    @property
-    def instruments(self) -> Sequence[Instrument]:
-        """Instruments by number."""
-        return self._engine.instruments
 
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier of this strategy's account there."""
@@ -41,12 +40,4 @@ class StrategyView:
 
     def free(self, venue: str, asset: str) -> Money:
         """Free balance of this strategy's account within its budget."""
-        return Money(self._engine.execution.free(self._strategy, venue, asset))
-
-    def open_bundles(self) -> int:
-        """Open bundles of this strategy."""
-        return self._engine.execution.open_bundles(self._strategy.id)
-
-    def edges(self) -> list[Edge]:
-        """Open episodes of this strategy, in pair order."""
-        return self._engine.open_edges(self._number)
+        return Money(self._free(self._strategy, venue, asset))

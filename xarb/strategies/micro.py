@@ -132,6 +132,7 @@ class Micro:
         self.params = params
         self.state = MicroState()
         self._pairs = tuple(pairs)
+        self.premiums = tuple(pair.premium for pair in pairs)  # by pair: whether it is compared through a peg only
         self._rates = dict(rates)
         self._assumed = dict(assumed_qty)
         self._terms: dict[int, _Terms] = {}  # derived from instruments and fees, remade when they change
@@ -189,10 +190,6 @@ class Micro:
         self._terms[pair] = _Terms(made, draws_of(made), refused)
         return self._terms[pair]
 
-    def is_premium(self, pair: int) -> bool:
-        """Whether a pair is compared through a peg only."""
-        return self._pairs[pair].premium
-
     def rate(self, terms: LegTerms, view: View) -> Rate | None:
         """The price of a leg's fee coin in its quote asset; None while unknown or not tradable."""
         number = self._rates.get(_coin_key(terms), -1)
@@ -245,7 +242,7 @@ class _Decision:
         """A plan, a pass whose reason is new in the episode, or None."""
         micro, view, now, pair = self._micro, self._view, self._now, edge.pair
         state, params = micro.state, micro.params
-        if micro.is_premium(pair):
+        if micro.premiums[pair]:
             return self._pass(edge, "premium")
         if edge.abnormal:
             return self._pass(edge, "abnormal_edge", edge.edge_ppb * _FROM_NINE, params.max_edge_ppb * _FROM_NINE)
