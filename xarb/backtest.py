@@ -262,4 +262,6 @@ def _head(assembly: Assembly, folder: Path, digest: str, *, bundles: int) -> Tab
         ("run", str(folder)),
         ("output digest", digest),
     )
+    if reader.is_open:
+        rows = (*rows, ("not read", "the open tail: the log is being recorded, or its writer died; sealed rows only"))
     return Table("Backtest", ("what", "value"), tuple(rows))

@@ -231,6 +231,17 @@ def log_verify(log: LogPath) -> None:
         raise typer.Exit(1)
 
 
+@log_app.command("repair")
+def log_repair(log: LogPath) -> None:
+    """Mend a log whose writer died: seal its journal, and if that is damaged, save every sound row and record the gap.
+
+    The damaged file is kept. Nothing is changed in sealed files. A recorder that starts does all but the last by itself.
+    """
+    from xarb.inspection import repair_table
+
+    show([repair_table(log)])
+
+
 @config_app.command("show")
 def config_show(experiment: ExperimentPath, settings: SetOption = None) -> None:
     """Print every effective value of an experiment file and where it comes from."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from xarb.console import Advance, Table, utc
 from xarb.log.check import Report, verify_log
-from xarb.log.info import info
+from xarb.log.info import TailInfo, info
+from xarb.log.repair import repair
 
 
 def info_tables(folder: Path) -> list[Table]:
@@ -52,12 +53,26 @@ def info_tables(folder: Path) -> list[Table]:
         for kind, one in found.kinds.items()
     )
     head = ("kind", "rows", "files", "bytes", "bytes a row", "first", "last", "from")
+    if found.tail is not None:
+        rows += _tail_rows(found.tail)
     tables = [Table("Log" if header.kind == "log" else "Run", ("what", "value"), tuple(rows)), Table("Rows by kind", head, kinds)]
     if found.instruments:
         names = sorted({kind for counts in found.instruments.values() for kind in counts})
         counted = tuple((name, *(f"{counts.get(kind, 0)}" for kind in names)) for name, counts in found.instruments.items())
         tables.append(Table("Rows by instrument", ("instrument", *names), counted))
     return tables
+
+
+def _tail_rows(tail: TailInfo) -> list[tuple[str, str]]:
+    """What stands in journals."""
+    state = "being written" if tail.is_being_written else "its writer died; the next start or xarb log repair seals it"
+    counted = ", ".join(f"{count} {kind}" for kind, count in tail.rows.items()) or "no rows"
+    rows = [("open tail", state), ("journals, bytes", f"{len(tail.journals)}, {tail.bytes}"), ("rows in the tail", counted)]
+    if tail.rows:
+        rows.append(("tail ends", f"seq {tail.last_seq} at {utc(tail.last_ts)}"))
+    if tail.torn_bytes:
+        rows.append(("torn", f"{tail.torn_bytes} bytes behind the last sound frame"))
+    return rows
 
 
 def verify_tables(folder: Path, *, advance: Advance) -> tuple[list[Table], bool]:
@@ -74,12 +89,37 @@ def verify_tables(folder: Path, *, advance: Advance) -> tuple[list[Table], bool]
         ("result", _result(report)),
     ]
     if report.leftovers:
-        rows.append(("leftovers", f"{len(report.leftovers)} temporary files of a writer at work or one that was interrupted"))
+        rows.append(
+            ("leftovers", f"{len(report.leftovers)} files of a writer at work, an interrupted one, or damaged journals kept")
+        )
+    if report.tail_bytes:
+        rows.append(("open tail: rows, bytes", f"{report.tail_rows}, {report.tail_bytes}; every frame checked"))
+    if report.torn_bytes:
+        rows.append(
+            ("torn", f"{report.torn_bytes} bytes at the end of the journal: a frame under way, or cut off; never acknowledged")
+        )
     tables = [Table("Verification", ("what", "value"), tuple(rows))]
     if report.findings:
         broken = tuple((one.file, "-" if one.row is None else f"{one.row}", one.what) for one in report.findings)
         tables.append(Table("Findings", ("file", "row", "what"), broken))
     return tables, report.ok
+
+
+def repair_table(folder: Path) -> Table:
+    """Mend a log's journals and say what was done.
+
+    Raises:
+        ConfigError: the folder is no log.
+        LogError: a writer is at work, or what is damaged is no journal.
+    """
+    done = repair(folder)
+    rows = [
+        ("folder", str(folder)),
+        ("segments sealed", f"{done.sealed}"),
+        ("rows of damaged journals", f"{done.rows} kept, {done.lost} lost, {done.left_out} left out: what they refer to is lost"),
+        ("damaged files, kept", ", ".join(done.kept) or "none: the journals were sound"),
+    ]
+    return Table("Repair", ("what", "value"), tuple(rows))
 
 
 def _result(report: Report) -> str:

@@ -18,6 +18,7 @@ from xarb.log.journal import FOLDER
 from xarb.log.manifest import FileEntry, Manifest, Segment
 from xarb.log.merge import Chunk, Part, Position, Stream, merged
 from xarb.log.schema import schema_digest
+from xarb.log.tailcheck import check_tail
 from xarb.log.writer import date_of
 from xarb.model.columns import TABLES, Type
 
@@ -43,7 +44,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, kw_only=True):
     """What `verify_log` found: `ok` when nothing is wrong.
 
-    `leftovers` are temporary files of a writer at work or of one that was interrupted; they are no part of the log.
+    `leftovers` are temporary files of a writer at work or of one that was interrupted, and damaged journals that a repair kept; they
+    are no part of the log. The tail is what stands in journals: sound frames count as rows and bytes, `torn_bytes` are behind them.
     """
 
     folder: str
@@ -55,6 +57,9 @@ class Report(msgspec.Struct, kw_only=True):
     findings: list[Finding] = []
     more_findings: int = 0
     leftovers: list[str] = []
+    tail_rows: int = 0
+    tail_bytes: int = 0
+    torn_bytes: int = 0
 
     @property
     def ok(self) -> bool:
@@ -98,6 +103,7 @@ def verify_log(folder: Path | str, progress: Callable[[CheckProgress], None] | N
         _Check(found, files, report, progress).run()
     finally:
         files.close()
+    check_tail(folder, report)
     return report
 
 
@@ -106,12 +112,20 @@ def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if name.startswith(f"{FOLDER}/"):
+            if path.parent.name != FOLDER and not path.is_dir():
+                report.leftovers.append(name)
             continue
         if path.is_symlink() or not path.is_dir():
-            if path.name.startswith(".") and path.name.endswith(".tmp"):
+            if (path.name.startswith(".") and path.name.endswith(".tmp")) or (name not in named and _is_under_way(path, found)):
                 report.leftovers.append(name)
             elif name not in named:
                 report.add(name, "no manifest line names this file")
+
+
+def _is_under_way(path: Path, found: Manifest) -> bool:
+    """Whether a file may be of a seal that goes on: of a log with a journal, beyond what was sealed when the check began."""
+    first = path.name.partition("-")[0]
+    return path.suffix == ".parquet" and first.isdigit() and int(first) > found.last and (found.folder / FOLDER).is_dir()
 
 
 class _Check:

@@ -69,6 +69,14 @@ class Claim:
         self.release()
 
 
+def is_claimed(folder: Path) -> bool:
+    """Whether the process that last claimed the log lives; the lock is not touched, which could keep a writer out."""
+    try:
+        return _is_alive((folder / LOCK).read_text())
+    except FileNotFoundError:
+        return False
+
+
 def _make(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} exists already; choose another folder or remove it")

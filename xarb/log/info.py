@@ -11,8 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from xarb.errors import LogError
+from xarb.log.claim import is_claimed
 from xarb.log.growing import MARKET_KINDS
 from xarb.log.manifest import Header, Manifest
+from xarb.log.tail import Tail, open_tail
 
 
 class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +34,23 @@ class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
         return self.bytes / self.rows
 
 
+class TailInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The open tail: its journals, sound bytes, torn bytes, rows by kind, the last seq with it and its time in ns."""
+
+    journals: tuple[str, ...]
+    bytes: int
+    torn_bytes: int
+    rows: dict[str, int]
+    last_seq: int
+    last_ts: int
+    is_being_written: bool
+
+
 class LogInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One folder. `first_seq` to `last_seq` and the times are None when it is empty; `instruments` counts rows by name and kind."""
+    """One folder. `first_seq` to `last_seq` and the times are None when it is empty; `instruments` counts rows by name and kind.
+
+    All of it is of sealed rows; `tail` says what is not sealed, None when the log has no journal.
+    """
 
     folder: str
     header: Header
@@ -49,6 +66,7 @@ class LogInfo(msgspec.Struct, frozen=True, kw_only=True):
     kinds: dict[str, KindInfo]
     instruments: dict[str, dict[str, int]]
     output_digest: str | None
+    tail: TailInfo | None = None
 
 
 def info(folder: Path | str) -> LogInfo:
@@ -59,7 +77,8 @@ def info(folder: Path | str) -> LogInfo:
         LogError: the manifest is damaged, or a file cannot be read.
     """
     folder = Path(folder)
-    found = Manifest(folder)
+    tail = open_tail(folder)
+    found = Manifest(folder) if tail is None else tail.manifest
     segments, files = found.segments, found.files
     kinds: dict[str, KindInfo] = {}
     for kind in sorted({entry.kind for entry in files}):
@@ -95,6 +114,19 @@ def info(folder: Path | str) -> LogInfo:
         kinds=kinds,
         instruments={name: dict(counted) for name, counted in sorted(counts.items())},
         output_digest=None if found.summary is None else found.summary.output_digest,
+        tail=None if tail is None else _tail_info(folder, tail),
+    )
+
+
+def _tail_info(folder: Path, tail: Tail) -> TailInfo:
+    return TailInfo(
+        journals=tuple(tail.journals),
+        bytes=tail.bytes,
+        torn_bytes=tail.torn_bytes,
+        rows=tail.rows,
+        last_seq=tail.last_seq,
+        last_ts=tail.last_ts,
+        is_being_written=is_claimed(folder),
     )
 
 

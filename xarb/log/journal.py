@@ -25,7 +25,7 @@ from xarb.model.columns import TABLES
 from xarb.model.event import OutputRow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 FOLDER: Final = "journal"
@@ -48,7 +48,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     """The header of a journal file.
 
     `schema` is the digest of all column tables, `head` the digest of the manifest's last line when the file was made, `previous` the
-    salt of the journal before it, 0 when that was sealed already.
+    salt of the journal before it, 0 when that was sealed already. `replaces` are the salts of damaged journals whose rows it holds.
     """
 
     segment: int
@@ -57,6 +57,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True):
     head: str
     log_id: str
     previous: int = 0
+    replaces: tuple[int, ...] = ()
 
 
 class Frame(NamedTuple):
@@ -191,14 +192,16 @@ def by_kind(inputs: Mapping[str, Sequence[Row]], outputs: Sequence[OutputRow]) -
     return found
 
 
-def make_journal(folder: Path, opening: Opening) -> Path:
-    """A new journal file with its header, durable under its name; nobody ever sees one with half a header."""
+def make_journal(folder: Path, opening: Opening, frames: Iterable[bytes] = ()) -> Path:
+    """A new journal file with its header and frames, durable under its name; nobody ever sees half of it."""
     path = folder / FOLDER / f"{opening.segment:08d}{SUFFIX}"
     body = msgspec.msgpack.encode(opening)
     temporary = path.with_name(f".{path.name}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     try:
         write_whole(handle, MAGIC + _FILE_HEAD.pack(len(body), google_crc32c.value(body)) + body)
+        for data in frames:
+            write_whole(handle, data)
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -231,23 +234,32 @@ def read_opening(path: Path) -> tuple[Opening, int]:
         LogError: the header is damaged, or of another version of xarb.
         FileNotFoundError: the file is not there; a seal removes it.
     """
+    found, start = read_header(path)
+    if found.schema != tables_digest():
+        raise LogError(f"{path} has columns of another version of xarb, which must seal it: its xarb log repair does")
+    return found, start
+
+
+def read_header(path: Path) -> tuple[Opening, int]:
+    """`read_opening` for a file of any version.
+
+    Raises:
+        LogError: the header is damaged.
+        FileNotFoundError: the file is not there.
+    """
     with path.open("rb") as file:
         raw = file.read(len(MAGIC) + _FILE_HEAD.size + _OPENING_BYTES)
-    if not raw.startswith(MAGIC):
-        raise LogError(f"{path} is no journal of this version: it does not begin with {MAGIC.decode()}")
     at = len(MAGIC) + _FILE_HEAD.size
     try:
         length, crc = _FILE_HEAD.unpack_from(raw, len(MAGIC))
         body = raw[at : at + length]
-        if length > _OPENING_BYTES or len(body) != length or google_crc32c.value(body) != crc:
-            raise LogError(f"{path}: its header is damaged")
+        if not raw.startswith(MAGIC) or length > _OPENING_BYTES or len(body) != length or google_crc32c.value(body) != crc:
+            raise LogError(f"{path}: its header is damaged; run: xarb log repair {path.parents[1]}")
         found = msgspec.msgpack.decode(body, type=Opening)
     except (struct.error, msgspec.MsgspecError) as error:
-        raise LogError(f"{path}: its header is damaged: {error}") from None
-    if found.schema != tables_digest():
-        raise LogError(f"{path} has columns of another version of xarb; let that version seal it: xarb log repair")
+        raise LogError(f"{path}: its header is damaged: {error}; run: xarb log repair {path.parents[1]}") from None
     if f"{found.segment:08d}" != path.stem:
-        raise LogError(f"{path} is the journal of segment {found.segment}")
+        raise LogError(f"{path} is the journal of segment {found.segment}; run: xarb log repair {path.parents[1]}")
     return found, at + length
 
 
@@ -264,6 +276,19 @@ def salvage(data: bytes, opening: Opening, *, start: int) -> Iterator[Frame]:
             continue
         yield frame._replace(start=start + at, stop=start + frame.stop)
         at = frame.stop
+
+
+def guess_opening(data: bytes, segment: int) -> tuple[Opening, int] | None:
+    """What the frames of a file say of its header, and the place of the first sound one; None when there is none."""
+    mark = segment.to_bytes(4, "little")
+    at = data.find(mark, _MARK_AT)
+    while at >= 0:
+        salt = int.from_bytes(data[at + 4 : at + 8], "little")
+        opening = Opening(segment=segment, salt=salt, schema=tables_digest(), head="", log_id="")
+        if not isinstance(_frame_at(data, at - _MARK_AT, opening), str):
+            return opening, at - _MARK_AT
+        at = data.find(mark, at + 1)
+    return None
 
 
 def _frame_at(data: bytes, at: int, opening: Opening) -> Frame | str:

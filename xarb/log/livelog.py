@@ -17,7 +17,7 @@ from xarb.log.claim import Claim
 from xarb.log.committer import FULL, Committer, JournalFile, Policy, to_ns
 from xarb.log.journal import ENDED, FOLDER, by_kind, frame_bytes, write_whole
 from xarb.log.manifest import Header, Manifest
-from xarb.log.recovery import Recovery, recover
+from xarb.log.recovery import Recovery, mend_manifest, recover
 from xarb.log.seal import seal_ended
 from xarb.model.columns import INPUTS, OUTPUTS
 
@@ -123,6 +123,7 @@ class LiveLog:
         """An existing log: what its last writer left in journals is sealed first, so that readers see all of it."""
         claim = Claim(Path(folder), None, wait_s=_ORPHAN_WAIT_S)
         try:
+            mend_manifest(claim.folder)
             if Manifest(claim.folder).header.kind != "log":
                 raise LogError(f"{folder} is a run; only a log can be continued")
             return cls(claim, policy or Policy(), recover(claim.folder, claim))

@@ -14,6 +14,7 @@ import numpy as np
 from xarb.errors import ConfigError, LogError
 from xarb.log.decode import COLUMNS, Decoder, chosen, cut
 from xarb.log.files import Files, Range
+from xarb.log.journal import journals
 from xarb.log.manifest import FileEntry, Manifest
 from xarb.log.merge import END, Chunk, Position, Stream, merged
 from xarb.log.rows import from_table
@@ -94,6 +95,8 @@ class LogReader:
         kinds_of: which of quotes, books and book_deltas each instrument has rows of, by number.
         digest: head of the manifest's chain: it names everything in the log.
         last_seq: last seq of the log (last after_seq of a run), -1 when empty.
+        is_open: a journal holds rows beyond `last_seq`, which are not read: the log is being written, or its writer died and the next
+            start (or `xarb log repair`) will seal them. `xarb.log.tail` reads them.
 
     Raises:
         ConfigError: the folder is no log.
@@ -106,6 +109,7 @@ class LogReader:
         self.header = self.manifest.header
         self.digest = self.manifest.head
         self.last_seq = self.manifest.last
+        self.is_open = bool(journals(self.folder))
         self.files = Files(self.folder)
         self._forms: list[list[tuple[int, Instrument]]] = []  # by number: (seq, form from there on)
         self._numbers: dict[tuple[str, str], int] = {}

@@ -11,7 +11,7 @@ import msgspec
 
 from xarb.errors import LogError
 from xarb.log import manifest
-from xarb.log.journal import ENDED, FOLDER, Frame, Opening, Walk, frame_bytes, journals, read_opening, write_whole
+from xarb.log.journal import ENDED, FOLDER, SUFFIX, Frame, Opening, Walk, frame_bytes, journals, read_opening, write_whole
 from xarb.log.manifest import Manifest
 from xarb.log.seal import seal_ended
 from xarb.model.columns import INPUTS
@@ -60,12 +60,13 @@ def recover(folder: Path, claim: Claim) -> Recovery | None:
     mend_manifest(folder)
     for half in (folder / FOLDER).glob(".*.tmp"):
         half.unlink()
-    seal_ended(folder, claim)  # before anything else: a seal that was interrupted
+    drop_replaced(folder)
+    check_openings(folder, Manifest(folder))
+    sealed = len(seal_ended(folder, claim))  # before anything else: a seal that was interrupted
     left = [_look(folder, path) for _, path in journals(folder)]
     if not left:
-        return None
-    found = Manifest(folder)
-    _check_row(folder, found, left)
+        return Recovery(sealed=sealed, truncated_bytes=0) if sealed else None
+    _check_rows(folder, Manifest(folder), left)
     torn = next((place for place, one in enumerate(left) if one.trouble is not None or not one.ended), len(left) - 1)
     cut = left[torn].torn_bytes
     for later in reversed(left[torn + 1 :]):
@@ -79,8 +80,8 @@ def recover(folder: Path, claim: Claim) -> Recovery | None:
     else:
         left[torn].path.unlink()
     manifest.sync_folder(folder / FOLDER)
-    sealed = seal_ended(folder, claim)
-    return Recovery(sealed=len(sealed), truncated_bytes=cut) if sealed or cut else None
+    sealed += len(seal_ended(folder, claim))
+    return Recovery(sealed=sealed, truncated_bytes=cut) if sealed or cut else None
 
 
 def mend_manifest(folder: Path) -> int:
@@ -96,15 +97,25 @@ def mend_manifest(folder: Path) -> int:
     return len(raw) - whole
 
 
-def keep(path: Path) -> Path:
-    """Move a journal to `journal/damaged/` under a name that is free; where it is now."""
+def keep(path: Path, stem: str | None = None) -> Path:
+    """Move a journal to `journal/damaged/` under a name of that stem (None: its own) that is free; where it is now."""
     kept = path.parent / DAMAGED
     kept.mkdir(exist_ok=True)
-    target = next(one for n in range(1, 10**6) if not (one := kept / f"{path.stem}-{n}{path.suffix}").exists())
+    target = next(one for n in range(1, 10**6) if not (one := kept / f"{stem or path.stem}-{n}{SUFFIX}").exists())
     path.rename(target)
     manifest.sync_folder(kept)
     manifest.sync_folder(path.parent)
     return target
+
+
+def drop_replaced(folder: Path) -> None:
+    """Remove journals whose rows a repair has put into another one; it was stopped before it could."""
+    replaced: set[int] = set()
+    for _, path in journals(folder):
+        opening, _ = read_opening(path)
+        if opening.salt in replaced:
+            path.unlink()
+        replaced.update(opening.replaces)
 
 
 def _look(folder: Path, path: Path) -> _Left:
@@ -140,29 +151,47 @@ def _look(folder: Path, path: Path) -> _Left:
     )
 
 
-def _check_row(folder: Path, found: Manifest, left: list[_Left]) -> None:
-    """Refuse journals that do not belong to the log, do not follow each other, or have lost what was on the disk.
+def check_openings(folder: Path, found: Manifest) -> None:
+    """Refuse journals that are not of this log or do not follow each other and the sealed segments.
+
+    Raises:
+        LogError: the first that does not.
+    """
+    mend = f"run: xarb log repair {folder}"
+    expected, previous = len(found.segments), 0
+    for segment, path in journals(folder):
+        opening, _ = read_opening(path)
+        if not belongs(opening, found, previous):
+            raise LogError(f"{path} is not a journal of this log, or not the one that follows; {mend}")
+        if segment >= len(found.segments):
+            if segment != expected:
+                raise LogError(f"{path} is of segment {segment}; {expected} would follow; {mend}")
+            expected += 1
+        previous = opening.salt
+
+
+def belongs(opening: Opening, found: Manifest, previous: int) -> bool:
+    """Whether a journal was made for this log, and after the journal with the salt `previous` (0 when that is not known)."""
+    heads = {segment.previous for segment in found.segments} | {found.head}
+    follows = not previous or opening.previous in {0, previous}
+    return opening.log_id == found.header.log_id and opening.head in heads and follows
+
+
+def _check_rows(folder: Path, found: Manifest, left: list[_Left]) -> None:
+    """Refuse journals whose rows do not follow each other, or that have lost what was on the disk.
 
     A tail of an earlier journal may be gone while a later one has frames: after a power failure, when neither was synced. That is
     a torn tail as long as no frame says that the lost rows were on the disk.
     """
     mend = f"run: xarb log repair {folder}"
-    heads = {segment.previous for segment in found.segments} | {found.head}
-    expected, previous = len(found.segments), 0
     next_seq = found.last + 1
-    witness = max(one.synced for one in left)
-    broken = False
     for one in left:
-        if one.opening.segment != expected or (previous and one.opening.previous not in {0, previous}):
-            raise LogError(f"{one.path} does not follow the segments and journals before it; {mend}")
-        if one.opening.head not in heads or one.opening.log_id != found.header.log_id:
-            raise LogError(f"{one.path} is not a journal of this log; {mend}")
-        if not broken and one.frames:
-            if one.first_seq != next_seq:
-                raise LogError(f"{one.path} begins at seq {one.first_seq} where {next_seq} should be; {mend}")
-            next_seq = one.next_seq
-        broken = broken or not one.ended
-        expected, previous = expected + 1, one.opening.salt
+        if one.frames and one.first_seq != next_seq:
+            raise LogError(f"{one.path} begins at seq {one.first_seq} where {next_seq} should be; {mend}")
+        next_seq = one.next_seq if one.frames else next_seq
+        if not one.ended:
+            break
+    witness = max(one.synced for one in left)
     if witness >= next_seq:
         raise LogError(f"{left[0].path} ends at seq {next_seq - 1}, but rows up to seq {witness} were on the disk; {mend}")
 

@@ -13,7 +13,6 @@ import duckdb
 import pyarrow as pa
 
 from xarb.errors import ConfigError, LogError, Refused
-from xarb.log.manifest import Manifest
 from xarb.model.columns import TABLES
 from xarb.query.views import EPISODES, MACROS, TOPS, Source, logs_sql, name, text, view_sql
 
@@ -77,22 +76,30 @@ class Result:
 class Query:
     """SQL over one or more logs and runs. Use as a context manager.
 
+    Of a log that is being written it sees the sealed files and the open tail, which is read again before every statement: what was
+    written before the statement is in its result.
+
     Views: one per kind of event, `tops` (best prices of quotes and books), `episodes` (opportunities folded), `logs` (what is open). `xarb.query.views` has the macros.
     """
 
     def __init__(self, sources: Sequence[Source], *, threads: int | None = None, memory_limit: str = "50%") -> None:
         self.sources = tuple(sources)
-        self.files = tuple(path for source in sources for kind in TABLES for path in source.files(kind))
+        self.files = self._paths()
         self._scratch = tempfile.TemporaryDirectory(prefix="xarb-query-")
         self._connection = duckdb.connect(":memory:")
         try:
             with self.speaking():
                 self._lock_down(threads, memory_limit)
+                self._make_macros()
+                self._give_tails()
                 self._make_views()
                 self._connection.execute("SET lock_configuration = true")
         except BaseException:
             self.close()
             raise
+
+    def _paths(self) -> tuple[str, ...]:
+        return tuple(path for source in self.sources for kind in TABLES for path in source.files(kind))
 
     def _lock_down(self, threads: int | None, memory_limit: str) -> None:
         """Nothing but the named files may be touched from here on; there is no way back within DuckDB."""
@@ -106,21 +113,47 @@ class Query:
             "temp_directory": text(self._scratch.name),
             "allowed_paths": "[" + ", ".join(text(path) for path in self.files) + "]",
         }
+        growing = [source.folder.resolve() for source in self.sources if source.tail is not None]
+        if growing:  # files that are not there yet
+            folders = (text(f"{folder}/kind={kind}/") for folder in growing for kind in TABLES)
+            settings["allowed_directories"] = "[" + ", ".join(folders) + "]"
         if threads is not None:
             settings["threads"] = str(threads)
         settings["enable_external_access"] = "false"
         for key, value in settings.items():
             self._connection.execute(f"SET {key} = {value}")
 
-    def _make_views(self) -> None:
+    def _make_macros(self) -> None:
         for signature, body in MACROS:
             self._connection.execute(f"CREATE MACRO {signature} AS {body}")
+
+    def _make_views(self) -> None:
         for kind in TABLES:
-            self._connection.execute(f"CREATE VIEW {name(kind)} AS {view_sql(kind, self.sources)}")
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name(kind)} AS {view_sql(kind, self.sources)}")
         source = "source, " if len(self.sources) > 1 else ""
-        self._connection.execute(f"CREATE VIEW tops AS {TOPS.format(source=source)}")
-        self._connection.execute(f"CREATE VIEW episodes AS {EPISODES.format(source=source)}")
-        self._connection.execute(f"CREATE VIEW logs AS {logs_sql(self.sources)}")
+        self._connection.execute(f"CREATE OR REPLACE VIEW tops AS {TOPS.format(source=source)}")
+        self._connection.execute(f"CREATE OR REPLACE VIEW episodes AS {EPISODES.format(source=source)}")
+        self._connection.execute(f"CREATE OR REPLACE VIEW logs AS {logs_sql(self.sources)}")
+
+    def _give_tails(self) -> None:
+        for source in self.sources:
+            if source.tail is not None:
+                for kind in TABLES:
+                    self._connection.register(source.tail_name(kind), source.tail.table(kind))
+
+    def refresh(self) -> bool:
+        """Look at logs that are being written again; whether one of them has grown. `run` does it by itself.
+
+        Raises:
+            LogError: a manifest or a journal is damaged.
+        """
+        grown = [source.tail.refresh() for source in self.sources if source.tail is not None]
+        if not any(grown):
+            return False
+        self.files = self._paths()
+        self._give_tails()
+        self._make_views()
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -170,6 +203,7 @@ class Query:
             LogError: a file of the log is damaged.
         """
         with self.speaking():
+            self.refresh()
             found = self._connection.extract_statements(sql)
             if len(found) != 1:
                 raise ConfigError(f"one SQL statement is expected, {len(found)} were given")
@@ -248,5 +282,5 @@ def open_query(paths: Sequence[Path | str], *, threads: int | None = None, memor
     sources = []
     for folder, short in zip(folders, names, strict=True):
         label = short if names.count(short) == 1 else folder.as_posix()
-        sources.append(Source(label, folder, Manifest(folder)))
+        sources.append(Source(label, folder))
     return Query(sources, threads=threads, memory_limit=memory_limit)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from xarb.errors import LogError
 from xarb.log.manifest import FileEntry, Manifest
 from xarb.log.schema import schema_digest
+from xarb.log.tail import open_tail
 from xarb.model.columns import TABLES, Column, Table, Type
 from xarb.model.units import MAX_SCALE
 
@@ -78,12 +79,26 @@ _TOP: Final = "seq, ts_recv, time, date, ts_event, conn, venue, symbol, bid, bid
 TOPS: Final = f"SELECT {{source}}{_TOP} FROM quotes UNION ALL SELECT {{source}}{_TOP} FROM books"
 
 
-class Source(NamedTuple):
-    """A log or run that is queried: its name in the `source` column, its folder and its manifest."""
+class Source:
+    """A log or run that is queried: its name in the `source` column, its folder, and its tail when it is being written."""
 
-    name: str
-    folder: Path
-    manifest: Manifest
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.tail = open_tail(folder)
+        self._manifest = Manifest(folder) if self.tail is None else None
+
+    @property
+    def manifest(self) -> Manifest:
+        """What is sealed, as of the last look at the tail."""
+        if self._manifest is not None:
+            return self._manifest
+        assert self.tail is not None
+        return self.tail.manifest
+
+    def tail_name(self, kind: str) -> str:
+        """The name of the table that stands for the tail's rows of a kind."""
+        return f"tail {self.name} {kind}"
 
     def files(self, kind: str) -> list[str]:
         """Absolute paths of the files of a kind, oldest first.
@@ -116,8 +131,10 @@ def view_sql(kind: str, sources: Sequence[Source]) -> str:
     parts = []
     for source in sources:
         files = source.files(kind)
+        named = f"{text(source.name)} AS source, " if len(sources) > 1 else ""
+        if source.tail is not None:
+            parts.append(f"SELECT {named}{_projection(table, _tail_date(table))} FROM {name(source.tail_name(kind))}")
         if files:
-            named = f"{text(source.name)} AS source, " if len(sources) > 1 else ""
             listed = ", ".join(text(path) for path in files)
             parts.append(f"SELECT {named}{_projection(table, _DATE)} FROM read_parquet([{listed}], hive_partitioning = false)")
     if not parts:
@@ -127,16 +144,25 @@ def view_sql(kind: str, sources: Sequence[Source]) -> str:
     return "\nUNION ALL ".join(parts)
 
 
+def _tail_date(table: Table) -> str:
+    """The date of a row that is in no file yet."""
+    return f"CAST(make_timestamp_ns({'ts_recv' if table.is_input else 'ts'}) AS DATE)"
+
+
 def logs_sql(sources: Sequence[Source]) -> str:
     """The SELECT of the view `logs`: what was opened."""
     rows = []
     for source in sources:
         manifest, header = source.manifest, source.manifest.header
         counts = sum(entry.rows for entry in manifest.files)
+        first = manifest.segments[0].first_ts if manifest.segments else None
+        last = manifest.last_ts if manifest.segments else None
+        if source.tail is not None and source.tail.first_ts is not None:
+            counts += sum(source.tail.rows.values())
+            first, last = source.tail.first_ts if first is None else first, source.tail.last_ts
         input_digest = "NULL" if header.input_digest is None else text(header.input_digest)
         words = ", ".join(text(word) for word in (source.name, header.kind, header.log_id, header.origin, manifest.head))
-        ends = (manifest.segments[0].first_ts, manifest.last_ts) if manifest.segments else (None, None)
-        times = ", ".join("NULL" if end is None else str(end) for end in ends)
+        times = ", ".join("NULL" if end is None else str(end) for end in (first, last))
         rows.append(f"({words}, {input_digest}, {counts}, {times})")
     columns = "source, kind, log_id, origin, digest, input_digest, rows, first_ts, last_ts"
     listed = ", ".join(rows)

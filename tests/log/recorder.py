@@ -1,0 +1,41 @@
+"""A recorder to be killed: `python -m tests.log.recorder LOG SEED` appends random rows and prints each seq that was written."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+from tests.log.live import Values, head, quotes, refusal
+from tests.log.logs import HEADER, START
+from xarb.log.committer import Policy
+from xarb.log.livelog import LiveLog
+from xarb.model.event import OutputRow
+
+FAST = Policy(commit_ms=1, seal_rows=400, reserve_bytes=4096)
+
+
+def rows_from(first: int, count: int) -> tuple[dict[str, list[Values]], list[OutputRow]]:
+    """The rows that any recorder writes from a seq on: they depend on nothing else."""
+    outs = [refusal(n, 0, n * 10**18) for n in range(first, first + count) if n % 3 == 0]
+    return quotes(first, count), outs
+
+
+def main(folder: Path, seed: int) -> None:
+    """Write until killed."""
+    draw = random.Random(seed)  # noqa: S311  # a test's draw
+    log = LiveLog.open(folder, FAST) if folder.exists() else LiveLog.create(folder, HEADER, FAST)
+    if log.last < 1:
+        log.append(head())
+    while True:
+        inputs, outs = rows_from(log.last + 1, draw.randint(1, 30))
+        if log.recovered is not None and log.last_ts > START + (log.last + 1) * 1000:
+            raise SystemExit("the clock of the rows went back")
+        log.append(inputs, outs)
+        log.write()
+        sys.stdout.write(f"{log.last}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
