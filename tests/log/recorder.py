@@ -1,9 +1,10 @@
-"""A recorder to be killed: `python -m tests.log.recorder LOG SEED` appends random rows and prints each seq that was written."""
+"""A recorder to be killed: `python -m tests.log.recorder LOG SEED [PAUSE_S]` appends random rows and prints each seq that was written."""
 
 from __future__ import annotations
 
 import random
 import sys
+import time
 from pathlib import Path
 
 from tests.log.live import Values, head, quotes, refusal
@@ -21,8 +22,8 @@ def rows_from(first: int, count: int) -> tuple[dict[str, list[Values]], list[Out
     return quotes(first, count), outs
 
 
-def main(folder: Path, seed: int) -> None:
-    """Write until killed."""
+def main(folder: Path, seed: int, pause_s: float = 0.0) -> None:
+    """Write until killed, with a pause after each write."""
     draw = random.Random(seed)  # noqa: S311  # a test's draw
     log = LiveLog.open(folder, FAST) if folder.exists() else LiveLog.create(folder, HEADER, FAST)
     if log.last < 1:
@@ -35,7 +36,8 @@ def main(folder: Path, seed: int) -> None:
         log.write()
         sys.stdout.write(f"{log.last}\n")
         sys.stdout.flush()
+        time.sleep(pause_s)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), *map(float, sys.argv[3:]))

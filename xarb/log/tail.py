@@ -7,6 +7,7 @@ in neither, whatever the writer seals in between.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _CHUNK_ROWS: Final = 65_536
 _PARTS: Final = 64  # tables of a kind that are held before they become one
 _TRIES: Final = 20
+_PAUSE_S: Final = 0.005
 
 
 class _Part:
@@ -97,7 +99,7 @@ class Tail:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._parts: list[_Part] = []
-        self.manifest = Manifest(folder)
+        self.manifest: Manifest
         self.refresh()
 
     def refresh(self) -> bool:
@@ -106,7 +108,7 @@ class Tail:
         Raises:
             LogError: the manifest or a journal is damaged; names the command that says more.
         """
-        before = (self.manifest.head, [(part.opening.salt, part.end) for part in self._parts])
+        before = self._state() if self._parts else None
         for last in (*[False] * (_TRIES - 1), True):
             try:
                 found = Manifest(self.folder)
@@ -114,14 +116,17 @@ class Tail:
             except FileNotFoundError:
                 if last:
                     raise LogError(f"{self.folder}: journals come and go; run: xarb log verify {self.folder}") from None
-                continue
-            except LogError:
+            except LogError:  # or the writer is in the middle of a line or of a frame
                 if last:
                     raise
-                continue  # the writer was in the middle of a line or of a frame
-            self.manifest, self._parts = found, parts
-            break
-        return before != (self.manifest.head, [(part.opening.salt, part.end) for part in self._parts])
+            else:
+                self.manifest, self._parts = found, parts
+                break
+            time.sleep(_PAUSE_S)
+        return before != self._state()
+
+    def _state(self) -> tuple[str, list[tuple[int, int]]]:
+        return self.manifest.head, [(part.opening.salt, part.end) for part in self._parts]
 
     def _read(self, found: Manifest) -> list[_Part]:
         known = {part.opening.salt: part for part in self._parts}
@@ -132,6 +137,8 @@ class Tail:
                 continue  # sealed, and not removed yet
             opening, start = read_opening(path)
             part = known.get(opening.salt) or _Part(path, opening, start, next_seq)
+            if part.end == start:
+                part.next_seq = next_seq  # it was made ahead: the journal before it has grown since
             part.read()
             if segment != number or part.is_damaged:
                 what = part.trouble if part.is_damaged else f"segment {number} should come first"
