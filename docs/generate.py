@@ -32,6 +32,7 @@ COMMANDS: Final = (
     ("synthetic",),
     ("log", "info"),
     ("log", "verify"),
+    ("log", "repair"),
     ("config", "show"),
 )
 _MADE: Final = "<!-- made by docs/generate.py from the code; do not edit -->\n"
