@@ -47,7 +47,7 @@ def walk(levels: list[Level], qty: int) -> tuple[int, int]:
 
 def least_of(leg: Leg, price: int) -> int:
     """The smallest quantity at the leg's scale that its minima allow at a limit price."""
-    least = ceil_div(leg.min_qty, TEN[MONEY_SCALE - leg.qty_scale])
+    least = ceil_div(leg.min_qty, TEN[MONEY_SCALE - leg.qty_scale]) if leg.min_qty else 0
     if not leg.min_notional:
         return least
     return max(least, ceil_div(leg.min_notional * TEN[leg.px_scale + leg.qty_scale], price * MONEY_ONE))

@@ -288,10 +288,9 @@ class _Decision:
 
     def _size(self, edge: Edge, terms: _Terms, seqs: list[int]) -> Plan | None:
         micro, view = self._micro, self._view
-        spent = self._spent()
         rates: list[Rate | None] = []
-        legs: list[Leg] = []
-        for leg, draws, seq in zip(terms.legs, terms.draws, seqs, strict=True):
+        books: list[list[Level]] = []
+        for leg, seq in zip(terms.legs, seqs, strict=True):
             levels = micro.levels(leg, seq, view)
             if levels is None:
                 return self._pass(edge, "unknown_size")
@@ -303,23 +302,33 @@ class _Decision:
                 if rate is None:
                     return self._pass(edge, "fee_rate_unknown")
             rates.append(rate)
-            venue = leg.instrument.venue
-            funds = (
-                max(view.free(venue, leg.spends) - spent.get((venue, leg.spends), 0), 0) // draws[0],
-                max(view.free(venue, leg.coin) - spent.get((venue, leg.coin), 0), 0) // draws[1] if leg.coin else 0,
-            )
-            legs.append(bounded_leg(leg, levels, funds, micro.params.max_notional_quote, rate))
+            books.append(levels)
+        params, spent = micro.params, self._spent() if self._plans else {}
+        legs: list[Leg] = []
+        for leg, draws, levels, rate in zip(terms.legs, terms.draws, books, rates, strict=True):
+            free, coins = self._free(leg, spent)
+            funds = (free // draws[0], coins // draws[1] if coins else 0)
+            legs.append(bounded_leg(leg, levels, funds, params.max_notional_quote, rate))
         convert = legs[2] if len(legs) > 2 else None
         size = best_size(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid")
         if isinstance(size, TooSmall):
             return self._pass(edge, size.reason, size.most, size.least)
-        params = micro.params
         ratio = size.profit * PPB // size.buy_notional
         if ratio < params.min_profit_ppb:
             return self._pass(edge, "min_profit_bps", ratio * _FROM_NINE, params.min_profit_ppb * _FROM_NINE)
         if size.profit < params.min_profit_quote:
             return self._pass(edge, "min_profit_quote", size.profit, params.min_profit_quote)
         return self._plan(edge, terms.legs, size, seqs, (legs, rates))
+
+    def _free(self, leg: LegTerms, spent: Mapping[tuple[str, str], int]) -> tuple[int, int]:
+        """What is free of the asset that a leg spends and of its fee coin, less what the plans of this wake take."""
+        venue, asset, coin = leg.instrument.venue, leg.spends, leg.coin
+        free: int = self._view.free(venue, asset)
+        coins: int = self._view.free(venue, coin) if coin else 0
+        if spent:
+            free = max(free - spent.get((venue, asset), 0), 0)
+            coins = max(coins - spent.get((venue, coin), 0), 0)
+        return free, coins
 
     def _spent(self) -> dict[tuple[str, str], int]:
         """The most that the plans of this wake take, by venue and asset."""
@@ -338,7 +347,7 @@ class _Decision:
         seqs: list[int],
         sized: tuple[list[Leg], list[Rate | None]],
     ) -> BundlePlan:
-        micro, state, params = self._micro, self._micro.state, self._micro.params
+        micro, state, params, rested_on = self._micro, self._micro.state, self._micro.params, tuple(seqs)
         orders = ((size.sell_price, size.sell_qty), (size.buy_price, size.buy_qty), (size.convert_price, size.convert_qty))
         plans, rows = [], list(seqs)
         for leg, (price, qty), seq, rate in zip(terms, orders, seqs, sized[1], strict=False):
@@ -352,7 +361,7 @@ class _Decision:
                 rows.append(micro.rate_seq(leg, self._view))
         if params.cool_down_ns:
             state.cooling[edge.pair] = self._now + params.cool_down_ns
-        state.rested_on[edge.pair] = tuple(seqs)
+        state.rested_on[edge.pair] = rested_on
         self._bundles += 1
         if params.sequence == "hard_leg_first" and _is_thinner(sized[0][1], plans[1], sized[0][0], plans[0]):
             plans[0], plans[1] = plans[1], plans[0]

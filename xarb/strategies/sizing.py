@@ -76,28 +76,21 @@ def _at_one_price(sell: Leg, buy: Leg) -> Size | None:
 
     Profit is a multiple of the size there, and the minima hold from the smallest size on.
     """
-    scale = max(sell.qty_scale, buy.qty_scale)
-    one, sell_unit, buy_unit = TEN[scale], TEN[scale - sell.qty_scale], TEN[scale - buy.qty_scale]
+    (bid, bid_qty), (ask, ask_qty) = sell.levels[0], buy.levels[0]
+    scale, px_scale = max(sell.qty_scale, buy.qty_scale), max(sell.px_scale, buy.px_scale)
+    sell_unit, buy_unit = TEN[scale - sell.qty_scale], TEN[scale - buy.qty_scale]
     step = lcm(sell.lot * sell_unit, buy.lot * buy_unit)
-    most, least = None, step
-    for leg, unit in ((sell, sell_unit), (buy, buy_unit)):
-        price, qty = leg.levels[0]
-        reach = most_of(leg, [(price, qty * unit)], scale)
-        most = reach if most is None or reach < most else most
-        if leg.min_qty or leg.min_notional:
-            least = max(least, least_of(leg, price) * unit)
-    assert most is not None
-    most, least = most // step * step, ceil_div(least, step) * step
+    most = most_of(sell, [(bid, bid_qty * sell_unit)], scale)
+    most = min(most, most_of(buy, [(ask, ask_qty * buy_unit)], scale)) // step * step
+    least = max(1, least_of(sell, bid) * sell_unit, least_of(buy, ask) * buy_unit)
+    least = -(-least // step) * step
     if most < least:
         return None
-    (bid, _), (ask, _) = sell.levels[0], buy.levels[0]
-    px_scale = max(sell.px_scale, buy.px_scale)
-    margin = bid * TEN[px_scale - sell.px_scale] * (PPB - sell.quote_fee_ppb) - ask * TEN[px_scale - buy.px_scale] * (
-        PPB + buy.quote_fee_ppb
-    )
+    income = bid * TEN[px_scale - sell.px_scale] * (PPB - sell.quote_fee_ppb)
+    margin = income - ask * TEN[px_scale - buy.px_scale] * (PPB + buy.quote_fee_ppb)
     size = most if margin > 0 else least
-    notional = ceil_div(ask * size * MONEY_ONE, one * TEN[buy.px_scale])
-    profit = size * margin * MONEY_ONE // (one * TEN[px_scale + 9])
+    notional = ceil_div(ask * size * MONEY_ONE, TEN[scale + buy.px_scale])
+    profit = size * margin * MONEY_ONE // TEN[scale + px_scale + 9]
     return Size(size // sell_unit, bid, size // buy_unit, ask, 0, 0, Money(notional), Money(profit))
 
 
