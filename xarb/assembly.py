@@ -242,6 +242,7 @@ class Assembly:
         traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
+        self._stakes = frozenset(asset for _, _, asset in self.opening)
         self.marks = Marks(self.engine, instruments, self.currencies)
 
     def batches(self, rows: int) -> Iterator[Batch]:
@@ -254,14 +255,14 @@ class Assembly:
 
     def note_marks(self) -> None:
         """Keep the mids as they stand at the first order of the run: the marks from which inventory is revalued."""
-        self.marks.keep_first({asset for _, _, asset in self.opening})
+        self.marks.keep_first(self._stakes)
 
     def valuation(self, account: str, currency: str) -> Valuation | str:
         """The account in `currency` at the last mids, revalued since the first order; the asset without a mark where there is one.
 
         Without any order nothing was at stake: the revaluation is zero.
         """
-        first = self.marks.keep_first({asset for _, _, asset in self.opening})
+        first = self.marks.keep_first(self._stakes)
         marks, opening_marks = {}, {}
         for asset in sorted({asset for owner, _, asset in self.engine.portfolio.balances() if owner == account}):
             now, then = self.marks.now(asset, currency), first.get((asset, currency))

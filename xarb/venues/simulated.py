@@ -77,11 +77,11 @@ class SimulatedVenues:
         self._matching = Matching(self._memory, setup, self._models)
         self._seeds = [draw.stream_seed(setup.seed, stream) for stream in range(5)]
         self._sent: list[list[Sent]] = [[] for _ in self.venues]  # heaps, by venue
-        self._arrivals: dict[int, int] = {}  # of orders that have not arrived
         self._dues: dict[int, int] = {}  # earliest due time of the reports to each command on its way, by its number
         self._commands = 0
         self._batch: Batch | None = None
         self._slow_at = 0
+        self._slow_seq = NEVER  # seq of the next row outside the compiled kinds
         self.position = -1  # seq of the last applied row
         self.clipped = 0  # response latencies raised to the feed's maximum
 
@@ -92,6 +92,7 @@ class SimulatedVenues:
         self._batch = batch  # keeps the columns alive to which the fold points
         self._memory.load(batch)
         self._slow_at = 0
+        self._slow_seq = batch.slow[0].seq if batch.slow else NEVER
 
     def run(self, last_seq: int) -> None:
         """Apply the rows of the batch with seq <= `last_seq`, and each command that arrives before such a row's venue time."""
@@ -101,20 +102,17 @@ class SimulatedVenues:
         if batch is None:
             raise InvariantBroken("run before load")
         while True:
-            slow = batch.slow[self._slow_at] if self._slow_at < len(batch.slow) else None
-            if slow is not None and slow.seq > last_seq:
-                slow = None
-            limit = last_seq + 1 if slow is None else slow.seq
-            why = loop.run(self._handle, limit)
+            why = loop.run(self._handle, min(last_seq + 1, self._slow_seq))
             if why == loop.ARRIVAL:
                 self._deliver_before(self._world[_STOP_VENUE], self._world[_STOP_TIME])
             elif why == loop.TOUCHED:
                 self._touch(batch)
-            elif slow is None:
+            elif self._slow_seq > last_seq:
                 break
             else:
-                self._apply_slow(slow)
+                self._apply_slow(batch.slow[self._slow_at])
                 self._slow_at += 1
+                self._slow_seq = batch.slow[self._slow_at].seq if self._slow_at < len(batch.slow) else NEVER
         self.position = last_seq
 
     def take(self, commands: Sequence[Command]) -> None:
@@ -129,10 +127,9 @@ class SimulatedVenues:
             if isinstance(command, SubmitOrder):
                 arrival = command.ts + self._draw(model.order_latency, draw.STREAM_ORDER, command.order)
                 response = self._draw(model.response_latency, draw.STREAM_RESPONSE, command.order)
-                self._arrivals[command.order] = arrival
             else:
                 arrival = command.ts + self._draw(model.order_latency, draw.STREAM_CANCEL, command.order)
-                arrival = max(arrival, self._arrivals.get(command.order, arrival))
+                arrival = max(arrival, self._arrival_of(command.order, venue))
                 response = self._draw(model.response_latency, draw.STREAM_CANCEL_RESPONSE, command.order)
             if response < self._slowest[venue]:
                 response = self._slowest[venue]
@@ -191,6 +188,13 @@ class SimulatedVenues:
             return latency.ns
         return latency.pick(draw.splitmix64(self._seeds[stream], counter))
 
+    def _arrival_of(self, order: int, venue: int) -> int:
+        """When an order on its way arrives, BEFORE_ALL for one that has arrived."""
+        for arrival, _, _, command in self._sent[venue]:
+            if command.order == order and isinstance(command, SubmitOrder):
+                return arrival
+        return state.BEFORE_ALL
+
     def _deliver_before(self, venue: int, time: int) -> None:
         """Let every command arrive that arrives before `time`; the venue's book stands as of then."""
         sent = self._sent[venue]
@@ -200,7 +204,6 @@ class SimulatedVenues:
             arrival, ordinal, response, command = heappop(sent)
             del self._dues[ordinal]
             if isinstance(command, SubmitOrder):
-                self._arrivals.pop(command.order, None)
                 self._matching.submit(command, arrival, ordinal=ordinal, response=response)
             else:
                 self._matching.cancel(command, arrival, ordinal=ordinal, response=response)
