@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Final
 
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_SCALE, PPB, Money
 
-Amounts = dict[str, int]  # by asset, at 18 decimals
+Need = tuple[str, int, str, int]  # an asset and its amount at 18 decimals, then another pair, whose amount may be 0
+NOTHING: Final[Need] = ("", 0, "", 0)
 
 
 class Fees:
@@ -16,7 +18,7 @@ class Fees:
 
     asset: the coin.
     in_base, in_quote: whether it is the instrument's own; needs_rate: whether it is a third one, whose price must be known.
-    from_received: whether it is taken from what a fill brings in.
+    given: what a fill takes away; from_received: whether the fee comes out of what it brings in.
     qty_unit, notional_unit: what turns a quantity, and a price times a quantity, at the instrument's scales into 18 decimals.
     rate_scale: ten to the price scale of the instrument that prices a third coin.
     """
@@ -26,6 +28,7 @@ class Fees:
         "base",
         "buy",
         "from_received",
+        "given",
         "in_base",
         "in_quote",
         "maker_ppb",
@@ -44,6 +47,7 @@ class Fees:
         self.base = instrument.base
         self.quote = instrument.quote
         self.asset = fee_asset(tier, instrument, buy=buy)
+        self.given = instrument.quote if buy else instrument.base
         self.in_base = self.asset == instrument.base
         self.in_quote = self.asset == instrument.quote
         self.from_received = self.in_base if buy else self.in_quote
@@ -66,19 +70,24 @@ class Fees:
             return 0
         return -(-quote * ppb * self.rate_scale // (PPB * rate))
 
-    def need(self, price: int, qty: int, *, fee_price: int, ppb: int, rate: int) -> Amounts:
+    def need(self, price: int, qty: int, fee_price: int, *, ppb: int, rate: int) -> Need:
         """What an order must have free: what it gives at its limit, and its fee where that is not taken from what it receives.
 
         `fee_price` is the price at which the fee is reckoned: above the limit for a sale into a better bid.
         """
         base = qty * self.qty_unit
-        given, amount = (self.quote, price * qty * self.notional_unit) if self.buy else (self.base, base)
+        if self.from_received and not self.buy:
+            return self.given, base, self.asset, 0
+        quote = price * qty * self.notional_unit
+        amount = quote if self.buy else base
         if self.from_received:
-            return {given: amount}
-        fee = self.of(base, fee_price * qty * self.notional_unit, ppb, rate)
+            return self.given, amount, self.asset, 0
+        fee = self.of(base, quote if fee_price == price else fee_price * qty * self.notional_unit, ppb, rate)
         if fee <= 0:
-            return {given: amount}
-        return {given: amount + fee} if self.asset == given else {given: amount, self.asset: fee}
+            return self.given, amount, self.asset, 0
+        if self.asset == self.given:
+            return self.given, amount + fee, self.asset, 0
+        return self.given, amount, self.asset, fee
 
 
 def fee_asset(tier: FeeTier, instrument: Instrument, *, buy: bool) -> str:
@@ -103,18 +112,18 @@ class Purse:
         self.free: defaultdict[str, int] = defaultdict(int)
         self.held: defaultdict[str, int] = defaultdict(int)
 
-    def covers(self, need: Amounts) -> bool:
+    def covers(self, need: Need) -> bool:
         """Whether the free balances suffice."""
-        for asset, amount in need.items():  # noqa: SIM110  # a generator costs twice as much, and every order passes here
-            if self.free.get(asset, 0) < amount:
-                return False
-        return True
+        given, amount, coin, fee = need
+        return self.free.get(given, 0) >= amount and (fee == 0 or self.free.get(coin, 0) >= fee)
 
-    def hold(self, amounts: Amounts, *, sign: int) -> None:
-        """Move amounts from free to held (sign 1) or back (sign -1)."""
-        for asset, amount in amounts.items():
-            self.free[asset] -= sign * amount
-            self.held[asset] += sign * amount
+    def hold(self, need: Need, *, sign: int) -> None:
+        """Move what an order needs from free to held (sign 1) or back (sign -1)."""
+        given, amount, coin, fee = need
+        for asset, part in ((given, amount), (coin, fee)):
+            if part:
+                self.free[asset] -= sign * part
+                self.held[asset] += sign * part
 
 
 class Accounts:

@@ -23,7 +23,7 @@ from xarb.errors import InvariantBroken
 from xarb.model.command import CancelOrder, Report, SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import NULL, Money
-from xarb.venues.accounts import Accounts, Fees, fee_asset
+from xarb.venues.accounts import NOTHING, Accounts, Fees, fee_asset
 from xarb.venues.fold import book as kernel
 from xarb.venues.fold.state import FILLS, INSTRUMENT, INSTRUMENTS, WORLD, VenueMemory
 from xarb.venues.lane import Lane, Member
@@ -143,7 +143,7 @@ class Matching:
         for order in sorted(self._resting[number], key=by_priority):
             _, qty = self._take(order)
             if qty > 0:
-                self._fill_resting(order, now, qty)
+                self._fill_resting(order, now, int(qty))  # interpreted, it is numpy's
             if order.rest > 0:
                 order.see_level(self._shown(order))
 
@@ -204,36 +204,41 @@ class Matching:
             if not order.buy:  # other fees of a sale do not depend on its price, or come out of its proceeds
                 fee_price = max(fee_price, int(kernel.best_price(self._handle, command.instrument, BID)))
         ppb = fees.taker_ppb if command.tif != "gtc" else max(fees.taker_ppb, fees.maker_ppb)
-        need = fees.need(order.price, order.rest, fee_price=fee_price, ppb=ppb, rate=order.rate)
+        need = fees.need(order.price, order.rest, fee_price, ppb=ppb, rate=order.rate)
         return None if lane.member.purse.covers(need) else "balance"
 
     def _take(self, order: Order) -> tuple[int, int]:
         """Take what is left of the order from the book at its price or better: levels (see `_fills`) and quantity."""
         lane = order.lane
-        count, qty = kernel.walk(
+        taken: tuple[int, int] = kernel.walk(
             self._handle, order.command.instrument, lane.opposite, order.price, order.rest, lane.member.consumption
         )
-        return int(count), int(qty)  # interpreted, they are numpy's
+        return taken
 
     def _fill(self, order: Order, now: int, price: int, qty: int, liquidity: str) -> None:
         """Book one fill and report it."""
-        command, fees = order.command, order.lane.fees
+        lane, command = order.lane, order.command
+        fees, free = lane.fees, lane.member.purse.free
         base, quote = qty * fees.qty_unit, price * qty * fees.notional_unit
         fee = fees.of(base, quote, fees.taker_ppb if liquidity == "taker" else fees.maker_ppb, order.rate)
-        free = order.lane.member.purse.free
-        free[fees.base] += base if order.buy else -base
-        free[fees.quote] -= quote if order.buy else -quote
+        if order.buy:
+            free[fees.base] += base
+            free[fees.quote] -= quote
+        else:
+            free[fees.base] -= base
+            free[fees.quote] += quote
         free[fees.asset] -= fee
         order.rest -= qty
         order.fills += 1
         due = order.due = max(order.due, now + order.response)
+        client_id = command.client_order_id
         report = Report(
             ts=due,
             order=command.order,
             instrument=command.instrument,
             event="fill",
-            venue_order_id=_venue_order_id(command.client_order_id),
-            fill_id=f"{command.client_order_id}.{order.fills}",
+            venue_order_id=_venue_order_id(client_id),
+            fill_id=f"{client_id}.{order.fills}",
             price_int=price,
             qty_int=qty,
             fee=Money(fee),
@@ -269,6 +274,7 @@ class Matching:
 
     def _rest(self, order: Order) -> None:
         number = order.command.instrument
+        order.begin_rest()
         order.see_level(self._shown(order))
         self._hold(order)
         self._resting.setdefault(number, []).append(order)
@@ -288,13 +294,13 @@ class Matching:
 
     def _hold(self, order: Order) -> None:
         fees = order.lane.fees
-        order.held = fees.need(order.price, order.rest, fee_price=order.price, ppb=fees.maker_ppb, rate=order.rate)
+        order.held = fees.need(order.price, order.rest, order.price, ppb=fees.maker_ppb, rate=order.rate)
         order.lane.member.purse.hold(order.held, sign=1)
 
     @staticmethod
     def _release(order: Order) -> None:
         order.lane.member.purse.hold(order.held, sign=-1)
-        order.held = {}
+        order.held = NOTHING
 
     def _fill_resting(self, order: Order, now: int, qty: int) -> None:
         if order.lane.fees.needs_rate:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from xarb.model.command import SubmitOrder
-from xarb.venues.accounts import Amounts
+from xarb.venues.accounts import NOTHING
 from xarb.venues.lane import Lane
 
 AGGRESSOR_BUY: Final = 0  # as columns.AGGRESSORS
@@ -53,10 +53,11 @@ class Order:
         self.price = command.price_int
         self.rest = command.qty_int
         self.rate = 0  # the fee coin's last known bid, at the scale of the instrument that prices it
-        self.due = 0  # when its last report reaches us
-        self.reports = 0
-        self.fills = 0
-        self.held: Amounts = {}
+        self.due = self.reports = self.fills = 0  # when its last report reaches us; how many there were, and how many of them fills
+
+    def begin_rest(self) -> None:
+        """It stands in the book from here on; an order that never does has none of this."""
+        self.held = NOTHING  # of the account's money
         self.ahead: int | None = None
         self.owed = 0
 

@@ -165,8 +165,9 @@ class SimulatedVenues:
     def reports(self, ts: int) -> list[Report]:
         """The reports due up to `ts`, in order; the engine and the venue have applied every input with ts_recv <= `ts`."""
         if self._dues:
-            for venue, slowest in enumerate(self._slowest):
-                self._deliver_before(venue, ts - slowest + 1)
+            for venue, sent in enumerate(self._sent):
+                if sent:
+                    self._deliver_before(venue, ts - self._slowest[venue] + 1)
         outbox = self._matching.outbox
         due = []
         while outbox and outbox[0][0] <= ts:
@@ -198,8 +199,6 @@ class SimulatedVenues:
     def _deliver_before(self, venue: int, time: int) -> None:
         """Let every command arrive that arrives before `time`; the venue's book stands as of then."""
         sent = self._sent[venue]
-        if not sent or sent[0][0] >= time:
-            return
         while sent and sent[0][0] < time:
             arrival, ordinal, response, command = heappop(sent)
             del self._dues[ordinal]
