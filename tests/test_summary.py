@@ -105,6 +105,22 @@ def test_edge_realised_is_over_one_side_and_beside_the_edge_decided() -> None:
     assert cells(made, "Strategies")[0][-2:] == ("100.000", "78.818")
 
 
+def test_bundles_beyond_the_bound_are_counted_and_valued_only() -> None:
+    """With edges over one bundle, a second and a third one leave the edges as they were; counts and PnL have all of them."""
+    made = Summary(marks=lambda *_: money(100), opening=OPENING, assets=ASSETS, currencies=["USD"], edge_bundles=1)
+    made.take([*TRADE, *fill(1, 1, "sell", "b", price=102, qty=1), *fill(2, 2, "buy", "a", price=101, qty=1)])
+    for number in (2, 3):
+        taken = {"phase": "decided", "sell_venue": "b", "buy_venue": "a", "edge_ppb": 0, "verdict": "taken", "bundle": number}
+        mine = {"order": number + 1, "bundle": number, "venue": "b", "side": "sell", "qty": money(1)}
+        gain = {"asset": "USD", "delta": money(7), "balance": money(500), "cause": "trade", "order": number + 1, "venue": "b"}
+        made.take([row("opportunities", 3, **taken), row("orders", 3, state="pending", filled_qty=0, **mine)])
+        made.take([row("fills", 4, price=money(7), notional=money(7), fee=0, fee_asset="USD", **mine), row("ledger", 4, **gain)])
+    assert cells(made, "Strategies")[0][-2:] == ("100.000", "98.522")
+    assert cells(made, "Pairs of venues") == [("b / a", "3", "15 USD")]
+    assert made.line("s").pnl == "15 USD"
+    assert made.bundles == 3
+
+
 def test_bundle_in_two_currencies_has_no_realised_edge() -> None:
     """Notionals of different currencies are never added."""
     convert = [

@@ -15,13 +15,13 @@ from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
 
 _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
-_EDGE_LIMIT: Final = 1_000_000  # bundles, the first ones, that the edges are taken over; more are counted and valued only
+_EDGE_BUNDLES: Final = 1_000_000
 _UNVALUED: Final = "not valued: no mark"
 Flow = dict[str, int]  # change by asset, money
 
 
 class _Bundle:
-    """One taken bundle; beyond `_EDGE_LIMIT`, all those of one strategy and pair."""
+    """One taken bundle; beyond `edge_bundles`, all those of one strategy and pair."""
 
     __slots__ = ("edge_ppb", "flow", "measured", "pair", "quote", "strategy", "turnover")
 
@@ -90,6 +90,7 @@ class Summary:
         opening: opening balance of (account, venue, asset).
         assets: base and quote asset of (venue, symbol).
         currencies: quote currencies in which PnL is stated, in order.
+        edge_bundles: over how many bundles, the first ones, the edges are taken; more are counted and valued only.
     """
 
     def __init__(
@@ -99,11 +100,13 @@ class Summary:
         opening: Mapping[tuple[str, str, str], int],
         assets: Mapping[tuple[str, str], tuple[str, str]],
         currencies: Sequence[str],
+        edge_bundles: int = _EDGE_BUNDLES,
     ) -> None:
         self._marks = marks
         self._opening = dict(opening)
         self._assets = dict(assets)
         self._currencies = tuple(currencies)
+        self._edge_bundles = edge_bundles
         self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
         self._order_of: dict[int, tuple[int, int]] = {}  # by order: bundle, ordered quantity
         self._pair_bundles: Counter[str] = Counter()
@@ -203,7 +206,7 @@ class Summary:
                 self._refusals[strategy, reason] += 1
 
     def _bundle(self, strategy: str, pair: str, edge_ppb: int) -> _Bundle:
-        measured = len(self._made) < _EDGE_LIMIT
+        measured = len(self._made) < self._edge_bundles
         bundle = None if measured else self._unmeasured.get((strategy, pair))
         if bundle is None:
             bundle = _Bundle(strategy, pair, edge_ppb, measured=measured)

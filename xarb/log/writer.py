@@ -7,6 +7,7 @@ the segment exists for a reader; leftovers start with a dot and are removed by t
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -77,7 +78,8 @@ class LogWriter:
             raise
         self._files: dict[tuple[str, str], GrowingFile] = {}
         self._full: list[GrowingFile] = []
-        self._outputs: list[OutputRow] = []
+        self._outputs: defaultdict[str, list[OutputRow]] = defaultdict(list)  # held, by kind
+        self._held = 0
         self._made = 0
         self._pending: list[tuple[Table, np.ndarray, np.ndarray]] = []
         self._segment_first = -1
@@ -141,17 +143,17 @@ class LogWriter:
 
         They are held until some ten thousand are there: a table of few rows costs as much as one of a thousand.
         """
-        self._outputs += rows
-        if len(self._outputs) >= HELD_OUTPUTS:
+        for row in rows:
+            self._outputs[row[0]].append(row)
+        self._held += len(rows)
+        if self._held >= HELD_OUTPUTS:
             self._write_held()
 
     def _write_held(self) -> None:
-        held, self._outputs = self._outputs, []
-        kinds: dict[str, list[OutputRow]] = {}
-        for row in held:
-            kinds.setdefault(row[0], []).append(row)
-        for kind, mine in kinds.items():
-            self.write(kind, outputs_to_table(kind, mine))
+        for kind, rows in self._outputs.items():
+            self.write(kind, outputs_to_table(kind, rows))
+        self._outputs.clear()
+        self._held = 0
         self.commit()
 
     def write(self, kind: str, table: pa.Table) -> None:
@@ -279,7 +281,8 @@ class LogWriter:
         """Drop everything that is not sealed; a log that this writer created is removed whole."""
         for file in (*self._files.values(), *self._full):
             file.drop()
-        self._files, self._full, self._pending, self._outputs = {}, [], [], []
+        self._files, self._full, self._pending = {}, [], []
+        self._outputs.clear()
         self._give_up()
 
     def _give_up(self) -> None:
