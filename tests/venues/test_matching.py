@@ -217,7 +217,7 @@ def test_unknown_sizes_do_not_fill_unless_assumed() -> None:
 
 
 def test_the_rate_limit_slides() -> None:
-    """Two orders a second: the third within a second is rejected, one after it passes again."""
+    """Two orders a second: the third within a second is rejected but counts, one after it passes again, the next does not."""
     check(
         """
         0    a q 100 5 101 50
@@ -225,13 +225,16 @@ def test_the_rate_limit_slides() -> None:
         > buy 2 ioc 1@101
         999  a q 100 5 101 50
         > buy 3 ioc 1@101
-        2001 a q 100 5 101 50
+        1500 a q 100 5 101 50
         > buy 4 ioc 1@101
+        1600 a q 100 5 101 50
+        > buy 5 ioc 1@101
         9999 b q 100 5 101 5
         = 15 1 fill 1@101 taker
         = 15 2 fill 1@101 taker
         = 1014 3 rejected rate_limit
-        = 2016 4 fill 1@101 taker
+        = 1515 4 fill 1@101 taker
+        = 1615 5 rejected rate_limit
         """,
         model=plain_model(rate_limit=2),
     )
@@ -321,6 +324,14 @@ def test_resting_orders_hold_their_money() -> None:
         setup=setup,
     )
     assert venues.balances()["main", "a", "USD"] == 199 * MONEY_ONE
+
+
+@pytest.mark.parametrize(("units", "told"), [(100_100, "fill 1@100 taker fee 0.1 USD"), (100_099, "rejected balance")])
+def test_a_fee_in_what_is_given_must_be_free_as_well(units: int, told: str) -> None:
+    """Buying for 100 USD with 0.1 % in USD takes 100.1: a thousandth less is refused."""
+    tier = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(1_000_000), asset="quote")
+    setup = setup_of([one()], fee=tier, opening={("main", "a", "USD"): Money(units * MONEY_ONE // 1000)})
+    check(f"0 a q 99 5 100 5\n> buy 1 ioc 1@100\n99 a q 1 1 2 2\n= 15 1 {told}", setup=setup)
 
 
 def _bnb_setup(**opening: int) -> VenueSetup:
