@@ -24,6 +24,8 @@ def test_what_compiled_code_imports_is_in_the_digest(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("xarb"):
             imported = "/".join(node.module.split(".")[1:])
+            if node.module == "xarb.errors":
+                continue  # raised by what makes and loads machine code, never in it
             assert any(f"{imported}.py" == source or imported.startswith(source) for source in SOURCES[package]), node.module
 
 

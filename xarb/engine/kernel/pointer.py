@@ -7,26 +7,22 @@ With the JIT off, addresses are looked up among the arrays that were registered,
 from collections.abc import Iterable
 
 import numpy as np
-from numba import carray, types  # type: ignore[attr-defined]  # numba ships no types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
-from xarb.engine.kernel.compiled import inlined, options
+from xarb.engine.kernel.compiled import INTERPRETED, raw_view
 
-_INTERPRETED: bool = options.DISABLE_JIT
 _owned: dict[int, np.ndarray] = {}
 
 
 def own(arrays: Iterable[np.ndarray]) -> None:
     """Keep the arrays findable by address where the JIT is off; with the JIT on the caller's references are enough."""
-    if _INTERPRETED:
+    if INTERPRETED:
         for array in arrays:
             _owned[address(array)] = array
 
 
 def disown(arrays: Iterable[np.ndarray]) -> None:
     """Forget arrays that were owned."""
-    if _INTERPRETED:
+    if INTERPRETED:
         for array in arrays:
             _owned.pop(address(array), None)
 
@@ -37,22 +33,11 @@ def address(array: np.ndarray) -> int:
     return int(array.ctypes.data) if len(array) else 0
 
 
-if _INTERPRETED:
+if INTERPRETED:
 
     def view(address, length, dtype):
         """The registered array that starts at `address`."""
         return _owned[int(address)]
 
 else:
-
-    @intrinsic
-    def _as_pointer(_context, source):
-        def generate(_context, builder, _signature, args):
-            return builder.inttoptr(args[0], cgutils.voidptr_t)
-
-        return types.voidptr(source), generate
-
-    @inlined
-    def view(address, length, dtype):  # type: ignore[misc]  # the interpreted variant is a plain function
-        """An array over the memory at `address`; it does not own it."""
-        return carray(_as_pointer(address), length, dtype)
+    view = raw_view()

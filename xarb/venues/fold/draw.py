@@ -8,9 +8,8 @@ interpreted form give the same numbers; the constants are those of Steele, Lea a
 from typing import Final
 
 import numpy as np
-from numba import config
 
-from xarb.engine.kernel.compiled import part
+from xarb.engine.kernel.compiled import INTERPRETED, part
 
 _MASK: Final = 2**64 - 1
 _GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -39,7 +38,7 @@ def stream_seed(seed: int, stream: int) -> int:
     return splitmix64(seed & _MASK, stream) >> 1
 
 
-if config.DISABLE_JIT:  # type: ignore[attr-defined]  # numba sets it from the environment
+if INTERPRETED:
 
     def draw_below(seed: int, counter: int, span: int) -> int:
         """A draw from 0 to span - 1; the modulo's bias is below span / 2**64."""
