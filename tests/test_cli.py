@@ -112,6 +112,17 @@ def test_version_and_help(place: Path) -> None:
     assert xarb("fly", cwd=place).returncode == 2
 
 
+def test_a_backtest_imports_nothing_that_it_does_not_use(place: Path) -> None:
+    """A short run is mostly start-up: no compiler where the code is stored, no pydantic for texts and paths, no second table library."""
+    script = "import sys; from xarb.__main__ import main\ntry:\n  main()\nfinally: print(*sys.modules)"
+    words = ["backtest", "trial.toml", "--log", "log", "--out", "lean"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=True)
+    unused = {"numba", "pydantic", "pyarrow.compute", "numpy.ma", "polars", "duckdb", "ccxt", "web3", "rich", "multiprocessing"}
+    assert unused & set(done.stdout.splitlines()[-1].split()) == set()
+
+
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
 import sys
 from collections.abc import Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -131,6 +129,9 @@ def _rungs(tasks: Sequence[tuple[Experiment, Path, int]]) -> Generator[list[Line
     if workers == 1:
         yield from map(_rung, tasks)
         return
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
     with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as the processes inherit it
         try:

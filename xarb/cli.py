@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from xarb import __version__
 from xarb.console import Table, interruptible, progress, say, show
 from xarb.errors import ConfigError, Refused
 
 
+class _AsWritten:
+    """Gives a parameter's texts as they stand, or as paths."""
+
+    def __init__(self, kind: Callable[[Any], object]) -> None:
+        self._kind = kind
+
+    def coerce(self, value: Any, param: Any, ctx: object) -> Any:
+        """The value of one parameter; an empty tuple where one that may be repeated is absent."""
+        del ctx
+        if param.multiple or param.nargs == -1:
+            return tuple(self._kind(one) for one in value or ())
+        return None if value is None else self._kind(value)
+
+
+_KINDS: Final[dict[Any, Callable[[Any], object]]] = {bool: bool, str: str, Path: Path, list[str]: str, list[Path]: Path}
+
+
+def _taken_as_written(parameters: Sequence[Any]) -> Sequence[Any]:
+    """The same parameters; flags, texts and paths pass as they are written.
+
+    Typer 0.29 builds a pydantic adapter for every parameter; importing pydantic for that takes 75 ms, a tenth of a short run. Where
+    another Typer keeps no adapter in `_runtime_param`, this has no effect.
+    """
+    for parameter in parameters:
+        kind = _KINDS.get(getattr(getattr(parameter, "type_descriptor", None), "annotation", None))
+        if kind is not None:
+            vars(parameter)["_runtime_param"] = _AsWritten(kind)
+    return parameters
+
+
+class _Verb(TyperCommand):
+    """One verb."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its parameters, `--help` among them."""
+        return _taken_as_written(super().get_params(ctx))
+
+
 class _Verbs(TyperGroup):
     """All verbs; Ctrl-C in any of them ends with a line, not in silence."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Its parameters, `--help` among them."""
+        return _taken_as_written(super().get_params(ctx))
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # Typer's own context is a Click context
         """Run the verb."""
@@ -77,7 +120,7 @@ def _overrides(pairs: list[str] | None) -> dict[str, str]:
     return found
 
 
-@app.command()
+@app.command(cls=_Verb)
 def demo() -> None:
     """Backtest the shipped synthetic recording and say what to type next.
 
@@ -88,7 +131,7 @@ def demo() -> None:
     run_demo()
 
 
-@app.command()
+@app.command(cls=_Verb)
 def backtest(
     experiment: ExperimentPath,
     log: LogOption = None,
@@ -117,7 +160,7 @@ def backtest(
     say(f"run kept in {result.folder}; prove it with: xarb verify {result.folder}")
 
 
-@app.command()
+@app.command(cls=_Verb)
 def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")], log: LogOption = None) -> None:
     """Prove a run by replay: feed its input log to this code and compare every output row.
 
@@ -132,7 +175,7 @@ def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a 
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=_Verb)
 def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption = None) -> None:
     """Say whether an experiment can run, and what would block the first trade.
 
@@ -148,7 +191,7 @@ def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption
     say(f"ready: {findings.pairs - findings.blocked} of {findings.pairs} pairs can trade")
 
 
-@app.command()
+@app.command(cls=_Verb)
 def symbols(log: LogPath) -> None:
     """Show which instruments of a log are the same thing, with the proof, and which are not, with the reason."""
     from xarb.check import symbols as list_symbols
@@ -156,7 +199,7 @@ def symbols(log: LogPath) -> None:
     show(list_symbols(log))
 
 
-@app.command(name="import")
+@app.command(name="import", cls=_Verb)
 def import_command(
     what: Annotated[
         str, typer.Argument(metavar="SOURCES.toml|FORMAT", help="A sources file, or the format of the files that follow.")
@@ -179,7 +222,7 @@ def import_command(
     show(tables)
 
 
-@app.command()
+@app.command(cls=_Verb)
 def query(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar='LOG_OR_RUN... ["SQL"]', help="Logs and runs, then the statement.")
@@ -198,7 +241,7 @@ def query(
     raise typer.Exit(command(arguments or [], output=output, examples=examples))
 
 
-@app.command()
+@app.command(cls=_Verb)
 def synthetic(
     into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Folder of the log to make.")],
     seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 20260105,
@@ -211,7 +254,7 @@ def synthetic(
     say(f"synthetic market in {into}; look at it with: xarb log info {into}")
 
 
-@log_app.command("info")
+@log_app.command("info", cls=_Verb)
 def log_info(log: LogPath) -> None:
     """Show what a log or a run holds: range, rows and bytes by kind, instruments, digest."""
     from xarb.inspection import info_tables
@@ -219,7 +262,7 @@ def log_info(log: LogPath) -> None:
     show(info_tables(log))
 
 
-@log_app.command("verify")
+@log_app.command("verify", cls=_Verb)
 def log_verify(log: LogPath) -> None:
     """Prove that a log or a run is whole: digests, chain, gap-free seq, schema, order. Exit code 1 with each finding if not."""
     from xarb.inspection import verify_tables
@@ -231,7 +274,7 @@ def log_verify(log: LogPath) -> None:
         raise typer.Exit(1)
 
 
-@log_app.command("repair")
+@log_app.command("repair", cls=_Verb)
 def log_repair(log: LogPath) -> None:
     """Mend a log whose writer died: seal its journal, and if that is damaged, save every sound row and record the gap.
 
@@ -242,7 +285,7 @@ def log_repair(log: LogPath) -> None:
     show([repair_table(log)])
 
 
-@config_app.command("show")
+@config_app.command("show", cls=_Verb)
 def config_show(experiment: ExperimentPath, settings: SetOption = None) -> None:
     """Print every effective value of an experiment file and where it comes from."""
     from xarb.config import load_experiment

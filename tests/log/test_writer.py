@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.log.logs import BTC, HEADER, KRW, connection, instrument, placed, quote, read_all, small_log, write
+from tests.log.logs import BTC, HEADER, KRW, START, connection, instrument, placed, quote, read_all, small_log, write
 from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log import manifest
 from xarb.log.check import verify_log
@@ -212,3 +214,33 @@ def test_the_manifest_names_the_instruments_of_market_files(tmp_path: Path) -> N
     assert found == {"quotes": ("BTC/KRW@upbit", "BTC/USDT@binance"), "instruments": (), "connections": ()}
     with LogReader(tmp_path / "log") as reader:
         assert reader.kinds_of == [("quotes",), ("quotes",)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are named by Linux only")
+def test_a_segment_is_durable_before_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file is synced under its first name, then every folder once, then the manifest: no line names what a crash can take."""
+    folder = tmp_path / "log"
+    synced: list[str] = []
+    really = os.fsync
+
+    def sync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().relative_to(folder).as_posix())
+        really(handle)
+
+    rows = [connection(0), instrument(BTC, 2, 5), quote(100, 101)]
+    rows += [quote(100, 101, ts_recv=START + day * DAY) for day in (1, 2)]
+    with LogWriter.create(folder, HEADER) as writer:
+        for kind, row in placed(rows):
+            writer.write_rows(kind, [row])
+        writer.commit()
+        monkeypatch.setattr(os, "fsync", sync)
+    entries = Manifest(folder).files
+    files, folders, line = synced[: len(entries)], synced[len(entries) : -1], synced[-1]
+    assert len(entries) == 5
+    assert Counter(Path(path).parent.as_posix() for path in files) == Counter(
+        Path(entry.path).parent.as_posix() for entry in entries
+    )
+    assert all(path.endswith(".tmp") for path in files)
+    parents = {parent.as_posix() for entry in entries for parent in Path(entry.path).parents}
+    assert sorted(folders) == sorted(parents)
+    assert line == manifest.NAME

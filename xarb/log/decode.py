@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from xarb.errors import LogError
@@ -79,12 +78,10 @@ class Decoder:
         venues, symbols = venue.dictionary.to_pylist(), symbol.dictionary.to_pylist()
         known = self._numbers
         table = np.array([known.get((one, two), -1) for one in venues for two in symbols] or [-1], np.int32)
-        codes = symbol.indices
+        codes = symbol.indices.to_numpy()
         if len(venues) > 1:
-            pairs = venue.indices.to_numpy() * np.int32(len(symbols))
-            pairs += codes.to_numpy()
-            codes = pa.array(pairs)
-        found = pc.take(pa.array(table), codes, boundscheck=False).to_numpy()  # half the time of numpy's indexing
+            codes = venue.indices.to_numpy() * np.int32(len(symbols)) + codes
+        found = np.take(table, codes, mode="wrap")  # no code lies outside: half the time of indexing, which looks
         if (table < 0).any() and (found < 0).any():
             row = int(np.flatnonzero(found < 0)[0])
             raise LogError(f"seq {seq[row]}: no instruments row names {symbol[row]}@{venue[row]}")
@@ -161,11 +158,15 @@ def _nullable(batch: pa.RecordBatch, name: str, null: int = NULL) -> _Array:
         return frozen(column.to_numpy())
     if column.null_count == len(column):
         return frozen(np.full(len(column), null, column.type.to_pandas_dtype()))
+    import pyarrow.compute as pc  # 45 ms, and many logs have no nulls in the columns that a backtest reads
+
     return frozen(pc.fill_null(column, null).to_numpy())
 
 
 def _trade_ids(batch: pa.RecordBatch) -> _Array:
     """Ids that are decimal integers of 63 bits without leading zeros as int64, all others as null."""
+    import pyarrow.compute as pc
+
     column = batch.column("trade_id")
     texts = column.dictionary
     size = pc.binary_length(texts)
@@ -229,6 +230,8 @@ def _whole(batch: pa.RecordBatch, name: str) -> _Array:
 
 def _deep(batch: pa.RecordBatch, name: str) -> tuple[_Array, _Array]:
     """Lengths of the lists (0 for null) and their values, end to end."""
+    import pyarrow.compute as pc
+
     column = batch.column(name)
     sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
     return sizes, column.flatten().to_numpy(zero_copy_only=False)

@@ -16,7 +16,7 @@ import numpy as np
 from xarb.errors import InvariantBroken, LogError
 from xarb.log import manifest
 from xarb.log.claim import Claim
-from xarb.log.growing import GrowingFile, reread
+from xarb.log.growing import GrowingFile, publish, reread
 from xarb.log.journal import journals
 from xarb.log.manifest import Header, Manifest, Segment, Summary
 from xarb.log.rows import outputs_to_table, to_table
@@ -240,7 +240,7 @@ class LogWriter:
         if not self._full:
             return
         self._full.sort(key=lambda file: (file.kind, file.date, file.first))
-        entries = [file.publish(self.folder) for file in self._full]
+        entries = publish(self._full, self.folder)
         if self._is_seal:
             for entry in entries:
                 reread(self.folder, entry)
