@@ -15,7 +15,7 @@ from typing import Final, get_type_hints
 import msgspec
 
 from xarb import config
-from xarb.engine.kernel.feed import FEED_LIFE
+from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE
 

@@ -102,6 +102,10 @@ def _tradable_never_again(run: Run) -> bool:
     return any(row["state"] == "live" and not row["tradable"] for row in run["feed_states"])
 
 
+def _outlying_to_the_end(run: Run) -> bool:
+    return [row["state"] for row in run["feed_states"] if row["venue"] == "charlie"][-1:] == ["outlying"]
+
+
 def _tried_again(run: Run) -> bool:
     return len({row["ts"] for row in run["refusals"] if row["reason"] == "hedge_cap"}) > 1
 
@@ -150,6 +154,16 @@ def _off_market(jump: int, venues: int) -> Callable[[], Rows]:
         return found
 
     return rows
+
+
+def _jumping() -> Rows:
+    """Three venues near one another; the last one is 1 % above its place from the first second on, within the floor of outliers."""
+    found = head(VENUES[:3])
+    for at in range(0, 2000, 100):
+        for n, venue in enumerate(VENUES[:3]):
+            level = 10_000 + 5 * n + (100 if n == 2 and at >= 1000 else 0)
+            found.append((at + n, tick(venue, level, level + 10)))
+    return found
 
 
 def _wide() -> Rows:
@@ -289,14 +303,20 @@ CASES: Final = {
     ),
     "feeds.outlier_mads": Case(
         _off_market(150, 4),
-        *_pair("feeds.outlier_mads", "2", "8", feeds__outlier_floor_bps="10"),
+        *_pair("feeds.outlier_mads", "2", "8", feeds__outlier_floor_bps="10", feeds__jump_bps="0"),
         some("feed_states", state="outlying", venue="delta"),
     ),
     "feeds.outlier_floor_bps": Case(
         _off_market(100, 3),
-        *_pair("feeds.outlier_floor_bps", "60", "200", feeds__outlier_mads="0"),
+        *_pair("feeds.outlier_floor_bps", "60", "200", feeds__outlier_mads="0", feeds__jump_bps="0"),
         some("feed_states", state="outlying", venue="charlie"),
     ),
+    "feeds.jump_bps": Case(
+        _jumping,
+        *_pair("feeds.jump_bps", "60", "120", feeds__jump_ms="30000"),
+        some("feed_states", state="outlying", venue="charlie"),
+    ),
+    "feeds.jump_ms": Case(_jumping, *_pair("feeds.jump_ms", "30000", "300"), _outlying_to_the_end),
     "feeds.spread_multiple": Case(
         _wide, *_pair("feeds.spread_multiple", "5", "20", feeds__score_ms="100"), some("flags", rule="wide_spread")
     ),

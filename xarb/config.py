@@ -53,6 +53,10 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Count, _doc("median absolute deviations from the cross-venue median beyond which a mid is an outlier")
     ] = 8
     outlier_floor_bps: Annotated[Decimal, _doc("distance from the median that is never an outlier")] = Decimal(200)
+    jump_bps: Annotated[
+        Decimal, _doc("departure from the usual distance from the median, in one move, that is a jump; 0 switches the rule off")
+    ] = Decimal(75)
+    jump_ms: Annotated[Decimal, _doc("a jump that lasts so long is the new usual distance")] = Decimal(30_000)
     spread_multiple: Annotated[Count, _doc("multiples of its median spread beyond which a spread is flagged")] = 20
     off_market_bps: Annotated[Decimal, _doc("distance of a trade or second source from the book that is flagged")] = Decimal(100)
     dense_trade_ids: Annotated[bool, _doc("the venue numbers its trades without holes, so that a hole is a loss")] = False

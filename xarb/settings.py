@@ -49,6 +49,8 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
         freeze_moves=config.freeze_moves,
         outlier_mads=config.outlier_mads,
         outlier_floor_ppb=ratio_of(config.outlier_floor_bps),
+        jump_ppb=ratio_of(config.jump_bps),
+        jump_ns=nanos(config.jump_ms),
         spread_multiple=config.spread_multiple,
         off_market_ppb=ratio_of(config.off_market_bps),
         dense_trade_ids=config.dense_trade_ids,

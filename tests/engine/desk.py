@@ -77,7 +77,8 @@ class Desk:
             "instruments": chosen,
             "groups": [list(range(len(chosen)))],
             "sources": [state.SOURCE_QUOTES] * len(chosen),
-            "limits": [feed_limits(liveness_ns=48 * HOUR, cache_ns=48 * HOUR, freeze_ns=0, outlier_floor_ppb=10**9)] * len(chosen),
+            "limits": [feed_limits(liveness_ns=48 * HOUR, cache_ns=48 * HOUR, freeze_ns=0, outlier_floor_ppb=10**9, jump_ppb=0)]
+            * len(chosen),
             "fees": {("main", number): tier for number in range(len(chosen))},
             "opening": opening,
             "connections": len(chosen),

@@ -45,6 +45,7 @@ NO_LIMITS = feed_limits(
     max_latency_ns=INT64_MAX // 2,
     spread_multiple=0,
     outlier_floor_ppb=10**9,
+    jump_ppb=0,
 )
 BLOCKS: dict[str, Any] = {"quotes": (Quotes, NO_QUOTES), "deltas": (Deltas, NO_DELTAS), "trades": (Trades, NO_TRADES)}
 Level = tuple[str, int | None, int | None]  # side, price, size

@@ -53,6 +53,17 @@ class Score:
 
 
 @dataclass
+class Jump:
+    """The usual distance from the peers, in ppb, and the last look at it."""
+
+    usual: int = 0
+    told: int | None = None  # when it was last confirmed
+    since: int | None = None  # the mid stands off it since then
+    around: tuple[int, int] | None = None  # mids between which nothing but time asks for a look
+    look: int = 0
+
+
+@dataclass
 class Feed:
     """One instrument."""
 
@@ -78,6 +89,7 @@ class Feed:
     spreads: deque[int] = field(default_factory=lambda: deque(maxlen=SAMPLES))
     next_sample: int = 0
     score: Score = field(default_factory=Score)
+    jump: Jump = field(default_factory=Jump)
 
     def empty(self) -> None:
         """No level is left."""

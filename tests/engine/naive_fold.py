@@ -220,7 +220,11 @@ class NaiveFold(NaiveRules):
 
     def _instrument(self, values: dict[str, Any]) -> None:
         number = [(one.venue, one.symbol) for one in self.instruments].index((values["venue"], values["symbol"]))
+        before = [self._mid(feed) for feed in self.feeds]
         self.feeds[number].rescale(msgspec.convert(values, Instrument))
+        for feed, mid in zip(self.feeds, before, strict=True):
+            if self._mid(feed) != mid and feed.jump.around is not None:
+                feed.jump.around = self._near(self._mid(feed))
 
     def _reject(self, values: dict[str, Any]) -> None:
         number = [(one.venue, one.symbol) for one in self.instruments].index((values["venue"], values["symbol"]))

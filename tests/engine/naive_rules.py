@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tests.engine.naive_feed import Feed
-from xarb.engine.kernel.feed import FEED_LIFE
+from xarb.engine.kernel.life import FEED_LIFE
 from xarb.engine.setup import FeedLimits
 from xarb.engine.strategy import Wakes
 from xarb.model.instrument import Instrument
@@ -75,9 +75,14 @@ class NaiveRules(ABC):
             event = "frozen"
             if me.state != "frozen":
                 self._flag(number, "frozen")
-        if event != "frozen" and self._is_outlier(number):
-            self._flag(number, "outlier")
-            event = "outlying"
+        if event != "frozen":
+            if not self._mid(me):
+                event = "outlying" if me.state == "outlying" else event
+            elif self._is_outlier(number):
+                self._flag(number, "outlier")
+                event = "outlying"
+            elif self._has_jumped(number):
+                event = "outlying"
         moved = self._move(number, event, scan=False)
         if moved or before != (me.bid, me.ask):
             self._scan(number)
@@ -112,21 +117,54 @@ class NaiveRules(ABC):
         """The largest distance from the mid that is no flag: the bound, and one for rounding."""
         return self._mid(me) * self.limits.off_market_ppb // PPB + 1
 
+    def _others(self, number: int) -> list[int]:
+        """Mids of the peers that count, in order."""
+        peers = [feed for i, feed in enumerate(self.feeds) if i != number and feed.state in ("live", "outlying")]
+        return sorted(self._mid(peer) for peer in peers if self._mid(peer))
+
     def _is_outlier(self, number: int) -> bool:
-        mid = self._mid(self.feeds[number])
-        others = [
-            self._mid(f) for i, f in enumerate(self.feeds) if i != number and f.state in ("live", "outlying") and self._mid(f)
-        ]
-        if mid == 0 or len(others) < 2:
+        mid, others = self._mid(self.feeds[number]), self._others(number)
+        if len(others) < 2:
             return False
         lowest = min(mid, *others)
         if max(mid, *others) - lowest <= lowest * self.limits.outlier_floor_ppb // PPB:
             return False
-        middles = sorted(others)[(len(others) - 1) // 2 : len(others) // 2 + 1]
+        middles = _middles(others)
         median = min(middles, key=lambda middle: abs(mid - middle))
         deviation = sorted(abs(other - median) for other in others)[(len(others) - 1) // 2]
         floor_ = median * self.limits.outlier_floor_ppb // PPB
         return abs(mid - median) > max(self.limits.outlier_mads * deviation, floor_)
+
+    def _has_jumped(self, number: int) -> bool:
+        """Looks only where the rule says so: a distance told more often would make another mean."""
+        me, bound = self.feeds[number], self.limits.jump_ppb
+        mid, jump = self._mid(me), me.jump
+        moved = jump.since is not None or jump.around is None or not jump.around[0] <= mid <= jump.around[1]
+        if not bound or len(self.feeds) < 3 or not (moved or self.now >= jump.look):
+            return False
+        jump.look = (self.now // self.limits.score_ns + 5) * self.limits.score_ns
+        jump.around = self._near(mid)
+        others = self._others(number)
+        if len(others) < 2:
+            jump.since = None
+            return False
+        known = jump.told is not None and self.now - jump.told <= self.limits.cache_ns
+        usual = jump.usual if known else 0
+        distance, middle = min(((_distance(mid, one), one) for one in _middles(others)), key=lambda pair: abs(pair[0] - usual))
+        if known and moved and abs(distance - usual) > bound + 2 * PPB // middle:
+            if jump.since is None:
+                jump.since = self.now
+                self._flag(number, "jump")
+            if self.now - jump.since < self.limits.jump_ns:
+                return True
+            known = False
+        jump.since, jump.told = None, self.now
+        jump.usual = usual + (distance - usual) // 16 if known else distance
+        return False
+
+    def _near(self, mid: int) -> tuple[int, int]:
+        reach = mid * (self.limits.jump_ppb // 4) // PPB
+        return mid - reach, mid + reach
 
     def _move(self, number: int, event: str, *, scan: bool = True) -> bool:
         """The state after the event; whether tradability changed."""
@@ -145,3 +183,14 @@ class NaiveRules(ABC):
         if scan and changed:
             self._scan(number)
         return changed
+
+
+def _middles(values: list[int]) -> list[int]:
+    """The middle one of sorted values, or the two."""
+    return values[(len(values) - 1) // 2 : len(values) // 2 + 1]
+
+
+def _distance(mid: int, middle: int) -> int:
+    """In ppb, its size rounded down and cut at 10**18."""
+    size = min(abs(mid - middle) * PPB // middle, 10**18)
+    return size if mid >= middle else -size

@@ -28,6 +28,10 @@ class Feed:
         self.freeze_from = 0  # no look at freezing before
         self.peers_moved = 0  # changes of the group since this quote changed
         self.conditions: set[str] = set()  # that are flagged when they begin
+        self.usual: tuple[int, int] | None = None  # distance from the median of the peers in ppb, and when it was last confirmed
+        self.jumped_at: int | None = None
+        self.near: range | None = None  # mids at which only time asks for a look at the distance
+        self.next_look = 0
         self.spreads: list[int] = []
         self.next_sample = 0
         self.score = 1000
@@ -80,7 +84,7 @@ class Feeds:
                 self._flag(feed, "frozen", now - feed.changed, terms.freeze_ns)
         else:
             event = "live"
-        if event != "frozen" and self._is_outlier(feed):
+        if event != "frozen" and (self._is_outlier(feed) or self._has_jumped(feed)):
             event = "outlying"
         tradability_changed = self._move(feed, event)
         if tradability_changed or before is None or (before.bid, before.ask) != (row.bid, row.ask):
@@ -184,6 +188,35 @@ class Feeds:
             self._flag(feed, "outlier", distance, bound)
         return distance > bound
 
+    def _has_jumped(self, feed: Feed) -> bool:
+        """A look only when the mid has left its surroundings or the fifth interval of the score after it began: each look moves the usual distance."""
+        terms, now, mid = self.terms, self.outputs.now, feed.mid
+        own_move = feed.jumped_at is not None or feed.near is None or mid not in feed.near
+        if terms.jump_ppb == 0 or len(self._group(feed)) < 3 or not (own_move or now >= feed.next_look):
+            return False
+        reach = mid * (terms.jump_ppb // 4) // PPB
+        feed.near, feed.next_look = range(mid - reach, mid + reach + 1), (now // terms.score_ns + 5) * terms.score_ns
+        peers = [peer.mid for peer in self._group(feed) if peer is not feed and peer.state in ("live", "outlying")]
+        if len(peers) < 2:
+            feed.jumped_at = None
+            return False
+        if feed.usual is not None and now - feed.usual[1] > terms.cache_ns:
+            feed.usual = None
+        usual = 0 if feed.usual is None else feed.usual[0]
+        low, high = (_ppb_above(mid, middle) for middle in (median_low(peers), median_high(peers)))
+        distance, middle = (low, median_low(peers)) if abs(low - usual) <= abs(high - usual) else (high, median_high(peers))
+        excess, bound = abs(distance - usual), terms.jump_ppb + 2 * PPB // middle
+        if feed.usual is not None and own_move and excess > bound:
+            if feed.jumped_at is None:
+                feed.jumped_at = now
+                self._flag(feed, "jump", excess, bound)
+            if now - feed.jumped_at < terms.jump_ns:
+                return True
+            feed.usual = None
+        feed.jumped_at = None
+        feed.usual = (distance if feed.usual is None else usual + (distance - usual) // 16, now)
+        return False
+
     def _move(self, feed: Feed, event: str) -> bool:
         """Enter the state that a row or deadline asks for; whether tradability changed."""
         state = "down" if event == "stale" and feed.state == "down" else event
@@ -221,3 +254,9 @@ class Feeds:
 def _average(feed: Feed, name: str, reading: int) -> None:
     mean = feed.means[name]
     feed.means[name] = mean + (reading * 256 - mean) // 8
+
+
+def _ppb_above(mid: int, middle: int) -> int:
+    """How far a mid lies above another price, its size rounded down."""
+    size = abs(mid - middle) * PPB // middle
+    return size if mid >= middle else -size

@@ -35,6 +35,8 @@ class FeedTerms(NamedTuple):
     freeze_moves: int = 20
     outlier_mads: int = 8
     outlier_floor_ppb: int = 200 * BPS
+    jump_ppb: int = 75 * BPS
+    jump_ns: int = 30_000 * MS
     spread_multiple: int = 20
     quality_floor: int = 500
     score_ns: int = 1000 * MS
@@ -106,11 +108,12 @@ def experiment_toml(terms: Terms) -> str:
     """The run as an experiment file beside `fees.toml`."""
     feeds = terms.feeds
     lines = ["[run]", f"seed = {terms.seed}", 'fees_file = "fees.toml"', "[feeds]"]
-    for name in ("liveness", "cache", "max_latency", "future", "freeze", "score"):
+    for name in ("liveness", "cache", "max_latency", "future", "freeze", "jump", "score"):
         lines.append(f"{name}_ms = {_ms(getattr(feeds, f'{name}_ns'))}")
     for name in ("freeze_moves", "outlier_mads", "spread_multiple", "quality_floor"):
         lines.append(f"{name} = {getattr(feeds, name)}")
     lines.append(f"outlier_floor_bps = {_bps(feeds.outlier_floor_ppb)}")
+    lines.append(f"jump_bps = {_bps(feeds.jump_ppb)}")
     for venue in terms.venues:
         lines += [f"[venues.{venue.name}]", f'fees = "plain-{venue.name}"', f"rate_limit_per_s = {venue.rate_limit}"]
         for name in ("order_latency", "feed_latency", "response_latency"):

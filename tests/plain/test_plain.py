@@ -122,6 +122,16 @@ CASES = {
             ("opportunities", "reason", "stale_quote"),
         ),
     ),
+    "quotes that jump": Case(
+        Market(4_000, symbols=2, venues=4, share=0.05, episode_events=60, events_per_s=120, seed=5),
+        terms(
+            Market(0, symbols=2, venues=4, share=0),
+            MODEST,
+            feeds=FeedTerms(cache_ns=1_500 * MS, jump_ppb=20 * BPS, jump_ns=300 * MS, score_ns=200 * MS),
+            **AT_ONCE,
+        ),
+        (("feed_states", "state", "outlying"), ("feed_states", "previous", "outlying"), ("flags", "rule", "jump")),
+    ),
 }
 
 

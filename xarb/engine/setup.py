@@ -20,10 +20,11 @@ FULL_SCORE: Final = 1000
 _MEANS: Final = ("mean_latency", "mean_depth", "mean_uptime", "mean_rejects", "mean_gaps")
 _UNKNOWN: Final = (
     *("bid", "bid_qty", "ask", "ask_qty", "ts_last", "ts_change", "venue_seq", "trade_id", "recent_trades"),
-    *("score_from", "down_since"),
+    *("score_from", "down_since", "usual_ts", "jump_since"),
 )
 _FILTER_MARGIN: Final = 1e-12
 MAX_SCALE_GAP: Final = 9
+_JUDGES: Final = 2  # peers that must be known before a quote can be called a jump
 MAX_SHIFT: Final = 18  # decimals by which a conversion may shift a price
 CONVERT_DIGITS: Final = 4  # a converted bid is held so many decimals below the buy leg's price scale
 MAX_STRATEGIES: Final = 62  # one bit each in an instrument's event mask
@@ -44,6 +45,8 @@ class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
     freeze_moves: int
     outlier_mads: int
     outlier_floor_ppb: int
+    jump_ppb: int
+    jump_ns: int
     spread_multiple: int
     off_market_ppb: int
     dense_trade_ids: bool
@@ -167,8 +170,27 @@ def _lay_groups(kernel: state.KernelState, groups: Sequence[Sequence[int]]) -> N
             kernel.tables[state.MEMBERS][at] = member
             instruments[member]["group"] = number
             instruments[member]["mid_unit"] = 1
+            _lay_jump(instruments[member], len(group))
             at += 1
     kernel.tables[state.GROUPS]["band_low"] = 1
+
+
+def _lay_jump(record: np.void, members: int) -> None:
+    """Without two peers, or without a bound, no mid is ever looked at; else the first one is."""
+    judged = members > _JUDGES and record["jump_ppb"] > 0
+    record["jump_low"] = record["look_low"] = 1
+    record["jump_high"], record["next_look"] = (0, 0) if judged else (INT64_MAX, NEVER)
+
+
+def _rescale_mid(record: np.void) -> None:
+    """Express a known mid in the group's present unit; the bounds of its last look go along, but for those of a jump, which are empty."""
+    mid = (int(record["bid"]) + int(record["ask"])) // 2 // int(record["mid_unit"])
+    if mid == record["mid"]:
+        return
+    record["mid"] = mid
+    if record["jump_low"] <= record["jump_high"] and record["next_look"] < NEVER:
+        reach = mid * (int(record["jump_ppb"]) // 4) // PPB
+        record["jump_low"], record["jump_high"] = max(mid - reach, 0), min(mid + reach, INT64_MAX)
 
 
 def lay_mid_units(kernel: state.KernelState, groups: Sequence[Sequence[int]], instruments: Sequence[Instrument]) -> None:
@@ -179,7 +201,8 @@ def lay_mid_units(kernel: state.KernelState, groups: Sequence[Sequence[int]], in
             record = kernel.tables[state.INSTRUMENTS][i]
             record["mid_unit"] = 10 ** (instruments[i].px_scale - coarsest)
             if record["mid"] != 0:
-                record["mid"] = (int(record["bid"]) + int(record["ask"])) // 2 // int(record["mid_unit"])
+                _rescale_mid(record)
+            record["look_low"], record["look_high"] = 1, 0
         kernel.tables[state.GROUPS][number]["band_low"] = 1
         kernel.tables[state.GROUPS][number]["band_high"] = 0
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from xarb.engine.kernel import feed, fold, state
+from xarb.engine.kernel import fold, life, state
 from xarb.engine.setup import lay_mid_units, lay_steps, lay_thresholds
 from xarb.engine.strategy import Pair
 from xarb.errors import LogError
@@ -18,11 +18,11 @@ from xarb.model.units import INT64_MAX, NULL
 _FIELDS: Final = frozenset(field.name for field in msgspec.structs.fields(Instrument))
 _IDENTITY: Final = ("base", "quote", "settle", "kind", "contract")  # what balances and pairs rest on
 _CONNECTION_EVENTS: Final = {
-    "opened": feed.CONNECTED,
-    "subscribed": feed.CONNECTED,
-    "gap": feed.GAP,
-    "lost": feed.LOST,
-    "closed": feed.LOST,
+    "opened": life.CONNECTED,
+    "subscribed": life.CONNECTED,
+    "gap": life.GAP,
+    "lost": life.LOST,
+    "closed": life.LOST,
     "heartbeat": -1,
 }
 
@@ -121,7 +121,7 @@ class SlowRows:
         for field in ("bid", "ask", "bid_qty", "ask_qty"):
             record[field] = NULL
         record["mid"] = 0
-        fold.connection_row(self._kernel.handle, int(record["conn"]), number, feed.GAP)
+        fold.connection_row(self._kernel.handle, int(record["conn"]), number, life.GAP)
 
     def _rescale(self, record: Any, price: int, quantity: int) -> None:
         """A finer scale: every stored price and quantity grows by a power of ten."""

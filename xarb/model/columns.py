@@ -126,6 +126,7 @@ FLAG_RULES: Final = (
     "trade_off_market",  # trade price away from the current book
     "abnormal_edge",  # an edge too good to be true: recorded, not traded
     "frozen",  # unchanged while its peers move
+    "jump",  # mid left its usual distance from the cross-venue median in one move: kept out of trading
 )
 
 

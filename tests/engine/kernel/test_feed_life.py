@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xarb.engine.kernel.feed import FEED_EVENTS, FEED_LIFE
+from xarb.engine.kernel.life import FEED_EVENTS, FEED_LIFE
 from xarb.model.columns import FEED_STATES
 
 

@@ -25,13 +25,18 @@ quotes = st.lists(st.tuples(st.integers(0, 2), extreme, extreme, extreme, extrem
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.tuples(*[st.integers(0, 9)] * 3), quotes, st.sampled_from([0, 20_000_000, 9 * 10**9]), st.integers(0, 20))
+@given(st.tuples(*[st.integers(0, 9)] * 3), quotes, *[st.sampled_from([0, 20_000_000, 9 * 10**9])] * 2, st.integers(0, 20))
 def test_prices_of_any_size_at_any_scale_are_judged_as_the_plain_model_does(
-    scales: tuple[int, ...], given_quotes: list[tuple[int, ...]], floor_ppb: int, mads: int
+    scales: tuple[int, ...], given_quotes: list[tuple[int, ...]], floor_ppb: int, jump_ppb: int, mads: int
 ) -> None:
-    """Mids, spreads, outliers and edges of prices from 1 to INT64_MAX equal those of unbounded integers."""
+    """Mids, spreads, outliers, jumps and edges of prices from 1 to INT64_MAX equal those of unbounded integers."""
     limits = msgspec.structs.replace(
-        NO_LIMITS, outlier_floor_ppb=floor_ppb, outlier_mads=mads, max_latency_ns=INT64_MAX // 2, score_ns=NANOS_PER_S
+        NO_LIMITS,
+        outlier_floor_ppb=floor_ppb,
+        outlier_mads=mads,
+        jump_ppb=jump_ppb,
+        max_latency_ns=INT64_MAX // 2,
+        score_ns=NANOS_PER_S,
     )
     wakes = Wakes(pairs=tuple(pair(a, b, fee_ppb=1_000_000) for a in range(3) for b in range(3) if a != b), max_edge_ppb=10**8)
     three = tuple(instrument(letter, px_scale=scale) for letter, scale in zip("abc", scales, strict=True))

@@ -33,6 +33,8 @@ LIMITS = feed_limits(
     freeze_moves=3,
     outlier_floor_ppb=100_000_000,
     outlier_mads=2,
+    jump_ppb=30_000_000,
+    jump_ns=12 * UNIT,
     spread_multiple=2,
     off_market_ppb=20_000_000,
     quality_floor=940,
@@ -200,6 +202,7 @@ def test_the_kernel_does_what_the_plain_model_does(steps: list[tuple[int, Action
 CALM = msgspec.structs.replace(
     LIMITS,
     outlier_floor_ppb=12_000_000,
+    jump_ppb=4_000_000,
     liveness_ns=NEVER // 2,
     cache_ns=NEVER // 2,
     freeze_ns=0,
@@ -212,7 +215,7 @@ moves = st.lists(st.tuples(st.integers(0, 2), st.integers(-6, 6), st.integers(1,
 @settings(deadline=None, max_examples=100)
 @given(moves)
 def test_quotes_that_seldom_reach_a_threshold_are_not_overlooked(walk: list[tuple[int, int, int]]) -> None:
-    """Mids wander near one another: the kernel, which skips most looks at peers, finds each episode and outlier that a full look finds."""
+    """Mids wander near one another: the kernel, which skips most looks at peers, finds each episode, outlier and jump that a full look finds."""
     wakes = Wakes(pairs=CLOSE_PAIRS)
     three = tuple(instrument(letter) for letter in "abc")
     real = Market("abc", instruments=three, limits=CALM, wakes=[wakes])

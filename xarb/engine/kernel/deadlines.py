@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
 
-from xarb.engine.kernel import feed, out, tables
+from xarb.engine.kernel import feed, life, out, peers, tables
 from xarb.engine.kernel.compiled import part
 from xarb.engine.kernel.edges import grid_after, open_episode, plan_timers, scan_pairs
 from xarb.engine.kernel.state import (
@@ -43,7 +43,7 @@ def _earliest_deadline(k):
             when, kind, index = me["ts_last"] + me["cache_ns"], _EXPIRY, i
     for i in range(k["count"][INSTRUMENTS]):
         me = tables.instrument(k, i)
-        if me["freeze_ns"] > 0 and me["ts_change"] != NULL and me["state"] == feed.LIVE and feed.freeze_due(me) < when:
+        if me["freeze_ns"] > 0 and me["ts_change"] != NULL and me["state"] == life.LIVE and feed.freeze_due(me) < when:
             when, kind, index = feed.freeze_due(me), _FREEZE, i
     if k["pending_pairs"] > 0:
         for p in range(k["count"][PAIRS]):
@@ -63,17 +63,17 @@ def _fire_deadline(k, when, kind, index):
         tables.connection(k, index)["stale"] = 1
         for i in range(k["count"][INSTRUMENTS]):
             me = tables.instrument(k, i)
-            if me["conn"] == index and feed.move(k, me, i, feed.SILENT):
+            if me["conn"] == index and feed.move(k, me, i, life.SILENT):
                 scan_pairs(k, me)
     elif kind == _EXPIRY:
         me = tables.instrument(k, index)
-        if feed.move(k, me, index, feed.SILENT):
+        if feed.move(k, me, index, life.SILENT):
             scan_pairs(k, me)
     elif kind == _FREEZE:
         me = tables.instrument(k, index)
-        if feed.is_frozen(k, me):
-            out.flag(k, index, feed.FROZEN_RULE, when - me["ts_change"], me["freeze_ns"])
-            if feed.move(k, me, index, feed.FROZEN_ROW):
+        if peers.is_frozen(k, me):
+            out.flag(k, index, life.FROZEN_RULE, when - me["ts_change"], me["freeze_ns"])
+            if feed.move(k, me, index, life.FROZEN_ROW):
                 scan_pairs(k, me)
         else:
             me["freeze_check"] = when + me["freeze_ns"]

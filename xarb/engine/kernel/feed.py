@@ -1,7 +1,4 @@
-"""Feed quality: the state machine of a feed, its score, and what validation does with each row.
-
-The table FEED_LIFE is the machine; the kernel walks its compiled form. Rules are those of columns.FLAG_RULES.
-"""
+"""Feed quality: how a feed's state moves (the machine is in life.py), its score, and what validation does with each row."""
 
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
@@ -9,122 +6,27 @@ import numpy as np
 from xarb.engine.kernel import out, tables
 from xarb.engine.kernel.compiled import part, pasted
 from xarb.engine.kernel.edges import refresh_floats, scan_pairs
+from xarb.engine.kernel.life import (
+    CROSSED_ROW,
+    FROZEN,
+    FROZEN_ROW,
+    FROZEN_RULE,
+    FUTURE,
+    GOOD,
+    LATE,
+    LIVE,
+    NEXT_STATE,
+    OFF_LOT,
+    OFF_TICK,
+    OUTLYING,
+    OUTLYING_ROW,
+    SAME,
+    WIDE_SPREAD,
+)
+from xarb.engine.kernel.peers import is_frozen, median, stands_out
 from xarb.engine.kernel.state import SPREAD_SAMPLES
 from xarb.engine.kernel.wide import quotient
-from xarb.model.columns import FEED_STATES, FLAG_RULES
-from xarb.model.units import INT64_MAX, NULL, PPB
-
-FEED_EVENTS = ("good", "same", "crossed", "outlying", "frozen", "silent", "gap", "lost", "connected")
-
-
-def _indices(names):
-    """Numbers of the names as numpy integers: of plain ones numba would compile each called function once a value."""
-    return [np.int64(number) for number in range(len(names))]
-
-
-GOOD, SAME, CROSSED_ROW, OUTLYING_ROW, FROZEN_ROW, SILENT, GAP, LOST, CONNECTED = _indices(FEED_EVENTS)
-
-# What each event makes of each state. `good` is a row with a new usable quote, `same` one that repeats the last.
-FEED_LIFE = {
-    ("down", "good"): "live",
-    ("down", "same"): "live",
-    ("down", "crossed"): "crossed",
-    ("down", "outlying"): "outlying",
-    ("down", "frozen"): "frozen",
-    ("down", "silent"): "down",
-    ("down", "gap"): "gapped",
-    ("down", "lost"): "down",
-    ("down", "connected"): "stale",
-    ("live", "good"): "live",
-    ("live", "same"): "live",
-    ("live", "crossed"): "crossed",
-    ("live", "outlying"): "outlying",
-    ("live", "frozen"): "frozen",
-    ("live", "silent"): "stale",
-    ("live", "gap"): "gapped",
-    ("live", "lost"): "down",
-    ("live", "connected"): "live",
-    ("stale", "good"): "live",
-    ("stale", "same"): "live",
-    ("stale", "crossed"): "crossed",
-    ("stale", "outlying"): "outlying",
-    ("stale", "frozen"): "frozen",
-    ("stale", "silent"): "stale",
-    ("stale", "gap"): "gapped",
-    ("stale", "lost"): "down",
-    ("stale", "connected"): "stale",
-    ("gapped", "good"): "live",
-    ("gapped", "same"): "live",
-    ("gapped", "crossed"): "crossed",
-    ("gapped", "outlying"): "outlying",
-    ("gapped", "frozen"): "frozen",
-    ("gapped", "silent"): "gapped",
-    ("gapped", "gap"): "gapped",
-    ("gapped", "lost"): "down",
-    ("gapped", "connected"): "gapped",
-    ("crossed", "good"): "live",
-    ("crossed", "same"): "live",
-    ("crossed", "crossed"): "crossed",
-    ("crossed", "outlying"): "outlying",
-    ("crossed", "frozen"): "frozen",
-    ("crossed", "silent"): "stale",
-    ("crossed", "gap"): "gapped",
-    ("crossed", "lost"): "down",
-    ("crossed", "connected"): "crossed",
-    ("frozen", "good"): "live",
-    ("frozen", "same"): "live",
-    ("frozen", "crossed"): "crossed",
-    ("frozen", "outlying"): "outlying",
-    ("frozen", "frozen"): "frozen",
-    ("frozen", "silent"): "stale",
-    ("frozen", "gap"): "gapped",
-    ("frozen", "lost"): "down",
-    ("frozen", "connected"): "frozen",
-    ("outlying", "good"): "live",
-    ("outlying", "same"): "live",
-    ("outlying", "crossed"): "crossed",
-    ("outlying", "outlying"): "outlying",
-    ("outlying", "frozen"): "frozen",
-    ("outlying", "silent"): "stale",
-    ("outlying", "gap"): "gapped",
-    ("outlying", "lost"): "down",
-    ("outlying", "connected"): "outlying",
-}
-_NEXT_STATE = np.array(
-    [[FEED_STATES.index(FEED_LIFE[state, event]) for event in FEED_EVENTS] for state in FEED_STATES], dtype=np.int64
-)
-LIVE = FEED_STATES.index("live")
-DOWN = FEED_STATES.index("down")
-GAPPED = FEED_STATES.index("gapped")
-FROZEN = FEED_STATES.index("frozen")
-OUTLYING = FEED_STATES.index("outlying")
-
-(
-    FUTURE,
-    LATE,
-    BAD_PRICE,
-    BAD_QTY,
-    LOCKED,
-    CROSSED,
-    OFF_TICK,
-    OFF_LOT,
-    WIDE_SPREAD,
-    OFF_BOOK,
-    OUTLIER,
-    OLD_UPDATE,
-    NO_SNAPSHOT,
-    UNSORTED_LEVELS,
-    ABSENT_LEVEL,
-    TOO_MANY_LEVELS,
-    BOOK_CROSSED,
-    BAD_TRADE,
-    DUPLICATE_TRADE,
-    TRADE_GAP,
-    TRADE_DISORDER,
-    TRADE_OFF_MARKET,
-    _ABNORMAL_EDGE,
-    FROZEN_RULE,
-) = _indices(FLAG_RULES)
+from xarb.model.units import INT64_MAX, NULL
 
 _SCORE_UNIT = 256  # fixed point of the running means
 _SCORE_SHARE = 8  # a new interval counts one eighth
@@ -149,7 +51,7 @@ def onset(k, me, inst, rule, holds, value, bound):
 def move(k, me, inst, event):
     """Walk the state machine; a change of state or tradability is a row. True if tradability changed: look at its pairs again."""
     previous = me["state"]
-    state = _NEXT_STATE[previous, event]
+    state = NEXT_STATE[previous, event]
     tradable = 1 if state == LIVE and me["score"] >= me["quality_floor"] else 0
     changed = tradable != me["tradable"]
     if state == previous and not changed:
@@ -234,6 +136,8 @@ def score(k, me, inst):
         if me["down_since"] != NULL:
             me["down_since"] = now
     me["next_score"] = (now // me["score_ns"] + 1) * me["score_ns"]
+    if now >= me["next_look"]:
+        me["look_low"], me["look_high"] = 1, 0
     if me["state"] == LIVE and (me["score"] >= me["quality_floor"]) != (me["tradable"] != 0) and move(k, me, inst, SAME):
         scan_pairs(k, me)
 
@@ -282,86 +186,11 @@ def _sample_spread(k, me, spread):
     count = min(me["spread_count"], SPREAD_SAMPLES)
     for i in range(count):
         values[i] = ring[i]
-    me["median_spread"] = _median(values, count)
+    me["median_spread"] = median(values, count)
     me["spread_bound"] = INT64_MAX
-    median, multiple = me["median_spread"], me["spread_multiple"]
-    if count >= SPREAD_SAMPLES // 2 and median > 0 and 0 < multiple <= INT64_MAX // median:
-        me["spread_bound"] = median * multiple
-
-
-@part
-def _median(values, count):
-    """Median of the first `count` values, the lower of the two middles; sorts in place."""
-    for i in range(1, count):
-        value = values[i]
-        j = i - 1
-        while j >= 0 and values[j] > value:
-            values[j + 1] = values[j]
-            j -= 1
-        values[j + 1] = value
-    return values[(count - 1) // 2]
-
-
-@part
-def share(value, ratio_ppb):
-    """`ratio_ppb` of a non-negative int64, rounded down; INT64_MAX where that does not fit."""
-    return quotient(value, ratio_ppb, PPB)
-
-
-@part
-def _is_outlier(k, me, inst):
-    """Whether the mid lies off the median of the other members' mids by more than k MAD and the floor.
-
-    At least two other members must count: with one alone nobody can say which is wrong. Of two middles the nearer is the median: the
-    lower one would call those outliers who agree with the upper half. A group whose mids all lie within the
-    floor of each other cannot hold an outlier, because their median lies among them: then the group gets a band, within which the
-    mids may move without another look. A member whose feed is neither live nor outlying does not count; it counts again with a
-    row of its own, whose mid is held against the band.
-    """
-    group = tables.group(k, me["group"])
-    group["band_low"], group["band_high"] = 1, 0
-    mids = tables.scratch(k)
-    lowest = me["mid"]
-    highest = me["mid"]
-    count = 0
-    members = tables.members(k)
-    for at in range(group["member_from"], group["member_to"]):
-        other = members[at]
-        peer = tables.instrument(k, other)
-        if other != inst and peer["mid"] != 0 and (peer["state"] == LIVE or peer["state"] == OUTLYING):
-            mids[count] = peer["mid"]
-            count += 1
-            lowest = min(lowest, peer["mid"])
-            highest = max(highest, peer["mid"])
-    room = share(lowest, group["floor_ppb"]) - (highest - lowest)
-    if room >= 0:
-        low = lowest - room // 4  # a quarter each way keeps the band within the floor of its own lower end, floors of up to 100 %
-        high = highest + min(room // 4, INT64_MAX - highest)
-        if low > 0 and high - low <= share(low, group["floor_ppb"]):
-            group["band_low"], group["band_high"] = low, high
-    if count < 2 or highest - lowest <= share(lowest, me["outlier_floor_ppb"]):
-        return False
-    median = _median(mids, count)
-    upper = mids[count // 2]
-    if abs(me["mid"] - upper) < abs(me["mid"] - median):
-        median = upper
-    for i in range(count):
-        mids[i] = abs(mids[i] - median)
-    deviation = _median(mids, count)
-    distance = abs(me["mid"] - median)
-    bound = max(quotient(deviation, me["outlier_mads"], 1), share(median, me["outlier_floor_ppb"]))
-    if distance > bound:
-        out.flag(k, inst, OUTLIER, distance, bound)
-        return True
-    return False
-
-
-@part
-def is_frozen(k, me):
-    """Whether the quote stood unchanged beyond its limit while its peers moved often enough."""
-    if me["ts_change"] == NULL or me["freeze_ns"] <= 0 or k["now"] - me["ts_change"] < me["freeze_ns"]:
-        return False
-    return tables.group(k, me["group"])["changes"] - me["group_changes_seen"] >= me["freeze_moves"]
+    usual, multiple = me["median_spread"], me["spread_multiple"]
+    if count >= SPREAD_SAMPLES // 2 and usual > 0 and 0 < multiple <= INT64_MAX // usual:
+        me["spread_bound"] = usual * multiple
 
 
 @part
@@ -416,8 +245,7 @@ def top(k, me, inst, seq, bid, bid_qty, ask, ask_qty):
         event = GOOD
     else:
         event = _repeats(k, me, inst)
-    mid = me["mid"]
-    if event != FROZEN_ROW and mid != 0 and (mid < group["band_low"] or mid > group["band_high"]) and _is_outlier(k, me, inst):
+    if event != FROZEN_ROW and (me["mid"] < me["look_low"] or me["mid"] > me["look_high"]) and stands_out(k, me, inst):
         event = OUTLYING_ROW
     moved = False
     if event >= OUTLYING_ROW or me["state"] != LIVE:

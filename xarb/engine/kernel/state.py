@@ -121,6 +121,8 @@ INSTRUMENT: Final = np.dtype(
         ("group_changes_seen", "i8"),  # changes of the group when this quote changed last
         ("mid", "i8"),  # (bid + ask) / 2 in the group's unit, 0 while unknown
         ("mid_unit", "i8"),  # divides the mid down to the group's coarsest scale
+        ("look_low", "i8"),  # the mid may move within [look_low, look_high] without a look at the peers
+        ("look_high", "i8"),
         ("spread_bound", "i8"),  # a wider spread is flagged; INT64_MAX until the median is known
         ("next_sample", "i8"),
         ("score", "i8"),
@@ -151,10 +153,19 @@ INSTRUMENT: Final = np.dtype(
         ("freeze_moves", "i8"),
         ("outlier_mads", "i8"),
         ("outlier_floor_ppb", "i8"),
+        ("jump_ppb", "i8"),
+        ("jump_ns", "i8"),
         ("spread_multiple", "i8"),
         ("off_market_ppb", "i8"),
         ("dense_trade_ids", "i8"),
         ("score_ns", "i8"),
+        # jumps
+        ("jump_low", "i8"),  # the mid may move within [jump_low, jump_high] without a look at a jump; empty: look at each row
+        ("jump_high", "i8"),
+        ("next_look", "i8"),  # then its distance from the peers is told anyway
+        ("usual_ppb", "i8"),  # usual distance from the median of the peers, mid / median - 1
+        ("usual_ts", "i8"),  # last look that confirmed it, null before the first
+        ("jump_since", "i8"),  # the mid stands off its usual distance since then, null while it does not
         # score
         ("score_from", "i8"),  # begin of the scoring interval, null before the first row
         ("down_since", "i8"),  # not live since then, null while live

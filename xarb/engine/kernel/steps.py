@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: numba reads signatures of compiled functions.
 import numpy as np
 
-from xarb.engine.kernel import feed, out, tables
+from xarb.engine.kernel import feed, life, out, peers, tables
 from xarb.engine.kernel.book import ASK, BID, apply_level
 from xarb.engine.kernel.compiled import part, pasted
 from xarb.engine.kernel.edges import scan_pairs
@@ -20,7 +20,7 @@ from xarb.engine.kernel.state import (
 from xarb.model.units import NULL
 
 _VERDICT_APPLY = 0  # as columns.DELTA_VERDICTS
-_BOOK_BITS = (1 << int(feed.NO_SNAPSHOT)) | (1 << int(feed.ABSENT_LEVEL)) | (1 << int(feed.TOO_MANY_LEVELS))  # a snapshot ends them
+_BOOK_BITS = (1 << int(life.NO_SNAPSHOT)) | (1 << int(life.ABSENT_LEVEL)) | (1 << int(life.TOO_MANY_LEVELS))  # a snapshot ends them
 
 
 @pasted
@@ -82,13 +82,13 @@ def quote(k, seq, ts, ts_event, conn, inst, venue_seq, bid, bid_qty, ask, ask_qt
 def _odd_quote(k, me, inst, seq, venue_seq, bid, bid_qty, ask, ask_qty):
     """A quote with a side or size absent, a bad one, a crossed or locked one, or one beside a book."""
     if (bid != NULL and bid <= 0) or (ask != NULL and ask <= 0):
-        feed.bad_row(k, me, inst, feed.BAD_PRICE, bid, ask)
+        feed.bad_row(k, me, inst, life.BAD_PRICE, bid, ask)
     elif (bid_qty != NULL and bid_qty < 0) or (ask_qty != NULL and ask_qty < 0):
-        feed.bad_row(k, me, inst, feed.BAD_QTY, bid_qty, ask_qty)
+        feed.bad_row(k, me, inst, life.BAD_QTY, bid_qty, ask_qty)
     elif me["source"] != SOURCE_QUOTES:
         _validate_quote(k, me, inst, bid, ask)
     elif venue_seq != NULL and venue_seq < me["venue_seq"]:
-        feed.bad_row(k, me, inst, feed.OLD_UPDATE, venue_seq, me["venue_seq"])
+        feed.bad_row(k, me, inst, life.OLD_UPDATE, venue_seq, me["venue_seq"])
     else:
         if venue_seq != NULL:
             me["venue_seq"] = venue_seq
@@ -97,7 +97,7 @@ def _odd_quote(k, me, inst, seq, venue_seq, bid, bid_qty, ask, ask_qty):
         if ask_qty == 0 or ask == NULL:
             ask = ask_qty = NULL
         if bid != NULL and ask != NULL and bid >= ask:
-            feed.cross(k, me, inst, feed.LOCKED if bid == ask else feed.CROSSED, bid, ask)
+            feed.cross(k, me, inst, life.LOCKED if bid == ask else life.CROSSED, bid, ask)
         else:
             feed.top(k, me, inst, seq, bid, bid_qty, ask, ask_qty)
 
@@ -108,8 +108,8 @@ def _validate_quote(k, me, inst, bid, ask):
     if bid == NULL or ask == NULL or me["mid"] == 0 or not feed.expires(me["state"]):
         return
     distance = abs(feed.middle(bid, ask) // me["mid_unit"] - me["mid"])
-    bound = feed.share(me["mid"], me["off_market_ppb"])
-    feed.onset(k, me, inst, feed.OFF_BOOK, distance - 1 > bound, distance, bound)
+    bound = peers.share(me["mid"], me["off_market_ppb"])
+    feed.onset(k, me, inst, life.OFF_BOOK, distance - 1 > bound, distance, bound)
 
 
 @part
@@ -118,15 +118,15 @@ def trade(k, seq, ts, ts_event, conn, inst, trade_id, price, qty):
     me = tables.instrument(k, inst)
     _arrive(k, me, inst, conn, seq, ts, ts_event)
     if price <= 0 or qty <= 0:
-        feed.bad_row(k, me, inst, feed.BAD_TRADE, price, qty)
+        feed.bad_row(k, me, inst, life.BAD_TRADE, price, qty)
     else:
         if trade_id != NULL:
             _check_trade_id(k, me, inst, trade_id)
         if me["mid"] > 0 and feed.expires(me["state"]):
             distance = abs(price // me["mid_unit"] - me["mid"])
-            bound = feed.share(me["mid"], me["off_market_ppb"])
+            bound = peers.share(me["mid"], me["off_market_ppb"])
             if distance - 1 > bound:  # one unit for the rounding of mids
-                out.flag(k, inst, feed.TRADE_OFF_MARKET, distance, bound)
+                out.flag(k, inst, life.TRADE_OFF_MARKET, distance, bound)
     if me["events"] != 0:
         _watch(k, inst, me["events"])
 
@@ -140,12 +140,12 @@ def _check_trade_id(k, me, inst, trade_id):
     last = me["trade_id"]
     place = trade_id & (RECENT_TRADES - 1)
     if me["recent_trades"][place] == trade_id:
-        feed.bad_row(k, me, inst, feed.DUPLICATE_TRADE, trade_id, last)
+        feed.bad_row(k, me, inst, life.DUPLICATE_TRADE, trade_id, last)
         return
     if last != NULL and trade_id < last:
-        out.flag(k, inst, feed.TRADE_DISORDER, trade_id, last)
+        out.flag(k, inst, life.TRADE_DISORDER, trade_id, last)
     elif last != NULL and trade_id > last + 1 and me["dense_trade_ids"] != 0:
-        out.flag(k, inst, feed.TRADE_GAP, trade_id, last)
+        out.flag(k, inst, life.TRADE_GAP, trade_id, last)
     me["recent_trades"][place] = max(trade_id, me["recent_trades"][place])
     me["trade_id"] = max(last, trade_id)
 
@@ -168,7 +168,7 @@ def publish_book(k, me, inst, seq):
         ask = tables.prices(k, slot, ASK)[me["asks"] - 1]
         ask_qty = tables.sizes(k, slot, ASK)[me["asks"] - 1]
     if bid != NULL and ask != NULL and bid >= ask:
-        feed.cross(k, me, inst, feed.BOOK_CROSSED, bid, ask)
+        feed.cross(k, me, inst, life.BOOK_CROSSED, bid, ask)
     else:
         feed.top(k, me, inst, seq, bid, bid_qty, ask, ask_qty)
 
@@ -207,20 +207,20 @@ def _apply_delta(k, me, inst, side, price, qty):
     else:
         me["asks"] = count
     if found < 0:
-        feed.onset(k, me, inst, feed.TOO_MANY_LEVELS, True, price, count)
+        feed.onset(k, me, inst, life.TOO_MANY_LEVELS, True, price, count)
     elif found == 0 and qty == 0:
-        feed.onset(k, me, inst, feed.ABSENT_LEVEL, True, price, qty)
+        feed.onset(k, me, inst, life.ABSENT_LEVEL, True, price, qty)
 
 
 @part
 def _bad_delta(k, me, inst, price, qty):
     if me["synced"] == 0:
         me["bad_rows"] += 1
-        feed.onset(k, me, inst, feed.NO_SNAPSHOT, True, price, qty)
+        feed.onset(k, me, inst, life.NO_SNAPSHOT, True, price, qty)
     elif price <= 0:
-        feed.bad_row(k, me, inst, feed.BAD_PRICE, price, qty)
+        feed.bad_row(k, me, inst, life.BAD_PRICE, price, qty)
     else:
-        feed.bad_row(k, me, inst, feed.BAD_QTY, price, qty)
+        feed.bad_row(k, me, inst, life.BAD_QTY, price, qty)
 
 
 @part
@@ -260,7 +260,7 @@ def book(k, seq, ts, ts_event, conn, inst, venue_seq, px, qty, bids):
     _arrive(k, me, inst, conn, seq, ts, ts_event)
     if me["source"] == SOURCE_BOOKS:
         if venue_seq != NULL and venue_seq < me["venue_seq"]:
-            feed.bad_row(k, me, inst, feed.OLD_UPDATE, venue_seq, me["venue_seq"])
+            feed.bad_row(k, me, inst, life.OLD_UPDATE, venue_seq, me["venue_seq"])
         else:
             if venue_seq != NULL:
                 me["venue_seq"] = venue_seq
@@ -278,15 +278,15 @@ def _replace_book(k, me, inst, seq, px, qty, bids):
     fault = min(kept_bids, kept_asks, -3 if backward else 0)
     if fault < 0:
         _clear(me)
-        rule = feed.BAD_PRICE if fault == -1 else (feed.BAD_QTY if fault == -2 else feed.UNSORTED_LEVELS)
+        rule = life.BAD_PRICE if fault == -1 else (life.BAD_QTY if fault == -2 else life.UNSORTED_LEVELS)
         feed.bad_row(k, me, inst, rule, px[0], qty[0])
-        if feed.move(k, me, inst, feed.GAP):
+        if feed.move(k, me, inst, life.GAP):
             scan_pairs(k, me)
         return
     me["bids"], me["asks"] = kept_bids, kept_asks
     most = max(bids, len(px) - bids)
     if most > BOOK_LEVELS or me["flag_bits"] & _BOOK_BITS != 0:
-        feed.onset(k, me, inst, feed.TOO_MANY_LEVELS, most > BOOK_LEVELS, most, BOOK_LEVELS)
+        feed.onset(k, me, inst, life.TOO_MANY_LEVELS, most > BOOK_LEVELS, most, BOOK_LEVELS)
     publish_book(k, me, inst, seq)
 
 
@@ -298,23 +298,23 @@ def connection(k, conn, inst, event):
     `event` -1 is a heartbeat, which only proves liveness.
     """
     link = tables.connection(k, conn)
-    if event == feed.CONNECTED or event == -1:
+    if event == life.CONNECTED or event == -1:
         link["last"] = k["now"]
         if event == -1:
             link["stale"] = 0
             k["next_deadline"] = min(k["next_deadline"], link["last"] + link["liveness_ns"])
             k["next_event"] = min(k["next_event"], k["next_deadline"])
             return
-    if event == feed.LOST and inst < 0:
+    if event == life.LOST and inst < 0:
         link["known"] = 0  # its silence is no news until it is heard again
     for i in range(k["count"][INSTRUMENTS]):
         me = tables.instrument(k, i)
         if (inst < 0 and me["conn"] != conn) or (inst >= 0 and i != inst):
             continue
-        if event != feed.GAP:
+        if event != life.GAP:
             me["venue_seq"] = NULL
-        if event == feed.GAP or event == feed.LOST:
-            me["gaps"] += 1 if event == feed.GAP else 0
+        if event == life.GAP or event == life.LOST:
+            me["gaps"] += 1 if event == life.GAP else 0
             me["synced"] = 0
             me["snapshot_open"] = 0
             _clear(me)
