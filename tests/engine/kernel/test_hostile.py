@@ -71,20 +71,48 @@ def test_flags_beyond_the_output_buffer_all_arrive() -> None:
     assert [(row["after_seq"], row["n"]) for row in market.rows] == [(seq, 0) for seq in range(FLAGS)]
 
 
+def crowd(count: int, **limits: int) -> tuple[Market, list[Row]]:
+    """A market of instruments that share one connection, and rows that bring all up at 0 and fill the output buffer as far as inputs can.
+
+    The kernel hands over when more than OUT_ROWS - OUT_SLACK rows wait; here exactly so many do, so that what follows in the same batch
+    meets the buffer as full as it ever is.
+    """
+    names = [instrument("v", symbol=f"A{number}/USD") for number in range(count)]
+    groups = [[number] for number in range(count)]
+    tight = msgspec.structs.replace(NO_LIMITS, **limits)
+    market = Market("a", instruments=names, limits=tight, sources=["quotes"] * count, groups=groups, connections=1)
+    rows = [_over_one(quote(0, number, 1, 1, 2, 1)) for number in range(count)]
+    return market, rows + [_over_one(quote(0, 0, -1, 1, 2, 1))] * (OUT_ROWS - OUT_SLACK - count)
+
+
 def test_one_connection_of_thousands_of_instruments_falls_silent_at_once() -> None:
     """One deadline may cause more rows than a buffer's slack: each feed gets its row at the exact time."""
     count = 3 * OUT_SLACK
-    names = [instrument("v", symbol=f"A{number}/USD") for number in range(count)]
-    limits = msgspec.structs.replace(NO_LIMITS, liveness_ns=NANOS_PER_S)
-    groups = [[number] for number in range(count)]
-    market = Market("a", instruments=names, limits=limits, sources=["quotes"] * count, groups=groups, connections=1)
-    rows = [_over_one(quote(0, number, 1, 1, 2, 1)) for number in range(count)]
-    # Fill the buffer to just below the mark at which the kernel hands over, so that the deadline meets it nearly full.
-    rows += [_over_one(quote(1, 0, -1, 1, 2, 1)) for _ in range(OUT_ROWS - OUT_SLACK - count)]
-    assert len(market.feed(rows)) == OUT_ROWS - OUT_SLACK
-    silent = market.feed([*rows[count : count + 1], _over_one(quote(3 * NANOS_PER_S, 0, 1, 1, 2, 1))])
-    assert silent == ["flag v bad_price", *["feed v live stale"] * count, "feed v stale live"]
-    assert {row["ts"] for row in market.rows if row.get("state") == "stale"} == {NANOS_PER_S + 1}
+    market, rows = crowd(count, liveness_ns=NANOS_PER_S)
+    caused = market.feed([*rows, _over_one(quote(3 * NANOS_PER_S, 0, 1, 1, 2, 1))])
+    assert caused[OUT_ROWS - OUT_SLACK :] == [*["feed v live stale"] * count, "feed v stale live"]
+    assert {row["ts"] for row in market.rows if row.get("state") == "stale"} == {NANOS_PER_S}
+
+
+def test_deadlines_between_two_inputs_cause_more_rows_than_the_buffer_holds() -> None:
+    """Every quote freezes, then the connection falls silent, all before the next input: the kernel hands over between deadlines."""
+    count = OUT_SLACK // 2 + 16
+    market, rows = crowd(count, liveness_ns=NANOS_PER_S, freeze_ns=NANOS_PER_S // 2, freeze_moves=0)
+    caused = market.feed([*rows, _over_one(quote(3 * NANOS_PER_S, 0, 2, 1, 3, 1))])
+    after = [*["flag v frozen", "feed v live frozen"] * count, *["feed v frozen stale"] * count, "feed v stale live"]
+    assert caused[OUT_ROWS - OUT_SLACK :] == after
+    places = [(row["after_seq"], row["n"]) for row in market.rows[OUT_ROWS - OUT_SLACK : -1]]
+    assert places == [(len(rows) - 1, n) for n in range(1, 3 * count + 1)]
+
+
+def test_one_quote_closes_more_episodes_than_the_slack_of_a_full_buffer() -> None:
+    """62 strategies with 20 episodes each on one pair: a quote that closes all of them meets a buffer as full as inputs make it."""
+    market = Market("ab", wakes=[Wakes(pairs=(pair(0, 1),) * 20)] * 62)
+    market.check("0.0 b quote 90 1 91 1 > feed b down live")
+    market.feed([quote(0, 0, 100, 1, 101, 1)])
+    flags = [quote(0, 0, -1, 1, 101, 1)] * (OUT_ROWS - OUT_SLACK)
+    caused = market.feed([*flags, quote(0, 0, 80, 1, 81, 1)])
+    assert caused == [*["flag a bad_price"] * len(flags), *["closed a>b"] * (62 * 20)]
 
 
 def _over_one(row: Row) -> Row:
