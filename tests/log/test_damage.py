@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,6 +154,25 @@ def test_lines_cannot_be_removed_or_swapped(tmp_path: Path) -> None:
         path.write_bytes(b"".join(lines))
         with pytest.raises(LogError, match=r"line [1-4]"):
             Manifest(tmp_path / "log")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_line_that_was_changed_and_sealed_anew_breaks_the_chain(tmp_path: Path, number: int) -> None:
+    """A line with a digest that fits it is still not the one that the next line names; the last one is the log's digest itself."""
+    write(tmp_path / "log", placed([connection(0)] * 9), commits=3, seal_rows=1)
+    path = tmp_path / "log" / manifest.NAME
+    head = Manifest(tmp_path / "log").head
+    lines = path.read_bytes().splitlines(keepends=True)
+    _, text = lines[number - 1].split(b" ", 1)
+    changed = text.rstrip(b"\n").replace(b'"log_id":"', b'"log_id":"x').replace(b'"first_ts":', b'"first_ts":1')
+    assert changed != text.rstrip(b"\n")
+    lines[number - 1] = hashlib.sha256(changed).hexdigest().encode() + b" " + changed + b"\n"
+    path.write_bytes(b"".join(lines))
+    if number == len(lines):
+        assert Manifest(tmp_path / "log").head != head
+        return
+    with pytest.raises(LogError, match=rf"line {number + 1}: the chain is broken"):
+        Manifest(tmp_path / "log")
 
 
 def test_strays_and_leftovers(tmp_path: Path) -> None:

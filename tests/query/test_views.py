@@ -45,6 +45,18 @@ def test_prices_stand_beside_exact_integers(log: Path) -> None:
         assert next(iter(query.run("SELECT count(*) FROM quotes WHERE date = '2026-01-06' AND venue = 'a'").rows())) == (1,)
 
 
+def test_the_best_of_a_book_is_at_the_scales_of_its_row(tmp_path: Path) -> None:
+    """Prices of a book are shifted by the scale of prices, sizes by that of sizes, and so is the mid made of them."""
+    levels = {"bid_00_int": 10_001, "bid_qty_00_int": 1_500, "ask_00_int": 10_003, "ask_qty_00_int": 2_500}
+    row = {"seq": 0, "ts_recv": NOON, "conn": 0, "venue": "a", "symbol": ODD, "px_scale": 2, "qty_scale": 3}
+    with LogWriter.create(tmp_path / "log", Header(kind="log", log_id="L1")) as log:
+        log.write_rows("books", [row | levels])
+    for view in ("books", "tops"):
+        with open_query([tmp_path / "log"]) as query:
+            found = list(query.run(f"SELECT bid, bid_qty, ask, ask_qty, mid(bid, ask) FROM {view}").rows())
+        assert found == [(100.01, 1.5, 100.03, 2.5, pytest.approx(100.02))]
+
+
 def test_every_kind_has_a_view_of_one_shape(log: Path, run: Path) -> None:
     """A kind has the same columns and types whether the log has it or not; absent kinds are empty."""
     with open_query([log]) as one, open_query([run]) as other:

@@ -24,6 +24,35 @@ def test_a_row_at_the_arrival_time_comes_first() -> None:
     """)
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "met"),
+    [
+        (["b 100x5 / 101x5"], ["b 100x5 / 103x2"], ["fill 2@103 taker", "expired no_liquidity"]),
+        (
+            ["d bid 100 5 snap more", "d ask 101 5 snap"],
+            ["d ask 101 0 more", "d ask 103 2"],
+            ["fill 2@103 taker", "expired no_liquidity"],
+        ),
+        (["q 100 5 101 5"], ["c gap"], ["expired no_liquidity"]),
+    ],
+)
+def test_a_row_of_any_kind_at_the_arrival_time_comes_first(first: list[str], then: list[str], met: list[str]) -> None:
+    """The rule for equal times is one for all rows that move a book: whole books, messages of deltas, and a gap that empties it."""
+    check(
+        "\n".join(
+            [
+                *(f"0 a {row}" for row in first),
+                "> buy 1 ioc 9@105",
+                *(f"11 a {row}" for row in then),
+                f"99 a {first[0].removesuffix(' more')}",
+                *(f"= 15 1 {report}" for report in met),
+            ]
+        ),
+        books=first[0].startswith("b"),
+        deltas=first[0].startswith("d"),
+    )
+
+
 def test_a_row_just_after_the_arrival_is_not_met() -> None:
     """A row of the same venue that happened a nanosecond after the arrival changes nothing for the order."""
     check("""
