@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import marshal
 from array import array
+from collections.abc import Mapping
 from typing import Any
 
 from xarb.engine.bundle import Bundle, Leg, Order, OrderPlan
+from xarb.engine.desk import Desk
 from xarb.errors import InvariantBroken
 
 
 class Archive:
     """Orders by number: those of open bundles as they are, the others packed with their bundle."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, desks: Mapping[str, Desk]) -> None:
         self._prefix = prefix
+        self._desks = desks
         self._bundle_of = array("q")  # bundle of order n stands at n - 1
         self._open: dict[int, Bundle] = {}
         self._orders: dict[int, Order] = {}  # of the open bundles
@@ -78,39 +81,52 @@ class Archive:
 
     def _unpacked(self, at: int) -> Bundle:
         seen, packed = self._packed[at]
-        bundle = _bundle(marshal.loads(packed), self._prefix)  # noqa: S302  # bytes of our own making that never leave the process
+        bundle = _bundle(marshal.loads(packed), self._prefix, self._desks)  # noqa: S302  # bytes of our own making that never leave the process
         for number, price, qty in self._rescales[seen:]:
             bundle.rescale(number, price, qty)
+        bundle.reckon()
         return bundle
 
 
 def _values(bundle: Bundle) -> tuple[Any, ...]:
     """What is left of a done bundle: it has no live order, no reservation and waits for nothing."""
     return (
-        (bundle.number, bundle.strategy, bundle.account, bundle.pair, bundle.opportunity, bundle.sequence, bundle.profit_asset),
+        (bundle.number, bundle.desk.strategy, bundle.opportunity, bundle.sequence, bundle.pair),
         (bundle.state, bundle.filled, bundle.flat, bundle.instruments, bundle.flows, bundle.traded, bundle.attempts, bundle.booked),
         [(leg.instrument, leg.sign, leg.price, leg.qty, leg.released, leg.filled) for leg in bundle.legs],
-        [(o.number, tuple(o.plan), o.price, o.qty, o.filled, o.state, o.cancels, list(o.fill_ids)) for o in bundle.orders],
+        [
+            (
+                o.number,
+                *o.plan[:3],
+                o.side.number,
+                o.side.sign,
+                *o.plan[4:],
+                o.price,
+                o.qty,
+                o.filled,
+                o.state,
+                o.cancels,
+                list(o.fill_ids),
+            )
+            for o in bundle.orders
+        ],
     )
 
 
-def _bundle(values: tuple[Any, ...], prefix: str) -> Bundle:
-    names, course, legs, orders = values
-    bundle = Bundle.__new__(Bundle)
-    bundle.live = bundle.retry_at = 0
-    number, bundle.strategy, bundle.account, bundle.pair, bundle.opportunity, bundle.sequence, bundle.profit_asset = names
-    bundle.number = number
+def _bundle(values: tuple[Any, ...], prefix: str, desks: Mapping[str, Desk]) -> Bundle:
+    (number, strategy, opportunity, sequence, pair), course, legs, orders = values
+    desk = desks[strategy]
+    bundle = Bundle(number, desk, [], opportunity=opportunity, sequence=sequence, pair=pair)
     bundle.state, bundle.filled, bundle.flat, bundle.instruments, bundle.flows, bundle.traded, bundle.attempts, booked = course
     bundle.booked = booked
-    bundle.legs = []
     for instrument, sign, price, qty, released, filled in legs:
-        leg = Leg(instrument, sign, price, qty)
+        leg = Leg(desk.side(instrument, sign), price, qty)
         leg.released, leg.filled = released, filled
         bundle.legs.append(leg)
-    bundle.orders = []
-    for at, plan, price, qty, filled, state, cancels, fill_ids in orders:
-        order = Order(at, f"{prefix}{at}", bundle, OrderPlan(*plan))
-        order.price, order.qty, order.filled, order.state, order.cancels = price, qty, filled, state, cancels
+    for at, place, attempt, purpose, instrument, sign, limit, planned, *now, fill_ids in orders:
+        plan = OrderPlan(place, attempt, purpose, desk.side(instrument, sign), limit, planned)
+        order = Order(at, f"{prefix}{at}", bundle, plan)
+        order.price, order.qty, order.filled, order.state, order.cancels = now
         order.fill_ids = dict.fromkeys(fill_ids)
         bundle.orders.append(order)
     return bundle

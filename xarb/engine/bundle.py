@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from xarb.engine.portfolio import Place
-from xarb.engine.strategy import BundlePlan
+from xarb.engine.desk import Desk
+from xarb.engine.portfolio import Hold
+from xarb.engine.side import Side
 from xarb.model.order import BUNDLE_DONE, ORDER_TERMINAL
-
-SIDES: Final = {1: "buy", -1: "sell"}
-Hold = list[tuple[Place, int]]  # what is reserved, by place
 
 
 class OrderPlan(NamedTuple):
-    """An order to send: `sign` +1 buys, -1 sells; price and quantity at the instrument's scales as of sending."""
+    """An order to send; price and quantity at the instrument's scales as of sending."""
 
     leg: int
     attempt: int
     purpose: str  # "open" | "hedge" | "unwind"
-    instrument: int
-    sign: int
+    side: Side
     price: int
     qty: int
 
+    @property
+    def instrument(self) -> int:
+        """Number of the instrument."""
+        return self.side.number
+
+    @property
+    def sign(self) -> int:
+        """+1 buys, -1 sells."""
+        return self.side.sign
+
 
 class Order:
-    """One order on its way or done."""
+    """One order on its way or done.
 
-    __slots__ = ("bundle", "cancels", "client_id", "fill_ids", "filled", "hold", "number", "plan", "price", "qty", "state")
+    `price`, `qty` and `filled` are at the instrument's present scales; `price_money`, `qty_money` and `filled_money` the same at 18
+    decimals. `hold` is what is reserved for it. `due` is when it is UNKNOWN if nothing was heard, 0 when no time-out waits. `names`
+    are the columns with which its rows begin: account, strategy, venue, symbol, order, bundle, leg.
+    """
+
+    __slots__ = (
+        *("bundle", "cancels", "client_id", "due", "fill_ids", "filled", "filled_money", "hold", "names", "number", "plan"),
+        *("price", "price_money", "qty", "qty_money", "side", "state"),
+    )
 
     def __init__(self, number: int, client_id: str, bundle: Bundle, plan: OrderPlan) -> None:
         self.number = number
         self.client_id = client_id
         self.bundle = bundle
         self.plan = plan
-        self.price = plan.price  # at the instrument's present scales, as qty and filled
-        self.qty = plan.qty
+        self.side = side = plan.side
+        self.price = price = plan.price
+        self.qty = qty = plan.qty
         self.filled = 0
+        self.price_money = price * side.px_unit
+        self.qty_money = qty * side.qty_unit
+        self.filled_money = 0
+        self.names = (*side.names, number, bundle.number, plan.leg)
         self.state = "pending"
-        self.hold: Hold = []
+        self.hold: Hold = ()
         self.fill_ids: dict[str, None] = {}  # an ordered set
         self.cancels = 0  # sent
+        self.due = 0
 
     @property
     def alive(self) -> bool:
@@ -54,67 +75,55 @@ class Order:
 
 
 class Leg:
-    """One planned leg: how much of it was sent and filled as planned, and what is reserved for the rest."""
+    """One planned leg: how much of it was sent and filled as planned, and what is reserved for the rest.
 
-    __slots__ = ("filled", "hold", "instrument", "price", "qty", "released", "sign")
+    `qty_money` and `value` are quantity and notional as planned, at 18 decimals.
+    """
 
-    def __init__(self, instrument: int, sign: int, price: int, qty: int) -> None:
-        self.instrument = instrument
-        self.sign = sign
+    __slots__ = ("filled", "hold", "instrument", "price", "qty", "qty_money", "released", "side", "sign", "value")
+
+    def __init__(self, side: Side, price: int, qty: int) -> None:
+        self.side = side
+        self.instrument = side.number
+        self.sign = side.sign
         self.price = price
         self.qty = qty
+        self.qty_money = qty * side.qty_unit
+        self.value = side.notional(price, qty)
         self.released = 0
         self.filled = 0
-        self.hold: Hold = []
+        self.hold: Hold = ()
 
 
 class Bundle:
     """The legs of one decision and what their fills did.
 
     `flows` is the change of each asset by fills, fees included; `traded` is quantity and notional by (instrument, sign), all at 18
-    decimals; `flat` are the assets that are to end at zero, the rest is the profit. `pair` is the kernel pair of the episode that
-    the decision rests on, -1 without one. `retry_at` is when a residual that could not be flattened is looked at again, 0 when none
-    waits. `booked` is what was booked as inventory: asset, quantity, cost, quote asset.
+    decimals; `flat` are the assets that are to end at zero, the rest is the profit. `instruments` are the legs' in ascending order:
+    what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
+    its orders that are alive. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `booked` is
+    what was booked as inventory: asset, quantity, cost, quote asset.
     """
 
     __slots__ = (
-        "account",
-        "attempts",
-        "booked",
-        "filled",
-        "flat",
-        "flows",
-        "instruments",
-        "legs",
-        "live",
-        "number",
-        "opportunity",
-        "orders",
-        "pair",
-        "profit_asset",
-        "retry_at",
-        "sequence",
-        "state",
-        "strategy",
-        "traded",
+        *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
+        *("orders", "pair", "sequence", "state", "traded"),
     )
 
-    def __init__(self, number: int, strategy: str, account: str, plan: BundlePlan, *, pair: int = -1) -> None:
+    def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
         self.number = number
-        self.strategy = strategy
-        self.account = account
+        self.desk = desk
+        self.legs = legs
+        self.opportunity = opportunity
+        self.sequence = sequence
         self.pair = pair
-        self.opportunity = plan.opportunity
-        self.sequence = plan.sequence
-        self.profit_asset = plan.profit_asset
-        self.legs = [Leg(leg.instrument, 1 if leg.side == "buy" else -1, leg.price_int, leg.qty_int) for leg in plan.legs]
-        self.instruments = instruments_of(plan)
+        self.flat: tuple[str, ...] = ()
+        self.instruments: tuple[int, ...] = ()
         self.orders: list[Order] = []
         self.state = "open"
         self.live = 0
         self.filled = False
-        self.retry_at = 0
-        self.flat: tuple[str, ...] = ()
+        self.due = 0
         self.flows: dict[str, int] = {}
         self.traded: dict[tuple[int, int], tuple[int, int]] = {}
         self.attempts: dict[str, int] = {}
@@ -128,14 +137,18 @@ class Bundle:
     def rescale(self, number: int, price: int, qty: int) -> None:
         """The scales of an instrument grew: its orders and legs grow by these powers of ten."""
         for order in self.orders:
-            if order.plan.instrument == number:
+            if order.side.number == number:
                 order.price, order.qty, order.filled = order.price * price, order.qty * qty, order.filled * qty
         for leg in self.legs:
             if leg.instrument == number:
                 leg.price, leg.qty = leg.price * price, leg.qty * qty
                 leg.released, leg.filled = leg.released * qty, leg.filled * qty
 
-
-def instruments_of(plan: BundlePlan) -> tuple[int, ...]:
-    """The instruments of a plan in ascending order: what a cool-down holds for."""
-    return tuple(sorted(leg.instrument for leg in plan.legs))
+    def reckon(self) -> None:
+        """State orders and legs at 18 decimals by what they are at the present scales."""
+        for order in self.orders:
+            side = order.side
+            order.price_money = order.price * side.px_unit
+            order.qty_money, order.filled_money = order.qty * side.qty_unit, order.filled * side.qty_unit
+        for leg in self.legs:
+            leg.qty_money, leg.value = leg.qty * leg.side.qty_unit, leg.side.notional(leg.price, leg.qty)

@@ -16,35 +16,45 @@ class Closed(NamedTuple):
     pair: int
 
 
-Due = Order | Bundle | Closed  # an order times out, a residual is looked at again, a cool-down ends
+class CoolDown:
+    """The rest that follows a closed bundle."""
+
+    __slots__ = ("closed", "due")
+
+    def __init__(self, closed: Closed) -> None:
+        self.closed = closed
+        self.due = 0
+
+
+Due = Order | Bundle | CoolDown  # an order times out, a residual is looked at again, a cool-down ends
 
 
 class Deadlines:
-    """A heap of them; at equal time the one that was set first comes first."""
+    """A heap of them; at equal time the one that was set first comes first.
+
+    What is due carries the time of its deadline in `due`; another time there means that nothing is to happen any more.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, Due]] = []
         self._ordinal = 0
 
     def set(self, ts: int, what: Due) -> None:
-        """Something is due at `ts`."""
+        """Something is due at `ts`, and at no other time."""
+        what.due = ts
         self._ordinal += 1
         heappush(self._heap, (ts, self._ordinal, what))
 
     def next(self) -> int:
         """Time of the next deadline, NEVER without one."""
         heap = self._heap
-        while heap and _is_void(heap[0][0], heap[0][2]):
+        while heap:
+            ts, _, what = heap[0]
+            if what.due == ts:
+                return ts
             heappop(heap)
-        return heap[0][0] if heap else NEVER
+        return NEVER
 
     def pop(self, ts: int) -> Due | None:
         """The next that is due at `ts` or before, None when there is none."""
         return heappop(self._heap)[2] if self.next() <= ts else None
-
-
-def _is_void(ts: int, what: Due) -> bool:
-    """Whether nothing would happen: the order is done, the residual waits no longer or for another time."""
-    if isinstance(what, Order):
-        return not what.alive
-    return isinstance(what, Bundle) and what.retry_at != ts

@@ -109,7 +109,7 @@ class Engine:
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
         risk = Risk(self, self.portfolio, setup, self._strategies)
         self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
-        self._slow_rows = SlowRows(self._kernel, self.instruments, setup.groups, pairs=pairs, rescaled=self.execution.rescale)
+        self._slow_rows = SlowRows(self._kernel, self.instruments, setup.groups, pairs=pairs, changed=self.execution.follow)
         self._books_open = False
         self._batch: Batch | None = None
         self._slow_at = 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-from xarb.engine.amounts import qty_money
-from xarb.engine.bundle import SIDES, Order
+from xarb.engine.bundle import Order
+from xarb.engine.desk import Desk
 from xarb.engine.outputs import Outputs
 from xarb.engine.rules import Market, Refusal
 from xarb.model.command import Report
-from xarb.model.units import MONEY_SCALE
+
+_NO_WISH: Final[tuple[Any, ...]] = (None,) * 7  # side, tif, post-only, price, quantity and their scales of a cancel
 
 
 class OrderRows:
@@ -17,93 +18,59 @@ class OrderRows:
 
     def __init__(self, market: Market, outputs: Outputs) -> None:
         self._market = market
-        self._outputs = outputs
+        self._emit = outputs.emit
         self.last_refusal: str | None = None  # reason of the last `refusals` row
 
-    def command(self, order: Order, kind: str) -> None:
-        """A wish that leaves: "submit" or "cancel"."""
+    def submit(self, order: Order) -> None:
+        """The wish for an order leaves."""
+        side, instrument = order.side, order.side.instrument
+        wish = (side.name, "ioc", False, order.price, order.qty, instrument.px_scale, instrument.qty_scale)
+        self._command(order, "submit", wish, order.plan.purpose)
+
+    def cancel(self, order: Order) -> None:
+        """The wish for an order's end leaves."""
+        self._command(order, "cancel", _NO_WISH, "cancel")
+
+    def _command(self, order: Order, kind: str, wish: tuple[Any, ...], purpose: str) -> None:
         plan, bundle = order.plan, order.bundle
         cause = (kind, order.number, order.client_id, bundle.number, plan.leg, plan.attempt)
-        wish: tuple[Any, ...] = (None,) * 7
-        purpose = "cancel"
-        if kind == "submit":
-            instrument = self._market.instrument(plan.instrument)
-            wish = (SIDES[plan.sign], "ioc", False, order.price, order.qty, instrument.px_scale, instrument.qty_scale)
-            purpose = plan.purpose
-        self._outputs.emit("commands", (*self._names(order), *cause, *wish, bundle.opportunity, purpose))
+        self._emit("commands", (*order.side.names, *cause, *wish, bundle.opportunity, purpose))
 
     def state(self, order: Order, previous: str | None, reason: str | None) -> None:
         """A new state of an order."""
-        instrument = self._market.instrument(order.plan.instrument)
-        self._outputs.emit(
-            "orders",
-            (
-                *self._names(order),
-                order.number,
-                order.bundle.number,
-                order.plan.leg,
-                order.state,
-                previous,
-                SIDES[order.plan.sign],
-                order.price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                qty_money(instrument, order.qty),
-                qty_money(instrument, order.filled),
-                reason,
-            ),
-        )
+        state = (order.state, previous, order.side.name, order.price_money, order.qty_money, order.filled_money, reason)
+        self._emit("orders", order.names + state)
 
-    def fill(self, order: Order, report: Report, money: tuple[int, int]) -> None:
-        """An execution; `money` is quantity and notional at 18 decimals."""
-        instrument = self._market.instrument(order.plan.instrument)
-        assert report.price_int is not None
-        self._outputs.emit(
-            "fills",
-            (
-                *self._names(order),
-                order.number,
-                order.bundle.number,
-                order.plan.leg,
-                report.fill_id,
-                SIDES[order.plan.sign],
-                report.price_int * 10 ** (MONEY_SCALE - instrument.px_scale),
-                *money,
-                report.fee,
-                report.fee_asset,
-                report.liquidity or "taker",
-                order.plan.purpose,
-            ),
-        )
+    def fill(self, order: Order, report: Report, money: tuple[int, int, int]) -> None:
+        """An execution; `money` is price, quantity and notional at 18 decimals."""
+        what = (report.fill_id, order.side.name, *money)
+        fee = (report.fee, report.fee_asset, report.liquidity or "taker", order.plan.purpose)
+        self._emit("fills", order.names + what + fee)
 
-    def refusal(self, refusal: Refusal, actor: tuple[str, str], opportunity: int | None) -> None:
-        """Something is not sent; `actor` is account and strategy."""
-        instrument = self._market.instrument(refusal.instrument) if refusal.instrument >= 0 else None
+    def refusal(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
+        """Something is not sent."""
         self.last_refusal = refusal.reason
-        place = (None, None) if instrument is None else (instrument.venue, instrument.symbol)
-        self._outputs.emit("refusals", (*actor, opportunity, *place, refusal.reason, refusal.value, refusal.bound))
+        venue = symbol = None
+        if refusal.instrument >= 0:
+            instrument = self._market.instrument(refusal.instrument)
+            venue, symbol = instrument.venue, instrument.symbol
+        row = (desk.account, desk.strategy, opportunity, venue, symbol, refusal.reason, refusal.value, refusal.bound)
+        self._emit("refusals", row)
 
     def report(self, order: Order, report: Report) -> None:
         """What a simulated venue said."""
-        instrument = self._market.instrument(order.plan.instrument)
-        price, qty = report.price_int, report.qty_int
-        self._outputs.emit(
-            "sim_reports",
-            (
-                *self._names(order),
-                order.number,
-                order.client_id,
-                report.venue_order_id,
-                report.event,
-                report.fill_id,
-                None if price is None else price * 10 ** (MONEY_SCALE - instrument.px_scale),
-                None if qty is None else qty_money(instrument, qty),
-                report.fee,
-                report.fee_asset,
-                report.liquidity,
-                report.reason,
-            ),
+        side, price, qty = order.side, report.price_int, report.qty_int
+        what = (
+            order.number,
+            order.client_id,
+            report.venue_order_id,
+            report.event,
+            report.fill_id,
+            None if price is None else price * side.px_unit,
+            None if qty is None else qty * side.qty_unit,
+            report.fee,
+            report.fee_asset,
+            report.liquidity,
+            report.reason,
         )
-
-    def _names(self, order: Order) -> tuple[str, str, str, str]:
-        """Account, strategy, venue and symbol, as the rows of an order begin."""
-        instrument = self._market.instrument(order.plan.instrument)
-        return order.bundle.account, order.bundle.strategy, instrument.venue, instrument.symbol
+        self._emit("sim_reports", side.names + what)

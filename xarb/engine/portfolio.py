@@ -16,20 +16,67 @@ Place = tuple[str, str, str]  # account, venue, asset
 _NO_STRATEGY: Final = ""  # of opening rows: the money belongs to the account
 
 
-class FillMoney(NamedTuple):
-    """One fill as money: `sign` +1 for a buy, -1 for a sell; a positive fee is paid."""
+class Pot:
+    """An asset of an account on a venue: its balance, and the part of it that orders on their way may take."""
 
-    account: str
-    strategy: str
-    venue: str
-    base: str
-    quote: str
-    order: int
-    sign: int
-    qty: int
-    notional: int
-    fee: int
-    fee_asset: str
+    __slots__ = ("balance", "reserved")
+
+    def __init__(self, balance: int) -> None:
+        self.balance = balance
+        self.reserved = 0
+
+
+class Share:
+    """A strategy's part in an asset over all venues: what its budget allots (None: no bound), its fills changed, its orders reserve."""
+
+    __slots__ = ("allotted", "flow", "reserved")
+
+    def __init__(self, allotted: int | None) -> None:
+        self.allotted = allotted
+        self.flow = 0
+        self.reserved = 0
+
+    @property
+    def left(self) -> int | None:
+        """What the budget leaves, None where it does not name the asset."""
+        return None if self.allotted is None else self.allotted + self.flow - self.reserved
+
+
+class Till:
+    """An asset of an account on a venue as one strategy uses it; `names` are the columns account, strategy, venue and asset."""
+
+    __slots__ = ("asset", "names", "posted", "pot", "share")
+
+    def __init__(self, names: tuple[str, str, str, str], pot: Pot, share: Share) -> None:
+        self.names = names
+        self.asset = names[3]
+        self.pot = pot
+        self.share = share
+        self.posted = False  # whether a fill ever changed it
+
+    @property
+    def free(self) -> int:
+        """What the strategy may spend: free in the account and left in its budget, never below zero."""
+        free = self.pot.balance - self.pot.reserved
+        left = self.share.left
+        return max(0, free if left is None else min(free, left))
+
+
+Hold = tuple[tuple[Till, int], ...]  # what an order may take at most, by till
+
+
+def reserve(hold: Hold) -> None:
+    """Set it aside for an order."""
+    for till, amount in hold:
+        till.pot.reserved += amount
+        till.share.reserved += amount
+
+
+def release(hold: Hold) -> None:
+    """Give back what was set aside."""
+    for till, amount in hold:
+        till.pot.reserved -= amount
+        till.share.reserved -= amount
 
 
 class Holding(NamedTuple):
@@ -65,77 +112,72 @@ class Portfolio:
     def __init__(self, outputs: Outputs, opening: Mapping[Place, Money], terms: Mapping[str, StrategyTerms]) -> None:
         self._outputs = outputs
         self._opening: dict[Place, int] = {place: int(opening[place]) for place in sorted(opening)}
-        self._balances: dict[Place, int] = dict(self._opening)
-        self._reserved: dict[Place, int] = {}
+        self._pots = {place: Pot(amount) for place, amount in self._opening.items()}
         self._budgets = {strategy: dict(mine.budget) for strategy, mine in terms.items()}
-        self._reserved_by: dict[tuple[str, str], int] = {}
-        self._flows: dict[tuple[str, str], int] = {}
+        self._shares: dict[tuple[str, str], Share] = {}
+        self._tills: dict[tuple[str, str, str, str], Till] = {}
         self._holdings: dict[tuple[str, str, str], Holding] = {}
 
     def open_books(self) -> None:
         """Write the opening rows, in order of account, venue and asset."""
         for (account, venue, asset), amount in self._opening.items():
-            self._write((account, venue, asset), (amount, amount), _NO_STRATEGY, cause="opening", order=None)
+            self._outputs.emit("ledger", (account, _NO_STRATEGY, venue, asset, amount, amount, "opening", None))
 
-    # --- fills
-
-    def apply(self, fill: FillMoney) -> None:
-        """Post a fill: base and quote as `trade`, then the fee as `fee`."""
-        self._post(fill, fill.base, fill.sign * fill.qty, "trade")
-        self._post(fill, fill.quote, -fill.sign * fill.notional, "trade")
-        if fill.fee:
-            self._post(fill, fill.fee_asset, -fill.fee, "fee")
-
-    def _post(self, fill: FillMoney, asset: str, delta: int, cause: str) -> None:
-        place = (fill.account, fill.venue, asset)
-        after = self._balances.get(place, 0) + delta
-        self._balances[place] = after
-        key = (fill.strategy, asset)
-        self._flows[key] = self._flows.get(key, 0) + delta
-        self._write(place, (delta, after), fill.strategy, cause=cause, order=fill.order)
-
-    def _write(self, place: Place, change: tuple[int, int], strategy: str, *, cause: str, order: int | None) -> None:
-        """A `ledger` row; `change` is the delta and the balance after it."""
+    def till(self, strategy: str, place: Place) -> Till:
+        """The asset of an account on a venue as a strategy uses it: always the same one, to be kept by who posts to it."""
         account, venue, asset = place
-        self._outputs.emit("ledger", (account, strategy, venue, asset, *change, cause, order))
+        names = (account, strategy, venue, asset)
+        till = self._tills.get(names)
+        if till is None:
+            share = self._shares.setdefault((strategy, asset), Share(self._budgets.get(strategy, {}).get(asset)))
+            till = self._tills[names] = Till(names, self._pots.setdefault(place, Pot(0)), share)
+        return till
 
-    # --- reservations
+    def post(self, till: Till, delta: int, cause: str, order: int) -> None:
+        """A fill of an order, or its fee, changes a balance: a `ledger` row."""
+        pot = till.pot
+        pot.balance = after = pot.balance + delta
+        till.share.flow += delta
+        till.posted = True
+        self._outputs.emit("ledger", (*till.names, delta, after, cause, order))
 
-    def reserve(self, place: Place, strategy: str, delta: int) -> None:
-        """Change what is reserved for a strategy's orders; a negative `delta` releases."""
-        self._reserved[place] = self._reserved.get(place, 0) + delta
-        key = (strategy, place[2])
-        self._reserved_by[key] = self._reserved_by.get(key, 0) + delta
+    # --- what stands where
 
     def balance(self, place: Place) -> int:
         """Balance, reserved part included."""
-        return self._balances.get(place, 0)
+        pot = self._pots.get(place)
+        return 0 if pot is None else pot.balance
 
     def reserved(self, place: Place) -> int:
         """The part of the balance that orders on their way may take."""
-        return self._reserved.get(place, 0)
+        pot = self._pots.get(place)
+        return 0 if pot is None else pot.reserved
 
     def free_of_account(self, place: Place) -> int:
         """What no order has reserved; negative when fills took more than was there."""
-        return self._balances.get(place, 0) - self._reserved.get(place, 0)
+        return self.balance(place) - self.reserved(place)
 
     def free_of_budget(self, strategy: str, asset: str) -> int | None:
         """What the strategy's budget leaves of an asset, None where the budget does not name it."""
-        allotted = self._budgets.get(strategy, {}).get(asset)
-        if allotted is None:
-            return None
-        key = (strategy, asset)
-        return allotted + self._flows.get(key, 0) - self._reserved_by.get(key, 0)
+        share = self._shares.get((strategy, asset))
+        return self._budgets.get(strategy, {}).get(asset) if share is None else share.left
 
     # --- results
 
     def balances(self) -> dict[Place, int]:
-        """All balances, in order of account, venue and asset."""
-        return {place: self._balances[place] for place in sorted(self._balances)}
+        """All balances that were opened or ever changed, in order of account, venue and asset."""
+        known = {*self._opening, *((account, venue, asset) for (account, _, venue, asset), t in self._tills.items() if t.posted)}
+        return {place: self._pots[place].balance for place in sorted(known)}
 
     def flows(self, strategy: str) -> dict[str, int]:
         """What the strategy's fills changed, fees included, by asset: its realised trading result, asset by asset."""
-        return {asset: amount for (owner, asset), amount in sorted(self._flows.items()) if owner == strategy}
+        mine = sorted({t.asset for t in self._tills.values() if t.posted and t.names[1] == strategy})
+        return {asset: self._shares[strategy, asset].flow for asset in mine}
+
+    def flow(self, strategy: str, asset: str) -> int:
+        """What the strategy's fills changed in one asset, fees included."""
+        share = self._shares.get((strategy, asset))
+        return 0 if share is None else share.flow
 
     def hold(self, strategy: str, asset: str, left: Holding) -> None:
         """Book a bundle's residual as inventory, at its cost, which is kept for each quote asset on its own."""
@@ -153,7 +195,7 @@ class Portfolio:
         Raises:
             KeyError: an asset with a balance has no mark.
         """
-        equity = _worth(self._balances, account, marks)
+        equity = _worth(self.balances(), account, marks)
         opening = _worth(self._opening, account, marks)
         return Valuation(equity, opening, equity - opening, opening - _worth(self._opening, account, opening_marks))
 

@@ -1,17 +1,63 @@
-"""The shape of a bundle: its legs are proven the same thing, balance in base, and meet in one currency."""
+"""The shape of a bundle: its legs are proven the same thing, balance in base, and meet in one currency.
+
+What the legs' instruments and sides decide is the bundle's form; it is found once for each set of sides and kept.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from xarb.engine.amounts import fee_asset, lot_money, notional_money, qty_money
+from xarb.engine.bundle import Leg
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
-from xarb.engine.strategy import BundlePlan, LegPlan, Strategy
+from xarb.engine.side import BUY, SELL, Side
+from xarb.engine.strategy import Strategy
 from xarb.model.units import PPB, ceil_div
 
 _PREMIUM: Final = -2  # in place of a pair's conversion instrument
+_MAX_FORMS: Final = 10_000  # kept at most; then all are found anew
+_Key = tuple[str, tuple[Side, ...]]  # profit asset, sides
+
+
+class Form:
+    """What the sides of the legs and the profit asset decide, whatever prices and quantities.
+
+    `refusal` is what is wrong before the quantities are looked at, `unconverted` what is wrong with the currencies if those are
+    right. `mains` are the places of the legs in the first one's base, `step` the money of their largest lot on the buying side. `conversion`
+    is the place of the leg that converts, -1 without one, and `converted` the asset that it brings to zero. `flat` are the assets that
+    must end at zero, bases first: all but the profit's. `instruments` are in ascending order.
+    """
+
+    __slots__ = ("conversion", "converted", "flat", "instruments", "mains", "refusal", "step", "unconverted")
+
+    def __init__(self, sides: Sequence[Side], profit_asset: str) -> None:
+        self.instruments = tuple(sorted(side.number for side in sides))
+        assets = dict.fromkeys([*(side.base for side in sides), *(side.quote for side in sides)])
+        self.flat = tuple(asset for asset in assets if asset != profit_asset)
+        base = sides[0].base
+        self.mains = [at for at, side in enumerate(sides) if side.base == base]
+        self.step = max((sides[at].lot_money for at in self.mains if sides[at].sign == BUY), default=0)
+        self.conversion, self.converted = -1, ""
+        self.refusal: Refusal | None = None
+        self.unconverted = self._convert(sides, profit_asset)
+
+    def _convert(self, sides: Sequence[Side], profit_asset: str) -> Refusal | None:
+        """All quote currencies but the profit's must be converted by one leg."""
+        others = [at for at in range(len(sides)) if at not in self.mains]
+        quotes = sorted({sides[at].quote for at in self.mains})
+        if profit_asset not in quotes:
+            return Refusal("mixed_currency", sides[0].number)
+        if len(quotes) == 1:
+            return Refusal("mixed_currency", sides[others[0]].number) if others else None
+        if len(quotes) > 2 or len(others) != 1:
+            return Refusal("mixed_currency", sides[-1].number)
+        side = sides[others[0]]
+        if sorted((side.base, side.quote)) != quotes:
+            return Refusal("mixed_currency", side.number)
+        self.conversion = others[0]
+        self.converted = next(asset for asset in quotes if asset != profit_asset)
+        return None
 
 
 class Shape:
@@ -19,103 +65,103 @@ class Shape:
 
     def __init__(self, market: Market, setup: Setup, strategies: Sequence[Strategy]) -> None:
         self._market = market
-        self._fees = setup.fees
         self._group_of = {number: at for at, group in enumerate(setup.groups) for number in group}
         self._pairs = {
             (s.id, pair.sell, pair.buy): _PREMIUM if pair.premium else pair.convert for s in strategies for pair in s.wakes().pairs
         }
+        self._forms: dict[_Key, Form] = {}
 
-    def check(self, plan: BundlePlan, strategy: Strategy) -> Refusal | None:
+    def form(self, legs: Sequence[Leg], profit_asset: str) -> Form:
+        """The form of a bundle of these legs."""
+        sides = tuple([leg.side for leg in legs])
+        key = (profit_asset, sides)
+        form = self._forms.get(key)
+        if form is None:
+            if len(self._forms) >= _MAX_FORMS:
+                self._forms.clear()
+            form = self._forms[key] = Form(sides, profit_asset)
+            form.refusal = self._check_sides(sides, form)
+        return form
+
+    def forget(self) -> None:
+        """Something new is known of an instrument: steps may differ."""
+        self._forms.clear()
+
+    def check(self, legs: Sequence[Leg], form: Form) -> Refusal | None:
         """What is wrong with the shape, None when nothing is; each leg by itself was checked before."""
-        numbers = [leg.instrument for leg in plan.legs]
+        if form.refusal is not None:
+            return form.refusal
+        left = 0
+        for at in form.mains:
+            left += _base_flow(legs[at])
+        if not 0 <= left < form.step:
+            return Refusal("unbalanced", legs[0].instrument, left, form.step)
+        if form.conversion >= 0:
+            return self._check_conversion(legs, form)
+        return form.unconverted
+
+    def _check_sides(self, sides: Sequence[Side], form: Form) -> Refusal | None:
+        numbers = [side.number for side in sides]
         for at, number in enumerate(numbers):
             if number in numbers[:at]:
                 return Refusal("self_trade", number)
-        base = self._market.instrument(plan.legs[0].instrument).base
-        main = [leg for leg in plan.legs if self._market.instrument(leg.instrument).base == base]
-        others = [leg for leg in plan.legs if self._market.instrument(leg.instrument).base != base]
-        sells = [leg for leg in main if leg.side == "sell"]
-        buys = [leg for leg in main if leg.side == "buy"]
+        mains = [sides[at] for at in form.mains]
+        sells, buys = ([side for side in mains if side.sign == sign] for sign in (SELL, BUY))
         if not sells or not buys:
-            return Refusal("mixed_currency", plan.legs[-1].instrument)
+            return Refusal("mixed_currency", numbers[-1])
+        others = [side.number for side in sides if side not in mains]
         for sell in sells:
             for buy in buys:
-                refusal = self._check_proof(strategy.id, sell.instrument, buy.instrument, others)
+                refusal = self._check_proof(sell, buy, others)
                 if refusal is not None:
                     return refusal
-        flows = self._flows(main, strategy.account)
-        step = max(lot_money(self._market.instrument(leg.instrument)) for leg in buys)
-        if not 0 <= flows[base] < step:
-            return Refusal("unbalanced", plan.legs[0].instrument, flows[base], step)
-        return self._check_currencies(plan, strategy.account, (main, others), base)
-
-    def _check_proof(self, strategy: str, sell: int, buy: int, others: list[LegPlan]) -> Refusal | None:
-        group = self._group_of.get(sell)
-        if group is not None and group == self._group_of.get(buy):
-            return None
-        convert = self._pairs.get((strategy, sell, buy))
-        if convert is None:
-            return Refusal("identity_unproven", buy)
-        if convert == _PREMIUM:
-            return Refusal("premium", buy)
-        if self._market.instrument(sell).quote != self._market.instrument(buy).quote and all(
-            leg.instrument != convert for leg in others
-        ):
-            return Refusal("mixed_currency", buy)
         return None
 
-    def _check_currencies(
-        self, plan: BundlePlan, account: str, legs: tuple[list[LegPlan], list[LegPlan]], base: str
-    ) -> Refusal | None:
-        """All quote currencies but the profit's must be converted by one leg, to less than its lot.
+    def _check_proof(self, sell: Side, buy: Side, others: Sequence[int]) -> Refusal | None:
+        group = self._group_of.get(sell.number)
+        if group is not None and group == self._group_of.get(buy.number):
+            return None
+        _, strategy, _, _ = sell.names
+        convert = self._pairs.get((strategy, sell.number, buy.number))
+        if convert is None:
+            return Refusal("identity_unproven", buy.number)
+        if convert == _PREMIUM:
+            return Refusal("premium", buy.number)
+        if sell.quote != buy.quote and convert not in others:
+            return Refusal("mixed_currency", buy.number)
+        return None
+
+    def _check_conversion(self, legs: Sequence[Leg], form: Form) -> Refusal | None:
+        """The conversion must turn over what the other legs bring, to less than its lot.
 
         What the legs bring lies between their limits and the best quotes. At the limits less than a lot may be left over (two where
         the conversion spends its quote asset: the next level may cost more than the limit); at the best quotes nothing may be missing.
         """
-        main, others = legs
-        flows = self._flows(main, account)
-        quotes = sorted(asset for asset in flows if asset != base)
-        if plan.profit_asset not in quotes:
-            return Refusal("mixed_currency", plan.legs[0].instrument)
-        if len(quotes) == 1:
-            return Refusal("mixed_currency", others[0].instrument) if others else None
-        if len(quotes) > 2 or len(others) != 1:
-            return Refusal("mixed_currency", plan.legs[-1].instrument)
-        leg = others[0]
-        instrument = self._market.instrument(leg.instrument)
-        if sorted((instrument.base, instrument.quote)) != quotes:
-            return Refusal("mixed_currency", leg.instrument)
-        flat = next(asset for asset in quotes if asset != plan.profit_asset)
-        room = lot_money(instrument)
-        if flat == instrument.quote:
-            room = 2 * notional_money(instrument, leg.price_int, instrument.lot_int or 1)
-        left = flows[flat] + self._flows(others, account)[flat]
+        leg, flat = legs[form.conversion], form.converted
+        side = leg.side
+        room = side.lot_money if flat == side.base else 2 * side.notional(leg.price, side.lot)
+        trades = [legs[at] for at in form.mains if legs[at].side.quote == flat] + [leg]
+        left = sum(_flow(one, flat, one.value) for one in trades)
         if left >= room:
             return Refusal("unbalanced", leg.instrument, left, room)
-        most = sum(self._flows(part, account, at_best=True)[flat] for part in (main, others))
+        most = sum(_flow(one, flat, self._best_value(one)) for one in trades)
         return Refusal("unbalanced", leg.instrument, most, 0) if most < 0 else None
 
-    def _flows(self, legs: list[LegPlan], account: str, *, at_best: bool = False) -> dict[str, int]:
-        """What the legs change by asset when they fill at their limits, or at the best quotes where these are better.
+    def _best_value(self, leg: Leg) -> int:
+        """What the leg is worth at the best quote, where that is better than its limit."""
+        best = self._market.best(leg.instrument)
+        price = min(leg.price, best.ask or leg.price) if leg.sign > 0 else max(leg.price, best.bid or leg.price)
+        return leg.side.notional(price, leg.qty)
 
-        Only a fee in base or quote is counted.
-        """
-        flows: dict[str, int] = {}
-        for leg in legs:
-            instrument = self._market.instrument(leg.instrument)
-            fee = self._fees[account, leg.instrument]
-            sign = 1 if leg.side == "buy" else -1
-            price = leg.price_int
-            if at_best:
-                best = self._market.best(leg.instrument)
-                price = min(price, best.ask or price) if sign > 0 else max(price, best.bid or price)
-            qty = qty_money(instrument, leg.qty_int)
-            value = notional_money(instrument, price, leg.qty_int)
-            flows[instrument.base] = flows.get(instrument.base, 0) + sign * qty
-            flows[instrument.quote] = flows.get(instrument.quote, 0) - sign * value
-            coin = fee_asset(instrument, fee, sign)
-            if coin == instrument.base:
-                flows[coin] -= ceil_div(qty * fee.taker_ppb, PPB)
-            elif coin == instrument.quote:
-                flows[coin] -= ceil_div(value * fee.taker_ppb, PPB)
-        return flows
+
+def _base_flow(leg: Leg) -> int:
+    """What the leg changes in its base when it fills; only a fee in base is counted."""
+    flow, fee_ppb = leg.sign * leg.qty_money, leg.side.base_fee_ppb
+    return flow - ceil_div(leg.qty_money * fee_ppb, PPB) if fee_ppb else flow
+
+
+def _flow(leg: Leg, asset: str, value: int) -> int:
+    """What the leg changes in one of its assets when it fills for `value`; only a fee in that asset is counted."""
+    if asset == leg.side.base:
+        return _base_flow(leg)
+    return -leg.sign * value - ceil_div(value * leg.side.quote_fee_ppb, PPB)

@@ -35,7 +35,7 @@ class SlowRows:
         instruments: by number; replaced in place when an `instruments` row says something new.
         groups: instruments proven to be the same thing.
         pairs: strategy id and pair by kernel number.
-        rescaled: told the number of an instrument whose scales grew, and the powers of ten for its prices and quantities.
+        changed: told the number of an instrument of which something new is known, and the powers of ten by which its scales grew.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class SlowRows:
         groups: Sequence[Sequence[int]],
         *,
         pairs: Sequence[tuple[str, Pair]],
-        rescaled: Callable[[int, int, int], None],
+        changed: Callable[[int, int, int], None],
     ) -> None:
         self._kernel = kernel
         self._instruments = instruments
         self._groups = groups
         self._pairs = pairs
-        self._rescaled = rescaled
+        self._changed = changed
         self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(instruments)}
 
     def apply(self, row: SlowRow) -> None:
@@ -97,7 +97,7 @@ class SlowRows:
             if not self._fits(record, price, quantity):
                 self._forget(number, record)
             self._rescale(record, price, quantity)
-            self._rescaled(number, price, quantity)
+        self._changed(number, price, quantity)
         lay_steps(record, after)
         if price != 1:
             lay_mid_units(self._kernel, self._groups, self._instruments)

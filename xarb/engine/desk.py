@@ -1,0 +1,108 @@
+"""One strategy at work: its terms, the sides on which it trades, and the counts that its limits need."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from xarb.engine.portfolio import Portfolio, Till
+from xarb.engine.rules import Market
+from xarb.engine.side import Side
+from xarb.engine.strategy import Strategy
+from xarb.engine.terms import StrategyTerms
+from xarb.model.instrument import FeeTier
+from xarb.model.units import NANOS_PER_S
+
+_DAY_NS: Final = 86_400 * NANOS_PER_S
+
+
+class Desk:
+    """What a strategy trades with, and what it did today.
+
+    `open_bundles` counts the bundles that are neither closed nor held. `cool_until` says by a bundle's set of instruments until when
+    they rest. A side is laid out when it is first asked for.
+    """
+
+    __slots__ = (
+        *("_fees", "_market", "_portfolio", "_sent", "_sides", "_volume"),
+        *("account", "cool_until", "limits", "open_bundles", "policy", "strategy"),
+    )
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        terms: StrategyTerms,
+        *,
+        market: Market,
+        portfolio: Portfolio,
+        fees: Mapping[tuple[str, int], FeeTier],
+    ) -> None:
+        self.strategy = strategy.id
+        self.account = strategy.account
+        self.limits = terms.limits
+        self.policy = terms.execution
+        self.open_bundles = 0
+        self.cool_until: dict[tuple[int, ...], int] = {}
+        self._market = market
+        self._portfolio = portfolio
+        self._fees = fees
+        self._sides: dict[tuple[int, int], Side] = {}
+        self._volume: dict[str, tuple[int, int]] = {}  # by asset: day, notional sent
+        self._sent: deque[int] = deque()
+
+    # --- what it trades with
+
+    def side(self, number: int, sign: int) -> Side:
+        """Buying (+1) or selling (-1) an instrument: always the same object."""
+        side = self._sides.get((number, sign))
+        if side is None:
+            instrument = self._market.instrument(number)
+            fee = self._fees.get((self.account, number))
+            side = Side(number, sign, instrument, fee, till=partial(self.till, instrument.venue))
+            self._sides[number, sign] = side
+        return side
+
+    def till(self, venue: str, asset: str) -> Till:
+        """An asset of its account on a venue."""
+        return self._portfolio.till(self.strategy, (self.account, venue, asset))
+
+    def follow(self, number: int) -> None:
+        """Something new is known of an instrument."""
+        for sign in (1, -1):
+            side = self._sides.get((number, sign))
+            if side is not None:
+                side.lay(self._market.instrument(number))
+
+    # --- what it did
+
+    def volume_today(self, asset: str) -> int:
+        """Notional sent in the present UTC day, in one quote currency; counted where a limit asks for it."""
+        day, amount = self._volume.get(asset, (0, 0))
+        return amount if day == self._market.now // _DAY_NS else 0
+
+    def count_volume(self, asset: str, value: int) -> None:
+        """A notional counts towards the day."""
+        if self.limits.daily_volume is not None:
+            self._volume[asset] = (self._market.now // _DAY_NS, self.volume_today(asset) + value)
+
+    def orders_in_last_second(self) -> int:
+        """Orders sent within the last second; counted where a limit asks for it."""
+        sent = self._sent
+        while sent and sent[0] <= self._market.now - NANOS_PER_S:
+            sent.popleft()
+        return len(sent)
+
+    def count_order(self, now: int) -> None:
+        """An order was sent."""
+        if self.limits.orders_per_second is not None:
+            self._sent.append(now)
+
+    def cool(self, instruments: tuple[int, ...]) -> int | None:
+        """A bundle closed: its instruments rest until the returned time, None where no cool-down is set."""
+        pause = self.limits.cool_down_ns
+        if pause <= 0:
+            return None
+        until = self.cool_until[instruments] = self._market.now + pause
+        return until

@@ -1,0 +1,182 @@
+"""The life of an order: it is sent, its reports move it through `model/order.py`, its fills are posted, silence ends in a cancel.
+
+What an order reserves follows its state: all while it may fill, nothing once it is final. A fill counts once, in every state.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xarb.engine.archive import Archive
+from xarb.engine.bundle import Bundle, Order, OrderPlan
+from xarb.engine.deadlines import Deadlines
+from xarb.engine.order_rows import OrderRows
+from xarb.engine.portfolio import Hold, Portfolio, release, reserve
+from xarb.engine.risk import Risk
+from xarb.engine.rules import Market
+from xarb.engine.side import Side
+from xarb.errors import InvariantBroken
+from xarb.model.command import CancelOrder, Command, Report, SubmitOrder
+from xarb.model.order import ORDER_LIFE, ORDER_TERMINAL, advance
+
+_STATE_EVENTS: Final = {
+    "accepted": "accepted",
+    "canceled": "canceled",
+    "rejected": "rejected",
+    "expired": "expired",
+    "unknown": "unknown",
+    "not_sent": "rejected",  # certain that nothing happened at the venue
+}
+_AFTER_FILLS: Final = {"accepted": "partial_fill", "rejected": "canceled"}  # what a report means for an order with fills
+
+
+class Orders:
+    """Sends orders and applies what is heard of them; bundles are not looked after here."""
+
+    def __init__(self, market: Market, rows: OrderRows, portfolio: Portfolio, *, risk: Risk, archive: Archive) -> None:
+        self._market = market
+        self._rows = rows
+        self._portfolio = portfolio
+        self._risk = risk
+        self._archive = archive
+        self.deadlines = Deadlines()
+        self._commands: list[Command] = []
+
+    def take_commands(self) -> list[Command]:
+        """The commands since the last call."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    # --- out
+
+    def send(self, bundle: Bundle, plan: OrderPlan, hold: Hold) -> None:
+        """Send an order of a bundle; `hold` is reserved already."""
+        desk = bundle.desk
+        side = plan.side
+        order = self._archive.add(bundle, plan)
+        order.hold = hold
+        bundle.live += 1
+        now = self._market.now
+        desk.count_order(now)
+        self._commands.append(
+            SubmitOrder(
+                ts=now,
+                order=order.number,
+                client_order_id=order.client_id,
+                account=desk.account,
+                strategy=desk.strategy,
+                instrument=side.number,
+                side=side.name,
+                tif="ioc",
+                price_int=plan.price,
+                qty_int=plan.qty,
+            )
+        )
+        self.deadlines.set(now + desk.policy.timeout_ns, order)
+        self._rows.submit(order)
+        self._rows.state(order, None, None)
+
+    def time_out(self, order: Order) -> None:
+        """Nothing final was heard: the order is UNKNOWN and canceled, and watched on while cancels are left."""
+        policy = order.bundle.desk.policy
+        self._move(order, "unknown", "execution_timeout")
+        if order.cancels < policy.max_cancels:
+            self._cancel(order)
+            self.deadlines.set(self._market.now + policy.timeout_ns, order)
+
+    def _cancel(self, order: Order) -> None:
+        """Ask for the end of an order whose fate is unknown."""
+        order.cancels += 1
+        desk = order.bundle.desk
+        self._commands.append(
+            CancelOrder(
+                ts=self._market.now,
+                order=order.number,
+                client_order_id=order.client_id,
+                account=desk.account,
+                strategy=desk.strategy,
+                instrument=order.side.number,
+            )
+        )
+        self._rows.cancel(order)
+
+    # --- in
+
+    def apply(self, order: Order, report: Report) -> bool:
+        """Apply a report; whether it was a fill that counts.
+
+        Raises:
+            InvariantBroken: the event has no meaning, or a fill lacks a price, quantity, fee or id.
+        """
+        event = report.event
+        if event == "fill":
+            return self._fill(order, report)
+        if event in _STATE_EVENTS:
+            event = _STATE_EVENTS[event]
+            self._move(order, _AFTER_FILLS.get(event, event) if order.filled else event, report.reason)
+            if order.state == "unknown" and order.cancels == 0:
+                self._cancel(order)
+        elif event != "sent":
+            raise InvariantBroken(f"order {order.number}: no meaning is known for a report of {event!r}")
+        return False
+
+    def _move(self, order: Order, event: str, reason: str | None) -> None:
+        """Advance an order's state; a new state is a row, and a final one releases what is reserved."""
+        before = order.state
+        after = order.state = advance(ORDER_LIFE, before, event)
+        if after == before:
+            return
+        self._rows.state(order, before, reason)
+        if after in ORDER_TERMINAL and before not in ORDER_TERMINAL:
+            order.bundle.live -= 1
+            order.due = 0
+            release(order.hold)
+            order.hold = ()
+
+    def _fill(self, order: Order, report: Report) -> bool:
+        price, qty, fee, fee_coin = report.price_int, report.qty_int, report.fee, report.fee_asset
+        if price is None or qty is None or fee is None or fee_coin is None or report.fill_id is None or price <= 0 or qty <= 0:
+            raise InvariantBroken(f"order {order.number}: a fill without price, quantity, fee or id")
+        if report.fill_id in order.fill_ids:
+            return False
+        order.fill_ids[report.fill_id] = None
+        side, bundle = order.side, order.bundle
+        size, value = qty * side.qty_unit, side.fill_value(price, qty)
+        order.filled += qty
+        order.filled_money += size
+        if order.plan.purpose == "open":
+            bundle.legs[order.plan.leg].filled += qty
+        self._rows.fill(order, report, (price * side.px_unit, size, value))
+        self._post(order, (side.sign * size, -side.sign * value), (fee_coin, int(fee)))
+        before = bundle.traded.get(side.key, (0, 0))
+        bundle.traded[side.key] = (before[0] + size, before[1] + value)
+        bundle.filled = True
+        bundle.due = 0
+        self._move(order, "full_fill" if order.filled >= order.qty else "partial_fill", None)
+        if order.alive:
+            order.hold = self.hold_again(side, (order.price, order.left), order.hold)
+        return True
+
+    def _post(self, order: Order, trade: tuple[int, int], fee: tuple[str, int]) -> None:
+        """Post what a fill changes in base and quote, and its fee, to the portfolio and the bundle."""
+        side, flows, number = order.side, order.bundle.flows, order.number
+        base, quote = side.base, side.quote
+        self._portfolio.post(side.base_till, trade[0], "trade", number)
+        self._portfolio.post(side.quote_till, trade[1], "trade", number)
+        flows[base] = flows.get(base, 0) + trade[0]
+        flows[quote] = flows.get(quote, 0) + trade[1]
+        coin, paid = fee
+        if paid:
+            self._portfolio.post(side.fee_till(coin), -paid, "fee", number)
+        flows[coin] = flows.get(coin, 0) - paid
+
+    # --- what is reserved
+
+    def hold_again(self, side: Side, order: tuple[int, int], before: Hold) -> Hold:
+        """Replace the reservation `before` by what an order of (price, qty) may take; quantity 0 releases all."""
+        after = self._risk.hold(side, order[0], order[1]) if order[1] > 0 else ()
+        if after is None:
+            return before  # the fee coin lost its price: what was reserved stays
+        release(before)
+        reserve(after)
+        return after
