@@ -72,6 +72,7 @@ class Archive:
         for order in bundle.orders:
             self._orders.pop(order.number, None)
         self._packed[bundle.number] = (len(self._rescales), marshal.dumps(_values(bundle)))
+        bundle.orders.clear()  # orders point at their bundle: without a ring they go at once
 
     def rescale(self, number: int, price: int, qty: int) -> None:
         """The scales of an instrument grew; packed bundles follow when they are unpacked."""
@@ -94,26 +95,17 @@ def _values(bundle: Bundle) -> tuple[Any, ...]:
         (bundle.number, bundle.desk.strategy, bundle.opportunity, bundle.sequence, bundle.pair),
         (bundle.state, bundle.filled, bundle.flat, bundle.instruments, bundle.flows, bundle.traded, bundle.attempts, bundle.booked),
         [(leg.instrument, leg.sign, leg.price, leg.qty, leg.released, leg.filled) for leg in bundle.legs],
-        [
-            (
-                o.number,
-                *o.plan[:3],
-                o.side.number,
-                o.side.sign,
-                *o.plan[4:],
-                o.price,
-                o.qty,
-                o.filled,
-                o.state,
-                o.cancels,
-                list(o.fill_ids),
-            )
-            for o in bundle.orders
-        ],
+        [_values_of(order, order.plan) for order in bundle.orders],
     )
 
 
+def _values_of(order: Order, plan: OrderPlan) -> tuple[Any, ...]:
+    what = (order.number, plan.leg, plan.attempt, plan.purpose, *order.side.key, order.price, order.qty)
+    return (*what, order.filled, order.state, order.cancels, *order.fill_ids)
+
+
 def _bundle(values: tuple[Any, ...], prefix: str, desks: Mapping[str, Desk]) -> Bundle:
+    """The bundle as it was packed; what its orders and legs are worth at 18 decimals is still to be reckoned."""
     (number, strategy, opportunity, sequence, pair), course, legs, orders = values
     desk = desks[strategy]
     bundle = Bundle(number, desk, [], opportunity=opportunity, sequence=sequence, pair=pair)
@@ -123,10 +115,9 @@ def _bundle(values: tuple[Any, ...], prefix: str, desks: Mapping[str, Desk]) -> 
         leg = Leg(desk.side(instrument, sign), price, qty)
         leg.released, leg.filled = released, filled
         bundle.legs.append(leg)
-    for at, place, attempt, purpose, instrument, sign, limit, planned, *now, fill_ids in orders:
-        plan = OrderPlan(place, attempt, purpose, desk.side(instrument, sign), limit, planned)
-        order = Order(at, f"{prefix}{at}", bundle, plan)
-        order.price, order.qty, order.filled, order.state, order.cancels = now
+    for at, place, attempt, purpose, instrument, sign, price, qty, *course in orders:
+        order = Order(at, f"{prefix}{at}", bundle, OrderPlan(place, attempt, purpose, desk.side(instrument, sign), price, qty))
+        order.filled, order.state, order.cancels, *fill_ids = course
         order.fill_ids = dict.fromkeys(fill_ids)
         bundle.orders.append(order)
     return bundle

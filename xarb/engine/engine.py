@@ -52,6 +52,7 @@ _SLOT, _BID, _BID_QTY, _ASK, _ASK_QTY, _BID_SEQ, _ASK_SEQ = (
 )
 _quote_at = fields(state.INSTRUMENT, "bid", "bid_qty", "ask", "ask_qty", "bid_seq", "ask_seq", "ts_last").unpack_from
 _feed_at = fields(state.INSTRUMENT, "state", "tradable", "score").unpack_from
+_confirmed_at = fields(state.INSTRUMENT, "tradable", "ts_last").unpack_from
 _SIDES: Final = {
     "bid": (_BID, _BID_QTY, BID, place(state.INSTRUMENT, "bids")),
     "ask": (_ASK, _ASK_QTY, ASK, place(state.INSTRUMENT, "asks")),
@@ -245,8 +246,7 @@ class Engine:
         world[_NEXT_EVENT] = min(world[_NEXT_DEADLINE], world[_NEXT_TIMER], stop)
 
     def _fire_deadline(self) -> None:
-        ts = self._world[_STOP_TS]
-        self._world[_NOW] = ts
+        self._world[_NOW] = ts = self._world[_STOP_TS]
         self._world[_QUIET] = 0
         self.commands += self.execution.on_deadline(ts)
         self._rearm()
@@ -375,6 +375,11 @@ class Engine:
         """State of a feed."""
         kind, tradable, score = _feed_at(self._feeds, number * _INSTRUMENT_BYTES)
         return FeedView(FEED_STATES[kind], score, tradable != 0)
+
+    def confirmed(self, number: int) -> int | None:
+        """When the quote was last confirmed, ns; None while the feed is not tradable."""
+        tradable, ts = _confirmed_at(self._feeds, number * _INSTRUMENT_BYTES)
+        return ts if tradable else None
 
     def fee(self, account: str, number: int) -> FeeTier:
         """Fee tier of an account on the instrument's venue."""

@@ -6,13 +6,13 @@ States move through the tables of `model/order.py` only. Fills are applied whene
 from __future__ import annotations
 
 from xarb.engine.archive import Archive
-from xarb.engine.bundle import Bundle, Leg, Order, OrderPlan
+from xarb.engine.bundle import Bundle, Order, OrderPlan
 from xarb.engine.deadlines import Closed, CoolDown
 from xarb.engine.desk import Desk
 from xarb.engine.order_rows import OrderRows
 from xarb.engine.orders import Orders
 from xarb.engine.outputs import Outputs
-from xarb.engine.portfolio import Holding, Portfolio, reserve
+from xarb.engine.portfolio import Holding, Portfolio, release, reserve
 from xarb.engine.residual import Flattening
 from xarb.engine.risk import Risk
 from xarb.engine.rules import Market, Refusal
@@ -180,11 +180,9 @@ class Execution:
 
     def _progress(self, bundle: Bundle) -> None:
         """What follows for a bundle once a report was applied."""
-        if bundle.done:
-            return
         if bundle.state == "open" and bundle.sequence == "hard_leg_first":
             self._release_others(bundle)
-        if bundle.live == 0 and bundle.due == 0:
+        if bundle.live == 0 and bundle.due == 0 and not bundle.done:
             self._settle(bundle)
 
     def _release_others(self, bundle: Bundle) -> None:
@@ -196,12 +194,9 @@ class Execution:
             qty = min(leg.qty, leg.qty * first.filled // first.qty) // side.lot * side.lot - leg.released
             if qty > 0 and qty >= side.least_qty and leg.price * qty >= side.least_product:
                 leg.released += qty
-                self._hold_rest(leg, max(0, leg.qty - leg.released))
+                if leg.hold:
+                    leg.hold = self._orders.hold_again(side, (leg.price, max(0, leg.qty - leg.released)), leg.hold)
                 self._send(bundle, OrderPlan(at, 0, "open", side, leg.price, qty))
-
-    def _hold_rest(self, leg: Leg, rest: int) -> None:
-        if leg.hold:
-            leg.hold = self._orders.hold_again(leg.side, (leg.price, rest), leg.hold)
 
     def _send(self, bundle: Bundle, plan: OrderPlan) -> None:
         """Reserve what an order may take now, and send it."""
@@ -210,7 +205,9 @@ class Execution:
     def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
         """No order is alive: close, flatten what is left, wait to try again, or hold it."""
         for leg in bundle.legs:
-            self._hold_rest(leg, 0)
+            if leg.hold:
+                release(leg.hold)
+                leg.hold = ()
         left = [asset for asset in bundle.flat if bundle.flows.get(asset, 0) != 0]
         if not left:
             event = "balanced" if bundle.filled or bundle.state != "open" else "nothing_filled"

@@ -34,7 +34,7 @@ class OrderRows:
     def _command(self, order: Order, kind: str, wish: tuple[Any, ...], purpose: str) -> None:
         plan, bundle = order.plan, order.bundle
         cause = (kind, order.number, order.client_id, bundle.number, plan.leg, plan.attempt)
-        self._emit("commands", (*order.side.names, *cause, *wish, bundle.opportunity, purpose))
+        self._emit("commands", order.side.names + cause + wish + (bundle.opportunity, purpose))
 
     def state(self, order: Order, previous: str | None, reason: str | None) -> None:
         """A new state of an order."""
@@ -43,9 +43,19 @@ class OrderRows:
 
     def fill(self, order: Order, report: Report, money: tuple[int, int, int]) -> None:
         """An execution; `money` is price, quantity and notional at 18 decimals."""
-        what = (report.fill_id, order.side.name, *money)
-        fee = (report.fee, report.fee_asset, report.liquidity or "taker", order.plan.purpose)
-        self._emit("fills", order.names + what + fee)
+        price, qty, notional = money
+        what = (
+            report.fill_id,
+            order.side.name,
+            price,
+            qty,
+            notional,
+            report.fee,
+            report.fee_asset,
+            report.liquidity or "taker",
+            order.plan.purpose,
+        )
+        self._emit("fills", order.names + what)
 
     def refusal(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
         """Something is not sent."""

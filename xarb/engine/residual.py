@@ -68,7 +68,7 @@ class Flattening:
         small = side.check_steps(price, qty)
         if small is not None:
             return small
-        if not self._market.feed(side.number).tradable:
+        if self._market.confirmed(side.number) is None:
             return Refusal("feed_not_tradable", side.number)
         best = self._market.best(side.number)
         shown = best.ask if side.sign > 0 else best.bid

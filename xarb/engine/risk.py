@@ -90,11 +90,11 @@ class Risk:
             return refusal
         if side.fee is None:
             return Refusal("fee_unknown", number)
-        if not self._market.feed(number).tradable:
+        confirmed, limit = self._market.confirmed(number), desk.limits.latency_threshold_ns
+        if confirmed is None:
             return Refusal("feed_not_tradable", number)
-        age, limit = now - self._market.best(number).ts, desk.limits.latency_threshold_ns
-        if age > limit:
-            return Refusal("stale_quote", number, age * _NANO, limit * _NANO)
+        if now - confirmed > limit:
+            return Refusal("stale_quote", number, (now - confirmed) * _NANO, limit * _NANO)
         return Leg(side, planned.price_int, planned.qty_int)
 
     def _check_limits(self, legs: list[Leg], desk: Desk, form: Form) -> Refusal | None:
@@ -139,22 +139,19 @@ class Risk:
     def _check_money(self, legs: list[Leg]) -> Refusal | None:
         """Whether account and budget can pay for all legs; what each may take is noted in it."""
         wanted: dict[Till, int] = {}
-        takes: dict[Till, int] = {}  # the first leg that draws on a till
         for leg in legs:
             hold = self.hold(leg.side, leg.price, leg.qty)
             if hold is None:
                 return Refusal("fee_rate_unknown", leg.instrument)
             leg.hold = hold
             for till, amount in hold:
-                if till in wanted:
-                    wanted[till] += amount
-                else:
-                    wanted[till], takes[till] = amount, leg.instrument
+                wanted[till] = wanted.get(till, 0) + amount
         budgeted: dict[str, tuple[int, int]] = {}  # by asset: wanted, left
         for till, amount in wanted.items():
             free = till.pot.balance - till.pot.reserved
             if amount > free:
-                return Refusal("balance", takes[till], amount, free)
+                first = next(leg for leg in legs if any(drawn is till for drawn, _ in leg.hold))
+                return Refusal("balance", first.instrument, amount, free)
             left = till.share.left
             if left is not None:
                 budgeted[till.asset] = (budgeted.get(till.asset, (0, 0))[0] + amount, left)

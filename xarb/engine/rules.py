@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from xarb.engine.strategy import BestQuote, FeedView
+from xarb.engine.strategy import BestQuote
 from xarb.model.instrument import Instrument
 
 
@@ -21,8 +21,8 @@ class Market(Protocol):
     def best(self, number: int) -> BestQuote:
         """Best quote."""
 
-    def feed(self, number: int) -> FeedView:
-        """State of its feed."""
+    def confirmed(self, number: int) -> int | None:
+        """When the quote was last confirmed, ns; None while the feed is not tradable."""
 
 
 class Refusal(NamedTuple):
