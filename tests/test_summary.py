@@ -121,6 +121,16 @@ def test_bundles_beyond_the_bound_are_counted_and_valued_only() -> None:
     assert made.bundles == 3
 
 
+def test_a_bundle_without_an_opportunity_is_valued_and_has_no_edge() -> None:
+    """A strategy may trade on no opportunity: its bundle counts under no pair, once, with what it gained."""
+    made = summary()
+    bare = [one for one in TRADE if one[0] == "orders"]
+    made.take([*bare, *fill(1, 1, "sell", "b", price=102, qty=1, fee=0.1), *fill(2, 2, "buy", "a", price=101, qty=1, fee=0.1)])
+    assert cells(made, "Pairs of venues") == [("(no pair)", "1", "0.8 USD")]
+    assert cells(made, "Strategies")[0][-3:] == ("0.8 USD", "-", "-")
+    assert made.bundles == 1
+
+
 def test_bundle_in_two_currencies_has_no_realised_edge() -> None:
     """Notionals of different currencies are never added."""
     convert = [

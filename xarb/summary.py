@@ -17,11 +17,12 @@ _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
 _EDGE_BUNDLES: Final = 1_000_000
 _UNVALUED: Final = "not valued: no mark"
+_NO_PAIR: Final = "(no pair)"  # of bundles that rest on no opportunity
 Flow = dict[str, int]  # change by asset, money
 
 
 class _Bundle:
-    """One taken bundle; beyond `edge_bundles`, all those of one strategy and pair."""
+    """One taken bundle; or all those of one strategy and pair that lie beyond `edge_bundles`, or rest on no opportunity."""
 
     __slots__ = ("edge_ppb", "flow", "measured", "pair", "quote", "strategy", "turnover")
 
@@ -206,13 +207,26 @@ class Summary:
                 self._refusals[strategy, reason] += 1
 
     def _bundle(self, strategy: str, pair: str, edge_ppb: int) -> _Bundle:
-        measured = len(self._made) < self._edge_bundles
-        bundle = None if measured else self._unmeasured.get((strategy, pair))
+        if len(self._made) >= self._edge_bundles:
+            return self._lump(strategy, pair)
+        bundle = _Bundle(strategy, pair, edge_ppb, measured=True)
+        self._made.append(bundle)
+        return bundle
+
+    def _lump(self, strategy: str, pair: str) -> _Bundle:
+        """The one that stands for all bundles of the strategy and pair whose edges are not taken."""
+        bundle = self._unmeasured.get((strategy, pair))
         if bundle is None:
-            bundle = _Bundle(strategy, pair, edge_ppb, measured=measured)
+            bundle = self._unmeasured[strategy, pair] = _Bundle(strategy, pair, 0, measured=False)
             self._made.append(bundle)
-            if not measured:
-                self._unmeasured[strategy, pair] = bundle
+        return bundle
+
+    def _filled(self, number: int, strategy: str) -> _Bundle:
+        """The bundle of a fill; one that no decision on an opportunity took has no edge and no pair."""
+        bundle = self._bundles.get(number)
+        if bundle is None:
+            self._pair_bundles[_NO_PAIR] += 1
+            bundle = self._bundles[number] = self._lump(strategy, _NO_PAIR)
         return bundle
 
     def _take_order(self, row: OutputRow) -> None:
@@ -230,19 +244,17 @@ class Summary:
         if quote in self._prices:
             self._prices[quote][base] = price
         self._traded[base] = self._traded[quote] = None
-        bundle = self._bundles.get(number)
-        if bundle is not None:
-            bundle.trade(notional, quote)
+        self._filled(number, strategy).trade(notional, quote)
 
     def _take_ledger(self, row: OutputRow) -> None:
-        _, _, _, ts, account, _, venue, asset, delta, balance, _, order = row
+        _, _, _, ts, account, strategy, venue, asset, delta, balance, _, order = row
         if delta < 0:
             place = (account, venue, asset)
             if balance * DRY_SHARE < self._opening.get(place, 0):
                 self._dry.setdefault(place, ts)
         if order is not None:
             self._moved[asset] += delta
-            flow = self._bundles[self._order_of[order][0]].flow
+            flow = self._filled(self._order_of[order][0], strategy).flow
             flow[asset] = flow.get(asset, 0) + delta
 
     def tables(self) -> list[Table]:

@@ -220,11 +220,12 @@ class NaiveFold(NaiveRules):
 
     def _instrument(self, values: dict[str, Any]) -> None:
         number = [(one.venue, one.symbol) for one in self.instruments].index((values["venue"], values["symbol"]))
-        before = [self._mid(feed) for feed in self.feeds]
+        before = min(feed.instrument.px_scale for feed in self.feeds)
         self.feeds[number].rescale(msgspec.convert(values, Instrument))
-        for feed, mid in zip(self.feeds, before, strict=True):
-            if self._mid(feed) != mid and feed.jump.around is not None:
-                feed.jump.around = self._near(self._mid(feed))
+        growth = 10 ** (min(feed.instrument.px_scale for feed in self.feeds) - before)
+        for feed in self.feeds:
+            if feed.jump.around is not None:
+                feed.jump.around = (feed.jump.around[0] * growth, feed.jump.around[1] * growth)
 
     def _reject(self, values: dict[str, Any]) -> None:
         number = [(one.venue, one.symbol) for one in self.instruments].index((values["venue"], values["symbol"]))

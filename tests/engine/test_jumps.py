@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.defaults import feed_limits
 from tests.engine.market import Market
 from tests.engine.table import instrument
@@ -175,7 +177,11 @@ def test_a_finer_scale_is_no_move() -> None:
         """
     )
     record = one.record("c")
-    assert (int(record["mid"]), int(record["jump_low"]), int(record["jump_high"])) == (101_000, 101_000 - 189, 101_000 + 189)
+    assert (int(record["mid"]), int(record["jump_low"]), int(record["jump_high"])) == (
+        101_000,
+        10 * (10_100 - 18),
+        10 * (10_100 + 18),
+    )
     one.check(
         """
         2.0 c quote 100980 5 101010 5
@@ -184,6 +190,47 @@ def test_a_finer_scale_is_no_move() -> None:
         5.0 c quote 100090 5 100110 5
         """
     )
+
+
+def steady(*lines: str, scales: str = "") -> Market:
+    """Three at one price, c, then the given rows, with the scale rows among them or not."""
+    one = Market("abc", limits=LIMITS, instruments=[instrument("a"), *(instrument(x, px_scale=1) for x in "bc")])
+    one.check(
+        """
+        0.0 a quote 9999 5 10001 5    > feed a down live
+        0.1 b quote 99990 5 100010 5  > feed b down live
+        0.2 c quote 99990 5 100010 5  > feed c down live
+        """
+    )
+    for line in (lines[0], scales, *lines[1:]):
+        if line:
+            one.check(line)
+    return one
+
+
+FALL = ("1.0 a quote {} 5 {} 5", "1.1 b quote 99690 5 99710 5", "2.0 a quote {} 5 {} 5", "2.1 b quote 99390 5 99410 5")
+
+
+def fall(unit: int) -> list[str]:
+    """The two peers fall by 60 bps in steps of 30; prices of a in its unit."""
+    mids = [(unit * mid - 1, unit * mid + 1) for mid in (9970, 9940)]
+    return [FALL[0].format(*mids[0]), FALL[1], FALL[2].format(*mids[1]), FALL[3]]
+
+
+@pytest.mark.parametrize(("scales", "unit"), [("", 1), ("0.6 a scale 1 0", 10)])
+def test_a_finer_scale_keeps_what_moved_since_the_last_look(scales: str, unit: int) -> None:
+    """13 bps before the scale grew and 12 after it are a move of 25: a jump, as without it."""
+    one = steady("0.5 c quote 100120 5 100140 5", *fall(unit), scales=scales)
+    one.check("4.5 c quote 100240 5 100260 5  > flag c jump; feed c live outlying")
+
+
+@pytest.mark.parametrize(("scales", "unit"), [("", 1), ("0.6 a scale 1 0", 10)])
+def test_a_finer_scale_while_one_side_is_absent_is_no_move(scales: str, unit: int) -> None:
+    """A quote that comes back where it stood did not move, whatever happened to the scales meanwhile."""
+    one = steady("0.3 c quote 99990 5 - -", *fall(unit), scales=scales)
+    one.check(f"3.0 a quote {9910 * unit - 1} 5 {9910 * unit + 1} 5")
+    one.check("3.1 b quote 99090 5 99110 5")
+    one.check("4.5 c quote 99990 5 100010 5")
 
 
 def test_zero_switches_the_rule_off() -> None:

@@ -182,29 +182,27 @@ def _lay_jump(record: np.void, members: int) -> None:
     record["jump_high"], record["next_look"] = (0, 0) if judged else (INT64_MAX, NEVER)
 
 
-def _rescale_mid(record: np.void) -> None:
-    """Express a known mid in the group's present unit; the bounds of its last look go along, but for those of a jump, which are empty."""
-    mid = (int(record["bid"]) + int(record["ask"])) // 2 // int(record["mid_unit"])
-    if mid == record["mid"]:
-        return
-    record["mid"] = mid
-    if record["jump_low"] <= record["jump_high"] and record["next_look"] < NEVER:
-        reach = mid * (int(record["jump_ppb"]) // 4) // PPB
-        record["jump_low"], record["jump_high"] = max(mid - reach, 0), min(mid + reach, INT64_MAX)
-
-
 def lay_mid_units(kernel: state.KernelState, groups: Sequence[Sequence[int]], instruments: Sequence[Instrument]) -> None:
-    """Mids of a group are compared at its coarsest price scale; mids that are known already are expressed in it anew."""
+    """Mids of a group are compared at its coarsest price scale; what is known in it already is expressed in it anew."""
     for number, group in enumerate(groups):
+        own = kernel.tables[state.GROUPS][number]
         coarsest = min((instruments[i].px_scale for i in group), default=0)
+        growth = 10 ** max(0, coarsest - int(own["px_scale"]))
+        own["px_scale"] = coarsest
         for i in group:
-            record = kernel.tables[state.INSTRUMENTS][i]
-            record["mid_unit"] = 10 ** (instruments[i].px_scale - coarsest)
-            if record["mid"] != 0:
-                _rescale_mid(record)
-            record["look_low"], record["look_high"] = 1, 0
-        kernel.tables[state.GROUPS][number]["band_low"] = 1
-        kernel.tables[state.GROUPS][number]["band_high"] = 0
+            _lay_mid(kernel.tables[state.INSTRUMENTS][i], 10 ** (instruments[i].px_scale - coarsest), growth)
+        own["band_low"], own["band_high"] = 1, 0
+
+
+def _lay_mid(record: np.void, unit: int, growth: int) -> None:
+    """Express the mid, and the bounds of its last look (but for the empty ones of a jump), in a unit that is `growth` times as fine."""
+    record["mid_unit"] = unit
+    if record["mid"] != 0:
+        record["mid"] = (int(record["bid"]) + int(record["ask"])) // 2 // unit
+    if record["jump_low"] <= record["jump_high"] and record["next_look"] < NEVER:
+        for bound in ("jump_low", "jump_high"):
+            record[bound] = min(int(record[bound]) * growth, INT64_MAX)
+    record["look_low"], record["look_high"] = 1, 0
 
 
 def _lay_strategies(kernel: state.KernelState, strategies: Sequence[Strategy]) -> None:

@@ -59,14 +59,14 @@ class Lane:
     buy: the side; `opposite` is the side of the book from which such orders take, `own` the one where they rest.
     """
 
-    __slots__ = ("_min_notional", "_min_qty", "_tick", "_untradable", "buy", "fees", "lot", "member", "opposite", "own", "rate")
+    __slots__ = ("_lot", "_min_notional", "_min_qty", "_tick", "_untradable", "buy", "fees", "member", "opposite", "own", "rate")
 
     def __init__(self, member: Member, instrument: Instrument, fees: Fees | None, *, buy: bool, rate: int) -> None:
         self.member = member
         self.buy = buy
         self.opposite, self.own = (ASK, BID) if buy else (BID, ASK)
         self.rate = rate
-        self.lot = instrument.lot_int or 1
+        self._lot = instrument.lot_int or 1
         self._tick = instrument.tick_int or 1
         self._untradable = instrument.untradable_because()
         if fees is None:
@@ -86,7 +86,7 @@ class Lane:
             return "qty"
         if price % self._tick:
             return "tick"
-        if qty % self.lot:
+        if qty % self._lot:
             return "lot"
         if qty < self._min_qty:
             return "min_qty"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from xarb.engine.kernel import lowering, machine
-from xarb.errors import InvariantBroken
+from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.units import INT64_MAX, NULL
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -151,6 +151,15 @@ def test_a_damaged_file_is_not_run(place: int, tmp_path: Path) -> None:
     file.write_bytes(whole[:-1])
     assert machine.load("tests", path) is None
     assert built(weigh, tmp_path)(1, 2) == 12
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(tmp_path: Path) -> None:
+    """A file where a folder should be: nothing is loaded, and storing says which folder and which setting helps."""
+    (tmp_path / "taken").write_text("")
+    path = tmp_path / "taken" / "trial.weigh"
+    assert machine.load("tests", path) is None
+    with pytest.raises(ConfigError, match=r"taken: .*; set NUMBA_CACHE_DIR"):
+        machine.store(path, b"code")
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")

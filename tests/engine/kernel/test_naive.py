@@ -74,7 +74,7 @@ action = st.one_of(
         st.sampled_from(["gap", "lost", "closed", "opened", "subscribed", "heartbeat", "heartbeat", "resync"]),
         st.booleans(),
     ),
-    st.tuples(st.just("scale"), st.integers(0, 2), st.integers(0, 1), st.integers(0, 1)),
+    st.tuples(st.just("scale"), st.sampled_from([0, 1, 2, 3, 3]), st.integers(0, 1), st.integers(0, 1)),
     st.tuples(st.just("reject"), st.integers(0, 3)),
 )
 actions = st.lists(st.tuples(st.sampled_from([0, 1, 1, 1, 2, 3, 7, 12, 25, 40]), action), max_size=40)
@@ -132,7 +132,7 @@ def _market_rows(ts: int, given_action: Action, known_as: Sequence[Any]) -> list
             return [quote(ts, 0, px(bid), qty(4), px(bid + half), qty(4))]
         return message(ts, 1, levels, snapshot=True) if number == 1 else [_over(0, book(ts, 2, levels[:1], levels[1:]))]
     if kind == "rate":
-        return [_over(2, quote(ts, 3, values[0], 5, values[0] + values[1], 5))]
+        return [_over(2, quote(ts, 3, px(values[0]), qty(5), px(values[0] + values[1]), qty(5)))]
     if kind == "quote":
         bid, bid_qty, ask, ask_qty, counter, latency, other = values[1:]
         event = None if latency is None else ts - latency

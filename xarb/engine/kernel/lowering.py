@@ -1,7 +1,7 @@
 """From a Python function to an object file: numba compiles it, a thin wrapper makes it callable from CPython.
 
 The object file refers to nothing of numba, so that `machine` runs it without numba: the wrappers that numba adds are cut off, and a
-symbol that the process itself does not offer is an error here, not a crash when the file is loaded.
+symbol named in the code that the process itself does not offer is an error here, not a crash when the file is loaded.
 """
 
 import ctypes

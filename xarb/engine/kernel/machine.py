@@ -18,11 +18,14 @@ from typing import Any, Final
 import llvmlite
 import llvmlite.binding as llvm
 
-from xarb.errors import InvariantBroken
+from xarb.errors import ConfigError, InvariantBroken
 
 _FASTCALL: Final = 0x80  # METH_FASTCALL of CPython's methodobject.h, part of its stable ABI since 3.10
 _DIGEST_BYTES: Final = 32
-_SETTINGS: Final = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE")
+_SETTINGS: Final = (
+    *("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_SLP_VECTORIZE"),
+    "NUMBA_BOUNDSCHECK",
+)
 _alive: list[Any] = []  # engines, which own the code, and definitions of functions, which CPython does not copy
 
 
@@ -41,8 +44,8 @@ def load(package: str, path: Path) -> Callable[..., Any] | None:
     """The stored entry point, None when there is none for this machine, Python and compiler, or when the file was damaged."""
     try:
         stored = _file(path).read_bytes()
-    except FileNotFoundError:
-        return None
+    except OSError:
+        return None  # it is compiled, and `store` says where that cannot be kept
     digest, code = stored[:_DIGEST_BYTES], stored[_DIGEST_BYTES:]
     if hashlib.sha256(code).digest() != digest:
         return None  # it is compiled again
@@ -59,13 +62,18 @@ def store(path: Path, code: bytes) -> None:
     """Keep the object file of an entry point; it appears whole or not at all.
 
     Raises:
-        OSError: the folder cannot be written.
+        ConfigError: the folder cannot be written.
     """
     file = _file(path)
-    file.parent.mkdir(parents=True, exist_ok=True)
     made = file.with_name(f".{file.name}.{os.getpid()}")
-    made.write_bytes(hashlib.sha256(code).digest() + code)
-    made.replace(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made.write_bytes(hashlib.sha256(code).digest() + code)
+        made.replace(file)
+    except OSError as error:
+        raise ConfigError(
+            f"compiled code cannot be kept in {file.parent}: {error.strerror}; set NUMBA_CACHE_DIR to a folder that can be written"
+        ) from None
 
 
 def _file(path: Path) -> Path:

@@ -245,7 +245,15 @@ STRATEGY: Final = np.dtype(
 
 # The members' mids all lie within [band_low, band_high] while that is not empty, and the band is too narrow to hold an outlier.
 GROUP: Final = np.dtype(
-    [("member_from", "i8"), ("member_to", "i8"), ("changes", "i8"), ("floor_ppb", "i8"), ("band_low", "i8"), ("band_high", "i8")]
+    [
+        ("member_from", "i8"),
+        ("member_to", "i8"),
+        ("px_scale", "i8"),  # the coarsest of its members', at which their mids are compared
+        ("changes", "i8"),
+        ("floor_ppb", "i8"),
+        ("band_low", "i8"),
+        ("band_high", "i8"),
+    ]
 )
 
 Records = NDArray[np.void]
