@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -14,6 +19,7 @@ import pytest
 from tests.log.live import head, quotes, read_inputs, read_outputs, refusal
 from tests.log.logs import HEADER, START, small_log
 from xarb.errors import ConfigError, InvariantBroken, LogError
+from xarb.log import committer, journal, livelog
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
 from xarb.log.journal import FOLDER, journals
@@ -24,6 +30,7 @@ from xarb.log.writer import LogWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = Policy(commit_ms=1, reserve_bytes=4096, separate=False)
+SLOW = Policy(commit_ms=600_000, reserve_bytes=0, separate=False)
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 20) -> None:
@@ -172,6 +179,189 @@ def test_an_exception_in_the_loop_loses_nothing(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         fail(LiveLog.create(tmp_path / "log", HEADER, QUICK))
     assert verify_log(tmp_path / "log").rows == 2
+
+
+def _interrupted(folder: Path, step: int) -> str | None:
+    """Write to a log, interrupted at the `step`-th line of what it runs; that line, None when there are fewer."""
+    files = {livelog.__file__: {"append", "write", "_put", "_write_bytes", "_rotate"}, journal.__file__: {"write_whole"}}
+    seen, where = 0, None
+
+    def line(frame: FrameType, event: str, _: object) -> Callable[..., Any]:
+        nonlocal seen, where
+        if event == "line":
+            seen += 1
+            if seen == step:
+                sys.settrace(None)
+                where = f"{frame.f_code.co_name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+        return line
+
+    def call(frame: FrameType, _: str, __: object) -> Callable[..., Any] | None:
+        return line if frame.f_code.co_name in files.get(frame.f_code.co_filename, ()) else None
+
+    before = sys.gettrace()
+    with suppress(KeyboardInterrupt), LiveLog.create(folder, HEADER, QUICK) as log:
+        log.append(head(), [refusal(1, 0)])
+        log.write()
+        rotated(log)
+        log._policy = Policy(seal_rows=1)
+        rows = quotes(2, 1) | {"health": [(3, START + 3000, None, "m", 1, None)]}
+        rows["quotes"] += quotes(4, 2)["quotes"]
+        sys.settrace(call)
+        try:
+            log.append(rows, [refusal(1, 1), refusal(5, 0)])
+            log.write()
+        finally:
+            sys.settrace(before)
+            log._policy = QUICK
+    return where
+
+
+def test_an_interrupt_anywhere_leaves_a_log_that_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C at any line of an append or a write: the next start finds all of the rows of that call or none, and no half of them."""
+    for step in range(1, 500):
+        folder = tmp_path / f"{step}"
+        where = _interrupted(folder, step)
+        LiveLog.open(folder, QUICK).close()
+        assert verify_log(folder).ok, where
+        seqs = [row["seq"] for _, row in read_inputs(folder)]
+        assert seqs in (list(range(2)), list(range(6)), [*range(2), 2]), where  # the last: a torn frame and its health row
+        if where is None:
+            assert seqs == list(range(6))
+            break
+    assert step > 40
+
+
+def test_a_later_journal_is_never_synced_before_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop goes on in the next journal while a sync looks at what there is: the one before it is synced by then, or not counted."""
+    log = LiveLog.create(tmp_path / "log", HEADER, SLOW)
+    held = log._committer
+    held._halt()
+    log.append(head())
+    log.write()
+    held._wants_next = True
+    held._prepare()
+    synced: list[str] = []
+    real = os.fdatasync
+
+    def noting(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        real(handle)
+
+    monkeypatch.setattr("xarb.log.committer.os.fdatasync", noting)
+
+    class Racing(deque[committer.JournalFile]):
+        def __iter__(self) -> Iterator[committer.JournalFile]:
+            yield from list(super().__iter__())
+            if not raced:
+                raced.append(True)
+                log._policy = Policy(seal_rows=1)
+                log.append(quotes(2, 3))
+                log.write()
+
+    raced: list[bool] = []
+    held._retired = Racing()
+    held._sync()
+    assert synced == ["00000000.journal"]
+    assert log.synced == 1
+    held._sync()
+    assert synced[1:] == ["00000000.journal", "00000001.journal"]
+    assert log.synced == 4
+    log.abandon()
+
+
+def test_a_write_during_a_sync_stays_dirty(tmp_path: Path) -> None:
+    """What is written once the sync has begun to count is not forgotten: the log lags until the next sync."""
+    log = LiveLog.create(tmp_path / "log", HEADER, SLOW)
+    held = log._committer
+    held._halt()
+    raced: list[bool] = []
+
+    class Racing(committer.JournalFile):
+        @property
+        def last_seq(self) -> int:  # the loop writes right before the thread reads it
+            found = self.counted
+            if held._sync_lock.locked() and not raced:
+                raced.append(True)
+                log.append(quotes(2, 1))
+                log.write()
+            return found
+
+        @last_seq.setter
+        def last_seq(self, value: int) -> None:
+            self.counted = value
+
+    counted = held.current.__dict__.pop("last_seq")
+    held.current.__class__ = Racing
+    held.current.last_seq = counted
+    log.append(head())
+    log.write()
+    held._sync()
+    assert raced
+    assert log.synced == 1
+    assert log.stats.lag_ns > 0
+    held._sync()
+    assert (log.synced, log.stats.lag_ns) == (2, 0)
+    log.abandon()
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_a_seal_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, separate: bool) -> None:
+    """No process can be started, or the disk is full for Parquet: the log says so and goes on, and the seal comes later."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(committer, "_SEAL_AGAIN_S", 0.05)
+    log = LiveLog.create(tmp_path / "log", HEADER, Policy(commit_ms=1, reserve_bytes=0, separate=separate))
+    log.append(head())
+    log.write()
+    rotated(log)
+    with monkeypatch.context() as broken:
+        broken.setattr(committer, "start_sealer" if separate else "seal_ended", fail)
+        log._policy = Policy(seal_rows=1)
+        log.append(quotes(2, 1))
+        log.write()
+        log._policy = QUICK
+        wait_for(lambda: log.stats.seal_error is not None)
+        log.append(quotes(3, 1))
+        log.write()
+    wait_for(lambda: len(Manifest(log.folder).segments) == 1)
+    wait_for(lambda: log.stats.seal_error is None)
+    log.close()
+    assert verify_log(log.folder).ok
+
+
+def test_the_next_journal_is_made_while_a_manifest_line_is_being_written(tmp_path: Path) -> None:
+    """The sealing process may be in the middle of its line at that moment: the log does not look there."""
+    log = LiveLog.create(tmp_path / "log", HEADER, QUICK)
+    log.append(head())
+    log.write()
+    path = log.folder / "manifest.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"half a line")
+    rotated(log)
+    path.write_bytes(whole)
+    log.append(quotes(2, 1))
+    log.close()
+    assert verify_log(log.folder).ok
+
+
+@pytest.mark.parametrize("wrong", [{"commit_ms": 0}, {"seal_s": 0}, {"seal_rows": 0}, {"seal_bytes": -1}, {"reserve_bytes": -1}])
+def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    """The name of the attribute is in the error."""
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Policy(**wrong)
+
+
+def test_a_reserve_that_nobody_wants_goes(tmp_path: Path) -> None:
+    """A writer without a reserve removes the one that a dead writer left."""
+    log = LiveLog.create(tmp_path / "log", HEADER, QUICK)
+    log.append(head())
+    log.write()
+    log.abandon()
+    LiveLog.open(log.folder, Policy(reserve_bytes=0)).close()
+    assert not (log.folder / FOLDER).exists()
 
 
 def test_there_is_one_writer(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,11 @@ from xarb.errors import LogError
 from xarb.log import manifest
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
+from xarb.log.growing import GrowingFile, publish
 from xarb.log.journal import FOLDER, Frame, Walk, frame_bytes, journals, read_opening
 from xarb.log.livelog import LiveLog
-from xarb.log.manifest import Manifest
-from xarb.log.recovery import TRUNCATED
+from xarb.log.manifest import FileEntry, Manifest
+from xarb.log.recovery import DAMAGED, TRUNCATED
 from xarb.log.repair import LOST, repair
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -217,6 +219,97 @@ def test_half_a_manifest_line_is_no_segment(tmp_path: Path) -> None:
     LiveLog.open(folder, QUICK).close()
     assert path.read_bytes().startswith(whole)
     assert len(Manifest(folder).segments) == 2
+    assert verify_log(folder).ok
+
+
+@pytest.mark.parametrize("hurt", ["cut", "flipped", "half"])
+def test_a_sealed_line_without_its_journal_is_never_taken_for_half_a_line(tmp_path: Path, hurt: str) -> None:
+    """A last line that only lost its end gets it back; any other damage is refused by a start and a repair, and no file goes."""
+    folder = left(tmp_path / "log")
+    LiveLog.open(folder, QUICK).close()
+    path = folder / manifest.NAME
+    whole, files = path.read_bytes(), sorted(folder.rglob("*.parquet"))
+    path.write_bytes({"cut": whole[:-1], "flipped": whole[:-1] + b"\x0b", "half": whole[:-40]}[hurt])
+    if hurt == "cut":
+        LiveLog.open(folder, QUICK).close()
+        assert path.read_bytes() == whole
+        assert verify_log(folder).ok
+    else:
+        for call in (lambda: LiveLog.open(folder, QUICK), lambda: repair(folder)):
+            with pytest.raises(LogError, match=r"line 3, the last one, is damaged"):
+                call()
+    assert sorted(folder.rglob("*.parquet")) == files
+
+
+@pytest.mark.parametrize("hurt", ["missing", "flipped"])
+def test_a_journal_stays_while_a_file_of_its_segment_is_damaged(tmp_path: Path, hurt: str) -> None:
+    """Stopped before the journal goes, and then a sealed file is hurt: the journal is the last whole copy; a repair keeps it too."""
+    folder = left(tmp_path / "log")
+    (_, path) = journals(folder)[0]
+    journal = path.read_bytes()
+    LiveLog.open(folder, QUICK).close()
+    (folder / FOLDER).mkdir()
+    path.write_bytes(journal)
+    file = max(folder.rglob("kind=quotes/**/*.parquet"))
+    if hurt == "missing":
+        file.unlink()
+    else:
+        data = bytearray(file.read_bytes())
+        data[50] ^= 1
+        file.write_bytes(data)
+    with pytest.raises(LogError, match="is missing or was changed, and the journal of segment 1 still holds its rows"):
+        LiveLog.open(folder, QUICK)
+    assert path.read_bytes() == journal
+    repair(folder)
+    assert [kept.read_bytes() for kept in (folder / FOLDER / DAMAGED).iterdir()] == [journal]
+
+
+def test_rows_that_do_not_follow_are_refused_until_they_are_repaired(tmp_path: Path) -> None:
+    """A frame whose checksum holds and whose rows do not: a start names the repair, which drops the frame and says so."""
+    folder = tmp_path / "log"
+    log = LiveLog.create(folder, HEADER, QUICK)
+    log.append(head())
+    log.write()
+    (row,) = quotes(2, 1)["quotes"]
+    log._put({"quotes": [(9, *row[1:])]}, 0)
+    log.abandon()
+    with pytest.raises(LogError, match=r"rows that do not follow.*xarb log repair"):
+        LiveLog.open(folder, QUICK)
+    assert repair(folder).lost == 1
+    with LiveLog.open(folder, QUICK) as log:
+        log.append(quotes(log.last + 1, 1))
+    assert verify_log(folder).ok
+    assert [row["value"] for kind, row in read_inputs(folder) if kind == "health" and row["metric"] == LOST] == [1]
+
+
+def test_a_torn_first_frame_is_said_too(tmp_path: Path) -> None:
+    """A journal with nothing but a torn frame leaves its health row."""
+    folder = left(tmp_path / "log", frames=1)
+    (_, path) = journals(folder)[0]
+    path.write_bytes(path.read_bytes()[:-5])
+    with LiveLog.open(folder, QUICK) as log:
+        assert log.recovered is not None
+        cut = log.recovered.truncated_bytes
+    assert [row["value"] for kind, row in read_inputs(folder) if kind == "health" and row["metric"] == TRUNCATED] == [cut]
+    assert verify_log(folder).ok
+
+
+def test_what_is_sealed_was_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that the disk did not keep as it was written gets no manifest line, and its journal stays."""
+    folder = left(tmp_path / "log")
+
+    def spoil(files: Sequence[GrowingFile], root: Path) -> list[FileEntry]:
+        entries = publish(files, root)
+        path = root / entries[0].path
+        path.write_bytes(path.read_bytes()[:-20])
+        return entries
+
+    monkeypatch.setattr("xarb.log.writer.publish", spoil)
+    with pytest.raises(LogError, match="cannot be read back"):
+        LiveLog.open(folder, QUICK)
+    assert len(Manifest(folder).segments) == 1
+    monkeypatch.undo()
+    LiveLog.open(folder, QUICK).close()
     assert verify_log(folder).ok
 
 

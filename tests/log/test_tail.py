@@ -19,6 +19,7 @@ from tests.log.recorder import rows_from
 from tests.log.test_livelog import QUICK, rotated, wait_for
 from xarb.errors import LogError, Refused
 from xarb.inspection import info_tables, repair_table, verify_tables
+from xarb.log import tail
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
 from xarb.log.info import info
@@ -117,21 +118,20 @@ def test_readers_never_see_a_row_twice_or_miss_one(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT) as recorder:
         try:
             wait_for(lambda: bool(journals(folder)))
-            tail, looks = Tail(folder), 0
+            found = Tail(folder)
             segments: set[int] = set()
             with open_query([folder]) as query:
                 until = time.monotonic() + 60
                 while len(segments) < 4 and time.monotonic() < until:
                     count, distinct, first, last, _ = one(query, COUNTS)
                     assert (count, distinct, first) == (last - 1, last - 1, 2)  # type: ignore[operator]  # an int
-                    tail.refresh()
-                    rows = sum(entry.rows for entry in tail.manifest.files if entry.kind == "quotes") + tail.rows.get("quotes", 0)
-                    assert rows == tail.last_seq - 1
-                    assert tail.last_seq >= last  # type: ignore[operator]  # an int
-                    looks, segments = looks + 1, segments | {len(tail.manifest.segments)}
+                    found.refresh()
+                    rows = sum(entry.rows for entry in found.manifest.files if entry.kind == "quotes") + found.rows.get("quotes", 0)
+                    assert rows == found.last_seq - 1
+                    assert found.last_seq >= last  # type: ignore[operator]  # an int
+                    segments |= {len(found.manifest.segments)}
         finally:
             recorder.kill()
-    assert looks > 5
     assert len(segments) == 4
 
 
@@ -202,6 +202,40 @@ def test_verify_sees_rows_that_do_not_follow(tmp_path: Path) -> None:
         log._put({"quotes": [(9, START, *row[2:])]}, 0)
         found = [finding.what for finding in verify_log(folder).findings]
     assert found == ["seq 9 stands where 3 should be", "ts_recv goes back at seq 2"]
+
+
+def test_a_look_while_the_last_journal_is_sealed_sees_its_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer closes between a look at the manifest and one at the journals: the look is made again."""
+    log = LiveLog.create(tmp_path / "log", HEADER, QUICK)
+    log.append(head())
+    log.append(quotes(2, 10))
+    log.write()
+    found = Tail(log.folder)
+    closed: list[bool] = []
+
+    def closing(folder: Path) -> list[tuple[int, Path]]:
+        if not closed:
+            closed.append(True)
+            log.close()
+        return journals(folder)
+
+    monkeypatch.setattr(tail, "journals", closing)
+    assert found.refresh()
+    assert (found.last_seq, len(found.manifest.segments)) == (11, 1)
+
+
+def test_rows_of_one_log_are_shown_though_another_one_failed_a_look(tmp_path: Path) -> None:
+    """A statement fails because one of two manifests cannot be read; the next one has what the other log got meanwhile."""
+    with writing(tmp_path / "a") as one_log, writing(tmp_path / "b"), open_query([tmp_path / "a", tmp_path / "b"]) as query:
+        one_log.append(quotes(2, 5))
+        one_log.write()
+        path = tmp_path / "b" / "manifest.jsonl"
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"0")
+        with pytest.raises(LogError):
+            query.run("SELECT 1")
+        path.write_bytes(whole)
+        assert list(query.run("SELECT count(*) FROM quotes").rows()) == [(5,)]
 
 
 def test_a_query_waits_for_a_line_that_is_being_written(tmp_path: Path) -> None:

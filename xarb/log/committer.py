@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from xarb.errors import InvariantBroken, LogError
+from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log.journal import Opening, make_journal, new_opening
 from xarb.log.manifest import Manifest
 from xarb.log.seal import seal_ended
@@ -27,6 +27,7 @@ FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _KEPT: Final = 4_096  # latencies that the figures are taken from
 _RETRY_S: Final = 1.0
 _SEAL_WAIT_S: Final = 600
+_SEAL_AGAIN_S: Final = 5.0
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +48,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     seal_bytes: int = 64 << 20
     reserve_bytes: int = 16 << 20
     separate: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what can never be.
+
+        Raises:
+            ConfigError: names the attribute.
+        """
+        for name in ("commit_ms", "seal_s", "seal_rows", "seal_bytes"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} = {getattr(self, name)}: must be above 0")
+        if self.reserve_bytes < 0:
+            raise ConfigError(f"reserve_bytes = {self.reserve_bytes}: must be 0 or more")
 
 
 class JournalFile:
@@ -84,6 +97,7 @@ class Committer:
         self.folder, self.policy = folder, policy
         self._claim = claim
         self._log_id = Manifest(folder).header.log_id
+        self._head = Manifest(folder).head  # of lines that are on the disk: never read while a sealer may write one
         self.synced_seq = synced_seq
         self.sync_ns: deque[int] = deque(maxlen=_KEPT)
         self.dirty_since = 0  # monotonic ns of the oldest write that no fsync has begun for, 0 for none
@@ -99,6 +113,7 @@ class Committer:
         self._wants_next = False
         self._sealer: subprocess.Popen[bytes] | None = None
         self._to_seal = False
+        self._seal_at = 0.0  # monotonic s before which no seal is tried
         self.current = self._make(len(Manifest(folder).segments), 0)
         self._thread = threading.Thread(target=self._run, name="xarb-journal", daemon=True)
         self._thread.start()
@@ -194,7 +209,7 @@ class Committer:
             self._next = None
 
     def _make(self, segment: int, previous: int) -> JournalFile:
-        opening = new_opening(segment, Manifest(self.folder).head, self._log_id, previous)
+        opening = new_opening(segment, self._head, self._log_id, previous)
         return JournalFile(make_journal(self.folder, opening), opening)
 
     def _run(self) -> None:
@@ -219,10 +234,12 @@ class Committer:
         with self._sync_lock:
             if self._failed is not None:
                 return
+            current = self.current  # before the retired ones: what the loop retires meanwhile is then among them, or still this one
             retired = tuple(self._retired)
-            for file in (*retired, self.current):
-                last = file.last_seq
-                self._syncing_since, self.dirty_since = self.dirty_since, 0  # what is written from here on is dirty again
+            files = retired if current in retired else (*retired, current)
+            self._syncing_since, self.dirty_since = self.dirty_since, 0  # what is written from here on is dirty again,
+            lasts = [file.last_seq for file in files]  # and what is counted here was written before
+            for file, last in zip(files, lasts, strict=True):
                 began = time.monotonic_ns()
                 try:
                     os.fdatasync(file.handle)
@@ -231,8 +248,8 @@ class Committer:
                     return
                 self.sync_ns.append(time.monotonic_ns() - began)
                 self.synced_seq = max(self.synced_seq, last)
-                self._syncing_since = 0
                 file.is_durable = file in retired
+            self._syncing_since = 0
 
     def _prepare(self) -> None:
         if not self._wants_next or self._next is not None:
@@ -251,13 +268,28 @@ class Committer:
             self._retired.popleft().close()
             self._to_seal = True
         self._finish_seal(wait_s=0)
-        if not self._to_seal or self._sealer is not None:
+        if not self._to_seal or self._sealer is not None or time.monotonic() < self._seal_at:
             return
         self._to_seal = False
-        if self.policy.separate:
-            self._sealer = start_sealer(self.folder, self._claim)
-        else:
-            self.seals += len(seal_ended(self.folder, self._claim))
+        try:
+            if self.policy.separate:
+                self._sealer = start_sealer(self.folder, self._claim)
+            else:
+                self._sealed(len(seal_ended(self.folder, self._claim)))
+        except (OSError, LogError) as error:
+            self._not_sealed(str(error))
+
+    def _sealed(self, count: int) -> None:
+        """Seals ended well, and no other is under way: their lines are on the disk."""
+        self.seals += count
+        self.seal_error = None
+        self._head = Manifest(self.folder).head
+
+    def _not_sealed(self, why: str) -> None:
+        """The rows are safe in their journals; it is tried again after a pause."""
+        self.seal_error = why
+        self._to_seal = True
+        self._seal_at = time.monotonic() + _SEAL_AGAIN_S
 
     def _finish_seal(self, wait_s: float) -> None:
         if self._sealer is None:
@@ -270,8 +302,10 @@ class Committer:
             self._sealer.kill()  # it may be stopped anywhere: its journal is there until the segment is
             _, said = self._sealer.communicate()
         code, self._sealer = self._sealer.returncode, None
-        self.seal_error = None if code == 0 else said.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {code}"
-        self.seals += code == 0
+        if code == 0:
+            self._sealed(1)
+        else:
+            self._not_sealed(said.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {code}")
 
 
 def start_sealer(folder: Path, claim: Claim) -> subprocess.Popen[bytes]:

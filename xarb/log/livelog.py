@@ -107,6 +107,7 @@ class LiveLog:
         self._write_ns: deque[int] = deque(maxlen=_KEPT)
         self._seal_ns = to_ns(policy.seal_s)
         self._is_open = True
+        self._is_torn = False  # an append or a write was left in its middle: an interrupt came
 
     @classmethod
     def create(cls, folder: Path | str, header: Header, policy: Policy | None = None) -> LiveLog:
@@ -135,8 +136,8 @@ class LiveLog:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if isinstance(error, LogError | InvariantBroken):
-            self.abandon()  # the log or its rows are what failed: everything written stays in the journal
+        if self._is_torn or isinstance(error, LogError | InvariantBroken):
+            self.abandon()  # the log, its rows or a half-done write are what failed: everything written stays in the journal
         else:
             self.close()
 
@@ -182,12 +183,14 @@ class LiveLog:
             if self.is_full and any(kind not in ESSENTIAL for kind in inputs):
                 raise LogError(f"{self.folder}: the disk is full; only {', '.join(ESSENTIAL)} and outputs are taken")
             last, last_ts = _follow(inputs, last, last_ts)
-        if outputs:
-            self._last_output = self._follow_outputs(outputs, last)
+        last_output = self._follow_outputs(outputs, last) if outputs else self._last_output
+        self._is_torn = True
         for kind, rows in inputs.items():
             self._inputs.setdefault(kind, []).extend(rows)
         self._outputs += outputs
         self.last, self.last_ts = last, last_ts
+        self._last_output = last_output
+        self._is_torn = False
 
     def _follow_outputs(self, outputs: Sequence[OutputRow], last: int) -> tuple[int, int, int]:
         """Where the outputs end, after a check that they follow."""
@@ -217,10 +220,12 @@ class LiveLog:
         if not self._inputs and not self._outputs:
             return
         began = time.monotonic_ns()
+        self._is_torn = True
         if self._inputs and self._is_due(began):
             self._rotate()
         self._put(by_kind(self._inputs, self._outputs), began)
         self._inputs, self._outputs = {}, []
+        self._is_torn = False
         self._write_ns.append(time.monotonic_ns() - began)
 
     def _put(self, rows: dict[str, list[Row]], now: int, flags: int = 0) -> None:
@@ -299,6 +304,11 @@ class LiveLog:
         if not self._is_open:
             return
         try:
+            self._committer.check()
+            if self._is_torn:
+                raise LogError(
+                    f"{self.folder}: a write was interrupted; what was written is in the journal, and the next start seals it"
+                )
             self.write()
             if self._file.rows:
                 self._put({}, time.monotonic_ns(), ENDED)
@@ -324,6 +334,7 @@ class LiveLog:
         """Take the disk space that is kept for orders; None when there is too little, or none is wanted."""
         path = self.folder / FOLDER / RESERVE
         if not self._policy.reserve_bytes:
+            path.unlink(missing_ok=True)
             return None
         handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:

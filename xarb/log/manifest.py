@@ -89,10 +89,12 @@ class Manifest:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / NAME
+        self.bytes = 0  # what was read of the file, which only grows
         try:
             raw = self.path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{folder} is no log: it has no {NAME}") from None
+        self.bytes = len(raw)
         if not raw.endswith(b"\n"):
             raise LogError(f"{self.path} ends in the middle of a line: it was cut off; run xarb log verify")
         lines = raw[:-1].split(b"\n")
@@ -138,13 +140,18 @@ class Manifest:
 
 
 def _decode(path: Path, number: int, line: bytes, what: type[Line]) -> Line:
-    stated, _, text = line.partition(b" ")
-    if hashlib.sha256(text).hexdigest().encode() != stated:
+    if not is_whole(line):
         raise LogError(f"{path} line {number} is damaged: its digest does not match")
     try:
-        return msgspec.json.decode(text, type=what, strict=True)
+        return msgspec.json.decode(line.partition(b" ")[2], type=what, strict=True)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LogError(f"{path} line {number} is damaged: {error}") from None
+
+
+def is_whole(line: bytes) -> bool:
+    """Whether a line without its end is sound: its digest holds."""
+    stated, _, text = line.partition(b" ")
+    return hashlib.sha256(text).hexdigest().encode() == stated
 
 
 def _digest_of(line: bytes) -> str:

@@ -75,7 +75,7 @@ def recover(folder: Path, claim: Claim) -> Recovery | None:
             keep(later.path)
         else:
             later.path.unlink()
-    if left[torn].frames:
+    if left[torn].frames or cut:
         _end(left[torn], cut)
     else:
         left[torn].path.unlink()
@@ -85,12 +85,31 @@ def recover(folder: Path, claim: Claim) -> Recovery | None:
 
 
 def mend_manifest(folder: Path) -> int:
-    """Cut half a line off the end of a manifest, which a power failure may leave: its segment does not exist yet. Bytes cut."""
+    """Cut half a line off the end of a manifest, which a power failure may leave: its segment does not exist yet. Bytes cut.
+
+    That is certain only while the journal of that segment is there, which goes after its line is on the disk. A whole line that has
+    lost its end alone gets it back.
+
+    Raises:
+        LogError: the last line is damaged and no journal holds its rows.
+    """
     path = folder / manifest.NAME
     raw = path.read_bytes()
     whole = raw.rfind(b"\n") + 1
     if whole in {0, len(raw)}:
         return 0
+    segment = raw.count(b"\n") - 1  # the first line is the header
+    if manifest.is_whole(raw[whole:]):
+        with path.open("ab") as file:
+            file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return 0
+    if not any(number == segment for number, _ in journals(folder)):
+        raise LogError(
+            f"{path} line {segment + 2}, the last one, is damaged, and no journal holds the rows of its segment: restore the file "
+            "from a copy, or, if an import was cut off by a power failure, remove that line and import again"
+        )
     with path.open("r+b") as file:
         file.truncate(whole)
         os.fsync(file.fileno())
@@ -184,11 +203,12 @@ def _check_rows(folder: Path, found: Manifest, left: list[_Left]) -> None:
     a torn tail as long as no frame says that the lost rows were on the disk.
     """
     mend = f"run: xarb log repair {folder}"
-    next_seq = found.last + 1
+    next_seq, last_ts = found.last + 1, found.last_ts
     for one in left:
         if one.frames and one.first_seq != next_seq:
             raise LogError(f"{one.path} begins at seq {one.first_seq} where {next_seq} should be; {mend}")
-        next_seq = one.next_seq if one.frames else next_seq
+        one.next_seq = next_seq = one.next_seq if one.frames else next_seq
+        one.last_ts = last_ts = max(one.last_ts, last_ts)
         if not one.ended:
             break
     witness = max(one.synced for one in left)

@@ -99,6 +99,9 @@ def _rebuild(folder: Path, claim: Claim) -> Repair:
             salts.append(previous)
             for frame in salvage(path.read_bytes()[guessed[1] :], guessed[0], start=guessed[1]):
                 pile.take(frame)
+        elif guessed is not None and guessed[0].salt not in replaced:
+            for frame in salvage(path.read_bytes()[guessed[1] :], guessed[0], start=guessed[1]):
+                pile.exclude(frame)
     kept = [_keep_copy(path) for path in paths]
     opening = new_opening(len(found.segments), found.head, found.header.log_id)
     opening = msgspec.structs.replace(opening, replaces=tuple(salts))
@@ -142,6 +145,7 @@ class _Pile:
         self._first_seq = self._next = found.last + 1  # seq that the next row gets
         self._expected = found.last + 1  # seq that the next frame should begin with
         self._last_ts = found.last_ts
+        self._output_ts = 0  # of the last output
         self._is_whole = True
         self._old: list[int] = []  # seqs of kept rows as they were, and as they are
         self._new: list[int] = []
@@ -161,13 +165,16 @@ class _Pile:
         if frame.first_seq < self._expected:
             self.left_out += frame.inputs + frame.outputs  # seen already: a copy of earlier bytes
             return
-        try:
-            found = frame.rows()
-        except LogError:
-            return  # counts as lost
         if frame.first_seq > self._expected:
             self._lose(frame.first_seq - self._expected)
-        self._expected = frame.first_seq + frame.inputs
+            self._expected = frame.first_seq
+        found = self._sound_rows(frame)
+        if found is None:
+            self._lose(frame.inputs)
+            self.left_out += frame.outputs
+            self._expected += frame.inputs
+            return
+        self._expected += frame.inputs
         rows: dict[str, list[Row]] = {}
         first = self._next
         inputs = sorted((row[0], kind, row) for kind, mine in found.items() if kind in INPUTS for row in mine)
@@ -178,6 +185,30 @@ class _Pile:
             self._output(kind, row, rows)
         if rows:
             self._out.append((first, rows))
+
+    def _sound_rows(self, frame: Frame) -> dict[str, list[Row]] | None:
+        """The rows of a frame whose checksum holds, None where they cannot be read or do not follow what was taken."""
+        try:
+            found = frame.rows()
+        except LogError:
+            return None
+        inputs = sorted((row[0], row[1]) for kind, mine in found.items() if kind in INPUTS for row in mine)
+        outputs = sorted((row[0], row[1], row[2]) for kind, mine in found.items() if kind not in INPUTS for row in mine)
+        times = [self._last_ts, *(ts for _, ts in inputs)]
+        said = [self._output_ts, *(ts for _, _, ts in outputs)]
+        follows = (
+            [seq for seq, _ in inputs] == list(range(frame.first_seq, frame.first_seq + frame.inputs))
+            and times == sorted(times)
+            and said == sorted(said)
+        )
+        if not follows:
+            return None
+        self._output_ts = said[-1]
+        return found
+
+    def exclude(self, frame: Frame) -> None:
+        """A sound frame of a journal that does not belong to the log: its rows are counted only."""
+        self.left_out += frame.inputs + frame.outputs
 
     def frames(self, opening: Opening) -> Iterator[bytes]:
         """The frames of the journal that stands for all rows taken, its last frame among them."""

@@ -12,10 +12,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from xarb.errors import LogError, XarbError
+from xarb.errors import InvariantBroken, LogError, XarbError
 from xarb.log import manifest
 from xarb.log.claim import Claim
-from xarb.log.journal import Opening, Walk, journals, read_opening
+from xarb.log.journal import FOLDER, Opening, Walk, journals, read_opening
 from xarb.log.manifest import Manifest
 from xarb.log.rows import outputs_to_table, tuples_to_table
 from xarb.log.writer import LogWriter
@@ -47,7 +47,7 @@ def seal_ended(folder: Path, claim: Claim) -> list[int]:
         if segment < len(Manifest(folder).segments):
             _compare(folder, opening, walk)
         else:
-            if not is_complete(walk, opening, start, path):
+            if not is_complete(walk, path):
                 break
             seal_journal(folder, path, claim)
             sealed.append(segment)
@@ -56,9 +56,8 @@ def seal_ended(folder: Path, claim: Claim) -> list[int]:
     return sealed
 
 
-def is_complete(walk: Walk, opening: Opening, start: int, path: Path) -> bool:
+def is_complete(walk: Walk, path: Path) -> bool:
     """Whether a journal has its last frame and nothing behind it."""
-    del opening, start
     for _ in walk:
         pass
     if walk.trouble is not None and walk.later is not None:
@@ -72,6 +71,13 @@ def seal_journal(folder: Path, path: Path, claim: Claim) -> None:
     Raises:
         LogError: it does not follow the log's end, is damaged, or what was written reads otherwise.
     """
+    try:
+        _seal(folder, path, claim)
+    except InvariantBroken as error:
+        raise LogError(f"{path} holds rows that do not follow: {error}; run: xarb log repair {folder}") from None
+
+
+def _seal(folder: Path, path: Path, claim: Claim) -> None:
     opening, start = read_opening(path)
     with LogWriter.sealing(folder, claim) as writer:
         if opening.segment != len(writer.manifest.segments):
@@ -115,6 +121,13 @@ def _compare(folder: Path, opening: Opening, walk: Walk) -> None:
             f"segment {segment.segment} holds seq {segment.first} to {segment.last}, its journal {first} to {last}, or other counts; "
             f"run: xarb log repair {folder}"
         )
+    for entry in segment.files:
+        file = folder / entry.path
+        if not file.is_file() or manifest.file_digest(file) != entry.sha256:
+            raise LogError(
+                f"{file} is missing or was changed, and the journal of segment {segment.segment} still holds its rows: keep a copy of "
+                f"{folder / FOLDER}; xarb log repair {folder} moves it to {FOLDER}/damaged"
+            )
 
 
 def main(arguments: Sequence[str]) -> int:

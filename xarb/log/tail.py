@@ -113,6 +113,8 @@ class Tail:
             try:
                 found = Manifest(self.folder)
                 parts = self._read(found)
+                if found.path.stat().st_size != found.bytes:  # it grew: a journal may have gone before it was looked for
+                    raise FileNotFoundError
             except FileNotFoundError:
                 if last:
                     raise LogError(f"{self.folder}: journals come and go; run: xarb log verify {self.folder}") from None

@@ -85,6 +85,7 @@ class Query:
     def __init__(self, sources: Sequence[Source], *, threads: int | None = None, memory_limit: str = "50%") -> None:
         self.sources = tuple(sources)
         self.files = self._paths()
+        self._is_stale = False  # a log has grown since its views were made
         self._scratch = tempfile.TemporaryDirectory(prefix="xarb-query-")
         self._connection = duckdb.connect(":memory:")
         try:
@@ -147,12 +148,15 @@ class Query:
         Raises:
             LogError: a manifest or a journal is damaged.
         """
-        grown = [source.tail.refresh() for source in self.sources if source.tail is not None]
-        if not any(grown):
+        for source in self.sources:
+            if source.tail is not None and source.tail.refresh():
+                self._is_stale = True  # also where the next one fails: its rows are shown once all can be read
+        if not self._is_stale:
             return False
         self.files = self._paths()
         self._give_tails()
         self._make_views()
+        self._is_stale = False
         return True
 
     def __enter__(self) -> Self:
