@@ -87,6 +87,16 @@ FEED_STATES: Final = ("down", "live", "stale", "gapped", "crossed", "frozen", "o
 TIME_IN_FORCE: Final = ("ioc", "fok", "gtc")
 COMMAND_KINDS: Final = ("submit", "cancel")
 REPORT_EVENTS: Final = ("accepted", "fill", "canceled", "rejected", "expired", "unknown", "sent", "not_sent")
+# What a real venue's report may say beside these. `sent` and `not_sent` are of the submit; a cancel has events of its own, so that
+# none of them can be taken for the order's end. `not_found` alone ends nothing: a venue may not know an order yet.
+LIVE_REPORT_EVENTS: Final = (
+    *REPORT_EVENTS,
+    "not_found",  # a lookup by client id did not find the order; `rejected` follows once that is proven
+    "cancel_sent",  # the cancel was handed to the network
+    "cancel_failed",  # the cancel was refused, not sent or not answered; the order stands as it was last told
+    "foreign",  # an open order of the account that this log did not send; price and quantity are its limit
+)
+REPORT_SOURCES: Final = ("send", "cancel", "stream", "lookup", "trades")
 ORDER_STATES: Final = (
     "pending",
     "accepted",
@@ -221,6 +231,27 @@ _REPORT: Final = (
     _text("fee_asset", "asset in which the fee is charged", nullable=True),
     _enum("liquidity", LIQUIDITY, "taker or maker", nullable=True),
     _text("reason", "why it was rejected, canceled or expired", nullable=True),
+)
+
+_LIVE_REPORT: Final = (
+    *_ACTOR,
+    *_MARKET,
+    _small("start", "start whose order it is; null when the order is not of this log", nullable=True),
+    _id("order", "our order number, counted per start; null when the order is not of this log", nullable=True),
+    _text("client_order_id", "(log, start, order) as in commands; of another's order the venue's text, empty without one"),
+    _text("venue_order_id", "the venue's id", nullable=True),
+    _enum("event", LIVE_REPORT_EVENTS, "what is reported"),
+    _enum("source", REPORT_SOURCES, "reply to the order or the cancel, user stream, order lookup, or list of trades"),
+    _text("fill_id", "the venue's trade id, unique per venue and symbol", nullable=True),
+    _enum("side", DIRECTIONS, "buy or sell where it is known", nullable=True),
+    _money("price", "fill price in quote asset per unit", nullable=True),
+    _money("qty", "fill quantity", nullable=True),
+    _money("cum_qty", "filled so far as the venue states it", nullable=True),
+    _money("fee", "fee of this fill, positive is paid", nullable=True),
+    _text("fee_asset", "asset in which the fee is charged", nullable=True),
+    _enum("liquidity", LIQUIDITY, "taker or maker", nullable=True),
+    _text("reason", "why, in one word of ours", nullable=True),
+    _text("error", "the venue's own words, without secrets", nullable=True),
 )
 
 _CHAIN: Final = (
@@ -433,11 +464,18 @@ _INPUT_TABLES: Final = (
         _time("due", "time on the grid for which it was asked"),
         _small("missed", "grid times coalesced into this one"),
     ),
-    _input("reports", "What a real or served venue said of our orders, and whether we sent them.", *_ENVELOPE, _EVENT, *_REPORT),
+    _input(
+        "reports",
+        "What a real or served venue said of orders, and whether we sent them. A final event follows all fills that it counts.",
+        *_ENVELOPE,
+        _EVENT,
+        *_LIVE_REPORT,
+    ),
     _input(
         "balances",
-        "A balance as the venue states it.",
+        "A balance as the venue states it; its strategy is empty.",
         *_ENVELOPE,
+        _EVENT,
         *_ACTOR,
         _VENUE,
         _text("asset", "asset id"),
@@ -446,8 +484,9 @@ _INPUT_TABLES: Final = (
     ),
     _input(
         "transfers",
-        "A deposit or withdrawal.",
+        "A deposit or withdrawal; its strategy is empty. The same transfer comes again when its status changes.",
         *_ENVELOPE,
+        _EVENT,
         *_ACTOR,
         _VENUE,
         _text("asset", "asset id"),
