@@ -5,11 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wires.generators import NUMBERS
 from xarb.catalog import load_instruments
+from xarb.errors import InvariantBroken
 from xarb.model.columns import TABLES
 from xarb.wires.decimals import Listing, Unrepresentable
 from xarb.wires.events import APPLY, BookEvent, DepthEvent, LinkEvent, MarkEvent, QuoteEvent, RejectEvent, TradeEvent
@@ -51,6 +53,35 @@ def test_every_event_lands_in_the_columns_of_its_kind() -> None:
     assert (rows[9]["mark_int"], rows[9]["index_int"], rows[9]["funding_rate"], rows[9]["funding_ts"]) == (1, 2, 3, 4)
     reject = {"conn": 3, "venue": "binance", "symbol": "S", "source": "a-file", "line": 44, "rule": "rule"}
     assert rows[10] == {"table": "rejects", "seq": 110, "ts_recv": 17, **reject, "detail": "detail", "payload": "payload"}
+
+
+def test_rows_of_other_kinds_take_their_place_among_the_events() -> None:
+    """A put row gets the next seq and a time that does not decrease; kinds that come from events are refused."""
+    builder = RowBuilder(7, 50)
+    assert builder.put("health", 40, ("binance", "clock_offset_ns", -3, None)) == 7
+    builder.add(60, LINK, LinkEvent("binance", None, "opened"))
+    assert builder.put("frames", 61, (3, "binance", b"{}")) == 9
+    rows = named(builder)
+    assert [(row["table"], row["seq"], row["ts_recv"]) for row in rows] == [
+        ("health", 7, 50),
+        ("connections", 8, 60),
+        ("frames", 9, 61),
+    ]
+    assert (rows[0]["metric"], rows[0]["value"], rows[2]["payload"]) == ("clock_offset_ns", -3, b"{}")
+    assert (builder.counts["health"], builder.counts["frames"]) == (1, 1)
+    for kind in ("quotes", "commands"):
+        with pytest.raises(InvariantBroken, match=kind):
+            builder.put(kind, 70, ())
+
+
+def test_an_instrument_is_announced_once_and_again_when_told_so() -> None:
+    """Before its first event too, so that an engine that starts knows it."""
+    builder, listing = RowBuilder(), Listing(BTC)
+    builder.announce(5, listing)
+    builder.announce(6, listing)
+    builder.add(7, LINK, QuoteEvent(listing, 9, 7, 1, 2, 3, 4, *listing.scales))
+    builder.announce(8, listing, again=True)
+    assert [(row["table"], row["ts_recv"]) for row in named(builder)] == [("instruments", 5), ("quotes", 7), ("instruments", 8)]
 
 
 def test_a_book_message_ends_with_is_last() -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from itertools import repeat
 from typing import Any, Final
 
-from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INSTRUMENT_KINDS, LEVELS
+from xarb.errors import InvariantBroken
+from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS
 from xarb.model.units import INT64_MAX
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
@@ -29,6 +30,7 @@ from xarb.wires.events import (
 )
 
 KINDS: Final = ("quotes", "books", "book_deltas", "trades", "marks", "instruments", "connections", "rejects")
+OTHER_KINDS: Final = tuple(kind for kind in INPUTS if kind not in KINDS)
 Row = tuple[Any, ...]
 _CONNECTION: Final = {name: number for number, name in enumerate(CONNECTION_EVENTS)}
 _DETAIL_LIMIT: Final = 1000
@@ -64,10 +66,10 @@ class RowBuilder:
         self.next_seq = next_seq
         self.last_ts = last_ts
         self.held = 0  # rows collected since the last `take`
-        self.counts: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self.counts: dict[str, int] = dict.fromkeys((*KINDS, *OTHER_KINDS), 0)
         self.rejects: Counter[tuple[str, str]] = Counter()  # by source and rule
         self._scales = dict(scales or {})
-        self._rows: dict[str, list[Row]] = {kind: [] for kind in KINDS}
+        self._rows: dict[str, list[Row]] = {kind: [] for kind in self.counts}
         self._adders: dict[type, Callable[[Any, int, tuple[int, int]], None]] = {
             QuoteEvent: self._quote,
             DepthEvent: self._depth,
@@ -96,10 +98,33 @@ class RowBuilder:
                     return
             self._adders[type(event)](event, link.conn, known)
 
+    def announce(self, ts_recv: int, listing: Listing, *, again: bool = False) -> None:
+        """Append an `instruments` row where the log does not know the instrument or its scales grew; `again`: in any case.
+
+        A driver says `again` when anything else of the instrument, such as its tick, changed since the log's last row of it.
+        """
+        self.last_ts = max(ts_recv, self.last_ts)
+        self._announce(listing, listing.scales, again=again)
+
+    def put(self, kind: str, ts_recv: int, values: Row) -> int:
+        """Append one row of a kind that comes from no wire event (frames, health, timers, reports and so on); its seq.
+
+        `values` are those after `seq` and `ts_recv`, in column order, enums as indices.
+
+        Raises:
+            InvariantBroken: the kind comes from events, or is no input.
+        """
+        if kind not in OTHER_KINDS:
+            raise InvariantBroken(f"rows of {kind} are not put as they are")
+        self.last_ts = max(ts_recv, self.last_ts)
+        seq = self._place(kind)
+        self._rows[kind].append((seq, self.last_ts, *values))
+        return seq
+
     def take(self) -> dict[str, list[Row]]:
         """The rows collected since the last call, by kind, in seq order, without the kinds that have none."""
         taken = {kind: rows for kind, rows in self._rows.items() if rows}
-        self._rows = {kind: [] for kind in KINDS}
+        self._rows = {kind: [] for kind in self.counts}
         self.held = 0
         return taken
 
@@ -111,12 +136,12 @@ class RowBuilder:
         self.counts[kind] += count
         return seq
 
-    def _announce(self, listing: Listing, mine: tuple[int, int]) -> tuple[int, int]:
+    def _announce(self, listing: Listing, mine: tuple[int, int], *, again: bool = False) -> tuple[int, int]:
         """The log's scales of the instrument; an `instruments` row goes first when they are new or grew."""
         key = listing.key
         before = self._scales.get(key)
         scales = mine if before is None else (max(before[0], mine[0]), max(before[1], mine[1]))
-        if scales == before:
+        if scales == before and not again:
             return scales
         self._scales[key] = scales
         one = listing.instrument
