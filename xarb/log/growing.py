@@ -64,20 +64,23 @@ class GrowingFile:
             rest = whole.slice(full)
             self._held, self._held_rows = ([rest] if len(rest) else []), len(rest)
 
-    def close(self) -> None:
-        """Write what is held and the footer, and make the bytes durable; nothing is added afterwards."""
+    def end(self) -> None:
+        """Write what is held and the footer; nothing is added afterwards. The bytes are not durable yet."""
         if not self._open:
             return
         if self._held:
             self._writer.write(pa.concat_tables(self._held).unify_dictionaries().combine_chunks())
-            self._held = []
+            self._held, self._held_rows = [], 0
         self._writer.close()
         self._open = False
+
+    def sync(self) -> None:
+        """Make the bytes of the ended file durable."""
         with self.path.open("rb") as handle:
             os.fsync(handle.fileno())
 
     def name(self, root: Path) -> None:
-        """Give the closed file its name.
+        """Give the ended file its name.
 
         Raises:
             LogError: a file of that name is there already.
@@ -119,16 +122,19 @@ class GrowingFile:
 
 
 def publish(files: Sequence[GrowingFile], root: Path) -> list[FileEntry]:
-    """Close files and give them their names, all durable; they exist once the manifest has the returned entries.
+    """End files and give them their names, all durable; they exist once the manifest has the returned entries.
 
-    The system writes what several threads ask to sync at once: 36 syncs of a run one after the other took 135 ms, a sync alone 3.8 ms.
+    They are ended one after the other: an encoder holds a whole row group, and eight at once took 150 MiB more than one. The system
+    writes what several threads ask to sync at once: 36 syncs of a run one after the other took 135 ms, a sync alone 3.8 ms.
 
     Raises:
         LogError: a file of such a name is there already.
         OSError: something could not be written.
     """
+    for file in files:
+        file.end()
     with ThreadPoolExecutor(_SYNCING, "xarb-sync") as pool:
-        list(pool.map(GrowingFile.close, files))
+        list(pool.map(GrowingFile.sync, files))
         for file in files:
             file.name(root)
         folders = dict.fromkeys(folder for file in files for folder in (file.folder, file.folder.parent, root))

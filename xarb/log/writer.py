@@ -186,7 +186,7 @@ class LogWriter:
                 file = self._files[kind, date] = GrowingFile(self.folder, kind, date, self._made, self._row_group)
             file.add(table.slice(start, stop - start), keys[start:stop], times[start:stop])
             if file.rows >= self._file_rows:
-                file.close()
+                file.end()
                 self._full.append(self._files.pop((kind, date)))
             start = stop
 
