@@ -2,9 +2,9 @@
 
 W1 is one symbol on two venues with an edge after fees standing at about 0.9 % of events, W2 five symbols on four venues at about 0.4 %.
 A latent mid per symbol walks on the tick grid; every venue quotes around it with sizes on the lot grid. In an episode one venue's quotes
-of one symbol lie above the others by both taker fees and a few bps more: 250 (W1) and 100 (W2) episodes a million events, each of 36 or
-40 events of its symbol. Their length and the rate of events were chosen so that a strategy with a cool-down of half a second takes more
-than 200 bundles per million events. The market is made up; only its shape is that of real ones.
+of one symbol lie above the others by both taker fees and a few bps more: 250 (W1) and 57 (W2) episodes a million events, each of 36 or
+70 events of its symbol. Their length and the rate of events (250 and 500 a second) were chosen so that a strategy with a cool-down of half
+a second takes 200 to 260 bundles per million events. The market is made up; only its shape is that of real ones.
 
     python -m bench.markets w2 FOLDER [EVENTS]
 """
@@ -77,7 +77,7 @@ def w1(events: int) -> Market:
 
 def w2(events: int) -> Market:
     """Five symbols on four venues."""
-    return Market(events, symbols=5, venues=4, share=0.004, episode_events=40)
+    return Market(events, symbols=5, venues=4, share=0.004, episode_events=70, events_per_s=500)
 
 
 class _Walk:
