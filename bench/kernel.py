@@ -76,6 +76,9 @@ def kernel(market: Market, source: int) -> state.KernelState:
         terms={},
         rates={},
         coin_margin_ppb=0,
+        timers_are_rows=False,
+        armed=True,
+        start=1,
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)

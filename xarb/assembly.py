@@ -1,7 +1,7 @@
-"""Puts a run together: an experiment and a log become an engine with strategies, and simulated venues with the same instruments.
+"""Puts a run together: a config and what is known before the first input become an engine with strategies, and simulated venues.
 
 What decides a run is kept in `Resolved`: the effective config with fees and asset identities looked up. It is what a run's header
-holds, what its id is made of, and all that a proof by replay needs beside the log.
+holds, what its id is made of, and with its `Ground` all that a proof by replay needs beside the log.
 """
 
 from __future__ import annotations
@@ -63,6 +63,32 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     fees: dict[str, FeeTier]
     assets: tuple[Asset, ...]
     added_latency_ns: int = 0
+
+
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known before the first input, beside the config.
+
+    Attributes:
+        instruments: by number, as they are known then.
+        sources: which rows move each instrument's book, by number; values of SOURCES.
+        connections: connection numbers lie below this.
+        log_id: what client order ids begin with.
+        opening: balances by (account, venue, asset).
+        simulated: whether simulated venues take the orders; else the driver carries them to real ones.
+        timers_are_rows: whether timers come as inputs, as in a live log.
+        armed: whether bundles are sent before the operator says so.
+        start: number of the start; 1 in a backtest.
+    """
+
+    instruments: Sequence[Instrument]
+    sources: Sequence[int]
+    connections: int
+    log_id: str
+    opening: Mapping[tuple[str, str, str], Money]
+    simulated: bool
+    timers_are_rows: bool
+    armed: bool
+    start: int
 
 
 def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
@@ -179,27 +205,49 @@ def sources_of(resolved: Resolved, reader: LogReader) -> list[int]:
     return found
 
 
+def recorded_ground(resolved: Resolved, reader: LogReader) -> Ground:
+    """The ground of a backtest of a recorded log.
+
+    Raises:
+        ConfigError: the config names rows that the log does not have, or no row lies between run.start and run.end.
+    """
+    first = next(inputs_of(resolved, reader, rows=1), None)
+    if first is None:
+        raise ConfigError(f"{reader.folder}: no row between run.start and run.end")
+    return Ground(
+        instruments=reader.instruments_at(first.first_seq) if resolved.run.start else reader.instruments,
+        sources=sources_of(resolved, reader),
+        connections=max(reader.connections, 1),
+        log_id=run_id(encode_config(resolved), reader.digest),
+        opening=opening_balances(resolved),
+        simulated=True,
+        timers_are_rows=False,
+        armed=True,
+        start=1,
+    )
+
+
+def inputs_of(resolved: Resolved, reader: LogReader, rows: int) -> Iterator[Batch]:
+    """The inputs of a backtest, in batches of at most `rows` seqs."""
+    return reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=_selection(resolved.run))
+
+
 class Assembly:
-    """One run ready to go: the engine, the simulated venues, and the log that both read.
+    """One run ready to go: the engine and, where orders are simulated, the venues.
 
     Args:
         resolved: what is run.
-        reader: the log.
+        ground: what is known before the first input.
 
     Raises:
         ConfigError: the parts do not fit together.
     """
 
-    def __init__(self, resolved: Resolved, reader: LogReader) -> None:
+    def __init__(self, resolved: Resolved, ground: Ground) -> None:
         self.resolved = resolved
-        self.reader = reader
-        self.inputs = 0
-        self._selection = _selection(resolved.run)
-        self.opening = opening_balances(resolved)
-        first = next(reader.batches(kinds=BACKTEST_KINDS, rows=1, select=self._selection), None)
-        if first is None:
-            raise ConfigError(f"{reader.folder}: no row between run.start and run.end")
-        instruments = reader.instruments_at(first.first_seq) if resolved.run.start else reader.instruments
+        self.ground = ground
+        self.opening = ground.opening
+        instruments = ground.instruments
         names = prove_names(instruments, AssetTable(resolved.assets))
         fees = {
             (account, number): resolved.fees[one.venue]
@@ -207,51 +255,30 @@ class Assembly:
             for number, one in enumerate(instruments)
             if one.venue in resolved.fees
         }
-        rates = _rates(resolved, reader)
-        sources = sources_of(resolved, reader)
+        rates = _rates(resolved, instruments)
         setup = Setup(
             instruments=instruments,
             groups=_groups(same_things(names), len(instruments)),
-            sources=sources,
+            sources=ground.sources,
             limits=[feed_limits(resolved.venue_feeds.get(one.venue, resolved.feeds)) for one in instruments],
             fees=fees,
             opening=self.opening,
-            connections=max(reader.connections, 1),
-            log_id=run_id(encode_config(resolved), reader.digest),
+            connections=ground.connections,
+            log_id=ground.log_id,
             coin_margin_ppb=ratio_of(resolved.run.coin_margin_bps),
             terms={name: strategy_terms(config) for name, config in resolved.strategies.items()},
             rates=rates,
+            timers_are_rows=ground.timers_are_rows,
+            armed=ground.armed,
+            start=ground.start,
         )
         self.engine = Engine(setup, [_strategy(resolved, name, instruments, rates) for name in sorted(resolved.strategies)])
-        models = {
-            venue: venue_model(config, f"venues.{venue}", added_ns=resolved.added_latency_ns)
-            for venue, config in resolved.venues.items()
-        }
-        models |= {one.venue: RECORDED_ONLY for one in instruments if one.venue not in models}
-        self.venues = SimulatedVenues(
-            VenueSetup(
-                instruments=instruments,
-                sources=sources,
-                fees=fees,
-                opening=self.opening,
-                rates=rates,
-                seed=resolved.run.seed,
-            ),
-            models,
-        )
+        self.venues = _simulated(resolved, ground, fees=fees, rates=rates) if ground.simulated else None
         traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._stakes = frozenset(asset for _, _, asset in self.opening)
         self.marks = Marks(self.engine, instruments, self.currencies)
-
-    def batches(self, rows: int) -> Iterator[Batch]:
-        """The inputs of the run."""
-        for batch in self.reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=self._selection):
-            self.inputs += sum(len(block.seq) for block in (batch.quotes, batch.deltas, batch.trades, batch.books)) + len(
-                batch.slow
-            )
-            yield batch
 
     def note_marks(self) -> None:
         """Keep the mids as they stand at the first order of the run: the marks from which inventory is revalued."""
@@ -281,10 +308,34 @@ class Assembly:
         return self.marks.doubtful({asset for _, _, asset in self.engine.portfolio.balances()})
 
     def assumptions(self) -> Table:
-        """What the simulation assumes, by venue; what flatters the result is marked."""
-        rows: list[tuple[str, ...]] = [row for row in self.venues.describe() if row[0] in self.resolved.venues]
+        """What the simulation assumes, by venue, and the fees; what flatters the result is marked."""
+        simulated = [] if self.venues is None else self.venues.describe()
+        rows: list[tuple[str, ...]] = [row for row in simulated if row[0] in self.resolved.venues]
         rows += [(venue, "fees", _fee_text(tier)) for venue, tier in self.resolved.fees.items()]
         return Table("Assumptions", ("venue", "what", "value"), tuple(sorted(rows, key=_by_venue)))
+
+
+def _simulated(
+    resolved: Resolved,
+    ground: Ground,
+    *,
+    fees: Mapping[tuple[str, int], FeeTier],
+    rates: Mapping[tuple[str, str, str], int],
+) -> SimulatedVenues:
+    models = {
+        venue: venue_model(config, f"venues.{venue}", added_ns=resolved.added_latency_ns)
+        for venue, config in resolved.venues.items()
+    }
+    models |= {one.venue: RECORDED_ONLY for one in ground.instruments if one.venue not in models}
+    setup = VenueSetup(
+        instruments=ground.instruments,
+        sources=ground.sources,
+        fees=fees,
+        opening=ground.opening,
+        rates=rates,
+        seed=resolved.run.seed,
+    )
+    return SimulatedVenues(setup, models)
 
 
 def _strategy(
@@ -302,18 +353,18 @@ def _strategy(
     )
 
 
-def _rates(resolved: Resolved, reader: LogReader) -> dict[tuple[str, str, str], int]:
+def _rates(resolved: Resolved, instruments: Sequence[Instrument]) -> dict[tuple[str, str, str], int]:
     """(venue, fee coin, quote asset) to the instrument whose bid prices the coin."""
+    numbers = {one.id: number for number, one in enumerate(instruments)}
     found = {}
     for name, coin in resolved.rates.items():
-        symbol, _, venue = name.rpartition("@")
-        number = reader.number(venue, symbol)
+        number = numbers.get(name)
         if number is None:
             raise ConfigError(f'rates."{name}" = {coin}: the log has no such instrument')
-        one = reader.instruments[number]
+        one = instruments[number]
         if one.base != coin:
             raise ConfigError(f'rates."{name}" = {coin}: that instrument prices {one.base}')
-        found[venue, coin, one.quote] = number
+        found[one.venue, coin, one.quote] = number
     return found
 
 

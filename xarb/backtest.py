@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from xarb.assembly import Assembly, encode_config, resolve, run_id
+from xarb.assembly import Assembly, encode_config, inputs_of, recorded_ground, resolve, run_id
 from xarb.config import Experiment
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError
@@ -65,7 +65,7 @@ def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, ad
     if out is None:
         _check_replaceable(folder)
         made = folder.with_name(f".{folder.name}.{os.getpid()}")
-    assembly = Assembly(resolved, reader)
+    assembly = Assembly(resolved, recorded_ground(resolved, reader))
     summary = _summary(assembly)
     digest = OutputDigest()
     header = Header(
@@ -84,9 +84,11 @@ def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, ad
             digest.take(rows)
             summary.take(rows)
 
-        replay(assembly, keep, batch_rows=batch_rows, reached=lambda seq: advance(seq, reader.manifest.last))
+        batches = inputs_of(resolved, reader, batch_rows)
+        inputs = replay(assembly, batches, keep, reached=lambda seq: advance(seq, reader.manifest.last))
         summary.finish()
-        tables = [_head(assembly, folder, digest.hex(), bundles=summary.bundles), assembly.assumptions(), *summary.tables()]
+        counts = (("inputs", f"{inputs}"), ("wakes", f"{assembly.engine.wakes}"), ("bundles", f"{summary.bundles}"))
+        tables = [_head(reader, folder, digest.hex(), counts), assembly.assumptions(), *summary.tables()]
         tables += [table for table in (_accounts(assembly), assembly.doubtful_marks()) if table.rows]
         writer.finish(digest.hex(), assembly.engine.position)
     if made != folder:
@@ -151,9 +153,9 @@ def _rung(task: tuple[Experiment, Path, int]) -> list[Line]:
     experiment, path, added = task
     with LogReader(path) as reader:
         resolved = msgspec.structs.replace(resolve(experiment, reader), added_latency_ns=added * NANOS_PER_MS)
-        assembly = Assembly(resolved, reader)
+        assembly = Assembly(resolved, recorded_ground(resolved, reader))
         summary = _summary(assembly)
-        replay(assembly, summary.take, batch_rows=BATCH_ROWS)
+        replay(assembly, inputs_of(resolved, reader, BATCH_ROWS), summary.take)
         summary.finish()
         return [summary.line(name) for name in sorted(resolved.strategies)]
 
@@ -253,13 +255,10 @@ def _accounts(assembly: Assembly) -> Table:
     return Table("Accounts at the last mids; inventory revalued since the first order", head, tuple(rows))
 
 
-def _head(assembly: Assembly, folder: Path, digest: str, *, bundles: int) -> Table:
-    engine, reader = assembly.engine, assembly.reader
+def _head(reader: LogReader, folder: Path, digest: str, counts: Sequence[tuple[str, str]]) -> Table:
     rows: Sequence[tuple[str, str]] = (
         ("log", f"{reader.folder} ({reader.manifest.header.origin or 'no origin stated'})"),
-        ("inputs", f"{assembly.inputs}"),
-        ("wakes", f"{engine.wakes}"),
-        ("bundles", f"{bundles}"),
+        *counts,
         ("run", str(folder)),
         ("output digest", digest),
     )

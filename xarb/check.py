@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from xarb.assembly import SOURCES, Assembly, Resolved, opening_balances, pairing_of, resolve, sources_of
+from xarb.assembly import SOURCES, Assembly, Resolved, opening_balances, pairing_of, recorded_ground, resolve, sources_of
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
 from xarb.config import Experiment, StrategyConfig
@@ -49,7 +49,9 @@ def check(experiment: Experiment, *, log: Path | None) -> Findings:
     """
     with LogReader(log_of(experiment, log)) as reader:
         resolved = resolve(experiment, reader)
-        Assembly(resolved, reader)  # all that a backtest does before its first row: what stops it stops this
+        Assembly(
+            resolved, recorded_ground(resolved, reader)
+        )  # all that a backtest does before its first row: what stops it stops this
         instruments, sizes = reader.instruments, _sizes(reader, sources_of(resolved, reader))
     rows: list[tuple[str, ...]] = []
     idle = []

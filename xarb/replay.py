@@ -1,50 +1,65 @@
-"""The driver of a replay: turns engine and simulated venues over the batches of a log. A backtest and its proof share it."""
+"""The driver: turns engine and simulated venues over batches of inputs. A backtest, its proof and live trading share it."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from xarb.assembly import Assembly
 from xarb.engine.engine import Stop
+from xarb.model.batch import Batch
+from xarb.model.command import Command
 from xarb.model.event import OutputRow
 
 Rows = Sequence[OutputRow]
 
 
 def replay(
-    assembly: Assembly, sink: Callable[[Rows], None], *, batch_rows: int, reached: Callable[[int], None] | None = None
-) -> None:
-    """Fold the whole log; `sink` gets the output rows of each batch in their one order over all kinds, `reached` the last applied seq.
+    assembly: Assembly, batches: Iterable[Batch], sink: Callable[[Rows], None], *, reached: Callable[[int], None] | None = None
+) -> int:
+    """Fold all batches; the number of inputs.
 
-    The engine runs until a report of a venue may be due. The venues follow up to the engine's last applied input and never
+    `sink` gets the output rows of each batch in their one order over all kinds, `reached` the last applied seq.
+    """
+    inputs = 0
+    with _young_garbage_only():
+        for batch in batches:
+            turn(assembly, batch)
+            inputs += sum(len(block.seq) for block in (batch.quotes, batch.deltas, batch.trades, batch.books)) + len(batch.slow)
+            sink(assembly.engine.outputs.drain())
+            if reached is not None:
+                reached(assembly.engine.position)
+            gc.collect(0)
+    return inputs
+
+
+def turn(assembly: Assembly, batch: Batch) -> list[Command]:
+    """Fold one batch; the commands that real venues are to get, in order. Simulated venues take theirs.
+
+    The engine runs until a report of a simulated venue may be due. The venues follow up to the engine's last applied input and never
     run ahead of it, so that an order meets no row that had not reached us when its report does.
     """
-    with _young_garbage_only():
-        _replay(assembly, sink, batch_rows=batch_rows, reached=reached)
-
-
-def _replay(assembly: Assembly, sink: Callable[[Rows], None], *, batch_rows: int, reached: Callable[[int], None] | None) -> None:
     engine, venues = assembly.engine, assembly.venues
-    for batch in assembly.batches(batch_rows):
-        engine.load(batch)
-        venues.load(batch)
-        while True:
-            horizon = venues.horizon()
-            why = engine.run(horizon)
-            venues.run(engine.position)
-            if why is Stop.COMMANDS:
-                assembly.note_marks()
-                venues.take(engine.take_commands())
-            elif why is Stop.UNTIL:
-                engine.take_reports(horizon, venues.reports(horizon))
-            else:
-                break
-        sink(engine.outputs.drain())
-        if reached is not None:
-            reached(engine.position)
-        gc.collect(0)
+    engine.load(batch)
+    if venues is None:
+        commands: list[Command] = []
+        while engine.run() is Stop.COMMANDS:
+            assembly.note_marks()
+            commands += engine.take_commands()
+        return commands
+    venues.load(batch)
+    while True:
+        horizon = venues.horizon()
+        why = engine.run(horizon)
+        venues.run(engine.position)
+        if why is Stop.COMMANDS:
+            assembly.note_marks()
+            venues.take(engine.take_commands())
+        elif why is Stop.UNTIL:
+            engine.take_reports(horizon, venues.reports(horizon))
+        else:
+            return []
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from xarb.assembly import Assembly, decode_config, run_id
+from xarb.assembly import Assembly, decode_config, inputs_of, recorded_ground, run_id
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.canonical import OutputDigest
@@ -96,9 +96,10 @@ def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], ad
     if header.log_id != run_id(config, reader.digest) or header.seed != resolved.run.seed:
         raise LogError(f"{run}: the id or the seed in its header is not that of its config and its log: the header was changed")
     comparison = _Comparison(recorded.outputs())
-    assembly = Assembly(resolved, reader)
+    assembly = Assembly(resolved, recorded_ground(resolved, reader))
+    batches = inputs_of(resolved, reader, BATCH_ROWS)
     try:
-        replay(assembly, comparison.take, batch_rows=BATCH_ROWS, reached=lambda seq: advance(seq, reader.manifest.last))
+        replay(assembly, batches, comparison.take, reached=lambda seq: advance(seq, reader.manifest.last))
         comparison.finish()
     except _Found:
         pass

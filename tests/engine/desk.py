@@ -106,9 +106,12 @@ class Desk:
 
     def learn(self, number: int, **changes: Any) -> list[str]:
         """An `instruments` row that replaces what is known of one, a millisecond later; what the engine did."""
-        self.now += 1_000_000
-        values = msgspec.structs.asdict(self.engine.instruments[number]) | changes
-        row = SlowRow(self.seq, self.now, "instruments", values)
+        return self.slow("instruments", msgspec.structs.asdict(self.engine.instruments[number]) | changes)
+
+    def slow(self, kind: str, values: dict[str, Any], *, ts: int | None = None) -> list[str]:
+        """A row outside the compiled kinds a millisecond later, or at `ts`; what the engine did."""
+        self.now = self.now + 1_000_000 if ts is None else ts
+        row = SlowRow(self.seq, self.now, kind, values)
         self.engine.load(Batch(self.seq, self.seq, NO_QUOTES, NO_DELTAS, NO_TRADES, NO_BOOKS, [row]))
         self.seq += 1
         return self.advance()

@@ -5,7 +5,7 @@ Venue a gives quotes, b whole books, c deltas; all of them trades, gaps, connect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +17,6 @@ from tests.engine.table import Nothing
 from tests.venues.market import MS, RICH, Row, batch_of, instrument
 from xarb.engine.engine import Engine
 from xarb.engine.strategy import Pair, Plan, View, Wake, Wakes
-from xarb.model.batch import Batch
 from xarb.model.event import OutputRow, named
 from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, Money, Ppb
@@ -63,7 +62,7 @@ class Parts:
 
     def __init__(self, rows: Sequence[Row], cuts: Sequence[int]) -> None:
         bounds = [0, *sorted({cut for cut in cuts if 0 < cut < len(rows)}), len(rows)]
-        self._batches = [batch_of(rows[first:last], INSTRUMENTS, first) for first, last in pairwise(bounds) if first < last]
+        self.batches = [batch_of(rows[first:last], INSTRUMENTS, first) for first, last in pairwise(bounds) if first < last]
         self.witness = Witness()
         base: dict[str, Any] = {
             "min_profit_ppb": Ppb(0),
@@ -112,17 +111,12 @@ class Parts:
     def note_marks(self) -> None:
         """Nothing: no account is valued here."""
 
-    def batches(self, rows: int) -> Iterator[Batch]:
-        """The batches; their size is given by the cuts."""
-        del rows
-        yield from self._batches
-
 
 def outcome(rows: Sequence[Row], cuts: Sequence[int]) -> tuple[list[OutputRow], list[tuple[Any, ...]], dict[Any, int]]:
     """Output rows, what the witness saw, and the venues' balances."""
     parts = Parts(rows, cuts)
     found: list[OutputRow] = []
-    replay(parts, found.extend, batch_rows=1)  # type: ignore[arg-type]  # what the driver uses of an assembly
+    replay(parts, parts.batches, found.extend)  # type: ignore[arg-type]  # what the driver uses of an assembly
     return found, parts.witness.seen, parts.venues.balances()
 
 

@@ -14,6 +14,7 @@ from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
 from xarb.engine.kernel.book import ASK, BID
 from xarb.engine.kernel.compiled import machine_code
+from xarb.engine.liverows import KINDS, LiveRows, timers_wanted
 from xarb.engine.outputs import Outputs, known
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
@@ -110,6 +111,7 @@ class Engine:
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
         risk = Risk(self, self.portfolio, setup, self._strategies)
         self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
+        self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
         self._slow_rows = SlowRows(self._kernel, self.instruments, setup.groups, pairs=pairs, changed=self.execution.follow)
         self._books_open = False
         self._batch: Batch | None = None
@@ -180,6 +182,8 @@ class Engine:
                 why = fold.before_row(self._handle, slow.ts_recv)
                 if why == fold.END:
                     self._slow_rows.apply(slow)
+                    if slow.kind in KINDS:
+                        self._apply_live(slow)
                     self._slow_at += 1
                     self._open_books()
                     slow, limit = self._next_slow(batch)
@@ -224,12 +228,43 @@ class Engine:
         self._world[_QUIET] = 0
         for report in reports:
             self.execution.record_report(report)
-            self.commands += self.execution.on_report(report)
-            if self._own_reports:
-                number = self._own_reports.get(self.execution.owner(report.order))
-                if number is not None:
-                    self._call(number, Wake(ts, "report", None, report.instrument, report))
+            self._hear(report)
         self._rearm()
+
+    def _hear(self, report: Report) -> None:
+        """Apply a report and wake the strategy that asked for those of its orders."""
+        self.commands += self.execution.on_report(report)
+        if self._own_reports:
+            number = self._own_reports.get(self.execution.owner(report.order))
+            if number is not None:
+                self._call(number, Wake(report.ts, "report", None, report.instrument, report))
+
+    def _apply_live(self, row: SlowRow) -> None:
+        """Apply a row that only a live log has, after its time was taken note of."""
+        if row.kind == "timers":
+            number = self._live_rows.strategy(row)
+            if self._strategies[number].id in dict(self.timers()):
+                self._world[_WAKE_COUNT] += 1
+                self._call(number, Wake(row.ts_recv, "timer", None))
+        elif row.kind == "operator":
+            self.commands += self._live_rows.operate(row.values)
+        else:
+            report = self._live_rows.report(row)
+            if report is not None:
+                self._hear(report)
+                self._rearm()
+
+    def timers(self) -> list[tuple[str, int]]:
+        """(strategy id, interval in ns) of the timers that are wanted now; a driver that delivers timers as rows asks for it."""
+        return timers_wanted(self._strategies, self._kernel.tables[state.STRATEGIES])
+
+    @property
+    def next_due(self) -> int:
+        """When the next deadline of the fold or of execution is due, ns; an input with a later ts_recv fires it. NEVER without one.
+
+        The fold looks again at each input: what it knows of may lie later than this, never earlier.
+        """
+        return min(self._world[_NEXT_DEADLINE], self.execution.next_deadline())
 
     def _open_books(self) -> None:
         """Write the opening balances once, right after the first input."""

@@ -105,6 +105,14 @@ class Execution:
                 self._closed.append(due.closed)
         return self._orders.take_commands()
 
+    def cancel_all(self) -> list[Command]:
+        """Cancels of every order that may still fill."""
+        for bundle in self._archive.open_bundles():
+            for order in bundle.orders:
+                if order.alive:
+                    self._orders.cancel(order)
+        return self._orders.take_commands()
+
     def next_deadline(self) -> int:
         """Time of the next deadline, NEVER without one."""
         return self._deadlines.next()

@@ -81,11 +81,11 @@ class Orders:
         policy = order.bundle.desk.policy
         self._move(order, "unknown", "execution_timeout")
         if order.cancels < policy.max_cancels:
-            self._cancel(order)
+            self.cancel(order)
             self.deadlines.set(self._market.now + policy.timeout_ns, order)
 
-    def _cancel(self, order: Order) -> None:
-        """Ask for the end of an order whose fate is unknown."""
+    def cancel(self, order: Order) -> None:
+        """Ask for the end of an order that may still fill."""
         order.cancels += 1
         desk = order.bundle.desk
         self._commands.append(
@@ -115,7 +115,7 @@ class Orders:
             event = _STATE_EVENTS[event]
             self._move(order, _AFTER_FILLS.get(event, event) if order.filled else event, report.reason)
             if order.state == "unknown" and order.cancels == 0:
-                self._cancel(order)
+                self.cancel(order)
         elif event != "sent":
             raise InvariantBroken(f"order {order.number}: no meaning is known for a report of {event!r}")
         return False

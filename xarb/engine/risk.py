@@ -21,7 +21,7 @@ Exposure = Callable[[Desk, str], tuple[int, int]]  # the least and the most of a
 
 
 class Risk:
-    """Approves bundles; `desks` are the strategies at work, by id.
+    """Approves bundles; `desks` are the strategies at work, by id. While not `armed` it approves none.
 
     Args:
         market: what is known of instruments and quotes now.
@@ -35,6 +35,7 @@ class Risk:
 
     def __init__(self, market: Market, portfolio: Portfolio, setup: Setup, strategies: list[Strategy]) -> None:
         self._market = market
+        self.armed = setup.armed
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
         self.desks: dict[str, Desk] = {}
@@ -57,6 +58,8 @@ class Risk:
 
     def approve(self, plan: BundlePlan, desk: Desk, exposure: Exposure) -> tuple[list[Leg], Form] | Refusal:
         """The legs as they may be sent, with what each may take, and their form; or the first rule that the bundle breaks."""
+        if not self.armed:
+            return Refusal("disarmed")
         if len(plan.legs) < 2:
             return Refusal("too_few_legs", -1, len(plan.legs) * MONEY_ONE, 2 * MONEY_ONE)
         if plan.sequence not in ("simultaneous", "hard_leg_first"):

@@ -62,6 +62,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     `opening` balances by (account, venue, asset), `terms` by strategy id. `rates` name by (venue, fee coin, quote asset) the
     instrument of that venue whose bid prices a fee coin, as the simulated venue's setup does; what is reserved of the coin allows for
     a fall of that bid by `coin_margin_ppb` until the match.
+
+    `timers_are_rows` says that timers come as inputs, as they do live; else the kernel fires them on their grid. Without `armed` no
+    bundle is sent until the operator arms. `start` counts the starts of a live log.
     """
 
     instruments: Sequence[Instrument]
@@ -75,7 +78,9 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     terms: Mapping[str, StrategyTerms]
     rates: Mapping[tuple[str, str, str], int]
     coin_margin_ppb: int
-    start: int = 1
+    timers_are_rows: bool
+    armed: bool
+    start: int
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:
@@ -112,7 +117,7 @@ def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.Ker
     _lay_world(kernel, counts=(count, len(wanted), setup.connections, len(strategies)))
     _lay_instruments(kernel, setup, slots)
     _lay_groups(kernel, setup.groups)
-    _lay_strategies(kernel, strategies)
+    _lay_strategies(kernel, strategies, timers_are_rows=setup.timers_are_rows)
     _lay_pairs(kernel, setup.instruments, wanted)
     _lay_screens(kernel, screens)
     return kernel, [(strategies[index].id, pair) for pair, index, _ in wanted]
@@ -205,7 +210,7 @@ def _lay_mid(record: np.void, unit: int, growth: int) -> None:
     record["look_low"], record["look_high"] = 1, 0
 
 
-def _lay_strategies(kernel: state.KernelState, strategies: Sequence[Strategy]) -> None:
+def _lay_strategies(kernel: state.KernelState, strategies: Sequence[Strategy], *, timers_are_rows: bool) -> None:
     for number, strategy in enumerate(strategies):
         wakes = strategy.wakes()
         record = kernel.tables[state.STRATEGIES][number]
@@ -213,7 +218,9 @@ def _lay_strategies(kernel: state.KernelState, strategies: Sequence[Strategy]) -
             record[field] = getattr(wakes, field)
         record["needs_edge"] = int(wakes.timer_needs_edge)
         record["on_edge"] = int(wakes.on_edge)
-        if wakes.timer_ns > 0 and not wakes.timer_needs_edge:
+        if timers_are_rows:
+            record["timer_ns"] = 0
+        elif wakes.timer_ns > 0 and not wakes.timer_needs_edge:
             record["next_timer"] = 0
         for instrument in wakes.every_event:
             kernel.tables[state.INSTRUMENTS][instrument]["events"] |= 1 << number

@@ -1,0 +1,150 @@
+"""Rows that only a live log has: timers, reports of real venues, acts of the operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.defaults import strategy_terms
+from tests.engine.desk import HOUR, Desk, Told, money
+from xarb.engine.strategy import Pair, Wakes
+from xarb.errors import LogError
+from xarb.model.columns import TABLES
+from xarb.model.command import CancelOrder
+from xarb.model.units import NANOS_PER_MS
+
+GOOD = ("buy a 101 5", "sell b 100 5")
+SECOND = 1_000_000_000
+
+
+def desk(**setup: Any) -> Desk:
+    """A desk whose timers and reports are rows."""
+    return Desk(**({"timers_are_rows": True, "start": 3} | setup))
+
+
+def report(desk: Desk, number: int, told: str, **changes: Any) -> list[str]:
+    """A report row of an order; what the engine did."""
+    names = [column.name for column in TABLES["reports"].columns]
+    letter = desk.letters[desk.engine.execution.order(number).plan.instrument]
+    one = desk.engine.instruments[desk.letters.index(letter)]
+    values = dict.fromkeys(names) | {"account": "main", "strategy": "s", "venue": one.venue, "symbol": one.symbol}
+    return desk.slow("reports", values | {"start": 3, "order": number, "event": told} | changes)
+
+
+FILL: dict[str, Any] = {
+    "fill_id": "f1",
+    "price": int(money(101)),
+    "qty": int(money(5)),
+    "fee": 0,
+    "fee_asset": "USD",
+    "liquidity": "taker",
+}
+
+
+def test_a_reports_row_moves_an_order_as_a_report_does() -> None:
+    """A fill row books base and quote; it writes no sim_reports row, because an input is recorded already; its strategy is woken."""
+    one = desk()
+    one.tell(*GOOD)
+    report(one, 1, "fill", **FILL)
+    assert (one.balance("a", "BTC"), one.balance("a", "USD")) == (1_000_005, 1_000_000 - 505)
+    assert one.drained("sim_reports") == []
+    assert one.told["s"].woken[-1] == "report"
+    report(one, 2, "rejected", reason="no_balance")
+    states = [(row["order"], row["state"], row["reason"]) for row in one.drained("orders")]
+    assert states[-2:] == [(2, "rejected", "no_balance"), (3, "pending", None)]  # the naked leg is hedged at once
+
+
+def test_reports_of_others_change_nothing() -> None:
+    """An order of another start, one that is not ours, and what is no news of an order's state."""
+    one = desk()
+    one.tell(*GOOD)
+    before = len(one.rows)
+    for changes in ({"start": 2}, {"start": None, "order": None}, {"event": "foreign"}, {"event": "cancel_sent"}):
+        assert report(one, 1, "fill", **(FILL | changes)) == []
+    assert len(one.rows) == before
+    assert one.balance("a", "BTC") == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"order": 9}, "order 9"), ({"venue": "elsewhere"}, "elsewhere"), ({"price": int(money(101)) + 1}, "price")],
+)
+def test_a_report_that_cannot_be_applied_is_named(changes: dict[str, Any], says: str) -> None:
+    """An unknown order or instrument, and a price finer than the instrument's decimals."""
+    one = desk()
+    one.tell(*GOOD)
+    with pytest.raises(LogError, match=f"seq {one.seq}.*{says}"):
+        report(one, 1, "fill", **(FILL | changes))
+
+
+def test_a_disarmed_engine_sends_no_bundle_until_it_is_armed() -> None:
+    """Arm and disarm are acts; an act of another name changes nothing."""
+    one = desk(armed=False)
+    assert one.tell(*GOOD) == ["refuse disarmed"]
+    one.slow("operator", {"action": "note", "actor": "me", "detail": None})
+    assert one.tell(*GOOD) == ["refuse disarmed"]
+    one.slow("operator", {"action": "arm", "actor": "me", "detail": None})
+    assert len(one.tell(*GOOD)) == 2
+    one.slow("operator", {"action": "disarm", "actor": "me", "detail": None})
+    assert one.tell(*GOOD) == ["refuse disarmed"]
+
+
+def test_disarmed_legs_are_still_hedged() -> None:
+    """What is open is brought to its end: a rejected leg beside a filled one is hedged while disarmed."""
+    one = desk()
+    one.tell(*GOOD)
+    report(one, 1, "fill", **FILL)
+    one.slow("operator", {"action": "disarm", "actor": "me", "detail": None})
+    assert any(did.startswith("hedge") for did in report(one, 2, "rejected"))
+
+
+def test_a_kill_cancels_what_may_still_fill_and_disarms() -> None:
+    """Orders that are final are left alone."""
+    one = desk()
+    one.tell(*GOOD)
+    report(one, 1, "fill", **FILL)
+    assert one.slow("operator", {"action": "kill", "actor": "me", "detail": None}) == ["cancel 2"]
+    assert isinstance(one.sent[-1], CancelOrder)
+    assert one.tell(*GOOD) == ["refuse disarmed"]
+
+
+class Scanner(Told):
+    """A strategy with a timer of 100 ms."""
+
+    def __init__(self, *, needs_edge: bool) -> None:
+        super().__init__("s", 2, (Pair(1, 0, 0, 0, 0, 0),))
+        self._wakes = Wakes(pairs=(Pair(1, 0, 0, 0, 0, 0),), timer_ns=100 * NANOS_PER_MS, timer_needs_edge=needs_edge)
+
+
+@pytest.mark.parametrize("needs_edge", [False, True])
+def test_timers_are_wanted_and_delivered_as_rows(monkeypatch: pytest.MonkeyPatch, needs_edge: bool) -> None:
+    """The kernel fires none itself; one that needs an edge is wanted, and wakes, only while one stands."""
+    monkeypatch.setattr("tests.engine.desk.Told", lambda *_: Scanner(needs_edge=needs_edge))
+    one = desk(terms={"s": strategy_terms()})
+    row = {"strategy": "s", "due": 0, "missed": 0}
+    assert one.engine.timers() == ([] if needs_edge else [("s", 100 * NANOS_PER_MS)])
+    one.slow("timers", row)
+    assert one.told["s"].woken.count("timer") == (0 if needs_edge else 1)
+    one.quote(1, 111, 112)  # an edge opens
+    one.quote(0, ts=one.now + 10 * SECOND)
+    assert one.engine.timers() == [("s", 100 * NANOS_PER_MS)]
+    woken = one.told["s"].woken.count("timer")
+    one.slow("timers", row)
+    assert one.told["s"].woken.count("timer") == woken + 1
+
+
+def test_a_timer_for_nobody_is_named() -> None:
+    """A strategy that this start does not run."""
+    with pytest.raises(LogError, match="'ghost'"):
+        desk().slow("timers", {"strategy": "ghost", "due": 0, "missed": 0})
+
+
+def test_deadlines_are_told_to_the_driver() -> None:
+    """The execution timeout of an order is due; an input after it fires it."""
+    one = desk()
+    one.tell(*GOOD)
+    due = one.engine.next_due
+    assert one.now < due < one.now + HOUR
+    did = one.slow("health", {"venue": None, "metric": "heartbeat", "value": 1, "detail": None}, ts=due + 1)
+    assert did == ["cancel 1", "cancel 2"]

@@ -1,0 +1,127 @@
+"""Inputs that only a live log has: timers as they were delivered, reports of real venues, acts of the operator.
+
+A timer wakes its strategy under the kernel's own condition. A report of another start's order, or of an order that is not ours, is
+recorded and changes nothing here: the start after it opens with what reconciliation found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from xarb.engine.execution import Execution
+from xarb.engine.risk import Risk
+from xarb.engine.strategy import Strategy
+from xarb.errors import LogError
+from xarb.model.columns import REPORT_EVENTS
+from xarb.model.command import Command, Report
+from xarb.model.event import SlowRow
+from xarb.model.instrument import Instrument
+from xarb.model.units import MONEY_SCALE
+
+if TYPE_CHECKING:
+    import numpy as np
+
+KINDS: Final = ("timers", "reports", "operator")
+ARM: Final = "arm"
+DISARM: Final = "disarm"
+KILL: Final = "kill"
+
+
+class LiveRows:
+    """Applies them after the kernel has taken note of the row's time.
+
+    Args:
+        execution: follows our orders.
+        risk: whose `armed` the operator sets.
+        instruments: by number, as they are known now.
+        strategies: in id order, as the kernel numbers them.
+        start: number of this start: reports of other starts' orders are not of ours.
+    """
+
+    def __init__(
+        self, execution: Execution, risk: Risk, instruments: Sequence[Instrument], strategies: Sequence[Strategy], *, start: int
+    ) -> None:
+        self._execution = execution
+        self._risk = risk
+        self._instruments = instruments
+        self._numbers = {(one.venue, one.symbol): number for number, one in enumerate(instruments)}
+        self._strategies = {strategy.id: number for number, strategy in enumerate(strategies)}
+        self._start = start
+
+    def strategy(self, row: SlowRow) -> int:
+        """The number of the strategy that a timer is for.
+
+        Raises:
+            LogError: there is none of that id.
+        """
+        number = self._strategies.get(row.values["strategy"])
+        if number is None:
+            raise LogError(f"seq {row.seq}: a timer for {row.values['strategy']!r}, which is no strategy of this start")
+        return number
+
+    def report(self, row: SlowRow) -> Report | None:
+        """The report of a row, None where it changes nothing: of another start, of an order not ours, or no news of its state.
+
+        Raises:
+            LogError: the order, the instrument or the price is none of this start's.
+        """
+        values = row.values
+        if values["start"] != self._start or values["order"] is None or values["event"] not in REPORT_EVENTS:
+            return None
+        number, order = self._numbers.get((values["venue"], values["symbol"])), values["order"]
+        if number is None or not 1 <= order <= self._execution.orders:
+            where = f"{values['symbol']}@{values['venue']}"
+            raise LogError(f"seq {row.seq}: a report of order {order} on {where}; {self._execution.orders} orders were sent")
+        one = self._instruments[number]
+        return Report(
+            ts=row.ts_recv,
+            order=order,
+            instrument=number,
+            event=values["event"],
+            venue_order_id=values["venue_order_id"],
+            fill_id=values["fill_id"],
+            price_int=_at_scale(row.seq, "price", values["price"], one.px_scale),
+            qty_int=_at_scale(row.seq, "qty", values["qty"], one.qty_scale),
+            fee=values["fee"],
+            fee_asset=values["fee_asset"],
+            liquidity=values["liquidity"],
+            reason=values["reason"] or values["error"],
+        )
+
+    def operate(self, values: Mapping[str, Any]) -> list[Command]:
+        """Do what a person asked; the commands that follow. An act that is none of ours changes nothing."""
+        action = values["action"]
+        if action in (ARM, DISARM, KILL):
+            self._risk.armed = action == ARM
+        return self._execution.cancel_all() if action == KILL else []
+
+
+def timers_wanted(strategies: Sequence[Strategy], table: np.ndarray[Any, np.dtype[Any]]) -> list[tuple[str, int]]:
+    """(strategy id, interval in ns) of the scans that are wanted now: those that need an edge only while one stands.
+
+    Args:
+        strategies: in id order.
+        table: the kernel's STRATEGIES table.
+    """
+    wanted = []
+    for number, strategy in enumerate(strategies):
+        wakes = strategy.wakes()
+        if wakes.timer_ns > 0 and (not wakes.timer_needs_edge or table[number]["open_pairs"] > 0):
+            wanted.append((strategy.id, wakes.timer_ns))
+    return wanted
+
+
+def _at_scale(seq: int, name: str, value: int | None, scale: int) -> int | None:
+    """Money as an integer at an instrument's scale.
+
+    Raises:
+        LogError: it has more decimals than that.
+    """
+    if value is None:
+        return None
+    unit: int = 10 ** (MONEY_SCALE - scale)
+    whole, rest = divmod(value, unit)
+    if rest:
+        raise LogError(f"seq {seq}: the report's {name} has more than the instrument's {scale} decimals")
+    return whole
