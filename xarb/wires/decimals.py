@@ -7,6 +7,7 @@ the caller keeps its text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from xarb.model.instrument import Instrument
@@ -103,7 +104,7 @@ class Listing:
         """Decimals of prices and of quantities at this moment."""
         return self.price.scale, self.qty.scale
 
-    def levels(self, levels: list[tuple[str, str]]) -> tuple[list[int], list[int]]:
+    def levels(self, levels: Sequence[tuple[str, ...]]) -> tuple[list[int], list[int]]:
         """Prices and quantities of the levels, all at `scales` as they are on return.
 
         Raises:

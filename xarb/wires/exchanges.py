@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from xarb.wires.binance import BinanceSession
 from xarb.wires.decimals import Listing
+from xarb.wires.okx import OkxSession
 from xarb.wires.session import Session
 
 
@@ -34,6 +35,9 @@ class Wire(NamedTuple):
         silence_s: seconds without any frame after which the connection is given up; the stream sends something more often.
         continuity: how a lost message shows.
         documentation: where the format is described, and as of when.
+        lookup: the request that gives the stream's address, where it has none of its own.
+        exchange: ccxt's id of the exchange where it is another one than `venue`: one exchange with a service for each kind of market.
+        markets: ccxt's words for the markets of this service, of `spot`, `linear` and `inverse`; empty for all of the exchange's.
     """
 
     venue: str
@@ -46,6 +50,8 @@ class Wire(NamedTuple):
     continuity: str
     documentation: str
     lookup: Lookup | None = None
+    exchange: str = ""
+    markets: tuple[str, ...] = ()
 
 
 _BINANCE: Final = (
@@ -83,4 +89,17 @@ _BINANCE: Final = (
         documentation="Binance COIN-M futures, market streams, 2026",
     ),
 )
-WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wire in _BINANCE}
+_OKX: Final = (
+    Wire(
+        venue="okx",
+        stream_url="wss://ws.okx.com:8443/ws/v5/public",
+        rest_url="https://www.okx.com",
+        channels=("quotes", "deltas", "trades", "marks"),
+        session=OkxSession,
+        max_instruments=25,
+        silence_s=30,
+        continuity="prevSeqId = last seqId; snapshot in the stream",
+        documentation="OKX API v5, order book channel, 2026-07-07",
+    ),
+)
+WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX) for wire in wires}

@@ -1,0 +1,262 @@
+"""Connections whose book snapshots come in the stream itself: what the sessions of such exchanges share.
+
+There is nothing to buffer: a snapshot and what follows it arrive in order. A book is in sync from its snapshot until its session says that
+it is lost; its updates are then `unsynced` until the next snapshot, which gives a `resync`. A lost book is subscribed to anew, alone, on the
+same connection; the more often in vain, the later.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from xarb.model.units import NANOS_PER_S
+from xarb.wires.decimals import Listing
+from xarb.wires.events import APPLY, UNSYNCED, DepthEvent, LinkEvent, RejectEvent, WireEvent
+from xarb.wires.refusal import FAULTS, Refused, reject_of
+from xarb.wires.session import Ask, Reopen, Send
+
+WAIT_NS: Final = 10 * NANOS_PER_S  # a snapshot that did not come is asked for again after this long, twice as long after each time
+MOST_DOUBLINGS: Final = 5  # at most 320 s
+CALM_NS: Final = 60 * NANOS_PER_S  # a book that lived this long was sound: its next loss is answered at once
+
+_T = TypeVar("_T")
+
+
+class _Book:
+    """What is known of one symbol's book; times are ns."""
+
+    __slots__ = ("asked", "broken", "last", "live", "since", "tries")
+
+    def __init__(self) -> None:
+        self.live = False
+        self.last = 0  # the exchange's counter at the last message that was applied
+        self.broken = False  # a gap was told since the last snapshot
+        self.since = 0  # when the last snapshot came
+        self.asked = 0
+        self.tries = 0
+
+
+class StreamedBooks:
+    """Which books of a connection are in sync, and what is to be subscribed anew.
+
+    Args:
+        venue: venue id.
+        listings: by native name.
+        request: the texts that end and begin the book subscriptions of some native names.
+    """
+
+    def __init__(self, venue: str, listings: dict[str, Listing], request: Callable[[Sequence[str]], list[str]]) -> None:
+        self._venue = venue
+        self._listings = listings
+        self._request = request
+        self._books = {native: _Book() for native in listings}
+        self._due: dict[str, int] = {}  # books that wait for a snapshot: when it is asked for (again)
+        self._now = 0
+
+    def expect(self, ts: int) -> None:
+        """All books were subscribed at `ts` ns."""
+        self._now = ts
+        self._due = dict.fromkeys(self._books, ts + WAIT_NS)
+
+    def last(self, native: str) -> int | None:
+        """The exchange's counter at the last applied message of a book; None while the book is not in sync."""
+        book = self._books[native]
+        return book.last if book.live else None
+
+    def snapshot(self, native: str, last: int, event: DepthEvent) -> list[WireEvent]:
+        """The events of a snapshot, which starts the book whatever was before."""
+        book = self._books[native]
+        events: list[WireEvent] = [event]
+        if book.live or book.broken:
+            why = "the exchange sent a new snapshot" if book.live else "snapshot after a gap"
+            events.insert(0, LinkEvent(self._venue, event.listing.instrument.symbol, "resync", f"{why}, {last}"))
+        book.live, book.broken, book.last, book.since = True, False, last, self._now
+        self._due.pop(native, None)
+        return events
+
+    def update(self, native: str, last: int, event: DepthEvent) -> list[WireEvent]:
+        """The events of an update that follows the last one: applied while the book is in sync, else `unsynced`."""
+        book = self._books[native]
+        if not book.live:
+            return [unsynced(event)]
+        book.last = last
+        return [event]
+
+    def lost(self, native: str, detail: str) -> list[WireEvent]:
+        """The gap of a book that can no longer be trusted, and none if that was told already."""
+        book = self._books[native]
+        if not self._lose(native, book):
+            return []
+        return [LinkEvent(self._venue, self._listings[native].instrument.symbol, "gap", detail)]
+
+    def all_lost(self, detail: str) -> list[WireEvent]:
+        """The gap of the whole connection: whatever was in sync no longer is."""
+        for native, book in self._books.items():
+            if book.live:
+                self._lose(native, book)
+        return [LinkEvent(self._venue, None, "gap", detail)]
+
+    def _lose(self, native: str, book: _Book) -> bool:
+        news, book.live, book.broken = book.live, False, True
+        if native not in self._due:
+            if self._now - book.since >= CALM_NS:
+                book.tries = 0
+            self._due[native] = book.asked + _wait(book) if book.tries else self._now
+        return news
+
+    def asks(self) -> list[Ask]:
+        """The subscriptions that are due; a call takes them."""
+        if not self._due:
+            return []
+        ready = [native for native, due in self._due.items() if due <= self._now]
+        if not ready:
+            return []
+        for native in ready:
+            book = self._books[native]
+            book.asked = self._now
+            book.tries += 1
+            self._due[native] = self._now + _wait(book)
+        return [Send(text) for text in self._request(ready)]
+
+    def tick(self, ts: int) -> list[Ask]:
+        """The same, with the time in ns."""
+        self._now = ts
+        return self.asks()
+
+
+class StreamSession(ABC):
+    """A session with books that start in the stream; an exchange's session says what its frames and requests look like.
+
+    Args:
+        venue: venue id.
+        listings: the connection's instruments; other names give rejects.
+        channels: what to subscribe when the connection opens.
+        ping_every_ns: how often `ping` is sent, 0 for never.
+        ping: the exchange's ping.
+    """
+
+    def __init__(
+        self, venue: str, listings: Iterable[Listing], channels: Sequence[str], *, ping_every_ns: int = 0, ping: str = ""
+    ) -> None:
+        self.venue = venue
+        self._listings = {listing.instrument.native: listing for listing in listings}
+        self._channels = tuple(channels)
+        self._books = StreamedBooks(venue, self._listings, self._resubscribe)
+        self._ping_every_ns = ping_every_ns
+        self._ping = ping
+        self._pinged = 0
+        self._reopen: str | None = None
+
+    def open(self, ts: int) -> list[Ask]:
+        """The subscriptions of all channels; snapshots come by themselves."""
+        self._pinged = ts
+        if "deltas" in self._channels:
+            self._books.expect(ts)
+        return [Send(text) for text in self._subscribe()] if self._listings else []
+
+    def asks(self) -> list[Ask]:
+        """Lost books to subscribe anew, and the reconnect that the exchange announced."""
+        asks = self._books.asks()
+        if self._reopen is not None:
+            asks.append(Reopen(self._reopen))
+            self._reopen = None
+        return asks
+
+    def tick(self, ts: int) -> list[Ask]:
+        """The ping where one is due, and lost books that are still lost."""
+        asks = self._books.tick(ts)
+        if self._ping_every_ns and ts - self._pinged >= self._ping_every_ns:
+            self._pinged = ts
+            asks.append(Send(self._ping))
+        return asks
+
+    def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:  # noqa: ARG002  # the seam's signature
+        """The events of one frame as it arrived; whatever is wrong with it is a reject."""
+        try:
+            return self._read(payload)
+        except FAULTS as error:
+            return [self._reject(error, payload), *self._unreadable(payload)]
+
+    @abstractmethod
+    def _subscribe(self) -> list[str]:
+        """The messages that subscribe every channel of every instrument."""
+
+    @abstractmethod
+    def _resubscribe(self, natives: Sequence[str]) -> list[str]:
+        """The messages that end and begin the book subscriptions of these instruments."""
+
+    @abstractmethod
+    def _read(self, payload: bytes) -> list[WireEvent]:
+        """The events of a frame.
+
+        Raises:
+            Refused: the frame breaks a rule.
+            DecodeError: it is not JSON, or not the shape of any known message.
+            ValueError: a number is none, or does not fit.
+        """
+
+    def _unreadable(self, payload: bytes) -> list[WireEvent]:  # noqa: ARG002  # for exchanges that must react
+        """What else a frame means that could not be read at all."""
+        return []
+
+    def _listing(self, native: str | None) -> Listing:
+        listing = self._listings.get(native or "")
+        if listing is None:
+            raise Refused("unknown_instrument", f"{native!r} is no instrument of this connection")
+        return listing
+
+    def _reject(self, error: Exception, payload: bytes, native: str | None = None) -> RejectEvent:
+        return reject_of(error, payload, self.venue, native, self._listings.get(native or ""))
+
+    def _each(
+        self, items: Iterable[_T], read: Callable[[_T], Iterable[WireEvent]], payload: bytes, native: str
+    ) -> Iterator[WireEvent]:
+        """The events of every part of a frame; a part that is wrong becomes a reject and leaves the others alone."""
+        for item in items:
+            try:
+                yield from read(item)
+            except FAULTS as error:
+                yield self._reject(error, payload, native)
+
+    def _part(self, item: _T, read: Callable[[_T], list[WireEvent]], payload: bytes, native: str) -> list[WireEvent]:
+        """The events of a part of a frame that concerns a book; one that cannot be read leaves a hole in the book."""
+        try:
+            return read(item)
+        except FAULTS as error:
+            reject = self._reject(error, payload, native)
+            if native not in self._listings:
+                return [reject]
+            return [reject, *self._books.lost(native, f"a message was rejected: {reject.rule}")]
+
+
+def unsynced(event: DepthEvent) -> DepthEvent:
+    """The same message, which moves no book."""
+    return msgspec.structs.replace(event, verdict=UNSYNCED)
+
+
+def depth_of(
+    listing: Listing,
+    ids: tuple[int | None, int | None, int | None],
+    sides: tuple[Sequence[tuple[str, ...]], Sequence[tuple[str, ...]]],
+    *,
+    is_snapshot: bool,
+) -> DepthEvent:
+    """A book message to apply, from its event time and its own and its predecessor's id, and from the texts of bids and asks.
+
+    Raises:
+        ValueError: a text is no decimal number, or does not fit.
+    """
+    ts_event, last, prev = ids
+    bids, asks = sides
+    prices, qtys = listing.levels([*bids, *asks])
+    cut = len(bids)
+    levels = prices[:cut], qtys[:cut], prices[cut:], qtys[cut:]
+    return DepthEvent(listing, ts_event, last, None, prev, is_snapshot, APPLY, *levels, *listing.scales)
+
+
+def _wait(book: _Book) -> int:
+    return WAIT_NS << min(book.tries, MOST_DOUBLINGS)
