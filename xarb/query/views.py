@@ -36,7 +36,8 @@ _DATE: Final = f"CAST(left(right(filename, {_FILE_NAME}), 10) AS DATE)"
 _LEADING: Final = {"ts_recv": "time", "ts": "time"}
 
 MACROS: Final[tuple[tuple[str, str], ...]] = (
-    ("pow10(s)", "([" + ", ".join(f"{10**s}e0" for s in range(MAX_SCALE + 1)) + "])[s + 1]"),
+    # Backwards, because ~s = -1 - s cannot overflow: what cannot fail DuckDB computes once for each value of a dictionary, not once a row.
+    ("pow10(s)", "([" + ", ".join(f"{10**s}e0" for s in reversed(range(MAX_SCALE + 1))) + "])[~s]"),
     (
         "exact(i, s)",
         "CAST(i AS DECIMAL(19,0)) * (CAST(["
