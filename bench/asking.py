@@ -23,7 +23,6 @@ from xarb.log.reader import LogReader
 from xarb.query import open_query
 
 ROUNDS: Final = 5
-DAY: Final = "2026-01-05"
 
 
 class Question(NamedTuple):
@@ -44,9 +43,9 @@ QUESTIONS: Final = (
     ),
     Question(
         "one venue on one day",
-        f"SELECT symbol, count(*), max(bid) FROM quotes WHERE venue = 'bravo' AND date = DATE '{DAY}' GROUP BY ALL",
+        "SELECT symbol, count(*), max(bid) FROM quotes WHERE venue = 'bravo' AND date = DATE '2026-01-05' GROUP BY ALL",
         ("venue", "symbol", "bid_int", "px_scale"),
-        DAY,
+        "2026-01-05",
     ),
 )
 

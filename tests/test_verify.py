@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from decimal import Decimal
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,15 @@ import pytest
 
 from tests.imports.conftest import ROOT
 from tests.log.logs import forge, rewrite
-from tests.trial import Trial, quiet, usual
+from tests.trial import Trial, gap, head, quiet, tick, usual
 from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.log import manifest
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
+from xarb.log.writer import LogWriter
+from xarb.model.columns import INPUTS
 from xarb.verify import Proof, verify
 
 
@@ -160,6 +163,25 @@ def test_other_log_is_refused(place: Path) -> None:
     Trial(place).log(usual()[:-1], "other")
     with pytest.raises(Refused, match="is not the log of this run"):
         verify(place / "run", log=place / "other", advance=quiet)
+
+
+def test_a_log_that_has_grown_is_replayed_as_far_as_it_went(place: Path) -> None:
+    """What came to the log after the run, a new venue among it, has no part in the proof, and that is said."""
+    log = place / "log"
+    last, last_ts = Manifest(log).last, Manifest(log).last_ts
+    later = [*head(("charlie",)), *gap(1000, 3000), (1500, tick("charlie", 11_000, 11_010, conn=2))]
+    placed = [(kind, row | {"conn": 2} if kind == "connections" else row) for _, (kind, row) in sorted(later, key=itemgetter(0))]
+    with LogWriter.append_to(log) as writer:
+        for kind in INPUTS:
+            keys = [{"seq": last + 1 + n, "ts_recv": last_ts + n} for n in range(len(placed))]
+            writer.write_rows(kind, [key | row for key, (name, row) in zip(keys, placed, strict=True) if name == kind])
+        writer.commit()
+    assert Manifest(log).heads.index(Manifest(place / "run").header.input_digest or "") == 1
+    found = proof(place)
+    assert found.equal
+    assert f"has {len(placed)} more inputs than the run saw" in text_of(found)
+    with pytest.raises(LogError, match="no line has the digest"):
+        LogReader(log, head="0" * 64)
 
 
 def test_damaged_log_and_run_are_errors(place: Path) -> None:

@@ -11,6 +11,7 @@ from xarb.assembly import Assembly, decode_config, inputs_of, recorded_ground, r
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.canonical import OutputDigest
+from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
 from xarb.model.columns import TABLES
 from xarb.model.event import named, output_row
@@ -65,7 +66,7 @@ class _Comparison:
 
 
 def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
-    """Replay a run and compare.
+    """Replay a run and compare. A log that has grown since is replayed as far as it went then.
 
     Raises:
         ConfigError: `run` is no run, or its log is not found.
@@ -78,20 +79,21 @@ def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
             raise ConfigError(f"{run} is a log, not a run; check a log with: xarb log verify {run}")
         if summary is None:
             raise Refused(f"{run} was never finished: its last line, the summary, is missing; run the backtest again")
-        with LogReader(find_log(run, header.origin, log)) as reader:
+        found = find_log(run, header.origin, log)
+        whole = Manifest(found)
+        if header.input_digest not in whole.heads:
+            raise Refused(f"{found} is not the log of this run: its digest is {whole.head}, the run names {header.input_digest}")
+        with LogReader(found, head=header.input_digest) as reader:
+            later = whole.last - reader.last_seq
             comparison, last_seq = _replayed(recorded, reader, header.config, advance)
     if comparison.difference is None and (comparison.digest.hex(), last_seq) != (summary.output_digest, summary.last_seq):
         raise LogError(f"{run}: rows are equal but the digest or the last input in its last line is not theirs")
-    return _proof(run, comparison, header.code_digest)
+    return _proof(run, comparison, header.code_digest, later)
 
 
 def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], advance: Advance) -> tuple[_Comparison, int]:
     """The comparison of the run with a replay of the log, and the last input applied."""
     run, header = recorded.folder, recorded.manifest.header
-    if reader.digest != header.input_digest:
-        raise Refused(
-            f"{reader.folder} is not the log of this run: its digest is {reader.digest}, the run names {header.input_digest}"
-        )
     resolved = decode_config(config)
     if header.log_id != run_id(config, reader.digest) or header.seed != resolved.run.seed:
         raise LogError(f"{run}: the id or the seed in its header is not that of its config and its log: the header was changed")
@@ -120,8 +122,11 @@ def find_log(run: Path, origin: str, log: Path | None) -> Path:
     return found
 
 
-def _proof(run: Path, comparison: _Comparison, made_by: str | None) -> Proof:
+def _proof(run: Path, comparison: _Comparison, made_by: str | None, later: int) -> Proof:
+    """The outcome; `later` inputs came to the log after the run."""
     rows = [("rows compared", f"{comparison.rows}"), ("code", _code(made_by))]
+    if later:
+        rows.append(("log", f"has {later} more inputs than the run saw"))
     if comparison.difference is None:
         rows += [("digest", comparison.digest.hex()), ("result", "equal: every output row is reproduced")]
         return Proof(True, [Table(f"Proof of {run}", ("what", "value"), tuple(rows))])  # noqa: FBT003  # a named field

@@ -81,12 +81,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest:
     """The manifest of one folder, with its chain checked.
 
+    Args:
+        folder: the log or run.
+        head: digest of the line at which to stop, one of `heads`: the log as it stood then; None is all of it.
+
     Raises:
         ConfigError: the folder is no log.
-        LogError: a line is damaged, out of place, or of another format; the message names the line.
+        LogError: a line is damaged, out of place, or of another format, and the message names the line; or none has the digest `head`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, head: str | None = None) -> None:
         self.folder = folder
         self.path = folder / NAME
         self.bytes = 0  # what was read of the file, which only grows
@@ -110,6 +114,14 @@ class Manifest:
                 raise LogError(f"{self.path} line {number}: the chain is broken, the line before it was changed or removed")
             previous = _digest_of(line)
         self.head = previous
+        if head is not None and head != self.head:
+            self._stop_at(head)
+
+    def _stop_at(self, head: str) -> None:
+        if head not in self.heads:
+            raise LogError(f"{self.path}: no line has the digest {head}")
+        self.segments = self.segments[: self.heads.index(head)]
+        self.summary, self.head = None, head
 
     def _take(self, number: int, line: bytes) -> Segment | Summary:
         if self.summary is not None:
@@ -122,6 +134,14 @@ class Manifest:
             raise LogError(f"{self.path} line {number}: segment {segment.segment} where {len(self.segments)} should be")
         self.segments.append(segment)
         return segment
+
+    @property
+    def heads(self) -> list[str]:
+        """What `head` was with no segment, with one, and so on: the log is what any of them names, and more."""
+        found = [segment.previous for segment in self.segments]
+        if self.summary is not None:
+            found.append(self.summary.previous)
+        return [*found, self.head]
 
     @property
     def files(self) -> list[FileEntry]:

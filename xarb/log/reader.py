@@ -86,7 +86,7 @@ EVERYTHING: Final = Selection()
 
 
 class LogReader:
-    """A sealed log or run, as its manifest stands now.
+    """A sealed log or run, as its manifest stands now, or as it stood when `head` was the digest of its last line.
 
     Attributes:
         header: what the folder is.
@@ -100,12 +100,12 @@ class LogReader:
 
     Raises:
         ConfigError: the folder is no log.
-        LogError: the manifest is damaged, or a file that holds instruments or connections is.
+        LogError: the manifest is damaged, a file that holds instruments or connections is, or no line has the digest `head`.
     """
 
-    def __init__(self, folder: Path | str) -> None:
+    def __init__(self, folder: Path | str, *, head: str | None = None) -> None:
         self.folder = Path(folder)
-        self.manifest = Manifest(self.folder)
+        self.manifest = Manifest(self.folder, head)
         self.header = self.manifest.header
         self.digest = self.manifest.head
         self.last_seq = self.manifest.last
