@@ -43,6 +43,13 @@ class Book:
     def __init__(self) -> None:
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
+        self.px_scale = 0
+
+    def rescale(self, px_scale: int) -> None:
+        """Bring the prices to a finer scale."""
+        factor = 10 ** (px_scale - self.px_scale)
+        self.bids, self.asks = ({price * factor: qty for price, qty in side.items()} for side in (self.bids, self.asks))
+        self.px_scale = px_scale
 
     def apply(self, event: DepthEvent) -> None:
         """Apply a message whose verdict says so."""

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from xarb.wires.binance import BinanceSession
 from xarb.wires.decimals import Listing
+from xarb.wires.kraken import KrakenSession
 from xarb.wires.okx import OkxSession
 from xarb.wires.session import Session
 
@@ -102,4 +103,17 @@ _OKX: Final = (
         documentation="OKX API v5, order book channel, 2026-07-07",
     ),
 )
-WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX) for wire in wires}
+_KRAKEN: Final = (
+    Wire(
+        venue="kraken",
+        stream_url="wss://ws.kraken.com/v2",
+        rest_url="https://api.kraken.com",
+        channels=("quotes", "deltas", "trades"),
+        session=KrakenSession,
+        max_instruments=50,
+        silence_s=10,
+        continuity="CRC32 of the best 10 levels; snapshot in the stream",
+        documentation="Kraken API Center, spot websocket v2 and book checksum guide, 2026",
+    ),
+)
+WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN) for wire in wires}

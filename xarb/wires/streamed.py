@@ -67,6 +67,10 @@ class StreamedBooks:
         book = self._books[native]
         return book.last if book.live else None
 
+    def any_in_sync(self) -> bool:
+        """Whether there is a book that could be lost."""
+        return any(book.live for book in self._books.values())
+
     def snapshot(self, native: str, last: int, event: DepthEvent) -> list[WireEvent]:
         """The events of a snapshot, which starts the book whatever was before."""
         book = self._books[native]
@@ -179,7 +183,7 @@ class StreamSession(ABC):
         try:
             return self._read(payload)
         except FAULTS as error:
-            return [self._reject(error, payload), *self._unreadable(payload)]
+            return [self._reject(error, payload), *self._unreadable(error, payload)]
 
     @abstractmethod
     def _subscribe(self) -> list[str]:
@@ -199,8 +203,8 @@ class StreamSession(ABC):
             ValueError: a number is none, or does not fit.
         """
 
-    def _unreadable(self, payload: bytes) -> list[WireEvent]:  # noqa: ARG002  # for exchanges that must react
-        """What else a frame means that could not be read at all."""
+    def _unreadable(self, error: Exception, payload: bytes) -> list[WireEvent]:  # noqa: ARG002  # for exchanges that must react
+        """What it means besides a reject that a frame as a whole raised `error`."""
         return []
 
     def _listing(self, native: str | None) -> Listing:
