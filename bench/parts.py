@@ -18,13 +18,13 @@ from typing import Any
 from bench.backtest import MARKETS, experiment, fees
 from bench.markets import make
 from xarb import backtest
-from xarb.assembly import Assembly
 from xarb.config import load_experiment
 from xarb.engine.engine import Engine
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold
 from xarb.engine.outputs import Outputs
 from xarb.log.canonical import OutputDigest
+from xarb.log.reader import LogReader
 from xarb.log.writer import LogWriter
 from xarb.strategies.micro import Micro
 from xarb.summary import Summary
@@ -32,7 +32,7 @@ from xarb.venues.fold import loop
 from xarb.venues.simulated import SimulatedVenues
 
 PARTS = (
-    ("decode", Assembly, "batches"),
+    ("decode", LogReader, "batches"),
     ("engine kernel", fold, "run"),
     ("venue kernel", loop, "run"),
     ("venue orders", SimulatedVenues, "take"),
