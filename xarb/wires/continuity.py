@@ -38,6 +38,22 @@ class Rule(NamedTuple):
     expected: Callable[[int, bool], str]  # for the text of a gap: last id, whether it is the first
 
 
+def _overlap_is_old(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001, ARG001  # columns of the rule
+    return update.last <= last
+
+
+def _overlap_continues(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001, ARG001  # same
+    return update.first <= last + 1
+
+
+def _overlap_expected(last: int, starting: bool) -> str:  # noqa: FBT001, ARG001  # same
+    return f"U <= {last + 1}"
+
+
+OVERLAP_RULE: Final = Rule(_overlap_is_old, _overlap_continues, _overlap_expected)
+"""Sizes are absolute, so an update may begin before the book's last id: U <= last + 1 <= u, at the start and later."""
+
+
 class BookSync:
     """What is known of one symbol's sequence. It keeps no book, only what proves that one can be kept.
 
@@ -78,6 +94,13 @@ class BookSync:
             return [LinkEvent(self._venue, self._symbol, "gap", detail), update.event]
         self._last, self._starting = update.last, False
         return [msgspec.structs.replace(update.event, verdict=APPLY)]
+
+    def lose(self, detail: str) -> list[WireEvent]:
+        """The gap of a book that can no longer be vouched for, which waits for a snapshot now; nothing where there is no book."""
+        if self._last is None:
+            return []
+        self._last, self._starting, self._broken = None, False, True
+        return [LinkEvent(self._venue, self._symbol, "gap", detail)]
 
     def snapshot(self, last: int, event: DepthEvent) -> list[WireEvent]:
         """The events of a snapshot with id `last`, and of the buffered updates that it makes usable."""
@@ -126,7 +149,7 @@ class Snapshots:
         if not self._wanted:
             return []
         wanted, self._wanted = self._wanted, []
-        return [Fetch(self._path_of(native), native) for native in wanted]
+        return [Fetch(self._path_of(native), native) for native in dict.fromkeys(wanted) if native in self._asked]
 
     def tick(self, ts: int) -> list[Fetch]:
         """Those that were asked for long ago in vain, at `ts` ns."""

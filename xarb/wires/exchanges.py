@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from xarb.wires.binance import BinanceSession
 from xarb.wires.decimals import Listing
 from xarb.wires.kraken import KrakenSession
+from xarb.wires.kucoin import KucoinSession, stream_url
 from xarb.wires.okx import OkxSession
 from xarb.wires.session import Session
 
@@ -116,4 +117,18 @@ _KRAKEN: Final = (
         documentation="Kraken API Center, spot websocket v2 and book checksum guide, 2026",
     ),
 )
-WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN) for wire in wires}
+_KUCOIN: Final = (
+    Wire(
+        venue="kucoin",
+        stream_url="",
+        rest_url="https://api.kucoin.com",
+        channels=("quotes", "deltas", "trades"),
+        session=KucoinSession,
+        max_instruments=100,
+        silence_s=45,
+        continuity="sequenceStart <= last + 1; REST snapshot of 100 levels, again when the market leaves them",
+        documentation="KuCoin classic WebSocket, spot public channels, 2026",
+        lookup=Lookup("POST", "/api/v1/bullet-public", stream_url),
+    ),
+)
+WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN) for wire in wires}

@@ -12,6 +12,7 @@ from xarb.wires.events import RejectEvent, readable
 
 _T = TypeVar("_T")
 _DETAIL_LIMIT: Final = 500
+_ABSENT: Final = "Object missing required field"  # how msgspec begins that error
 _RATIO_LIMIT: Final = 10**38  # what DECIMAL(38, 18) holds
 
 
@@ -56,7 +57,7 @@ def reject_of(error: Exception, payload: bytes, venue: str, native: str | None, 
     if isinstance(error, Refused):
         rule = error.rule
     elif isinstance(error, msgspec.ValidationError):
-        rule = "wrong_type"
+        rule = "missing_field" if str(error).startswith(_ABSENT) else "wrong_type"
     elif isinstance(error, (msgspec.DecodeError, RecursionError, UnicodeDecodeError)):
         rule = "bad_json"
     else:
