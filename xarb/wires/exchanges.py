@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from xarb.wires.binance import BinanceSession
 from xarb.wires.decimals import Listing
+from xarb.wires.gate import GateSession
 from xarb.wires.kraken import KrakenSession
 from xarb.wires.kucoin import KucoinSession, stream_url
 from xarb.wires.okx import OkxSession
@@ -131,4 +132,17 @@ _KUCOIN: Final = (
         lookup=Lookup("POST", "/api/v1/bullet-public", stream_url),
     ),
 )
-WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN) for wire in wires}
+_GATE: Final = (
+    Wire(
+        venue="gate",
+        stream_url="wss://api.gateio.ws/ws/v4/",
+        rest_url="https://api.gateio.ws",
+        channels=("quotes", "deltas", "trades"),
+        session=GateSession,
+        max_instruments=100,
+        silence_s=45,
+        continuity="U <= last + 1; REST snapshot, and whole books in the stream",
+        documentation="Gate spot WebSocket v4, 2026",
+    ),
+)
+WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN, _GATE) for wire in wires}
