@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from xarb.wires.binance import BinanceSession
+from xarb.wires.bitstamp import BitstampSession
 from xarb.wires.decimals import Listing
 from xarb.wires.gate import GateSession
 from xarb.wires.kraken import KrakenSession
@@ -145,4 +146,19 @@ _GATE: Final = (
         documentation="Gate spot WebSocket v4, 2026",
     ),
 )
-WIRES: Final[dict[str, Wire]] = {wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN, _GATE) for wire in wires}
+_BITSTAMP: Final = (
+    Wire(
+        venue="bitstamp",
+        stream_url="wss://ws.bitstamp.net",
+        rest_url="https://www.bitstamp.net",
+        channels=("deltas", "books", "trades"),
+        session=BitstampSession,
+        max_instruments=50,
+        silence_s=60,
+        continuity="by time only; REST snapshot no older than the first update",
+        documentation="Bitstamp WebSocket API v2, 2026",
+    ),
+)
+WIRES: Final[dict[str, Wire]] = {
+    wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN, _GATE, _BITSTAMP) for wire in wires
+}

@@ -1,0 +1,222 @@
+"""Bitstamp public channels: frames to exact events, with order books kept in sync as far as times allow.
+
+Format and rules: Bitstamp "WebSocket API v2", public channels, 2026.
+
+Bitstamp numbers nothing: a book message has the time of its book in microseconds and no counter. What that proves, and what not:
+
+- Messages of one channel arrive in order on one connection. So after the first one everything was received, until a frame comes that
+  cannot be read, or that goes back in time: then the book is given up with a `gap`, and all books are where not even its channel can be read.
+- A snapshot over REST starts a book only if it is no older than the first message received: an older one misses what happened in between.
+  A message no newer than the snapshot is `old`.
+- **Not proven**: that the exchange sent every change. A message lost on its side leaves no trace here; the engine's own rules
+  (crossed books, `order_book_` against the deltas) are all that may show it.
+
+`order_book_` is the best 100 levels a side, whole; `live_trades_` a trade, whose `type` is the taker's side (0 buys, 1 sells). There is no
+stream of best bids and asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Final
+
+import msgspec
+
+from xarb.model.units import INT64_MAX, NANOS_PER_S
+from xarb.wires.continuity import BUFFERED, BookSync, Rule, Snapshots, Update
+from xarb.wires.decimals import Listing
+from xarb.wires.events import (
+    APPLY,
+    BUY,
+    SELL,
+    UNSYNCED,
+    BookEvent,
+    DepthEvent,
+    LinkEvent,
+    RejectEvent,
+    TradeEvent,
+    WireEvent,
+)
+from xarb.wires.intake import Intake, counter, sides
+from xarb.wires.pings import Pings
+from xarb.wires.refusal import Refused
+from xarb.wires.session import Ask, Reopen, Send
+from xarb.wires.times import nanos_of
+
+PING_NS: Final = 20 * NANOS_PER_S
+_DIFFS, _BOOKS, _TRADES = "diff_order_book_", "order_book_", "live_trades_"
+_CHANNELS: Final = {"deltas": _DIFFS, "books": _BOOKS, "trades": _TRADES}
+_HEARTBEAT: Final = msgspec.json.encode({"event": "bts:heartbeat"}).decode()
+_SIDES: Final = {0: BUY, 1: SELL}
+
+_Id = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
+
+
+class _Frame(msgspec.Struct, gc=False):
+    """The envelope of a stream message."""
+
+    event: str
+    channel: str = ""
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _Levels(msgspec.Struct, gc=False):
+    """A book or its changes, in the stream and over REST; `microtimestamp` is in us."""
+
+    microtimestamp: str
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+class _Trade(msgspec.Struct, gc=False):
+    """`live_trades_`; the numbers without `_str` are floats, which are not read."""
+
+    id: _Id
+    type: int
+    price_str: str
+    amount_str: str
+    microtimestamp: str
+
+
+_frame = msgspec.json.Decoder(_Frame).decode
+_levels = msgspec.json.Decoder(_Levels).decode
+_trade = msgspec.json.Decoder(_Trade).decode
+
+
+class BitstampSession:
+    """One connection to Bitstamp's public stream.
+
+    Args:
+        listings: listing of each native name (`btcusd`); names outside it give rejects.
+        channels: of `deltas`, `books` and `trades` those to subscribe when the connection opens.
+        buffered: updates kept per symbol while waiting for a snapshot; the oldest leaves the buffer first, its rows are recorded.
+    """
+
+    venue = "bitstamp"
+
+    def __init__(self, listings: Iterable[Listing], channels: Sequence[str] = (), *, buffered: int = BUFFERED) -> None:
+        self._intake = Intake(self.venue, listings)
+        self._channels = channels
+        self._syncs = {
+            native: BookSync(self.venue, listing.instrument.symbol, TIME_RULE, buffered=buffered)
+            for native, listing in self._intake.listings.items()
+        }
+        self._snapshots = Snapshots("/api/v2/order_book/{}/".format, self._syncs)
+        self._before: dict[str, int] = {}  # time of the update before, us; absent where that is not known
+        self._doubted: list[str] = []  # books that miss an update if the frame at hand cannot be read
+        self._pings = Pings(PING_NS, lambda _: _HEARTBEAT)
+        self._reopen: str | None = None
+        self._readers: dict[str, Callable[[msgspec.Raw, Listing], list[WireEvent]]] = {
+            _DIFFS: self._depth,
+            _BOOKS: self._book,
+            _TRADES: self._trade,
+        }
+
+    def open(self, ts: int) -> list[Ask]:
+        """One subscription for each channel of each instrument, as the exchange wants it."""
+        self._pings.tick(ts)
+        names = [_CHANNELS[channel] + native for channel in self._channels for native in self._intake.listings]
+        return [Send(msgspec.json.encode({"event": "bts:subscribe", "data": {"channel": name}}).decode()) for name in names]
+
+    def asks(self) -> list[Ask]:
+        """Snapshots that are missing, and the reconnect that the exchange asked for."""
+        asks: list[Ask] = list(self._snapshots.asks())
+        if self._reopen is not None:
+            asks.append(Reopen(self._reopen))
+            self._reopen = None
+        return asks
+
+    def tick(self, ts: int) -> list[Ask]:
+        """A heartbeat every 20 s, which the exchange answers, and snapshots asked for in vain."""
+        return [*self._pings.tick(ts), *self._snapshots.tick(ts)]
+
+    def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
+        """Decode one frame as it arrived, or the answer to a snapshot request for `native`."""
+        self._doubted = [] if native is not None else list(self._syncs)
+        events = self._intake.guarded(self._read, payload, native)
+        if len(events) == 1 and isinstance(events[0], RejectEvent):
+            for one in self._doubted:
+                self._before.pop(one, None)
+                events += self._syncs[one].lose("an update could not be read")
+        return events
+
+    def _read(self, payload: bytes, native: str | None) -> list[WireEvent]:
+        if native is not None:
+            return self._snapshot(_levels(payload), self._intake.listing(native))
+        frame = _frame(payload)
+        prefix = next((one for one in self._readers if frame.channel.startswith(one)), "")
+        name = frame.channel.removeprefix(prefix)
+        self._doubted = [name] if prefix == _DIFFS and name in self._syncs else []
+        if frame.event.startswith("bts:"):
+            return self._control(frame, name)
+        if not prefix or frame.event not in {"data", "trade"}:
+            raise Refused("unknown_message", f"event {frame.event!r} of channel {frame.channel!r} is not decoded")
+        return self._readers[prefix](frame.data, self._intake.listing(name))
+
+    def _control(self, frame: _Frame, native: str) -> list[WireEvent]:
+        if frame.event == "bts:heartbeat":
+            return [LinkEvent(self.venue, None, "heartbeat")]
+        if frame.event == "bts:subscription_succeeded":
+            return [LinkEvent(self.venue, self._intake.listing(native).instrument.symbol, "subscribed", frame.channel)]
+        if frame.event == "bts:request_reconnect":
+            self._reopen = "bts:request_reconnect"
+            return [LinkEvent(self.venue, None, "heartbeat", "bts:request_reconnect: the exchange will close the connection")]
+        rule = "venue_error" if frame.event == "bts:error" else "unknown_message"
+        raise Refused(rule, f"event {frame.event!r} of channel {frame.channel!r}")
+
+    def _trade(self, data: msgspec.Raw, listing: Listing) -> list[WireEvent]:
+        body = _trade(data)
+        aggressor = _SIDES.get(body.type)
+        if aggressor is None:
+            raise Refused("wrong_type", f"type must be 0 or 1, not {body.type}")
+        prices, qtys = listing.levels([(body.price_str, body.amount_str)])
+        when = nanos_of(body.microtimestamp, "us")
+        return [TradeEvent(listing, when, None, str(body.id), prices[0], qtys[0], aggressor, *listing.scales)]
+
+    def _book(self, data: msgspec.Raw, listing: Listing) -> list[WireEvent]:
+        body = _levels(data)
+        return [BookEvent(listing, nanos_of(body.microtimestamp, "us"), None, *sides(listing, body.bids, body.asks))]
+
+    def _depth(self, data: msgspec.Raw, listing: Listing) -> list[WireEvent]:
+        body = _levels(data)
+        when = counter(body.microtimestamp, "microtimestamp")
+        event = _depth_event(listing, body, is_snapshot=False)
+        native = listing.instrument.native
+        before = self._before.get(native)
+        if before is not None and when < before:
+            before = None  # the times of the stream no longer prove anything
+        self._before[native] = when
+        events = self._syncs[native].update(Update(when, when, before, event))
+        self._snapshots.check(native)
+        return events
+
+    def _snapshot(self, body: _Levels, listing: Listing) -> list[WireEvent]:
+        when = counter(body.microtimestamp, "microtimestamp")
+        native = listing.instrument.native
+        events = self._syncs[native].snapshot(when, _depth_event(listing, body, is_snapshot=True))
+        self._snapshots.check(native)
+        return events
+
+
+def _depth_event(listing: Listing, body: _Levels, *, is_snapshot: bool) -> DepthEvent:
+    levels = sides(listing, body.bids, body.asks)
+    when = nanos_of(body.microtimestamp, "us")
+    return DepthEvent(listing, when, None, None, None, is_snapshot, APPLY if is_snapshot else UNSYNCED, *levels)
+
+
+def _is_old(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001  # columns of the rule
+    return starting and update.last <= last
+
+
+def _continues(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001  # same
+    """An update covers what happened since the one before it, which must be in the book: as that one, or within the snapshot."""
+    if update.prev is None:
+        return False
+    return update.prev <= last if starting else update.prev == last
+
+
+def _expected(last: int, starting: bool) -> str:  # noqa: FBT001  # same
+    return f"an update that follows one {'no later than' if starting else 'of'} {last} us"
+
+
+TIME_RULE: Final = Rule(_is_old, _continues, _expected)
