@@ -16,6 +16,7 @@ from xarb.wires.kraken import KrakenSession
 from xarb.wires.kucoin import KucoinSession, stream_url
 from xarb.wires.okx import OkxSession
 from xarb.wires.session import Session
+from xarb.wires.upbit import UpbitSession
 
 
 class Lookup(NamedTuple):
@@ -159,6 +160,19 @@ _BITSTAMP: Final = (
         documentation="Bitstamp WebSocket API v2, 2026",
     ),
 )
+_UPBIT: Final = (
+    Wire(
+        venue="upbit",
+        stream_url="wss://api.upbit.com/websocket/v1",
+        rest_url="https://api.upbit.com",
+        channels=("books", "trades"),
+        session=UpbitSession,
+        max_instruments=100,
+        silence_s=75,
+        continuity="none: every book is whole",
+        documentation="Upbit WebSocket, SIMPLE form, 2026",
+    ),
+)
 WIRES: Final[dict[str, Wire]] = {
-    wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN, _GATE, _BITSTAMP) for wire in wires
+    wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN, _GATE, _BITSTAMP, _UPBIT) for wire in wires
 }
