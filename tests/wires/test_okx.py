@@ -7,6 +7,7 @@ that needs a `seqId` is fed frames written from OKX's documentation of 2026-07-0
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from typing import Any
 
@@ -139,9 +140,13 @@ def test_a_rejected_update_leaves_a_hole() -> None:
 def test_a_wrong_checksum_is_a_gap_and_one_of_zero_says_nothing() -> None:
     """A checksum that is not 0 must be met; 0 is the exchange's word for none."""
     one = session()
-    assert told(one.receive(book(10, -1, "snapshot", checksum=1))) == "10 unsynced".replace("10", "snapshot 10")
-    assert told(one.receive(book(10, -1, "snapshot", checksum=-1733224909))) == "snapshot 10 unsynced"
+    checksum = zlib.crc32(b"8476.9:10:8477:7")
+    checksum -= (checksum >> 31) << 32
+    assert told(one.receive(book(10, -1, "snapshot", checksum=1))) == "snapshot 10 unsynced"
+    assert told(one.receive(book(10, -1, "snapshot", checksum=checksum))) == "resync, snapshot 10 apply"
+    assert told(one.receive(book(15, 10, checksum=checksum))) == "gap, 15 unsynced"
     assert told(one.receive(book(10, -1, "snapshot", checksum=0))) == "resync, snapshot 10 apply"
+    assert told(one.receive(book(15, 10, checksum=1))) == "15 apply"
 
 
 def test_quotes_trades_and_marks() -> None:

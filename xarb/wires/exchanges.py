@@ -6,10 +6,13 @@ Any other exchange is recorded through ccxt's parsed structures (`venues/generic
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 from xarb.wires.binance import BinanceSession
 from xarb.wires.bitstamp import BitstampSession
+from xarb.wires.bybit import VENUES as MARKETS_OF_BYBIT
+from xarb.wires.bybit import BybitSession
 from xarb.wires.decimals import Listing
 from xarb.wires.gate import GateSession
 from xarb.wires.kraken import KrakenSession
@@ -107,6 +110,22 @@ _OKX: Final = (
         documentation="OKX API v5, order book channel, 2026-07-07",
     ),
 )
+_BYBIT: Final = tuple(
+    Wire(
+        venue=venue,
+        stream_url=f"wss://stream.bybit.com/v5/public/{market}",
+        rest_url="https://api.bybit.com",
+        channels=("quotes", "deltas", "trades") if market == "spot" else ("quotes", "deltas", "trades", "marks"),
+        session=partial(BybitSession, market),
+        max_instruments=100,
+        silence_s=30,
+        continuity="u = last u + 1; snapshot in the stream",
+        documentation="Bybit API v5, websocket stream, 2026",
+        exchange="bybit",
+        markets=(market,),
+    )
+    for market, venue in MARKETS_OF_BYBIT.items()
+)
 _KRAKEN: Final = (
     Wire(
         venue="kraken",
@@ -174,5 +193,5 @@ _UPBIT: Final = (
     ),
 )
 WIRES: Final[dict[str, Wire]] = {
-    wire.venue: wire for wires in (_BINANCE, _OKX, _KRAKEN, _KUCOIN, _GATE, _BITSTAMP, _UPBIT) for wire in wires
+    wire.venue: wire for wires in (_BINANCE, _OKX, _BYBIT, _KRAKEN, _KUCOIN, _GATE, _BITSTAMP, _UPBIT) for wire in wires
 }
