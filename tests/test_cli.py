@@ -181,7 +181,7 @@ HOSTILE = {
         "strategies.cross.max_notional_quote = 0",
     ),
     "verify of nothing": (("verify", "none"), 2, "none"),
-    "verify of a log": (("verify", "log"), 2, "log is a log, not a run"),
+    "verify of a log": (("verify", "log"), 2, "log is a log without a start"),
     "info of nothing": (("log", "info", "none"), 2, "none"),
     "query of nothing": (("query", "none", "SELECT 1"), 2, "none"),
     "query that is wrong": (("query", "log", "SELECT bid FROM nowhere"), 2, "nowhere"),

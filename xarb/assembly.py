@@ -91,15 +91,23 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     start: int
 
 
-def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
-    """Look up what the experiment names: fee schedules by venue, and the assets of the log's instruments.
+def resolve_recorded(experiment: Experiment, reader: LogReader) -> Resolved:
+    """What `resolve` makes of an experiment on a recorded log.
 
     Raises:
-        ConfigError: a fee schedule is unknown or another venue's, a venue, account, instrument or asset is named that does not exist, or
-            what is to be replayed is a run.
+        ConfigError: as `resolve`, or what is to be replayed is a run.
     """
     if reader.header.kind != "log":
         raise ConfigError(f"{reader.folder} is a run, not a log; it holds outputs, and a backtest replays inputs")
+    return resolve(experiment, reader.instruments)
+
+
+def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolved:
+    """Look up what the experiment names: fee schedules by venue, and the assets of the log's instruments.
+
+    Raises:
+        ConfigError: a fee schedule is unknown or another venue's, or a venue, account, instrument or asset is named that does not exist.
+    """
     schedules = dict(load_fees())
     if experiment.run.fees_file is not None:
         schedules |= read_fees(experiment.folder / experiment.run.fees_file)
@@ -115,7 +123,7 @@ def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
         fees[venue] = schedule.tier
     path = experiment.run.assets_file
     table = load_assets() if path is None else read_assets(experiment.folder / path)
-    check_mentions(experiment, reader, fees, table)
+    check_mentions(experiment, instruments, fees, table)
     run = msgspec.structs.replace(experiment.run, log=None, fees_file=None, assets_file=None)
     return Resolved(
         run=run,
@@ -127,7 +135,7 @@ def resolve(experiment: Experiment, reader: LogReader) -> Resolved:
         rates=experiment.rates,
         strategies=experiment.strategies,
         fees=fees,
-        assets=_assets_of(table, reader.instruments),
+        assets=_assets_of(table, instruments),
     )
 
 
@@ -186,14 +194,19 @@ def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument])
     return make_pairs(prove_names(instruments, AssetTable(resolved.assets)), terms)
 
 
-def sources_of(resolved: Resolved, reader: LogReader) -> list[int]:
+def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: Sequence[Sequence[str]]) -> list[int]:
     """Which rows move each instrument's book: what the venue's config says, else deltas, then books, then quotes, as the log has them.
+
+    Args:
+        resolved: the config.
+        instruments: by number.
+        kinds_of: by number, which of quotes, books and book_deltas there are of each.
 
     Raises:
         ConfigError: the config names rows that the log does not have.
     """
     found = []
-    for instrument, kinds in zip(reader.instruments, reader.kinds_of, strict=True):
+    for instrument, kinds in zip(instruments, kinds_of, strict=True):
         venue = resolved.venues.get(instrument.venue)
         wanted: str | None = None if venue is None else venue.book_source
         if wanted is not None and kinds and _KINDS[wanted] not in kinds:
@@ -216,7 +229,7 @@ def recorded_ground(resolved: Resolved, reader: LogReader) -> Ground:
         raise ConfigError(f"{reader.folder}: no row between run.start and run.end")
     return Ground(
         instruments=reader.instruments_at(first.first_seq) if resolved.run.start else reader.instruments,
-        sources=sources_of(resolved, reader),
+        sources=sources_of(resolved, reader.instruments, reader.kinds_of),
         connections=max(reader.connections, 1),
         log_id=run_id(encode_config(resolved), reader.digest),
         opening=opening_balances(resolved),

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from xarb.assembly import Assembly, encode_config, inputs_of, recorded_ground, resolve, run_id
+from xarb.assembly import Assembly, encode_config, inputs_of, recorded_ground, resolve_recorded, run_id
 from xarb.config import Experiment
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError
@@ -58,7 +58,7 @@ def backtest(
 
 
 def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, advance: Advance, batch_rows: int) -> Result:
-    resolved = resolve(experiment, reader)
+    resolved = resolve_recorded(experiment, reader)
     config = encode_config(resolved)
     identity = run_id(config, reader.digest)
     folder = made = out if out is not None else RUNS / f"{experiment.name}-{identity[:12]}"
@@ -152,7 +152,7 @@ def _rung(task: tuple[Experiment, Path, int]) -> list[Line]:
     """One replay with `added` ms of order latency: a line for each strategy by name."""
     experiment, path, added = task
     with LogReader(path) as reader:
-        resolved = msgspec.structs.replace(resolve(experiment, reader), added_latency_ns=added * NANOS_PER_MS)
+        resolved = msgspec.structs.replace(resolve_recorded(experiment, reader), added_latency_ns=added * NANOS_PER_MS)
         assembly = Assembly(resolved, recorded_ground(resolved, reader))
         summary = _summary(assembly)
         replay(assembly, inputs_of(resolved, reader, BATCH_ROWS), summary.take)

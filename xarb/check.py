@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from xarb.assembly import SOURCES, Assembly, Resolved, opening_balances, pairing_of, recorded_ground, resolve, sources_of
+from xarb.assembly import SOURCES, Assembly, Resolved, opening_balances, pairing_of, recorded_ground, resolve_recorded, sources_of
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
 from xarb.config import Experiment, StrategyConfig
@@ -48,11 +48,11 @@ def check(experiment: Experiment, *, log: Path | None) -> Findings:
         LogError: the log is damaged.
     """
     with LogReader(log_of(experiment, log)) as reader:
-        resolved = resolve(experiment, reader)
+        resolved = resolve_recorded(experiment, reader)
         Assembly(
             resolved, recorded_ground(resolved, reader)
         )  # all that a backtest does before its first row: what stops it stops this
-        instruments, sizes = reader.instruments, _sizes(reader, sources_of(resolved, reader))
+        instruments, sizes = reader.instruments, _sizes(reader, sources_of(resolved, reader.instruments, reader.kinds_of))
     rows: list[tuple[str, ...]] = []
     idle = []
     for name in sorted(resolved.strategies):

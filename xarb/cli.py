@@ -161,8 +161,11 @@ def backtest(
 
 
 @app.command(cls=_Verb)
-def verify(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")], log: LogOption = None) -> None:
-    """Prove a run by replay: feed its input log to this code and compare every output row.
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a log that was traded on.")],
+    log: LogOption = None,
+) -> None:
+    """Prove a run, or the starts of a live log, by replay: feed the inputs to this code and compare every output row.
 
     Exit code 0 when all rows are equal, 1 with the first difference shown when they are not.
     """

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from xarb.catalog import load_assets
 from xarb.config import Experiment
 from xarb.errors import ConfigError
-from xarb.log.reader import LogReader
 from xarb.model.asset import AssetTable
-from xarb.model.instrument import FeeTier
+from xarb.model.instrument import FeeTier, Instrument
 
 _OWN: frozenset[str] = frozenset({"quote", "base", "received"})  # fee assets that are the instrument's own
 
 
-def check_mentions(experiment: Experiment, reader: LogReader, fees: Mapping[str, FeeTier], assets: AssetTable) -> None:
-    """Check the venues, accounts, symbols and assets that an experiment names against the log, fee tiers by venue and the asset table.
+def check_mentions(
+    experiment: Experiment, instruments: Sequence[Instrument], fees: Mapping[str, FeeTier], assets: AssetTable
+) -> None:
+    """Check the venues, accounts, symbols and assets that an experiment names against instruments, fee tiers by venue and the asset table.
 
     An asset may be one that the log does not have, since accounts outlive logs, but it must be one of the table or of the shipped one.
 
@@ -23,7 +24,7 @@ def check_mentions(experiment: Experiment, reader: LogReader, fees: Mapping[str,
         ConfigError: a name stands for nothing; the message names the key and what there is.
     """
     origin, venues = experiment.origin, experiment.venues
-    there = sorted({instrument.venue for instrument in reader.instruments})
+    there = sorted({instrument.venue for instrument in instruments})
     for venue in venues:
         if venue not in there:
             raise ConfigError(
@@ -33,7 +34,7 @@ def check_mentions(experiment: Experiment, reader: LogReader, fees: Mapping[str,
         for venue in balances:
             if venue not in venues:
                 raise ConfigError(f"{origin}: accounts.{account}.{venue}: there is no [venues.{venue}]")
-    symbols = {instrument.symbol for instrument in reader.instruments}
+    symbols = {instrument.symbol for instrument in instruments}
     for name, strategy in experiment.strategies.items():
         where = f"{origin}: strategies.{name}"
         if strategy.account not in experiment.accounts:
@@ -46,7 +47,7 @@ def check_mentions(experiment: Experiment, reader: LogReader, fees: Mapping[str,
         for symbol in strategy.symbols:
             if symbol not in symbols:
                 raise ConfigError(f"{where}.symbols: the log has no {symbol}; it has {', '.join(sorted(symbols))}")
-    names = {venue: _assets(reader, venue, tier) for venue, tier in fees.items()}
+    names = {venue: _assets(instruments, venue, tier) for venue, tier in fees.items()}
     for key, asset, place in _named_assets(experiment):
         near = names if place is None else {place: names[place]}
         there = [name for mine in near.values() for name in mine]
@@ -63,9 +64,9 @@ def _is_another(asset: str, venue: str, names: list[str], assets: AssetTable) ->
     return (identity or shipped) is not None and all(identity is None or assets.identify(venue, name) != identity for name in names)
 
 
-def _assets(reader: LogReader, venue: str, tier: FeeTier) -> list[str]:
+def _assets(instruments: Sequence[Instrument], venue: str, tier: FeeTier) -> list[str]:
     """The assets of a venue's instruments and the coin that it takes fees in."""
-    found = [name for one in reader.instruments if one.venue == venue for name in (one.base, one.quote, one.settle)]
+    found = [name for one in instruments if one.venue == venue for name in (one.base, one.quote, one.settle)]
     return found + ([] if tier.asset in _OWN else [tier.asset])
 
 

@@ -1,9 +1,13 @@
-"""The verify verb: proof by replay. The input log is fed to this code again and every output row is compared with the run's."""
+"""The verify verb: proof by replay. The inputs are fed to this code again and every output row is compared with the recorded one.
+
+A run is compared with a replay of its input log, a live log with a replay of its own inputs, each start alone.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,10 +17,11 @@ from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.canonical import OutputDigest
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
-from xarb.model.columns import TABLES
+from xarb.model.columns import INPUTS, TABLES
 from xarb.model.event import named, output_row
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
+from xarb.starts import PAPER, Span, Start, ground_of, opening_of, spans
 
 BATCH_ROWS: Final = 262_144
 
@@ -66,17 +71,17 @@ class _Comparison:
 
 
 def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
-    """Replay a run and compare. A log that has grown since is replayed as far as it went then.
+    """Replay a run, or every start of a live log, and compare. A run's log that has grown since is replayed as far as it went then.
 
     Raises:
-        ConfigError: `run` is no run, or its log is not found.
+        ConfigError: `run` is a log that nothing was decided on, or its log is not found.
         LogError: the run or the log is damaged, or the run's header or last line was changed.
         Refused: the log given is not the one that the run was made from, or the run was never finished.
     """
     with LogReader(run) as recorded:
         header, summary = recorded.manifest.header, recorded.manifest.summary
         if header.kind != "run" or header.config is None:
-            raise ConfigError(f"{run} is a log, not a run; check a log with: xarb log verify {run}")
+            return _verify_starts(recorded, advance)
         if summary is None:
             raise Refused(f"{run} was never finished: its last line, the summary, is missing; run the backtest again")
         found = find_log(run, header.origin, log)
@@ -106,6 +111,70 @@ def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], ad
     except _Found:
         pass
     return comparison, assembly.engine.position
+
+
+def _verify_starts(log: LogReader, advance: Advance) -> Proof:
+    """Replay each start of a live log on its own inputs."""
+    found = list(spans(log))
+    if not found:
+        raise ConfigError(
+            f"{log.folder} is a log without a start: nothing was decided on it; check it with: xarb log verify {log.folder}"
+        )
+    rows: list[tuple[str, ...]] = []
+    for number, span in enumerate(found):
+        comparison, assembly = _replayed_start(log, span, advance)
+        start = span.start
+        rows.append(
+            (
+                f"{start.number}",
+                start.mode,
+                f"{span.first} to {span.last}",
+                f"{comparison.rows}",
+                comparison.digest.hex()[:16],
+                _code(start.code_digest),
+                "DIFFERENT" if comparison.difference else "equal",
+            )
+        )
+        if comparison.difference is not None:
+            return Proof(False, [_starts_table(log, rows), _shown(comparison.difference)])  # noqa: FBT003  # a named field
+        after = found[number + 1].start if number + 1 < len(found) else None
+        if after is not None and after.mode == start.mode == PAPER:
+            _check_opening(start, after, assembly)
+    return Proof(True, [_starts_table(log, rows)])  # noqa: FBT003  # a named field
+
+
+def _replayed_start(log: LogReader, span: Span, advance: Advance) -> tuple[_Comparison, Assembly]:
+    """The comparison of a start's outputs with a replay of its inputs, and what was replayed."""
+    ground = ground_of(span.start, log.known_at(span.first), max(log.connections, 1))
+    assembly = Assembly(decode_config(span.start.config), ground)
+    comparison = _Comparison(log.outputs(select=span.selection))
+    batches = log.batches(kinds=INPUTS, rows=BATCH_ROWS, select=span.selection)
+    try:
+        replay(assembly, batches, comparison.take, reached=lambda seq: advance(seq, log.last_seq))
+        comparison.finish()
+    except _Found:
+        pass
+    return comparison, assembly
+
+
+def _check_opening(before: Start, after: Start, assembly: Assembly) -> None:
+    """On paper nothing but the engine moves money: a start opens with what the one before it ended with.
+
+    Raises:
+        LogError: it does not.
+    """
+    closing = opening_of(assembly.engine.portfolio.balances(), (), (), armed=False).balances
+    for mine, theirs in zip_longest(closing, after.opening.balances):
+        if mine != theirs:
+            raise LogError(f"start {after.number} opens with {theirs}, but start {before.number} ended with {mine}")
+
+
+def _starts_table(log: LogReader, rows: Sequence[tuple[str, ...]]) -> Table:
+    head = ("start", "mode", "inputs", "rows compared", "digest", "code", "result")
+    title = f"Proof of {log.folder}" + (
+        "; the open tail was not read: it is being written, or its writer died" if log.is_open else ""
+    )
+    return Table(title, head, tuple(rows))
 
 
 def find_log(run: Path, origin: str, log: Path | None) -> Path:

@@ -137,6 +137,19 @@ class LogReader:
         """Every instrument as the log knows it before `seq`: its latest form, or its first one where that comes later."""
         return [([one for at, one in forms if at < seq] or [forms[0][1]])[-1] for forms in self._forms]
 
+    def known_at(self, seq: int) -> list[Instrument]:
+        """The instruments that the log knew before `seq`, as it knew them then; numbers count them in this order."""
+        there = sum(forms[0][0] < seq for forms in self._forms)
+        return self.instruments_at(seq)[:there]
+
+    def rows(self, kind: str) -> Iterator[dict[str, Any]]:
+        """Every row of an input kind outside the compiled ones, enums as text, money as an int at 18 decimals.
+
+        Raises:
+            LogError: a file was changed.
+        """
+        return self._all_rows(kind)
+
     def batches(
         self, *, kinds: Collection[str] = BACKTEST_KINDS, rows: int = BATCH_ROWS, select: Selection = EVERYTHING
     ) -> Iterator[Batch]:

@@ -528,8 +528,7 @@ _INPUT_TABLES: Final = (
         _int("seed", "seed of every random draw"),
         _text("mode", "paper or live"),
         _text("opening", "opening state, JSON"),
-        _id("applied_seq", "after_seq of the last durable output of the start before", nullable=True),
-        Column("applied_n", Type.INT32, "its ordinal", nullable=True),
+        _id("applied_seq", "last input that the start before applied; all its outputs are in the log", nullable=True),
     ),
     _input(
         "frames",

@@ -1,0 +1,114 @@
+"""Plays the market rows of a recorded log into live trading on paper, in bursts, in virtual time: no socket, no clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.log.live import read_inputs, values_of
+from xarb.assembly import Resolved, resolve
+from xarb.config import load_experiment
+from xarb.live.begin import Listening, begin, opening_money, past_of
+from xarb.live.timers import Timers
+from xarb.live.trading import Trading
+from xarb.log.committer import Policy
+from xarb.log.livelog import LiveLog
+from xarb.log.manifest import Header
+from xarb.log.packing import Row
+from xarb.log.reader import LogReader
+from xarb.model.instrument import Instrument
+from xarb.starts import ENDED, PAPER
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICKSTART = ROOT / "recordings" / "quickstart"
+EXPERIMENT = ROOT / "experiments" / "quickstart.toml"
+SMALL = Policy(commit_ms=1, seal_rows=4_000, reserve_bytes=4096)
+
+
+class Player:
+    """A live log on paper that is fed by hand.
+
+    Args:
+        folder: the log; it is made, or continued.
+        seed: of the bursts' sizes.
+        armed: whether the operator arms at once.
+    """
+
+    def __init__(self, folder: Path, *, seed: int = 1, armed: bool = True, policy: Policy = SMALL) -> None:
+        is_new = not folder.exists()
+        self.log = (
+            LiveLog.create(folder, Header(kind="log", log_id="0123456789abcdef"), policy)
+            if is_new
+            else LiveLog.open(folder, policy)
+        )
+        self._draw = random.Random(seed)  # noqa: S311  # a test's draw
+        past = past_of(folder)
+        with LogReader(QUICKSTART) as source:
+            instruments, kinds = list(source.instruments), source.kinds_of
+        resolved: Resolved = resolve(load_experiment(EXPERIMENT), instruments)
+        if is_new:
+            rows = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
+            self.log.append({"instruments": rows})
+        balances = opening_money(resolved, past, PAPER)
+        start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), mode=PAPER, balances=balances)
+        self.sent: list[Any] = []
+        self.outputs: list[Any] = []
+        self.trading = Trading(self.log, assembly, send=self.sent.extend, strict=False, sink=self.outputs.extend)
+        self._pending: dict[str, list[Row]] = {}
+        self._next, self._ts = self.log.last + 1, self.log.last_ts
+        self._timers = Timers(self._put)
+        self._put("starts", start.row())
+        self.flush()
+        if armed:
+            self._put("operator", (0, "arm", "test", None)[1:])
+            self.flush()
+
+    def _put(self, kind: str, values: tuple[Any, ...]) -> None:
+        self._pending.setdefault(kind, []).append((self._next, self._ts, *values))
+        self._next += 1
+
+    def flush(self) -> None:
+        """Hand on what is held."""
+        rows, self._pending = self._pending, {}
+        self.trading.take(rows)
+
+    def play(self, rows: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Feed rows (kind, values in column order) in bursts; timers come as their time comes."""
+        engine = self.trading.assembly.engine
+        again = 0
+        left = iter(rows)
+        for size in iter(lambda: self._draw.choice([1, 1, 1, 2, 5, 30]), 0):
+            burst = [row for _, row in zip(range(size), left, strict=False)]
+            if not burst:
+                return
+            for kind, values in burst:
+                while again and again < values[1]:
+                    self._ts = max(self._ts, again)
+                    again = self._timers.look(self._ts, self.log.last_ts, engine.timers(), engine.next_due)
+                    if self._pending:
+                        self.flush()
+                self._ts = max(self._ts, values[1])
+                self._put(kind, values[2:])
+            self.flush()
+            again = self._timers.look(self._ts, self.log.last_ts, engine.timers(), engine.next_due)
+            if self._pending:
+                self.flush()
+
+    def end(self) -> None:
+        """End the start as an ordered stop does."""
+        self._put("operator", (ENDED, "test", None))
+        self.flush()
+        self.log.close()
+
+
+def recorded(first: int, count: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """Market rows of the quickstart: (kind, values in column order), without its instruments."""
+    rows = [(kind, values_of(kind, row)) for kind, row in read_inputs(QUICKSTART) if kind != "instruments"]
+    yield from rows[first : first + count]
+
+
+def _instrument(one: Instrument) -> tuple[Any, ...]:
+    row = {name: getattr(one, name) for name in one.__struct_fields__} | {"seq": 0, "ts_recv": 0}
+    return values_of("instruments", row)[2:]

@@ -1,0 +1,53 @@
+"""The fold of live trading: rows that just arrived are decided on, logged with their outputs, and only then do commands leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from xarb.assembly import Assembly
+from xarb.log.batching import Batcher
+from xarb.log.livelog import LiveLog
+from xarb.log.packing import Row
+from xarb.model.command import Command
+from xarb.model.event import OutputRow
+from xarb.replay import turn
+
+Send = Callable[[Sequence[Command]], None]
+Sink = Callable[[Sequence[OutputRow]], None]
+
+
+class Trading:
+    """Takes rows in the order of their seqs; the first one is the row of the start.
+
+    Args:
+        log: where rows and outputs go.
+        assembly: the engine of this start and, on paper, its simulated venues.
+        send: takes commands for real venues once everything up to them is written; never called on paper.
+        strict: whether commands wait until the disk has everything up to them, and not only the operating system.
+        sink: is shown the output rows.
+    """
+
+    def __init__(self, log: LiveLog, assembly: Assembly, *, send: Send, strict: bool, sink: Sink) -> None:
+        self.assembly = assembly
+        self._log = log
+        self._batcher = Batcher({(one.venue, one.symbol): number for number, one in enumerate(assembly.ground.instruments)})
+        self._send, self._strict, self._sink = send, strict, sink
+
+    def take(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Decide on rows that arrived together.
+
+        Raises:
+            InvariantBroken: the rows do not follow, or the engine broke a promise.
+            LogError: they cannot be written: no command leaves.
+        """
+        commands = turn(self.assembly, self._batcher.batch(rows))
+        outputs = self.assembly.engine.outputs.drain()
+        self._log.append(rows, outputs)
+        if commands and self._strict:
+            self._log.sync()
+        else:
+            self._log.write()
+        if commands:
+            self._send(commands)
+        if outputs:
+            self._sink(outputs)

@@ -1,0 +1,163 @@
+"""Starts of the engine on a live log: each as the row that it is, and as what an engine is built from, when trading and when proving.
+
+A start is an input like any other. It holds the whole config and the opening state, so that its part of the log can be replayed alone: from
+its own row up to the last input that it applied, which the next start names, or the act that ended it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from xarb.assembly import Ground
+from xarb.errors import LogError
+from xarb.log.reader import LogReader, Selection
+from xarb.model.instrument import Instrument
+from xarb.model.units import MONEY_SCALE, Money, format_decimal, parse_money
+
+PAPER: Final = "paper"
+LIVE: Final = "live"
+ENDED: Final = "ended"  # the operator action that ends a start: nothing after it was applied
+Balances = Mapping[tuple[str, str, str], int]
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The state that a start begins with.
+
+    Attributes:
+        balances: (account, venue, asset, amount as decimal text), sorted.
+        sources: by instrument ("BTC/USDT@binance") which rows move its book, as in the engine's setup.
+        armed: whether bundles are sent before the operator says so.
+    """
+
+    balances: tuple[tuple[str, str, str, str], ...]
+    sources: dict[str, int]
+    armed: bool
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """One start.
+
+    Attributes:
+        number: counts the starts of a log from 1.
+        log_id: identity of the log; client order ids begin with it.
+        code_digest: the code that ran, see provenance.
+        config: the effective config, as `assembly.encode_config` gives it.
+        seed: of every random draw.
+        mode: PAPER or LIVE.
+        opening: the state that it begins with.
+        applied_seq: the last input that the start before applied, None in the first.
+    """
+
+    number: int
+    log_id: str
+    code_digest: str
+    config: dict[str, Any]
+    seed: int
+    mode: str
+    opening: Opening
+    applied_seq: int | None
+
+    def row(self) -> tuple[Any, ...]:
+        """The values of its `starts` row after seq and ts_recv."""
+        config = msgspec.json.encode(self.config, order="deterministic").decode()
+        opening = msgspec.json.encode(self.opening, order="deterministic").decode()
+        return (self.number, self.log_id, self.code_digest, config, self.seed, self.mode, opening, self.applied_seq)
+
+
+class Span(NamedTuple):
+    """A start and its part of the log: inputs from `first` (its own row) to `last`, inclusive."""
+
+    start: Start
+    first: int
+    last: int
+
+    @property
+    def selection(self) -> Selection:
+        """Its inputs, or the outputs after them."""
+        return Selection(first_seq=self.first, last_seq=self.last)
+
+
+def opening_of(balances: Balances, instruments: Sequence[Instrument], sources: Sequence[int], *, armed: bool) -> Opening:
+    """The opening state of a start."""
+    rows = sorted((*key, format_decimal(amount, MONEY_SCALE)) for key, amount in balances.items())
+    return Opening(
+        balances=tuple(rows), sources={one.id: source for one, source in zip(instruments, sources, strict=True)}, armed=armed
+    )
+
+
+def ground_of(start: Start, instruments: Sequence[Instrument], connections: int) -> Ground:
+    """What the engine of a start is built from beside its config.
+
+    Args:
+        start: the start.
+        instruments: those that the log knew when it began, by number.
+        connections: connection numbers lie below this.
+
+    Raises:
+        LogError: the start does not say what moves an instrument's book.
+    """
+    missing = [one.id for one in instruments if one.id not in start.opening.sources]
+    if missing:
+        raise LogError(f"start {start.number}: its opening state names no source for {', '.join(missing)}")
+    return Ground(
+        instruments=instruments,
+        sources=[start.opening.sources[one.id] for one in instruments],
+        connections=connections,
+        log_id=start.log_id,
+        opening={(account, venue, asset): parse_money(text) for account, venue, asset, text in start.opening.balances},
+        simulated=start.mode == PAPER,
+        timers_are_rows=True,
+        armed=start.opening.armed,
+        start=start.number,
+    )
+
+
+def spans(reader: LogReader) -> Iterator[Span]:
+    """The starts of a sealed log, in order, each with its part of it.
+
+    Raises:
+        LogError: a row cannot be read by this version.
+    """
+    found = list(reader.rows("starts"))
+    ends = [row["seq"] for row in reader.rows("operator") if row["action"] == ENDED]
+    for number, row in enumerate(found):
+        last = reader.last_seq
+        if number + 1 < len(found):
+            after = found[number + 1]
+            if after["applied_seq"] is None:
+                raise LogError(f"seq {after['seq']}: start {after['number']} does not say what the start before applied")
+            last = after["applied_seq"]
+        end = next((seq for seq in ends if row["seq"] < seq <= last), None)
+        yield Span(read_start(row), row["seq"], last if end is None else end)
+
+
+def read_start(row: Mapping[str, Any]) -> Start:
+    """A start from its row by column name.
+
+    Raises:
+        LogError: it was written by a version with other fields.
+    """
+    try:
+        return Start(
+            number=row["number"],
+            log_id=row["log_id"],
+            code_digest=row["code_digest"],
+            config=msgspec.json.decode(row["config"], type=dict[str, Any]),
+            seed=row["seed"],
+            mode=row["mode"],
+            opening=msgspec.json.decode(row["opening"], type=Opening),
+            applied_seq=row["applied_seq"],
+        )
+    except msgspec.DecodeError as error:
+        raise LogError(f"seq {row['seq']}: start {row['number']} cannot be read by this version: {error}") from None
+
+
+def closing_balances(reader: LogReader, span: Span) -> dict[tuple[str, str, str], Money]:
+    """What the accounts held at the end of a start: its opening balances, as the ledger after them changed them."""
+    found = {(account, venue, asset): parse_money(text) for account, venue, asset, text in span.start.opening.balances}
+    for _, row in reader.outputs(kinds=("ledger",), select=span.selection):
+        found[row["account"], row["venue"], row["asset"]] = Money(row["balance"])
+    return found
