@@ -207,6 +207,23 @@ def test_a_book_follows_the_exchange_level_by_level(seed: int, depth: int) -> No
             assert found == {round(float(price) * 10): round(float(qty) * 10**8) for price, qty in side.items()}
 
 
+def test_a_finer_price_leaves_the_order_of_levels_as_it_was() -> None:
+    """A price with more decimals than all before lands between its neighbours, and older levels are found again."""
+    one, bids, asks = session(depth=25), dict(GUIDE_BIDS), dict(GUIDE_ASKS)
+    one.receive(SNAPSHOT)
+    for side, price, qty in (
+        (asks, "45286.45", "3.00000000"),
+        (bids, "45283.45", "2.00000000"),
+        (asks, "45286.4", "0"),
+        (bids, "45281.0", "7"),
+    ):
+        side[price] = qty
+        if qty == "0":
+            del side[price]
+        changes = ([(price, qty)], []) if side is bids else ([], [(price, qty)])
+        assert told(one.receive(frame("update", *changes, naive_checksum(bids, asks)))) == "None apply"
+
+
 def test_a_gap_ends_with_the_next_snapshot() -> None:
     """After a checksum that does not fit updates are unsynced until a snapshot, which is a resync; the other pair is untouched."""
     one = session()

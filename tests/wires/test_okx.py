@@ -209,29 +209,6 @@ def test_pings_and_announcements() -> None:
     assert (ack.event, ack.symbol, ack.detail) == ("subscribed", "BTC-USDT", "books BTC-USDT")
 
 
-def test_a_snapshot_that_does_not_come_is_asked_for_again_ever_more_slowly() -> None:
-    """After 10 s, then 20, then 40; an instrument whose book came is left alone."""
-    one = session("deltas")
-    one.open(0)
-    one.receive(book(10, -1, "snapshot"))
-    times = [second for second in range(1, 140) if one.tick(second * NANOS_PER_S) not in ([], [Send("ping")])]
-    assert times == [10, 30, 70]
-
-
-def test_a_book_that_breaks_at_once_again_waits() -> None:
-    """The first loss is answered at once, the next one only after a while: no storm of subscriptions."""
-    one = session()
-    one.tick(1000 * NANOS_PER_S)
-    one.receive(book(10, -1, "snapshot"))
-    one.receive(book(20, 15))
-    assert len(one.asks()) == 2
-    one.receive(book(10, -1, "snapshot"))
-    one.receive(book(20, 15))
-    assert one.asks() == []
-    assert one.tick(1019 * NANOS_PER_S) == []
-    assert len(one.tick(1020 * NANOS_PER_S)) >= 2
-
-
 @pytest.mark.parametrize(
     ("payload", "rule"),
     [

@@ -13,6 +13,7 @@ from xarb.wires.binance import BinanceSession
 from xarb.wires.bitstamp import BitstampSession
 from xarb.wires.bybit import VENUES as MARKETS_OF_BYBIT
 from xarb.wires.bybit import BybitSession
+from xarb.wires.coinbase import CoinbaseSession
 from xarb.wires.decimals import Listing
 from xarb.wires.gate import GateSession
 from xarb.wires.kraken import KrakenSession
@@ -139,6 +140,19 @@ _KRAKEN: Final = (
         documentation="Kraken API Center, spot websocket v2 and book checksum guide, 2026",
     ),
 )
+_COINBASE: Final = (
+    Wire(
+        venue="coinbase",
+        stream_url="wss://advanced-trade-ws.coinbase.com",
+        rest_url="https://api.coinbase.com",
+        channels=("quotes", "deltas", "trades"),
+        session=CoinbaseSession,
+        max_instruments=10,
+        silence_s=10,
+        continuity="sequence_num of the connection, + 1; snapshot in the stream",
+        documentation="Coinbase Developer Platform, Advanced Trade WebSocket, 2026",
+    ),
+)
 _KUCOIN: Final = (
     Wire(
         venue="kucoin",
@@ -193,5 +207,5 @@ _UPBIT: Final = (
     ),
 )
 WIRES: Final[dict[str, Wire]] = {
-    wire.venue: wire for wires in (_BINANCE, _OKX, _BYBIT, _KRAKEN, _KUCOIN, _GATE, _BITSTAMP, _UPBIT) for wire in wires
+    wire.venue: wire for wires in (_BINANCE, _OKX, _BYBIT, _KRAKEN, _COINBASE, _KUCOIN, _GATE, _BITSTAMP, _UPBIT) for wire in wires
 }
