@@ -28,6 +28,7 @@ COMMANDS: Final = (
     ("check",),
     ("symbols",),
     ("import",),
+    ("record",),
     ("query",),
     ("synthetic",),
     ("log", "info"),
@@ -63,6 +64,8 @@ def config_page() -> str:
         (config.VenueConfig, "[venues.NAME]"),
         (config.LatencyConfig, "a latency, such as order_latency = { uniform_ms = [80, 120] }"),
         (config.StrategyConfig, "[strategies.NAME]"),
+        (config.MarketConfig, "[markets.NAME]"),
+        (config.RecordConfig, "[record]"),
     )
     for section, title in sections:
         rows = [_config_row(section, field) for field in msgspec.structs.fields(section)]

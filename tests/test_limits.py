@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -34,6 +35,8 @@ from xarb.backtest import backtest
 from xarb.config import (
     FeedConfig,
     LatencyConfig,
+    MarketConfig,
+    RecordConfig,
     RunConfig,
     StrategyConfig,
     VenueConfig,
@@ -464,6 +467,14 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "run.fees_file": "test_fees_come_from_the_file_that_is_named",
     "run.assets_file": "test_assets_come_from_the_file_that_is_named",
     "strategies.kind": "test_kind_must_be_known",
+    "markets.exchange": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
+    "markets.symbols": "tests.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
+    "markets.channels": "tests.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
+    "markets.rest_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
+    "markets.stream_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
+    "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
+    "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
+    "record.max_age_ms": "tests.test_record:test_old_data_make_a_connection_begin_anew",
 }
 STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "run": RunConfig,
@@ -471,6 +482,8 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "venues": VenueConfig,
     "latency": LatencyConfig,
     "strategies": StrategyConfig,
+    "markets": MarketConfig,
+    "record": RecordConfig,
 }
 
 
@@ -488,7 +501,9 @@ def test_every_key_has_a_case() -> None:
     """Each field of each config struct has a case here or a test of its own, and none is of a key that is gone."""
     fields = {f"{section}.{field.name}" for section, kind in STRUCTS.items() for field in msgspec.structs.fields(kind)}
     assert fields | {"accounts", "pegs", "rates"} == CASES.keys() | ELSEWHERE.keys()
-    assert all(name in globals() for name in ELSEWHERE.values())
+    for name in ELSEWHERE.values():
+        module, _, test = name.rpartition(":")
+        assert hasattr(import_module(module or __name__), test), name
 
 
 @pytest.mark.parametrize("key", sorted(CASES))

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from xarb import __version__
-from xarb.console import Table, interruptible, progress, say, show
+from xarb.console import Table, drawn_in_place, interruptible, progress, say, show
 from xarb.errors import ConfigError, Refused
 
 
@@ -222,6 +222,49 @@ def import_command(
 
     with interruptible("nothing of this import was kept"), progress("import") as advance:
         tables = import_tables(what, paths or [], into, {"venue": venue, "symbol": symbol, **_overrides(keys)}, advance=advance)
+    show(tables)
+
+
+@app.command(cls=_Verb)
+def record(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG.toml|VENUES SYMBOLS", help="A file with [markets.NAME] tables, or names, comma-separated."),
+    ],
+    into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Log to create or to continue.")] = Path("recordings/live"),
+    duration: Annotated[
+        str | None, typer.Option("--duration", metavar="T", help="Stop after so long: 90s, 30m, 12h or 7d; else at Ctrl-C.")
+    ] = None,
+    frames: Annotated[
+        bool | None, typer.Option("--frames/--no-frames", help="Keep every raw message too; as the config says, else yes.")
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Record a minute (or --duration) into a temporary folder; print GB a day per table.")
+    ] = False,
+    settings: SetOption = None,
+) -> None:
+    """Record live market data of exchanges into a log.
+
+    Every message is kept as it arrived and decoded at once. Ctrl-C or SIGTERM seals the log and ends with exit code 0; what a crash
+    leaves is sealed by the next start, which goes on with the same log. See docs/record.md.
+    """
+    from msgspec.structs import replace
+
+    from xarb.board import Board
+    from xarb.record import estimate as run_estimate
+    from xarb.record import record as run_record
+    from xarb.record import report_tables
+    from xarb.sources import seconds_of, sources_of
+
+    sources, config = sources_of(what, _overrides(settings))
+    seconds = None if duration is None else seconds_of(duration)
+    config = config if frames is None else replace(config, frames=frames)
+    with drawn_in_place() as draw:
+        board = Board(draw, None if draw else say)
+        if estimate:
+            tables = [run_estimate(sources, config=config, seconds=seconds or 60.0, board=board)]
+        else:
+            tables = report_tables(run_record(sources, into, config=config, duration_s=seconds, board=board))
     show(tables)
 
 

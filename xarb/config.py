@@ -86,6 +86,28 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     feeds: Annotated[dict[str, Any], _doc("keys of [feeds] that differ on this venue")] = {}
 
 
+class MarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[markets.NAME]`: where the market data of venue NAME come from when they are recorded or traded on."""
+
+    exchange: Annotated[str | None, _doc("the exchange, by ccxt's id; none: the venue's name")] = None
+    symbols: Annotated[tuple[str, ...], _doc("unified symbols, such as BTC/USDT or BTC/USDT:USDT; there is no default")]
+    channels: Annotated[
+        tuple[Literal["quotes", "deltas", "books", "trades", "marks"], ...], _doc("what to subscribe; none means all there is")
+    ] = ()
+    rest_url: Annotated[str | None, _doc("origin of a served exchange, such as http://127.0.0.1:9001; none: the real one")] = None
+    stream_url: Annotated[str | None, _doc("address of its stream, such as ws://127.0.0.1:9001/stream; none: the real one")] = None
+
+
+class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[record]`: how live market data are recorded (docs/record.md)."""
+
+    frames: Annotated[bool, _doc("keep every raw message too, so that a mended decoder can derive the events again")] = True
+    frames_free_mb: Annotated[Count, _doc("free disk space, in MB, below which raw messages are left out")] = 2000
+    max_age_ms: Annotated[
+        Decimal, _doc("no quote or book of an instrument for so long: its connection is made anew; 0 switches it off")
+    ] = Decimal(300_000)
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[run]`: what is run."""
 
@@ -161,6 +183,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     pegs: dict[str, Decimal]
     rates: dict[str, str]
     strategies: dict[str, StrategyConfig]
+    markets: dict[str, MarketConfig]
+    record: RecordConfig
     sources: dict[str, str]
 
 
@@ -172,7 +196,7 @@ class Setting(NamedTuple):
     source: str
 
 
-_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies")
+_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record")
 _ABOVE_ZERO: Final = ("score_ms", "assumed_qty", "rate_limit_per_s", "max_notional_quote", "execution_timeout_ms")
 FILE: Final = "file"
 DEFAULT: Final = "default"
@@ -211,6 +235,8 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         pegs=reader.amounts(raw.get("pegs", {}), dict[str, Decimal], "pegs"),
         rates=reader.convert(raw.get("rates", {}), dict[str, str], "rates"),
         strategies={n: reader.section(part, StrategyConfig, f"strategies.{n}") for n, part in reader.table(raw, "strategies")},
+        markets={name: reader.section(part, MarketConfig, f"markets.{name}") for name, part in reader.table(raw, "markets")},
+        record=reader.section(raw.get("record", {}), RecordConfig, "record"),
         sources=reader.sources,
     )
 
@@ -218,7 +244,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
 def settings(experiment: Experiment) -> list[Setting]:
     """Every effective value with its source, in file order of the sections."""
     found: list[Setting] = []
-    for section in ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies"):
+    for section in _SECTIONS:
         for key, value in _leaves({section: msgspec.to_builtins(getattr(experiment, section), builtin_types=(Decimal,))}):
             if value is not None and value != {} and ".feeds." not in key:
                 found.append(Setting(key, _shown(value), experiment.sources.get(key, DEFAULT)))

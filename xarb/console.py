@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
 
@@ -12,6 +12,7 @@ from xarb.errors import Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as Drawn
 
 
 class Table(NamedTuple):
@@ -67,6 +68,11 @@ def utc(ts: int) -> str:
 
 
 def _draw(table: Table, out: TextIO) -> None:
+    print_to(out).print(_drawn(table))
+
+
+def _drawn(table: Table) -> Drawn:
+    """The table as rich draws it."""
     from rich import box
     from rich.table import Table as Drawn
     from rich.text import Text
@@ -77,12 +83,25 @@ def _draw(table: Table, out: TextIO) -> None:
         drawn.add_column(Text(name), justify="right" if cells and all(_is_number(cell) for cell in cells) else "left")
     for row in table.rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    print_to(out).print(drawn)
+    return drawn
 
 
 def _is_number(cell: str) -> bool:
     text = cell.split(" ", 1)[0].replace(",", "").lstrip("+-")
     return cell in {"-", ""} or text.replace(".", "", 1).isdigit()
+
+
+@contextmanager
+def drawn_in_place() -> Iterator[Callable[[Sequence[Table]], None] | None]:
+    """Draws tables on standard error, each time in place of the last ones; None when that is no terminal."""
+    if not is_terminal(sys.stderr):
+        yield None
+        return
+    from rich.console import Console, Group
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield lambda tables: live.update(Group(*map(_drawn, tables)), refresh=True)
 
 
 def _silent(done: int, total: int, note: str = "") -> None:

@@ -60,7 +60,7 @@ def test_rows_of_other_kinds_take_their_place_among_the_events() -> None:
     builder = RowBuilder(7, 50)
     assert builder.put("health", 40, ("binance", "clock_offset_ns", -3, None)) == 7
     builder.add(60, LINK, LinkEvent("binance", None, "opened"))
-    assert builder.put("frames", 61, (3, "binance", b"{}")) == 9
+    assert builder.put("frames", 61, (3, "binance", None, b"{}")) == 9
     rows = named(builder)
     assert [(row["table"], row["seq"], row["ts_recv"]) for row in rows] == [
         ("health", 7, 50),

@@ -61,9 +61,10 @@ def open_writer(path: str, kind: str, row_group: int = ROW_GROUP) -> _Writer:
 class _Writer:
     def __init__(self, path: str, table: Table, row_group: int) -> None:
         delta = [c.name for c in table.columns if c.encoding is Encoding.DELTA and c.type in _INTEGERS]
+        raw = any(c.type is Type.BYTES for c in table.columns)  # whole messages, which repeat their words: zstd
         options: dict[str, Any] = {
-            "compression": "lz4",
-            "use_dictionary": [c.name for c in table.columns if c.name not in delta and c.type is not Type.BOOL],
+            "compression": {c.name: "zstd" if c.type is Type.BYTES else "lz4" for c in table.columns} if raw else "lz4",
+            "use_dictionary": [c.name for c in table.columns if c.name not in delta and c.type not in (Type.BOOL, Type.BYTES)],
             "column_encoding": dict.fromkeys(delta, "DELTA_BINARY_PACKED"),
             "write_statistics": True,
             "write_page_checksum": True,

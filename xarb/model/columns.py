@@ -532,10 +532,11 @@ _INPUT_TABLES: Final = (
     ),
     _input(
         "frames",
-        "A raw message as it arrived.",
+        "A raw message as it arrived, before any decoding: what the decoders made of it follows behind it.",
         *_ENVELOPE,
         _small("conn", "connection that delivered it"),
         _VENUE,
+        _text("native", "of an answer to a request: the venue's name of the instrument; null for the stream", nullable=True),
         Column("payload", Type.BYTES, "the bytes"),
     ),
 )

@@ -51,6 +51,7 @@ _STREAMS: Final = {  # stream by market and channel
 }
 _DEPTH_PATHS: Final = {"spot": "/api/v3/depth", "usdm": "/fapi/v1/depth", "coinm": "/dapi/v1/depth"}
 _STREAMS_A_MESSAGE: Final = 200
+_ENDS: Final = ("serverShutdown", "eventStreamTerminated")
 
 _Id = Annotated[int, msgspec.Meta(ge=-1, le=INT64_MAX)]
 _Levels = list[tuple[str, str]]
@@ -201,9 +202,9 @@ class BinanceSession:
             reader: Callable[[_Frame, Listing], list[WireEvent]] | None = self._snapshot
         elif body.e is None and body.u is not None and isinstance(body.b, str):
             reader = self._ticker
-        elif body.e == "serverShutdown":
-            self._reopen = "serverShutdown"
-            return [LinkEvent(self.venue, None, "heartbeat", "serverShutdown: the exchange will close the connection")]
+        elif body.e in _ENDS:
+            self._reopen = body.e
+            return [LinkEvent(self.venue, None, "heartbeat", f"{body.e}: the exchange will close the connection")]
         elif body.e is not None:
             reader = self._readers.get(body.e)
         elif body.id is not None and body.code is None and body.error is None and name is None:

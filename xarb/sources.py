@@ -1,0 +1,80 @@
+"""Where live market data come from, as a person says it: a config file with `[markets.NAME]` tables, or venues and symbols."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from xarb.config import Experiment, RecordConfig, load_experiment
+from xarb.errors import ConfigError
+from xarb.venues.exchange import Place
+from xarb.venues.feeds import Source
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def market_sources(experiment: Experiment) -> list[Source]:
+    """The sources that a config file names.
+
+    Raises:
+        ConfigError: it names no market, or one without symbols.
+    """
+    if not experiment.markets:
+        raise ConfigError(f"{experiment.origin}: no [markets.NAME]: nothing says where market data come from")
+    for name, one in experiment.markets.items():
+        if not one.symbols:
+            raise ConfigError(f"{experiment.origin}: markets.{name}.symbols is empty")
+    return [
+        Source(
+            venue=name,
+            exchange=one.exchange or name,
+            symbols=one.symbols,
+            channels=one.channels,
+            place=Place(rest_url=one.rest_url, stream_url=one.stream_url),
+        )
+        for name, one in experiment.markets.items()
+    ]
+
+
+def sources_of(words: Sequence[str], overrides: Mapping[str, str]) -> tuple[list[Source], RecordConfig]:
+    """The sources that the command line names, and how they are recorded.
+
+    Args:
+        words: a config file, or venues and symbols, each a comma-separated list.
+        overrides: dotted keys of the file with TOML values as text.
+
+    Raises:
+        ConfigError: wrong use, or a file that cannot be used.
+    """
+    if len(words) == 1 and words[0].endswith(".toml"):
+        experiment = load_experiment(Path(words[0]), overrides)
+        return market_sources(experiment), experiment.record
+    if len(words) != 2:
+        raise ConfigError(
+            "give a config file with [markets.NAME] tables, or venues and symbols, such as: binance,okx BTC/USDT,ETH/USDT"
+        )
+    if overrides:
+        raise ConfigError("--set overrides keys of a config file; there is none here")
+    venues, symbols = (tuple(part for part in word.split(",") if part) for word in words)
+    if not venues or not symbols:
+        raise ConfigError(
+            f"{' '.join(words)}: venues and symbols are comma-separated lists, such as: binance,okx BTC/USDT,ETH/USDT"
+        )
+    return [Source(venue=venue, exchange=venue, symbols=symbols) for venue in dict.fromkeys(venues)], RecordConfig()
+
+
+def seconds_of(text: str) -> float:
+    """A duration such as `90s`, `30m`, `12h` or `7d`, in seconds.
+
+    Raises:
+        ConfigError: no such duration, or none at all.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)", text)
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise ConfigError(
+            f"duration {text}: allowed are numbers above 0 with a unit: {', '.join(f'30{unit}' for unit in _SECONDS)}"
+        )
+    return seconds

@@ -1,0 +1,188 @@
+"""The market data of all venues: instruments looked up, connections shared out, clocks compared."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from xarb.errors import ConfigError, Retryable
+from xarb.model.instrument import Instrument
+from xarb.venues.clock import TIMES, Offset, offset_of
+from xarb.venues.exchange import OWN_PLACE, Place
+from xarb.venues.markets import load_instruments
+from xarb.venues.rest import PublicRest
+from xarb.venues.stream import Feed, Stream, StreamPolicy
+from xarb.wires.decimals import Listing
+from xarb.wires.exchanges import WIRES, Wire
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from xarb.venues.intake import Intake
+
+_TRIES: Final = 5
+_PAUSE_S: Final = 1.0
+_OFFSET_SAMPLES: Final = 5
+_OFFSET_EVERY_S: Final = 60.0
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A venue that data comes from.
+
+    Attributes:
+        venue: venue id in the log.
+        exchange: ccxt's id of the exchange.
+        symbols: unified symbols.
+        channels: what to subscribe, of `quotes`, `deltas`, `books`, `trades`, `marks`; none means all that the wire offers.
+        place: where it is, when not under its own name.
+    """
+
+    venue: str
+    exchange: str
+    symbols: tuple[str, ...]
+    channels: tuple[str, ...] = ()
+    place: Place = OWN_PLACE
+
+    def wire(self) -> Wire:
+        """The wire that decodes it.
+
+        Raises:
+            ConfigError: there is none, or it has no such channel.
+        """
+        found = WIRES.get(self.exchange)
+        if found is None:
+            raise ConfigError(f"{self.venue}: no decoder for {self.exchange}; there are: {', '.join(sorted(WIRES))}")
+        for channel in self.channels:
+            if channel not in found.channels:
+                raise ConfigError(f"{self.venue}: {self.exchange} has no channel {channel}; it has: {', '.join(found.channels)}")
+        return found
+
+
+async def load_all(sources: Sequence[Source]) -> dict[str, list[Instrument]]:
+    """The instruments of every source, by venue.
+
+    Raises:
+        ConfigError: an exchange or symbol does not exist.
+        Retryable: an exchange could not be reached, several times.
+    """
+    found = await asyncio.gather(*(_load(source) for source in sources))
+    return {source.venue: instruments for source, instruments in zip(sources, found, strict=True)}
+
+
+def listings_of(
+    instruments: Mapping[str, Sequence[Instrument]], scales: Mapping[tuple[str, str], tuple[int, int]]
+) -> dict[str, list[Listing]]:
+    """Their listings, at the scales of the log where it has some already."""
+    found: dict[str, list[Listing]] = {}
+    for venue, mine in instruments.items():
+        for one in mine:
+            px_scale, qty_scale = scales.get((one.venue, one.symbol), (None, None))
+            found.setdefault(venue, []).append(Listing(one, px_scale=px_scale, qty_scale=qty_scale))
+    return found
+
+
+async def _load(source: Source) -> list[Instrument]:
+    for left in range(_TRIES - 1, -1, -1):
+        try:
+            return await load_instruments(source.exchange, source.venue, source.symbols, place=source.place)
+        except Retryable:
+            if not left:
+                raise
+        await asyncio.sleep(_PAUSE_S)
+    raise AssertionError("the last try returns or raises")
+
+
+class Feeds:
+    """All connections of a recording. `run` lasts until it is cancelled or one of them fails.
+
+    Args:
+        sources: where from.
+        listings: by venue, as `listings_of` gives them.
+        intake: takes what arrives.
+        http: makes sockets and requests.
+        first_conn: number of the first connection; numbers are unique in a log.
+        policy: when a connection is given up.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        listings: Mapping[str, Sequence[Listing]],
+        *,
+        intake: Intake,
+        http: aiohttp.ClientSession,
+        first_conn: int,
+        policy: StreamPolicy,
+    ) -> None:
+        self._intake = intake
+        self.streams: list[Stream] = []
+        self._rests: list[tuple[Source, PublicRest]] = []
+        numbers = itertools.count(first_conn)
+        for source in sources:
+            wire = source.wire()
+            rest = PublicRest(http, source.place.rest_url or wire.rest_url)
+            self._rests.append((source, rest))
+            for part in _parts(listings[source.venue], wire.max_instruments):
+                conn = next(numbers)
+                url = source.place.stream_url or ""
+                feed = Feed(source.venue, wire, conn, part, source.channels or wire.channels, url)
+                self.streams.append(Stream(feed, rest, http, intake=intake, policy=policy))
+
+    async def run(self) -> None:
+        """Keep all connections."""
+        async with asyncio.TaskGroup() as group:
+            for stream in self.streams:
+                group.create_task(stream.run())
+            for source, rest in self._rests:
+                if source.exchange in TIMES:
+                    group.create_task(self._compare(source, rest))
+
+    async def _compare(self, source: Source, rest: PublicRest) -> None:
+        """Measure the venue's clock against ours, at once and every minute: `clock_offset_ns` is its time minus ours."""
+        while True:
+            try:
+                found = await measure_offset(source.exchange, rest, self._intake.clock.now)
+            except Retryable as error:
+                self._intake.health("clock_unknown", 0, source.venue, str(error))
+            else:
+                detail = f"round trip {found.round_trip_ns} ns"
+                self._intake.health("clock_offset_ns", found.offset_ns, source.venue, detail)
+            await asyncio.sleep(_OFFSET_EVERY_S)
+
+
+async def measure_offset(exchange: str, rest: PublicRest, now: Callable[[], int], *, samples: int = _OFFSET_SAMPLES) -> Offset:
+    """The offset of an exchange's clock, by the sample with the shortest round trip.
+
+    Raises:
+        Retryable: no sample succeeded, or the exchange's time is not known to be had.
+    """
+    request = TIMES.get(exchange)
+    if request is None:
+        raise Retryable(f"{exchange}: where it tells its time is not known")
+    best: Offset | None = None
+    why = ""
+    for _ in range(samples):
+        sent = now()
+        try:
+            answer = await rest.fetch(request.path, paced=False)
+            if answer.status != 200:
+                raise Retryable(f"{request.path}: status {answer.status}")
+            found = offset_of(request, answer.body, sent, now())
+        except (Retryable, ValueError) as error:
+            why = str(error)
+            continue
+        if best is None or found.round_trip_ns < best.round_trip_ns:
+            best = found
+    if best is None:
+        raise Retryable(why)
+    return best
+
+
+def _parts(listings: Sequence[Listing], size: int) -> list[Sequence[Listing]]:
+    """The listings in as few parts of at most `size` as there must be, of about equal length."""
+    count = -(-len(listings) // size)
+    return [listings[number::count] for number in range(count)]
