@@ -341,6 +341,7 @@ def test_a_snapshot_is_asked_for_until_it_comes() -> None:
         (update(1).replace(str(START + 1).encode(), b"99999999999999999999"), "wrong_type"),
         (update(1).replace(str(START + 1).encode(), b"5"), "bad_number"),
         (b'{"event":"bts:error","channel":"","data":{"code":null,"message":"Bad subscription string."}}', "venue_error"),
+        (update(1).replace(b'"event": "data"', b'"event": "surprise"'), "unknown_message"),
         (b'{"event":"bts:surprise","channel":"","data":""}', "unknown_message"),
         (TRADE.replace(b'"type":0', b'"type":2'), "wrong_type"),
     ],

@@ -217,7 +217,13 @@ def test_a_snapshot_is_asked_for_until_it_comes() -> None:
     assert one.asks() == [WANTED]
     assert one.tick(10**18) == []
     assert one.tick(10**18 + 5 * 10**9) == [WANTED]
-    one.receive(update(2, 2, full=True))
+    (found,) = one.receive(snapshot(1), BTC)
+    assert isinstance(found, DepthEvent)
+    assert found.ts_event == 1623898993121000000
+    assert all(isinstance(ask, Send) for ask in one.tick(10**18 + 20 * 10**9))
+    one.receive(update(3, 3))
+    assert one.asks() == [WANTED]
+    one.receive(update(4, 4, full=True))
     assert all(isinstance(ask, Send) for ask in one.tick(10**18 + 30 * 10**9))
 
 
@@ -297,6 +303,7 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
         (update(1, 2).replace(b'"U"', b'"V"'), "missing_field"),
         (update(1, 2, t=5), "bad_number"),
         (message("spot.tickers", {}), "unknown_message"),
+        (update(1, 2).replace(b'"event": "update"', b'"event": "all"'), "unknown_message"),
         (
             b'{"time":1,"channel":"spot.trades","event":"subscribe","error":{"code":2,"message":"unknown currency pair"}}',
             "venue_error",

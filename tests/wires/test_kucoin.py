@@ -229,16 +229,30 @@ def test_a_side_with_fewer_levels_than_a_snapshot_holds_is_whole() -> None:
     assert told(one.receive(update(11, 11, bids=gone))) == "11 apply"
 
 
-def test_a_finer_price_keeps_what_is_known() -> None:
-    """Documented: the count of known levels survives a scale that grows while a snapshot is awaited, and after it."""
+def test_levels_at_the_edge_of_the_snapshot_count() -> None:
+    """Documented: the worst price of each side is known; with 81 of 100 levels gone, one there, put back, makes twenty."""
     one = session()
-    one.receive(update(10, 10, bids=[["1000", "1", "10"]]))
-    one.receive(update(11, 11, bids=[["999.123", "0", "11"]]))
-    one.receive(snapshot(9, ladder(900, 1000, -1), ladder(1101, 1001, 1)), BTC)
-    asks = [[f"{price}.0001", "1", "1"] for price in range(1001, 1100)]
-    assert told(one.receive(update(12, 12, bids=[], asks=asks))) == "12 apply"
-    gone = [[str(price), "0", "1"] for price in range(920, 1001)]
-    assert told(one.receive(update(13, 13, bids=gone))) == "13 apply, gap"
+    bids, asks = ladder(900, 1000, -1), ladder(1101, 1001, 1)
+    one.receive(snapshot(10, bids, asks), BTC)
+    gone = [[price, "0", "1"] for price, _ in bids[20:]]
+    assert told(one.receive(update(11, 11, bids=gone))) == "11 apply"
+    assert told(one.receive(update(12, 12, bids=[["1000", "0", "1"], ["901", "1", "1"]]))) == "12 apply"
+    gone = [[price, "0", "1"] for price, _ in asks[20:]]
+    assert told(one.receive(update(13, 13, bids=[], asks=gone))) == "13 apply"
+    assert told(one.receive(update(14, 14, bids=[], asks=[["1001", "0", "1"], ["1100", "1", "1"]]))) == "14 apply"
+    assert told(one.receive(update(15, 15, bids=[], asks=[["1100", "0", "1"], ["1101", "1", "1"]]))) == "15 apply, gap"
+
+
+def test_a_scale_that_grows_keeps_what_is_known() -> None:
+    """Documented: known levels are counted at one scale, whether an update was decoded before or after the scale grew."""
+    one = session()
+    bids, asks = ladder(900, 1000, -1), ladder(1101, 1001, 1)
+    one.receive(update(10, 10, bids=[[price, "0", "1"] for price, _ in bids[20:]]))
+    one.receive(update(11, 11, bids=[["999.123", "0", "11"]]))  # finer: the snapshot is decoded at three decimals
+    assert told(one.receive(snapshot(9, bids, asks), BTC)) == "snapshot 9 apply, 10 apply, 11 apply"
+    outside = [[f"{price}.0001", "1", "1"] for price in range(100, 200)]  # finer still, far behind the snapshot
+    assert told(one.receive(update(12, 12, bids=outside))) == "12 apply"
+    assert told(one.receive(update(13, 13, bids=[["1000", "0", "1"]]))) == "13 apply, gap"
 
 
 def test_quotes_and_trades_are_exact() -> None:
@@ -251,6 +265,10 @@ def test_quotes_and_trades_are_exact() -> None:
     assert isinstance(found, QuoteEvent)
     assert (found.bid, found.bid_qty, found.ask, found.ask_qty) == (681457, 129267802, 681458, 51987471)
     assert (found.ts_event, found.venue_seq, found.px_scale, found.qty_scale) == (1729816058766000000, None, 1, 8)
+    for side in (b'"asks":["1","1"],"bids":["1"]', b'"asks":["1"],"bids":[]', b'"asks":[],"bids":["1","1","1"]'):
+        (reject,) = one.receive(head.encode() + b"{" + side + b',"timestamp":1729816058766}}')
+        assert isinstance(reject, RejectEvent)
+        assert reject.rule == "wrong_type"
     (found,) = one.receive(f'{head}{{"asks":[],"bids":["1","0"],"timestamp":1729816058766}}}}'.encode())
     assert isinstance(found, QuoteEvent)
     assert (found.bid, found.bid_qty, found.ask, found.ask_qty) == (None, None, None, None)

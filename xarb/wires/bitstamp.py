@@ -208,15 +208,13 @@ def _is_old(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001 
     return starting and update.last <= last
 
 
-def _continues(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001  # same
-    """An update covers what happened since the one before it, which must be in the book: as that one, or within the snapshot."""
-    if update.prev is None:
-        return False
-    return update.prev <= last if starting else update.prev == last
+def _continues(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001, ARG001  # same
+    """An update covers what happened since the one before it, which must be in the book: applied, or within its snapshot."""
+    return update.prev is not None and update.prev <= last
 
 
-def _expected(last: int, starting: bool) -> str:  # noqa: FBT001  # same
-    return f"an update that follows one {'no later than' if starting else 'of'} {last} us"
+def _expected(last: int, starting: bool) -> str:  # noqa: FBT001, ARG001  # same
+    return f"an update whose predecessor is known and no later than {last} us"
 
 
 TIME_RULE: Final = Rule(_is_old, _continues, _expected)
