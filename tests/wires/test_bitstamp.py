@@ -143,6 +143,20 @@ def test_every_recorded_number_is_exact() -> None:
     assert compared > 10_000
 
 
+def test_the_recorded_taker_is_the_side_of_the_newer_order() -> None:
+    """Recording: order ids grow, so the order with the larger one came to the other; ten of ten trades say that its side took."""
+    frames, snapshots = recorded()
+    one = session(*snapshots)
+    takers = []
+    for frame in frames:
+        for event in one.receive(frame.payload):
+            if isinstance(event, TradeEvent):
+                data = json.loads(frame.payload)["data"]
+                assert event.aggressor == (BUY if data["buy_order_id"] > data["sell_order_id"] else SELL)
+                takers.append(event.aggressor)
+    assert (takers.count(BUY), takers.count(SELL)) == (1, 9)
+
+
 def test_a_frame_that_cannot_be_read_is_a_gap_of_its_symbol_alone() -> None:
     """Recording: with its 20th message damaged a book has one gap there and waits; the others end as before."""
     frames, snapshots = recorded()
@@ -340,7 +354,7 @@ def test_a_snapshot_is_asked_for_until_it_comes() -> None:
         (update(1).replace(str(START + 1).encode(), b"-5"), "wrong_type"),
         (update(1).replace(str(START + 1).encode(), b"99999999999999999999"), "wrong_type"),
         (update(1).replace(str(START + 1).encode(), b"5"), "bad_number"),
-        (b'{"event":"bts:error","channel":"","data":{"code":null,"message":"Bad subscription string."}}', "venue_error"),
+        (b'{"event":"bts:error","channel":"","data":{"code":null,"message":"Bad subscription string."}}', "exchange_error"),
         (update(1).replace(b'"event": "data"', b'"event": "surprise"'), "unknown_message"),
         (b'{"event":"bts:surprise","channel":"","data":""}', "unknown_message"),
         (TRADE.replace(b'"type":0', b'"type":2'), "wrong_type"),

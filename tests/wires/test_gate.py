@@ -306,7 +306,7 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
         (update(1, 2).replace(b'"event": "update"', b'"event": "all"'), "unknown_message"),
         (
             b'{"time":1,"channel":"spot.trades","event":"subscribe","error":{"code":2,"message":"unknown currency pair"}}',
-            "venue_error",
+            "exchange_error",
         ),
         (b'{"channel":"spot.order_book_update","event":"update"}', "wrong_type"),
     ],

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.wires.instruments import listing
-from xarb.wires.continuity import OVERLAP_RULE, BookSync, Snapshots, Update
-from xarb.wires.events import UNSYNCED, DepthEvent, RejectEvent, WireEvent
+from xarb.wires.events import RejectEvent, WireEvent
 from xarb.wires.intake import Intake, best, counter, millis, sides
 from xarb.wires.pings import Pings
 from xarb.wires.refusal import Refused
-from xarb.wires.session import Fetch, Send
+from xarb.wires.session import Send
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", " 1", "1.0", "1e3", "\u0661", "9223372036854775808", "0" * 20])
@@ -80,26 +79,3 @@ def test_pings_keep_their_pace() -> None:
         [],
         [Send("135")],
     ]
-
-
-def test_a_snapshot_that_came_unasked_is_not_asked_for() -> None:
-    """A book that got its snapshot before it was asked for needs none, and one that waits anew is asked for once."""
-    one = listing("kucoin", "BTC-USDT")
-    sync = BookSync("kucoin", "BTC-USDT", OVERLAP_RULE)
-    snapshots = Snapshots("/{}".format, {"BTC-USDT": sync})
-
-    def event(last: int) -> DepthEvent:
-        return DepthEvent(one, None, last, last, None, False, UNSYNCED, [], [], [], [], 1, 8)
-
-    for last in (5, 9):  # a gap each time
-        sync.update(Update(last, last, None, event(last)))
-        snapshots.check("BTC-USDT")
-        if last == 5:
-            sync.snapshot(5, event(5))
-            snapshots.check("BTC-USDT")
-            assert snapshots.asks() == []
-    sync.snapshot(9, event(9))
-    snapshots.check("BTC-USDT")
-    sync.update(Update(20, 20, None, event(20)))
-    snapshots.check("BTC-USDT")
-    assert snapshots.asks() == [Fetch("/BTC-USDT", "BTC-USDT")]

@@ -358,7 +358,7 @@ def test_the_address_of_the_stream() -> None:
         (update(1, 2).replace(b"sequenceEnd", b"sequenceend"), "missing_field"),
         (b'{"type":"message","topic":"/market/level2:BTC-USDT","subject":"trade.l2update"}', "wrong_type"),
         (b'{"type":"message","topic":"/market/candles:BTC-USDT_1min","subject":"trade.candles.add","data":{}}', "unknown_message"),
-        (b'{"id":"1","type":"error","code":404,"data":"topic /market/x is not found"}', "venue_error"),
+        (b'{"id":"1","type":"error","code":404,"data":"topic /market/x is not found"}', "exchange_error"),
         (b'{"type":"surprise"}', "unknown_message"),
         (b"{}", "unknown_message"),
     ],
@@ -377,7 +377,7 @@ def test_a_refused_snapshot_is_asked_for_again() -> None:
     assert len(one.asks()) == 1
     (found,) = one.receive(b'{"code":"429000","msg":"Too many requests"}', BTC)
     assert isinstance(found, RejectEvent)
-    assert found.rule == "venue_error"
+    assert found.rule == "exchange_error"
     assert one.tick(10**18) == []
     assert one.tick(10**18 + 5 * 10**9) == [Fetch("/api/v1/market/orderbook/level2_100?symbol=BTC-USDT", BTC)]
 

@@ -67,6 +67,24 @@ def test_the_recording_is_decoded_to_the_last_digit() -> None:
     assert (books, trades) == (145, 304)
 
 
+def test_recorded_takers_hit_the_book_before() -> None:
+    """Recording: all 303 trades that follow a book have its best ask or better where a buyer took, its best bid where a seller did."""
+    frames = [frame.payload for frame in captured("UPBIT.ws.62.0")]
+    one = session(*sorted({json.loads(payload)["cd"] for payload in frames}))
+    tops: dict[str, tuple[Decimal, Decimal]] = {}
+    seen = {BUY: 0, SELL: 0}
+    for payload in frames:
+        for event in one.receive(payload):
+            if isinstance(event, BookEvent):
+                tops[event.listing.instrument.native] = exact(event.bids[0], event.px_scale), exact(event.asks[0], event.px_scale)
+            elif isinstance(event, TradeEvent) and event.listing.instrument.native in tops:
+                bid, ask = tops[event.listing.instrument.native]
+                price = exact(event.price, event.px_scale)
+                assert price >= ask if event.aggressor == BUY else price <= bid
+                seen[event.aggressor] += 1
+    assert seen == {BUY: 103, SELL: 200}
+
+
 def test_a_book_is_one_event_of_all_its_levels() -> None:
     """Documented: no quote is made of the first level, and numbers may have exponents or decimals."""
     (found,) = session().receive(BOOK)
@@ -138,7 +156,7 @@ def test_pings_are_answered() -> None:
         (TRADE.replace(b'"BID"', b'"bid"'), "wrong_type"),
         (TRADE.replace(b"17303368620470000", b"9223372036854775808"), "wrong_type"),
         (b'{"ty":"ticker","cd":"KRW-BTC"}', "unknown_message"),
-        (b'{"error":{"name":"NO_CODES","message":"..."}}', "venue_error"),
+        (b'{"error":{"name":"NO_CODES","message":"..."}}', "exchange_error"),
     ],
 )
 def test_bad_frames(payload: bytes, rule: str) -> None:

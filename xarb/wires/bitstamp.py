@@ -161,7 +161,7 @@ class BitstampSession:
         if frame.event == "bts:request_reconnect":
             self._reopen = "bts:request_reconnect"
             return [LinkEvent(self.venue, None, "heartbeat", "bts:request_reconnect: the exchange will close the connection")]
-        rule = "venue_error" if frame.event == "bts:error" else "unknown_message"
+        rule = "exchange_error" if frame.event == "bts:error" else "unknown_message"
         raise Refused(rule, f"event {frame.event!r} of channel {frame.channel!r}")
 
     def _trade(self, data: msgspec.Raw, listing: Listing) -> list[WireEvent]:

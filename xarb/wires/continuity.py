@@ -18,6 +18,8 @@ from xarb.wires.events import APPLY, OLD, UNSYNCED, DepthEvent, LinkEvent, WireE
 from xarb.wires.session import Fetch
 
 BUFFERED: Final = 2048  # updates kept per symbol while waiting for a snapshot: 200 s at 100 ms, several at the raw pace
+OLD_IN_A_ROW: Final = 1_000  # no snapshot is so far ahead of its stream; a counter that began again at a lower number is,
+OLD_WHEN_STARTED: Final = 50  # and none of these follows an update that was applied: repetitions come in ones
 AGAIN_NS: Final = 5 * NANOS_PER_S  # a snapshot that did not come, or came too old, is asked for again after this long
 
 
@@ -64,13 +66,14 @@ class BookSync:
         buffered: updates kept while waiting for a snapshot; the oldest leaves first, its rows are recorded.
     """
 
-    __slots__ = ("_broken", "_buffer", "_last", "_rule", "_starting", "_symbol", "_venue")
+    __slots__ = ("_broken", "_buffer", "_last", "_old", "_rule", "_starting", "_symbol", "_venue")
 
     def __init__(self, venue: str, symbol: str, rule: Rule, *, buffered: int = BUFFERED) -> None:
         self._venue, self._symbol, self._rule = venue, symbol, rule
         self._last: int | None = None  # last update id of the book, None while there is none
         self._starting = False  # the next update is the first after a snapshot
         self._broken = False  # a gap was seen since the last sync
+        self._old = 0  # updates in a row that were old
         self._buffer: deque[Update] = deque(maxlen=buffered)
 
     @property
@@ -86,7 +89,8 @@ class BookSync:
             return [update.event]
         rule, starting = self._rule, self._starting
         if rule.is_old(last, starting, update):
-            return [msgspec.structs.replace(update.event, verdict=OLD)]
+            return self._is_old(update)
+        self._old = 0
         if not rule.continues(last, starting, update):
             detail = f"expected {rule.expected(last, starting)}, got {_ids(update)}"
             self._last, self._starting, self._broken = None, False, True
@@ -95,11 +99,22 @@ class BookSync:
         self._last, self._starting = update.last, False
         return [msgspec.structs.replace(update.event, verdict=APPLY)]
 
+    def _is_old(self, update: Update) -> list[WireEvent]:
+        """An old update moves nothing; too many of them are none, or the book would stand still and nobody would know."""
+        self._old += 1
+        old: WireEvent = msgspec.structs.replace(update.event, verdict=OLD)
+        if self._old < (OLD_IN_A_ROW if self._starting else OLD_WHEN_STARTED):
+            return [old]
+        detail = (
+            f"{self._old} updates in a row lie before the book's {self._last}, the last is {_ids(update)}: a counter began again"
+        )
+        return [old, *self.lose(detail)]
+
     def lose(self, detail: str) -> list[WireEvent]:
         """The gap of a book that can no longer be vouched for, which waits for a snapshot now; nothing where there is no book."""
         if self._last is None:
             return []
-        self._last, self._starting, self._broken = None, False, True
+        self._last, self._starting, self._broken, self._old = None, False, True, 0
         return [LinkEvent(self._venue, self._symbol, "gap", detail)]
 
     def snapshot(self, last: int, event: DepthEvent) -> list[WireEvent]:
@@ -114,7 +129,7 @@ class BookSync:
         events: list[WireEvent] = [event]
         if self._broken:
             events.insert(0, LinkEvent(self._venue, self._symbol, "resync", f"snapshot {last}"))
-        self._last, self._starting, self._broken = last, True, False
+        self._last, self._starting, self._broken, self._old = last, True, False, 0
         self._buffer.clear()
         for update in newer:
             # An update behind a break inside the buffer was recorded as unsynced when it came: only the break is news.

@@ -154,7 +154,7 @@ class GateSession:
             return self._snapshot(_book(payload), self._intake.listing(native))
         frame = _frame(payload)
         if frame.error is not None:
-            raise Refused("venue_error", f"the exchange refused {frame.event} of {frame.channel}")
+            raise Refused("exchange_error", f"the exchange refused {frame.event} of {frame.channel}")
         if frame.channel == "spot.pong":
             return [LinkEvent(self.venue, None, "heartbeat", "pong")]
         if frame.event == "subscribe":

@@ -256,7 +256,7 @@ class KucoinSession:
         if frame.type == "ack":
             return [LinkEvent(self.venue, None, "subscribed", f"request {frame.id} acknowledged")]
         if frame.type == "error":
-            raise Refused("venue_error", f"the exchange refused request {frame.id} with code {frame.code}")
+            raise Refused("exchange_error", f"the exchange refused request {frame.id} with code {frame.code}")
         raise Refused("unknown_message", f"message type {frame.type!r} is not decoded")
 
     def _subscriptions(self) -> list[Ask]:
@@ -314,7 +314,7 @@ class KucoinSession:
 
     def _snapshot(self, frame: _Frame, listing: Listing) -> list[WireEvent]:
         if str(frame.code) != _SUCCESS:
-            raise Refused("venue_error", f"no snapshot: code {frame.code}, {frame.msg!r}")
+            raise Refused("exchange_error", f"no snapshot: code {frame.code}, {frame.msg!r}")
         body = _book(frame.data)
         last = counter(body.sequence, "sequence")
         event = DepthEvent(listing, millis(body.time), last, None, None, True, APPLY, *sides(listing, body.bids, body.asks))

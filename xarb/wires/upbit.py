@@ -121,7 +121,7 @@ class UpbitSession:
         if frame.status is not None and frame.ty is None:
             return [LinkEvent(self.venue, None, "heartbeat", f"status {frame.status}")]
         if frame.error is not None:
-            raise Refused("venue_error", "the exchange refused a request")
+            raise Refused("exchange_error", "the exchange refused a request")
         raise Refused("unknown_message", f"message type {frame.ty!r} is not decoded")
 
     def _orderbook(self, payload: bytes, listing: Listing) -> list[WireEvent]:
