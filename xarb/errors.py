@@ -42,7 +42,11 @@ class LogError(XarbError):
 
 
 class VenueError(XarbError):
-    """Something went wrong at or on the way to a venue."""
+    """Something went wrong at or on the way to a venue; `reason` names it in one word."""
+
+    def __init__(self, text: str = "", *, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class Retryable(VenueError):

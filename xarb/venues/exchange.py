@@ -1,15 +1,28 @@
-"""Makes ccxt clients. The one place that imports ccxt, and only when a client is asked for: the import takes a second and 110 MB."""
+"""Makes ccxt clients. The one place that imports ccxt, and only when a client is asked for: the import takes a second and 110 MB.
+
+A trading client differs from a data client: it never retries, its limiter is off (it would cost 250 ms an order; `limits.py` does its
+work), numbers stay the text that the exchange sent, and prices and quantities leave exactly as they were given.
+"""
 
 from __future__ import annotations
 
+import logging
+import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from xarb.errors import ConfigError
+from xarb.venues.keys import Keys
+from xarb.venues.passage import trace_passages
 
+_SILENT: Final = logging.getLogger("ccxt client with keys")
+_SILENT.disabled = True
 _WEB: Final = ("http", "https")
 _SOCKET: Final = ("ws", "wss")
 
@@ -18,10 +31,15 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Where an exchange is found when not under its own name: a served one, a sandbox, a proxy.
 
     rest_url, stream_url: origin (`http://127.0.0.1:9001`) that replaces that of every REST or stream address; paths stay.
+    hosts: addresses (`"127.0.0.1:9001"`) of host names (`"api.binance.com"`), the port in place of the one asked for; the names, and
+    with them ccxt's addresses, stay as they are.
+    ca_file: certificates (PEM) that are trusted in place of the system's.
     """
 
     rest_url: str | None = None
     stream_url: str | None = None
+    hosts: dict[str, str] = {}
+    ca_file: str | None = None
 
 
 OWN_PLACE: Final = Place()
@@ -31,7 +49,7 @@ def exchange(name: str, *, options: Mapping[str, Any] | None = None, place: Plac
     """A ccxt.pro client; `options` are keys of ccxt's constructor. The caller closes it.
 
     Raises:
-        ConfigError: ccxt knows no such exchange.
+        ConfigError: ccxt knows no such exchange, or an address cannot be read.
     """
     import ccxt.pro
 
@@ -41,6 +59,84 @@ def exchange(name: str, *, options: Mapping[str, Any] | None = None, place: Plac
     if place.rest_url or place.stream_url:
         client.urls["api"] = _moved(client.urls["api"], place)
     return client
+
+
+def trading_exchange(name: str, keys: Keys, session: aiohttp.ClientSession, *, place: Place, timeout_ms: int) -> Any:
+    """A ccxt client for the orders of one account, over `session` as `session_for` makes it; the caller closes both.
+
+    Raises:
+        ConfigError: ccxt knows no such exchange, or the keys lack what it requires.
+    """
+    options = {
+        **keys.credentials(),
+        "session": session,
+        "enableRateLimit": False,
+        "timeout": timeout_ms,
+        "options": {
+            "maxRetriesOnFailure": 0,
+            "fetchMarkets": {"types": ["spot"]},
+            "fetchCurrencies": False,
+            "fetchMargins": False,
+            "adjustForTimeDifference": False,
+            "warnOnFetchOpenOrdersWithoutSymbol": False,
+        },
+    }
+    client = exchange(name, options=options, place=place)
+    client.number = str  # numbers of replies stay text: no float is ever made of them
+    client.verbose = False
+    client.logger = _SILENT  # at debug level ccxt logs headers and signed addresses
+    client.price_to_precision = _as_given
+    client.amount_to_precision = _as_given
+    missing = [key for key, needed in client.requiredCredentials.items() if needed and not getattr(client, key, None)]
+    if missing:
+        raise ConfigError(f"{keys}: {name} also requires {', '.join(missing)}")
+    return client
+
+
+def session_for(place: Place) -> aiohttp.ClientSession:
+    """A session whose requests are traced (`passage.py`) and go where `place` says."""
+    try:
+        context = ssl.create_default_context(cafile=place.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"ca_file {place.ca_file}: {error}") from None
+    hosts = {name: _address(name, text) for name, text in place.hosts.items()}
+    connector = aiohttp.TCPConnector(ssl=context, resolver=_Resolver(hosts) if hosts else None, keepalive_timeout=55, limit=32)
+    return aiohttp.ClientSession(connector=connector, trace_configs=[trace_passages()])
+
+
+class _Resolver(AbstractResolver):
+    """Resolves some names to given addresses and refuses every other: nothing reaches the real exchange by accident."""
+
+    def __init__(self, hosts: Mapping[str, tuple[str, int]]) -> None:
+        self._hosts = hosts
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        """The address of a known name.
+
+        Raises:
+            OSError: another name.
+        """
+        del port, family
+        if host not in self._hosts:
+            raise OSError(f"{host} is not among the hosts of this place")
+        address, at = self._hosts[host]
+        return [ResolveResult(hostname=host, host=address, port=at, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _address(name: str, text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise ConfigError(f"hosts.{name} = {text}: allowed is ADDRESS:PORT")
+    return host, int(port)
+
+
+def _as_given(symbol: str, number: str) -> str:
+    """In place of ccxt's rounding: the text was made from integers on the instrument's own grid."""
+    del symbol
+    return number
 
 
 def _moved(urls: Any, place: Place) -> Any:

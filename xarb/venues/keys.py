@@ -1,0 +1,149 @@
+"""Keys of an account: read from the environment or a private file, kept out of every repr, text and log.
+
+ccxt's exceptions hold signed addresses, so every text of an error passes a `Redactor` before it goes anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, quote_plus
+
+from xarb.errors import ConfigError
+
+_FIELDS: Final = {"api_key": "apiKey", "api_secret": "secret", "password": "password", "uid": "uid"}  # ours, then ccxt's
+_TEXT_LIMIT: Final = 500
+_SHORTEST: Final = 6  # a shorter secret is a word that texts are full of; the patterns below still hide it
+_HIDDEN: Final = "***"
+_PATTERNS: Final = (
+    re.compile(r"(?i)\b(signature|sign|apikey|api_key|listenkey|passphrase|password|secret|token)(\"?\s*[=:]\s*\"?)([^&\s\"',}]+)"),
+    re.compile(r"(?i)\b(x-mbx-apikey|ok-access-[a-z]+|authorization)(\"?'?\s*[=:]\s*\"?'?)([^&\s\"',}]+)"),
+)
+_HEX: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
+_PEM: Final = re.compile(r"-----BEGIN[^-]*-----.*?(-----END[^-]*-----|\Z)", re.DOTALL)
+
+
+class Keys:
+    """Credentials of one account at one venue; shows its owner and a fingerprint, never itself."""
+
+    __slots__ = ("_values", "account", "venue")
+
+    def __init__(self, venue: str, account: str, values: Mapping[str, str]) -> None:
+        self.venue = venue
+        self.account = account
+        self._values = {name: value.strip() for name, value in values.items() if value.strip()}
+
+    def credentials(self) -> dict[str, str]:
+        """ccxt's constructor keys; for the client alone."""
+        return {_FIELDS[name]: value for name, value in self._values.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits by which a key is known in logs."""
+        return hashlib.sha256(self._values.get("api_key", "").encode()).hexdigest()[:8]
+
+    def redactor(self) -> Redactor:
+        """What hides these keys in texts."""
+        return Redactor(self._values.values())
+
+    def __repr__(self) -> str:
+        return f"keys of {self.account}@{self.venue} ({self.fingerprint})"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> str:
+        raise TypeError("keys are not pickled")
+
+
+class Redactor:
+    """Hides secrets in texts: the known values in every way an address writes them, and whatever a pattern knows for a secret."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        known: dict[str, None] = {}
+        for value in values:
+            for part in (value, *(line for line in value.splitlines() if "-----" not in line)):
+                for text in (part, quote(part, safe=""), quote_plus(part), repr(part)[1:-1]):
+                    if len(text) >= _SHORTEST:
+                        known[text] = None
+        self._known = tuple(sorted(known, key=len, reverse=True))
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets, at most 500 characters of it."""
+        for secret in self._known:
+            text = text.replace(secret, _HIDDEN)
+        text = _PEM.sub(_HIDDEN, text)
+        for pattern in _PATTERNS:
+            text = pattern.sub(rf"\1\2{_HIDDEN}", text)
+        return _HEX.sub(_HIDDEN, text)[:_TEXT_LIMIT]
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._known)} texts)"
+
+
+def load_keys(venue: str, account: str, *, environment: Mapping[str, str], file: Path | None = None) -> Keys:
+    """Keys from `file`, else from `XARB_<VENUE>_<ACCOUNT>_API_KEY`, `_API_SECRET`, `_PASSWORD`, `_UID`, `_PRIVATE_KEY_FILE`.
+
+    The file is TOML with `api_key`, `api_secret` (or `private_key_file`), `password`, `uid`; it and a private key file belong to the
+    user alone (mode 0600 or less).
+
+    Raises:
+        ConfigError: no keys, a file that others may read, an unknown key; never shows a value.
+    """
+    prefix = re.sub(r"[^A-Z0-9]", "_", f"XARB_{venue}_{account}_".upper())
+    if file is not None:
+        values, where, folder = _read(file), str(file), file.parent
+    else:
+        names = (*_FIELDS, "private_key_file")
+        values = {name: environment[prefix + name.upper()] for name in names if environment.get(prefix + name.upper())}
+        where, folder = f"{prefix}*", Path()
+    if path := values.pop("private_key_file", None):
+        if "api_secret" in values:
+            raise ConfigError(f"{where}: api_secret and private_key_file exclude each other")
+        values["api_secret"] = _private_text(folder / path)
+    missing = [name for name in ("api_key", "api_secret") if not values.get(name)]
+    if missing:
+        hint = "" if file is not None else f"; set {prefix}API_KEY and {prefix}API_SECRET, or name a keys file"
+        raise ConfigError(f"no {' and no '.join(missing)} for account {account} at {venue} ({where}){hint}")
+    return Keys(venue, account, values)
+
+
+def _read(file: Path) -> dict[str, str]:
+    try:
+        found = tomllib.loads(_private_text(file))
+    except tomllib.TOMLDecodeError:
+        raise ConfigError(f"{file}: no valid TOML") from None  # the decoder's words may show a value
+    allowed = (*_FIELDS, "private_key_file")
+    for name, value in found.items():
+        if name not in allowed:
+            raise ConfigError(f"{file}: unknown key {name}; allowed: {', '.join(allowed)}")
+        if not isinstance(value, str):
+            raise ConfigError(f"{file}: {name} must be a text")
+    return found
+
+
+def _private_text(file: Path) -> str:
+    """The text of a file that nobody else may read.
+
+    Raises:
+        ConfigError: it cannot be read, belongs to another user, or others may read it.
+    """
+    try:
+        with file.open("rb") as handle:
+            about = os.fstat(handle.fileno())
+            if stat.S_IMODE(about.st_mode) & 0o077:
+                raise ConfigError(f"{file}: mode {stat.S_IMODE(about.st_mode):04o}; keys belong to you alone: chmod 600")
+            if about.st_uid != os.geteuid():
+                raise ConfigError(f"{file}: belongs to another user")
+            return handle.read().decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: no UTF-8 text") from None
