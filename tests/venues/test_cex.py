@@ -1,0 +1,383 @@
+"""Real orders through ccxt against an exchange on loopback: each fault, each source of reports, each fill once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.venues.exchange_server import SmallExchange
+from tests.venues.trader import trading
+from xarb.errors import Refused
+from xarb.model.units import Money
+from xarb.venues.limits import Limit
+from xarb.venues.liveorders import Expected
+from xarb.venues.orderids import OrderName
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run a test with a time limit."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(30):
+            await work
+
+    asyncio.run(limited())
+
+
+def ends(*words: str) -> Any:
+    """Whether the last event is one of these."""
+    return lambda events: bool(events) and events[-1] in words
+
+
+def test_ioc_order_that_fills_is_reported_by_both_sources_once() -> None:
+    """Reply and private stream say the same: sent, accepted, one fill, each once, with exact numbers."""
+
+    async def work() -> None:
+        async with SmallExchange().serving() as server, trading(server) as at:
+            await at.submit(1, 123_457)
+            events = await at.until(ends("fill 1.23457"), 1)
+            assert sorted(events) == ["accepted", "fill 1.23457", "sent"]
+            fill = next(v for v in at.of("reports") if v["event"] == "fill")
+            assert fill["price"] == 60_000_010_000_000_000_000_000
+            assert fill["fee"] == 1_234_570_000_000_000
+            assert (fill["fee_asset"], fill["fill_id"], fill["client_order_id"]) == ("BTC", "1000", "0123abcd-1-1")
+            sent = next(values for method, path, values in server.seen if (method, path) == ("POST", "/api/v3/order"))
+            assert (sent["price"], sent["quantity"], sent["newClientOrderId"]) == ("60000.01", "1.23457", "0123abcd-1-1")
+
+    run(work())
+
+
+class Fault(NamedTuple):
+    """A fault of the first order, and the events (in order, without `not_found`) that must come of it, with the private stream mute."""
+
+    fault: Any
+    events: list[str]
+    fill: str = "1"
+    more: Callable[[SmallExchange], None] = lambda _: None
+
+
+UNKNOWN_THEN_FILLED = ["accepted", "fill 1"]
+FAULTS = {
+    "accepted, then cut": Fault("drop", ["sent", "unknown exchange_not_available", *UNKNOWN_THEN_FILLED]),
+    "accepted, never answered": Fault("hang", ["sent", "unknown timeout", *UNKNOWN_THEN_FILLED]),
+    "accepted, half a reply": Fault("truncate", ["sent", "unknown unreadable_reply", *UNKNOWN_THEN_FILLED]),
+    "accepted, 503 that reads like a refusal": Fault("accept_503", ["sent", "unknown invalid_order", *UNKNOWN_THEN_FILLED]),
+    "accepted after the cut": Fault("late", ["sent", "unknown exchange_not_available", *UNKNOWN_THEN_FILLED]),
+    "half filled, then cut": Fault(
+        "drop", ["sent", "unknown exchange_not_available", "accepted", "fill 0.5", "expired"], fill="0.5"
+    ),
+    "cut, never accepted": Fault("lose", ["sent", "unknown exchange_not_available", "rejected never_arrived"]),
+    "503, never accepted": Fault("503", ["sent", "unknown operation_failed", "rejected never_arrived"]),
+    "throttled": Fault("429", ["sent", "unknown rate_limit", "rejected never_arrived"]),
+    "clock": Fault(
+        (-1021, "Timestamp for this request is outside of the recvWindow."), ["sent", "unknown clock", "rejected never_arrived"]
+    ),
+    "no money": Fault((-2010, "Account has insufficient balance for requested action."), ["sent", "rejected insufficient_funds"]),
+    "filter": Fault((-1013, "Filter failure: LOT_SIZE"), ["sent", "rejected invalid_order"]),
+    "key": Fault((-2014, "API-key format invalid."), ["sent", "rejected authentication_error"]),
+    "a code that ccxt does not know": Fault((-9999, "whatever"), ["sent", "unknown exchange_error", "rejected never_arrived"]),
+    "id used before": Fault((-2010, "Duplicate order sent."), ["sent", "unknown duplicate", "rejected never_arrived"]),
+}
+
+
+async def _suffer(case: Fault) -> tuple[list[str], Decimal, int, int]:
+    server = SmallExchange()
+    server.is_mute, server.fill, server.faults = True, Decimal(case.fill), [case.fault]
+    async with server.serving(), trading(server) as at:
+        await at.submit(1)
+        await at.until(lambda events: [e for e in events if e != "not_found"] == case.events, 1)
+        posts = sum(method == "POST" for method, _, _ in server.seen)
+        traded = sum((Decimal(trade["qty"]) for trade in server.trades), Decimal())
+        return at.events(1), traded - Decimal(at.filled()).scaleb(-18), posts, len(server.orders)
+
+
+def test_every_fault_ends_in_what_the_exchange_has() -> None:
+    """Whatever happens to a request, the order is sent once, its fate is found, and fills are those of the exchange's own books."""
+
+    async def work() -> None:
+        found = await asyncio.gather(*(_suffer(case) for case in FAULTS.values()))
+        for (name, case), (events, difference, posts, orders) in zip(FAULTS.items(), found, strict=True):
+            assert [e for e in events if e != "not_found"] == case.events, name
+            assert difference == 0, name
+            assert posts == 1, name
+            assert orders == (case.events[-1].split()[0] != "rejected"), name
+
+    run(work())
+
+
+def test_order_that_comes_to_life_after_its_end_is_canceled() -> None:
+    """An exchange that takes an order seconds after it denied it has it canceled, and both are told."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.fill, server.late_s, server.faults, server.is_mute = Decimal(0), 6.0, ["late"], True
+        async with server.serving(), trading(server) as at:
+            await at.submit(1, tif="gtc")
+            await at.until(ends("rejected never_arrived"), 1)
+            server.is_mute = False
+            await at.until(lambda events: "accepted after_end" in events and "cancel_sent" in events, 1)
+            await at.until(lambda _: server.orders[1]["status"] == "CANCELED")
+            assert [v["metric"] for v in at.of("health") if v["metric"] == "order_after_end"]
+
+    run(work())
+
+
+def test_exchange_that_is_down_leaves_orders_unsent() -> None:
+    """Without a connection nothing can have left: not_sent, at once, and no look-up."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving():
+            context = trading(server)
+            at = await context.__aenter__()
+        asked = len(server.seen)
+        await at.submit(1)
+        assert (await at.until(ends("not_sent exchange_not_available"), 1)) == ["not_sent exchange_not_available"]
+        assert len(server.seen) == asked
+        await context.__aexit__(None, None, None)
+
+    run(work())
+
+
+def test_repeated_and_late_pushes_count_once() -> None:
+    """Every push three times, replies and look-ups beside them: each fill and each end is reported once."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.repeat_pushes, server.fill = 3, Decimal("0.25")
+        async with server.serving(), trading(server) as at:
+            await at.submit(1, tif="gtc")
+            await at.until(ends("fill 0.25"), 1)
+            server.execute(1, Decimal("0.5"))
+            await at.until(ends("fill 0.5"), 1)
+            await at.cancel(1)
+            await at.until(lambda events: "canceled" in events and "cancel_sent" in events, 1)
+            await at.venue.reconcile()
+            events = at.events(1)
+            at.rows += at.venue.take_rows()
+            assert sorted(events) == sorted(["sent", "accepted", "fill 0.25", "fill 0.5", "cancel_sent", "canceled"])
+            assert at.events(1) == events
+
+    run(work())
+
+
+def test_end_waits_for_the_fills_that_the_exchange_counts() -> None:
+    """A look-up that counts more than the known fills brings the fills first, then the end."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.is_mute, server.fill, server.faults, server.hides_trades = True, Decimal("0.5"), ["drop"], True
+        async with server.serving(), trading(server) as at:
+            await at.submit(1)
+            await at.until(ends("accepted"), 1)
+            for _ in range(3):
+                await at.until(lambda events: events[-1] == "accepted", 1)
+                await at.venue.reconcile()
+            server.hides_trades = False
+            assert (await at.until(ends("expired"), 1))[-2:] == ["fill 0.5", "expired"]
+
+    run(work())
+
+
+def test_cancel_of_an_order_that_is_done_tells_that_it_failed() -> None:
+    """The refusal of a cancel ends nothing by itself; the order's own end stands."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            await at.submit(1)
+            await at.until(ends("fill 1"), 1)
+            await at.cancel(1)
+            events = await at.until(lambda events: "cancel_failed order_not_found" in events, 1)
+            assert events[-2:] == ["cancel_sent", "cancel_failed order_not_found"]
+
+    run(work())
+
+
+def test_cancel_does_not_overtake_its_order() -> None:
+    """Given together, the cancel leaves after the order's reply."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.fill = Decimal(0)
+        async with server.serving(), trading(server) as at:
+            await asyncio.gather(at.submit(1, tif="gtc"), at.cancel(1))
+            await at.until(ends("canceled"), 1)
+            methods = [method for method, path, _ in server.seen if path.endswith("/order")]
+            assert methods == ["POST", "DELETE"]
+
+    run(work())
+
+
+def test_reconnect_reconciles_what_was_missed() -> None:
+    """What happens while the private stream is down is reported after it is back, and the loss and the return are rows."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.fill = Decimal(0)
+        async with server.serving(), trading(server) as at:
+            await at.submit(1, tif="gtc")
+            await at.until(ends("accepted"), 1)
+            server.subscribed.clear()
+            server.is_mute = True
+            for socket in list(server.sockets):
+                await socket.close()
+            server.execute(1, Decimal("0.5"))
+            await server.subscribed.wait()
+            assert (await at.until(ends("fill 0.5"), 1)) == ["sent", "accepted", "fill 0.5"]
+            states = [(v["event"], v["epoch"]) for v in at.of("connections")]
+            assert states == [("opened", 1), ("subscribed", 1), ("lost", 1), ("opened", 2), ("subscribed", 2)]
+
+    run(work())
+
+
+def test_stream_that_the_exchange_ends_is_opened_again() -> None:
+    """`eventStreamTerminated` and unreadable frames: the first leads to a new connection, the others to rejects."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            server.subscribed.clear()
+            server.push("{half")
+            server.push({"subscriptionId": 0, "event": {"e": "executionReport"}})
+            server.push({"subscriptionId": 0, "event": {"e": "eventStreamTerminated"}})
+            await server.subscribed.wait()
+            await at.submit(1)
+            await at.until(ends("fill 1"), 1)
+            assert [v["rule"] for v in at.of("rejects")] == ["unreadable_frame"] * 2
+            assert [v["detail"] for v in at.of("connections") if v["event"] == "lost"] == ["eventStreamTerminated"]
+
+    run(work())
+
+
+def test_orders_of_others_are_reported_as_such() -> None:
+    """An open order and a fill that this log did not send are rows without an order number, once."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.fill = Decimal("0.5")
+        other = {
+            "symbol": "BTCUSDT",
+            "newClientOrderId": "web_1",
+            "price": "5.00",
+            "quantity": "2",
+            "side": "SELL",
+            "type": "LIMIT",
+        }
+        server.accept(other)
+        server.accept({**other, "newClientOrderId": "ffffffff-1-1"})
+        async with server.serving(), trading(server) as at:
+            await at.venue.reconcile()
+            rows = [(v["event"], v["client_order_id"], v["order"], v.get("cum_qty")) for v in at.of("reports")]
+            one = 10**18
+            assert rows == [
+                ("foreign", "web_1", None, one),
+                ("foreign", "ffffffff-1-1", None, one),
+                ("fill", "web_1", None, None),
+                ("fill", "ffffffff-1-1", None, None),
+            ]
+
+    run(work())
+
+
+def test_start_finds_what_the_one_before_left() -> None:
+    """Orders left by an earlier start, one filled meanwhile, one open, one that never arrived, and one that nobody remembered."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        order = {"symbol": "BTCUSDT", "price": "5.00", "quantity": "2", "side": "SELL", "type": "LIMIT"}
+        server.accept({**order, "newClientOrderId": "0123abcd-0-1"})
+        server.fill = Decimal(0)
+        server.accept({**order, "newClientOrderId": "0123abcd-0-2"})
+        server.accept({**order, "newClientOrderId": "0123abcd-0-9"})
+        left = tuple(
+            Expected(
+                name=OrderName(0, n),
+                account="main",
+                strategy="s",
+                venue="binance",
+                symbol="BTC/USDT",
+                side="sell",
+                qty=Money(2 * 10**18),
+            )
+            for n in (1, 2, 3)
+        )
+        async with server.serving(), trading(server, left=left) as at:
+            assert (await at.until(ends("fill 2"), 1))[-1] == "fill 2"
+            assert (await at.until(ends("accepted"), 2)) == ["accepted"]
+            assert (await at.until(ends("foreign"), 9)) == ["foreign"]
+            assert (await at.until(ends("rejected never_arrived"), 3))[-1] == "rejected never_arrived"
+
+    run(work())
+
+
+def test_budget_of_orders_is_never_exceeded() -> None:
+    """More orders than the limit allows: the rest is not sent, with the reason, and nothing reaches the exchange."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server, order_limits=(Limit(count=5, seconds=60),)) as at:
+            for number in range(1, 9):
+                await at.submit(number)
+            await at.until(lambda events: len([e for e in events if e.startswith(("fill", "not_sent"))]) == 8)
+            assert len(server.orders) == 5
+            assert [at.events(n)[-1] for n in (6, 7, 8)] == ["not_sent rate_limit"] * 3
+
+    run(work())
+
+
+def test_order_off_the_grid_does_not_leave() -> None:
+    """Zero is no quantity: the order is refused here."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            await at.submit(1, 0)
+            assert (await at.until(ends("not_sent off_grid"), 1)) == ["not_sent off_grid"]
+
+    run(work())
+
+
+def test_balances_and_transfers_are_rows() -> None:
+    """At the start every balance; a deposit that is pushed brings its transfer and the new balances."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            assert {v["asset"]: v["free"] // 10**18 for v in at.of("balances")} == {"USDT": 1_000_000, "BTC": 100, "BNB": 5}
+            deposit = {
+                "id": "d1",
+                "amount": "2.50000000",
+                "coin": "BTC",
+                "network": "BTC",
+                "status": 1,
+                "insertTime": time.time_ns() // 1_000_000,
+            }
+            server.deposits.append({**deposit, "txId": "ab", "transferType": 0, "address": "x"})
+            server.push({"subscriptionId": 0, "event": {"e": "balanceUpdate", "a": "BTC", "d": "2.5", "T": 1}})
+            async with asyncio.timeout(10):
+                while not at.of("transfers"):
+                    await at.venue.rows_came()
+            row = at.of("transfers")[0]
+            assert (row["asset"], row["qty"], row["transfer_id"], row["status"]) == ("BTC", 25 * 10**17, "d1", "ok")
+
+    run(work())
+
+
+def test_clock_that_is_off_refuses_the_start() -> None:
+    """Over 50 ms between the clocks nothing is traded."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.clock_ms = 400
+        async with server.serving():
+            with pytest.raises(Refused, match="50 ms are allowed"):
+                async with trading(server):
+                    pass
+
+    run(work())

@@ -1,0 +1,162 @@
+"""Orders as they are heard of: any order and repetition of what an exchange says gives the same fills and one end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xarb.model.columns import TABLES
+from xarb.model.units import Money
+from xarb.venues.liveorders import Expected, LiveOrders, Watched
+from xarb.venues.orderids import ClientIds, OrderName
+from xarb.venues.replies import OrderSaid, TradeSaid
+from xarb.venues.venue import VenueRow
+
+ONE = 10**18
+IDS = ClientIds("0123abcd", "binance")
+SYMBOL = "BTC/USDT"
+
+
+def orders() -> tuple[LiveOrders, Watched]:
+    """An account with one order of 4 on its way."""
+    live = LiveOrders("main", "binance", IDS)
+    one = live.expect(
+        Expected(name=OrderName(1, 1), account="main", strategy="s", venue="binance", symbol=SYMBOL, side="buy", qty=Money(4 * ONE))
+    )
+    return live, one
+
+
+def said(state: str, counted: int) -> OrderSaid:
+    """The order as the exchange states it."""
+    return OrderSaid(
+        symbol=SYMBOL, venue_order_id="9", state=state, client_id="0123abcd-1-1", side="buy", cum_qty=Money(counted * ONE)
+    )
+
+
+def trade(number: int, **changes: Any) -> TradeSaid:
+    """A fill of 1."""
+    values: dict[str, Any] = {
+        "symbol": SYMBOL,
+        "fill_id": str(number),
+        "venue_order_id": "9",
+        "price": Money(100 * ONE),
+        "qty": Money(ONE),
+        "side": "buy",
+        "fee": Money(ONE // 1000),
+        "fee_asset": "BTC",
+    }
+    return TradeSaid(**(values | changes))
+
+
+# What an exchange says of an order that opens, fills 1 + 1 + 1 and is canceled, as (order, fill) with or without the other half.
+STORY = [
+    (said("open", 0), None),
+    (said("open", 1), trade(1)),
+    (said("open", 2), trade(2)),
+    (said("open", 3), trade(3)),
+    (said("canceled", 3), None),
+    (None, trade(1)),
+    (None, trade(2)),
+    (None, trade(3)),
+]
+
+
+def events(rows: list[VenueRow]) -> list[str]:
+    """Events of reports, fills with their id."""
+    return [v["event"] + (f" {v['fill_id']}" if v["event"] == "fill" else "") for kind, v in rows if kind == "reports"]
+
+
+@given(order=st.permutations(range(len(STORY))), repeats=st.lists(st.integers(0, len(STORY) - 1), max_size=8))
+def test_any_order_of_what_is_said_gives_the_same_fills_and_one_end(order: list[int], repeats: list[int]) -> None:
+    """Three fills, each once, then the end, once; at most one acceptance before."""
+    live, one = orders()
+    rows = live.sent(one, 0)
+    for number in [*order, *repeats]:
+        whole, fill = STORY[number]
+        if whole is not None:
+            rows += live.heard(whole, [fill] if fill else (), source="stream")
+        else:
+            assert fill is not None
+            rows += live.traded(fill, source="trades")
+    rows += live.release()
+    found = events(rows)
+    assert sorted(e for e in found if e.startswith("fill")) == ["fill 1", "fill 2", "fill 3"]
+    assert found.count("canceled") == 1
+    assert found.count("accepted") <= 1
+    assert found[-1] == "canceled"
+    assert one.is_done
+    assert one.filled == 3 * ONE
+    assert not live.open_orders()
+    for row in rows:
+        assert len(row.in_columns()) == len(TABLES[row.kind].columns) - 2
+
+
+@given(order=st.permutations(range(3)))
+def test_an_unknown_order_is_settled_by_whatever_comes(order: list[int]) -> None:
+    """Unknown, then found by a look-up, a push and a list of trades in any order: known again, filled once."""
+    live, one = orders()
+    rows = live.lost(one, "timeout")
+    for number in order:
+        steps = (
+            lambda: live.heard(said("open", 1), source="lookup"),
+            lambda: live.heard(said("open", 1), [trade(1)], source="stream"),
+            lambda: live.traded(trade(1), source="trades"),
+        )
+        rows += steps[number]()
+    found = events(rows + live.release())
+    assert found[0] == "unknown"
+    assert found.count("unknown") == 1
+    assert found.count("fill 1") == 1
+    assert one.is_settled
+
+
+def test_fills_without_their_fee_wait_for_it() -> None:
+    """A source that leaves the fee out makes the order lack a fill; another source brings it, and only then the end is told."""
+    live, one = orders()
+    bare = trade(1, fee=None, fee_asset=None)
+    assert events(live.heard(said("canceled", 1), [bare], source="send")) == ["accepted"]
+    assert one.lacks_fills
+    assert events(live.traded(trade(1), source="trades")) == ["fill 1", "canceled"]
+
+
+def test_fill_beyond_the_quantity_is_kept_and_moves_nothing() -> None:
+    """A fourth unit and one more: the fifth is a reject with its text."""
+    live, one = orders()
+    rows = [row for n in range(1, 6) for row in live.traded(trade(n, client_id="0123abcd-1-1"), source="trades")]
+    assert one.filled == 4 * ONE
+    assert [(row.kind, row.values.get("rule")) for row in rows][-1] == ("rejects", "overfilled")
+    assert events(rows) == ["fill 1", "fill 2", "fill 3", "fill 4"]
+
+
+def test_fill_of_an_order_whose_id_is_not_known_yet_waits() -> None:
+    """It is not reported as another's while an order of ours on that symbol has no exchange id; without one it is."""
+    live, one = orders()
+    assert live.traded(trade(1), source="trades") == []
+    assert events(live.heard(said("open", 0), source="send")) == ["fill 1"]
+    other = live.traded(trade(7, venue_order_id="77"), source="trades")
+    assert [(row.values["event"], row.values["order"]) for row in other] == [("fill", None)]
+    assert live.traded(trade(7, venue_order_id="77"), source="trades") == []
+    assert one.filled == ONE
+
+
+def test_refusal_after_the_order_was_seen_is_not_believed() -> None:
+    """A stream that told of the order outweighs an error that reads like a refusal."""
+    live, one = orders()
+    live.heard(said("open", 0), source="stream")
+    assert live.refused(one, "invalid_order") == []
+    assert not one.is_done
+
+
+def test_order_of_an_earlier_start_is_named_by_its_id() -> None:
+    """An order of this log that nobody watches has start and number, and no strategy."""
+    live, _ = orders()
+    old = OrderSaid(symbol=SYMBOL, venue_order_id="5", state="open", client_id="0123abcd-0-3")
+    (row,) = live.heard(old, source="lookup")
+    assert {n: row.values[n] for n in ("event", "start", "order", "strategy")} == {
+        "event": "foreign",
+        "start": 0,
+        "order": 3,
+        "strategy": "",
+    }

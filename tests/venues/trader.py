@@ -1,0 +1,120 @@
+"""A trading venue against the small exchange: opens it, sends orders by short words, waits for rows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from tests.venues.exchange_server import KEY, SECRET, SYMBOL, SmallExchange
+from xarb.model.command import CancelOrder, SubmitOrder
+from xarb.model.instrument import Instrument
+from xarb.model.units import format_decimal
+from xarb.venues.account import Account, AccountTerms
+from xarb.venues.cex import CexVenue
+from xarb.venues.desk import Wishes
+from xarb.venues.exchange import Place
+from xarb.venues.keys import Keys
+from xarb.venues.liveorders import Expected
+from xarb.venues.venue import VenueRow
+
+LOG_ID = "0123abcd45678901"
+BTC = Instrument(
+    venue="binance",
+    symbol="BTC/USDT",
+    native=SYMBOL,
+    kind="spot",
+    base="BTC",
+    quote="USDT",
+    settle="USDT",
+    px_scale=2,
+    qty_scale=5,
+    tick_int=1,
+    lot_int=1,
+)
+WAIT_S = 20.0
+
+
+class Trader:
+    """An open venue with its rows so far."""
+
+    def __init__(self, server: SmallExchange, venue: CexVenue) -> None:
+        self.server = server
+        self.venue = venue
+        self.rows: list[VenueRow] = []
+
+    async def submit(
+        self, order: int, qty_int: int = 100_000, *, tif: str = "ioc", side: str = "buy", price_int: int = 6_000_001
+    ) -> None:
+        """Send an order."""
+        await self.venue.send(
+            [
+                SubmitOrder(
+                    ts=0,
+                    order=order,
+                    client_order_id=f"{LOG_ID[:8]}-1-{order}",
+                    account="main",
+                    strategy="s",
+                    instrument=0,
+                    side=side,
+                    tif=tif,
+                    price_int=price_int,
+                    qty_int=qty_int,
+                )
+            ]
+        )
+
+    async def cancel(self, order: int) -> None:
+        """Cancel one."""
+        client = f"{LOG_ID[:8]}-1-{order}"
+        await self.venue.send([CancelOrder(ts=0, order=order, client_order_id=client, account="main", strategy="s", instrument=0)])
+
+    async def until(self, seen: Callable[[list[str]], bool], order: int | None = None) -> list[str]:
+        """Wait until the events of an order (or of all) are as asked; they, shortly: `fill 0.5`, `rejected never_arrived`."""
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while True:
+                    self.rows += self.venue.take_rows()
+                    events = self.events(order)
+                    if seen(events):
+                        return events
+                    await self.venue.rows_came()
+        except TimeoutError:
+            raise AssertionError(f"{self.events(order)}; {self.of('health')}; {self.of('rejects')}") from None
+
+    def events(self, order: int | None = None) -> list[str]:
+        """Report events so far."""
+        found = []
+        for kind, values in self.rows:
+            if kind == "reports" and (order is None or values["order"] == order):
+                more = format_decimal(values["qty"], 18) if values["event"] == "fill" else values.get("reason")
+                found.append(values["event"] if more is None else f"{values['event']} {more}")
+        return found
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """Rows of a kind so far."""
+        self.rows += self.venue.take_rows()
+        return [values for name, values in self.rows if name == kind]
+
+    def filled(self) -> int:
+        """Quantity of all fills of ours, money."""
+        return sum(v["qty"] for v in self.of("reports") if v["event"] == "fill" and v["order"] is not None)
+
+
+@contextlib.asynccontextmanager
+async def trading(
+    server: SmallExchange, *, left: tuple[Expected, ...] = (), secret: str = SECRET, **terms: Any
+) -> AsyncIterator[Trader]:
+    """An open venue on the server, closed at the end; whatever failed inside raises here."""
+    place = Place(rest_url=f"http://{server.url}", stream_url=f"ws://{server.url}")
+    made = AccountTerms(**{"label": "main", "exchange": "binance", "place": place, "timeout_ms": 1_500, **terms})
+    account = Account(made, Keys("binance", "main", {"api_key": KEY, "api_secret": secret}), ["BTC/USDT"])
+    venue = CexVenue("binance", [account], [BTC], wishes=Wishes(log_id=LOG_ID, start=1, left=left), conns={"main": 7})
+    try:
+        await venue.open()
+        yield Trader(server, venue)
+    finally:
+        await venue.close()
+    if venue.failure is not None:
+        raise venue.failure

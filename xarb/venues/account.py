@@ -1,0 +1,311 @@
+"""One account at one exchange: every request that it makes, within its budgets, with validated replies and errors sorted by fate.
+
+A request either gives what was asked for, or raises `Rejected` (refused for certain), `Retryable` (nothing happened) or
+`OutcomeUnknown` (it may have). No error raised here refers to ccxt's own, whose text holds signed addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
+from xarb.model.command import SubmitOrder
+from xarb.model.instrument import Instrument
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, format_decimal
+from xarb.venues.exchange import OWN_PLACE, Place, session_for, trading_exchange
+from xarb.venues.keys import Keys
+from xarb.venues.limits import Budget, Limit
+from xarb.venues.orderrules import OrderRules, rules_of
+from xarb.venues.outcomes import outcome_of, pause_of
+from xarb.venues.passage import Passage
+from xarb.venues.replies import OrderSaid, TradeSaid, UnreadableReply, order_said, trade_said
+
+T = TypeVar("T")
+_PAGE: Final = 1000  # trades asked for at once
+_CLOCK_LOOKS: Final = 5
+
+
+class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is set for one account at one venue.
+
+    label: the account's name here. exchange: ccxt's id. keys_file: TOML file of the keys; else the environment (`keys.py`).
+    timeout_ms: after which a request has an unknown fate. weight_share: part per thousand of the address's request weight that this
+    account may use. order_limits: in place of the exchange's own. max_clock_ms: how far the exchange's clock may be from ours.
+    """
+
+    label: str
+    exchange: str
+    keys_file: Path | None = None
+    timeout_ms: int = 5_000
+    weight_share: int = 500
+    order_limits: tuple[Limit, ...] = ()
+    max_clock_ms: int = 50
+    place: Place = OWN_PLACE
+
+
+class ClockReading(msgspec.Struct, frozen=True):
+    """The exchange's clock minus ours as of the shortest of some round trips, ns; the truth lies within half of that trip."""
+
+    offset_ns: int
+    round_trip_ns: int
+
+
+class Account:
+    """Requests of one account. The caller opens it within a running loop and closes it.
+
+    Args:
+        terms: what is set.
+        keys: its keys.
+        symbols: those that it may trade.
+        now: monotonic time, ns.
+    """
+
+    def __init__(
+        self,
+        terms: AccountTerms,
+        keys: Keys,
+        symbols: Sequence[str],
+        *,
+        now: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.terms = terms
+        self.label = terms.label
+        self.rules: OrderRules = rules_of(terms.exchange)
+        self.symbols = tuple(symbols)
+        self.redact = keys.redactor()
+        share = [
+            Limit(count=max(1, one.count * terms.weight_share // 1000), seconds=one.seconds) for one in self.rules.weight_limits
+        ]
+        self.weight = Budget(share)
+        self.orders = Budget(terms.order_limits or self.rules.order_limits, reserve=0)
+        self._now = now
+        self.session = session_for(terms.place)
+        self.client = trading_exchange(terms.exchange, keys, self.session, place=terms.place, timeout_ms=terms.timeout_ms)
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self.client.close()
+        await self.session.close()
+
+    async def open(self) -> None:
+        """Load what ccxt must know of the markets.
+
+        Raises:
+            Retryable: the exchange did not answer.
+            Rejected: it lists one of the instruments no longer.
+        """
+        await self.ask("markets", self.client.load_markets, bool)
+        for symbol in self.symbols:
+            if symbol not in self.client.markets:
+                raise Rejected(f"{self.terms.exchange} does not list {symbol}", reason="unknown_symbol")
+
+    # --- orders
+
+    def room(self) -> bool:
+        """Whether a new order may leave now."""
+        now = self._now()
+        return self.orders.wait(now, 1) == 0 and self.weight.wait(now, self.rules.weights["submit"]) == 0
+
+    async def submit(
+        self, instrument: Instrument, command: SubmitOrder, client_id: str, passage: Passage
+    ) -> tuple[OrderSaid, list[TradeSaid]]:
+        """Send a limit order under a client id.
+
+        Raises:
+            Rejected: refused. Retryable: it never left, the budget allows no order now among the reasons. OutcomeUnknown: look it up.
+        """
+        price, qty = order_texts(instrument, command.price_int, command.qty_int)
+        if not self.room():
+            raise Retryable("the budget of orders or requests is used up", reason="rate_limit")
+        self.orders.spend(self._now(), 1)
+        symbol, side, mine = instrument.symbol, command.side, client_id
+        params = self.rules.create(command.tif, command.post_only, client_id)
+
+        def read(raw: Any) -> tuple[OrderSaid, list[TradeSaid]]:
+            said = self._order(raw, symbol, mine)
+            return said, [trade_said(part, symbol, said) for part in raw.get("trades") or ()]
+
+        make = lambda: self.client.create_order(symbol, "limit", side, qty, price, params)  # noqa: E731
+        return await self._request("submit", make, read, passage=passage, is_write=True)
+
+    async def cancel(self, symbol: str, client_id: str, passage: Passage) -> OrderSaid | None:
+        """Cancel an order by client id; None: the exchange only says that it took the cancel.
+
+        Raises:
+            Rejected: refused, reason `order_not_found` when it is not open. Retryable, OutcomeUnknown: as they say.
+        """
+        params = self.rules.by_id(client_id)
+
+        def read(raw: Any) -> OrderSaid | None:
+            if self.rules.acknowledges:
+                return None
+            return msgspec.structs.replace(order_said(raw, symbol), client_id=client_id)
+
+        make = lambda: self.client.cancel_order(None, symbol, dict(params))  # noqa: E731
+        return await self._request("cancel", make, read, passage=passage, is_write=True)
+
+    async def lookup(self, symbol: str, client_id: str) -> OrderSaid | None:
+        """An order by client id; None: the exchange does not know it (yet).
+
+        Raises:
+            Retryable: no answer, or none that can be read. Rejected: the exchange will not tell.
+        """
+        params = self.rules.by_id(client_id)
+        try:
+            return await self.ask(
+                "lookup",
+                lambda: self.client.fetch_order(None, symbol, dict(params)),
+                lambda raw: msgspec.structs.replace(order_said(raw, symbol), client_id=client_id),
+            )
+        except Rejected as error:
+            if error.reason == "order_not_found":
+                return None
+            raise
+
+    async def order_by_venue_id(self, symbol: str, venue_order_id: str) -> OrderSaid | None:
+        """An order by the exchange's id; None: it is not known there."""
+        try:
+            make = lambda: self.client.fetch_order(venue_order_id, symbol)  # noqa: E731
+            return await self.ask("lookup", make, lambda raw: order_said(raw, symbol))
+        except Rejected as error:
+            if error.reason == "order_not_found":
+                return None
+            raise
+
+    async def open_orders(self, symbol: str) -> list[OrderSaid]:
+        """Open orders on a symbol, whoever sent them."""
+        return await self.ask("open", lambda: self.client.fetch_open_orders(symbol), lambda raw: _each(raw, symbol, order_said))
+
+    async def order_trades(self, symbol: str, venue_order_id: str) -> list[TradeSaid]:
+        """Fills of one order."""
+        params = dict(self.rules.trades_params)
+        return await self.ask(
+            "order_trades",
+            lambda: self.client.fetch_order_trades(venue_order_id, symbol, None, None, params),
+            lambda raw: _each(raw, symbol, trade_said),
+        )
+
+    async def trades_since(self, symbol: str, since_ms: int) -> list[TradeSaid]:
+        """Fills on a symbol from a time of the exchange on, Unix ms."""
+        found: dict[str, TradeSaid] = {}
+        while True:
+            at = since_ms
+            page = await self.ask(
+                "trades",
+                lambda: self.client.fetch_my_trades(symbol, at, _PAGE),  # noqa: B023  # awaited within the turn
+                lambda raw: _each(raw, symbol, trade_said),
+            )
+            fresh = [trade for trade in page if trade.fill_id not in found]
+            found |= {trade.fill_id: trade for trade in fresh}
+            last = max((trade.ts_event or 0 for trade in fresh), default=0) // NANOS_PER_MS
+            if len(page) < _PAGE or last <= since_ms:
+                return list(found.values())
+            since_ms = last
+
+    # --- the clock
+
+    async def clock(self) -> ClockReading:
+        """How far the exchange's clock is from ours.
+
+        Raises:
+            Retryable: no answer.
+        """
+        best: ClockReading | None = None
+        for _ in range(_CLOCK_LOOKS):
+            begun, wall = time.monotonic_ns(), time.time_ns()
+            theirs = await self.ask("time", self.client.fetch_time, int)
+            trip = time.monotonic_ns() - begun
+            reading = ClockReading(theirs * NANOS_PER_MS + NANOS_PER_MS // 2 - wall - trip // 2, trip)
+            best = reading if best is None or trip < best.round_trip_ns else best
+        assert best is not None
+        return best
+
+    # --- how a request is made
+
+    async def ask(self, call: str, make: Callable[[], Awaitable[Any]], read: Callable[[Any], T]) -> T:
+        """Make a request that changes nothing; it waits for its budget.
+
+        Raises:
+            Retryable: no answer, or none that can be read. Rejected: refused.
+        """
+        while (wait := self.weight.wait(self._now(), self.rules.weights[call], urgent=call == "lookup")) > 0:  # noqa: ASYNC110  # time alone brings the budget back
+            await asyncio.sleep(wait / NANOS_PER_S)
+        return await self._request(call, make, read, passage=Passage(), is_write=False)
+
+    async def _request(
+        self,
+        call: str,
+        make: Callable[[], Awaitable[Any]],
+        read: Callable[[Any], T],
+        *,
+        passage: Passage,
+        is_write: bool,
+    ) -> T:
+        self.weight.spend(self._now(), self.rules.weights[call])
+        failure: VenueError
+        cause: Exception | None = None
+        with passage:
+            try:
+                result = read(await make())
+            except UnreadableReply as error:
+                text = self.redact(f"{call}: {error}")
+                failure = (OutcomeUnknown if is_write else Retryable)(text, reason="unreadable_reply")
+            except Exception as error:  # noqa: BLE001  # ccxt raises whatever its parsing meets; each is sorted by fate
+                cause, failure = error, outcome_of(error, passage, self.redact, is_write=is_write)
+            else:
+                self._account_for(passage, None)
+                return result
+        self._account_for(passage, cause)
+        del cause
+        raise failure  # outside of the handler, so that nothing refers to the error that was replaced
+
+    def _account_for(self, passage: Passage, error: Exception | None) -> None:
+        """Take over what the exchange says of its limits."""
+        now = self._now()
+        if (seconds := pause_of(error, passage)) > 0:
+            self.weight.pause(now + seconds * NANOS_PER_S)
+        if self.rules.used is not None:
+            text = passage.headers.get(self.rules.used[0], "")
+            if text.isdigit():
+                self.weight.stated(now, int(text), self.rules.used[1])
+
+    def _order(self, raw: Any, symbol: str, mine: str) -> OrderSaid:
+        """The reply to a new order, which must name it."""
+        if self.rules.acknowledges and isinstance(raw, Mapping) and raw.get("status") is None:
+            if not raw.get("id") or raw.get("clientOrderId") != mine:
+                raise UnreadableReply(f"an acknowledgement of {raw.get('clientOrderId')!r} with id {raw.get('id')!r}")
+            return OrderSaid(symbol=symbol, venue_order_id=str(raw["id"]), state="open", client_id=mine)
+        said = order_said(raw, symbol)
+        if said.client_id != mine:
+            raise UnreadableReply(f"the reply is to {said.client_id!r}, sent was {mine!r}")
+        return said
+
+
+def order_texts(instrument: Instrument, price_int: int, qty_int: int) -> tuple[str, str]:
+    """Price and quantity as decimal texts, exact.
+
+    Raises:
+        Rejected: off the instrument's grid, or not above zero; the exchange would refuse it.
+    """
+    found = []
+    for value, scale, step in (
+        (price_int, instrument.px_scale, instrument.tick_int),
+        (qty_int, instrument.qty_scale, instrument.lot_int),
+    ):
+        if value <= 0 or (step and value % step):
+            text = format_decimal(value, scale)
+            raise Rejected(f"{text} is not on the grid of {instrument.id} ({step} at {scale} decimals)", reason="off_grid")
+        found.append(format_decimal(value, scale))
+    return found[0], found[1]
+
+
+def _each(raw: Any, symbol: str, read: Callable[[Any, str], T]) -> list[T]:
+    if not isinstance(raw, Sequence) or isinstance(raw, str):
+        raise UnreadableReply("the reply is no list")
+    return [read(part, symbol) for part in raw]

@@ -1,0 +1,401 @@
+"""What is done for one account while it trades: its private stream, look-ups of orders whose fate is open, reconciliation.
+
+Look-ups follow a back-off. An order that the exchange does not know is given up only when that is proven: some look-ups over the settle
+time found nothing, a cancel by its id found nothing, and no fill on its symbol is without an order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from xarb.errors import OutcomeUnknown, Refused, Rejected, Retryable, VenueError
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.venues import funds
+from xarb.venues.account import Account
+from xarb.venues.liveorders import Expected, LiveOrders, Watched
+from xarb.venues.orderids import ClientIds, OrderName
+from xarb.venues.passage import Passage
+from xarb.venues.replies import TradeSaid, UnreadableReply
+from xarb.venues.userstream import UserStream, names_of
+from xarb.venues.userwires import BalanceTold, Item, Told
+from xarb.venues.venue import VenueRow
+
+SETTLE_S: Final = 2.0  # an exchange may not know an order for so long after it took it
+MISSES: Final = 5  # look-ups in a row that find nothing before an order is given up
+LOOKS_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # pauses before look-ups of one order; the last repeats
+POLL_S: Final = 1.0  # open orders are looked up so often without a private stream,
+CALM_POLL_S: Final = 15.0  # and so often with one
+READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
+BEFORE_MS: Final = 60_000  # fills are asked for from so long before the start, or before the last reconciliation
+_TEXT: Final = 4096
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a start knows before it begins.
+
+    log_id, start: whose orders these are. left: orders that earlier starts left unfinished. since_ms: exchange time (Unix ms) from
+    which fills and transfers are asked for; 0: from a minute before `open`.
+    """
+
+    log_id: str
+    start: int
+    left: tuple[Expected, ...] = ()
+    since_ms: int = 0
+
+
+class AccountDesk:
+    """One account at one venue; its methods are called from the loop's own thread.
+
+    Args:
+        account: makes the requests.
+        venue: venue id.
+        natives: the exchange's name of each symbol.
+        wishes: whose orders these are, and what was left.
+        tell: takes rows.
+        spawn: runs work beside the caller; who gave it learns of a failure.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        venue: str,
+        natives: Mapping[str, str],
+        *,
+        wishes: Wishes,
+        tell: Callable[[Sequence[VenueRow]], None],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self.account = account
+        self.venue = venue
+        self.ids = ClientIds(wishes.log_id, account.terms.exchange)
+        self.orders = LiveOrders(account.label, venue, self.ids)
+        self.is_streaming = False
+        self.conn = -1  # of the private stream in the log; set before `open`
+        self._natives = natives
+        self._tell = tell
+        self._spawn = spawn
+        self._transfers = funds.Transfers(account, venue)
+        self._since_ms = wishes.since_ms
+        self._looking: dict[OrderName, Watched] = {}
+        self._on_their_way: dict[OrderName, asyncio.Event] = {}
+        self._stopping = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._stream: UserStream | None = None
+        for expected in wishes.left:
+            if expected.account == account.label and expected.venue == venue:
+                self.orders.expect(expected).is_sent = True
+
+    # --- begin and end
+
+    async def open(self) -> None:
+        """Load markets, check the clock, connect the private stream, reconcile.
+
+        Raises:
+            Refused: the exchange's clock is too far from ours. Retryable, Rejected: the exchange did not answer, or not as it must.
+        """
+        await self.account.open()
+        await self.check_clock()
+        if self._since_ms == 0:
+            self._since_ms = time.time_ns() // NANOS_PER_MS - BEFORE_MS
+        if self.account.rules.stream:
+            self._stream = UserStream(self.account, names_of(self.account, self._natives.__getitem__), self)
+        self._spawn(self._run())
+        if self._stream is not None:
+            await self._wait(self._ready, READY_S)
+        await self.reconcile()
+
+    async def check_clock(self) -> None:
+        """Measure the exchange's clock.
+
+        Raises:
+            Refused: it is too far from ours.
+        """
+        reading, bound = await self.account.clock(), self.account.terms.max_clock_ms * NANOS_PER_MS
+        detail = f"{self.account.label}, round trip {reading.round_trip_ns} ns"
+        self._health("clock_offset_ns", reading.offset_ns, detail)
+        if abs(reading.offset_ns) > bound:
+            away = f"{reading.offset_ns / NANOS_PER_MS:.1f} ms"
+            raise Refused(f"the clock of {self.venue} is {away} from ours, {self.account.terms.max_clock_ms} ms are allowed")
+
+    def stop(self) -> None:
+        """End what runs; requests in flight come to their end."""
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """End the connections."""
+        await self.account.close()
+
+    async def _run(self) -> None:
+        """The private stream and the polling of orders, until stopped."""
+        works = [asyncio.create_task(self._poll())]
+        if self._stream is not None:
+            works.append(asyncio.create_task(self._stream.run()))
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([stopping, *works], return_when=asyncio.FIRST_COMPLETED)
+            for work in works:
+                if work.done():
+                    work.result()
+        finally:
+            for task in (stopping, *works):
+                task.cancel()
+            await asyncio.gather(stopping, *works, return_exceptions=True)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Whether an event came within some seconds."""
+        try:
+            await asyncio.wait_for(event.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    # --- orders on their way
+
+    def leaves(self, expected: Expected) -> Watched:
+        """An order is about to be sent."""
+        one = self.orders.expect(expected)
+        one.is_answered = False
+        self._on_their_way[expected.name] = asyncio.Event()
+        return one
+
+    def answered(self, one: Watched) -> None:
+        """The request of an order came to its end, with or without a reply."""
+        one.is_answered = True
+        self._on_their_way.pop(one.expected.name).set()
+        self._say(())
+
+    async def until_answered(self, one: Watched) -> None:
+        """Wait for the end of an order's request."""
+        if (event := self._on_their_way.get(one.expected.name)) is not None:
+            await event.wait()
+
+    # --- orders whose fate is open
+
+    def resolve(self, one: Watched) -> None:
+        """Look an order up until its fate and all its fills are known."""
+        if one.expected.name not in self._looking:
+            self._looking[one.expected.name] = one
+            self._spawn(self._look(one))
+
+    async def _look(self, one: Watched) -> None:
+        turn = 0
+        try:
+            while not await self._wait(self._stopping, LOOKS_S[min(turn, len(LOOKS_S) - 1)]):
+                turn += 1
+                if one.is_done:
+                    return
+                try:
+                    await self._look_once(one)
+                except (Retryable, Rejected) as error:
+                    self._health("lookup_failed", turn, f"{one.sent_id}: {error}")
+                if one.is_done or one.is_settled:
+                    return
+        finally:
+            self._looking.pop(one.expected.name, None)
+
+    async def _look_once(self, one: Watched) -> None:
+        """One look-up, and the order's fills where the exchange counts more than are known.
+
+        Raises:
+            Retryable, Rejected: the exchange did not tell.
+        """
+        symbol = one.expected.symbol
+        said = await self.account.lookup(symbol, one.sent_id)
+        if said is None:
+            self._say(self.orders.absent(one, time.monotonic_ns()))
+            waited = time.monotonic_ns() - one.missed_at
+            if one.misses >= MISSES and waited >= SETTLE_S * NANOS_PER_S and not one.is_placed:
+                await self._give_up(one)
+            return
+        one.asked_at = time.monotonic_ns()
+        self._say(self.orders.heard(said, source="lookup"))
+        if one.lacks_fills and one.venue_order_id is not None:
+            for trade in await self.account.order_trades(symbol, one.venue_order_id):
+                self._say(self.orders.traded(trade, source="trades"))
+
+    async def _give_up(self, one: Watched) -> None:
+        """Prove that the exchange does not have an order, or find it after all."""
+        symbol = one.expected.symbol
+        try:
+            said = await self.account.cancel(symbol, one.sent_id, Passage())
+        except Rejected as error:
+            if error.reason != "order_not_found":
+                return
+        except (Retryable, OutcomeUnknown):
+            return
+        else:
+            if said is not None:
+                self._say(self.orders.heard(said, source="cancel"))
+            return
+        await self._report(await self.account.trades_since(symbol, self._since_ms))
+        if not one.is_placed:
+            self._say(self.orders.never_arrived(one))
+            self._say(self.orders.release())
+
+    async def cancel(self, one: Watched, passage: Passage) -> None:
+        """Cancel an order; rows tell what came of it."""
+        passage.when_sent(lambda: self._say(self.orders.cancel_sent(one)))
+        try:
+            said = await self.account.cancel(one.expected.symbol, one.sent_id, passage)
+        except (Rejected, Retryable) as error:
+            self._say(self.orders.cancel_failed(one, error.reason, str(error)))
+        except OutcomeUnknown as error:
+            self._say(self.orders.cancel_failed(one, error.reason, str(error)))
+        else:
+            if said is not None:
+                self._say(self.orders.heard(said, source="cancel"))
+        if not one.is_done:
+            self.resolve(one)
+
+    async def _poll(self) -> None:
+        while not await self._wait(self._stopping, POLL_S):
+            now = time.monotonic_ns()
+            age = (CALM_POLL_S if self.is_streaming else POLL_S) * NANOS_PER_S
+            for one in self.orders.open_orders():
+                if one.is_sent and one.is_answered and now - one.asked_at >= age:
+                    self.resolve(one)
+
+    # --- reconciliation
+
+    async def reconcile(self) -> None:
+        """Compare with the exchange: open orders, orders that should be, fills, balances, deposits and withdrawals.
+
+        Raises:
+            Retryable, Rejected: the exchange did not tell.
+        """
+        async with self._lock:
+            begun, since = time.monotonic_ns(), self._since_ms
+            at_ms = time.time_ns() // NANOS_PER_MS
+            for symbol in self.account.symbols:
+                for said in await self.account.open_orders(symbol):
+                    self._say(self.orders.heard(said, source="lookup"))
+                await self._report(await self.account.trades_since(symbol, since))
+            for one in self.orders.open_orders():
+                if one.is_sent and one.is_answered:
+                    await self._look_once(one)
+                    if not one.is_done and not one.is_settled:
+                        self.resolve(one)
+            self._say(self.orders.release())
+            await self._tell_balances()
+            await self._tell_transfers(since)
+            self._since_ms = max(since, at_ms - BEFORE_MS)
+            self._health("reconciled_ns", time.monotonic_ns() - begun, self.account.label)
+
+    async def _reconcile_again(self) -> None:
+        """Reconcile after a loss of the private stream, however often it takes."""
+        turn = 0
+        while not self._stopping.is_set():
+            try:
+                await self.reconcile()
+            except (Retryable, Rejected) as error:
+                self._health("reconcile_failed", turn + 1, f"{self.account.label}: {error}")
+            else:
+                return
+            await self._wait(self._stopping, LOOKS_S[min(turn + 1, len(LOOKS_S) - 1)])
+            turn += 1
+
+    async def _report(self, trades: Sequence[TradeSaid]) -> None:
+        """Report fills; one whose order is not known by its exchange id is first asked for whose it is."""
+        owners: dict[str, str | None] = {}
+        for trade in trades:
+            if self.orders.is_known(trade):
+                self._say(self.orders.traded(trade, source="trades"))
+                continue
+            if trade.venue_order_id not in owners:
+                said = await self.account.order_by_venue_id(trade.symbol, trade.venue_order_id)
+                owners[trade.venue_order_id] = said.client_id if said else None
+                if said is not None:
+                    self._say(self.orders.heard(said, source="lookup"))
+            mine = msgspec.structs.replace(trade, client_id=owners[trade.venue_order_id])
+            self._say(self.orders.traded(mine, source="trades"))
+
+    async def _tell_balances(self) -> None:
+        found = await funds.balances(self.account)
+        self._tell([funds.balance_row(self.account.label, self.venue, one) for one in found])
+
+    async def _tell_transfers(self, since_ms: int) -> None:
+        try:
+            self._tell(await self._transfers.fresh(since_ms))
+        except (Rejected, UnreadableReply) as error:  # a key for trading alone may not see them
+            self._health("transfers_unknown", 1, f"{self.account.label}: {error}")
+
+    async def _after_move(self) -> None:
+        try:
+            await self._tell_balances()
+            await self._tell_transfers(self._since_ms)
+        except VenueError as error:
+            self._health("transfers_unknown", 1, f"{self.account.label}: {error}")
+
+    # --- what the private stream says
+
+    def opened(self, epoch: int) -> None:
+        """A connection stands."""
+        self._connection("opened", epoch, None)
+
+    def ready(self, epoch: int) -> None:
+        """Everything is pushed from now on; what happened before, reconciliation tells."""
+        self.is_streaming = True
+        self._connection("subscribed", epoch, None)
+        if self._ready.is_set():
+            self._spawn(self._reconcile_again())
+        self._ready.set()
+
+    def lost(self, epoch: int, reason: str) -> None:
+        """The connection is gone."""
+        self.is_streaming = False
+        self._connection("lost", epoch, reason)
+
+    def told(self, item: Item) -> None:
+        """Something was pushed."""
+        if isinstance(item, Told):
+            self._say(self.orders.heard(item.order, [item.trade] if item.trade else (), source="stream"))
+        elif isinstance(item, BalanceTold):
+            self._tell([funds.balance_row(self.account.label, self.venue, item)])
+        else:
+            self._spawn(self._after_move())
+
+    def unreadable(self, text: str, reason: str) -> None:
+        """A frame could not be read."""
+        values = {
+            "venue": self.venue,
+            "source": self._source,
+            "rule": "unreadable_frame",
+            "detail": reason,
+            "payload": text[:_TEXT],
+        }
+        self._tell([VenueRow("rejects", {**values, "conn": self.conn if self.conn >= 0 else None})])
+
+    # --- rows
+
+    def say(self, rows: Sequence[VenueRow]) -> None:
+        """Tell rows of orders, and do what they ask for: fills that lack are looked up, an order that came to life again is canceled."""
+        self._say(rows)
+
+    def _say(self, rows: Sequence[VenueRow]) -> None:
+        self._tell(rows)
+        for one in self.orders.open_orders():
+            if one.is_answered and (one.lacks_fills or one.is_unknown):
+                self.resolve(one)
+        while self.orders.revived:
+            one = self.orders.revived.pop()
+            self._health("order_after_end", 1, f"{one.sent_id} lives although its end was reported: it is canceled")
+            self._spawn(self.cancel(one, Passage()))
+
+    @property
+    def _source(self) -> str:
+        return f"private stream of {self.account.label}"
+
+    def _connection(self, event: str, epoch: int, detail: str | None) -> None:
+        if self.conn < 0:
+            return
+        values = {"conn": self.conn, "venue": self.venue, "event": event, "epoch": epoch, "source": self._source, "detail": detail}
+        self._tell([VenueRow("connections", values)])
+
+    def _health(self, metric: str, value: int, detail: str) -> None:
+        self._tell([VenueRow("health", {"venue": self.venue, "metric": metric, "value": value, "detail": detail})])

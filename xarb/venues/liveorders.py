@@ -1,0 +1,381 @@
+"""What is known of the orders of one account at one exchange, and the `reports` rows that follow from what is heard.
+
+Replies, the user stream, lookups and lists of trades all say the same things, late, twice or out of order. Whatever comes in, each
+fill is reported once (by trade id), an order's end once, and only after all fills that the exchange counts; what the exchange says of
+orders that are not ours is reported as such. No clock and no I/O here: times are handed in, monotonic, ns.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from xarb.model.units import Money, format_decimal
+from xarb.venues.orderids import ClientIds, OrderName
+from xarb.venues.replies import OrderSaid, TradeSaid
+from xarb.venues.venue import VenueRow
+
+KEPT: Final = 10_000  # ended orders, others' orders and others' fills that are remembered, each
+HELD: Final = 1_000  # fills of orders whose exchange id is not known yet
+
+
+class Expected(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that may be at the exchange: one to be sent, or one that an earlier start left behind."""
+
+    name: OrderName
+    account: str
+    strategy: str
+    venue: str
+    symbol: str
+    side: str
+    qty: Money
+    fill_ids: tuple[str, ...] = ()  # reported already
+    filled_qty: Money = Money(0)
+
+
+class Watched:
+    """One order of ours.
+
+    is_sent: its bytes were handed to the network. is_answered: its request came to an end, with or without a reply.
+    is_placed: the exchange is known to have it. is_unknown: reported as of unknown fate since. is_done: its end was reported.
+    filled, counted: by its fills, and as the exchange counts. asked_at: when it was sent or last looked up. misses: lookups in a row
+    that did not find it, the first at `missed_at`.
+    """
+
+    __slots__ = (
+        "asked_at",
+        "counted",
+        "ending",
+        "expected",
+        "fill_ids",
+        "filled",
+        "is_answered",
+        "is_done",
+        "is_placed",
+        "is_sent",
+        "is_unknown",
+        "missed_at",
+        "misses",
+        "sent_id",
+        "venue_order_id",
+    )
+
+    def __init__(self, expected: Expected, sent_id: str) -> None:
+        self.expected = expected
+        self.sent_id = sent_id
+        self.venue_order_id: str | None = None
+        self.fill_ids = dict.fromkeys(expected.fill_ids)
+        self.filled: int = expected.filled_qty
+        self.counted: int = expected.filled_qty
+        self.is_answered = True  # but while its request is on its way
+        self.is_sent = self.is_placed = self.is_unknown = self.is_done = False
+        self.ending: tuple[str, OrderSaid | None] | None = None
+        self.asked_at = 0
+        self.misses = self.missed_at = 0
+
+    @property
+    def is_settled(self) -> bool:
+        """The exchange told of it, and nothing of that waits for more."""
+        return self.is_placed and not self.is_unknown and not self.lacks_fills and self.ending is None
+
+    @property
+    def lacks_fills(self) -> bool:
+        """The exchange counts more than its fills that we know."""
+        return self.filled < self.counted
+
+
+class LiveOrders:
+    """The orders of one account.
+
+    Args:
+        account: its label.
+        venue: the venue's id.
+        ids: client order ids of this log there.
+    """
+
+    def __init__(self, account: str, venue: str, ids: ClientIds) -> None:
+        self._account = account
+        self._venue = venue
+        self._ids = ids
+        self._open: dict[OrderName, Watched] = {}
+        self._done: OrderedDict[OrderName, Watched] = OrderedDict()
+        self._by_venue_id: dict[tuple[str, str], Watched] = {}
+        self._held: list[TradeSaid] = []
+        self._foreign: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self.revived: list[Watched] = []  # orders that lived although their end was reported: to be canceled
+
+    # --- what others ask
+
+    def order(self, name: OrderName) -> Watched | None:
+        """An order by its name; None: it is not watched (any more)."""
+        return self._open.get(name) or self._done.get(name)
+
+    def open_orders(self) -> list[Watched]:
+        """Those whose end was not reported, in order of their sending."""
+        return list(self._open.values())
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols of open orders, each once."""
+        return list(dict.fromkeys(one.expected.symbol for one in self._open.values()))
+
+    def is_known(self, trade: TradeSaid) -> bool:
+        """Whether a fill's order is watched, or the fill was reported as another's."""
+        return (trade.symbol, trade.venue_order_id) in self._by_venue_id or ("fill", trade.symbol, trade.fill_id) in self._foreign
+
+    # --- what we do
+
+    def expect(self, expected: Expected) -> Watched:
+        """Watch an order from now on."""
+        watched = self._open[expected.name] = Watched(expected, self._ids.sent(expected.name))
+        return watched
+
+    def sent(self, one: Watched, now: int) -> list[VenueRow]:
+        """Its bytes were handed to the network."""
+        one.asked_at, one.is_sent = now, True
+        return [self._row(one, "sent", "send")]
+
+    def not_sent(self, one: Watched, reason: str, error: str | None = None) -> list[VenueRow]:
+        """Certain that the exchange never saw it."""
+        self._end(one)
+        return [self._row(one, "not_sent", "send", reason=reason, error=error)]
+
+    def refused(self, one: Watched, reason: str, error: str | None = None) -> list[VenueRow]:
+        """The exchange refused it for certain; if it was heard of otherwise meanwhile, that stands."""
+        if one.is_placed or one.is_done:
+            return self.lost(one, reason, error)
+        self._end(one)
+        return [self._row(one, "rejected", "send", reason=reason, error=error)]
+
+    def lost(self, one: Watched, reason: str, error: str | None = None, *, source: str = "send") -> list[VenueRow]:
+        """Its fate is unknown; nothing is said when the exchange has told it by another way."""
+        if one.is_done or one.is_placed or one.is_unknown:
+            return []
+        one.is_unknown = True
+        return [self._row(one, "unknown", source, reason=reason, error=error)]
+
+    def absent(self, one: Watched, now: int) -> list[VenueRow]:
+        """A lookup did not find it."""
+        if one.is_done:
+            return []
+        one.asked_at = now
+        one.misses += 1
+        if one.misses == 1:
+            one.missed_at = now
+        return [self._row(one, "not_found", "lookup")]
+
+    def never_arrived(self, one: Watched) -> list[VenueRow]:
+        """It is proven that the exchange does not have it."""
+        if one.is_done or one.is_placed:
+            return []
+        self._end(one)
+        return [self._row(one, "rejected", "lookup", reason="never_arrived")]
+
+    def cancel_sent(self, one: Watched) -> list[VenueRow]:
+        """A cancel was handed to the network."""
+        return [self._row(one, "cancel_sent", "cancel")]
+
+    def cancel_failed(self, one: Watched, reason: str, error: str | None = None) -> list[VenueRow]:
+        """A cancel was refused, not sent or not answered."""
+        return [self._row(one, "cancel_failed", "cancel", reason=reason, error=error)]
+
+    # --- what is heard
+
+    def heard(self, said: OrderSaid, trades: Iterable[TradeSaid] = (), *, source: str) -> list[VenueRow]:
+        """The exchange stated an order, with fills of it if it told them."""
+        one = self._find(said)
+        if one is None:
+            return self._others(said, source) + [row for trade in trades for row in self.traded(trade, source=source)]
+        rows = self._place(one, said, source)
+        for trade in trades:
+            rows += self._fill(one, trade, source)
+        return rows + self._settle(one, source)
+
+    def traded(self, trade: TradeSaid, *, source: str) -> list[VenueRow]:
+        """The exchange stated a fill."""
+        one = self._by_venue_id.get((trade.symbol, trade.venue_order_id))
+        if one is None and (name := self._ids.decode(trade.client_id)) is not None:
+            one = self.order(name)
+        if one is None:
+            waits = any(w.venue_order_id is None and w.expected.symbol == trade.symbol for w in self._open.values())
+            if waits and len(self._held) < HELD:
+                self._held.append(trade)
+                return []
+            return self._others_fill(trade, source)
+        rows = self._bind(one, trade.venue_order_id, source) + self._fill(one, trade, source)
+        return rows + self._settle(one, source)
+
+    def release(self) -> list[VenueRow]:
+        """Report fills that were held for an order whose id was not known, if none of that symbol is left without one."""
+        held, self._held = self._held, []
+        return [row for trade in held for row in self.traded(trade, source="trades")]
+
+    # --- inside
+
+    def _find(self, said: OrderSaid) -> Watched | None:
+        name = self._ids.decode(said.client_id)
+        return self._by_venue_id.get((said.symbol, said.venue_order_id)) if name is None else self.order(name)
+
+    def _place(self, one: Watched, said: OrderSaid, source: str) -> list[VenueRow]:
+        rows = self._bind(one, said.venue_order_id, source)
+        one.misses = 0
+        one.counted = max(one.counted, said.cum_qty or 0, one.expected.qty if said.state == "filled" else 0)
+        if said.state == "open" and one.is_done and not one.is_placed:
+            self.revived.append(one)
+            one.is_placed, one.is_done, one.ending = True, False, None
+            self._open[one.expected.name] = self._done.pop(one.expected.name)
+            return [*rows, self._row(one, "accepted", source, said=said, reason="after_end")]
+        if not one.is_done and said.state != "rejected" and (not one.is_placed or one.is_unknown):
+            one.is_placed, one.is_unknown = True, False
+            rows.append(self._row(one, "accepted", source, said=said))
+        if said.state != "open" and one.ending is None:
+            one.ending = said.state, said
+        return rows
+
+    def _bind(self, one: Watched, venue_order_id: str, source: str) -> list[VenueRow]:
+        """Know an order by the exchange's id; fills that were held for it are reported."""
+        if one.venue_order_id is not None:
+            return []
+        one.venue_order_id = venue_order_id
+        key = one.expected.symbol, venue_order_id
+        self._by_venue_id[key] = one
+        mine = [trade for trade in self._held if (trade.symbol, trade.venue_order_id) == key]
+        self._held = [trade for trade in self._held if (trade.symbol, trade.venue_order_id) != key]
+        return [row for trade in mine for row in self._fill(one, trade, source)]
+
+    def _fill(self, one: Watched, trade: TradeSaid, source: str) -> list[VenueRow]:
+        if trade.fill_id in one.fill_ids:
+            return []
+        if trade.fee is None or trade.fee_asset is None:  # another source tells it with its fee
+            one.counted = max(one.counted, one.filled + trade.qty)
+            return []
+        if one.filled + trade.qty > one.expected.qty:
+            return [self._overfilled(one, trade)]
+        one.fill_ids[trade.fill_id] = None
+        one.filled += trade.qty
+        one.counted = max(one.counted, one.filled)
+        one.is_placed, one.is_unknown, one.misses = True, False, 0
+        if one.filled == one.expected.qty and one.ending is None:
+            one.ending = "filled", None
+        return [self._row(one, "fill", source, trade=trade)]
+
+    def _settle(self, one: Watched, source: str) -> list[VenueRow]:
+        """The row of an order's end, once every fill that the exchange counts was reported."""
+        if one.is_done or one.ending is None or one.lacks_fills:
+            return []
+        event, said = one.ending
+        self._end(one)
+        if event == "filled":  # the fills said so
+            return []
+        return [self._row(one, event, source, said=said, reason=said.reason if said else None)]
+
+    def _end(self, one: Watched) -> None:
+        one.is_done = True
+        self._open.pop(one.expected.name, None)
+        self._done[one.expected.name] = one
+        while len(self._done) > KEPT:
+            _, old = self._done.popitem(last=False)
+            self._by_venue_id.pop((old.expected.symbol, old.venue_order_id or ""), None)
+
+    def _others(self, said: OrderSaid, source: str) -> list[VenueRow]:
+        """An order that is not watched: another start's, or somebody else's."""
+        event = "foreign" if said.state == "open" else said.state
+        known = self._remember(("order", said.symbol, said.venue_order_id, event))
+        if known or event == "filled":
+            return []
+        name = self._ids.decode(said.client_id)
+        values = {
+            "client_order_id": self._ids.canonical(name) if name else said.client_id or "",
+            "side": said.side,
+            "price": said.price if event == "foreign" else None,
+            "qty": said.qty if event == "foreign" else None,
+        }
+        return [self._other_row(name, said.symbol, said.venue_order_id, event, {**values, **_of_order(said), "source": source})]
+
+    def _others_fill(self, trade: TradeSaid, source: str) -> list[VenueRow]:
+        if trade.fee is None or self._remember(("fill", trade.symbol, trade.fill_id)):
+            return []
+        name = self._ids.decode(trade.client_id)
+        values = {"client_order_id": self._ids.canonical(name) if name else trade.client_id or "", "source": source}
+        return [self._other_row(name, trade.symbol, trade.venue_order_id, "fill", {**values, **_of_trade(trade)})]
+
+    def _remember(self, key: tuple[str, ...]) -> bool:
+        """Whether it was remembered already."""
+        if key in self._foreign:
+            return True
+        self._foreign[key] = None
+        while len(self._foreign) > KEPT:
+            self._foreign.popitem(last=False)
+        return False
+
+    def _other_row(self, name: OrderName | None, symbol: str, venue_order_id: str, event: str, values: dict[str, Any]) -> VenueRow:
+        whose = {"account": self._account, "strategy": "", "venue": self._venue, "symbol": symbol, "venue_order_id": venue_order_id}
+        which = {"start": name.start if name else None, "order": name.order if name else None}
+        return VenueRow("reports", {**whose, **which, "event": event, **values})
+
+    def _row(
+        self,
+        one: Watched,
+        event: str,
+        source: str,
+        *,
+        said: OrderSaid | None = None,
+        trade: TradeSaid | None = None,
+        **why: str | None,
+    ) -> VenueRow:
+        expected = one.expected
+        values: dict[str, Any] = {
+            "account": expected.account,
+            "strategy": expected.strategy,
+            "venue": expected.venue,
+            "symbol": expected.symbol,
+            "start": expected.name.start,
+            "order": expected.name.order,
+            "client_order_id": self._ids.canonical(expected.name),
+            "venue_order_id": one.venue_order_id,
+            "event": event,
+            "source": source,
+            "side": expected.side,
+            **why,
+        }
+        if said is not None:
+            values |= _of_order(said)
+        if trade is not None:
+            values |= _of_trade(trade)
+        if why.get("reason") is not None:
+            values["reason"] = why["reason"]
+        return VenueRow("reports", values)
+
+    def _overfilled(self, one: Watched, trade: TradeSaid) -> VenueRow:
+        """A fill that the order's quantity cannot hold is kept, and moves nothing: a report is wrong, or the id stands for two."""
+        one.fill_ids[trade.fill_id] = None
+        detail = (
+            f"{self._ids.canonical(one.expected.name)} has {_text(one.filled)} of {_text(one.expected.qty)}, fill {trade.fill_id}"
+        )
+        return VenueRow(
+            "rejects",
+            {
+                "venue": self._venue,
+                "symbol": trade.symbol,
+                "source": f"orders of {self._account}",
+                "rule": "overfilled",
+                "detail": f"{detail} of {_text(trade.qty)} does not fit",
+                "payload": repr(msgspec.structs.asdict(trade)),
+            },
+        )
+
+
+def _of_order(said: OrderSaid) -> dict[str, Any]:
+    return {"cum_qty": said.cum_qty, "ts_event": said.ts_event, "reason": said.reason}
+
+
+def _of_trade(trade: TradeSaid) -> dict[str, Any]:
+    names = ("fill_id", "price", "qty", "fee", "fee_asset", "liquidity", "ts_event")
+    return {name: getattr(trade, name) for name in names} | ({"side": trade.side} if trade.side else {})
+
+
+def _text(money: int) -> str:
+    return format_decimal(money, 18)
