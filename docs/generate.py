@@ -34,6 +34,7 @@ COMMANDS: Final = (
     ("log", "info"),
     ("log", "verify"),
     ("log", "repair"),
+    ("log", "rederive"),
     ("config", "show"),
 )
 _MADE: Final = "<!-- made by docs/generate.py from the code; do not edit -->\n"

@@ -331,6 +331,21 @@ def log_repair(log: LogPath) -> None:
     show([repair_table(log)])
 
 
+@log_app.command("rederive", cls=_Verb)
+def log_rederive(
+    log: LogPath, into: Annotated[Path, typer.Option("--into", metavar="NEW", help="Folder of the log to make.")]
+) -> None:
+    """Decode the raw messages of a recorded log again, with the decoders of this version, into a new log.
+
+    Everything that did not come out of a raw message is copied; outputs, starts and timers of live trading are left out.
+    """
+    from xarb.rederive import rederive, rederived_tables
+
+    with interruptible("no new log was made"), progress("rederive") as advance:
+        done = rederive(log, into, advance=advance)
+    show(rederived_tables(done))
+
+
 @config_app.command("show", cls=_Verb)
 def config_show(experiment: ExperimentPath, settings: SetOption = None) -> None:
     """Print every effective value of an experiment file and where it comes from."""

@@ -177,6 +177,17 @@ def from_table(kind: str, table: pa.Table | pa.RecordBatch) -> list[dict[str, An
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
+def tuples_of(kind: str, table: pa.Table | pa.RecordBatch) -> list[tuple[Any, ...]]:
+    """Rows as tuples in column order with enums as indices, the reverse of `tuples_to_table`."""
+    found = []
+    for column in TABLES[kind].columns:
+        values = _values(table.column(column.name))
+        if column.type is Type.MONEY:
+            values = [None if value is None else int(value.scaleb(MONEY_SCALE, _EXACT)) for value in values]
+        found.append(values)
+    return list(zip(*found, strict=True))
+
+
 def _values(column: pa.ChunkedArray | pa.Array) -> list[Any]:
     """A column as Python values; of a dictionary column `to_pylist` makes an Arrow scalar each: 100 times as long (measured)."""
     if column.null_count == len(column):

@@ -11,7 +11,7 @@ import msgspec
 
 from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
-from xarb.venues.clock import TIMES, Offset, offset_of
+from xarb.venues.clock import TIMES, Offset, TimeRequest, offset_of
 from xarb.venues.exchange import OWN_PLACE, Place
 from xarb.venues.markets import load_instruments
 from xarb.venues.rest import PublicRest
@@ -35,7 +35,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         venue: venue id in the log.
-        exchange: ccxt's id of the exchange.
+        exchange: the wire's name, which is ccxt's id of the exchange but where one exchange has several services.
         symbols: unified symbols.
         channels: what to subscribe, of `quotes`, `deltas`, `books`, `trades`, `marks`; none means all that the wire offers.
         place: where it is, when not under its own name.
@@ -86,9 +86,11 @@ def listings_of(
 
 
 async def _load(source: Source) -> list[Instrument]:
+    wire = source.wire()
+    name, kinds = wire.exchange or wire.venue, wire.markets
     for left in range(_TRIES - 1, -1, -1):
         try:
-            return await load_instruments(source.exchange, source.venue, source.symbols, place=source.place)
+            return await load_instruments(name, source.venue, source.symbols, kinds=kinds, place=source.place)
         except Retryable:
             if not left:
                 raise
@@ -138,7 +140,7 @@ class Feeds:
             for stream in self.streams:
                 group.create_task(stream.run())
             for source, rest in self._rests:
-                if source.exchange in TIMES:
+                if time_request(source.exchange) is not None:
                     group.create_task(self._compare(source, rest))
 
     async def _compare(self, source: Source, rest: PublicRest) -> None:
@@ -160,7 +162,7 @@ async def measure_offset(exchange: str, rest: PublicRest, now: Callable[[], int]
     Raises:
         Retryable: no sample succeeded, or the exchange's time is not known to be had.
     """
-    request = TIMES.get(exchange)
+    request = time_request(exchange)
     if request is None:
         raise Retryable(f"{exchange}: where it tells its time is not known")
     best: Offset | None = None
@@ -180,6 +182,11 @@ async def measure_offset(exchange: str, rest: PublicRest, now: Callable[[], int]
     if best is None:
         raise Retryable(why)
     return best
+
+
+def time_request(wire: str) -> TimeRequest | None:
+    """Where the exchange behind a wire tells its time, None where that is not known."""
+    return TIMES.get(wire) or TIMES.get(WIRES[wire].exchange if wire in WIRES else "")
 
 
 def _parts(listings: Sequence[Listing], size: int) -> list[Sequence[Listing]]:

@@ -9,31 +9,36 @@ from typing import Any, Final
 from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
 from xarb.model.units import MAX_SCALE, NANOS_PER_MS, Money, parse_decimal, parse_money
-from xarb.venues.exchange import Place, exchange
+from xarb.venues.exchange import OWN_PLACE, Place, exchange
 
 _KINDS: Final = {"spot": "spot", "swap": "perpetual", "future": "future", "option": "option"}
 _DECIMAL_PLACES, _TICK_SIZE = 2, 4  # ccxt's precision modes; the third, significant digits, has no step
 _NATIVES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {  # where the stream has another name than ccxt's `id`
     "kraken": lambda market: f"{market['base']}/{market['quote']}",  # websocket v2, "symbol"
 }
-_SPOT_ONLY: Final = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
 
 
-async def load_instruments(name: str, venue: str, symbols: Sequence[str], *, place: Place) -> list[Instrument]:
+async def load_instruments(
+    name: str, venue: str, symbols: Sequence[str], *, kinds: Sequence[str] = (), place: Place = OWN_PLACE
+) -> list[Instrument]:
     """The instruments of unified symbols on an exchange, in their order.
 
     Args:
         name: ccxt's id of the exchange.
         venue: venue id in the log.
         symbols: such as `BTC/USDT` or `BTC/USDT:USDT`.
+        kinds: ccxt's words for the markets to load, of `spot`, `linear` and `inverse`; none: spot, unless a symbol is a contract's.
         place: where the exchange is.
 
     Raises:
         ConfigError: ccxt knows no such exchange, or the exchange no such symbol.
         Retryable: the markets could not be had.
     """
-    spot_only = all(":" not in symbol for symbol in symbols)
-    client = exchange(name, options={"options": _SPOT_ONLY if spot_only else {"fetchCurrencies": False}}, place=place)
+    kinds = kinds or (() if any(":" in symbol for symbol in symbols) else ("spot",))
+    options: dict[str, Any] = {"fetchCurrencies": False, "fetchMargins": False}
+    if kinds:
+        options["fetchMarkets"] = {"types": list(kinds)}
+    client = exchange(name, options={"options": options}, place=place)
     client.number = str  # steps and limits keep their text: no float is made of them
     try:
         markets = await client.load_markets()

@@ -178,7 +178,7 @@ class Stream:
         self._pinged = now - round(self._policy.ping_s * NANOS_PER_S)  # the first ping goes at the first tick
         self._seen = dict.fromkeys(self.feed.listings, now)
         self._waits_for_pong = False
-        self._intake.link(self._link, "opened")
+        self._intake.link(self._link, "opened", carried(self.feed))
         self.is_open = True
         tasks = [loop.create_task(one) for one in (self._read(socket), self._write(socket), self._watch(socket))]
         event, why = "closed", "stopped"
@@ -351,6 +351,12 @@ class Stream:
         return self.meter.round_trip_ns is not None
 
 
+def carried(feed: Feed) -> str:
+    """What a connection carries, as the row of its opening says it: all that is needed to decode its frames again."""
+    symbols = ",".join(listing.instrument.symbol for listing in feed.listings)
+    return f"wire={feed.wire.venue} channels={','.join(feed.channels)} symbols={symbols}"
+
+
 _OURS: Final = "by us"  # how a reason begins when it was not the exchange or the network that ended the connection
 
 
@@ -364,4 +370,4 @@ def _shown(url: str) -> str:
     return url.partition("?")[0]
 
 
-__all__ = ["Feed", "Meter", "Stream", "StreamPolicy"]
+__all__ = ["Feed", "Meter", "Stream", "StreamPolicy", "carried"]

@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Any, Final
 
 from xarb.errors import InvariantBroken
-from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS
+from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS, TABLES
 from xarb.model.units import INT64_MAX
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
@@ -34,6 +34,10 @@ OTHER_KINDS: Final = tuple(kind for kind in INPUTS if kind not in KINDS)
 Row = tuple[Any, ...]
 _CONNECTION: Final = {name: number for number, name in enumerate(CONNECTION_EVENTS)}
 _DETAIL_LIMIT: Final = 1000
+_LINK_DETAIL_LIMIT: Final = 32_768  # the row of an opened connection names all that it carries
+_VENUE, _SYMBOL, _PX_SCALE, _QTY_SCALE = (
+    [column.name for column in TABLES["instruments"].columns].index(name) for name in ("venue", "symbol", "px_scale", "qty_scale")
+)
 
 
 class Link:
@@ -120,6 +124,19 @@ class RowBuilder:
         seq = self._place(kind)
         self._rows[kind].append((seq, self.last_ts, *values))
         return seq
+
+    def copy(self, kind: str, row: Row) -> None:
+        """Append a row of another log with its own time, under the next seq; an `instruments` row also tells the scales.
+
+        Raises:
+            InvariantBroken: the kind is no input, or the row's time goes back.
+        """
+        if kind not in self.counts or row[1] < self.last_ts:
+            raise InvariantBroken(f"a row of {kind} at {row[1]} ns does not follow one at {self.last_ts} ns")
+        self.last_ts = row[1]
+        self._rows[kind].append((self._place(kind), *row[1:]))
+        if kind == "instruments":
+            self._scales[row[_VENUE], row[_SYMBOL]] = row[_PX_SCALE], row[_QTY_SCALE]
 
     def take(self) -> dict[str, list[Row]]:
         """The rows collected since the last call, by kind, in seq order, without the kinds that have none."""
@@ -208,7 +225,7 @@ class RowBuilder:
 
     def _connection(self, link: Link, event: LinkEvent) -> None:
         seq, source = self._place("connections"), event.source or link.source
-        number, detail = _CONNECTION[event.event], event.detail and event.detail[:_DETAIL_LIMIT]
+        number, detail = _CONNECTION[event.event], event.detail and event.detail[:_LINK_DETAIL_LIMIT]
         row = (seq, self.last_ts, link.conn, event.venue, event.symbol, number, link.epoch, source, event.time_rule, detail)
         self._rows["connections"].append(row)
 
