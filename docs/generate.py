@@ -29,6 +29,7 @@ COMMANDS: Final = (
     ("symbols",),
     ("import",),
     ("record",),
+    ("venues",),
     ("query",),
     ("synthetic",),
     ("log", "info"),

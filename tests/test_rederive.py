@@ -71,7 +71,9 @@ def test_the_same_decoders_give_the_same_log(tmp_path: Path) -> None:
     done = rederive(tmp_path / "log", tmp_path / "new")
     assert verify_log(tmp_path / "new").ok
     before, after = all_rows(tmp_path / "log"), all_rows(tmp_path / "new")
-    assert {"quotes", "book_deltas", "trades", "rejects", "frames", "health", "connections", "instruments"} <= {k for k, _ in before}
+    assert {"quotes", "book_deltas", "trades", "rejects", "frames", "health", "connections", "instruments"} <= {
+        k for k, _ in before
+    }
     assert sum(kind == "instruments" for kind, _ in before) > 2
     assert after == before
     assert done.before == done.after

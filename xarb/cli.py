@@ -269,6 +269,16 @@ def record(
 
 
 @app.command(cls=_Verb)
+def venues(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One venue, in detail.")] = None,
+) -> None:
+    """List what each exchange offers: decoder, channels, proof of continuity, lookup by client id, cancel-after timer, sandbox."""
+    from xarb.offers import offers_tables
+
+    show(offers_tables(name))
+
+
+@app.command(cls=_Verb)
 def query(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar='LOG_OR_RUN... ["SQL"]', help="Logs and runs, then the statement.")

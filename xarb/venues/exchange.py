@@ -45,17 +45,26 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 OWN_PLACE: Final = Place()
 
 
+def all_names() -> list[str]:
+    """ccxt's ids of the exchanges that it streams or polls, in order of the alphabet."""
+    import ccxt.pro
+
+    return sorted(set(ccxt.exchanges) | set(ccxt.pro.exchanges))
+
+
 def exchange(name: str, *, options: Mapping[str, Any] | None = None, place: Place = OWN_PLACE) -> Any:
-    """A ccxt.pro client; `options` are keys of ccxt's constructor. The caller closes it.
+    """A ccxt client, one that streams where ccxt can; `options` are keys of ccxt's constructor. The caller closes it.
 
     Raises:
         ConfigError: ccxt knows no such exchange, or an address cannot be read.
     """
+    import ccxt.async_support
     import ccxt.pro
 
-    if name not in ccxt.pro.exchanges:
+    streams = name in ccxt.pro.exchanges
+    if not streams and name not in ccxt.exchanges:
         raise ConfigError(f"ccxt knows no exchange {name!r}")
-    client = getattr(ccxt.pro, name)(dict(options or {}))
+    client = getattr(ccxt.pro if streams else ccxt.async_support, name)(dict(options or {}))
     if place.rest_url or place.stream_url:
         client.urls["api"] = _moved(client.urls["api"], place)
     return client
