@@ -186,7 +186,7 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
     assert [told(one.receive(each)) for each in (ACK, PONG)] == ["subscribed", "heartbeat"]
     (error,) = one.receive(ERROR)
     assert isinstance(error, RejectEvent)
-    assert (error.rule, error.detail) == ("exchange_error", "subscribe: error:handler not found,topic:x")
+    assert (error.rule, error.detail) == ("venue_error", "subscribe: error:handler not found,topic:x")
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
         (QUOTE.replace(b"snapshot", b"delta"), "unknown_message"),
         (TICKER.replace(b"-0.000212", b"NaN"), "bad_number"),
         (TICKER.replace(b"snapshot", b"x"), "unknown_message"),
-        (ERROR, "exchange_error"),
+        (ERROR, "venue_error"),
     ],
 )
 def test_hostile_frames(payload: bytes, rule: str) -> None:

@@ -216,8 +216,8 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
         (quote(0, best_bid="inf"), "bad_number"),
         (prints(0, "update", ("1", "ETH-USD", "1", "buy")), "wrong_type"),
         (prints(0, "update", ("1", "ETH-USD", "one", "BUY")), "bad_number"),
-        (ERROR, "exchange_error"),
-        (ERROR.replace(b"}", b',"sequence_num":5}'), "exchange_error"),
+        (ERROR, "venue_error"),
+        (ERROR.replace(b"}", b',"sequence_num":5}'), "venue_error"),
     ],
 )
 def test_hostile_frames(payload: bytes, rule: str) -> None:

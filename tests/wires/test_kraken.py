@@ -301,7 +301,7 @@ def test_what_the_exchange_says_of_itself() -> None:
     assert (ack.event, ack.symbol) == ("subscribed", "BTC/USD")
     (refusal,) = one.receive(REFUSAL)
     assert isinstance(refusal, RejectEvent)
-    assert (refusal.rule, refusal.detail) == ("exchange_error", "subscribe: Subscription depth not supported")
+    assert (refusal.rule, refusal.detail) == ("venue_error", "subscribe: Subscription depth not supported")
     one.open(0)
     assert one.tick(20 * NANOS_PER_S) == [Send('{"method":"ping"}')]
 

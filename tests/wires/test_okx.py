@@ -229,7 +229,7 @@ def test_pings_and_announcements() -> None:
         (TRADE.replace(b'"0.12060306"', b'"1e-30"'), "bad_number"),
         (TRADE.replace(b'"1630048897897"', b'"1630048897897000000"'), "bad_number"),
         (FUNDING.replace(b'"0.0001875391284828"', b'"1e30"'), "bad_number"),
-        (ERROR, "exchange_error"),
+        (ERROR, "venue_error"),
     ],
 )
 def test_hostile_frames(payload: bytes, rule: str) -> None:

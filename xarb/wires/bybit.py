@@ -118,7 +118,7 @@ class BybitSession(StreamSession):
     def _answer(self, frame: _Frame) -> list[WireEvent]:
         """What the exchange says to a request."""
         if frame.success is False:
-            raise Refused("exchange_error", f"{frame.op}: {frame.ret_msg}")
+            raise Refused("venue_error", f"{frame.op}: {frame.ret_msg}")
         if frame.op in {"ping", "pong"}:
             return [LinkEvent(self.venue, None, "heartbeat", "pong")]
         if frame.op in {"subscribe", "unsubscribe"}:

@@ -143,7 +143,7 @@ class KrakenSession(StreamSession):
     def _answer(self, frame: _Frame) -> list[WireEvent]:
         """What the exchange says to a request."""
         if frame.error is not None or frame.success is False:
-            raise Refused("exchange_error", f"{frame.method}: {frame.error}")
+            raise Refused("venue_error", f"{frame.method}: {frame.error}")
         result = frame.result or _Result()
         listing = self._listings.get(result.symbol or "")
         symbol = listing.instrument.symbol if listing else None

@@ -145,7 +145,7 @@ class OkxSession(StreamSession):
         symbol = listing.instrument.symbol if listing else None
         channel = readable(f"{frame.arg.channel} {native}") if frame.arg else ""
         if frame.event == "error":
-            raise Refused("exchange_error", f"{frame.code}: {frame.msg}")
+            raise Refused("venue_error", f"{frame.code}: {frame.msg}")
         if frame.event == "notice":
             self._reopen = f"notice {frame.code}"
             return [LinkEvent(self.venue, None, "heartbeat", readable(f"notice {frame.code}: {frame.msg}"))]
