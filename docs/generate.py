@@ -1,15 +1,17 @@
-"""Writes the pages that are made from code: the command line, config keys, events, life cycles.
+"""Writes the pages that are made from code: the command line, config keys, events, life cycles, exchanges.
 
 `python docs/generate.py` writes them, `--check` only says which are stale (exit code 1).
 """
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Final, get_type_hints
 
 import msgspec
@@ -18,6 +20,8 @@ from xarb import config
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE
+from xarb.wires import binance, bitstamp, bybit, coinbase, gate, kraken, kucoin, okx, upbit
+from xarb.wires.exchanges import WIRES
 
 DOCS: Final = Path(__file__).resolve().parent
 COMMANDS: Final = (
@@ -154,11 +158,40 @@ def _diagram(table: Mapping[tuple[str, str], str]) -> str:
     return "```mermaid\nstateDiagram-v2\n" + "\n".join(lines) + "\n```\n"
 
 
+SESSIONS: Final[tuple[ModuleType, ...]] = (binance, okx, bybit, kraken, coinbase, kucoin, gate, bitstamp, upbit)
+
+
+def wires_page() -> str:
+    """The exchanges whose stream is decoded by this project: what each offers, and the rules of its session."""
+    rows = [
+        f"| {wire.venue} | {', '.join(wire.markets) or 'all'} | {', '.join(wire.channels)} | {wire.continuity} | {wire.max_instruments} "
+        f"| {wire.silence_s} s | {wire.documentation} |"
+        for wire in WIRES.values()
+    ]
+    about = (
+        "One session a connection turns frames into events: prices and sizes become integers from their text, each book message says\n"
+        "whether it continues its book, a break is a `gap` row, and the next snapshot a `resync`. Bad input is a `rejects` row with its text.\n"
+        "Markets are ccxt's words; a venue id that ccxt does not know is one service of an exchange that has several.\n"
+    )
+    head = "| venue | markets | channels | continuity | instruments a connection | silent for at most | documentation |\n"
+    parts = [
+        _MADE,
+        "# Exchanges: what is decoded, and what proves that nothing is missing\n",
+        about,
+        f"{head}| --- | --- | --- | --- | --- | --- | --- |\n" + "\n".join(rows) + "\n",
+    ]
+    for module in SESSIONS:
+        title, _, rest = (inspect.getdoc(module) or "").partition("\n\n")
+        parts.append(f"## {title.partition(':')[0].replace(chr(10), ' ')}\n\n{rest}\n")
+    return "\n".join(parts)
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": commands_page,
     "config.md": config_page,
     "events.md": events_page,
     "life-cycles.md": life_page,
+    "wires.md": wires_page,
 }
 
 

@@ -14,7 +14,7 @@ from xarb.venues.exchange import OWN_PLACE, Place, exchange
 _KINDS: Final = {"spot": "spot", "swap": "perpetual", "future": "future", "option": "option"}
 _DECIMAL_PLACES, _TICK_SIZE = 2, 4  # ccxt's precision modes; the third, significant digits, has no step
 _NATIVES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {  # where the stream has another name than ccxt's `id`
-    "kraken": lambda market: f"{market['base']}/{market['quote']}",  # websocket v2, "symbol"
+    "kraken": lambda market: _of_kraken(market["info"]["wsname"]),  # websocket v2, "symbol"
 }
 
 
@@ -99,6 +99,11 @@ def instrument_of(market: Mapping[str, Any], venue: str, *, exchange_id: str, mo
         )
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{venue}: market {market.get('symbol')} of {exchange_id} cannot be read: {error!r}") from None
+
+
+def _of_kraken(name: str) -> str:
+    """The v2 name of a v1 name: `XBT/USD` is `BTC/USD`. ccxt's unified names will not do: its LUNA is Kraken's LUNA2."""
+    return "/".join({"XBT": "BTC", "XDG": "DOGE"}.get(asset, asset) for asset in name.split("/"))
 
 
 def _step(text: Any, mode: int) -> tuple[int, int | None]:

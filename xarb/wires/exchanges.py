@@ -46,7 +46,8 @@ class Wire(NamedTuple):
         documentation: where the format is described, and as of when.
         lookup: the request that gives the stream's address, where it has none of its own.
         exchange: ccxt's id of the exchange where it is another one than `venue`: one exchange with a service for each kind of market.
-        markets: ccxt's words for the markets of this service, of `spot`, `linear` and `inverse`; empty for all of the exchange's.
+        markets: ccxt's words for the markets of this service, of `spot`, `linear` and `inverse`; empty for all of the exchange's. Native
+            names of another market may be the same and mean something else.
     """
 
     venue: str
@@ -74,6 +75,7 @@ _BINANCE: Final = (
         silence_s=60,
         continuity="U = last u + 1; REST snapshot",
         documentation="Binance spot, web-socket-streams.md, 2026",
+        markets=("spot",),
     ),
     Wire(
         venue="binanceusdm",
@@ -85,6 +87,7 @@ _BINANCE: Final = (
         silence_s=60,
         continuity="pu = last u; REST snapshot",
         documentation="Binance USD-M futures, market streams, 2026",
+        markets=("linear",),
     ),
     Wire(
         venue="binancecoinm",
@@ -96,6 +99,7 @@ _BINANCE: Final = (
         silence_s=60,
         continuity="pu = last u; REST snapshot",
         documentation="Binance COIN-M futures, market streams, 2026",
+        markets=("inverse",),
     ),
 )
 _OKX: Final = (
@@ -138,6 +142,7 @@ _KRAKEN: Final = (
         silence_s=10,
         continuity="CRC32 of the best 10 levels; snapshot in the stream",
         documentation="Kraken API Center, spot websocket v2 and book checksum guide, 2026",
+        markets=("spot",),
     ),
 )
 _COINBASE: Final = (
@@ -164,6 +169,7 @@ _KUCOIN: Final = (
         silence_s=45,
         continuity="sequenceStart <= last + 1; REST snapshot of 100 levels, again when the market leaves them",
         documentation="KuCoin classic WebSocket, spot public channels, 2026",
+        markets=("spot",),
         lookup=Lookup("POST", "/api/v1/bullet-public", stream_url),
     ),
 )
@@ -178,6 +184,7 @@ _GATE: Final = (
         silence_s=45,
         continuity="U <= last + 1; REST snapshot, and whole books in the stream",
         documentation="Gate spot WebSocket v4, 2026",
+        markets=("spot",),
     ),
 )
 _BITSTAMP: Final = (
@@ -191,6 +198,7 @@ _BITSTAMP: Final = (
         silence_s=60,
         continuity="by time only; REST snapshot no older than the first update",
         documentation="Bitstamp WebSocket API v2, 2026",
+        markets=("spot",),
     ),
 )
 _UPBIT: Final = (
@@ -204,6 +212,7 @@ _UPBIT: Final = (
         silence_s=75,
         continuity="none: every book is whole",
         documentation="Upbit WebSocket, SIMPLE form, 2026",
+        markets=("spot",),
     ),
 )
 WIRES: Final[dict[str, Wire]] = {
