@@ -5,7 +5,8 @@ Format: Upbit "WebSocket" reference, `orderbook` and `trade` in the SIMPLE form 
 - Each `orderbook` message is a whole book of up to 30 levels, so there is nothing to keep in sync: a lost message is made good by the next,
   and cannot be seen, because books have times and no counter. Their first level is no event of its own.
 - Numbers are JSON numbers. They are read as the text that arrived, and no float is made.
-- `trade` has a `sequential_id` that is unique, not gap-free; `ask_bid` is the taker's side (ASK sells, BID buys).
+- `trade` has a `sequential_id` that is unique and neither gap-free nor ordered: six of 304 recorded trades came behind a later one, and
+  the engine flags them. `ask_bid` is the taker's side (ASK sells, BID buys).
 - A connection without a frame for 120 s is dropped. The text `PING` is answered with `{"status":"UP"}`, again every 10 s.
 """
 
