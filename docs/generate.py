@@ -34,6 +34,7 @@ COMMANDS: Final = (
     ("import",),
     ("record",),
     ("venues",),
+    ("serve",),
     ("query",),
     ("synthetic",),
     ("log", "info"),

@@ -310,6 +310,58 @@ def synthetic(
     say(f"synthetic market in {into}; look at it with: xarb log info {into}")
 
 
+@app.command(cls=_Verb)
+def serve(
+    log: LogPath,
+    venue: Annotated[
+        list[str] | None, typer.Option("--venue", metavar="VENUE", help="Venue of the log to serve; may be repeated. Default: all.")
+    ] = None,
+    port: Annotated[
+        list[str] | None,
+        typer.Option("--port", metavar="PORT", help="Port of each venue, in order, or of the first alone; 0 or none: a free one."),
+    ] = None,
+    wire: Annotated[str, typer.Option("--wire", help="Protocol to speak: binance.")] = "binance",
+    speed: Annotated[str, typer.Option("--speed", metavar="N", help="Log seconds per second.")] = "1",
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Accounts, API keys, fees and limits; see docs/serve.md.")
+    ] = None,
+    faults: Annotated[Path | None, typer.Option("--faults", metavar="FILE", help="Fault schedule; see docs/serve.md.")] = None,
+    requests: Annotated[
+        Path | None, typer.Option("--requests", metavar="FILE", help="Keep every request, reply and frame as JSON lines.")
+    ] = None,
+    tls: Annotated[
+        Path | None, typer.Option("--tls", metavar="FOLDER", help="Serve TLS for the real host names; puts the authority there.")
+    ] = None,
+    skip_to: Annotated[
+        str | None, typer.Option("--skip-to", metavar="TIME", help="Begin at this time of the log (ISO 8601), books filled.")
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--duration", metavar="T", help="Stop after so long, such as 90s or 5m. Default: Ctrl-C.")
+    ] = None,
+    at_once: Annotated[bool, typer.Option("--at-once", help="Begin now, not at the first request.")] = False,
+) -> None:
+    """Serve recorded venues as a real exchange: any client of it can watch and trade, on loopback, with paper money.
+
+    The first lines say where each venue listens. Orders really take liquidity from the replayed books; balances, fees, filters, signatures
+    and error codes are the exchange's. /xarb/ledger on each port is the server's own account of all of it.
+    """
+    from xarb.serve.command import Options
+    from xarb.serve.command import serve as run_serve
+
+    options = Options(
+        wire=wire,
+        speed=speed,
+        config=config,
+        faults=faults,
+        requests=requests,
+        tls=tls,
+        skip_to=skip_to,
+        duration=duration,
+        at_once=at_once,
+    )
+    run_serve(log, venue or [], port or [], options)
+
+
 @log_app.command("info", cls=_Verb)
 def log_info(log: LogPath) -> None:
     """Show what a log or a run holds: range, rows and bytes by kind, instruments, digest."""

@@ -25,8 +25,10 @@ from xarb.model.command import Command, Report, SubmitOrder
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.units import INT64_MAX, MONEY_SCALE, NEVER, NULL
+from xarb.venues.accounts import Purse
 from xarb.venues.fold import draw, loop, state
 from xarb.venues.matching import Matching
+from xarb.venues.shown import ShownBook
 from xarb.venues.terms import (
     ConstantLatency,
     Latency,
@@ -37,7 +39,7 @@ from xarb.venues.terms import (
     describe_model,
 )
 
-_EMPTYING: Final = ("gap", "lost", "closed")
+EMPTYING: Final = ("gap", "lost", "closed")  # events of a connection after which its books are unknown
 _FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Instrument))
 _STOP_VENUE: Final = place(state.WORLD, "stop_venue")
 _STOP_TIME: Final = place(state.WORLD, "stop_time")
@@ -182,6 +184,19 @@ class SimulatedVenues:
         """Balances by (account, venue, asset) at 18 decimals, held parts included."""
         return self._matching.accounts.all()
 
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """The instruments as they are known after the last applied row, by number."""
+        return self._matching.instruments
+
+    def purse(self, account: str, venue: str) -> Purse:
+        """The account's money at a venue; to be read only."""
+        return self._matching.accounts.purse(account, venue)
+
+    def book(self, number: int) -> ShownBook:
+        """What clients of the venue see of an instrument's book."""
+        return ShownBook(self._memory, number)
+
     # --- the fold's stops
 
     def _draw(self, latency: Latency, stream: int, counter: int) -> int:
@@ -231,7 +246,7 @@ class SimulatedVenues:
             self._deliver_before(venue, self._world[_STOP_TIME])
         if row.kind == "instruments":
             self._apply_instrument(row.values)
-        elif row.values["event"] in _EMPTYING:
+        elif row.values["event"] in EMPTYING:
             symbol = row.values["symbol"]
             number = -1 if symbol is None else self._inst_numbers.get((row.values["venue"], symbol), -1)
             if number >= 0 or symbol is None:
