@@ -7,7 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
+
 from tests.venues.exchange_server import KEY, SECRET, SYMBOL, SmallExchange
+from tests.venues.okx_server import NATIVE, PASSWORD, SmallOkx
 from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import format_decimal
@@ -39,8 +42,7 @@ WAIT_S = 20.0
 class Trader:
     """An open venue with its rows so far."""
 
-    def __init__(self, server: SmallExchange, venue: CexVenue) -> None:
-        self.server = server
+    def __init__(self, venue: CexVenue) -> None:
         self.venue = venue
         self.rows: list[VenueRow] = []
 
@@ -104,16 +106,19 @@ class Trader:
 
 @contextlib.asynccontextmanager
 async def trading(
-    server: SmallExchange, *, left: tuple[Expected, ...] = (), secret: str = SECRET, **terms: Any
+    server: SmallExchange | SmallOkx, *, left: tuple[Expected, ...] = (), secret: str = SECRET, **terms: Any
 ) -> AsyncIterator[Trader]:
     """An open venue on the server, closed at the end; whatever failed inside raises here."""
     place = Place(rest_url=f"http://{server.url}", stream_url=f"ws://{server.url}")
-    made = AccountTerms(**{"label": "main", "exchange": "binance", "place": place, "timeout_ms": 1_500, **terms})
-    account = Account(made, Keys("binance", "main", {"api_key": KEY, "api_secret": secret}), ["BTC/USDT"])
-    venue = CexVenue("binance", [account], [BTC], wishes=Wishes(log_id=LOG_ID, start=1, left=left), conns={"main": 7})
+    name = "okx" if isinstance(server, SmallOkx) else "binance"
+    made = AccountTerms(**{"label": "main", "exchange": name, "place": place, "timeout_ms": 1_500, **terms})
+    keys = {"api_key": KEY, "api_secret": secret} | ({"password": PASSWORD} if name == "okx" else {})
+    account = Account(made, Keys(name, "main", keys), ["BTC/USDT"])
+    one = BTC if name == "binance" else msgspec.structs.replace(BTC, venue="okx", native=NATIVE)
+    venue = CexVenue(name, [account], [one], wishes=Wishes(log_id=LOG_ID, start=1, left=left), conns={"main": 7})
     try:
         await venue.open()
-        yield Trader(server, venue)
+        yield Trader(venue)
     finally:
         await venue.close()
     if venue.failure is not None:

@@ -21,29 +21,28 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, format_decimal
 from xarb.venues.exchange import OWN_PLACE, Place, session_for, trading_exchange
 from xarb.venues.keys import Keys
 from xarb.venues.limits import Budget, Limit
-from xarb.venues.orderrules import OrderRules, rules_of
+from xarb.venues.orderrules import OrderRules, TradesAsked, rules_of
 from xarb.venues.outcomes import outcome_of, pause_of
 from xarb.venues.passage import Passage
 from xarb.venues.replies import OrderSaid, TradeSaid, UnreadableReply, order_said, trade_said
 
 T = TypeVar("T")
-_PAGE: Final = 1000  # trades asked for at once
-_CLOCK_LOOKS: Final = 5
+_CLOCK_LOOKS: Final = 3
+_URGENT: Final = ("cancel", "lookup", "order_trades")  # may use the reserve of the request weight
 
 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is set for one account at one venue.
 
     label: the account's name here. exchange: ccxt's id. keys_file: TOML file of the keys; else the environment (`keys.py`).
-    timeout_ms: after which a request has an unknown fate. weight_share: part per thousand of the address's request weight that this
-    account may use. order_limits: in place of the exchange's own. max_clock_ms: how far the exchange's clock may be from ours.
+    timeout_ms: after which a request has an unknown fate. order_limits: in place of the exchange's own. max_clock_ms: how far the
+    exchange's clock may be from ours.
     """
 
     label: str
     exchange: str
     keys_file: Path | None = None
     timeout_ms: int = 5_000
-    weight_share: int = 500
     order_limits: tuple[Limit, ...] = ()
     max_clock_ms: int = 50
     place: Place = OWN_PLACE
@@ -63,6 +62,7 @@ class Account:
         terms: what is set.
         keys: its keys.
         symbols: those that it may trade.
+        weight: budget of the address's request weight, shared by all accounts of the exchange; else one of its own.
         now: monotonic time, ns.
     """
 
@@ -72,6 +72,7 @@ class Account:
         keys: Keys,
         symbols: Sequence[str],
         *,
+        weight: Budget | None = None,
         now: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.terms = terms
@@ -79,10 +80,7 @@ class Account:
         self.rules: OrderRules = rules_of(terms.exchange)
         self.symbols = tuple(symbols)
         self.redact = keys.redactor()
-        share = [
-            Limit(count=max(1, one.count * terms.weight_share // 1000), seconds=one.seconds) for one in self.rules.weight_limits
-        ]
-        self.weight = Budget(share)
+        self.weight = weight or weight_budget(terms.exchange)
         self.orders = Budget(terms.order_limits or self.rules.order_limits, reserve=0)
         self._now = now
         self.session = session_for(terms.place)
@@ -148,6 +146,7 @@ class Account:
             return msgspec.structs.replace(order_said(raw, symbol), client_id=client_id)
 
         make = lambda: self.client.cancel_order(None, symbol, dict(params))  # noqa: E731
+        await self._turn("cancel")
         return await self._request("cancel", make, read, passage=passage, is_write=True)
 
     async def lookup(self, symbol: str, client_id: str) -> OrderSaid | None:
@@ -184,29 +183,28 @@ class Account:
 
     async def order_trades(self, symbol: str, venue_order_id: str) -> list[TradeSaid]:
         """Fills of one order."""
-        params = dict(self.rules.trades_params)
-        return await self.ask(
-            "order_trades",
-            lambda: self.client.fetch_order_trades(venue_order_id, symbol, None, None, params),
-            lambda raw: _each(raw, symbol, trade_said),
-        )
+        asked = TradesAsked(venue_order_id, None, None, self.rules.page)
+        return await self._trades("order_trades", symbol, asked)
 
     async def trades_since(self, symbol: str, since_ms: int) -> list[TradeSaid]:
-        """Fills on a symbol from a time of the exchange on, Unix ms."""
+        """Fills on a symbol from a time of the exchange on, Unix ms, page after page from the end that the exchange starts from."""
         found: dict[str, TradeSaid] = {}
+        asked = TradesAsked(None, since_ms, None, self.rules.page)
         while True:
-            at = since_ms
-            page = await self.ask(
-                "trades",
-                lambda: self.client.fetch_my_trades(symbol, at, _PAGE),  # noqa: B023  # awaited within the turn
-                lambda raw: _each(raw, symbol, trade_said),
-            )
+            page = await self._trades("trades", symbol, asked)
             fresh = [trade for trade in page if trade.fill_id not in found]
             found |= {trade.fill_id: trade for trade in fresh}
-            last = max((trade.ts_event or 0 for trade in fresh), default=0) // NANOS_PER_MS
-            if len(page) < _PAGE or last <= since_ms:
+            if len(page) < self.rules.page or not fresh:
                 return list(found.values())
-            since_ms = last
+            times = [trade.ts_event // NANOS_PER_MS for trade in fresh if trade.ts_event is not None]
+            if self.rules.is_newest_first:
+                asked = asked._replace(until_ms=min(times, default=since_ms))
+            else:
+                asked = asked._replace(since_ms=max(times, default=since_ms))
+
+    async def _trades(self, call: str, symbol: str, asked: TradesAsked) -> list[TradeSaid]:
+        make = lambda: self.rules.trades(self.client, symbol, asked)  # noqa: E731
+        return await self.ask(call, make, lambda raw: _each(raw, symbol, trade_said))
 
     # --- the clock
 
@@ -234,9 +232,14 @@ class Account:
         Raises:
             Retryable: no answer, or none that can be read. Rejected: refused.
         """
-        while (wait := self.weight.wait(self._now(), self.rules.weights[call], urgent=call == "lookup")) > 0:  # noqa: ASYNC110  # time alone brings the budget back
-            await asyncio.sleep(wait / NANOS_PER_S)
+        await self._turn(call)
         return await self._request(call, make, read, passage=Passage(), is_write=False)
+
+    async def _turn(self, call: str) -> None:
+        """Wait until the budget allows a call."""
+        urgent, units = call in _URGENT, self.rules.weights[call]
+        while (wait := self.weight.wait(self._now(), units, urgent=urgent)) > 0:  # noqa: ASYNC110  # time alone brings the budget back
+            await asyncio.sleep(wait / NANOS_PER_S)
 
     async def _request(
         self,
@@ -285,6 +288,15 @@ class Account:
         if said.client_id != mine:
             raise UnreadableReply(f"the reply is to {said.client_id!r}, sent was {mine!r}")
         return said
+
+
+def weight_budget(exchange: str) -> Budget:
+    """The request weight that an address has at an exchange; what market data use of it is counted when the exchange states it.
+
+    Raises:
+        ConfigError: orders are not possible there.
+    """
+    return Budget(rules_of(exchange).weight_limits)
 
 
 def order_texts(instrument: Instrument, price_int: int, qty_int: int) -> tuple[str, str]:

@@ -84,13 +84,13 @@ def trading_exchange(name: str, keys: Keys, session: aiohttp.ClientSession, *, p
         "options": {
             "maxRetriesOnFailure": 0,
             "fetchMarkets": {"types": ["spot"]},
-            "fetchCurrencies": False,
             "fetchMargins": False,
             "adjustForTimeDifference": False,
             "warnOnFetchOpenOrdersWithoutSymbol": False,
         },
     }
     client = exchange(name, options=options, place=place)
+    client.has = {**client.has, "fetchCurrencies": False}  # not with the markets; `funds.wallets` asks for them
     client.number = str  # numbers of replies stay text: no float is ever made of them
     client.verbose = False
     client.logger = _SILENT  # at debug level ccxt logs headers and signed addresses

@@ -6,7 +6,7 @@ by one exchange, `timeInForce` by another), and an order that cannot be looked u
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from xarb.errors import ConfigError
@@ -25,7 +25,18 @@ CALLS: Final = (
     "transfers",
     "wallets",
     "rights",
+    "markets",
+    "time",
 )
+
+
+class TradesAsked(NamedTuple):
+    """Which trades: of one order, by the exchange's id, or those of a span of the exchange's time, Unix ms; at most `page`."""
+
+    order: str | None
+    since_ms: int | None
+    until_ms: int | None
+    page: int
 
 
 class OrderRules(NamedTuple):
@@ -38,7 +49,7 @@ class OrderRules(NamedTuple):
     used: header that states the weight used, and over how many seconds.
     acknowledges: the replies to an order and to a cancel only say that they arrived.
     stream: which protocol of `userstream.py` it speaks; empty: none, its orders are polled.
-    trades_params: ccxt parameters of the list of trades of one order.
+    trades: asks a client for trades; page: how many it gives at once; is_newest_first: which end it starts from.
     source: where this is written, and as of when.
     """
 
@@ -48,15 +59,32 @@ class OrderRules(NamedTuple):
     weight_limits: tuple[Limit, ...]
     order_limits: tuple[Limit, ...]
     source: str
+    trades: Callable[[Any, str, TradesAsked], Awaitable[Any]]
     used: tuple[str, int] | None = None
     acknowledges: bool = False
     stream: str = ""
-    trades_params: Params = {}  # noqa: RUF012  # never written to
+    page: int = 1000
+    is_newest_first: bool = False
 
 
 def _unified(tif: str, post_only: bool, client_id: str) -> Params:  # noqa: FBT001  # the table's one signature
     """What ccxt unifies, checked for each exchange that uses it."""
     return {"clientOrderId": client_id} | ({"postOnly": True} if post_only else {"timeInForce": tif.upper()})
+
+
+async def _unified_trades(client: Any, symbol: str, asked: TradesAsked) -> Any:
+    if asked.order is not None:
+        return await client.fetch_order_trades(asked.order, symbol)
+    return await client.fetch_my_trades(symbol, asked.since_ms, asked.page)
+
+
+async def _okx_trades(client: Any, symbol: str, asked: TradesAsked) -> Any:
+    """The list of the last three days: what ccxt unifies is the history, which lags."""
+    market = client.market(symbol)
+    wanted = {"ordId": asked.order, "begin": asked.since_ms, "end": asked.until_ms, "limit": asked.page}
+    request = {"instType": "SPOT", "instId": market["id"], **{name: str(v) for name, v in wanted.items() if v is not None}}
+    reply = await client.privateGetTradeFills(request)
+    return client.parse_trades(reply["data"], market) if isinstance(reply, Mapping) and "data" in reply else reply
 
 
 RULES: Final[dict[str, OrderRules]] = {
@@ -79,6 +107,7 @@ RULES: Final[dict[str, OrderRules]] = {
             "time": 1,
         },
         weight_limits=(Limit(count=6000, seconds=60),),
+        trades=_unified_trades,
         order_limits=(Limit(count=100, seconds=10), Limit(count=200_000, seconds=86_400)),
         used=("X-MBX-USED-WEIGHT-1M", 60),
         stream="binance",
@@ -87,13 +116,26 @@ RULES: Final[dict[str, OrderRules]] = {
     "okx": OrderRules(
         create=_unified,
         by_id=lambda client_id: {"clOrdId": client_id},
-        weights={**dict.fromkeys(CALLS, 1), "submit": 0},
-        weight_limits=(Limit(count=10, seconds=2),),  # the least of any call of ours: balance, fees and currencies take 5 to 10
+        # Its limits are by call: 60 in 2 s where orders are concerned. A call that it allows less often costs more of one pool of 60.
+        weights={
+            **dict.fromkeys(CALLS, 1),
+            "submit": 0,
+            "balances": 6,
+            "fees": 12,
+            "transfers": 5,
+            "wallets": 5,
+            "rights": 12,
+            "markets": 3,
+            "time": 6,
+        },
+        weight_limits=(Limit(count=60, seconds=2),),
         order_limits=(Limit(count=60, seconds=2),),
         acknowledges=True,
         stream="okx",
-        trades_params={"method": "privateGetTradeFills"},
-        source="OKX v5: place order 60 in 2 s, order details 60 in 2 s, balance 10 in 2 s, 2026",
+        trades=_okx_trades,
+        page=100,
+        is_newest_first=True,
+        source="OKX v5, rate limit of each call: orders 60 in 2 s, balance and time 10, fee rates and config 5, currencies 12, 2026",
     ),
 }
 
