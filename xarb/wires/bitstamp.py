@@ -103,7 +103,8 @@ class BitstampSession:
         }
         self._snapshots = Snapshots("/api/v2/order_book/{}/".format, self._syncs)
         self._before: dict[str, int] = {}  # time of the update before, us; absent where that is not known
-        self._doubted: list[str] = []  # books that miss an update if the frame at hand cannot be read
+        self._all = tuple(self._syncs)
+        self._doubted: tuple[str, ...] = ()  # books that miss an update if the frame at hand cannot be read
         self._pings = Pings(PING_NS, lambda _: _HEARTBEAT)
         self._reopen: str | None = None
         self._readers: dict[str, Callable[[msgspec.Raw, Listing], list[WireEvent]]] = {
@@ -132,7 +133,7 @@ class BitstampSession:
 
     def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
         """Decode one frame as it arrived, or the answer to a snapshot request for `native`."""
-        self._doubted = [] if native is not None else list(self._syncs)
+        self._doubted = () if native is not None else self._all
         events = self._intake.guarded(self._read, payload, native)
         if len(events) == 1 and isinstance(events[0], RejectEvent):
             for one in self._doubted:
@@ -146,7 +147,7 @@ class BitstampSession:
         frame = _frame(payload)
         prefix = next((one for one in self._readers if frame.channel.startswith(one)), "")
         name = frame.channel.removeprefix(prefix)
-        self._doubted = [name] if prefix == _DIFFS and name in self._syncs else []
+        self._doubted = (name,) if prefix == _DIFFS and name in self._syncs else ()
         if frame.event.startswith("bts:"):
             return self._control(frame, name)
         if not prefix or frame.event not in {"data", "trade"}:
