@@ -20,6 +20,7 @@ from xarb.venues.desk import Wishes
 from xarb.venues.exchange import Place
 from xarb.venues.keys import Keys
 from xarb.venues.liveorders import Expected
+from xarb.venues.orderids import OrderName
 from xarb.venues.venue import VenueRow
 
 LOG_ID = "0123abcd45678901"
@@ -98,6 +99,10 @@ class Trader:
         """Rows of a kind so far."""
         self.rows += self.venue.take_rows()
         return [values for name, values in self.rows if name == kind]
+
+    def names(self, count: int) -> list[OrderName]:
+        """Names of the first orders."""
+        return [OrderName(1, number) for number in range(1, count + 1)]
 
     def filled(self) -> int:
         """Quantity of all fills of ours, money."""

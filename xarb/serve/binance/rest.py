@@ -44,6 +44,7 @@ PRIVATE: Final = {
     ("GET", "/sapi/v1/asset/tradeFee"): "tradeFee",
     ("GET", "/sapi/v1/account/apiRestrictions"): "apiRestrictions",
     ("GET", "/sapi/v1/capital/config/getall"): "coins",
+    ("GET", "/sapi/v1/bnbBurn"): "bnbBurn",
     # No deposits, withdrawals or margin here: the true answer is an empty list.
     ("GET", "/sapi/v1/capital/deposit/hisrec"): "nothing",
     ("GET", "/sapi/v1/capital/withdraw/history"): "nothing",

@@ -60,6 +60,7 @@ class Trading:
             "tradeFee": Private(_flat(1), "read", self._trade_fees),
             "apiRestrictions": Private(_flat(1), "read", self._restrictions),
             "coins": Private(_flat(10), "read", self._coins),
+            "bnbBurn": Private(_flat(1), "read", lambda _, __: {"spotBNBBurn": False, "interestBNBBurn": False}),
             "nothing": Private(_flat(1), "read", lambda _, __: []),
         }
 
