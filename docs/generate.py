@@ -29,6 +29,7 @@ COMMANDS: Final = (
     ("demo",),
     ("backtest",),
     ("verify",),
+    ("why",),
     ("check",),
     ("symbols",),
     ("import",),

@@ -285,13 +285,18 @@ class Assembly:
             armed=ground.armed,
             start=ground.start,
         )
-        self.engine = Engine(setup, [_strategy(resolved, name, instruments, rates) for name in sorted(resolved.strategies)])
+        self.engine = Engine(setup, self.strategies(rates))
         self.venues = _simulated(resolved, ground, fees=fees, rates=rates) if ground.simulated else None
         traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._stakes = frozenset(asset for _, _, asset in self.opening)
         self.marks = Marks(self.engine, instruments, self.currencies)
+
+    def strategies(self, rates: Mapping[tuple[str, str, str], int]) -> Sequence[Strategy]:
+        """The strategies of the config in order of their ids; `rates` say which instrument prices a fee coin."""
+        resolved = self.resolved
+        return [_strategy(resolved, name, self.ground.instruments, rates) for name in sorted(resolved.strategies)]
 
     def note_marks(self) -> None:
         """Keep the mids as they stand at the first order of the run: the marks from which inventory is revalued."""

@@ -92,6 +92,10 @@ SetOption = Annotated[
 LogOption = Annotated[
     Path | None, typer.Option("--log", metavar="LOG", help="Log to replay instead of the one that the file names.")
 ]
+FormatOption = Annotated[
+    str | None,
+    typer.Option("--format", metavar="FORMAT", help="table or json; default table, tab-separated where it is no terminal."),
+]
 _DEMO: Final = "quickstart"
 
 
@@ -176,6 +180,34 @@ def verify(
     show(proof.tables)
     if not proof.equal:
         raise typer.Exit(1)
+
+
+@app.command(cls=_Verb)
+def why(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_OR_LOG", help="Folder of a run, or of a log that was traded on.")],
+    order: Annotated[str | None, typer.Argument(metavar="[ORDER]", help="Number or client order id of the order.")] = None,
+    opportunity: Annotated[
+        str | None,
+        typer.Option("--opportunity", metavar="N", help="Explain this opportunity instead, such as one that was refused."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", metavar="N", help="Start of a live log in which the number counts; a client order id says it."),
+    ] = None,
+    log: LogOption = None,
+    output: FormatOption = None,
+) -> None:
+    """Explain an order: the chain from it back to the market events, the state that the strategy saw, and what became of it.
+
+    The state is obtained by replay up to the decision. See docs/why.md.
+    """
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.why import Question, numbered
+    from xarb.why import why as explain
+
+    check_format(output)
+    question = Question(order, numbered("--opportunity", opportunity), numbered("--start", start))
+    publish(explain(folder, question, log=log), output)
 
 
 @app.command(cls=_Verb)

@@ -121,10 +121,18 @@ def spans(reader: LogReader) -> Iterator[Span]:
     Raises:
         LogError: a row cannot be read by this version.
     """
-    found = list(reader.rows("starts"))
-    ends = [row["seq"] for row in reader.rows("operator") if row["action"] == ENDED]
+    return spans_of(list(reader.rows("starts")), list(reader.rows("operator")), last_seq=reader.last_seq)
+
+
+def spans_of(found: Sequence[Mapping[str, Any]], operator: Sequence[Mapping[str, Any]], *, last_seq: int) -> Iterator[Span]:
+    """The starts among rows of `starts` and `operator`, in order; `last_seq` is the last input of the log.
+
+    Raises:
+        LogError: a row cannot be read by this version.
+    """
+    ends = [row["seq"] for row in operator if row["action"] == ENDED]
     for number, row in enumerate(found):
-        last = reader.last_seq
+        last = last_seq
         if number + 1 < len(found):
             after = found[number + 1]
             if after["applied_seq"] is None:

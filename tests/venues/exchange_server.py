@@ -44,9 +44,6 @@ class SmallExchange:
         self.balances = {"USDT": Decimal(1_000_000), "BTC": Decimal(100), "BNB": Decimal(5)}
         self.deposits: list[dict[str, Any]] = []
         self.used_weight = 1
-        self.can_withdraw = False
-        self.fees_known = True
-        self.coins: list[dict[str, Any]] = []
         self.sockets: list[web.WebSocketResponse] = []
         self.subscribed = asyncio.Event()
         self.url = ""
@@ -109,14 +106,11 @@ class SmallExchange:
             },
             ("GET", "/deposit/hisrec"): lambda _: self.deposits,
             ("GET", "/withdraw/history"): lambda _: [],
-            ("GET", "/tradeFee"): lambda _: (
-                [{"symbol": SYMBOL, "makerCommission": "0.00075", "takerCommission": "0.001"}] if self.fees_known else []
-            ),
+            ("GET", "/tradeFee"): lambda _: [{"symbol": SYMBOL, "makerCommission": "0.00075", "takerCommission": "0.001"}],
             ("GET", "/bnbBurn"): lambda _: {"spotBNBBurn": False, "interestBNBBurn": False},
-            ("GET", "/config/getall"): lambda _: self.coins,
             ("GET", "/apiRestrictions"): lambda _: {
                 "ipRestrict": True,
-                "enableWithdrawals": self.can_withdraw,
+                "enableWithdrawals": False,
                 "enableSpotAndMarginTrading": True,
             },
         }

@@ -1,0 +1,161 @@
+"""A run, or one start of a live log, opened as what it is: decisions, and the inputs that they were made on, which replay makes again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+from xarb.assembly import Ground, Resolved, decode_config, inputs_of, recorded_ground
+from xarb.errors import ConfigError, Refused
+from xarb.log.manifest import Header, Manifest
+from xarb.log.reader import LogReader
+from xarb.model.batch import Batch
+from xarb.model.columns import INPUTS
+from xarb.query.connection import Query, open_query
+from xarb.query.pick import Condition, pick
+from xarb.starts import PAPER, Span, ground_of, spans_of
+from xarb.verify import find_log
+
+BATCH_ROWS: Final = 65_536  # a replay up to one decision reads at most so many rows too much
+_ABOVE_ALL: Final = 2**62
+
+
+class Replay(NamedTuple):
+    """What it takes to decide again: the config, what was known before the first input, and the inputs."""
+
+    resolved: Resolved
+    ground: Ground
+    batches: Iterator[Batch]
+
+
+class Decided:
+    """A run with its input log, or one start of a live log. Use as a context manager.
+
+    Attributes:
+        folder: the run, or the live log.
+        log: the folder of the inputs: the run's log, or the live log itself.
+        outputs: SQL over what was decided.
+        inputs: SQL over the inputs.
+        span: the start; None of a run.
+        resolved: the config.
+        reports: the kind of the venues' reports, `sim_reports` or `reports`.
+    """
+
+    def __init__(self, folder: Path, log: Path, outputs: Query, *, header: Header, span: Span | None) -> None:
+        self.folder = folder
+        self.log = log
+        self.outputs = outputs
+        self.inputs = outputs if log == folder else open_query([log])
+        self.span = span
+        self._header = header
+        config: Any = header.config if span is None else span.start.config
+        self.resolved = decode_config(config)
+        self.reports = "sim_reports" if span is None or span.start.mode == PAPER else "reports"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.outputs.close()
+        if self.inputs is not self.outputs:
+            self.inputs.close()
+
+    @property
+    def title(self) -> str:
+        """What it is, for a heading."""
+        return f"{self.folder}" if self.span is None else f"{self.folder}, start {self.span.start.number} ({self.span.start.mode})"
+
+    @property
+    def code_digest(self) -> str | None:
+        """The code that decided."""
+        return self._header.code_digest if self.span is None else self.span.start.code_digest
+
+    @property
+    def number(self) -> int:
+        """Number of the start, 1 of a run."""
+        return 1 if self.span is None else self.span.start.number
+
+    def rows(self, kind: str, *where: Condition, **more: Any) -> list[dict[str, Any]]:
+        """Rows of a kind: outputs of this run or start, inputs up to its last one; as `pick`."""
+        if kind in INPUTS:
+            bound = [] if self.span is None else [("seq", "<=", self.span.last)]
+            return pick(self.inputs, kind, *bound, *where, **more)
+        return pick(self.outputs, kind, *self.bounds, *where, **more)
+
+    @property
+    def bounds(self) -> list[Condition]:
+        """What the outputs of this run or start meet."""
+        return [] if self.span is None else [("after_seq", ">=", self.span.first), ("after_seq", "<=", self.span.last)]
+
+    def replay(self, reader: LogReader) -> Replay:
+        """What decides again what was decided; `reader` is from `open_inputs`."""
+        if self.span is None:
+            ground = recorded_ground(self.resolved, reader)
+            return Replay(self.resolved, ground, inputs_of(self.resolved, reader, BATCH_ROWS))
+        ground = ground_of(self.span.start, reader.known_at(self.span.first), max(reader.connections, 1))
+        return Replay(self.resolved, ground, reader.batches(kinds=INPUTS, rows=BATCH_ROWS, select=self.span.selection))
+
+    def open_inputs(self) -> LogReader:
+        """The sealed inputs as they stood when the run was made, or as they stand now.
+
+        Raises:
+            LogError: a file is damaged.
+            Refused: the log is not the one that the run was made from.
+        """
+        if self.span is not None:
+            return LogReader(self.log)
+        if self._header.input_digest not in Manifest(self.log).heads:
+            raise Refused(f"{self.log} is not the log of {self.folder}: the run names the digest {self._header.input_digest}")
+        return LogReader(self.log, head=self._header.input_digest)
+
+
+def open_decided(folder: Path, *, log: Path | None = None, start: int | None = None) -> Decided:
+    """Open a run, or a start of a live log.
+
+    Args:
+        folder: the run or the live log.
+        log: the run's input log, where it does not lie where the run says.
+        start: which start of a live log; None is its only one.
+
+    Raises:
+        ConfigError: the folder is neither, the log is not found, or which start is meant must be said.
+        LogError: it is damaged.
+    """
+    header = Manifest(folder).header
+    outputs = open_query([folder])
+    try:
+        if header.kind == "run" and header.config is not None:
+            if start not in (None, 1):
+                raise ConfigError(f"{folder} is a run: it has no start {start}")
+            return Decided(folder, find_log(folder, header.origin, log), outputs, header=header, span=None)
+        return Decided(folder, folder, outputs, header=header, span=_chosen(folder, outputs, start))
+    except BaseException:
+        outputs.close()
+        raise
+
+
+def starts_in(query: Query) -> list[Span]:
+    """The starts of a live log, those in its open tail too.
+
+    Raises:
+        LogError: a row cannot be read by this version.
+    """
+    return list(spans_of(pick(query, "starts"), pick(query, "operator"), last_seq=_ABOVE_ALL))
+
+
+def _chosen(folder: Path, query: Query, start: int | None) -> Span:
+    found = starts_in(query)
+    if not found:
+        raise ConfigError(f"{folder} is a log without a start: nothing was decided on it")
+    if start is None and len(found) > 1:
+        raise ConfigError(f"{folder} has starts 1 to {found[-1].start.number}; say which with --start, or give a client order id")
+    span = found[0] if start is None else next((one for one in found if one.start.number == start), None)
+    if span is None:
+        raise ConfigError(f"{folder} has no start {start}; there are 1 to {found[-1].start.number}")
+    return span

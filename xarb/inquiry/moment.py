@@ -1,0 +1,230 @@
+"""What a strategy saw when it decided: its run or start is replayed up to that decision, and looked at while the strategy is asked.
+
+Nothing is put together from rows: the same code runs on the same inputs, and the decision that comes out is compared with the recorded
+one, so that what is shown is what was there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from xarb.assembly import Assembly
+from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Plan, Strategy, View, Wake, Wakes
+from xarb.engine.view import StrategyView
+from xarb.errors import Refused
+from xarb.inquiry.decided import Decided, Replay
+from xarb.model.command import SubmitOrder
+from xarb.model.event import OutputRow, output_row
+from xarb.model.instrument import Instrument
+from xarb.replay import Rows, replay
+
+if TYPE_CHECKING:
+    import msgspec
+
+DEPTH: Final = 10
+Key = tuple[str, str]  # venue, symbol
+
+
+class Seen(NamedTuple):
+    """An instrument, by its number, as it stood: quote, levels (price, quantity; best first) and feed; integers at the scales of `instrument`."""
+
+    number: int
+    instrument: Instrument
+    quote: BestQuote
+    bids: list[tuple[int, int | None]]
+    asks: list[tuple[int, int | None]]
+    feed: FeedView
+
+
+class Moment(NamedTuple):
+    """What could be seen at one moment.
+
+    Attributes:
+        after_seq: the last input applied before it.
+        ts: engine time, ns.
+        wake: why the strategy was called; None when execution acted by itself.
+        edge: the episode that the wake is about.
+        seen: the instruments concerned.
+        free: what the strategy could spend: (venue, asset, money).
+        open_bundles: open bundles of the strategy.
+        edges: open episodes of the strategy.
+        plan: what the strategy asked for; None when execution acted by itself.
+    """
+
+    after_seq: int
+    ts: int
+    wake: str | None
+    edge: Edge | None
+    seen: list[Seen]
+    free: list[tuple[str, str, int]]
+    open_bundles: int
+    edges: int
+    plan: Plan | None
+
+
+class Wanted(NamedTuple):
+    """Which decisions to look at.
+
+    Attributes:
+        strategy: whose they are.
+        opportunity: the episode that they are about.
+        decisions: how many the record has of it, up to the last that is wanted.
+        order: the order up to whose command the replay goes; None ends it after the last decision.
+        instruments: what to look at, beside the legs of what was planned.
+    """
+
+    strategy: str
+    opportunity: int | None
+    decisions: int
+    order: int | None
+    instruments: tuple[Key, ...]
+
+
+class Witness(NamedTuple):
+    """What was seen: at each decision on the opportunity in order, and right after the order was sent."""
+
+    decisions: list[Moment]
+    sending: Moment | None
+
+
+class _Reached(Exception):  # no error: it ends the replay
+    pass
+
+
+class _Watched:
+    """A strategy that is looked at while it decides."""
+
+    def __init__(self, inner: Strategy, watching: _Watching) -> None:
+        self._inner = inner
+        self._watching = watching
+        self.id = inner.id
+        self.account = inner.account
+
+    @property
+    def state(self) -> msgspec.Struct:
+        """The strategy's own memory."""
+        return self._inner.state
+
+    def wakes(self) -> Wakes:
+        """As the strategy says."""
+        return self._inner.wakes()
+
+    def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
+        """As the strategy says; nothing was carried out yet when it is looked at."""
+        self._watching.check()
+        plans = self._inner.on_wake(wake, view)
+        for plan in plans:
+            self._watching.note(self.id, wake, view, plan)
+        return plans
+
+
+class _Watching(Assembly):
+    """An assembly that looks at the decisions that are wanted."""
+
+    def __init__(self, how: Replay, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self.decisions: list[Moment] = []
+        self.sending: Moment | None = None
+        self._watched: list[Strategy] = []
+        super().__init__(how.resolved, how.ground)
+
+    def strategies(self, rates: Mapping[tuple[str, str, str], int]) -> Sequence[Strategy]:
+        """The config's strategies, watched."""
+        self._watched = [_Watched(one, self) for one in super().strategies(rates)]
+        return self._watched
+
+    def note_marks(self) -> None:
+        """Commands wait: nothing was applied since they were decided."""
+        super().note_marks()
+        order = self.wanted.order
+        if order is not None and any(isinstance(one, SubmitOrder) and one.order == order for one in self.engine.commands):
+            number = next(at for at, one in enumerate(self._watched) if one.id == self.wanted.strategy)
+            view = StrategyView(self.engine, self._watched[number], number)
+            self.sending = self._look(view, None, self.decisions[-1].plan if self.decisions else None)._replace(plan=None)
+            raise _Reached
+
+    def check(self) -> None:
+        """End the replay once everything wanted was seen."""
+        if self.wanted.order is None and len(self.decisions) >= self.wanted.decisions:
+            raise _Reached
+
+    def note(self, strategy: str, wake: Wake, view: View, plan: Plan) -> None:
+        """A strategy made a plan."""
+        if strategy == self.wanted.strategy and plan.opportunity is not None and plan.opportunity == self.wanted.opportunity:
+            self.decisions.append(self._look(view, wake, plan))
+
+    def _look(self, view: View, wake: Wake | None, plan: Plan | None) -> Moment:
+        numbers = {(one.venue, one.symbol): number for number, one in enumerate(view.instruments)}
+        shown = [numbers[key] for key in self.wanted.instruments if key in numbers]
+        if isinstance(plan, BundlePlan):
+            shown += [leg.instrument for leg in plan.legs if leg.instrument not in shown]
+        seen = [
+            Seen(
+                one,
+                view.instruments[one],
+                view.quote(one),
+                view.levels(one, "bid", DEPTH),
+                view.levels(one, "ask", DEPTH),
+                view.feed(one),
+            )
+            for one in shown
+        ]
+        assets = sorted({(one.instrument.venue, asset) for one in seen for asset in (one.instrument.base, one.instrument.quote)})
+        return Moment(
+            after_seq=self.engine.position,
+            ts=view.now,
+            wake=None if wake is None else wake.kind,
+            edge=None if wake is None else wake.edge,
+            seen=seen,
+            free=[(venue, asset, view.free(venue, asset)) for venue, asset in assets],
+            open_bundles=view.open_bundles(),
+            edges=len(view.edges()),
+            plan=plan,
+        )
+
+
+def witness(decided: Decided, wanted: Wanted, recorded: Sequence[tuple[str, Mapping[str, Any]]]) -> Witness:
+    """Replay up to the decisions that are wanted.
+
+    Args:
+        decided: the run or start.
+        wanted: which decisions.
+        recorded: output rows (kind, values) that the replay must give again.
+
+    Raises:
+        LogError: a file is damaged.
+        Refused: a row does not come again: this code decides otherwise than the code of the run did.
+    """
+    expected = [output_row(*one) for one in recorded]
+    places = {row[:3] for row in expected}
+    found: list[OutputRow] = []
+
+    def keep(rows: Rows) -> None:
+        found.extend(row for row in rows if row[:3] in places)
+
+    with decided.open_inputs() as reader:
+        how = decided.replay(reader)
+        watching = _Watching(how, wanted)
+        last = max((row[1] for row in expected), default=-1)
+        try:
+            replay(watching, how.batches, keep, reached=lambda seq: _stop_after(last, seq))
+        except _Reached:
+            keep(watching.engine.outputs.drain())
+    _check_equal(expected, found)
+    return Witness(watching.decisions[: wanted.decisions], watching.sending)
+
+
+def _stop_after(last: int, seq: int) -> None:
+    """What was decided after input `last` is known once a later input was applied."""
+    if seq > last:
+        raise _Reached
+
+
+def _check_equal(expected: Iterable[OutputRow], found: Sequence[OutputRow]) -> None:
+    for row in expected:
+        if row not in found:
+            raise Refused(
+                f"the replay does not give the row of {row[0]} after seq {row[1]}, number {row[2]}: what was seen cannot be shown; "
+                "xarb verify says where this code decides otherwise"
+            )

@@ -1,0 +1,95 @@
+"""A moment as tables: why the strategy was called, instruments, book levels, free money and the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from xarb.engine.strategy import BundlePlan, Pass
+from xarb.inquiry.moment import Moment, Seen
+from xarb.inquiry.sections import Section, amount, bps, millis, moment_of, scaled
+
+_FEEDS: Final = (
+    "venue",
+    "symbol",
+    "state",
+    "score",
+    "tradable",
+    "bid",
+    "bid_qty",
+    "ask",
+    "ask_qty",
+    "bid_seq",
+    "ask_seq",
+    "confirmed",
+    "age_ms",
+)
+_LEVELS: Final = ("venue", "symbol", "level", "bid", "bid_qty", "ask", "ask_qty")
+
+
+def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
+    """The tables of a moment; `key` begins their keys in JSON."""
+    rows: list[tuple[str, Any]] = [("time", moment_of(moment.ts)), ("last input", moment.after_seq)]
+    if moment.wake is not None:
+        rows.append(("called because of", moment.wake))
+    if moment.edge is not None:
+        rows.append(("edge, bps", f"{bps(moment.edge.edge_ppb)}, best {bps(moment.edge.best_edge_ppb)}"))
+        rows.append(("open for, ms", millis(moment.ts - moment.edge.opened_ts)))
+    rows += [("its open bundles", moment.open_bundles), ("its open opportunities", moment.edges)]
+    plan = moment.plan
+    if isinstance(plan, BundlePlan):
+        rows += [("sequence", plan.sequence), ("expected profit after fees", f"{amount(plan.expected_profit)} {plan.profit_asset}")]
+        rows.append(("planned edge, bps", bps(plan.edge_ppb)))
+    elif isinstance(plan, Pass):
+        rows += [("passed on because of", plan.reason), ("asked", amount(plan.value)), ("allowed", amount(plan.bound))]
+    sections = [
+        Section(key, title, ("what", "value"), rows),
+        Section(f"{key}_instruments", f"{title}: instruments", _FEEDS, [_feed(one, moment.ts) for one in moment.seen]),
+        Section(f"{key}_levels", f"{title}: levels", _LEVELS, [row for one in moment.seen for row in _levels(one)]),
+        Section(
+            f"{key}_free",
+            f"{title}: free within account and budget",
+            ("venue", "asset", "free"),
+            [(venue, asset, amount(free)) for venue, asset, free in moment.free],
+        ),
+    ]
+    if isinstance(plan, BundlePlan):
+        sections.append(
+            Section(
+                f"{key}_plan", "What the strategy asked for", ("venue", "symbol", "side", "price", "qty"), list(_legs(plan, moment))
+            )
+        )
+    return sections
+
+
+def _feed(one: Seen, ts: int) -> tuple[Any, ...]:
+    px, qty, quote = one.instrument.px_scale, one.instrument.qty_scale, one.quote
+    sides = (scaled(quote.bid, px), scaled(quote.bid_qty, qty), scaled(quote.ask, px), scaled(quote.ask_qty, qty))
+    feed = (one.feed.state, one.feed.score, one.feed.tradable)
+    return (
+        one.instrument.venue,
+        one.instrument.symbol,
+        *feed,
+        *sides,
+        quote.bid_seq,
+        quote.ask_seq,
+        moment_of(quote.ts),
+        millis(ts - quote.ts),
+    )
+
+
+def _levels(one: Seen) -> Iterator[tuple[Any, ...]]:
+    px, qty = one.instrument.px_scale, one.instrument.qty_scale
+    for level in range(max(len(one.bids), len(one.asks))):
+        cells: list[str | None] = []
+        for side in (one.bids, one.asks):
+            price, size = side[level] if level < len(side) else (None, None)
+            cells += [scaled(price, px), scaled(size, qty)]
+        yield (one.instrument.venue, one.instrument.symbol, level, *cells)
+
+
+def _legs(plan: BundlePlan, moment: Moment) -> Iterator[tuple[Any, ...]]:
+    known = {seen.number: seen.instrument for seen in moment.seen}
+    for leg in plan.legs:
+        one = known[leg.instrument]
+        yield (one.venue, one.symbol, leg.side, scaled(leg.price_int, one.px_scale), scaled(leg.qty_int, one.qty_scale))

@@ -1,0 +1,88 @@
+"""Rows of one kind by simple conditions, without SQL at the caller's: money as an int at 18 decimals, enums as text, as a reader gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Context, Decimal
+from typing import Any, Final
+
+from xarb.errors import InvariantBroken
+from xarb.model.columns import TABLES
+from xarb.model.units import MONEY_SCALE
+from xarb.query.connection import Query
+from xarb.query.views import name, text
+
+Condition = tuple[str, str, Any]  # column, operator, value; `in` takes a list
+_OPERATORS: Final = ("=", "<", "<=", ">", ">=", "in")
+_EXACT: Final = Context(prec=60)
+
+
+def pick(
+    query: Query, kind: str, *where: Condition, newest: bool = False, limit: int | None = None, columns: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The rows of a kind that meet all conditions, in the log's order.
+
+    Args:
+        query: one log or run, with its tail where it is being written.
+        kind: a kind of event.
+        where: conditions.
+        newest: the last row first.
+        limit: at most so many rows.
+        columns: only these; all without any.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    table = TABLES[kind]
+    names = list(columns) or [column.name for column in table.columns]
+    conditions = " AND ".join(_condition(*one) for one in where) or "true"
+    order = ", ".join(f"{name(key)}{' DESC' if newest else ''}" for key in table.key)
+    sql = f"SELECT {', '.join(map(name, names))} FROM {name(kind)} WHERE {conditions} ORDER BY {order}"
+    if limit is not None:
+        sql += f" LIMIT {limit}"
+    return [dict(zip(names, map(_value, row), strict=True)) for row in query.run(sql).rows()]
+
+
+def tally(query: Query, kind: str, by: Sequence[str], *where: Condition) -> list[tuple[Any, ...]]:
+    """How many rows there are of each combination of the columns `by`: their values, then the count, in order of the values.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    conditions = " AND ".join(_condition(*one) for one in where) or "true"
+    listed = "".join(f"{name(one)}, " for one in by)
+    sql = f"SELECT {listed}count(*) FROM {name(kind)} WHERE {conditions} GROUP BY ALL ORDER BY ALL"
+    return list(query.run(sql).rows())
+
+
+def latest(query: Query, kind: str, by: Sequence[str], *where: Condition) -> list[dict[str, Any]]:
+    """The last row for each combination of the columns `by`, in order of their values.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    table = TABLES[kind]
+    names = [column.name for column in table.columns]
+    conditions = " AND ".join(_condition(*one) for one in where) or "true"
+    keys, order = ", ".join(map(name, by)), ", ".join(f"{name(key)} DESC" for key in table.key)
+    sql = f"""SELECT {", ".join(map(name, names))} FROM {name(kind)} WHERE {conditions}
+    QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1 ORDER BY {keys}"""
+    return [dict(zip(names, map(_value, row), strict=True)) for row in query.run(sql).rows()]
+
+
+def _condition(column: str, operator: str, value: Any) -> str:
+    if operator not in _OPERATORS:
+        raise InvariantBroken(f"no operator {operator}")
+    if operator == "in":
+        return f"{name(column)} IN ({', '.join(map(_literal, value))})" if value else "false"
+    return f"{name(column)} {operator} {_literal(value)}"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int) else text(value)
+
+
+def _value(value: object) -> object:
+    return int(value.scaleb(MONEY_SCALE, _EXACT)) if isinstance(value, Decimal) else value
