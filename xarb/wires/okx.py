@@ -5,7 +5,7 @@ channel", "WebSocket overview" (2026). Rules:
 
 - `books` starts with a snapshot of 400 levels (`prevSeqId` -1); an update continues it when its `prevSeqId` is the last `seqId`. An empty
   update with `prevSeqId` = `seqId` says after about 60 quiet seconds that all is as it was. `seqId` may start again lower after maintenance;
-  the chain still holds. The exchange itself removes levels that leave the 400.
+  the chain still holds. The exchange itself removes levels that leave the 400, and levels that it never sent.
 - `checksum` is 0 and without meaning since 2026-06-23. A checksum that is not 0, as in older recordings, is verified over the best 25 levels
   of each side; such recordings have no `seqId`, and there it is all that proves continuity.
 - Quotes are `bbo-tbt`. Their `seqId` may start again too, which is told as a new life of the counter, a `subscribed` row.
