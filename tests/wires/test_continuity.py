@@ -70,6 +70,7 @@ def test_a_book_is_lost_once() -> None:
     assert told(sync.lose("x")) == "gap"
     assert sync.lose("y") == []
     assert told(sync.snapshot(6, snapshot(6))) == "resync, snapshot 6 apply"
+    assert told(sync.update(update(8))) == "gap, 8 unsynced"
 
 
 def test_a_snapshot_that_came_unasked_is_not_asked_for() -> None:

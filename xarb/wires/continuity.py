@@ -114,7 +114,7 @@ class BookSync:
         """The gap of a book that can no longer be vouched for, which waits for a snapshot now; nothing where there is no book."""
         if self._last is None:
             return []
-        self._last, self._starting, self._broken, self._old = None, False, True, 0
+        self._last, self._starting, self._broken = None, False, True
         return [LinkEvent(self._venue, self._symbol, "gap", detail)]
 
     def snapshot(self, last: int, event: DepthEvent) -> list[WireEvent]:
