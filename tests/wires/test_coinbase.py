@@ -127,6 +127,33 @@ def test_an_unreadable_message_shows_as_a_gap() -> None:
     assert told(one.receive(book(2))) == "gap, 2 unsynced"
 
 
+@pytest.mark.parametrize("wrong", ["timestamp", "product_id", "events", "channel"])
+def test_a_counted_message_that_may_have_been_a_books_is_a_gap(wrong: str) -> None:
+    """With a number and no readable content all books are lost: the next message's number would not show it."""
+    one = session()
+    one.receive(book(0, "snapshot"))
+    body = json.loads(book(1))
+    if wrong == "product_id":
+        del body["events"][0]["product_id"]
+    elif wrong == "events":
+        del body["events"]
+    else:
+        body[wrong] = "l2_datum"
+    assert told(one.receive(json.dumps(body).encode())) == "RejectEvent, gap"
+    assert told(one.receive(book(2))) == "2 unsynced"
+    assert told(one.receive(book(3, "snapshot"))) == "resync, snapshot 3 apply"
+
+
+def test_a_counted_message_of_another_channel_costs_no_book() -> None:
+    """A ticker that cannot be read says nothing of books."""
+    one = session()
+    one.receive(book(0, "snapshot"))
+    body = json.loads(quote(1))
+    del body["events"][0]["tickers"]
+    assert told(one.receive(json.dumps(body).encode())) == "RejectEvent"
+    assert told(one.receive(book(2))) == "2 apply"
+
+
 def test_a_rejected_update_is_a_gap_of_its_product_alone() -> None:
     """A bad number in one product's message leaves the other product in sync."""
     one = session()

@@ -254,6 +254,32 @@ def test_a_frame_that_is_no_json_is_a_gap_of_the_connection() -> None:
     assert told(one.receive(UPDATE)) == "None unsynced"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        UPDATE.replace(b'"symbol"', b'"symbal"'),
+        UPDATE.replace(b'"update"', b'"updated"'),
+        UPDATE.replace(b'"data"', b'"date"'),
+        UPDATE.replace(b'"channel"', b'"chanel"'),
+    ],
+)
+def test_a_frame_that_may_have_been_of_any_book_is_a_gap_of_the_connection(wrong: bytes) -> None:
+    """A loss beyond the best ten levels would not show in the next checksum."""
+    one = session()
+    one.receive(SNAPSHOT)
+    assert told(one.receive(wrong)) == "RejectEvent, gap"
+    assert told(one.receive(UPDATE)) == "None unsynced"
+
+
+def test_a_refused_request_costs_no_book() -> None:
+    """An answer that says no, and a channel that is not decoded, are rejects and nothing more."""
+    one = session()
+    one.receive(SNAPSHOT)
+    assert told(one.receive(REFUSAL)) == "RejectEvent"
+    assert told(one.receive(b'{"channel":"ohlc","type":"update","data":[{"symbol":"BTC/USD"}]}')) == "RejectEvent"
+    assert told(one.receive(UPDATE)) == "None apply"
+
+
 def test_quotes_and_trades_are_exact() -> None:
     """Whole numbers, exponents and 17 decimals are read from their text; each trade of a frame stands for itself."""
     one = session()
@@ -313,7 +339,7 @@ def test_what_the_exchange_says_of_itself() -> None:
         (b"[]", ["wrong_type"]),
         (b"{}", ["missing_field"]),
         (b'{"channel":"ohlc","data":[]}', ["unknown_message"]),
-        (SNAPSHOT.replace(b"snapshot", b"partial"), ["unknown_message"]),
+        (SNAPSHOT.replace(b"snapshot", b"partial"), ["wrong_type"]),
         (SNAPSHOT.replace(b"BTC/USD", b"XBT/USD"), ["unknown_instrument"]),
         (SNAPSHOT.replace(b"0.00100000", b'"0.00100000"'), ["bad_number"]),
         (SNAPSHOT.replace(b"0.00100000", b"1e-3"), ["bad_number"]),

@@ -4,7 +4,8 @@ Sources: Coinbase Developer Platform, "Advanced Trade WebSocket" (channels level
 
 - `sequence_num` counts every message of the connection, of whatever channel, heartbeats and acknowledgements too. Any number but the last + 1
   is a gap of the connection: which product the missing message was about is not known. All books are then subscribed anew; quotes and
-  trades go on. A message that cannot be read is not counted, so that the next one shows the gap.
+  trades go on. A message that cannot be read is not counted, so that the next one shows the gap; one of which no more than the number
+  can be read, and that may have been a book's, is a gap of the connection itself.
 - `level2` answers in messages of `l2_data`: a snapshot of the whole book, several MB for a large product, then changed levels with their
   new sizes. It deletes levels that it never sent. Sides are `bid` and `offer`. The time of a row is that of the message, since those of
   the levels in a snapshot are not of this world (1970).
@@ -31,6 +32,7 @@ from xarb.wires.streamed import StreamSession, depth_of
 from xarb.wires.times import nanos_of_rfc3339
 
 _CHANNELS: Final = {"quotes": "ticker", "deltas": "level2", "trades": "market_trades"}
+_WITHOUT_BOOKS: Final = frozenset({"ticker", "market_trades", "heartbeats", "subscriptions"})
 _AGGRESSORS: Final = {"BUY": SELL, "SELL": BUY}  # by the maker's side
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
@@ -115,7 +117,10 @@ class CoinbaseSession(StreamSession):
         try:
             return events + self._content(frame, number, payload)
         except FAULTS as error:
-            return [*events, self._reject(error, payload)]
+            events.append(self._reject(error, payload))
+            if frame.channel not in _WITHOUT_BOOKS and frame.type != "error" and self._books.any_in_sync():
+                events += self._books.all_lost(f"sequence_num {number} was counted and could not be read")
+            return events
 
     def _content(self, frame: _Frame, number: int, payload: bytes) -> list[WireEvent]:
         if frame.type == "error":
@@ -124,6 +129,7 @@ class CoinbaseSession(StreamSession):
         events: list[WireEvent] = []
         for part in need(frame.events, "events"):
             if frame.channel == "l2_data":
+                need(part.product_id, "product_id")
                 events += self._part(part, partial(self._book, when, number), payload, part.product_id or "")
             elif frame.channel == "ticker":
                 for ticker in need(part.tickers, "tickers"):

@@ -9,7 +9,7 @@ Sources: Kraken API Center, "Spot Websocket v2" (book, ticker, trade, ping, stat
   shows when they come into the best ten: the deeper the subscription, the later. Hence 25 levels by default.
 - A level that leaves the subscribed depth is not removed by the exchange. The session does it: such levels follow as removals (size 0) in
   the message that pushed them out.
-- A frame that is no JSON may have been an update of any book: a gap of the connection.
+- A frame that cannot be read, or that does not say of which book it is, may have been an update of any: a gap of the connection.
 - Quotes are `ticker` with `event_trigger` `bbo`; numbers there are without trailing zeros. Trades are asked for without the last 50 before
   the subscription. The symbol on this wire is `BTC/USD`, never `XBT/USD`.
 """
@@ -114,21 +114,23 @@ class KrakenSession(StreamSession):
         frame = _decode(payload)
         if frame.method is not None:
             return self._answer(frame)
-        channel = frame.channel
+        channel = need(frame.channel, "channel")
         if channel == "heartbeat":
             return [LinkEvent(self.venue, None, "heartbeat")]
         items = need(frame.data, "data")
         events: list[WireEvent] = []
         if channel == "book":
             if frame.type not in {"snapshot", "update"}:
-                raise Refused("unknown_message", f"book of type {frame.type!r}")
+                raise Refused("wrong_type", f"book of type {frame.type!r}")
+            for item in items:
+                need(item.symbol, "symbol")
             read = partial(self._book, is_snapshot=frame.type == "snapshot")
             for item in items:
                 events += self._part(item, read, payload, item.symbol or "")
             return events
         if channel == "status":
             return [LinkEvent(self.venue, None, "heartbeat", readable(f"status {item.system}")) for item in items]
-        reader = {"ticker": self._quote, "trade": self._trade}.get(channel or "")
+        reader = {"ticker": self._quote, "trade": self._trade}.get(channel)
         if reader is None:
             raise Refused("unknown_message", f"channel {channel!r} is not decoded")
         for item in items:
@@ -136,7 +138,8 @@ class KrakenSession(StreamSession):
         return events
 
     def _unreadable(self, error: Exception, payload: bytes) -> list[WireEvent]:  # noqa: ARG002  # the seam's signature
-        if isinstance(error, msgspec.DecodeError) and self._books.any_in_sync():
+        is_whole = isinstance(error, Refused) and error.rule not in {"missing_field", "wrong_type"}  # it is known to be no book
+        if not is_whole and self._books.any_in_sync():
             return self._books.all_lost("a frame could not be read")
         return []
 
