@@ -7,7 +7,20 @@ from importlib import import_module
 from types import ModuleType
 from typing import Final
 
-NAMES: Final = ("backtest", "parts", "kernel", "reading", "depth", "every_event", "orders", "micro", "sizing", "asking", "journal")
+NAMES: Final = (
+    "backtest",
+    "parts",
+    "kernel",
+    "reading",
+    "depth",
+    "every_event",
+    "orders",
+    "micro",
+    "sizing",
+    "asking",
+    "journal",
+    "record",
+)
 
 
 def question(module: ModuleType) -> str:

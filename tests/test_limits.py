@@ -472,6 +472,7 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "markets.channels": "tests.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
     "markets.rest_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
     "markets.stream_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
+    "markets.price_update_interval_ms": "tests.venues.test_generic:test_books_and_trades_may_be_polled",
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
     "record.max_age_ms": "tests.test_record:test_old_data_make_a_connection_begin_anew",

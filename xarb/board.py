@@ -10,7 +10,10 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 
 if TYPE_CHECKING:
     from xarb.log.livelog import Stats
+    from xarb.venues.generic import GenericStream
     from xarb.venues.stream import Stream
+
+    Watched = Stream | GenericStream
 
 _COLUMNS: Final = (
     "feed",
@@ -42,7 +45,7 @@ class Board:
         self._rates: dict[int, float] = {}
         self._said_s = 0.0
 
-    def update(self, streams: Sequence[Stream], now: int, stats: Stats, seconds: float) -> None:
+    def update(self, streams: Sequence[Watched], now: int, stats: Stats, seconds: float) -> None:
         """Show how it goes, `seconds` after the start."""
         for stream in streams:
             self._rate(stream, now)
@@ -54,7 +57,7 @@ class Board:
                 self._say(" ".join(f"{name}={cell.replace(' ', '_')}" for name, cell in zip(_PLAIN, row, strict=True)))
             self._say(" ".join(f"{name.replace(' ', '_')}={value}" for name, value in _journal_table(stats).rows))
 
-    def feed_table(self, streams: Sequence[Stream], now: int, title: str) -> Table:
+    def feed_table(self, streams: Sequence[Watched], now: int, title: str) -> Table:
         """One row a connection."""
         rows = []
         for stream in streams:
@@ -76,7 +79,7 @@ class Board:
             )
         return Table(title, _COLUMNS, tuple(rows))
 
-    def _rate(self, stream: Stream, now: int) -> None:
+    def _rate(self, stream: Watched, now: int) -> None:
         ts, events = self._before.get(stream.feed.conn, (0, 0))
         if ts and now > ts:
             self._rates[stream.feed.conn] = (stream.meter.events - events) * NANOS_PER_S / (now - ts)

@@ -89,13 +89,16 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class MarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[markets.NAME]`: where the market data of venue NAME come from when they are recorded or traded on."""
 
-    exchange: Annotated[str | None, _doc("the exchange, by ccxt's id; none: the venue's name")] = None
+    exchange: Annotated[str | None, _doc("the exchange, as `xarb venues` lists them; none: the venue's name")] = None
     symbols: Annotated[tuple[str, ...], _doc("unified symbols, such as BTC/USDT or BTC/USDT:USDT; there is no default")]
     channels: Annotated[
         tuple[Literal["quotes", "deltas", "books", "trades", "marks"], ...], _doc("what to subscribe; none means all there is")
     ] = ()
     rest_url: Annotated[str | None, _doc("origin of a served exchange, such as http://127.0.0.1:9001; none: the real one")] = None
-    stream_url: Annotated[str | None, _doc("address of its stream, such as ws://127.0.0.1:9001/stream; none: the real one")] = None
+    stream_url: Annotated[str | None, _doc("origin of its stream, such as ws://127.0.0.1:9001; none: the real one")] = None
+    price_update_interval_ms: Annotated[
+        Decimal | None, _doc("ask for the latest state this often, through ccxt, in place of a stream; what comes between is lost")
+    ] = None
 
 
 class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,7 +200,14 @@ class Setting(NamedTuple):
 
 
 _SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record")
-_ABOVE_ZERO: Final = ("score_ms", "assumed_qty", "rate_limit_per_s", "max_notional_quote", "execution_timeout_ms")
+_ABOVE_ZERO: Final = (
+    "score_ms",
+    "assumed_qty",
+    "rate_limit_per_s",
+    "max_notional_quote",
+    "execution_timeout_ms",
+    "price_update_interval_ms",
+)
 FILE: Final = "file"
 DEFAULT: Final = "default"
 

@@ -33,6 +33,7 @@ def market_sources(experiment: Experiment) -> list[Source]:
             symbols=one.symbols,
             channels=one.channels,
             place=Place(rest_url=one.rest_url, stream_url=one.stream_url),
+            poll_s=None if one.price_update_interval_ms is None else float(one.price_update_interval_ms) / 1000,
         )
         for name, one in experiment.markets.items()
     ]

@@ -93,6 +93,7 @@ class Player:
         self.refuse: int | None = None
         self.subscribed = asyncio.Event()
         self.depth_answer: Callable[[str], tuple[int, str, dict[str, str]]] = lambda _: (200, snapshot(0), {})
+        self.trades: list[dict[str, Any]] = []
         self.port = 0
 
     @property
@@ -102,8 +103,8 @@ class Player:
 
     @property
     def stream_url(self) -> str:
-        """Address of its stream."""
-        return f"ws://127.0.0.1:{self.port}/stream"
+        """Origin of its stream."""
+        return f"ws://127.0.0.1:{self.port}"
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Player]:
@@ -112,7 +113,9 @@ class Player:
         app.router.add_get("/api/v3/exchangeInfo", self._info)
         app.router.add_get("/api/v3/time", self._time)
         app.router.add_get("/api/v3/depth", self._depth)
+        app.router.add_get("/api/v3/aggTrades", self._trades)
         app.router.add_get("/stream", self._stream)
+        app.router.add_get("/stream/{tail:.*}", self._stream)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", self.port, reuse_address=True)
@@ -137,6 +140,10 @@ class Player:
         self.requests.append(request.path_qs)
         status, text, headers = self.depth_answer(request.query["symbol"])
         return web.Response(status=status, text=text, headers=headers, content_type="application/json")
+
+    async def _trades(self, request: web.Request) -> web.Response:
+        self.requests.append(request.path_qs)
+        return web.json_response(self.trades)
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self.refuse is not None:

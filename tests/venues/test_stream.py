@@ -39,7 +39,7 @@ def listings() -> list[Listing]:
 class Desk:
     """A stream, its server, and everything that it delivered, as rows with their kinds in the order of seq."""
 
-    def __init__(self, player: Player, stream: Stream, intake: Intake) -> None:
+    def __init__(self, player: Player, stream: Any, intake: Intake) -> None:
         self.player, self.stream, self.intake = player, stream, intake
         self.rows: list[dict[str, Any]] = []
         self.arrived = asyncio.Event()
@@ -260,8 +260,12 @@ def test_a_refused_connection_is_tried_again_with_growing_pauses() -> None:
             assert {row["value"] for row in it.of("health", metric="connect_failed_status")} == {503}
             player.refuse = None
             await it.player.next_subscription()
-        async with desk(wire=WIRE._replace(stream_url="ws://127.0.0.1:9/", lookup=None)) as it:
-            it.stream.feed = it.stream.feed._replace(stream_url="ws://127.0.0.1:9/stream?token=secret")
+        async with desk() as it:
+            socket = await it.player.next_subscription()
+            it.stream.feed = it.stream.feed._replace(
+                wire=WIRE._replace(stream_url="ws://h/x?token=secret"), stream_url="ws://127.0.0.1:9"
+            )
+            await socket.close()
             await it.until(lambda: it.of("health", value=0))
             assert "secret" not in it.of("health", value=0)[0]["detail"]
 
@@ -273,11 +277,11 @@ def test_an_address_may_have_to_be_looked_up() -> None:
 
     async def story() -> None:
         player = Player()
-        lookup = Lookup("GET", "/api/v3/time", lambda _: f"{player.stream_url}?token=secret")
+        lookup = Lookup("GET", "/api/v3/time", lambda _: f"{player.stream_url}/stream?token=secret")
         async with desk(wire=WIRE._replace(lookup=lookup), player=player) as it:
             await it.player.next_subscription()
             await it.until(lambda: "subscribed" in it.events())
-            assert it.of("connections")[0]["source"] == player.stream_url
+            assert it.of("connections")[0]["source"] == f"{player.stream_url}/stream"
             assert player.requests[0] == "/api/v3/time"
 
     run(story())
@@ -293,7 +297,7 @@ def test_a_decoder_that_fails_costs_a_connection_and_not_the_recording() -> None
     async def story() -> None:
         async with desk(channels=("quotes",)) as it:
             socket = await it.player.next_subscription()
-            it.stream._session.receive = _buggy  # type: ignore[method-assign]  # a decoder with a bug
+            it.stream._session.receive = _buggy  # a decoder with a bug
             await socket.send_str(ticker(1))
             await it.until(lambda: "lost" in it.events())
             assert it.of("rejects")[0]["rule"] == "decoder_failed"

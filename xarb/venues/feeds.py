@@ -13,6 +13,7 @@ from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
 from xarb.venues.clock import TIMES, Offset, TimeRequest, offset_of
 from xarb.venues.exchange import OWN_PLACE, Place
+from xarb.venues.generic import CHANNELS, GenericFeed, GenericStream
 from xarb.venues.markets import load_instruments
 from xarb.venues.rest import PublicRest
 from xarb.venues.stream import Feed, Stream, StreamPolicy
@@ -37,8 +38,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         venue: venue id in the log.
         exchange: the wire's name, which is ccxt's id of the exchange but where one exchange has several services.
         symbols: unified symbols.
-        channels: what to subscribe, of `quotes`, `deltas`, `books`, `trades`, `marks`; none means all that the wire offers.
+        channels: what to subscribe, of `quotes`, `deltas`, `books`, `trades`, `marks`; none means all that the wire offers, or books and
+            trades without a wire.
         place: where it is, when not under its own name.
+        poll_s: seconds between two requests for the same thing, in place of a stream.
     """
 
     venue: str
@@ -46,19 +49,19 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     channels: tuple[str, ...] = ()
     place: Place = OWN_PLACE
+    poll_s: float | None = None
 
-    def wire(self) -> Wire:
-        """The wire that decodes it.
+    def wire(self) -> Wire | None:
+        """The wire that decodes it, None where ccxt's structures are taken.
 
         Raises:
-            ConfigError: there is none, or it has no such channel.
+            ConfigError: it has no such channel.
         """
-        found = WIRES.get(self.exchange)
-        if found is None:
-            raise ConfigError(f"{self.venue}: no decoder for {self.exchange}; there are: {', '.join(sorted(WIRES))}")
+        found = WIRES.get(self.exchange) if self.poll_s is None else None
+        there = found.channels if found else CHANNELS
         for channel in self.channels:
-            if channel not in found.channels:
-                raise ConfigError(f"{self.venue}: {self.exchange} has no channel {channel}; it has: {', '.join(found.channels)}")
+            if channel not in there:
+                raise ConfigError(f"{self.venue}: {self.exchange} has no channel {channel}; it has: {', '.join(there)}")
         return found
 
 
@@ -86,8 +89,8 @@ def listings_of(
 
 
 async def _load(source: Source) -> list[Instrument]:
-    wire = source.wire()
-    name, kinds = wire.exchange or wire.venue, wire.markets
+    wire = WIRES.get(source.exchange)
+    name, kinds = (wire.exchange or wire.venue, wire.markets) if wire else (source.exchange, ())
     for left in range(_TRIES - 1, -1, -1):
         try:
             return await load_instruments(name, source.venue, source.symbols, kinds=kinds, place=source.place)
@@ -121,17 +124,24 @@ class Feeds:
         policy: StreamPolicy,
     ) -> None:
         self._intake = intake
-        self.streams: list[Stream] = []
+        self.streams: list[Stream | GenericStream] = []
         self._rests: list[tuple[Source, PublicRest]] = []
         numbers = itertools.count(first_conn)
         for source in sources:
-            wire = source.wire()
+            mine, wire = listings[source.venue], source.wire()
+            if wire is None:
+                name = WIRES[source.exchange].exchange if source.exchange in WIRES else ""
+                channels = source.channels or ("books", "trades")
+                generic = GenericFeed(
+                    source.venue, name or source.exchange, next(numbers), mine, channels, source.place, source.poll_s
+                )
+                self.streams.append(GenericStream(generic, intake=intake, policy=policy))
+                continue
             rest = PublicRest(http, source.place.rest_url or wire.rest_url)
             self._rests.append((source, rest))
-            for part in _parts(listings[source.venue], wire.max_instruments):
-                conn = next(numbers)
+            for part in _parts(mine, wire.max_instruments):
                 url = source.place.stream_url or ""
-                feed = Feed(source.venue, wire, conn, part, source.channels or wire.channels, url)
+                feed = Feed(source.venue, wire, next(numbers), part, source.channels or wire.channels, url)
                 self.streams.append(Stream(feed, rest, http, intake=intake, policy=policy))
 
     async def run(self) -> None:

@@ -18,6 +18,19 @@ _NATIVES: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {  # where the 
 }
 
 
+def data_client(name: str, symbols: Sequence[str], *, kinds: Sequence[str] = (), place: Place = OWN_PLACE) -> Any:
+    """A ccxt client without keys that loads no more markets than these symbols need; arguments as `load_instruments`.
+
+    Raises:
+        ConfigError: ccxt knows no such exchange.
+    """
+    kinds = kinds or (() if any(":" in symbol for symbol in symbols) else ("spot",))
+    options: dict[str, Any] = {"fetchCurrencies": False, "fetchMargins": False}
+    if kinds:
+        options["fetchMarkets"] = {"types": list(kinds)}
+    return exchange(name, options={"options": options}, place=place)
+
+
 async def load_instruments(
     name: str, venue: str, symbols: Sequence[str], *, kinds: Sequence[str] = (), place: Place = OWN_PLACE
 ) -> list[Instrument]:
@@ -34,11 +47,7 @@ async def load_instruments(
         ConfigError: ccxt knows no such exchange, or the exchange no such symbol.
         Retryable: the markets could not be had.
     """
-    kinds = kinds or (() if any(":" in symbol for symbol in symbols) else ("spot",))
-    options: dict[str, Any] = {"fetchCurrencies": False, "fetchMargins": False}
-    if kinds:
-        options["fetchMarkets"] = {"types": list(kinds)}
-    client = exchange(name, options={"options": options}, place=place)
+    client = data_client(name, symbols, kinds=kinds, place=place)
     client.number = str  # steps and limits keep their text: no float is made of them
     try:
         markets = await client.load_markets()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -70,8 +71,8 @@ class StreamPolicy(msgspec.Struct, frozen=True, kw_only=True):
 class Feed(NamedTuple):
     """What a connection carries: of which venue of the log, over which wire, from where, and what is subscribed.
 
-    `venue` is the venue id in the log, which is the wire's but for a second instance of the same exchange. `stream_url` is in place of
-    the wire's where it is not empty.
+    `venue` is the venue id in the log, which is the wire's but for a second instance of the same exchange. `stream_url`, where it is not
+    empty, is the origin (`ws://127.0.0.1:9001`) in place of that of the wire's address; the path stays.
     """
 
     venue: str
@@ -112,7 +113,7 @@ class Stream:
         self._rest, self._http, self._intake, self._policy = rest, http, intake, policy
         self._backoff = Backoff(policy.first_pause_s, policy.longest_pause_s, rng)
         self._life_ns = round(policy.life_s * (1 - rng.random() / 10) * NANOS_PER_S)
-        self._link = Link(feed.conn, feed.venue, _shown(feed.stream_url or feed.wire.stream_url or rest.base_url), epoch=0)
+        self._link = Link(feed.conn, feed.venue, _shown(moved(feed.wire.stream_url or rest.base_url, feed.stream_url)), epoch=0)
         self._age_ns = dict.fromkeys(feed.listings, round(policy.age_s * NANOS_PER_S))
         self._session: Session = feed.wire.session(feed.listings, feed.channels)
         self._seen: dict[Listing, int] = {}
@@ -160,13 +161,14 @@ class Stream:
         return None
 
     async def _address(self) -> str:
-        lookup = self.feed.wire.lookup
-        if self.feed.stream_url or lookup is None:
-            return self.feed.stream_url or self.feed.wire.stream_url
-        answer = await self._rest.fetch(lookup.path, method=lookup.method, paced=False)
-        if answer.status != 200:
-            raise Retryable(f"{lookup.path}: status {answer.status}")
-        return lookup.url_of(answer.body)
+        wire = self.feed.wire
+        url = wire.stream_url
+        if wire.lookup is not None:
+            answer = await self._rest.fetch(wire.lookup.path, method=wire.lookup.method, paced=False)
+            if answer.status != 200:
+                raise Retryable(f"{wire.lookup.path}: status {answer.status}")
+            url = wire.lookup.url_of(answer.body)
+        return moved(url, self.feed.stream_url)
 
     async def _stay(self, socket: _Socket) -> None:
         """From the connect to the end of the connection, which is on record the moment it is known."""
@@ -363,6 +365,14 @@ _OURS: Final = "by us"  # how a reason begins when it was not the exchange or th
 def _of(venue: str, event: _Event) -> _Event:
     """The event under the venue's name in this log."""
     return event if event.venue == venue else msgspec.structs.replace(event, venue=venue)
+
+
+def moved(url: str, origin: str) -> str:
+    """The address with another scheme, host and port where `origin` is not empty."""
+    if not origin:
+        return url
+    parts = urlsplit(url)
+    return origin.rstrip("/") + parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def _shown(url: str) -> str:
