@@ -132,6 +132,7 @@ def test_every_key_is_known_here() -> None:
         "max_open_orders",
         "orders_10s",
         "orders_1d",
+        "queued_frames",
         "streams",
         "suspended",
         "taker_bps",

@@ -285,3 +285,23 @@ class Follower:
                 if qty:
                     self.book[side][price] = qty
         self.updates = event.venue_seq or 0
+
+
+def test_a_client_that_never_reads_is_cut_off(tmp_path: Path) -> None:
+    """The queue of a socket is bounded: beyond it the connection ends, and the market goes on for the others."""
+    narrow = config(limits=Limits(queued_frames=100))
+    rows: Rows = [*ROWS, *((20, trade(10_000, 1 + n)) for n in range(30_000))]
+
+    async def test() -> None:
+        async with serving(tmp_path, rows, config=narrow) as site:
+            deaf = await asyncio.open_connection("127.0.0.1", site.server.addresses[0].port)
+            deaf[1].write(b"GET /ws/btcusdt@trade HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+            deaf[1].write(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+            await site.listened(streams=1)
+            await site.to(20)
+            while (await site.get("/xarb/status")).body["sockets"]:
+                pass
+            assert (await site.get("/api/v3/ticker/price", symbol=SYMBOL)).body["price"] == "100.00000000"
+            deaf[1].close()
+
+    run(test())

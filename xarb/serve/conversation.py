@@ -8,30 +8,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from xarb.model.units import NANOS_PER_S
-from xarb.serve.clock import Stamps
-from xarb.serve.faults import Faults
-from xarb.serve.requests import RequestLog
-from xarb.serve.socket import Socket
+from xarb.serve.socket import House, Socket
 
-PING_S: Final = 20.0  # Binance, web-socket-streams.md, 2026-02
-PONG_S: Final = 60.0
 _LARGEST: Final = 1 << 20
+_GOODBYE_S: Final = 2.0  # for the client's answer to a close frame
+_ENDS: Final = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 _numbers = itertools.count(1)
-
-
-class House(NamedTuple):
-    """What every socket of a venue shares."""
-
-    venue: str
-    faults: Faults
-    log: RequestLog
-    clock: Stamps
-    sockets: dict[Socket, None]
-    ping_s: float = PING_S
-    pong_s: float = PONG_S
 
 
 class Visitor(NamedTuple):
@@ -48,15 +33,14 @@ class Visitor(NamedTuple):
 
 async def converse(request: web.Request, house: House, visitor: Visitor) -> web.WebSocketResponse:
     """Serve one socket until it ends."""
-    ws = web.WebSocketResponse(autoping=False, heartbeat=None, compress=False, max_msg_size=_LARGEST)
+    ws = web.WebSocketResponse(autoping=False, heartbeat=None, compress=False, max_msg_size=_LARGEST, timeout=_GOODBYE_S)
     await ws.prepare(request)
-    socket = Socket(ws, request, house.faults, house.log, conn=next(_numbers))
-    socket.venue = house.venue
+    socket = Socket(ws, request, house, conn=next(_numbers))
     house.sockets[socket] = None
     house.log.note(house.venue, "open", request.path, conn=socket.conn)
     heard = [house.clock.mono_ns()]
     writer = asyncio.ensure_future(socket.write())
-    pinger = asyncio.ensure_future(_ping(ws, house, heard))
+    pinger = asyncio.ensure_future(_ping(ws, socket, house, heard))
     try:
         visitor.open(socket)
         await _read(ws, socket, house, visitor, heard)
@@ -72,7 +56,10 @@ async def converse(request: web.Request, house: House, visitor: Visitor) -> web.
 
 async def _read(ws: web.WebSocketResponse, socket: Socket, house: House, visitor: Visitor, heard: list[int]) -> None:
     times: deque[int] = deque()
-    async for message in ws:
+    while True:
+        message = await _next(ws, socket)
+        if message is None or message.type in _ENDS:
+            return
         now = house.clock.mono_ns()
         if visitor.frames_1s:
             times.append(now)
@@ -91,14 +78,32 @@ async def _read(ws: web.WebSocketResponse, socket: Socket, house: House, visitor
             visitor.read(text)
 
 
-async def _ping(ws: web.WebSocketResponse, house: House, heard: list[int]) -> None:
+async def _next(ws: web.WebSocketResponse, socket: Socket) -> WSMessage | None:
+    """The client's next message; None when the server ends the connection first, and has said so."""
+    receive = asyncio.ensure_future(ws.receive())
+    finished = asyncio.ensure_future(socket.finished.wait())
+    try:
+        await asyncio.wait({receive, finished}, return_when=asyncio.FIRST_COMPLETED)
+        if receive.done():
+            return receive.result()
+        receive.cancel()  # `close` reads the client's answer itself
+        await asyncio.gather(receive, return_exceptions=True)
+        code, reason = socket.parting
+        await ws.close(code=code, message=reason)
+        return None
+    finally:
+        receive.cancel()
+        finished.cancel()
+
+
+async def _ping(ws: web.WebSocketResponse, socket: Socket, house: House, heard: list[int]) -> None:
     """Ping as the exchange does, and end the connection of a client that never answers."""
     while True:
         await asyncio.sleep(house.ping_s)
         if house.clock.mono_ns() - heard[0] > house.pong_s * NANOS_PER_S:
-            await ws.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Pong timeout")
+            socket.give_up(b"Pong timeout")
             return
         await ws.ping(str(house.clock.wall_ns() // 1_000_000).encode())
 
 
-__all__ = ["House", "Visitor", "converse"]
+__all__ = ["Visitor", "converse"]

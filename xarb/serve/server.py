@@ -17,14 +17,13 @@ from xarb.serve.binance.app import BinanceApp
 from xarb.serve.binance.venue import BinanceVenue
 from xarb.serve.clock import Clock, VenueClock
 from xarb.serve.config import ServeConfig
-from xarb.serve.conversation import House
 from xarb.serve.desk import Desk
 from xarb.serve.exchange import Exchange, Exchanges
 from xarb.serve.faults import Fault, Faults
 from xarb.serve.inspection import Inspection
 from xarb.serve.market import Market
 from xarb.serve.requests import RequestLog
-from xarb.serve.socket import Socket
+from xarb.serve.socket import House, Socket
 
 LOOPBACK: Final = "127.0.0.1"
 WIRES: Final = ("binance",)
@@ -70,7 +69,7 @@ class Plan(NamedTuple):
     tls: ssl.SSLContext | None = None
     at_once: bool = False
     skip_to: int | None = None
-    ping_s: float = 20.0
+    ping_s: float = 20.0  # Binance, web-socket-streams.md, 2026-02
     pong_s: float = 60.0
 
 
@@ -121,7 +120,8 @@ class Server:
         exchange = Exchange(venue, self.market, self.desk, clock)
         faults = Faults(self._plan.faults, venue, clock)
         sockets: dict[Socket, None] = {}
-        house = House(venue, faults, self.log, clock, sockets, self._plan.ping_s, self._plan.pong_s)
+        queued = self._plan.config.limits.queued_frames
+        house = House(venue, faults, self.log, clock, sockets, queued, self._plan.ping_s, self._plan.pong_s)
         app = BinanceApp(BinanceVenue(exchange, self._plan.config, house), self._touched)
         application = web.Application(client_max_size=1 << 20)
         application.add_routes([*Inspection(exchange, faults, app.census).routes(), *app.routes()])

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp import WSCloseCode, web
 
+from xarb.serve.clock import Stamps
 from xarb.serve.faults import Fault, Faults
 from xarb.serve.requests import RequestLog
 
-QUEUE: Final = 100_000  # frames; a client that is further behind is cut off
+_PATIENCE_S: Final = 2.0
 ABORT: Final = 1006  # a close code that no frame carries: the connection just ends
+
+
+class House(NamedTuple):
+    """What every socket of a venue shares.
+
+    sockets: those that are open.
+    queued: frames that may wait for one socket.
+    ping_s, pong_s: rhythm of the server's pings, and how long a client may leave them unanswered.
+    """
+
+    venue: str
+    faults: Faults
+    log: RequestLog
+    clock: Stamps
+    sockets: dict[Socket, None]
+    queued: int
+    ping_s: float
+    pong_s: float
 
 
 class Socket:
@@ -21,23 +40,24 @@ class Socket:
     Args:
         ws: the prepared connection.
         request: with which it was opened.
-        faults: of its venue.
-        log: where frames are noted.
-        conn: the connection's number; `venue`: the served venue.
+        house: its venue's.
+        conn: the connection's number.
     """
 
-    def __init__(self, ws: web.WebSocketResponse, request: web.Request, faults: Faults, log: RequestLog, *, conn: int) -> None:
+    def __init__(self, ws: web.WebSocketResponse, request: web.Request, house: House, *, conn: int) -> None:
         self._ws = ws
         self._transport = request.transport
-        self._faults = faults
-        self._log = log
+        self._faults = house.faults
+        self._log = house.log
         self.conn = conn
-        self.venue = ""
+        self._venue = house.venue
+        self._most = house.queued
         self._queue: deque[str] = deque()
         self._wake = asyncio.Event()
         self._thaw = asyncio.Event()
         self._thaw.set()
         self._held: str | None = None
+        self.finished = asyncio.Event()
         self._closing: tuple[int, bytes] | None = None
         self._later: list[asyncio.TimerHandle] = []
 
@@ -46,7 +66,7 @@ class Socket:
         if self._faults.any:
             fault = self._faults.frame(name)
             if fault is not None:
-                self._log.note(self.venue, "fault", fault.kind, conn=self.conn, body=name)
+                self._log.note(self._venue, "fault", fault.kind, conn=self.conn, body=name)
                 self._strike(fault, name, text)
                 return
         self._put(name, text)
@@ -73,8 +93,18 @@ class Socket:
         self._closing = (code, reason)
         self._wake.set()
 
+    def give_up(self, reason: bytes) -> None:
+        """End the connection of a client that may read nothing any more: in good order if it can be, else without a word."""
+        self.close(WSCloseCode.POLICY_VIOLATION, reason)
+        self._later.append(asyncio.get_running_loop().call_later(_PATIENCE_S, self.close, ABORT))
+
+    @property
+    def parting(self) -> tuple[int, bytes]:
+        """Code and reason with which the server ends the connection."""
+        return self._closing or (WSCloseCode.GOING_AWAY, b"")
+
     async def write(self) -> None:
-        """Send what is pushed until the connection ends."""
+        """Send what is pushed until the connection ends, or is `finished`: then the reader says goodbye and waits for the answer."""
         ws, queue = self._ws, self._queue
         try:
             while not ws.closed:
@@ -85,7 +115,7 @@ class Socket:
                     await ws.send_str(queue.popleft())
                 if self._closing is not None:
                     await self._thaw.wait()
-                    await ws.close(code=self._closing[0], message=self._closing[1])
+                    self.finished.set()
                     return
         except ConnectionError:
             return  # the reader sees it too and tidies up
@@ -96,13 +126,13 @@ class Socket:
     def _put(self, name: str, text: str) -> None:
         if self._ws.closed or self._closing is not None:
             return
-        if len(self._queue) >= QUEUE:
+        if len(self._queue) >= self._most:
             self._queue.clear()
-            self.close(WSCloseCode.POLICY_VIOLATION, b"too slow")
+            self.give_up(b"too slow")
             return
         self._queue.append(text)
         if self._log.is_on:
-            self._log.note(self.venue, "frame_out", name, conn=self.conn, body=text)
+            self._log.note(self._venue, "frame_out", name, conn=self.conn, body=text)
         self._wake.set()
 
     def _strike(self, fault: Fault, name: str, text: str) -> None:
@@ -122,4 +152,4 @@ class Socket:
             self.close(fault.code or WSCloseCode.GOING_AWAY)
 
 
-__all__ = ["ABORT", "QUEUE", "Socket"]
+__all__ = ["ABORT", "House", "Socket"]

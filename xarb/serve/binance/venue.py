@@ -12,9 +12,9 @@ from xarb.serve.binance.streams import Streams
 from xarb.serve.binance.trading import Trading
 from xarb.serve.binance.users import Users
 from xarb.serve.config import ServeConfig, VenueTerms
-from xarb.serve.conversation import House
 from xarb.serve.exchange import Exchange
 from xarb.serve.limits import RateLimits, TooMany
+from xarb.serve.socket import House
 
 CONNECTION_WEIGHT: Final = 2
 
