@@ -20,6 +20,7 @@ NAMES: Final = (
     "asking",
     "journal",
     "record",
+    "real_orders",
 )
 
 

@@ -31,6 +31,7 @@ LOOKS_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # pauses before look-ups of on
 POLL_S: Final = 1.0  # open orders are looked up so often without a private stream,
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
+OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
 BEFORE_MS: Final = 60_000  # fills are asked for from so long before the start, or before the last reconciliation
 _TEXT: Final = 4096
 
@@ -275,12 +276,13 @@ class AccountDesk:
             for symbol in self.account.symbols:
                 for said in await self.account.open_orders(symbol):
                     self._say(self.orders.heard(said, source="lookup"))
-                await self._report(await self.account.trades_since(symbol, since))
             for one in self.orders.open_orders():
                 if one.is_sent and one.is_answered:
                     await self._look_once(one)
                     if not one.is_done and not one.is_settled:
                         self.resolve(one)
+            for symbol in self.account.symbols:
+                await self._report(await self.account.trades_since(symbol, since))
             self._say(self.orders.release())
             await self._tell_balances()
             await self._tell_transfers(since)
@@ -301,10 +303,13 @@ class AccountDesk:
             turn += 1
 
     async def _report(self, trades: Sequence[TradeSaid]) -> None:
-        """Report fills; one whose order is not known by its exchange id is first asked for whose it is."""
+        """Report fills. One whose order is not known by its exchange id is asked for whose it is, but for many: then they are others'."""
         owners: dict[str, str | None] = {}
         for trade in trades:
             if self.orders.is_known(trade):
+                self._say(self.orders.traded(trade, source="trades"))
+                continue
+            if trade.venue_order_id not in owners and len(owners) >= OWNERS:
                 self._say(self.orders.traded(trade, source="trades"))
                 continue
             if trade.venue_order_id not in owners:

@@ -104,13 +104,18 @@ def trade_said(raw: Any, symbol: str, order: OrderSaid | None = None) -> TradeSa
         venue_order_id=str(order_id),
         price=price,
         qty=qty,
-        client_id=order.client_id if order else None,
+        client_id=order.client_id if order else _client_id(raw.get("info")),
         side=raw.get("side") or (order.side if order else None),
         fee=_money(fee, "cost") if fee.get("currency") else None,
         fee_asset=fee.get("currency"),
         liquidity=raw.get("takerOrMaker"),
         ts_event=_nanos(raw.get("timestamp")) or (order.ts_event if order else None),
     )
+
+
+def _client_id(info: object) -> str | None:
+    """The client id of a fill, which ccxt does not unify; OKX states it."""
+    return info.get("clOrdId") or None if isinstance(info, Mapping) else None
 
 
 def money_said(value: object, what: str) -> Money:
