@@ -80,9 +80,8 @@ class ManualClock(WallClock):
         self._moved = asyncio.Condition()
         self.idle = asyncio.Event()
 
-    def start(self, first: int) -> None:
+    def start(self) -> None:
         """Log time is the test's."""
-        del first
 
     def log_ns(self) -> int:
         """As the test set it."""

@@ -26,8 +26,11 @@ class Stamps(Protocol):
 class Clock(Stamps, Protocol):
     """The replay's clock."""
 
-    def start(self, first: int) -> None:
-        """Log time is `first` now and moves from here on."""
+    def aim(self, first: int) -> None:
+        """Log time will start at `first`; earlier times lie before now by as much as they lie before it."""
+
+    def start(self) -> None:
+        """Log time moves from here on."""
 
     def log_ns(self) -> int:
         """Log time now; before the start, a time before any row."""
@@ -71,9 +74,13 @@ class WallClock:
         """Monotonic time."""
         return self._monotonic()
 
-    def start(self, first: int) -> None:
-        """Log time is `first` now."""
-        self._first, self._started = first, self._monotonic()
+    def aim(self, first: int) -> None:
+        """Log time will start at `first`."""
+        self._first = first
+
+    def start(self) -> None:
+        """Log time moves from here on."""
+        self._started = self._monotonic()
 
     def log_ns(self) -> int:
         """Log time now."""

@@ -29,6 +29,7 @@ from xarb.venues.accounts import Purse
 
 _STRATEGY: Final = "client"
 _KEPT_DONE: Final = 100_000  # done orders that can still be looked up, oldest first out
+_KEPT_ROWS: Final = 1_000_000  # movements of money; beyond, the older half is carried forward as one row an asset
 
 
 class Hall(Protocol):
@@ -56,7 +57,8 @@ class Desk:
         opening: balances at the start, by (account, venue, asset).
 
     Attributes:
-        ledger: every movement of money since the start, in order; the opening balances come first.
+        ledger: every movement of money since the start, in order; the opening balances come first. Beyond a million rows the older half
+            becomes `opening` rows again, so that its sums stay the balances.
     """
 
     def __init__(self, market: Market, clock: Stamps, opening: Mapping[tuple[str, str, str], int]) -> None:
@@ -66,6 +68,7 @@ class Desk:
         self._open: dict[tuple[str, str], dict[int, ServedOrder]] = {}  # by account and venue
         self._halls: dict[str, Hall] = {}
         self._last = 0
+        self._kept_rows = _KEPT_ROWS
         self._done: list[int] = []
         ms = clock.wall_ns() // 1_000_000
         self.ledger = [
@@ -244,7 +247,23 @@ class Desk:
                         trade=trade_id,
                     )
                 )
+        if len(self.ledger) > self._kept_rows:
+            self._carry_forward()
         return fill
+
+    def _carry_forward(self) -> None:
+        """Make opening rows of the older half of the ledger."""
+        half = len(self.ledger) // 2
+        sums: dict[tuple[str, str, str], int] = {}
+        for row in self.ledger[:half]:
+            key = (row.account, row.venue, row.asset)
+            sums[key] = sums.get(key, 0) + row.change
+        ms = self.ledger[half].ms
+        carried = [
+            LedgerRow(ms=ms, account=account, venue=venue, asset=asset, change=change, cause="opening")
+            for (account, venue, asset), change in sums.items()
+        ]
+        self.ledger[:half] = carried
 
     def _finish(self, order: ServedOrder) -> None:
         self._open[order.intent.account, self._venue_of(order)].pop(order.id, None)

@@ -87,6 +87,7 @@ class Market:
         self._batch: Batch | None = None
         self._floor: Floor | None = None
         self._begin = asyncio.Event()
+        self._moves = False
         self.ts = -(2**62)
         self.applied = 0
         self.ended = asyncio.Event()
@@ -130,53 +131,50 @@ class Market:
         return self._begin.is_set()
 
     async def run(self, floor: Floor, *, skip_to: int | None = None) -> None:
-        """Replay the log; rows before `skip_to` are applied before anything is served.
+        """Replay the log; rows before `skip_to` are applied before it begins.
 
         Raises:
             LogError: the log is damaged.
         """
         self._floor = floor
         batches = self._reader.batches(kinds=_KINDS, rows=_BATCH_ROWS)
-        start: int | None = None
         batch = await asyncio.to_thread(next, batches, None)
+        start: int | None = None
         while batch is not None:
             following = asyncio.ensure_future(asyncio.to_thread(next, batches, None))
             try:
                 self._batch = batch
                 self._venues.load(batch)
                 rows = _rows(batch, self._served)
-                if start is None:
-                    start = await self._start(rows, batch, skip_to)
-                await self._replay(rows)
+                if start is None and rows:
+                    start = max(rows[0][1], rows[0][1] if skip_to is None else skip_to)
+                    self._clock.aim(start)
+                await self._replay(rows, start or 0)
                 self._venues.run(batch.last_seq)
                 self._report()
             finally:
                 batch = await following
         self.ended.set()
 
-    async def _start(self, rows: list[Row], batch: Batch, skip_to: int | None) -> int:
-        first = rows[0][1] if rows else min((row.ts_recv for row in batch.slow), default=0)
-        if skip_to is not None and skip_to > first:
-            self._clock.start(skip_to)
-            return first
-        await self._begin.wait()
-        self._clock.start(first)
-        return first
-
-    async def _replay(self, rows: list[Row]) -> None:
-        """Apply the rows of the batch as they fall due."""
+    async def _replay(self, rows: list[Row], start: int) -> None:
+        """Apply the rows of the batch: those before `start` at once, the others as they fall due after the beginning."""
         clock, turn = self._clock, 0
-        now = clock.log_ns()
+        now = clock.log_ns() if self._moves else start - 1
         for row in rows:
             ts = row[1]
             while ts > now:
-                await clock.wait_until(ts)
+                if not self._moves:
+                    await self._begin.wait()
+                    clock.start()
+                    self._moves = True
+                else:
+                    await clock.wait_until(ts)
                 now, turn = clock.log_ns(), 0
             self._apply(row)
             turn += 1
             if turn == _ROWS_A_TURN:
                 await asyncio.sleep(0)
-                now, turn = clock.log_ns(), 0
+                now, turn = clock.log_ns() if self._moves else now, 0
 
     def _apply(self, row: Row) -> None:
         seq, ts, kind, at = row
