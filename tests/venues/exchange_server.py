@@ -44,6 +44,9 @@ class SmallExchange:
         self.balances = {"USDT": Decimal(1_000_000), "BTC": Decimal(100), "BNB": Decimal(5)}
         self.deposits: list[dict[str, Any]] = []
         self.used_weight = 1
+        self.can_withdraw = False
+        self.fees_known = True
+        self.coins: list[dict[str, Any]] = []
         self.sockets: list[web.WebSocketResponse] = []
         self.subscribed = asyncio.Event()
         self.url = ""
@@ -106,11 +109,14 @@ class SmallExchange:
             },
             ("GET", "/deposit/hisrec"): lambda _: self.deposits,
             ("GET", "/withdraw/history"): lambda _: [],
-            ("GET", "/tradeFee"): lambda _: [{"symbol": SYMBOL, "makerCommission": "0.00075", "takerCommission": "0.001"}],
+            ("GET", "/tradeFee"): lambda _: (
+                [{"symbol": SYMBOL, "makerCommission": "0.00075", "takerCommission": "0.001"}] if self.fees_known else []
+            ),
             ("GET", "/bnbBurn"): lambda _: {"spotBNBBurn": False, "interestBNBBurn": False},
+            ("GET", "/config/getall"): lambda _: self.coins,
             ("GET", "/apiRestrictions"): lambda _: {
                 "ipRestrict": True,
-                "enableWithdrawals": False,
+                "enableWithdrawals": self.can_withdraw,
                 "enableSpotAndMarginTrading": True,
             },
         }

@@ -318,6 +318,7 @@ def test_an_acknowledgement_is_an_event() -> None:
         (b'{"e":"depthUpdate","s":"BTCUSDT","u":2,"b":[],"a":[]}', "missing_field"),
         (b'{"code":-1003,"msg":"too many requests","id":3}', "unknown_message"),
         (b'{"e":"trade","E":99,"s":"BTCUSDT","t":1,"p":"1","q":"1","m":true}', "bad_number"),
+        (b'{"e":"markPriceUpdate","E":1723161255343,"s":"BTCUSDT","p":"1","i":"1","r":"1e20","T":0}', "bad_number"),
     ],
 )
 def test_hostile_frames(payload: bytes, rule: str) -> None:

@@ -173,7 +173,7 @@ def test_tickers_are_merged() -> None:
 
 
 def test_a_connection_opens_with_its_subscriptions() -> None:
-    """Every topic of every instrument, at most ten a request; acknowledgements, pings and refusals are known."""
+    """Every topic of every instrument, for spot at most ten a request; acknowledgements, pings and refusals are known."""
     one = session("quotes", "deltas", "trades", "marks")
     (ask,) = one.open(0)
     assert isinstance(ask, Send)
@@ -182,6 +182,8 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
     assert json.loads(ask.text) == {"req_id": "subscribe 1", "op": "subscribe", "args": wanted}
     many = BybitSession("spot", [listing("bybit", f"A{number}USDT") for number in range(12)], ("quotes",))
     assert [len(json.loads(ask.text)["args"]) for ask in many.open(0) if isinstance(ask, Send)] == [10, 2]
+    more = BybitSession("linear", [listing("bybitlinear", f"A{number}USDT") for number in range(12)], ("quotes",))
+    assert [len(json.loads(ask.text)["args"]) for ask in more.open(0) if isinstance(ask, Send)] == [12]
     assert one.tick(20 * NANOS_PER_S)[-1] == Send('{"op":"ping"}')
     assert [told(one.receive(each)) for each in (ACK, PONG)] == ["subscribed", "heartbeat"]
     (error,) = one.receive(ERROR)

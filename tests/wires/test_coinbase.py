@@ -220,8 +220,8 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
         {"type": "subscribe", "channel": "heartbeats"},
         *({"type": "subscribe", "channel": name, "product_ids": products} for name in ("ticker", "level2", "market_trades")),
     ]
-    assert one.tick(9 * NANOS_PER_S) == []
-    assert len(one.tick(10 * NANOS_PER_S)) == 2  # the snapshots did not come
+    assert one.tick(10 * NANOS_PER_S) == []
+    assert len(one.tick(11 * NANOS_PER_S)) == 2  # the snapshots did not come in the 10 s after a second of sending
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, format_decimal
 from xarb.venues.exchange import OWN_PLACE, Place, session_for, trading_exchange
-from xarb.venues.keys import Keys
+from xarb.venues.keys import Keys, load_keys
 from xarb.venues.limits import Budget, Limit
 from xarb.venues.orderrules import OrderRules, TradesAsked, rules_of
 from xarb.venues.outcomes import outcome_of, pause_of
@@ -36,7 +36,7 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     label: the account's name here. exchange: ccxt's id. keys_file: TOML file of the keys; else the environment (`keys.py`).
     timeout_ms: after which a request has an unknown fate. order_limits: in place of the exchange's own. max_clock_ms: how far the
-    exchange's clock may be from ours.
+    exchange's clock may be from ours. allow_withdraw: whether a key that may withdraw is taken.
     """
 
     label: str
@@ -45,6 +45,7 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeout_ms: int = 5_000
     order_limits: tuple[Limit, ...] = ()
     max_clock_ms: int = 50
+    allow_withdraw: bool = False
     place: Place = OWN_PLACE
 
 
@@ -80,6 +81,7 @@ class Account:
         self.rules: OrderRules = rules_of(terms.exchange)
         self.symbols = tuple(symbols)
         self.redact = keys.redactor()
+        self.fingerprint = keys.fingerprint
         self.weight = weight or weight_budget(terms.exchange)
         self.orders = Budget(terms.order_limits or self.rules.order_limits, reserve=0)
         self._now = now
@@ -288,6 +290,18 @@ class Account:
         if said.client_id != mine:
             raise UnreadableReply(f"the reply is to {said.client_id!r}, sent was {mine!r}")
         return said
+
+
+def account_of(
+    terms: AccountTerms, symbols: Sequence[str], *, venue: str, environment: Mapping[str, str], weight: Budget | None = None
+) -> Account:
+    """An account with the keys that its terms or the environment name; within a running loop.
+
+    Raises:
+        ConfigError: no keys, or keys that others may read; an exchange without orders.
+    """
+    keys = load_keys(venue, terms.label, environment=environment, file=terms.keys_file)
+    return Account(terms, keys, symbols, weight=weight)
 
 
 def weight_budget(exchange: str) -> Budget:

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from xarb.model.units import INT64_MAX, parse_money
+from xarb.model.units import INT64_MAX
 from xarb.wires.continuity import BUFFERED, BookSync, Rule, Snapshots, Update
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
@@ -40,6 +40,7 @@ from xarb.wires.events import (
     WireEvent,
     readable,
 )
+from xarb.wires.refusal import ratio_of
 from xarb.wires.session import Ask, Reopen, Send
 from xarb.wires.times import nanos_of
 
@@ -249,7 +250,7 @@ class BinanceSession:
 
     def _mark(self, body: _Frame, listing: Listing) -> list[WireEvent]:
         mark, _, index, _ = listing.quote(_need(body.p, "p"), None, body.i or None, None)
-        rate = parse_money(body.r) if body.r else None
+        rate = ratio_of(body.r)
         due = nanos_of(str(body.T), "ms") if body.T else None
         when = nanos_of(str(body.E), "ms") if body.E is not None else None  # T is the next funding time in this message
         return [MarkEvent(listing, when, mark, index, rate, due, *listing.scales)]

@@ -31,7 +31,7 @@ VENUES: Final = {"spot": "bybit", "linear": "bybitlinear", "inverse": "bybitinve
 PING_NS: Final = 20 * NANOS_PER_S
 DEPTHS: Final = (50, 200, 1000)  # what the exchange offers beyond the best level
 DEPTH: Final = 50
-_TOPICS_A_MESSAGE: Final = 10
+_TOPICS_A_MESSAGE: Final = {"spot": 10, "linear": 100, "inverse": 100}  # 10 is the exchange's limit for spot, contracts have none
 _AGGRESSORS: Final = {"Buy": BUY, "Sell": SELL}
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
@@ -84,16 +84,26 @@ class BybitSession(StreamSession):
         super().__init__(VENUES[market], listings, channels, ping_every_ns=PING_NS, ping='{"op":"ping"}')
         assert depth in DEPTHS, depth
         self._kind = f"orderbook.{depth}"
+        self._at_once = _TOPICS_A_MESSAGE[market]
         self._quoted: dict[str, int] = {}  # last u of the quotes of a native name
         self._marks: dict[str, tuple[str | None, str | None, str | None, str | None]] = {}  # mark, index, rate, time in force
 
     def _subscribe(self) -> list[str]:
         topics = {"quotes": "orderbook.1", "deltas": self._kind, "trades": "publicTrade", "marks": "tickers"}
-        return _requests("subscribe", [f"{topics[channel]}.{native}" for channel in self._channels for native in self._listings])
+        return self._requests(
+            "subscribe", [f"{topics[channel]}.{native}" for channel in self._channels for native in self._listings]
+        )
 
     def _resubscribe(self, natives: Sequence[str]) -> list[str]:
         topics = [f"{self._kind}.{native}" for native in natives]
-        return [*_requests("unsubscribe", topics), *_requests("subscribe", topics)]
+        return [*self._requests("unsubscribe", topics), *self._requests("subscribe", topics)]
+
+    def _requests(self, op: str, topics: Sequence[str]) -> list[str]:
+        texts = []
+        for number, start in enumerate(range(0, len(topics), self._at_once)):
+            part = topics[start : start + self._at_once]
+            texts.append(msgspec.json.encode({"req_id": f"{op} {number + 1}", "op": op, "args": part}).decode())
+        return texts
 
     def _read(self, payload: bytes) -> list[WireEvent]:
         frame = _decode(payload)
@@ -182,14 +192,6 @@ class BybitSession(StreamSession):
         event = MarkEvent(listing, _when(frame), mark, index, ratio_of(rate_text), due, *listing.scales)
         self._marks[native] = mark_text, index_text, rate_text, due_text
         return [event]
-
-
-def _requests(op: str, topics: Sequence[str]) -> list[str]:
-    texts = []
-    for number, start in enumerate(range(0, len(topics), _TOPICS_A_MESSAGE)):
-        part = topics[start : start + _TOPICS_A_MESSAGE]
-        texts.append(msgspec.json.encode({"req_id": f"{op} {number + 1}", "op": op, "args": part}).decode())
-    return texts
 
 
 def _when(frame: _Frame) -> int | None:

@@ -122,7 +122,7 @@ _BYBIT: Final = tuple(
         rest_url="https://api.bybit.com",
         channels=("quotes", "deltas", "trades") if market == "spot" else ("quotes", "deltas", "trades", "marks"),
         session=partial(BybitSession, market),
-        max_instruments=100,
+        max_instruments=50,
         silence_s=30,
         continuity="u = last u + 1; snapshot in the stream",
         documentation="Bybit API v5, websocket stream, 2026",

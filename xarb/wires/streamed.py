@@ -21,6 +21,7 @@ from xarb.wires.session import Ask, Reopen, Send
 
 WAIT_NS: Final = 10 * NANOS_PER_S  # a snapshot that did not come is asked for again after this long, twice as long after each time
 MOST_DOUBLINGS: Final = 5  # at most 320 s
+SEND_NS: Final = NANOS_PER_S // 4  # the slowest pace at which an adapter sends what it was asked to
 CALM_NS: Final = 60 * NANOS_PER_S  # a book that lived this long was sound: its next loss is answered at once
 
 _T = TypeVar("_T")
@@ -57,10 +58,10 @@ class StreamedBooks:
         self._due: dict[str, int] = {}  # books that wait for a snapshot: when it is asked for (again)
         self._now = 0
 
-    def expect(self, ts: int) -> None:
-        """All books were subscribed at `ts` ns."""
+    def expect(self, ts: int, messages: int) -> None:
+        """All books are subscribed from `ts` ns on, with so many messages, which an adapter sends no slower than four a second."""
         self._now = ts
-        self._due = dict.fromkeys(self._books, ts + WAIT_NS)
+        self._due = dict.fromkeys(self._books, ts + WAIT_NS + messages * SEND_NS)
 
     def last(self, native: str) -> int | None:
         """The exchange's counter at the last applied message of a book; None while the book is not in sync."""
@@ -158,9 +159,10 @@ class StreamSession(ABC):
     def open(self, ts: int) -> list[Ask]:
         """The subscriptions of all channels; snapshots come by themselves."""
         self._pinged = ts
+        texts = self._subscribe() if self._listings else []
         if "deltas" in self._channels:
-            self._books.expect(ts)
-        return [Send(text) for text in self._subscribe()] if self._listings else []
+            self._books.expect(ts, len(texts))
+        return [Send(text) for text in texts]
 
     def asks(self) -> list[Ask]:
         """Lost books to subscribe anew, and the reconnect that the exchange announced."""

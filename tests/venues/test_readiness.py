@@ -1,0 +1,96 @@
+"""What an account may do is asked of the exchange, and what it does not say forbids real orders; killing leaves nothing open."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from tests.venues.exchange_server import KEY, SmallExchange
+from tests.venues.test_cex import ends, run
+from tests.venues.trader import LOG_ID, trading
+from xarb.model.instrument import FeeTier
+from xarb.venues.killing import kill
+from xarb.venues.readiness import inspect
+
+COIN = {
+    "coin": "BTC",
+    "name": "Bitcoin",
+    "free": "0",
+    "depositAllEnable": True,
+    "withdrawAllEnable": False,
+    "networkList": [
+        {
+            "network": "BTC",
+            "coin": "BTC",
+            "name": "BTC",
+            "depositEnable": True,
+            "withdrawEnable": False,
+            "withdrawFee": "0.00012",
+            "withdrawMin": "0.001",
+            "withdrawMax": "10",
+            "withdrawIntegerMultiple": "0.00000001",
+            "isDefault": True,
+        }
+    ],
+}
+
+
+def test_account_that_may_trade_has_no_objections() -> None:
+    """Clock, permissions, fees, balances and networks, exact; the key is known by its fingerprint alone."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.coins = [COIN]
+        async with server.serving(), trading(server) as at:
+            found = await inspect(at.venue.desks["main"].account, "binance", ["BTC", "BTC"])
+            assert found.objections == ()
+            assert found.warnings == ()
+            tier = found.fees["BTC/USDT"]
+            assert tier == FeeTier(maker_ppb=750_000, taker_ppb=1_000_000, asset="received", source=tier.source)  # type: ignore[arg-type]
+            (wallet,) = found.wallets
+            assert (wallet.values["deposit_open"], wallet.values["withdraw_open"]) == (True, False)
+            assert (wallet.values["withdraw_fee"], wallet.values["withdraw_min"]) == (12 * 10**13, 10**15)
+            assert len(wallet.in_columns()) == 7
+            assert KEY not in repr(found)
+            assert len(found.fingerprint) == 8
+
+    run(work())
+
+
+def test_what_speaks_against_an_account_is_said() -> None:
+    """A key that may withdraw, unknown fees and networks: each is named; with leave, the key is taken."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.can_withdraw, server.fees_known = True, False
+        async with server.serving(), trading(server) as at:
+            account = at.venue.desks["main"].account
+            found = await inspect(account, "binance", ["BTC"])
+            assert found.objections[0] == "the key may withdraw; allow_withdraw permits such a key"
+            assert found.objections[1].startswith("fees of BTC/USDT unknown")
+            assert len(found.objections) == 2
+        async with server.serving(), trading(server, allow_withdraw=True) as at:
+            found = await inspect(at.venue.desks["main"].account, "binance", ["BTC"])
+            assert len(found.objections) == 1
+
+    run(work())
+
+
+def test_kill_cancels_ours_and_leaves_others() -> None:
+    """Two orders of the log and one of somebody else: ours are gone, the other stands, and the exchange's list is the proof."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.fill = Decimal(0)
+        server.accept(
+            {"symbol": "BTCUSDT", "newClientOrderId": "web_1", "price": "5", "quantity": "2", "side": "SELL", "type": "LIMIT"}
+        )
+        async with server.serving(), trading(server) as at:
+            for number in (1, 2):
+                await at.submit(number, tif="gtc")
+                await at.until(ends("accepted"), number)
+            found = await kill(at.venue.desks["main"].account, LOG_ID)
+            assert (set(found.canceled), found.left, found.foreign) == ({"0123abcd-1-1", "0123abcd-1-2"}, (), 1)
+            assert [order["status"] for order in server.orders.values()] == ["NEW", "CANCELED", "CANCELED"]
+            await at.until(ends("canceled"), 2)
+
+    run(work())
