@@ -74,6 +74,7 @@ def config_page() -> str:
         (config.StrategyConfig, "[strategies.NAME]"),
         (config.MarketConfig, "[markets.NAME]"),
         (config.RecordConfig, "[record]"),
+        (config.LiveConfig, "[live]"),
     )
     for section, title in sections:
         rows = [_config_row(section, field) for field in msgspec.structs.fields(section)]

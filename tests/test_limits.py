@@ -35,6 +35,7 @@ from xarb.backtest import backtest
 from xarb.config import (
     FeedConfig,
     LatencyConfig,
+    LiveConfig,
     MarketConfig,
     RecordConfig,
     RunConfig,
@@ -476,6 +477,8 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
     "record.max_age_ms": "tests.test_record:test_old_data_make_a_connection_begin_anew",
+    "live.strict": "tests.live.test_trading:test_a_command_leaves_after_everything_up_to_it_is_written",
+    "live.stop_ms": "tests.live.test_session:test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up",
 }
 STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "run": RunConfig,
@@ -485,6 +488,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "strategies": StrategyConfig,
     "markets": MarketConfig,
     "record": RecordConfig,
+    "live": LiveConfig,
 }
 
 

@@ -25,7 +25,7 @@ from xarb.log.writer import LogWriter
 from xarb.model.units import NANOS_PER_MS
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
-from xarb.summary import Line, Summary, money
+from xarb.summary import Line, Summary, money, summary_of
 
 BATCH_ROWS: Final = 262_144
 LADDER_MS: Final = (0, 50, 100, 250, 500)
@@ -66,7 +66,7 @@ def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, ad
         _check_replaceable(folder)
         made = folder.with_name(f".{folder.name}.{os.getpid()}")
     assembly = Assembly(resolved, recorded_ground(resolved, reader))
-    summary = _summary(assembly)
+    summary = summary_of(assembly)
     digest = OutputDigest()
     header = Header(
         kind="run",
@@ -154,7 +154,7 @@ def _rung(task: tuple[Experiment, Path, int]) -> list[Line]:
     with LogReader(path) as reader:
         resolved = msgspec.structs.replace(resolve_recorded(experiment, reader), added_latency_ns=added * NANOS_PER_MS)
         assembly = Assembly(resolved, recorded_ground(resolved, reader))
-        summary = _summary(assembly)
+        summary = summary_of(assembly)
         replay(assembly, inputs_of(resolved, reader, BATCH_ROWS), summary.take)
         summary.finish()
         return [summary.line(name) for name in sorted(resolved.strategies)]
@@ -235,10 +235,6 @@ def _entries(folder: Path) -> list[Path]:
 def _named_files(folder: Path) -> set[Path]:
     """The manifest of a run and the files that it names, as paths below the folder."""
     return {folder / MANIFEST, *(folder / entry.path for entry in Manifest(folder).files)}
-
-
-def _summary(assembly: Assembly) -> Summary:
-    return Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
 
 
 def _accounts(assembly: Assembly) -> Table:

@@ -83,6 +83,8 @@ ExperimentPath = Annotated[
     Path, typer.Argument(metavar="EXPERIMENT.toml", help="Experiment file; see experiments/ and docs/config.md.")
 ]
 LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log or of a run.")]
+TradedLog = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log that is traded on.")]
+WaitOption = Annotated[str, typer.Option("--wait", metavar="T", help="How long to wait for the end: 30s, 5m.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -162,6 +164,68 @@ def backtest(
         with interruptible(f"the run is kept in {result.folder}, the ladder is not"), progress("ladder") as advance:
             show([run_ladder(loaded, log=log, advance=advance, run=result)])
     say(f"run kept in {result.folder}; prove it with: xarb verify {result.folder}")
+
+
+@app.command(cls=_Verb)
+def live(
+    experiment: ExperimentPath,
+    out: Annotated[Path, typer.Option("--out", metavar="LOG", help="Log to create or to go on with.")],
+    duration: Annotated[
+        str | None, typer.Option("--duration", metavar="T", help="Stop after so long: 90s, 30m, 12h or 7d; else at Ctrl-C.")
+    ] = None,
+    settings: SetOption = None,
+) -> None:
+    """Trade on live markets on paper: real market data, fills by the simulated venues that a backtest uses.
+
+    Everything goes into the log, which proves what was done: xarb verify LOG. Ctrl-C, SIGTERM and `xarb stop LOG` let open bundles
+    end, then seal the log (exit code 0); `xarb kill LOG` cancels everything at once (exit code 3). See docs/live.md.
+    """
+    from xarb.board import Board
+    from xarb.config import load_experiment
+    from xarb.live.verb import trade
+    from xarb.sources import seconds_of
+
+    loaded = load_experiment(experiment, _overrides(settings))
+    seconds = None if duration is None else seconds_of(duration)
+    with drawn_in_place() as draw:
+        result = trade(loaded, out, duration_s=seconds, board=Board(draw, None if draw else say))
+    show(result.tables)
+    say(f"prove it with: xarb verify {out}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command(cls=_Verb)
+def stop(log: TradedLog, wait: WaitOption = "60s") -> None:
+    """Stop the process that trades on a log in order: no new bundles, open ones end, then the log is sealed.
+
+    Exit code 0 once the log is sealed, 1 when nobody trades on it or it takes longer than --wait.
+    """
+    from xarb.live.verb import stop as run_stop
+    from xarb.sources import seconds_of
+
+    run_stop(log, wait_s=seconds_of(wait))
+    say(f"{log}: stopped")
+
+
+@app.command(cls=_Verb)
+def kill(
+    log: TradedLog,
+    wait: WaitOption = "60s",
+    reset: Annotated[bool, typer.Option("--reset", help="Take an earlier kill back, so that trading may start again.")] = False,
+) -> None:
+    """Kill trading on a log: cancel every order at once and end. No start follows until it is taken back with --reset.
+
+    Exit code 0 once the process has ended, 1 when nobody trades on the log or it takes longer than --wait.
+    """
+    from xarb.live.verb import kill as run_kill
+    from xarb.live.verb import reset as run_reset
+    from xarb.sources import seconds_of
+
+    if reset:
+        say(f"{log}: the kill by {run_reset(log)} is taken back")
+        return
+    run_kill(log, wait_s=seconds_of(wait))
+    say(f"{log}: killed; before another start: xarb kill {log} --reset")
 
 
 @app.command(cls=_Verb)

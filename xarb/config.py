@@ -111,6 +111,17 @@ class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = Decimal(300_000)
 
 
+class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[live]`: how a config is traded (docs/live.md)."""
+
+    strict: Annotated[bool, _doc("orders leave only when the disk has everything before them, not only the operating system")] = (
+        False
+    )
+    stop_ms: Annotated[
+        Decimal, _doc("how long a stop lets open bundles come to their end; then their orders are canceled, with as long again")
+    ] = Decimal(10_000)
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[run]`: what is run."""
 
@@ -188,6 +199,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     strategies: dict[str, StrategyConfig]
     markets: dict[str, MarketConfig]
     record: RecordConfig
+    live: LiveConfig
     sources: dict[str, str]
 
 
@@ -199,7 +211,7 @@ class Setting(NamedTuple):
     source: str
 
 
-_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record")
+_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record", "live")
 _ABOVE_ZERO: Final = (
     "score_ms",
     "assumed_qty",
@@ -247,6 +259,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         strategies={n: reader.section(part, StrategyConfig, f"strategies.{n}") for n, part in reader.table(raw, "strategies")},
         markets={name: reader.section(part, MarketConfig, f"markets.{name}") for name, part in reader.table(raw, "markets")},
         record=reader.section(raw.get("record", {}), RecordConfig, "record"),
+        live=reader.section(raw.get("live", {}), LiveConfig, "live"),
         sources=reader.sources,
     )
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import secrets
-import shutil
-import signal
 import tempfile
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import aiohttp
 import msgspec
@@ -19,16 +15,15 @@ import msgspec
 from xarb.board import Board
 from xarb.config import RecordConfig
 from xarb.console import Table
-from xarb.errors import ConfigError, LogError
-from xarb.imports.run import LogState, state_of
-from xarb.log import manifest
+from xarb.errors import ConfigError
+from xarb.imports.run import LogState
 from xarb.log.committer import Policy
 from xarb.log.info import info
 from xarb.log.livelog import LiveLog
-from xarb.log.manifest import Header
-from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
-from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.model.units import NANOS_PER_S
+from xarb.process import run_loop, stop_on_signals, unless_stopped
+from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds, Source, listings_of, load_all
 from xarb.venues.intake import Intake
@@ -37,11 +32,6 @@ from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
 
 _DAY_S: Final = 86_400
-_TICK_S: Final = 1.0
-_READINGS_S: Final = 60.0
-_LATE_NS: Final = 100 * NANOS_PER_MS  # a loop that comes round so late was blocked: what arrived meanwhile has a late ts_recv
-_MB: Final = 10**6
-_Made = TypeVar("_Made")
 
 
 class RecordReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,16 +43,6 @@ class RecordReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     rows: dict[str, int]
     feeds: Table
-
-
-def run_loop(main: Coroutine[Any, Any, _Made]) -> _Made:
-    """Run a coroutine on the fastest event loop that is there."""
-    try:
-        import uvloop
-    except ImportError:  # no wheels for this platform
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
 
 
 def record(
@@ -93,38 +73,6 @@ def record(
     return run_loop(recorder.run(duration_s, board or Board(None)))
 
 
-@contextlib.contextmanager
-def stop_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set, in place of what they do else."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
-
-
-def open_log(folder: Path, origin: str, policy: Policy) -> tuple[LiveLog, LogState, list[Instrument]]:
-    """A log to write on: one that is there goes on, else it is made; with what is known of its end.
-
-    Raises:
-        ConfigError: the folder is something else.
-        LogError: another writer has it, or it is damaged.
-    """
-    if not (folder / manifest.NAME).is_file():
-        header = Header(kind="log", log_id=secrets.token_hex(8), origin=origin)
-        return LiveLog.create(folder, header, policy), LogState(), []
-    log = LiveLog.open(folder, policy)
-    try:
-        with LogReader(folder) as reader:
-            return log, state_of(reader), reader.instruments_at(reader.last_seq + 1)
-    except BaseException:  # an interrupt among them: the log must not stay claimed
-        log.abandon()
-        raise
-
-
 class Recorder:
     """One recording.
 
@@ -140,12 +88,11 @@ class Recorder:
         for source in sources:
             source.wire()
         self._sources, self._folder, self._config, self._policy = sources, folder, config, policy
-        self._seal_error: str | None = None
 
     async def run(self, duration_s: float | None, board: Board) -> RecordReport:
         """Record until a signal or the end of the duration."""
         with stop_on_signals() as stop:
-            instruments = await self._until(stop, load_all(self._sources))
+            instruments = await unless_stopped(stop, load_all(self._sources))
             if instruments is None:
                 raise ConfigError("stopped before anything was recorded")
             origin = "record of " + ", ".join(f"{one.venue} ({' '.join(one.symbols)})" for one in self._sources)
@@ -154,17 +101,6 @@ class Recorder:
                 with log:
                     listings = listings_of(instruments, state.scales)
                     return await self._record(log, state, known, listings=listings, http=http, ends=(stop, duration_s, board))
-
-    async def _until(self, stop: asyncio.Event, work: Coroutine[Any, Any, _Made]) -> _Made | None:
-        """The result of `work`, None when the stop comes first."""
-        task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-        try:
-            await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            for one in (task, stopped):
-                one.cancel()
-            await asyncio.gather(task, stopped, return_exceptions=True)
 
     async def _record(
         self,
@@ -183,10 +119,11 @@ class Recorder:
         policy = StreamPolicy(age_s=float(self._config.max_age_ms) / 1000)
         self.feeds = Feeds(self._sources, listings, intake=self.intake, http=http, first_conn=state.next_conn, policy=policy)
         first, began = builder.next_seq, clock.now()
-        self._begin(listings, known)
+        announce_all(self.intake, listings, known)
+        upkeep = Upkeep(self.intake, log, self._config)
         gc.collect()
         gc.freeze()  # what was built so far stays: later collections need not look at it
-        tasks = [asyncio.ensure_future(self.feeds.run()), asyncio.ensure_future(self._look_after(board, began))]
+        tasks = [asyncio.ensure_future(self.feeds.run()), asyncio.ensure_future(upkeep.run(lambda: self._show(board, began)))]
         ended = asyncio.ensure_future(stop.wait())
         try:
             anything: set[asyncio.Future[Any]] = {*tasks, ended, self.intake.failure}
@@ -207,76 +144,13 @@ class Recorder:
             log=str(self._folder), first_seq=first, last_seq=builder.next_seq - 1, seconds=seconds, rows=rows, feeds=feeds
         )
 
+    def _show(self, board: Board, began: int) -> None:
+        now = self.intake.clock.now()
+        board.update(self.feeds.streams, now, self.log.stats, (now - began) / NANOS_PER_S)
+
     def _deliver(self, parts: dict[str, list[Row]]) -> None:
         self.log.append(parts)
         self.log.write()
-
-    def _begin(self, listings: dict[str, list[Listing]], known: Sequence[Instrument]) -> None:
-        """What the log must say before the first message: its clock, and what changed about its instruments."""
-        ahead = self.intake.clock.ahead_ns
-        if ahead:
-            self.intake.health(
-                "clock_behind_log_ns", ahead, None, "the wall clock lies before the log's end; time goes on from there"
-            )
-        before = {(one.venue, one.symbol): one for one in known}
-        for mine in listings.values():
-            for listing in mine:
-                self.intake.announce(listing, again=_is_news(before.get(listing.key), listing.instrument))
-
-    async def _look_after(self, board: Board, began: int) -> None:
-        """Once a second: the wall clock, the disk, the journal, the event loop; and the board."""
-        intake, clock = self.intake, self.intake.clock
-        loop = asyncio.get_running_loop()
-        due, readings_at = loop.time() + _TICK_S, 0.0
-        while True:
-            await asyncio.sleep(due - loop.time())
-            late_ns = round((loop.time() - due) * NANOS_PER_S)
-            due = max(due + _TICK_S, loop.time())
-            if late_ns >= _LATE_NS:
-                intake.health("loop_late_ns", late_ns)
-            step = clock.step()
-            if step is not None:
-                intake.health("clock_step_ns", step, None, "the wall clock was set; ts_recv goes on as before")
-            self._look_at_log()
-            if loop.time() >= readings_at:
-                readings_at = loop.time() + _READINGS_S
-                self._take_readings()
-            board.update(self.feeds.streams, clock.now(), self.log.stats, (clock.now() - began) / NANOS_PER_S)
-
-    def _look_at_log(self) -> None:
-        """The disk and the seals: raw messages are left out first."""
-        if self.log.is_full:
-            raise LogError(f"{self._folder}: the disk is full; the recording stops, and what was written is sealed")
-        seal_error = self.log.stats.seal_error
-        if seal_error != self._seal_error:
-            self._seal_error = seal_error
-            self.intake.health("seal_failed", int(seal_error is not None), None, seal_error)
-        free = shutil.disk_usage(self._folder).free
-        wanted = self._config.frames and free >= self._config.frames_free_mb * _MB
-        if wanted != self.intake.keeps_frames:
-            self.intake.keeps_frames = wanted
-            self.intake.health("frames_kept", int(wanted), None, f"{free // _MB} MB of disk are free")
-
-    def _take_readings(self) -> None:
-        """Once a minute."""
-        stats = self.log.stats
-        self.intake.health("clock_drift_ns", self.intake.clock.drift())
-        self.intake.health("journal_write_p99_ns", stats.write.p99)
-        self.intake.health("journal_sync_p99_ns", stats.sync.p99)
-        self.intake.health("disk_free_mb", shutil.disk_usage(self._folder).free // _MB)
-
-
-def _is_news(before: Instrument | None, now: Instrument) -> bool:
-    """Whether the log knows an instrument but for something other than its scales, which grow by themselves."""
-    if before is None:
-        return False
-    same_scales = msgspec.structs.replace(now, px_scale=before.px_scale, qty_scale=before.qty_scale, origin=before.origin)
-    finer = (before.px_scale - now.px_scale, before.qty_scale - now.qty_scale)
-    steps = [
-        None if step is None or decimals < 0 else step * 10**decimals
-        for step, decimals in zip((now.tick_int, now.lot_int), finer, strict=True)
-    ]
-    return msgspec.structs.replace(same_scales, tick_int=steps[0], lot_int=steps[1]) != before
 
 
 def estimate(sources: Sequence[Source], *, config: RecordConfig, seconds: float, board: Board | None = None) -> Table:

@@ -1,4 +1,4 @@
-"""What a backtest did, counted from its own output rows as they are written.
+"""What a backtest or live trading did, counted from its own output rows as they are written.
 
 Money stays exact (int at 18 decimals) until it is printed. Each profit names its currency.
 """
@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from xarb.assembly import Assembly
 from xarb.console import Table, utc
 from xarb.model.event import OutputRow
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
@@ -359,6 +360,11 @@ class Summary:
             ("currency", "last", "peak", "drawdown", "moments left out"),
             rows,
         )
+
+
+def summary_of(assembly: Assembly) -> Summary:
+    """A summary of what an assembly is going to do."""
+    return Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
 
 
 def _flow(bundles: Iterable[_Bundle]) -> Flow:

@@ -109,6 +109,14 @@ def test_a_kill_cancels_what_may_still_fill_and_disarms() -> None:
     assert one.tell(*GOOD) == ["refuse disarmed"]
 
 
+def test_a_cancel_of_all_leaves_the_engine_armed() -> None:
+    """An ordered stop cancels what did not end by itself."""
+    one = desk()
+    one.tell(*GOOD)
+    assert one.slow("operator", {"action": "cancel", "actor": "me", "detail": None}) == ["cancel 1", "cancel 2"]
+    assert "refuse disarmed" not in one.tell(*GOOD)
+
+
 class Scanner(Told):
     """A strategy with a timer of 100 ms."""
 

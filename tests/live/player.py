@@ -12,12 +12,13 @@ from xarb.assembly import Resolved, resolve
 from xarb.config import load_experiment
 from xarb.live.begin import Listening, begin, opening_money, past_of
 from xarb.live.timers import Timers
-from xarb.live.trading import Trading
+from xarb.live.trading import Send, Trading
 from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Header
 from xarb.log.packing import Row
 from xarb.log.reader import LogReader
+from xarb.model.command import Command
 from xarb.model.instrument import Instrument
 from xarb.starts import ENDED, PAPER
 
@@ -27,21 +28,28 @@ EXPERIMENT = ROOT / "experiments" / "quickstart.toml"
 SMALL = Policy(commit_ms=1, seal_rows=4_000, reserve_bytes=4096)
 
 
+def _refuse(commands: Sequence[Command]) -> None:
+    raise AssertionError(f"{commands} on paper")
+
+
 class Player:
     """A live log on paper that is fed by hand.
 
     Args:
         folder: the log; it is made, or continued.
         seed: of the bursts' sizes.
+        mode: PAPER, or LIVE with venues that never answer.
+        strict: whether commands wait for the disk.
+        send: takes the commands of LIVE.
         armed: whether the operator arms at once.
     """
 
-    def __init__(self, folder: Path, *, seed: int = 1, armed: bool = True, policy: Policy = SMALL) -> None:
+    def __init__(
+        self, folder: Path, *, seed: int = 1, mode: str = PAPER, strict: bool = False, send: Send = _refuse, armed: bool = True
+    ) -> None:
         is_new = not folder.exists()
         self.log = (
-            LiveLog.create(folder, Header(kind="log", log_id="0123456789abcdef"), policy)
-            if is_new
-            else LiveLog.open(folder, policy)
+            LiveLog.create(folder, Header(kind="log", log_id="0123456789abcdef"), SMALL) if is_new else LiveLog.open(folder, SMALL)
         )
         self._draw = random.Random(seed)  # noqa: S311  # a test's draw
         past = past_of(folder)
@@ -51,18 +59,17 @@ class Player:
         if is_new:
             rows = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
             self.log.append({"instruments": rows})
-        balances = opening_money(resolved, past, PAPER)
-        start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), mode=PAPER, balances=balances)
-        self.sent: list[Any] = []
+        balances = opening_money(resolved, past, mode)
+        start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), mode=mode, balances=balances)
         self.outputs: list[Any] = []
-        self.trading = Trading(self.log, assembly, send=self.sent.extend, strict=False, sink=self.outputs.extend)
+        self.trading = Trading(self.log, assembly, send=send, strict=strict, sink=self.outputs.extend)
         self._pending: dict[str, list[Row]] = {}
         self._next, self._ts = self.log.last + 1, self.log.last_ts
         self._timers = Timers(self._put)
         self._put("starts", start.row())
         self.flush()
         if armed:
-            self._put("operator", (0, "arm", "test", None)[1:])
+            self._put("operator", ("arm", "test", None))
             self.flush()
 
     def _put(self, kind: str, values: tuple[Any, ...]) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.live.player import Player, recorded
+from xarb.errors import LogError
+from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
+from xarb.model.command import Command, SubmitOrder
+from xarb.starts import LIVE
 from xarb.verify import verify
 
 
@@ -54,3 +61,58 @@ def test_a_start_goes_on_where_the_one_before_stopped_or_died(tmp_path: Path) ->
     assert third.trading.assembly.opening == before != first.trading.assembly.opening
     proof = verify(folder, advance=silent)
     assert [(row[0], row[-1]) for row in proof.tables[0].rows] == [("1", "equal"), ("2", "equal"), ("3", "equal")]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_command_leaves_after_everything_up_to_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, strict: bool
+) -> None:
+    """`strict`: not before the disk has it. Real venues get commands, simulated ones none; what was sent is in the log and nothing else."""
+    did: list[str] = []
+
+    def note(name: str) -> None:
+        call = getattr(LiveLog, name)
+
+        def noted(log: LiveLog) -> None:
+            did.append(name)
+            call(log)
+
+        monkeypatch.setattr(LiveLog, name, noted)
+
+    note("write")
+    note("sync")
+    sent: list[Command] = []
+
+    def send(commands: Sequence[Command]) -> None:
+        did.append("send")
+        sent.extend(commands)
+
+    player = Player(tmp_path / "log", mode=LIVE, strict=strict, send=send)
+    player.play(market(0, 6_000))
+    player.end()
+    places = [at for at, what in enumerate(did) if what == "send"]
+    assert len(places) > 3
+    assert {did[at - 1] for at in places} == {"write"}  # a sync writes first
+    assert {did[at - 2] == "sync" for at in places} == {strict}
+    assert not any(row[0] == "sim_reports" for row in player.outputs)
+    with LogReader(tmp_path / "log") as log:
+        submitted = [row["client_order_id"] for _, row in log.outputs(kinds=("commands",)) if row["kind"] == "submit"]
+    assert submitted == [command.client_order_id for command in sent if isinstance(command, SubmitOrder)]
+    assert verify(tmp_path / "log", advance=silent).equal
+
+
+def test_a_log_that_cannot_be_written_lets_no_command_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows fail before the commands go."""
+    sent: list[Command] = []
+    player = Player(tmp_path / "log", mode=LIVE, send=sent.extend)
+    player.play(market(0, 1_000))
+    before = len(sent)
+
+    def fail(log: LiveLog) -> None:
+        raise LogError(f"{log.folder}: no disk")
+
+    monkeypatch.setattr(LiveLog, "write", fail)
+    with pytest.raises(LogError, match="no disk"):
+        player.play(market(1_000, 20_000))
+    assert len(sent) == before
+    player.log.abandon()

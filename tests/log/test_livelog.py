@@ -437,3 +437,17 @@ def test_an_abandoned_log_keeps_what_was_written(tmp_path: Path) -> None:
         assert (log.recovered.sealed, log.recovered.truncated_bytes) == (1, 0)
         log.append(quotes(2, 1))
     assert verify_log(folder).rows == 3
+
+
+def test_a_closed_log_writes_nothing_more(tmp_path: Path) -> None:
+    """Its file's number may be another file's by then: neither a late row nor what was appended before reaches it."""
+    log = LiveLog.create(tmp_path / "log", HEADER, QUICK)
+    log.append(head())
+    log.close()
+    with (tmp_path / "other").open("wb") as other:  # takes the lowest free number, which the journal had
+        with pytest.raises(LogError, match="closed"):
+            log.append(quotes(2, 1))
+        with pytest.raises(LogError, match="closed"):
+            log.write()
+        assert other.tell() == 0
+    assert (tmp_path / "other").stat().st_size == 0

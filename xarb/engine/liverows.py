@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 KINDS: Final = ("timers", "reports", "operator")
 ARM: Final = "arm"
 DISARM: Final = "disarm"
-KILL: Final = "kill"
+CANCEL: Final = "cancel"  # every order that may still fill, and nothing else
+KILL: Final = "kill"  # disarm and cancel; it takes a `reset` before another start
+RESET: Final = "reset"
 
 
 class LiveRows:
@@ -94,7 +96,7 @@ class LiveRows:
         action = values["action"]
         if action in (ARM, DISARM, KILL):
             self._risk.armed = action == ARM
-        return self._execution.cancel_all() if action == KILL else []
+        return self._execution.cancel_all() if action in (KILL, CANCEL) else []
 
 
 def timers_wanted(strategies: Sequence[Strategy], table: np.ndarray[Any, np.dtype[Any]]) -> list[tuple[str, int]]:

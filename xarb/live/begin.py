@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
+from xarb.engine.liverows import KILL, RESET
 from xarb.errors import Refused
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
@@ -25,6 +26,7 @@ class Past(NamedTuple):
         last_seq: the last input.
         span: the last start, None in a log without one.
         closing: what the accounts held at its end.
+        killed: who killed it, while nobody has reset that; else None.
     """
 
     log_id: str
@@ -33,6 +35,7 @@ class Past(NamedTuple):
     last_seq: int
     span: Span | None
     closing: dict[tuple[str, str, str], Money]
+    killed: str | None
 
 
 class Listening(NamedTuple):
@@ -58,6 +61,7 @@ def past_of(folder: Path) -> Past:
     with LogReader(folder) as reader:
         found = list(spans(reader))
         span = found[-1] if found else None
+        switch = [row for row in reader.rows("operator") if row["action"] in (KILL, RESET)]
         return Past(
             log_id=reader.header.log_id,
             instruments=reader.instruments_at(reader.last_seq + 1),
@@ -65,6 +69,7 @@ def past_of(folder: Path) -> Past:
             last_seq=reader.last_seq,
             span=span,
             closing={} if span is None else closing_balances(reader, span),
+            killed=switch[-1]["actor"] if switch and switch[-1]["action"] == KILL else None,
         )
 
 
@@ -72,8 +77,11 @@ def opening_money(resolved: Resolved, past: Past, mode: str) -> Balances:
     """What the accounts of a start on paper open with: what the start before left, else what the config gives.
 
     Raises:
-        Refused: the log's last start was of another mode, or other accounts are configured than it had.
+        Refused: trading was killed and nobody reset that, the log's last start was of another mode, or other accounts are configured
+            than it had.
     """
+    if past.killed is not None:
+        raise Refused(f"trading on this log was killed by {past.killed}; when the reason is gone: xarb kill LOG --reset")
     configured = opening_balances(resolved)
     if past.span is None:
         return configured

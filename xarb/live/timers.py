@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from xarb.model.units import NANOS_PER_S, NEVER
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, NEVER
 
 QUIET_NS: Final = NANOS_PER_S
+APART_NS: Final = NANOS_PER_MS  # heartbeats come no closer: a deadline that did not move on must not make the loop spin
 HEARTBEAT: Final = "heartbeat"
 Put = Callable[[str, tuple[object, ...]], None]
 
@@ -27,6 +28,7 @@ class Timers:
         self._put = put
         self._last: dict[str, int] = {}  # by strategy whose timer is wanted: the grid time up to which it was woken
         self._beats = 0
+        self._beat_at = -APART_NS
 
     def look(self, now: int, last_input: int, wanted: Sequence[tuple[str, int]], next_due: int) -> int:
         """Put what is due at `now`; the time at which to look again, ns.
@@ -49,7 +51,11 @@ class Timers:
             last[strategy] = grid
             again = min(again, grid + interval)
         self._last = last
-        if is_beat_due:
+        if is_beat_due and now - self._beat_at >= APART_NS:
             self._beats += 1
+            self._beat_at = now
             self._put("health", (None, HEARTBEAT, self._beats, None))
-        return min(max(again, now + 1), next_due + 1 if now <= next_due < NEVER else NEVER)
+        return min(
+            max(again, self._beat_at + APART_NS, now + 1),
+            max(next_due, self._beat_at + APART_NS) + 1 if next_due < NEVER else NEVER,
+        )

@@ -175,9 +175,9 @@ class LiveLog:
 
         Raises:
             InvariantBroken: seqs, times or ordinals do not follow; nothing was taken.
-            LogError: the disk is full and the rows are not essential, or the log failed.
+            LogError: the disk is full and the rows are not essential, or the log failed or was closed.
         """
-        self._committer.check()
+        self._check_open()
         last, last_ts = self.last, self.last_ts
         if inputs:
             if self.is_full and any(kind not in ESSENTIAL for kind in inputs):
@@ -214,9 +214,9 @@ class LiveLog:
 
         Raises:
             InvariantBroken: a row does not fit its table; the log takes nothing more.
-            LogError: the disk failed, or is full and the reserve spent.
+            LogError: the disk failed, or is full and the reserve spent, or the log was closed.
         """
-        self._committer.check()
+        self._check_open()
         if not self._inputs and not self._outputs:
             return
         began = time.monotonic_ns()
@@ -227,6 +227,12 @@ class LiveLog:
         self._inputs, self._outputs = {}, []
         self._is_torn = False
         self._write_ns.append(time.monotonic_ns() - began)
+
+    def _check_open(self) -> None:
+        """A closed log's file number may be another file's by now."""
+        if not self._is_open:
+            raise LogError(f"{self.folder} was closed; nothing more can be written")
+        self._committer.check()
 
     def _put(self, rows: dict[str, list[Row]], now: int, flags: int = 0) -> None:
         """Write one frame into the current journal."""

@@ -31,6 +31,9 @@ _OFFSET_SAMPLES: Final = 5
 _OFFSET_EVERY_S: Final = 60.0
 
 
+GENERIC_CHANNELS: Final = ("books", "trades")  # what is subscribed through ccxt where nothing else is said
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True):
     """A venue that data comes from.
 
@@ -50,6 +53,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     place: Place = OWN_PLACE
     poll_s: float | None = None
+
+    def subscribed(self) -> tuple[str, ...]:
+        """The channels that are subscribed."""
+        wire = self.wire()
+        return self.channels or (GENERIC_CHANNELS if wire is None else wire.channels)
 
     def wire(self) -> Wire | None:
         """The wire that decodes it, None where ccxt's structures are taken.
@@ -131,17 +139,15 @@ class Feeds:
             mine, wire = listings[source.venue], source.wire()
             if wire is None:
                 name = WIRES[source.exchange].exchange if source.exchange in WIRES else ""
-                channels = source.channels or ("books", "trades")
-                generic = GenericFeed(
-                    source.venue, name or source.exchange, next(numbers), mine, channels, source.place, source.poll_s
-                )
+                exchange, channels = name or source.exchange, source.subscribed()
+                generic = GenericFeed(source.venue, exchange, next(numbers), mine, channels, source.place, source.poll_s)
                 self.streams.append(GenericStream(generic, intake=intake, policy=policy))
                 continue
             rest = PublicRest(http, source.place.rest_url or wire.rest_url)
             self._rests.append((source, rest))
             for part in _parts(mine, wire.max_instruments):
                 url = source.place.stream_url or ""
-                feed = Feed(source.venue, wire, next(numbers), part, source.channels or wire.channels, url)
+                feed = Feed(source.venue, wire, next(numbers), part, source.subscribed(), url)
                 self.streams.append(Stream(feed, rest, http, intake=intake, policy=policy))
 
     async def run(self) -> None:

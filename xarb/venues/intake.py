@@ -59,7 +59,11 @@ class Intake:
 
     def health(self, metric: str, value: int, venue: str | None = None, detail: str | None = None) -> None:
         """A reading, now."""
-        self.builder.put("health", self.clock.now(), (venue, metric, value, detail and detail[:1000]))
+        self.put("health", (venue, metric, value, detail and detail[:1000]))
+
+    def put(self, kind: str, values: Row) -> None:
+        """A row of a kind that comes from no wire event, now: its values after seq and ts_recv, enums as indices."""
+        self.builder.put(kind, self.clock.now(), values)
         self._schedule()
 
     def announce(self, listing: Listing, *, again: bool = False) -> None:

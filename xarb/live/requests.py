@@ -1,0 +1,78 @@
+"""What another shell asks of a process that trades: a small file in the log's folder, taken within a fraction of a second.
+
+The process answers by what it does: each act is an `operator` row of the log, and a stop ends in the log being let go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from xarb.errors import LogError
+
+_PREFIX: Final = ".request-"
+_POLL_S: Final = 0.05
+Action = Literal["stop", "kill"]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One wish: what is to be done, and who asked."""
+
+    action: Action
+    actor: str
+
+
+def ask(folder: Path, action: Action) -> None:
+    """Leave a request for the process that trades on a log.
+
+    Raises:
+        LogError: the folder cannot be written.
+    """
+    request = Request(action=action, actor=who())
+    path = folder / f"{_PREFIX}{time.time_ns():020d}-{os.getpid()}"
+    made = path.with_suffix(".new")
+    try:
+        made.write_bytes(msgspec.json.encode(request))
+        made.rename(path)
+    except OSError as error:
+        raise LogError(f"{path}: {error.strerror}: the process cannot be asked") from None
+
+
+def who() -> str:
+    """Who asks: the user and the process."""
+    return f"{getpass.getuser()} (process {os.getpid()})"
+
+
+def take(folder: Path) -> list[Request]:
+    """The requests that came since the last call, in order; what is none is removed too."""
+    found = []
+    for path in sorted(folder.glob(f"{_PREFIX}*")):
+        if path.suffix == ".new":
+            continue
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=Request))
+        path.unlink(missing_ok=True)
+    return found
+
+
+def forget(folder: Path) -> None:
+    """Remove requests that nobody took: they were meant for an earlier process."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        path.unlink(missing_ok=True)
+
+
+def wait_until(done: Callable[[], bool], seconds: float) -> bool:
+    """Whether `done()` becomes true within so many seconds."""
+    until = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > until:
+            return False
+        time.sleep(_POLL_S)
+    return True

@@ -1,0 +1,290 @@
+"""A session of live trading: an ordered start, the time between, an ordered stop.
+
+Start: the exchanges' instruments, the log (recovered and claimed), what it knows, the row of the start; then markets are connected, and
+once all of them speak the engine is armed. Stop: no new bundles, open ones come to their end, what is left is canceled, markets are let
+go, the start ends, the log is sealed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import msgspec
+
+from xarb.assembly import Assembly, resolve
+from xarb.board import Board
+from xarb.config import Experiment
+from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL
+from xarb.errors import Refused
+from xarb.live import requests
+from xarb.live.begin import Listening, Past, begin, opening_money, past_of
+from xarb.live.timers import Timers
+from xarb.live.trading import Trading
+from xarb.log.batching import slow_row
+from xarb.log.committer import Policy
+from xarb.log.livelog import LiveLog
+from xarb.model.command import Command
+from xarb.model.instrument import Instrument
+from xarb.model.units import NANOS_PER_S, NEVER
+from xarb.process import stop_on_signals, unless_stopped
+from xarb.sources import market_sources
+from xarb.starts import ENDED
+from xarb.summary import Summary, summary_of
+from xarb.upkeep import Upkeep, announce_all, open_log
+from xarb.venues.clock import Clock
+from xarb.venues.feeds import Feeds, Source, listings_of, load_all
+from xarb.venues.intake import Intake
+from xarb.venues.stream import StreamPolicy
+from xarb.wires.decimals import Listing
+from xarb.wires.rows import Row, RowBuilder
+
+_KINDS: Final = {"quotes": "quotes", "deltas": "book_deltas", "books": "books"}
+_FIELDS: Final = frozenset(Instrument.__struct_fields__)
+_LOOK_S: Final = 0.1  # interval at which requests of other shells are looked for
+_SPARE: Final = 64  # connection numbers kept for what a session opens later
+
+
+class Ending(msgspec.Struct):
+    """How a session ends: who asked for it, and whether it was a kill."""
+
+    actor: str
+    killed: bool = False
+
+
+class Session:
+    """One session; `run` it once.
+
+    Args:
+        experiment: what is traded, and on which markets.
+        folder: the log.
+        mode: PAPER or LIVE.
+        policy: how the log is written.
+
+    Attributes:
+        log, intake, feeds, assembly, trading, summary: its parts, there once it runs.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, *, mode: str, policy: Policy) -> None:
+        self._experiment, self._folder, self._mode, self._policy = experiment, folder, mode, policy
+        self._sources = market_sources(experiment)
+        for source in self._sources:
+            source.wire()
+        self._timers = Timers(self._put)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = NEVER
+        self._is_over = False
+        self._prelude: dict[str, list[Row]] | None = {}
+        self._ending: asyncio.Future[Ending]
+
+    log: LiveLog
+    intake: Intake
+    feeds: Feeds
+    assembly: Assembly
+    trading: Trading
+    summary: Summary
+
+    # --- from start to stop
+
+    async def run(self, duration_s: float | None, board: Board) -> Ending:
+        """Trade until someone asks for a stop, or the duration is over; the log is sealed when this returns."""
+        with stop_on_signals() as stop:
+            self._ending = asyncio.get_running_loop().create_future()
+            instruments = await unless_stopped(stop, load_all(self._sources))
+            if instruments is None:
+                raise Refused("stopped before anything began")
+            log, state, known = open_log(self._folder, f"live of {self._experiment.origin}", self._policy)
+            async with AsyncExitStack() as stack:
+                stack.enter_context(log)
+                self.log = log
+                requests.forget(self._folder)
+                past = past_of(self._folder)
+                http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+                clock = Clock(log.last_ts)
+                builder = RowBuilder(log.last + 1, log.last_ts, state.scales)
+                frames = self._experiment.record.frames
+                self.intake = Intake(builder, clock, self._deliver, keeps_frames=frames)
+                listings = listings_of(instruments, state.scales)
+                self._start(past, known, listings)
+                policy = StreamPolicy(age_s=float(self._experiment.record.max_age_ms) / 1000)
+                conn = state.next_conn
+                self.feeds = Feeds(self._sources, listings, intake=self.intake, http=http, first_conn=conn, policy=policy)
+                return await self._trade(stop, duration_s, board)
+
+    def _start(self, past: Past, known: Sequence[Instrument], listings: dict[str, list[Listing]]) -> None:
+        """Say what is known, then begin: from the row of the start on every row is decided on."""
+        announce_all(self.intake, listings, known)
+        self.intake.flush()
+        prelude, self._prelude = self._prelude or {}, None
+        if prelude:
+            self.log.append(prelude)
+            self.log.write()
+        instruments = _after(past.instruments, prelude)
+        resolved = resolve(self._experiment, instruments)
+        kinds = _kinds_of(instruments, self._sources)
+        listening = Listening(instruments, kinds, past.connections + len(self._sources) * _SPARE)
+        balances = opening_money(resolved, past, self._mode)
+        start, self.assembly = begin(resolved, past, listening, mode=self._mode, balances=balances)
+        strict = self._experiment.live.strict
+        self.summary = summary_of(self.assembly)
+        self.trading = Trading(self.log, self.assembly, send=self._send, strict=strict, sink=self.summary.take)
+        self._put("starts", start.row())
+        self.intake.flush()
+
+    async def _trade(self, stop: asyncio.Event, duration_s: float | None, board: Board) -> Ending:
+        gc.collect()
+        gc.freeze()  # what was built so far stays: later collections need not look at it
+        began = self.intake.clock.now()
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (
+                self.feeds.run(),
+                Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began)),
+                self._arm(),
+                self._obey(stop, duration_s),
+            )
+        ]
+        try:
+            await self._first_of({*tasks[:2], tasks[3], self.intake.failure, self._ending})
+            ending = self._ending.result() if self._ending.done() else Ending(actor="failure")
+            if self._ending.done():
+                await self._wind_down(ending)
+            return ending
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._finish()
+            gc.unfreeze()
+            self._raise(tasks)
+
+    def _finish(self) -> None:
+        """End the start, if the log still takes it; nothing comes after it."""
+        self._is_over = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if not self.intake.failure.done():
+            self._put("operator", (ENDED, "session", None))
+            self.intake.flush()
+
+    async def _first_of(self, anything: set[asyncio.Future[Any]]) -> None:
+        await asyncio.wait(anything, return_when=asyncio.FIRST_COMPLETED)
+
+    def _raise(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
+        """The failure that ended the session, if one did."""
+        for one in (self.intake.failure, *tasks):
+            if one.done() and not one.cancelled() and (error := one.exception()) is not None:
+                raise error
+
+    async def _arm(self) -> None:
+        """Arm once every market speaks."""
+        while not all(stream.is_open and stream.meter.events for stream in self.feeds.streams):  # noqa: ASYNC110  # they have no event for it
+            await asyncio.sleep(_LOOK_S)
+        self._put("operator", (ARM, "start", "every market speaks"))
+
+    async def _obey(self, stop: asyncio.Event, duration_s: float | None) -> None:
+        """Wait for the wish to end: a signal, a request, the end of the duration."""
+        loop = asyncio.get_running_loop()
+        until = None if duration_s is None else loop.time() + duration_s
+        while not self._ending.done():
+            if stop.is_set():
+                self._end(Ending(actor="signal"))
+            elif until is not None and loop.time() >= until:
+                self._end(Ending(actor="duration"))
+            for request in requests.take(self._folder):
+                self._end(Ending(actor=request.actor, killed=request.action == "kill"))
+            await asyncio.sleep(_LOOK_S)
+
+    def _end(self, ending: Ending) -> None:
+        if not self._ending.done():
+            self._ending.set_result(ending)
+
+    async def _wind_down(self, ending: Ending) -> None:
+        """No new bundles; open ones come to their end, or are canceled when their time is up."""
+        self._put("operator", (KILL if ending.killed else DISARM, ending.actor, None))
+        self.intake.flush()
+        seconds = float(self._experiment.live.stop_ms) / 1000
+        if not await self._is_quiet(0 if ending.killed else seconds):
+            self._put("operator", (CANCEL, "session", "the time of a stop is up"))
+            self.intake.flush()
+            await self._is_quiet(seconds)
+
+    async def _is_quiet(self, seconds: float) -> bool:
+        """Whether all bundles end within so many seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self.open_bundles():
+            if loop.time() >= until or self.intake.failure.done():
+                return False
+            await asyncio.sleep(_LOOK_S / 10)
+        return True
+
+    def open_bundles(self) -> int:
+        """Bundles that are open now."""
+        execution = self.assembly.engine.execution
+        return sum(execution.open_bundles(name) for name in self.assembly.resolved.strategies)
+
+    # --- rows
+
+    def _put(self, kind: str, values: tuple[Any, ...]) -> None:
+        self.intake.put(kind, values)
+
+    def _deliver(self, rows: dict[str, list[Row]]) -> None:
+        """Rows of a pass of the event loop."""
+        if self._prelude is not None:
+            for kind, mine in rows.items():
+                self._prelude.setdefault(kind, []).extend(mine)
+            return
+        self.trading.take(rows)
+        if not self._is_over:
+            self._plan()
+
+    def _send(self, commands: Sequence[Command]) -> None:
+        raise Refused(f"{len(commands)} orders for real venues on paper")
+
+    # --- time
+
+    def _plan(self) -> None:
+        """Put what is due, and see to it that time is looked at again when it matters."""
+        engine, clock = self.assembly.engine, self.intake.clock
+        now = clock.now()
+        venues = self.assembly.venues
+        due = engine.next_due if venues is None else min(engine.next_due, venues.horizon())
+        again = self._timers.look(now, self.log.last_ts, engine.timers(), due)
+        if self._alarm is not None and self._alarm_at <= again and self._alarm_at > now:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = again
+        self._alarm = asyncio.get_running_loop().call_later(max(again - now, 0) / NANOS_PER_S, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if not self.intake.failure.done() and not self._is_over:
+            self._plan()
+
+    def _show(self, board: Board, began: int) -> None:
+        seconds = (self.intake.clock.now() - began) / NANOS_PER_S
+        board.update(self.feeds.streams, self.intake.clock.now(), self.log.stats, seconds)
+
+
+def _after(instruments: Sequence[Instrument], prelude: dict[str, list[Row]]) -> list[Instrument]:
+    """The instruments of a log by number, once the rows of `prelude` are in it."""
+    found = {(one.venue, one.symbol): one for one in instruments}
+    for row in prelude.get("instruments", ()):
+        values = slow_row("instruments", row).values
+        one = Instrument(**{name: value for name, value in values.items() if name in _FIELDS})
+        found[one.venue, one.symbol] = one
+    return list(found.values())
+
+
+def _kinds_of(instruments: Sequence[Instrument], sources: Sequence[Source]) -> list[tuple[str, ...]]:
+    """Which kinds of rows that move a book come of each instrument."""
+    by_venue = {source.venue: tuple(_KINDS[channel] for channel in source.subscribed() if channel in _KINDS) for source in sources}
+    there = {(source.venue, symbol) for source in sources for symbol in source.symbols}
+    return [by_venue[one.venue] if (one.venue, one.symbol) in there else () for one in instruments]
