@@ -34,6 +34,7 @@ COMMANDS: Final = (
     ("symbols",),
     ("import",),
     ("record",),
+    ("scan",),
     ("venues",),
     ("serve",),
     ("query",),

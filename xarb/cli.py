@@ -365,6 +365,30 @@ def record(
 
 
 @app.command(cls=_Verb)
+def scan(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG.toml|VENUES SYMBOLS", help="A file with [markets.NAME] tables, or names, comma-separated."),
+    ],
+    once: Annotated[bool, typer.Option("--once", help="One look, when every price is there, and leave.")] = False,
+    duration: Annotated[str | None, typer.Option("--duration", metavar="T", help="Stop after so long, such as 90s.")] = None,
+    settings: SetOption = None,
+) -> None:
+    """Show what arbitrage between venues would yield now, after taker fees. Needs no keys and keeps nothing.
+
+    Compares only what the asset table proves to be the same thing. Fees are what ccxt states for accounts that trade little.
+    """
+    from xarb.scan import View
+    from xarb.scan import scan as run_scan
+    from xarb.sources import seconds_of, sources_of
+
+    sources, _ = sources_of(what, _overrides(settings))
+    seconds = None if duration is None else seconds_of(duration)
+    with drawn_in_place() as draw:
+        run_scan(sources, View(once, seconds, draw, show))
+
+
+@app.command(cls=_Verb)
 def venues(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One venue, in detail.")] = None,
 ) -> None:

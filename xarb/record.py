@@ -129,6 +129,7 @@ class Recorder:
             anything: set[asyncio.Future[Any]] = {*tasks, ended, self.intake.failure}
             await asyncio.wait(anything, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            seconds = (clock.now() - began) / NANOS_PER_S
             for task in (*tasks, ended):
                 task.cancel()
             await asyncio.gather(*tasks, ended, return_exceptions=True)
@@ -137,7 +138,6 @@ class Recorder:
         for one in (self.intake.failure, *tasks):
             if one.done() and not one.cancelled() and (error := one.exception()) is not None:
                 raise error
-        seconds = (clock.now() - began) / NANOS_PER_S
         rows = {kind: count for kind, count in builder.counts.items() if count}
         feeds = board.feed_table(self.feeds.streams, clock.now(), "Feeds")
         return RecordReport(

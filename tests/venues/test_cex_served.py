@@ -14,7 +14,6 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from xarb.venues.readiness import inspect
 
 from tests.serve.site import KEY, LOTS, SECRET, Site, book, config, head, serving
 from tests.venues.test_cex import run
@@ -28,6 +27,7 @@ from xarb.venues.cex import CexVenue
 from xarb.venues.desk import Wishes
 from xarb.venues.exchange import Place
 from xarb.venues.keys import Keys
+from xarb.venues.readiness import inspect
 
 DEEP = book([(9_990 - n, LOTS) for n in range(20)], [(10_000 + n, LOTS) for n in range(20)])
 ONE = msgspec.structs.replace(BTC, venue="alpha", lot_int=10)

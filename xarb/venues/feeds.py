@@ -14,7 +14,7 @@ from xarb.model.instrument import Instrument
 from xarb.venues.clock import TIMES, Offset, TimeRequest, offset_of
 from xarb.venues.exchange import OWN_PLACE, Place
 from xarb.venues.generic import CHANNELS, GenericFeed, GenericStream
-from xarb.venues.markets import load_instruments
+from xarb.venues.markets import Listed, load_listed
 from xarb.venues.rest import PublicRest
 from xarb.venues.stream import Feed, Stream, StreamPolicy
 from xarb.wires.decimals import Listing
@@ -80,8 +80,19 @@ async def load_all(sources: Sequence[Source]) -> dict[str, list[Instrument]]:
         ConfigError: an exchange or symbol does not exist.
         Retryable: an exchange could not be reached, several times.
     """
+    listed = await list_all(sources)
+    return {venue: [one.instrument for one in found] for venue, found in listed.items()}
+
+
+async def list_all(sources: Sequence[Source]) -> dict[str, list[Listed]]:
+    """As `load_all`, with what ccxt states as taker fees.
+
+    Raises:
+        ConfigError: as `load_all`.
+        Retryable: as `load_all`.
+    """
     found = await asyncio.gather(*(_load(source) for source in sources))
-    return {source.venue: instruments for source, instruments in zip(sources, found, strict=True)}
+    return {source.venue: listed for source, listed in zip(sources, found, strict=True)}
 
 
 def listings_of(
@@ -96,12 +107,12 @@ def listings_of(
     return found
 
 
-async def _load(source: Source) -> list[Instrument]:
+async def _load(source: Source) -> list[Listed]:
     wire = WIRES.get(source.exchange)
     name, kinds = (wire.exchange or wire.venue, wire.markets) if wire else (source.exchange, ())
     for left in range(_TRIES - 1, -1, -1):
         try:
-            return await load_instruments(name, source.venue, source.symbols, kinds=kinds, place=source.place)
+            return await load_listed(name, source.venue, source.symbols, kinds=kinds, place=source.place)
         except Retryable:
             if not left:
                 raise

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
-from xarb.model.units import MAX_SCALE, NANOS_PER_MS, Money, parse_decimal, parse_money
+from xarb.model.units import MAX_SCALE, NANOS_PER_MS, Money, parse_decimal, parse_money, parse_ratio
 from xarb.venues.exchange import OWN_PLACE, Place, exchange
 
 _KINDS: Final = {"spot": "spot", "swap": "perpetual", "future": "future", "option": "option"}
@@ -31,6 +31,13 @@ def data_client(name: str, symbols: Sequence[str], *, kinds: Sequence[str] = (),
     return exchange(name, options={"options": options}, place=place)
 
 
+class Listed(NamedTuple):
+    """A market of an exchange: the instrument, and what ccxt states as the taker fee of those who trade little, None where it does not."""
+
+    instrument: Instrument
+    taker_ppb: int | None
+
+
 async def load_instruments(
     name: str, venue: str, symbols: Sequence[str], *, kinds: Sequence[str] = (), place: Place = OWN_PLACE
 ) -> list[Instrument]:
@@ -47,6 +54,19 @@ async def load_instruments(
         ConfigError: ccxt knows no such exchange, or the exchange no such symbol.
         Retryable: the markets could not be had.
     """
+    listed = await load_listed(name, venue, symbols, kinds=kinds, place=place)
+    return [one.instrument for one in listed]
+
+
+async def load_listed(
+    name: str, venue: str, symbols: Sequence[str], *, kinds: Sequence[str] = (), place: Place = OWN_PLACE
+) -> list[Listed]:
+    """As `load_instruments`, with what ccxt states as taker fees.
+
+    Raises:
+        ConfigError: as `load_instruments`.
+        Retryable: as `load_instruments`.
+    """
     client = data_client(name, symbols, kinds=kinds, place=place)
     client.number = str  # steps and limits keep their text: no float is made of them
     try:
@@ -59,12 +79,14 @@ async def load_instruments(
     return [_found(markets, symbol, venue, origin, client) for symbol in symbols]
 
 
-def _found(markets: Mapping[str, Any], symbol: str, venue: str, origin: str, client: Any) -> Instrument:
+def _found(markets: Mapping[str, Any], symbol: str, venue: str, origin: str, client: Any) -> Listed:
     market = markets.get(symbol)
     if market is None:
         near = ", ".join(difflib.get_close_matches(symbol, markets, n=5, cutoff=0.5)) or "none"
         raise ConfigError(f"{venue}: {client.id} has no market {symbol}; similar ones: {near}")
-    return instrument_of(market, venue, exchange_id=client.id, mode=client.precisionMode, origin=origin)
+    one = instrument_of(market, venue, exchange_id=client.id, mode=client.precisionMode, origin=origin)
+    taker = market.get("taker")
+    return Listed(one, None if taker is None else parse_ratio(str(taker)))
 
 
 def instrument_of(market: Mapping[str, Any], venue: str, *, exchange_id: str, mode: int, origin: str) -> Instrument:
