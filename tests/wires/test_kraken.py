@@ -238,6 +238,21 @@ def test_a_gap_ends_with_the_next_snapshot() -> None:
     assert told(one.receive(UPDATE)) == "None apply"
 
 
+def test_a_snapshot_forgets_the_levels_before_it() -> None:
+    """A second snapshot with other levels meets its own checksum, which old ones among the best ten would spoil."""
+    one = session()
+    one.receive(SNAPSHOT)
+    bids, asks = [("45000.0", "1.00000000")], [("46000.0", "2.00000000")]
+    assert told(one.receive(frame("snapshot", bids, asks, naive_checksum(dict(bids), dict(asks))))) == "resync, snapshot None apply"
+
+
+def test_a_snapshot_without_a_side_is_no_snapshot() -> None:
+    """A side may be empty, not absent."""
+    found = session().receive(SNAPSHOT.replace(b'"asks"', b'"askz"'))
+    assert [event.rule for event in found if isinstance(event, RejectEvent)] == ["missing_field"]
+    assert told(session().receive(frame("snapshot", [], [], 0))) == "snapshot None apply"
+
+
 def test_an_update_before_any_snapshot_is_unsynced() -> None:
     """It moves no book and is no gap."""
     assert told(session().receive(UPDATE)) == "None unsynced"

@@ -149,6 +149,15 @@ def test_a_wrong_checksum_is_a_gap_and_one_of_zero_says_nothing() -> None:
     assert told(one.receive(book(15, 10, checksum=1))) == "15 apply"
 
 
+def test_a_checksum_that_nothing_is_known_for_proves_nothing() -> None:
+    """An update without an id, behind a snapshot whose levels were not kept for checksums, is a gap."""
+    one = session()
+    one.receive(book(10, -1, "snapshot"))
+    without = json.loads(book(15, 10, checksum=5))
+    del without["data"][0]["seqId"]
+    assert told(one.receive(json.dumps(without).encode())) == "gap, None unsynced"
+
+
 def test_quotes_trades_and_marks() -> None:
     """The documentation's examples give exact values, the taker's side, and rows of marks that say only what their frame said."""
     one = session()
