@@ -221,8 +221,12 @@ def _levels(batch: pa.RecordBatch, seq: _Array) -> tuple[_Array, _Array, _Array,
 
 
 def _whole(batch: pa.RecordBatch, name: str) -> _Array:
-    """All fixed levels row by row, of books that have every one of them."""
-    out = np.empty((batch.num_rows, 2 * LEVELS), np.int64)
+    """All fixed levels row by row, of books that have every one of them.
+
+    In memory of Arrow's pool, which keeps what is given back: the system would clear its pages anew for every block, at the cost of the copy.
+    """
+    memory = pa.allocate_buffer(batch.num_rows * 2 * LEVELS * 8)
+    out = np.frombuffer(memory, np.int64).reshape(batch.num_rows, 2 * LEVELS)
     for place, column in enumerate(_FIXED[name]):
         out[:, place] = _nullable(batch, column)
     return frozen(out.reshape(-1))

@@ -43,7 +43,8 @@ BACKTEST_KINDS: Final = (
     "rejects",
 )
 BATCH_ROWS: Final = 262_144
-_CHUNK_ROWS: Final = {"quotes": 131_072, "book_deltas": 131_072, "trades": 65_536, "books": 32_768}  # books are 40 columns wide
+_CHUNK_ROWS: Final = {"quotes": 131_072, "book_deltas": 131_072, "trades": 65_536, "books": 65_536}
+_PIECE_ROWS: Final = {"books": 16_384}  # 44 columns: decoded fastest in large chunks, laid out by row fastest in the cache
 _SLOW_ROWS: Final = 8_192
 _BOOK_KINDS: Final = ("quotes", "books", "book_deltas")
 _FIELDS: Final = frozenset(Instrument.__struct_fields__)
@@ -225,8 +226,8 @@ class LogReader:
             columns = COLUMNS.get(entry.kind) or [column.name for column in TABLES[entry.kind].columns]
             size = _CHUNK_ROWS.get(entry.kind, _SLOW_ROWS)
             try:
-                for batch in self.files.batches(entry, columns, size, seqs=select.seqs, times=select.times):
-                    part = _narrowed(entry.kind, batch, select)
+                batches = self.files.chosen(entry, columns, size, seqs=select.seqs, times=select.times)
+                for part in _pieces(batches, select, entry.kind):
                     if not part.num_rows:
                         continue
                     chunk = self._chosen(entry.kind, make(entry.kind, part), select)
@@ -285,6 +286,15 @@ def _range(first: int | None, last: int | None) -> Range | None:
 
 def _overlap(range_: Range | None, first: int, last: int) -> bool:
     return range_ is None or (first <= range_[1] and last >= range_[0])
+
+
+def _pieces(batches: Iterator[pa.RecordBatch], select: Selection, kind: str) -> Iterator[pa.RecordBatch]:
+    """The rows of the ranges, in batches that are worth a block."""
+    size = _PIECE_ROWS.get(kind)
+    for batch in batches:
+        part = _narrowed(kind, batch, select)
+        for start in range(0, part.num_rows, size or max(part.num_rows, 1)):
+            yield part if size is None else part.slice(start, size)
 
 
 def _narrowed(kind: str, batch: pa.RecordBatch, select: Selection) -> pa.RecordBatch:
