@@ -12,7 +12,7 @@ import pytest
 
 from tests.venues.exchange_server import SmallExchange
 from tests.venues.trader import trading
-from xarb.errors import Refused
+from xarb.errors import InvariantBroken, Refused
 from xarb.model.units import Money
 from xarb.venues.limits import Limit
 from xarb.venues.liveorders import Expected
@@ -312,6 +312,9 @@ def test_start_finds_what_the_one_before_left() -> None:
             assert (await at.until(ends("accepted"), 2)) == ["accepted"]
             assert (await at.until(ends("foreign"), 9)) == ["foreign"]
             assert (await at.until(ends("rejected never_arrived"), 3))[-1] == "rejected never_arrived"
+            await at.venue.cancel_left()
+            assert (await at.until(ends("canceled"), 2)) == ["accepted", "cancel_sent", "canceled"]
+            assert [order["status"] for order in server.orders.values()] == ["FILLED", "CANCELED", "NEW"]
 
     run(work())
 
@@ -381,3 +384,43 @@ def test_clock_that_is_off_refuses_the_start() -> None:
                     pass
 
     run(work())
+
+
+def test_order_is_never_sent_twice() -> None:
+    """The same order given again is a mistake of the caller: nothing leaves, whatever became of the first."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            await at.submit(1)
+            await at.until(ends("fill 1"), 1)
+            with pytest.raises(InvariantBroken, match="sent already"):
+                await at.submit(1)
+            assert len(server.orders) == 1
+
+    run(work())
+
+
+def test_failure_of_the_venues_own_work_stops_new_orders() -> None:
+    """When its own work breaks, that is told, new orders do not leave, and cancels still do."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.fill = Decimal(0)
+        async with server.serving(), trading(server) as at:
+            await at.submit(1, tif="gtc")
+            await at.until(ends("accepted"), 1)
+            at.venue._spawn(_break())
+            await at.until(lambda _: any(v["detail"] == "ZeroDivisionError" for v in at.of("health")))
+            await at.submit(2)
+            await at.until(ends("not_sent venue_failed"), 2)
+            await at.cancel(1)
+            await at.until(ends("canceled"), 1)
+            assert len(server.orders) == 1
+
+    with pytest.raises(ZeroDivisionError):
+        run(work())
+
+
+async def _break() -> None:
+    raise ZeroDivisionError

@@ -27,7 +27,6 @@ from xarb.venues.passage import Passage
 from xarb.venues.replies import OrderSaid, TradeSaid, UnreadableReply, order_said, trade_said
 
 T = TypeVar("T")
-_CLOCK_LOOKS: Final = 3
 _URGENT: Final = ("cancel", "lookup", "order_trades")  # may use the reserve of the request weight
 
 
@@ -210,14 +209,14 @@ class Account:
 
     # --- the clock
 
-    async def clock(self) -> ClockReading:
-        """How far the exchange's clock is from ours.
+    async def clock(self, looks: int = 3) -> ClockReading:
+        """How far the exchange's clock is from ours, by the shortest of some round trips.
 
         Raises:
             Retryable: no answer.
         """
         best: ClockReading | None = None
-        for _ in range(_CLOCK_LOOKS):
+        for _ in range(looks):
             begun, wall = time.monotonic_ns(), time.time_ns()
             theirs = await self.ask("time", self.client.fetch_time, int)
             trip = time.monotonic_ns() - begun

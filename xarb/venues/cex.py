@@ -124,7 +124,8 @@ class CexVenue:
         """Send commands; returns when all were handed to the network or can no longer be. What became of them the rows tell.
 
         Raises:
-            InvariantBroken: an account or instrument that this venue does not have, or a client order id of another start.
+            InvariantBroken: an account or instrument that this venue does not have, a client order id of another start, or one that was
+                sent before: nothing from that command on is sent.
         """
         passages = []
         for command in commands:
@@ -138,6 +139,8 @@ class CexVenue:
             passage = Passage()
             passages.append(passage)
             if isinstance(command, SubmitOrder):
+                if desk.orders.order(name) is not None:
+                    raise InvariantBroken(f"{command.client_order_id} was sent already")
                 one = desk.leaves(_expected(command, instrument, name))
                 self._spawn(self._submit(desk, one, command, passage))
             else:
@@ -148,6 +151,8 @@ class CexVenue:
     async def _submit(self, desk: AccountDesk, one: Watched, command: SubmitOrder, passage: Passage) -> None:
         passage.when_sent(lambda: desk.say(desk.orders.sent(one, time.monotonic_ns())))
         try:
+            if self.failure is not None:
+                raise Retryable("the venue's own work failed", reason="venue_failed")
             if len(self._rows) >= QUEUE_ROWS:
                 raise Retryable("reports are not taken", reason="queue_full")
             said, trades = await desk.account.submit(
@@ -182,6 +187,13 @@ class CexVenue:
             await desk.cancel(one, passage)
         finally:
             passage.handed.set()
+
+    async def cancel_left(self) -> None:
+        """Cancel what earlier starts left open; rows tell what came of it."""
+        for desk in self._desks.values():
+            for one in desk.orders.open_orders():
+                if one.expected.name.start != self._wishes.start:
+                    await desk.cancel(one, Passage())
 
     # --- the end
 

@@ -16,7 +16,7 @@ import msgspec
 from xarb.errors import OutcomeUnknown, Refused, Rejected, Retryable, VenueError
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.venues import funds
-from xarb.venues.account import Account
+from xarb.venues.account import Account, ClockReading
 from xarb.venues.liveorders import Expected, LiveOrders, Watched
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.passage import Passage
@@ -31,6 +31,8 @@ LOOKS_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # pauses before look-ups of on
 POLL_S: Final = 1.0  # open orders are looked up so often without a private stream,
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
+CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
+CLOCK_LOOKS: Final = 3  # and at the start so often in a row
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
 BEFORE_MS: Final = 60_000  # fills are asked for from so long before the start, or before the last reconciliation
 _TEXT: Final = 4096
@@ -117,12 +119,15 @@ class AccountDesk:
         Raises:
             Refused: it is too far from ours.
         """
-        reading, bound = await self.account.clock(), self.account.terms.max_clock_ms * NANOS_PER_MS
-        detail = f"{self.account.label}, round trip {reading.round_trip_ns} ns"
-        self._health("clock_offset_ns", reading.offset_ns, detail)
+        reading, bound = await self._clock(), self.account.terms.max_clock_ms * NANOS_PER_MS
         if abs(reading.offset_ns) > bound:
             away = f"{reading.offset_ns / NANOS_PER_MS:.1f} ms"
             raise Refused(f"the clock of {self.venue} is {away} from ours, {self.account.terms.max_clock_ms} ms are allowed")
+
+    async def _clock(self, looks: int = CLOCK_LOOKS) -> ClockReading:
+        reading = await self.account.clock(looks)
+        self._health("clock_offset_ns", reading.offset_ns, f"{self.account.label}, round trip {reading.round_trip_ns} ns")
+        return reading
 
     def stop(self) -> None:
         """End what runs; requests in flight come to their end."""
@@ -255,8 +260,15 @@ class AccountDesk:
             self.resolve(one)
 
     async def _poll(self) -> None:
+        measured = time.monotonic_ns()
         while not await self._wait(self._stopping, POLL_S):
             now = time.monotonic_ns()
+            if now - measured >= CLOCK_S * NANOS_PER_S:
+                measured = now
+                try:
+                    await self._clock(1)
+                except (Retryable, Rejected) as error:
+                    self._health("clock_failed", 1, f"{self.account.label}: {error}")
             age = (CALM_POLL_S if self.is_streaming else POLL_S) * NANOS_PER_S
             for one in self.orders.open_orders():
                 if one.is_sent and one.is_answered and now - one.asked_at >= age:
