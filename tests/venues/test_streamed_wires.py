@@ -145,7 +145,7 @@ async def story(venue: str, rows: list[dict[str, Any]], *, lost: int) -> Server:
         arrived.set()
 
     app = web.Application()
-    app.router.add_get("/stream", server.handle)
+    app.router.add_get("/{path:.*}", server.handle)
     runner = web.AppRunner(app)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -154,7 +154,7 @@ async def story(venue: str, rows: list[dict[str, Any]], *, lost: int) -> Server:
     try:
         async with aiohttp.ClientSession() as http:
             listings = [listing(venue, native) for native in NATIVES]
-            feed = Feed(venue, WIRES[venue], 0, listings, ("deltas",), f"ws://127.0.0.1:{port}/stream")
+            feed = Feed(venue, WIRES[venue], 0, listings, ("deltas",), f"ws://127.0.0.1:{port}")
             intake = Intake(RowBuilder(), Clock(), deliver)
             stream = Stream(feed, PublicRest(http, f"http://127.0.0.1:{port}"), http, intake=intake, policy=QUICK)
             task = asyncio.create_task(stream.run())

@@ -131,10 +131,8 @@ def test_a_recording_played_over_sockets_is_whole_in_the_log(venue: str) -> None
         url = f"http://127.0.0.1:{server.port}"
         async with aiohttp.ClientSession() as http:
             intake = Intake(RowBuilder(), Clock(), deliver)
-            wire = WIRES[venue]
-            feed = Feed(
-                venue, wire, 0, [listing(venue, one) for one in case.natives], wire.channels, "" if wire.lookup else f"{url}/"
-            )
+            wire = WIRES[venue] if WIRES[venue].lookup else WIRES[venue]._replace(stream_url=f"{url}/")
+            feed = Feed(venue, wire, 0, [listing(venue, one) for one in case.natives], wire.channels, "")
             stream = Stream(feed, PublicRest(http, url), http, intake=intake, policy=StreamPolicy(tick_s=0.02))
             task = asyncio.create_task(stream.run())
             try:
