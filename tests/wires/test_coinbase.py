@@ -205,6 +205,28 @@ def test_quotes_and_trades_are_exact() -> None:
     assert (trades[1].price, trades[1].ts_event) == (126001, 1565815347265000000)
 
 
+def test_products_in_usdc_are_those_in_usd_under_another_name() -> None:
+    """`X-USD` is subscribed once, and its rows are those of each instrument that is recorded; a loss is one of both."""
+    natives = ("BTC-USDC", "BTC-USD", "ETH-USDC", "USDT-USDC")
+    one = CoinbaseSession([listing("coinbase", native, px_scale=2) for native in natives], ("deltas",))
+    bodies = [json.loads(ask.text) for ask in one.open(0) if isinstance(ask, Send)]
+    assert bodies[1]["product_ids"] == ["BTC-USD", "ETH-USD", "USDT-USDC"]
+    symbols = [
+        [event.listing.key[1] for event in one.receive(message) if isinstance(event, DepthEvent | QuoteEvent | TradeEvent)]
+        for message in (
+            book(0, "snapshot"),
+            book(1, "snapshot", "ETH-USD"),
+            book(2, "snapshot", "USDT-USDC"),
+            quote(3),
+            prints(4, "update", ("1", "ETH-USD", "1", "BUY"), ("2", "BTC-USD", "1", "BUY")),
+        )
+    ]
+    both = ["BTC-USDC", "BTC-USD"]
+    assert symbols == [both, ["ETH-USDC"], ["USDT-USDC"], both, [*both, "ETH-USDC"]]
+    assert told(one.receive(book(5, levels=[("bid", "x", "1")]))) == "RejectEvent, gap, RejectEvent, gap"
+    assert [json.loads(ask.text)["product_ids"] for ask in one.asks() if isinstance(ask, Send)] == [["BTC-USD"]] * 2
+
+
 def test_trades_from_before_the_subscription_are_no_news() -> None:
     """They are counted in a row, not taken as prints of now."""
     (event,) = session().receive(prints(0, "snapshot", ("1", "ETH-USD", "1", "BUY"), ("2", "ETH-USD", "1", "BUY")))

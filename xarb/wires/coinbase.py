@@ -13,7 +13,8 @@ Sources: Coinbase Developer Platform, "Advanced Trade WebSocket" (channels level
 - `side` of a trade is the maker's; the aggressor is the other one. Updates hold the trades of 250 ms, which are put in the order of their
   ids. The snapshot holds trades from before the subscription, which are no news: they are left out, and a `subscribed` row says how many.
 - Channels without news close after 60 to 90 s unless `heartbeats` are subscribed, which come every second.
-- A product `X-USDC` is answered with the data of `X-USD`, another instrument: such rows are rejects, unless that one is recorded too.
+- USD and USDC share one book there: market data of `X-USDC` are those of `X-USD` and have that name, but for `USDT-USDC` and `EURC-USDC`.
+  So `X-USD` is what is subscribed, and its rows are those of either instrument, or of both where both are recorded.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from xarb.wires.times import nanos_of_rfc3339
 _CHANNELS: Final = {"quotes": "ticker", "deltas": "level2", "trades": "market_trades"}
 _WITHOUT_BOOKS: Final = frozenset({"ticker", "market_trades", "heartbeats", "subscriptions"})
 _AGGRESSORS: Final = {"BUY": SELL, "SELL": BUY}  # by the maker's side
+_OWN_BOOKS: Final = ("USDT-USDC", "EURC-USDC")  # products in USDC that are not those in USD under another name
 
 _Id = Annotated[int, msgspec.Meta(ge=0, le=INT64_MAX)]
 
@@ -95,13 +97,17 @@ class CoinbaseSession(StreamSession):
     def __init__(self, listings: Iterable[Listing], channels: Sequence[str] = ()) -> None:
         super().__init__("coinbase", listings, channels)
         self._last: int | None = None  # sequence_num of the last message
+        self._natives: dict[str, list[str]] = {}  # by the name on the stream
+        for native in self._listings:
+            self._natives.setdefault(stream_name(native), []).append(native)
 
     def _subscribe(self) -> list[str]:
-        products = list(self._listings)
+        products = list(self._natives)
         return [_request("subscribe", "heartbeats"), *(_request("subscribe", _CHANNELS[one], products) for one in self._channels)]
 
     def _resubscribe(self, natives: Sequence[str]) -> list[str]:
-        return [_request("unsubscribe", "level2", natives), _request("subscribe", "level2", natives)]
+        products = list(dict.fromkeys(map(stream_name, natives)))
+        return [_request("unsubscribe", "level2", products), _request("subscribe", "level2", products)]
 
     def _read(self, payload: bytes) -> list[WireEvent]:
         frame = _decode(payload)
@@ -129,11 +135,12 @@ class CoinbaseSession(StreamSession):
         events: list[WireEvent] = []
         for part in need(frame.events, "events"):
             if frame.channel == "l2_data":
-                need(part.product_id, "product_id")
-                events += self._part(part, partial(self._book, when, number), payload, part.product_id or "")
+                for native in self._of(need(part.product_id, "product_id")):
+                    events += self._part(part, partial(self._book, native, when, number), payload, native)
             elif frame.channel == "ticker":
                 for ticker in need(part.tickers, "tickers"):
-                    events += self._each([ticker], partial(self._quote, when, number), payload, ticker.product_id)
+                    for native in self._of(ticker.product_id):
+                        events += self._each([ticker], partial(self._quote, native, when, number), payload, native)
             elif frame.channel == "market_trades":
                 events += self._prints(part, payload)
             elif frame.channel == "heartbeats":
@@ -144,8 +151,11 @@ class CoinbaseSession(StreamSession):
                 raise Refused("unknown_message", f"channel {frame.channel!r} is not decoded")
         return events
 
-    def _book(self, when: int | None, number: int, part: _Event) -> list[WireEvent]:
-        native = need(part.product_id, "product_id")
+    def _of(self, product: str) -> list[str]:
+        """The native names of the instruments whose data a product's are; an unknown name stays, for the reject."""
+        return self._natives.get(product) or [product]
+
+    def _book(self, native: str, when: int | None, number: int, part: _Event) -> list[WireEvent]:
         listing = self._listing(native)
         is_snapshot = part.type == "snapshot"
         if not is_snapshot and part.type != "update":
@@ -159,8 +169,8 @@ class CoinbaseSession(StreamSession):
         event = depth_of(listing, (when, number, None), (sides["bid"], sides["offer"]), is_snapshot=is_snapshot)
         return self._books.snapshot(native, number, event) if is_snapshot else self._books.update(native, number, event)
 
-    def _quote(self, when: int | None, number: int, ticker: _Ticker) -> list[WireEvent]:
-        listing = self._listing(ticker.product_id)
+    def _quote(self, native: str, when: int | None, number: int, ticker: _Ticker) -> list[WireEvent]:
+        listing = self._listing(native)
         bid_side, ask_side = (ticker.best_bid, ticker.best_bid_quantity), (ticker.best_ask, ticker.best_ask_quantity)
         bid, bid_qty, ask, ask_qty = listing.quote(*(text or None for text in (*bid_side, *ask_side)))
         if bid_qty == 0:  # an empty side
@@ -175,17 +185,23 @@ class CoinbaseSession(StreamSession):
             return [LinkEvent(self.venue, None, "subscribed", f"{len(trades)} trades from before the subscription left out")]
         events: list[WireEvent] = []
         for trade in sorted(trades, key=_order):
-            events += self._each([trade], self._trade, payload, trade.product_id)
+            for native in self._of(trade.product_id):
+                events += self._each([trade], partial(self._trade, native), payload, native)
         return events
 
-    def _trade(self, trade: _Trade) -> list[WireEvent]:
-        listing = self._listing(trade.product_id)
+    def _trade(self, native: str, trade: _Trade) -> list[WireEvent]:
+        listing = self._listing(native)
         side = _AGGRESSORS.get(trade.side)
         if side is None:
             raise Refused("wrong_type", f"side {trade.side!r} is neither BUY nor SELL")
         prices, qtys = listing.levels([(trade.price, trade.size)])
         when = nanos_of_rfc3339(trade.time)
         return [TradeEvent(listing, when, None, trade.trade_id, prices[0], qtys[0], side, *listing.scales)]
+
+
+def stream_name(native: str) -> str:
+    """The name under which a product's market data come."""
+    return native[:-1] if native.endswith("-USDC") and native not in _OWN_BOOKS else native
 
 
 def _order(trade: _Trade) -> tuple[str, int, str]:
