@@ -112,6 +112,27 @@ def test_version_and_help(place: Path) -> None:
     assert xarb("fly", cwd=place).returncode == 2
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+def test_numpy_starts_no_threads_of_its_own(place: Path) -> None:
+    """The command needs no matrices, and threads for them that wait by spinning cost a fifth of a short run."""
+    code = """
+import os, sys
+from xarb.__main__ import main
+sys.argv = ["xarb", "--version"]
+try:
+    main()
+except SystemExit:
+    import numpy
+    print(len(os.listdir("/proc/self/task")), "thread")
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    environment |= {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["1 thread"], done.stderr
+
+
 def test_a_backtest_imports_nothing_that_it_does_not_use(place: Path) -> None:
     """A short run is mostly start-up: no compiler where the code is stored, no pydantic for texts and paths, no second table library."""
     script = "import sys; from xarb.__main__ import main\ntry:\n  main()\nfinally: print(*sys.modules)"
