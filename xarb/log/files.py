@@ -171,7 +171,8 @@ def _completed(read: Iterator[pa.RecordBatch], run: _Run, columns: Sequence[str]
     for batch in read:
         made = {name: batch.column(name) for name in run.read}
         if seq is not None:
-            made["seq"] = pa.array(np.arange(seq, seq + batch.num_rows))
+            data = pa.py_buffer(np.arange(seq, seq + batch.num_rows))  # pa.array would import numpy.ma
+            made["seq"] = pa.Array.from_buffers(pa.int64(), batch.num_rows, [None, data], 0)
             seq += batch.num_rows
         arrays = [made[name] if name in made else pa.nulls(batch.num_rows, schema.field(name).type) for name in columns]
         yield pa.RecordBatch.from_arrays(arrays, schema=chosen)
