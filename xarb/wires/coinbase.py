@@ -114,7 +114,7 @@ class CoinbaseSession(StreamSession):
         number = frame.sequence_num
         if number is None:
             if frame.type == "error":
-                raise Refused("venue_error", f"{frame.message}")
+                raise Refused("venue_error", f"error: {frame.message}")
             raise Refused("missing_field", "sequence_num is absent")
         events: list[WireEvent] = []
         if self._last is not None and number != self._last + 1:
@@ -130,7 +130,7 @@ class CoinbaseSession(StreamSession):
 
     def _content(self, frame: _Frame, number: int, payload: bytes) -> list[WireEvent]:
         if frame.type == "error":
-            raise Refused("venue_error", f"{frame.message}")
+            raise Refused("venue_error", f"error: {frame.message}")
         when = None if frame.timestamp is None else nanos_of_rfc3339(frame.timestamp)
         events: list[WireEvent] = []
         for part in need(frame.events, "events"):
