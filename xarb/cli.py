@@ -440,7 +440,12 @@ def serve(
         list[str] | None,
         typer.Option("--port", metavar="PORT", help="Port of each venue, in order, or of the first alone; 0 or none: a free one."),
     ] = None,
-    wire: Annotated[str, typer.Option("--wire", help="Protocol to speak: binance.")] = "binance",
+    wire: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--wire", metavar="WIRE", help="Protocol to speak: binance or okx; of each venue in order, or of all. Default: binance."
+        ),
+    ] = None,
     speed: Annotated[str, typer.Option("--speed", metavar="N", help="Log seconds per second.")] = "1",
     config: Annotated[
         Path | None, typer.Option("--config", metavar="FILE", help="Accounts, API keys, fees and limits; see docs/serve.md.")
@@ -469,7 +474,7 @@ def serve(
     from xarb.serve.command import serve as run_serve
 
     options = Options(
-        wire=wire,
+        wires=wire or [],
         speed=speed,
         config=config,
         faults=faults,

@@ -81,7 +81,8 @@ def test_it_ends_by_itself() -> None:
     ("venues", "ports", "options", "message"),
     [
         (["delta"], [], Options(), "has no venue delta; it has alpha, bravo, charlie"),
-        (["alpha"], [], Options(wire="okx"), "--wire okx: allowed is binance"),
+        (["alpha"], [], Options(wires=["ftx"]), "--wire ftx: allowed are binance, okx"),
+        (["alpha"], [], Options(wires=["okx", "okx"]), "2 wires for 1 venues"),
         (["alpha"], ["1", "2"], Options(), "2 ports for 1 venues"),
         ([], ["http"], Options(), "--port http: must be a number"),
         ([], [], Options(speed="0"), "--speed 0: must be a number above 0"),

@@ -172,7 +172,7 @@ def test_the_server_pings_and_drops_the_silent(tmp_path: Path) -> None:
     run(test())
 
 
-def _final_book(log: Path, number: int, last_ts: int) -> tuple[dict[int, int], dict[int, int]]:
+def final_book(log: Path, number: int, last_ts: int) -> tuple[dict[int, int], dict[int, int]]:
     """A naive replay of an instrument's deltas: bids and asks by price after all rows up to a time."""
     sides: tuple[dict[int, int], dict[int, int]] = ({}, {})
     synced = in_snapshot = False
@@ -232,7 +232,7 @@ def test_served_depth_adds_up_to_the_log_s_own_book() -> None:
                     last = first + minute * 60 * NANOS_PER_S
                     await site.at(last)
                     await client.catch_up(ws, number)
-                    assert client.book == _final_book(log, number, last)
+                    assert client.book == final_book(log, number, last)
                     assert client.book[0]
             assert client.kinds == {"gap": 0, "reject": 0}
             assert client.quotes > 100

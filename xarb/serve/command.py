@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 from xarb.console import Table, say, show
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
-from xarb.serve.binance.app import HOSTS
 from xarb.serve.certificates import AUTHORITY, tls_context
 from xarb.serve.clock import WallClock
 from xarb.serve.config import DEMO_KEY, DEMO_SECRET, demo_config, load_config
 from xarb.serve.faults import load_faults
-from xarb.serve.server import WIRES, Plan, Server
+from xarb.serve.server import HOSTS, Plan, Server
 from xarb.settings import ts_of
 from xarb.sources import seconds_of
 
@@ -26,7 +25,7 @@ from xarb.sources import seconds_of
 class Options(NamedTuple):
     """The options of the command, as they are written."""
 
-    wire: str = "binance"
+    wires: Sequence[str] = ()
     speed: str = "1"
     config: Path | None = None
     faults: Path | None = None
@@ -44,8 +43,6 @@ def serve(log: Path, venues: Sequence[str], ports: Sequence[str], options: Optio
         ConfigError: an option or a file does not fit.
         LogError: the log is damaged.
     """
-    if options.wire not in WIRES:
-        raise ConfigError(f"--wire {options.wire}: allowed is {', '.join(WIRES)}")
     clock = WallClock(_positive("--speed", options.speed))
     seconds = None if options.duration is None else seconds_of(options.duration)
     with LogReader(log) as reader:
@@ -55,12 +52,14 @@ def serve(log: Path, venues: Sequence[str], ports: Sequence[str], options: Optio
             if options.config is None
             else load_config(options.config)
         )
+        wires = _wires(chosen, options.wires)
         plan = Plan(
             venues=list(zip(chosen, _ports(chosen, ports), strict=True)),
             config=config,
+            wires=wires,
             faults=() if options.faults is None else load_faults(options.faults),
             requests=options.requests,
-            tls=None if options.tls is None else tls_context(options.tls, HOSTS),
+            tls=None if options.tls is None else tls_context(options.tls, _hosts(wires)),
             at_once=options.at_once,
             skip_to=None if options.skip_to is None else ts_of(options.skip_to, "--skip-to"),
         )
@@ -86,7 +85,7 @@ def _announce(server: Server, options: Options) -> None:
     show([Table("Listening", ("venue", "wire", "port", "rest", "streams", "requests"), rows)])
     sys.stdout.flush()
     if options.config is None:
-        say(f"account demo: API key {DEMO_KEY}, secret {DEMO_SECRET}; own accounts and fees with --config")
+        say(f"account demo: API key {DEMO_KEY}, secret and passphrase {DEMO_SECRET}; own accounts and fees with --config")
     if options.tls is not None:
         say(f"clients must trust {options.tls / AUTHORITY}")
     say("the market has begun" if options.at_once else "the market begins at the first request; stop with Ctrl-C")
@@ -104,6 +103,23 @@ def _ports(venues: Sequence[str], ports: Sequence[str]) -> list[int]:
         raise ConfigError(f"{len(given)} ports for {len(venues)} venues ({', '.join(venues)}): give one for each, or one alone")
     first = given[0] if given else 0
     return [first + number if first else 0 for number in range(len(venues))]
+
+
+def _wires(venues: Sequence[str], wires: Sequence[str]) -> dict[str, str]:
+    """The protocol of each venue: one given is that of all, none is Binance's."""
+    for wire in wires:
+        if wire not in HOSTS:
+            raise ConfigError(f"--wire {wire}: allowed are {', '.join(HOSTS)}")
+    given = list(wires) or ["binance"]
+    if len(given) == 1:
+        given *= len(venues)
+    if len(given) != len(venues):
+        raise ConfigError(f"{len(given)} wires for {len(venues)} venues ({', '.join(venues)}): give one for each, or one for all")
+    return dict(zip(venues, given, strict=True))
+
+
+def _hosts(wires: Mapping[str, str]) -> list[str]:
+    return list(dict.fromkeys(host for wire in wires.values() for host in HOSTS[wire]))
 
 
 def _positive(name: str, text: str) -> Fraction:

@@ -71,6 +71,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     connections_5m: Count = 300
     frames_1s: Count = 5  # client frames a stream socket, pings among them
     streams: Count = 1024  # a socket
+    requests_2s: Count = 60  # OKX: requests of one path and address
+    orders_2s: Count = 60  # OKX: orders of an account
     queued_frames: Count = 100_000  # frames that wait for one socket; a client further behind is cut off (ours, not Binance's)
     tolerated: Count = 20  # requests after a 429 until the address is banned (418)
     ban_s: Count = 120

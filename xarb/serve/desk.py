@@ -112,7 +112,7 @@ class Desk:
                 post_only=intent.kind == LIMIT_MAKER,
             )
         )
-        if reports and reports[0].order == order_id and reports[0].event == "rejected" and reports[0].reason != "self_trade":
+        if reports and reports[0].order == order_id and reports[0].event == "rejected" and reports[0].reason not in intent.kept:
             order.status, order.reason = REJECTED, reports[0].reason
             del self._orders[order_id]
             return order

@@ -115,4 +115,21 @@ class RateLimits:
         times.append(now)
 
 
-__all__ = ["RateLimits", "TooMany"]
+class Windows:
+    """Counts of two seconds, each under a name of its own, as OKX limits each path and address, and each account's orders."""
+
+    def __init__(self) -> None:
+        self._spans: dict[tuple[str, str], _Spans] = {}
+
+    def count(self, what: str, who: str, most: int, now: int) -> None:
+        """Count one more.
+
+        Raises:
+            TooMany: more than `most` in this span.
+        """
+        spans = self._spans.setdefault((what, who), _Spans(2 * NANOS_PER_S))
+        if spans.add(now, 1) > most:
+            raise TooMany(what, spans.left_s(now))
+
+
+__all__ = ["RateLimits", "TooMany", "Windows"]

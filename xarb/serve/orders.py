@@ -35,6 +35,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     qty_int: int
     client_id: str
     quote_value: int = 0
+    kept: tuple[str, ...] = ("self_trade",)  # reasons for which the venue takes the order and lets it expire, in place of a refusal
 
 
 class Fill(msgspec.Struct, frozen=True, kw_only=True):

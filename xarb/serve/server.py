@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from types import MappingProxyType, TracebackType
+from typing import Final, NamedTuple, Protocol, Self
 
 from aiohttp import web
 
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
-from xarb.serve.binance.app import BinanceApp
+from xarb.serve.binance import app as binance
 from xarb.serve.binance.venue import BinanceVenue
 from xarb.serve.clock import Clock, VenueClock
 from xarb.serve.config import ServeConfig
@@ -22,11 +22,28 @@ from xarb.serve.exchange import Exchange, Exchanges
 from xarb.serve.faults import Fault, Faults
 from xarb.serve.inspection import Inspection
 from xarb.serve.market import Market
+from xarb.serve.okx import app as okx
+from xarb.serve.okx.venue import OkxVenue
 from xarb.serve.requests import RequestLog
 from xarb.serve.socket import House, Socket
 
 LOOPBACK: Final = "127.0.0.1"
-WIRES: Final = ("binance",)
+HOSTS: Final = {"binance": binance.HOSTS, "okx": okx.HOSTS}  # by wire: the real names that a certificate is good for
+_STREAMS: Final = {"binance": "/ws", "okx": "/ws/v5/public"}
+_REQUESTS: Final = {"binance": "/ws-api/v3", "okx": "/ws/v5/private"}
+
+
+class Wire(Protocol):
+    """One venue's application in a protocol."""
+
+    def routes(self) -> list[web.AbstractRouteDef]:
+        """What it serves."""
+
+    def census(self) -> dict[str, int]:
+        """Who listens: sockets, streams, users."""
+
+    async def pulse(self) -> None:
+        """Keep the rhythm of its streams until canceled."""
 
 
 class Address(NamedTuple):
@@ -45,18 +62,19 @@ class Address(NamedTuple):
     @property
     def streams(self) -> str:
         """URL of its market streams."""
-        return f"ws{self.scheme}://{LOOPBACK}:{self.port}/ws"
+        return f"ws{self.scheme}://{LOOPBACK}:{self.port}{_STREAMS[self.wire]}"
 
     @property
     def requests(self) -> str:
-        """URL of its WebSocket API."""
-        return f"ws{self.scheme}://{LOOPBACK}:{self.port}/ws-api/v3"
+        """URL of its socket for orders and the account."""
+        return f"ws{self.scheme}://{LOOPBACK}:{self.port}{_REQUESTS[self.wire]}"
 
 
 class Plan(NamedTuple):
     """What is served.
 
     venues: each with its port, 0 for a free one.
+    wires: the protocol of a venue, Binance's where none is named.
     at_once: the market begins when the server stands, not at the first request.
     skip_to: log time (ns) at which it begins; rows before it are applied already.
     ping_s, pong_s: rhythm of the server's pings, and how long a client may be silent.
@@ -64,6 +82,7 @@ class Plan(NamedTuple):
 
     venues: Sequence[tuple[str, int]]
     config: ServeConfig
+    wires: Mapping[str, str] = MappingProxyType({})
     faults: tuple[Fault, ...] = ()
     requests: Path | None = None
     tls: ssl.SSLContext | None = None
@@ -80,7 +99,7 @@ class _Part(NamedTuple):
     faults: Faults
     clock: VenueClock
     sockets: dict[Socket, None]
-    app: BinanceApp
+    app: Wire
     runner: web.AppRunner
 
 
@@ -122,7 +141,11 @@ class Server:
         sockets: dict[Socket, None] = {}
         queued = self._plan.config.limits.queued_frames
         house = House(venue, faults, self.log, clock, sockets, queued, self._plan.ping_s, self._plan.pong_s)
-        app = BinanceApp(BinanceVenue(exchange, self._plan.config, house), self._touched)
+        app: Wire
+        if self._plan.wires.get(venue) == "okx":
+            app = okx.OkxApp(OkxVenue(exchange, self._plan.config, house), self._touched)
+        else:
+            app = binance.BinanceApp(BinanceVenue(exchange, self._plan.config, house), self._touched)
         application = web.Application(client_max_size=1 << 20)
         application.add_routes([*Inspection(exchange, faults, app.census).routes(), *app.routes()])
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
@@ -134,7 +157,7 @@ class Server:
                 await part.runner.setup()
                 await web.TCPSite(part.runner, LOOPBACK, port, ssl_context=self._plan.tls).start()
                 bound = part.runner.addresses[0][1]
-                self.addresses.append(Address(venue, "binance", bound, "s" if self._plan.tls else ""))
+                self.addresses.append(Address(venue, self._plan.wires.get(venue, "binance"), bound, "s" if self._plan.tls else ""))
         except BaseException:
             await self._stop()
             raise
@@ -221,4 +244,4 @@ async def _close_later(socket: Socket, seconds: float) -> None:
     socket.close(1001, b"server shutdown")
 
 
-__all__ = ["WIRES", "Address", "Plan", "Server"]
+__all__ = ["HOSTS", "Address", "Plan", "Server"]

@@ -8,9 +8,9 @@ from xarb.model.units import MONEY_ONE, MONEY_SCALE
 from xarb.serve.binance import shapes
 from xarb.serve.binance.errors import ApiError, filtered, missing, not_required, order_rejected
 from xarb.serve.binance.parameters import Parameters
-from xarb.serve.book import ASK, BID
 from xarb.serve.exchange import Exchange, Listing
 from xarb.serve.orders import LIMIT, LIMIT_MAKER, MARKET, Intent
+from xarb.serve.sizing import reach, spend_of
 
 _TIFS: Final = {"GTC": "gtc", "IOC": "ioc", "FOK": "fok"}
 _UNSUPPORTED: Final = ("stopPrice", "trailingDelta", "icebergQty", "pegPriceType")
@@ -78,14 +78,16 @@ def _market(parameters: Parameters, listing: Listing, *, account: str, buy: bool
     if "quantity" in parameters:
         qty = parameters.money("quantity", shapes.precision_of(one.qty_scale))
         _check_qty(listing, qty)
-        worst, value = _reach(listing, buy=buy, qty=qty // scale)
         wanted = qty // scale
+        found = reach(listing, buy=buy, qty=wanted)
     elif "quoteOrderQty" in parameters:
         spend = parameters.money("quoteOrderQty", shapes.PRECISION)
-        worst, wanted, value = _spend(listing, buy=buy, value=spend)
+        found, wanted = spend_of(listing, buy=buy, value=spend)
     else:
         raise missing("quantity")
-    if value < (one.min_notional or 0) or wanted <= 0:
+    if found is None and not spend:
+        raise order_rejected("Market orders cannot be matched: the book is empty.")
+    if found is None or found.value < (one.min_notional or 0) or wanted <= 0:
         raise filtered("NOTIONAL")
     return Intent(
         account=account,
@@ -93,42 +95,11 @@ def _market(parameters: Parameters, listing: Listing, *, account: str, buy: bool
         buy=buy,
         kind=MARKET,
         tif="ioc",
-        price_int=worst,
+        price_int=found.price,
         qty_int=wanted,
         client_id=client_id,
         quote_value=spend,
     )
-
-
-def _reach(listing: Listing, *, buy: bool, qty: int) -> tuple[int, int]:
-    """The price at which so much can be had, or the last one there is, and the value of what can be had as money."""
-    lot, unit = listing.instrument.lot_int or 1, 10 ** (MONEY_SCALE - listing.instrument.scale)
-    left, worst, value = qty, 0, 0
-    for price, size in listing.book.levels(ASK if buy else BID, 5000):
-        part = min(left, size - size % lot)
-        if part > 0:
-            worst, left, value = price, left - part, value + price * part
-        if left == 0:
-            break
-    if not worst:
-        raise order_rejected("Market orders cannot be matched: the book is empty.")
-    return worst, value * unit + left * worst * unit
-
-
-def _spend(listing: Listing, *, buy: bool, value: int) -> tuple[int, int, int]:
-    """(worst price, quantity, value as money) of what `value` of the quote asset buys, or needs to be sold for it; whole lots."""
-    lot, unit = listing.instrument.lot_int or 1, 10 ** (MONEY_SCALE - listing.instrument.scale)
-    left, worst, qty = value // unit, 0, 0
-    for price, size in listing.book.levels(ASK if buy else BID, 5000):
-        can = left // price
-        part = min(can - can % lot, size - size % lot)
-        if part > 0:
-            worst, qty, left = price, qty + part, left - part * price
-        if can < size:
-            break
-    if not worst:
-        raise filtered("NOTIONAL")
-    return worst, qty, value - left * unit
 
 
 __all__ = ["read_intent"]

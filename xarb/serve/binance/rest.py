@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
-from aiohttp import web
 
 from xarb.serve.binance.errors import ApiError
 from xarb.serve.binance.parameters import Parameters
 from xarb.serve.binance.signing import check_signature, check_time
 from xarb.serve.binance.venue import BinanceVenue
-from xarb.serve.faults import Fault
+from xarb.serve.replies import Reply, failed, send
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 _PUBLIC: Final = (
     "ping",
@@ -63,12 +64,6 @@ class _Asked(NamedTuple):
     parameters: Parameters
 
 
-class _Reply(NamedTuple):
-    status: int
-    body: bytes
-    headers: dict[str, str]
-
-
 class Rest:
     """The REST side of one venue.
 
@@ -90,17 +85,20 @@ class Rest:
         if fault is not None:
             house.log.note(house.venue, "fault", fault.kind, exchange_id=number, body=name)
         asked = _Asked(query, body, Parameters({**dict(parse_qsl(query)), **dict(parse_qsl(body))}))
-        reply = _failed(fault) if fault is not None and fault.kind == "status" else self._answer(request, asked)
+        if fault is not None and fault.kind == "status":
+            reply = failed(fault, None if fault.code is None else {"code": fault.code, "msg": fault.message})
+        else:
+            reply = self._answer(request, asked)
         house.log.note(
             house.venue, "reply", name, exchange_id=number, status=reply.status, body=reply.body.decode() if house.log.is_on else ""
         )
-        return await _send(request, reply, fault)
+        return await send(request, reply, fault)
 
-    def _answer(self, request: web.Request, asked: _Asked) -> _Reply:
+    def _answer(self, request: web.Request, asked: _Asked) -> Reply:
         public = request.path.removeprefix("/api/v3/")
         name = public if request.method == "GET" and public in _PUBLIC else PRIVATE.get((request.method, request.path))
         if name is None:
-            return _Reply(404, _NOT_FOUND.encode(), {"Content-Type": "text/html"})
+            return Reply(404, _NOT_FOUND.encode(), {"Content-Type": "text/html"})
         venue, address = self._venue, request.remote or ""
         account: str | None = None
         try:
@@ -118,8 +116,8 @@ class Rest:
             headers = self._headers(address, account if name == "order.place" else None)
             if error.retry_after_s is not None:
                 headers["Retry-After"] = str(error.retry_after_s)
-            return _Reply(error.status, _encode(error.body()), headers)
-        return _Reply(200, _encode(found), self._headers(address, account if name == "order.place" else None))
+            return Reply(error.status, _encode(error.body()), headers)
+        return Reply(200, _encode(found), self._headers(address, account if name == "order.place" else None))
 
     def _headers(self, address: str, account: str | None) -> dict[str, str]:
         now = self._venue.house.clock.wall_ns()
@@ -137,32 +135,6 @@ class Rest:
 
 def _unsigned(text: str) -> str:
     return "&".join(part for part in text.split("&") if not part.startswith("signature="))
-
-
-def _failed(fault: Fault) -> _Reply:
-    headers = {"Content-Type": "application/json;charset=UTF-8" if fault.code is not None else "text/html"}
-    if fault.retry_after_s is not None:
-        headers["Retry-After"] = str(fault.retry_after_s)
-    body: Any = {"code": fault.code, "msg": fault.message}
-    text = f"<html><body><h1>{fault.status}</h1></body></html>".encode() if fault.code is None else _encode(body)
-    return _Reply(fault.status, text, headers)
-
-
-async def _send(request: web.Request, reply: _Reply, fault: Fault | None) -> web.StreamResponse:
-    """Send a reply as the fault lets it through."""
-    body = reply.body
-    if fault is not None:
-        if fault.kind in {"drop_reply", "close"}:
-            if request.transport is not None:
-                request.transport.abort()
-            return web.Response(status=reply.status)
-        if fault.kind == "hang":
-            await asyncio.get_running_loop().create_future()  # until the client or the server gives up
-        if fault.kind == "delay":
-            await asyncio.sleep(float(fault.for_s))
-        if fault.kind == "truncate":
-            body = body[: len(body) // 2]
-    return web.Response(status=reply.status, body=body, headers=reply.headers)
 
 
 __all__ = ["PRIVATE", "Rest"]

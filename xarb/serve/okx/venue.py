@@ -1,0 +1,49 @@
+"""Everything of one venue that speaks OKX: listings by instrument id, keys, limits, requests and channels."""
+
+from __future__ import annotations
+
+from xarb.serve.config import ServeConfig, VenueTerms
+from xarb.serve.exchange import Exchange
+from xarb.serve.limits import TooMany, Windows
+from xarb.serve.okx.channels import Channels
+from xarb.serve.okx.errors import OkxError
+from xarb.serve.okx.shapes import inst_id
+from xarb.serve.okx.signing import OkxKeys
+from xarb.serve.okx.trading import OkxTrading
+from xarb.serve.socket import House
+
+
+class OkxVenue:
+    """One venue behind OKX's protocol.
+
+    Args:
+        exchange: the venue.
+        config: keys, fees, limits.
+        house: faults, request log and sockets.
+    """
+
+    def __init__(self, exchange: Exchange, config: ServeConfig, house: House) -> None:
+        self.exchange = exchange
+        self.house = house
+        self.listings = {inst_id(one.instrument): one for one in exchange.listings.values()}
+        self.keys = OkxKeys(config.keys)
+        terms = config.venues.get(exchange.name, VenueTerms())
+        self.trading = OkxTrading(exchange, self.listings, config.limits, house.clock, terms)
+        self.channels = Channels(exchange, self.listings, self.trading.assets)
+        self._limits = config.limits
+        self._windows = Windows()
+
+    def count(self, path: str, address: str) -> None:
+        """Count a request.
+
+        Raises:
+            OkxError: too many of them.
+        """
+        try:
+            self._windows.count(path, address, self._limits.requests_2s, self.house.clock.wall_ns())
+        except TooMany:
+            text = "Rate limit reached. Please refer to API documentation and throttle requests accordingly."
+            raise OkxError("50011", text, status=429) from None
+
+
+__all__ = ["OkxVenue"]
