@@ -164,11 +164,11 @@ class Subscriber:
                 self.in_sync = event.verdict == APPLY
                 if self.in_sync:
                     self.book.apply(event)
-            elif (
-                isinstance(event, RejectEvent) or event.event == "gap"
-            ):  # a reject alone: the next message may still prove the book
+            elif isinstance(event, LinkEvent) and event.event == "gap":
                 self.in_sync = False
-                self.gaps += isinstance(event, LinkEvent)
+                self.gaps += 1
+            elif isinstance(event, RejectEvent):  # whether that cost the book shows with the next message
+                self.in_sync = False
         self._seconds += 400
         asks = [*self.session.asks(), *self.session.tick(self._seconds * NANOS_PER_S)]
         self.wants_snapshot = any(isinstance(ask, Send) and '"subscribe"' in ask.text for ask in asks)
