@@ -276,7 +276,7 @@ class Account:
             self.weight.pause(now + seconds * NANOS_PER_S)
         if self.rules.used is not None:
             text = passage.headers.get(self.rules.used[0], "")
-            if text.isdigit():
+            if text.isascii() and text.isdigit():
                 self.weight.stated(now, int(text), self.rules.used[1])
 
     def _order(self, raw: Any, symbol: str, mine: str) -> OrderSaid:

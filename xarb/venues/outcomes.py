@@ -60,4 +60,4 @@ def pause_of(error: BaseException | None, passage: Passage) -> int:
     if not throttled:
         return 0
     text = passage.headers.get("Retry-After", "")
-    return max(1, int(text)) if text.isdigit() else 10
+    return max(1, int(text)) if text.isascii() and text.isdigit() else 10

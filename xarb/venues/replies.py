@@ -138,4 +138,5 @@ def _money(raw: Mapping[str, Any], name: str) -> Money | None:
 
 
 def _nanos(milliseconds: object) -> int | None:
-    return int(milliseconds) * NANOS_PER_MILLI if isinstance(milliseconds, int | str) and str(milliseconds).isdigit() else None
+    text = str(milliseconds)
+    return int(text) * NANOS_PER_MILLI if text.isascii() and text.isdigit() and len(text) < 16 else None

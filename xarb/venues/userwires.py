@@ -147,7 +147,7 @@ class BinanceUserSession:
         reason = event.get("r")
         order = OrderSaid(
             symbol=symbol,
-            venue_order_id=str(event.get("i")),
+            venue_order_id=_number(event, "i"),
             state=state,
             client_id=client_id,
             side=side,
@@ -162,7 +162,7 @@ class BinanceUserSession:
         fee_asset = event.get("N")
         trade = TradeSaid(
             symbol=symbol,
-            fill_id=str(event.get("t")),
+            fill_id=_number(event, "t"),
             venue_order_id=order.venue_order_id,
             price=money_said(event.get("L"), "L"),
             qty=money_said(event.get("l"), "l"),
@@ -296,5 +296,13 @@ def _text(frame: Any, name: str) -> str:
     return found
 
 
+def _number(frame: Mapping[str, Any], name: str) -> str:
+    found = frame.get(name)
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise UnreadableReply(f"no number {name}")
+    return str(found)
+
+
 def _nanos(milliseconds: object) -> int | None:
-    return int(str(milliseconds)) * NANOS_PER_MILLI if str(milliseconds).isdigit() else None
+    text = str(milliseconds)
+    return int(text) * NANOS_PER_MILLI if text.isascii() and text.isdigit() and len(text) < 16 else None
