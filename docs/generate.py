@@ -30,6 +30,7 @@ COMMANDS: Final = (
     ("backtest",),
     ("verify",),
     ("why",),
+    ("diff",),
     ("check",),
     ("symbols",),
     ("import",),

@@ -275,6 +275,30 @@ def why(
 
 
 @app.command(cls=_Verb)
+def diff(
+    live: Annotated[Path, typer.Argument(metavar="LIVE", help="Side A: a log that was traded on, or a run.")],
+    backtest_run: Annotated[Path, typer.Argument(metavar="BACKTEST", help="Side B: a run over the same market, or such a log.")],
+    start: Annotated[str | None, typer.Option("--start", metavar="N", help="Which start of a live log.")] = None,
+    log: LogOption = None,
+    output: FormatOption = None,
+) -> None:
+    """Compare two runs or logs over one market: align opportunities and orders, and give each difference its cause.
+
+    The money of all causes adds up to the difference of the ledgers, exactly, asset by asset. Exit code 0 when nothing differs, 1 when
+    something does. See docs/diff.md.
+    """
+    from xarb.diff import diff as compare
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.why import numbered
+
+    check_format(output)
+    found = compare(live, backtest_run, log=log, start=numbered("--start", start))
+    publish(found.sections, output)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+@app.command(cls=_Verb)
 def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption = None) -> None:
     """Say whether an experiment can run, and what would block the first trade.
 

@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
 from xarb.assembly import Ground, Resolved, decode_config, inputs_of, recorded_ground
-from xarb.errors import ConfigError, Refused
+from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader
 from xarb.model.batch import Batch
 from xarb.model.columns import INPUTS
 from xarb.query.connection import Query, open_query
-from xarb.query.pick import Condition, pick
+from xarb.query.pick import Condition, pick, time_range
+from xarb.settings import ts_of
 from xarb.starts import PAPER, Span, ground_of, spans_of
 from xarb.verify import find_log
 
@@ -92,6 +93,32 @@ class Decided:
     def bounds(self) -> list[Condition]:
         """What the outputs of this run or start meet."""
         return [] if self.span is None else [("after_seq", ">=", self.span.first), ("after_seq", "<=", self.span.last)]
+
+    def times(self) -> tuple[int, int]:
+        """`ts_recv` of the first and the last input that were applied.
+
+        Raises:
+            LogError: the log has no inputs.
+        """
+        first = None if self.span is None else self.span.first
+        last = None if self.span is None else self.span.last
+        if self.span is None:
+            summary = Manifest(self.folder).summary
+            last = None if summary is None else summary.last_seq
+        known = [self._end(kind, first, last) for kind in INPUTS]
+        ends = [one for one in known if one is not None]
+        if not ends:
+            raise LogError(f"{self.log} has no inputs")
+        times = min(one[0] for one in ends), max(one[1] for one in ends)
+        run = self.resolved.run
+        start = times[0] if run.start is None or self.span is not None else max(times[0], ts_of(run.start, "run.start"))
+        return start, times[1]
+
+    def _end(self, kind: str, first: int | None, last: int | None) -> tuple[int, int] | None:
+        """`ts_recv` of the first and last row of a kind within a range of seq."""
+        where: list[Condition] = [] if first is None else [("seq", ">=", first)]
+        where += [] if last is None else [("seq", "<=", last)]
+        return time_range(self.inputs, kind, *where)
 
     def replay(self, reader: LogReader) -> Replay:
         """What decides again what was decided; `reader` is from `open_inputs`."""

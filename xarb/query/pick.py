@@ -70,6 +70,35 @@ def latest(query: Query, kind: str, by: Sequence[str], *where: Condition) -> lis
     return [dict(zip(names, map(_value, row), strict=True)) for row in query.run(sql).rows()]
 
 
+def time_range(query: Query, kind: str, *where: Condition) -> tuple[int, int] | None:
+    """First and last `ts_recv` of an input kind, None where there is no row.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    conditions = " AND ".join(_condition(*one) for one in where) or "true"
+    row = next(iter(query.run(f"SELECT min(ts_recv), max(ts_recv) FROM {name(kind)} WHERE {conditions}").rows()))
+    first, last = row
+    return (first, last) if isinstance(first, int) and isinstance(last, int) else None
+
+
+def unmatched(query: Query, kind: str, ignoring: Sequence[str]) -> list[tuple[int, str, str | None, str, int]]:
+    """The rows of an input kind that one of two sources has more often than the other, in order of time.
+
+    Each as ts_recv, venue, symbol, the source that has more, and how many more. `query` has two sources; columns in `ignoring` make
+    no difference.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    one, other = (source.name for source in query.sources)
+    values = ", ".join(name(column.name) for column in TABLES[kind].columns if column.name not in ignoring)
+    sql = f"""SELECT ts_recv, venue, symbol, CASE WHEN more > 0 THEN {text(one)} ELSE {text(other)} END, abs(more) FROM (
+        SELECT {values}, CAST(sum(CASE source WHEN {text(one)} THEN 1 ELSE -1 END) AS BIGINT) AS more
+        FROM {name(kind)} GROUP BY ALL) WHERE more <> 0 ORDER BY ALL"""
+    return list(query.run(sql).rows())  # type: ignore[arg-type]  # the columns of the statement above
+
+
 def _condition(column: str, operator: str, value: Any) -> str:
     if operator not in _OPERATORS:
         raise InvariantBroken(f"no operator {operator}")

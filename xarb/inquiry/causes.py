@@ -1,0 +1,323 @@
+"""Why two aligned courses differ: each difference gets one cause, in order of time, so that what follows from an earlier one can say so.
+
+A difference is of the opportunity, of the decision (with all planned orders of its bundle), of an order that execution sent by itself,
+of an order's outcome, or of its fees. Every order of both sides is in one pair, and its whole change of money in the differences of that
+pair: the sums by cause add up to the difference of the ledgers because nothing else is summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from xarb.inquiry.align import DecisionPair, EpisodePair, OrderPair, align_decisions, align_episodes, align_orders
+from xarb.inquiry.course import Course, Decision, Flow, Market, Order
+from xarb.inquiry.decided import Decided
+from xarb.inquiry.grounds import Conduct, Configs, Inputs
+from xarb.inquiry.surplus import Fees
+
+CAUSES: Final = {
+    "missing data": "the inputs that it rested on were not the same, or one side was not there",
+    "operator": "one side was armed and the other was not, or somebody killed its orders",
+    "fee": "other fees",
+    "config": "another key of the config than those of fees, latencies and timers",
+    "timer": "a timer woke one side and not the other, or later",
+    "latency": "the order met the market, or its report came back, at another time",
+    "report": "a venue rejected the order of one side only, or never answered",
+    "fill": "a real venue filled it otherwise than the simulated one",
+    "consequence": "follows from an earlier difference: money, open bundles, cool-downs or liquidity were not the same any more",
+    "unexplained": "none of the others: inputs and state were the same as far as the logs tell",
+}
+
+
+class Difference(NamedTuple):
+    """One difference and its cause.
+
+    Attributes:
+        number: counts from 1 in order of time.
+        what: opportunity, decision, order, outcome or fee.
+        ts: when the sides parted, ns.
+        strategy: whose.
+        a, b: what stood on each side, None for nothing.
+        cause: a key of CAUSES.
+        because: what it rests on.
+        of: the earlier difference that it follows from.
+        root: the cause at the beginning of that chain.
+        flow: what it makes of the money, b minus a, by asset.
+    """
+
+    number: int
+    what: str
+    ts: int
+    strategy: str
+    a: Any
+    b: Any
+    cause: str
+    because: str
+    of: int | None
+    root: str
+    flow: Flow
+
+
+class _Item(NamedTuple):
+    """A difference before its cause is known; `bundle` is the pair of decisions that it belongs to, by place."""
+
+    what: str
+    ts: int
+    strategy: str
+    markets: tuple[Market, ...]
+    a: Any
+    b: Any
+    flow: Flow
+    bundle: int
+
+
+class Comparison:
+    """Both sides with what could set them apart."""
+
+    def __init__(self, sides: tuple[Decided, Decided], courses: tuple[Course, Course]) -> None:
+        self.sides, self.courses = sides, courses
+        self.configs = Configs(*sides)
+        self.inputs = Inputs(*sides, (courses[0].first_ts, courses[1].first_ts))
+        self._conducts = (Conduct(sides[0]), Conduct(sides[1]))
+        self._fees = Fees(sides[0])
+        self._is_real = any(side.reports == "reports" for side in sides)
+        self.counts: dict[tuple[str, str], int] = {}
+        self.differences: list[Difference] = []
+        self._bundles: list[int] = []  # by difference, the pair of decisions that it belongs to
+        for item in sorted(self._items(), key=_order):
+            self._add(item, *self._cause(item))
+
+    # --- what differs
+
+    def _items(self) -> Iterator[_Item]:
+        bundle = 0
+        for episodes in align_episodes(*self.courses):
+            self._count("opportunities", episodes)
+            yield from self._of_episode(episodes)
+            for decisions in align_decisions(episodes):
+                self._count("decisions", decisions)
+                bundle += 1
+                yield from self._of_decision(episodes, decisions, bundle)
+
+    def _count(self, what: str, pair: EpisodePair | DecisionPair | OrderPair) -> None:
+        where = "both" if pair.a and pair.b else "only A" if pair.a else "only B"
+        self.counts[what, where] = self.counts.get((what, where), 0) + 1
+
+    def _of_episode(self, pair: EpisodePair) -> Iterator[_Item]:
+        one = pair.a or pair.b
+        assert one is not None
+        if one.number is None:
+            return  # no opportunity: the decision stands for itself
+        shown: list[Any] = [None if side is None else (side.number, side.opened, side.closed) for side in pair]
+        if pair.a is None or pair.b is None or shown[0][1:] != shown[1][1:]:
+            opened = pair.a is not None and pair.b is not None and pair.a.opened == pair.b.opened
+            ends = [side.last if opened else side.first for side in pair if side is not None]
+            ts = min(end for end in (*ends, max(course.last_ts for course in self.courses)) if end is not None)
+            yield _Item("opportunity", ts, one.pair[0], _markets(one.pair), shown[0], shown[1], {}, 0)
+
+    def _of_decision(self, episodes: EpisodePair, pair: DecisionPair, bundle: int) -> Iterator[_Item]:
+        episode = episodes.a or episodes.b
+        assert episode is not None
+        strategy, markets = episode.pair[0], _markets(episode.pair)
+        orders = list(align_orders(pair))
+        for order in orders:
+            self._count("orders", order)
+        mine, theirs = (_shown(one) for one in pair)
+        ts = min(one.ts for one in pair if one is not None)
+        if mine == theirs:
+            for order in orders:
+                yield from self._of_order(order, (strategy, markets), bundle)
+            return
+        both = pair.a is not None and pair.b is not None and pair.a.verdict == pair.b.verdict == "taken"
+        mark = [one for one in orders if not both or _is_planned(one, pair)]
+        flow: Flow = {}
+        for order in mark:
+            rest, surplus = self._fees.split(order)
+            _add(flow, rest)
+            if both and order.a and order.b and surplus:
+                yield _Item("fee", order.a.ts, strategy, (order.a.market,), order.a, order.b, surplus, bundle)
+            else:
+                _add(flow, surplus)
+        places = tuple({order.market: None for one in mark for order in one if order is not None})
+        yield _Item("decision", ts, strategy, (*markets, *places), pair.a, pair.b, flow, bundle)
+        for order in orders:
+            if order not in mark:
+                yield from self._of_order(order, (strategy, markets), bundle)
+
+    def _of_order(self, pair: OrderPair, whose: tuple[str, tuple[Market, ...]], bundle: int) -> Iterator[_Item]:
+        a, b = pair
+        strategy, markets = whose
+        rest, surplus = self._fees.split(pair)
+        if a is None or b is None or (a.ts, a.purpose, a.market, a.plan) != (b.ts, b.purpose, b.market, b.plan):
+            ts = min(one.ts for one in pair if one is not None)
+            _add(rest, surplus)
+            yield _Item("order", ts, strategy, markets, a, b, rest, bundle)
+            return
+        if a.outcome != b.outcome or rest:
+            ts = a.ts + min([one.heard_ns for one in pair if one is not None and one.heard_ns is not None], default=0)
+            yield _Item("outcome", ts, strategy, (a.market,), a, b, rest, bundle)
+        if surplus:
+            yield _Item("fee", a.ts + (a.heard_ns or 0), strategy, (a.market,), a, b, surplus, bundle)
+
+    # --- why
+
+    def _add(self, item: _Item, cause: str, because: str, of: Difference | None) -> None:
+        root = cause if of is None else of.root
+        place = len(self.differences) + 1
+        flow = {asset: change for asset, change in sorted(item.flow.items()) if change}
+        shown = (item.what, item.ts, item.strategy, item.a, item.b)
+        self.differences.append(Difference(place, *shown, cause, because, None if of is None else of.number, root, flow))
+        self._bundles.append(item.bundle)
+
+    def _cause(self, item: _Item) -> tuple[str, str, Difference | None]:
+        """Cause, what it rests on, and the earlier difference where it follows from one."""
+        if item.what == "fee":
+            return "fee", self._named("fee", item) or "the venue charged otherwise than its schedule", None
+        if item.what == "outcome":
+            return self._cause_of_outcome(item)
+        if item.what == "order":
+            earlier = self._earlier(item, bundle=item.bundle)
+            if earlier is not None:
+                return "consequence", "another part of its bundle went otherwise", earlier
+        return self._cause_of_decision(item)
+
+    def _cause_of_decision(self, item: _Item) -> tuple[str, str, Difference | None]:
+        """Of an opportunity, a decision, or an order that nothing else in its bundle explains."""
+        outside = self._outside(item.ts)
+        if outside:
+            return "missing data", outside, None
+        if item.what != "opportunity" and self._conducts[0].armed(item.ts) != self._conducts[1].armed(item.ts):
+            side = "A" if self._conducts[1].armed(item.ts) else "B"
+            return "operator", f"{side} was disarmed", None
+        for market in item.markets:
+            differ = self.inputs.differ(market, item.ts)
+            if differ:
+                return "missing data", differ, None
+        for cause in ("fee", "config"):
+            named = self._named(cause, item)
+            if named:
+                return cause, named, None
+        if item.what == "decision":
+            timer = self._timer(item)
+            if timer:
+                return "timer", timer, None
+        earlier = None if item.what == "opportunity" else self._earlier(item)
+        if earlier is not None:
+            return "consequence", f"state was not the same after {earlier.what} {earlier.number}", earlier
+        if self.inputs.rows:
+            return "missing data", "the inputs differ earlier on", None
+        return "unexplained", "inputs and state were the same as far as the logs tell", None
+
+    def _cause_of_outcome(self, item: _Item) -> tuple[str, str, Difference | None]:
+        a, b = item.a, item.b
+        if a.canceled != b.canceled and any(
+            ts in conduct.kills for conduct, one in zip(self._conducts, (a, b), strict=True) for ts in one.canceled
+        ):
+            return "operator", "its cancel was an act of the operator", None
+        earlier = self._earlier(item)
+        turned = [one for one in (a, b) if one.state in ("rejected", "unknown")]
+        if len(turned) == 1:
+            reason = turned[0].reason or turned[0].state
+            if reason in ("balance", "rate_limit") and earlier is not None:
+                return "consequence", f"{turned[0].state}: {reason}", earlier
+            return "report", f"{turned[0].state}: {reason}", None
+        fills = a.fills != b.fills
+        if self._is_real and fills:
+            return "fill", "the venues filled it otherwise", None
+        if a.heard_ns != b.heard_ns:
+            named = self._named("latency", item)
+            if not named and not self._is_real and a.number != b.number and earlier is not None:
+                return "consequence", f"its latency was drawn as that of order {a.number} and of order {b.number}", earlier
+            return "latency", named or "the reports came after another time", None
+        differ = self.inputs.differ(a.market, a.ts + (a.heard_ns or 0))
+        if differ:
+            return "missing data", differ, None
+        named = self._named("config", item)
+        if named:
+            return "config", named, None
+        if earlier is not None:
+            return "consequence", f"liquidity or money were not the same after {earlier.what} {earlier.number}", earlier
+        return "unexplained", "plan, latency, inputs and state were the same as far as the logs tell", None
+
+    def _named(self, cause: str, item: _Item) -> str:
+        """The keys of that cause that differ and concern the item, as text."""
+        keys = self.configs.keys(
+            cause, item.strategy, [venue for venue, _ in item.markets], outcome=item.what in ("outcome", "fee")
+        )
+        return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+
+    def _outside(self, ts: int) -> str:
+        for name, course in zip("AB", self.courses, strict=True):
+            if not course.first_ts <= ts <= course.last_ts:
+                return f"{name} was not there"
+        return ""
+
+    def _timer(self, item: _Item) -> str:
+        for name, here, there, one in zip("AB", self._conducts, self._conducts[::-1], (item.a, item.b), strict=True):
+            if one is not None and here.woke(item.strategy, one.ts) and not there.woke(item.strategy, one.ts):
+                return f"a timer woke {name} at that time and not the other"
+        return ""
+
+    def _earlier(self, item: _Item, *, bundle: int | None = None) -> Difference | None:
+        """The latest earlier difference that changed what the strategy or its account could do."""
+        accounts = _accounts(item)
+        for place in range(len(self.differences) - 1, -1, -1):
+            found = self.differences[place]
+            if found.what == "opportunity" or (bundle is not None and self._bundles[place] != bundle):
+                continue
+            if found.strategy == item.strategy or not accounts or not accounts.isdisjoint(_accounts(found)):
+                return found
+        return None
+
+
+def total_of(differences: Iterable[Difference]) -> Flow:
+    """The sum of all flows."""
+    total: Flow = {}
+    for one in differences:
+        _add(total, one.flow)
+    return total
+
+
+def _add(flow: Flow, more: Flow) -> None:
+    for asset, change in more.items():
+        flow[asset] = flow.get(asset, 0) + change
+
+
+def _shown(one: Decision | None) -> tuple[Any, ...] | None:
+    """What of a decision must be equal on both sides."""
+    if one is None:
+        return None
+    planned = tuple((order.market, order.plan) for order in one.orders if order.ts == one.ts and order.attempt == 0)
+    return (one.ts, one.verdict, one.reason, one.basis, planned)
+
+
+def _is_planned(pair: OrderPair, decisions: DecisionPair) -> bool:
+    """Whether the strategy asked for these orders, on the sides that have them; else execution sent them later."""
+    return any(
+        order is not None and decision is not None and order.ts == decision.ts and order.attempt == 0
+        for order, decision in zip(pair, decisions, strict=True)
+    )
+
+
+def _markets(pair: tuple[str, Market | None, Market | None]) -> tuple[Market, ...]:
+    return tuple(market for market in pair[1:] if market is not None)
+
+
+def _accounts(item: _Item | Difference) -> frozenset[str]:
+    orders: list[Order] = []
+    for one in (item.a, item.b):
+        orders += one.orders if isinstance(one, Decision) else [one] if isinstance(one, Order) else []
+    return frozenset(order.account for order in orders)
+
+
+# At one time: what venues said comes before what execution and strategies made of it.
+_RANK: Final = {"opportunity": 0, "outcome": 1, "fee": 2, "order": 3, "decision": 4}
+
+
+def _order(item: _Item) -> tuple[Any, ...]:
+    """Time, then what is said before what is done, then the place among the outputs or the order's number."""
+    places: Sequence[int] = [
+        one.number if isinstance(one, Order) else one.n for one in (item.a, item.b) if isinstance(one, Order | Decision)
+    ]
+    return (item.ts, _RANK[item.what], min(places, default=0), item.bundle)
