@@ -22,11 +22,15 @@ from xarb.errors import ConfigError, LogError, Retryable
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
 from xarb.log.info import info
+from xarb.log.livelog import Latency, Stats
 from xarb.log.manifest import Manifest
+from xarb.model.units import NANOS_PER_S
 from xarb.record import Recorder, RecordReport, report_tables
 from xarb.sources import market_sources, seconds_of, sources_of
 from xarb.venues.exchange import Place
 from xarb.venues.feeds import Source
+from xarb.venues.generic import GenericFeed
+from xarb.venues.stream import Meter
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = Policy(reserve_bytes=0, separate=False)
@@ -315,6 +319,64 @@ def unsealed_quotes(log: Path) -> int:
     """Quotes in the journals of a log."""
     tail = info(log).tail
     return tail.rows.get("quotes", 0) if tail else 0
+
+
+def test_on_a_terminal_it_is_drawn_and_elsewhere_said_in_lines(tmp_path: Path) -> None:
+    """A table a second in place on a terminal, which Ctrl-C ends; every ten seconds a line of name=value without one."""
+
+    async def story() -> None:
+        async with Player().serving() as player:
+            config = _file(
+                tmp_path,
+                f'[markets.binance]\nsymbols = ["BTC/USDT"]\nrest_url = "{player.rest_url}"\nstream_url = "{player.stream_url}"\n',
+            )
+            mine, theirs = os.openpty()
+            words = [sys.executable, "-m", "xarb", "record", str(config), "--into", str(tmp_path / "log")]
+            environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "200"}
+            process = await asyncio.create_subprocess_exec(*words, cwd=ROOT, env=environment, stdout=PIPE, stderr=theirs)
+            os.close(theirs)
+            await player.next_subscription()
+            await asyncio.sleep(2.5)
+            process.send_signal(signal.SIGINT)
+            out, _ = await process.communicate()
+            drawn = os.read(mine, 1 << 16).decode()
+            os.close(mine)
+            assert process.returncode == 0
+            assert "Recording for 1 s" in drawn
+            assert "binance 0" in drawn
+            assert b"# Recorded" in out
+
+    run(story())
+    said: list[str] = []
+    board, stream = Board(None, said.append), Stub()
+    for second in range(1, 22):
+        stream.meter.events += 50
+        board.update([stream], second * NANOS_PER_S, STATS, float(second))  # type: ignore[list-item]  # only what is shown
+    assert len(said) == 4
+    assert said[0].startswith("feed=alpha_7 state=open instruments=2 events_per_s=50 age_s=- lag_ms=1.50 ")
+    assert "sync_p99_ms=2.00" in said[1]
+
+
+class Stub:
+    """What a board shows of a stream."""
+
+    def __init__(self) -> None:
+        self.meter, self.is_open = Meter(), True
+        self.meter.lag_ns = 1_500_000
+        self.feed = GenericFeed("alpha", "x", 7, [None, None], (), Place())  # type: ignore[list-item]  # they are counted
+
+
+STATS = Stats(
+    rows=5,
+    bytes=7,
+    write=Latency(),
+    sync=Latency(1_000_000, 2_000_000, 3_000_000),
+    lag_ns=0,
+    journal_rows=5,
+    seals=0,
+    seal_error=None,
+    is_full=False,
+)
 
 
 def test_estimate_says_what_a_day_takes_and_leaves_nothing(tmp_path: Path) -> None:

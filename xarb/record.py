@@ -15,7 +15,7 @@ import msgspec
 from xarb.board import Board
 from xarb.config import RecordConfig
 from xarb.console import Table
-from xarb.errors import ConfigError
+from xarb.errors import Interrupted
 from xarb.imports.run import LogState
 from xarb.log.committer import Policy
 from xarb.log.info import info
@@ -94,7 +94,7 @@ class Recorder:
         with stop_on_signals() as stop:
             instruments = await unless_stopped(stop, load_all(self._sources))
             if instruments is None:
-                raise ConfigError("stopped before anything was recorded")
+                raise Interrupted("stopped before anything was recorded")
             origin = "record of " + ", ".join(f"{one.venue} ({' '.join(one.symbols)})" for one in self._sources)
             log, state, known = open_log(self._folder, origin[:1000], self._policy)
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -130,6 +130,7 @@ class Recorder:
             await asyncio.wait(anything, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             seconds = (clock.now() - began) / NANOS_PER_S
+            feeds = board.feed_table(self.feeds.streams, clock.now(), "Feeds, as they were at the stop")
             for task in (*tasks, ended):
                 task.cancel()
             await asyncio.gather(*tasks, ended, return_exceptions=True)
@@ -139,7 +140,6 @@ class Recorder:
             if one.done() and not one.cancelled() and (error := one.exception()) is not None:
                 raise error
         rows = {kind: count for kind, count in builder.counts.items() if count}
-        feeds = board.feed_table(self.feeds.streams, clock.now(), "Feeds")
         return RecordReport(
             log=str(self._folder), first_seq=first, last_seq=builder.next_seq - 1, seconds=seconds, rows=rows, feeds=feeds
         )
