@@ -83,10 +83,14 @@ def test_prices_come_from_rows_and_go_with_their_connection() -> None:
     assert rows[0][:8] == ("BTC/USDT@kraken", "60300", "BTC/USDT@binance", "60001", "", "49.83", "29.75", "0.001")
     assert (rows[1][0], rows[0][8]) == ("BTC/USDT@binance", "1")
     builder.add(6, links[0], LinkEvent("binance", None, "gap"))
-    builder.add(7, links[1], QuoteEvent(sides[1], None, None, 6_030_000, None, None, None, *sides[1].scales))
     found.take(builder.take())
     assert (list(found.best), found.table(8).rows) == ([1], ())
     assert "2 pairs wait for prices" in found.table(8).title
+    builder.add(7, links[0], LinkEvent("binance", "BTC/USDT", "gap"))
+    builder.add(8, links[0], LinkEvent("binance", None, "lost"))
+    builder.add(9, links[0], QuoteEvent(sides[0], None, None, 6_030_000, None, None, None, *sides[0].scales))
+    found.take(builder.take())
+    assert sorted(found.best) == [0, 1]
 
 
 def test_what_is_not_compared_is_named() -> None:

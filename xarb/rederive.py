@@ -155,9 +155,7 @@ class Again:
     def _know(self, values: dict[str, Any]) -> None:
         values |= {"kind": INSTRUMENT_KINDS[values["kind"]], "contract": CONTRACT_KINDS[values["contract"]]}
         one = Instrument(**{name: value for name, value in values.items() if name in _FIELDS})
-        before = self._listings.get((one.venue, one.symbol))
-        px_scale, qty_scale = before.scales if before else (None, None)
-        self._listings[one.venue, one.symbol] = Listing(one, px_scale=px_scale, qty_scale=qty_scale)
+        self._listings[one.venue, one.symbol] = Listing(one)  # the row has the log's scales
 
     def _connect(self, values: Mapping[str, Any]) -> None:
         conn, venue = values["conn"], values["venue"]

@@ -21,8 +21,9 @@ from xarb.record import Recorder
 from xarb.sources import market_sources
 from xarb.venues.clock import Clock
 from xarb.venues.exchange import Place
-from xarb.venues.generic import GenericFeed, GenericStream, text_of
+from xarb.venues.generic import GenericFeed, GenericStream, tap, text_of
 from xarb.venues.intake import Intake
+from xarb.venues.markets import data_client
 from xarb.venues.stream import StreamPolicy
 from xarb.wires.rows import RowBuilder
 
@@ -99,6 +100,30 @@ def test_a_closed_socket_and_a_message_that_ccxt_cannot_read_are_gaps() -> None:
             await socket.send_str(trade(2, "60000"))
             await it.until(lambda: len(it.of("trades")) == 2)
             assert [row["epoch"] for row in it.of("connections", event=0)] == [1, 2, 3]
+
+    run(story())
+
+
+def test_the_end_of_a_socket_is_told_while_nobody_waits() -> None:
+    """ccxt raises nothing when no call is pending; the tap tells."""
+
+    async def story() -> None:
+        async with Player().serving() as player:
+            place = Place(rest_url=player.rest_url, stream_url=player.stream_url)
+            client, ends = data_client("binance", ["BTC/USDT"], place=place), asyncio.Queue[str]()
+            raw: list[bytes] = []
+            tap(client, raw.append, ends.put_nowait)
+            try:
+                waiting = asyncio.create_task(client.watch_trades("BTC/USDT"))
+                socket = await player.next_subscription()
+                await socket.send_str(trade(1, "60000"))
+                await waiting
+                await socket.close(code=1001)
+                async with asyncio.timeout(10):
+                    assert "a socket" in await ends.get()
+                assert trade(1, "60000").encode() in raw
+            finally:
+                await client.close()
 
     run(story())
 

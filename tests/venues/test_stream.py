@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.venues.player import NAMES, Player, depth, snapshot, ticker
-from xarb.errors import LogError
+from xarb.errors import LogError, Retryable
 from xarb.model.columns import TABLES
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S
@@ -224,6 +224,40 @@ def test_the_watchdogs_give_a_connection_up(wire: Wire, policy: StreamPolicy, ev
             words = TABLES["connections"].column("event").values
             assert it.of("connections", event=words.index(event))[0]["detail"] == why
             await it.until(lambda: it.events().count("opened") == 2)
+
+    run(story())
+
+
+def test_old_data_are_given_twice_as_long_the_next_time() -> None:
+    """A quiet market must not make a connection begin anew again and again."""
+
+    async def story() -> None:
+        async with desk(policy=replace(QUICK, age_s=0.1)) as it:
+            await it.until(lambda: it.events().count("closed") == 3)
+            times = [row["ts_recv"] for row in it.of("connections") if row["event"] in {0, 5}]
+            lives = [ended - opened for opened, ended in zip(times[::2], times[1::2], strict=False)]
+            assert lives[1] >= 0.2 * NANOS_PER_S
+            assert lives[2] >= 0.4 * NANOS_PER_S
+
+    run(story())
+
+
+def test_after_too_many_requests_everyone_rests() -> None:
+    """A 429 holds all later requests to the venue for as long as it says; one that is not paced does not wait."""
+
+    async def story() -> None:
+        player = Player()
+        player.depth_answer = lambda _: (429, "slow down", {"Retry-After": "1"})
+        async with player.serving(), aiohttp.ClientSession() as http:
+            rest, loop = PublicRest(http, player.rest_url), asyncio.get_running_loop()
+            assert (await rest.fetch("/api/v3/depth?symbol=BTCUSDT")).status == 429
+            began = loop.time()
+            assert (await rest.fetch("/api/v3/time", paced=False)).status == 200
+            assert loop.time() - began < 0.9
+            assert (await rest.fetch("/api/v3/time")).status == 200
+            assert loop.time() - began >= 0.9
+            with pytest.raises(Retryable):
+                await PublicRest(http, "http://127.0.0.1:9").fetch("/x")
 
     run(story())
 
