@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.log.logs import START, connection, instrument
+import pytest
+
+from tests.log.logs import START, connection, instrument, quote
 from tests.serve.site import LOTS, STANDING, SYMBOL, book, head, run, serving, serving_log, trade
 from tests.trial import MS, Rows, write_log
 from xarb.serve.clock import WallClock
@@ -130,3 +133,39 @@ def test_a_long_ledger_is_carried_forward(tmp_path: Path) -> None:
             assert dict(booked) == desk.balances()
 
     run(test())
+
+
+def test_rows_that_are_not_served_move_time_too(tmp_path: Path) -> None:
+    """A perpetual of the same venue is recorded, not served; an order after its last row meets the book as of then."""
+    perpetual = {"kind": "perpetual", "contract": "linear", "tick_int": 1, "lot_int": 10, "native": "BTCUSDT-PERP"}
+    far = quote(9_000, 9_010, key=("alpha", "BTC/USDT:USDT"), bid_qty_int=1, ask_qty_int=1)
+    rows: Rows = [*head(), (0, instrument(("alpha", "BTC/USDT:USDT"), 2, 5, **perpetual)), (10, STANDING), (50, far)]
+
+    async def test() -> None:
+        async with serving(tmp_path, rows) as site:
+            await site.to(60)
+            assert site.server.market.ended.is_set()
+            assert site.server.market.ts == START + 50 * MS
+            assert (await site.order("BUY", "1", "100.00")).body["status"] == "FILLED"
+            assert [one["symbol"] for one in (await site.get("/api/v3/exchangeInfo")).body["symbols"]] == [SYMBOL]
+
+    run(test())
+
+
+def test_a_bug_ends_the_server_and_is_not_lost(tmp_path: Path) -> None:
+    """What no client can cause is answered with a 500 and raised where the server was started."""
+
+    async def test() -> None:
+        async with serving(tmp_path, ROWS) as site:
+            await site.to(10)
+            site.server.desk._by_client_id["main", "alpha", "broken"] = 1
+            site.server.desk._orders[1] = "no order"  # type: ignore[assignment]  # the damage
+            stop = asyncio.Event()
+            serves = asyncio.ensure_future(site.server.serve(stop))
+            reply = await site.signed("GET", "/api/v3/order", symbol=SYMBOL, origClientOrderId="broken")
+            assert reply.status == 500
+            with pytest.raises(AttributeError):
+                await serves
+
+    with pytest.raises(AttributeError):
+        run(test())

@@ -88,6 +88,8 @@ def _announce(server: Server, options: Options) -> None:
         say(f"account demo: API key {DEMO_KEY}, secret and passphrase {DEMO_SECRET}; own accounts and fees with --config")
     if options.tls is not None:
         say(f"clients must trust {options.tls / AUTHORITY}")
+    if server.reader.is_open:
+        say("the log is still being written, or its writer died: what was sealed when the server started is served")
     say("the market has begun" if options.at_once else "the market begins at the first request; stop with Ctrl-C")
 
 

@@ -151,6 +151,7 @@ class Market:
                     self._clock.aim(start)
                 await self._replay(rows, start or 0)
                 self._venues.run(batch.last_seq)
+                self.ts = max(self.ts, _last_ts(batch))  # rows that are not served move the venue's time too
                 self._report()
             finally:
                 batch = await following
@@ -266,7 +267,16 @@ def _rows(batch: Batch, served: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> l
     return found
 
 
+def _last_ts(batch: Batch) -> int:
+    """ts_recv of the last row of a batch."""
+    blocks = (batch.quotes, batch.deltas, batch.trades, batch.books)
+    times = [int(block.ts_recv[-1]) for block in blocks if len(block.seq)]
+    return max([*times, *(row.ts_recv for row in batch.slow[-1:])])
+
+
 def _check_venues(reader: LogReader, venues: Sequence[str], config: ServeConfig) -> None:
+    if reader.header.kind != "log":
+        raise ConfigError(f"{reader.folder} is a run; a market is served from a log")
     known = sorted({one.venue for one in reader.instruments})
     if not venues:
         raise ConfigError(f"name a venue to serve; {reader.folder} has {', '.join(known)}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Final, NamedTuple, Protocol, Self
+from typing import Any, Final, NamedTuple, Protocol, Self
 
 from aiohttp import web
 
@@ -31,6 +31,9 @@ LOOPBACK: Final = "127.0.0.1"
 HOSTS: Final = {"binance": binance.HOSTS, "okx": okx.HOSTS}  # by wire: the real names that a certificate is good for
 _STREAMS: Final = {"binance": "/ws", "okx": "/ws/v5/public"}
 _REQUESTS: Final = {"binance": "/ws-api/v3", "okx": "/ws/v5/private"}
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Wire(Protocol):
@@ -112,6 +115,7 @@ class Server:
         clock: of the replay.
 
     Attributes:
+        reader: the log.
         addresses: where each venue listens, in the plan's order.
         desk: orders, balances and the ledger.
         market: the replay.
@@ -124,6 +128,7 @@ class Server:
         names = [venue for venue, _ in plan.venues]
         if len(set(names)) != len(names):
             raise ConfigError(f"a venue is named twice: {', '.join(names)}")
+        self.reader = reader
         self._plan = plan
         self._clock = clock
         self.market = Market(reader, names, plan.config, clock)
@@ -133,6 +138,8 @@ class Server:
         self.exchanges = {part.exchange.name: part.exchange for part in self._parts}
         self.addresses: list[Address] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._broken: BaseException | None = None  # a bug of ours, met while answering
+        self._breaks = asyncio.Event()
 
     def _part(self, venue: str) -> _Part:
         clock = VenueClock(self._clock)
@@ -146,7 +153,7 @@ class Server:
             app = okx.OkxApp(OkxVenue(exchange, self._plan.config, house), self._touched)
         else:
             app = binance.BinanceApp(BinanceVenue(exchange, self._plan.config, house), self._touched)
-        application = web.Application(client_max_size=1 << 20)
+        application = web.Application(client_max_size=1 << 20, middlewares=[self._watched])
         application.add_routes([*Inspection(exchange, faults, app.census).routes(), *app.routes()])
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         return _Part(exchange, faults, clock, sockets, app, runner)
@@ -170,6 +177,8 @@ class Server:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._stop()
+        if error is None and self._broken is not None:
+            raise self._broken
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Return when `stop` is set.
@@ -177,14 +186,29 @@ class Server:
         Raises:
             LogError: the log is damaged; whatever else ends a part of the server is raised too.
         """
-        waiting = asyncio.ensure_future(stop.wait())
-        watched: list[asyncio.Future[object]] = [waiting, *self._tasks]  # type: ignore[list-item]  # futures of None among them
-        while not waiting.done():
+        ends: list[asyncio.Future[Any]] = [asyncio.ensure_future(event.wait()) for event in (stop, self._breaks)]
+        watched: list[asyncio.Future[Any]] = [*ends, *self._tasks]
+        while not any(one.done() for one in ends):
             done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            for one in done - {waiting}:
+            for one in done.difference(ends):
                 one.result()  # the replay may end; an exception must not be lost
                 watched.remove(one)
-        await waiting
+        for one in ends:
+            one.cancel()
+        if self._broken is not None:
+            raise self._broken
+
+    @web.middleware
+    async def _watched(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request; what no client can cause ends the server, after its 500."""
+        try:
+            return await handler(request)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            self._broken = self._broken or error
+            self._breaks.set()
+            raise
 
     def _touched(self) -> None:
         """The first request begins the market, and the time of the fault schedule."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
@@ -19,7 +19,6 @@ from xarb.serve.limits import TooMany
 
 HOSTS: Final = ("api.binance.com", "stream.binance.com", "ws-api.binance.com", "localhost")
 _FAST_IN_SLOW: Final = SLOW_MS // FAST_MS
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class BinanceApp:
