@@ -215,10 +215,11 @@ def test_a_book_is_given_up_before_the_market_leaves_its_snapshot() -> None:
     assert told(one.receive(update(last, last, bids=[["500", "1", "1"]]))) == f"{last} apply"
     assert told(one.receive(update(last + 1, last + 1, bids=[["999.5", "1", "1"], ["905", "0", "1"]]))) == f"{last + 1} apply"
     assert one.asks() == []
-    assert told(one.receive(update(last + 2, last + 2, bids=[["906", "0", "1"]]))) == f"{last + 2} apply, gap"
+    assert told(one.receive(update(last + 2, last + 2, bids=[["906", "0", "1"]]))) == f"gap, {last + 2} unsynced"
     assert told(one.receive(update(last + 3, last + 3))) == f"{last + 3} unsynced"
     assert one.asks() == [Fetch("/api/v1/market/orderbook/level2_100?symbol=BTC-USDT", BTC)]
     assert told(one.receive(snapshot(last + 3, bids, asks), BTC)) == f"resync, snapshot {last + 3} apply"
+    assert told(one.receive(update(last + 4, last + 4, bids=gone))) == f"{last + 4} apply"  # counted anew
 
 
 def test_a_side_with_fewer_levels_than_a_snapshot_holds_is_whole() -> None:
@@ -240,7 +241,7 @@ def test_levels_at_the_edge_of_the_snapshot_count() -> None:
     gone = [[price, "0", "1"] for price, _ in asks[20:]]
     assert told(one.receive(update(13, 13, bids=[], asks=gone))) == "13 apply"
     assert told(one.receive(update(14, 14, bids=[], asks=[["1001", "0", "1"], ["1100", "1", "1"]]))) == "14 apply"
-    assert told(one.receive(update(15, 15, bids=[], asks=[["1100", "0", "1"], ["1101", "1", "1"]]))) == "15 apply, gap"
+    assert told(one.receive(update(15, 15, bids=[], asks=[["1100", "0", "1"], ["1101", "1", "1"]]))) == "gap, 15 unsynced"
 
 
 def test_a_scale_that_grows_keeps_what_is_known() -> None:
@@ -252,7 +253,7 @@ def test_a_scale_that_grows_keeps_what_is_known() -> None:
     assert told(one.receive(snapshot(9, bids, asks), BTC)) == "snapshot 9 apply, 10 apply, 11 apply"
     outside = [[f"{price}.0001", "1", "1"] for price in range(100, 200)]  # finer still, far behind the snapshot
     assert told(one.receive(update(12, 12, bids=outside))) == "12 apply"
-    assert told(one.receive(update(13, 13, bids=[["1000", "0", "1"]]))) == "13 apply, gap"
+    assert told(one.receive(update(13, 13, bids=[["1000", "0", "1"]]))) == "gap, 13 unsynced"
 
 
 def test_quotes_and_trades_are_exact() -> None:

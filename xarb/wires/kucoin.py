@@ -305,10 +305,9 @@ class KucoinSession:
         levels = sides(listing, _moved(body.changes.bids), _moved(body.changes.asks))
         event = DepthEvent(listing, millis(body.time), last, first, None, False, UNSYNCED, *levels)
         native = listing.instrument.native
-        sync = self._syncs[native]
-        events = sync.update(Update(first, last, None, event))
-        if not self._covers(native, events):
-            events += sync.lose(f"the market left the {SNAPSHOT_LEVELS} levels of the snapshot")
+        events, enough = self._within(native, self._syncs[native].update(Update(first, last, None, event)))
+        if not enough:
+            events.append(event)  # as it is while a snapshot is awaited
         self._snapshots.check(native)
         return events
 
@@ -319,29 +318,29 @@ class KucoinSession:
         last = counter(body.sequence, "sequence")
         event = DepthEvent(listing, millis(body.time), last, None, None, True, APPLY, *sides(listing, body.bids, body.asks))
         native = listing.instrument.native
-        sync = self._syncs[native]
-        events = sync.snapshot(last, event)
-        if not self._covers(native, events):
-            events += sync.lose(f"the market left the {SNAPSHOT_LEVELS} levels of the snapshot")
+        events, _ = self._within(native, self._syncs[native].snapshot(last, event))
         self._snapshots.check(native)
         return events
 
-    def _covers(self, native: str, events: list[WireEvent]) -> bool:
-        """Take what events do to the levels that are known; whether they still reach far enough."""
-        enough = True
-        for event in events:
-            if not isinstance(event, DepthEvent) or event.verdict != APPLY:
-                continue
-            if event.is_snapshot:
-                bids = _Known(event.bids, event.px_scale, is_bid=True)
-                asks = _Known(event.asks, event.px_scale, is_bid=False)
-                self._known[native] = bids, asks
-                enough = True
-                continue
-            bids, asks = self._known[native]
-            enough = bids.is_enough(event.bids, event.bid_qtys, event.px_scale)
-            enough = asks.is_enough(event.asks, event.ask_qtys, event.px_scale) and enough
-        return enough
+    def _within(self, native: str, events: list[WireEvent]) -> tuple[list[WireEvent], bool]:
+        """The events up to one that leaves too few known levels, in whose place the gap stands; and whether there is none such."""
+        for place, event in enumerate(events):
+            if isinstance(event, DepthEvent) and event.verdict == APPLY and not self._covers(native, event):
+                detail = f"the market leaves the {SNAPSHOT_LEVELS} levels of the snapshot"
+                gap = self._syncs[native].lose(detail) or [one for one in events[place:] if isinstance(one, LinkEvent)]
+                return events[:place] + gap, False
+        return events, True
+
+    def _covers(self, native: str, event: DepthEvent) -> bool:
+        """Take what an event does to the levels that are known; whether they still reach far enough."""
+        if event.is_snapshot:
+            bids = _Known(event.bids, event.px_scale, is_bid=True)
+            asks = _Known(event.asks, event.px_scale, is_bid=False)
+            self._known[native] = bids, asks
+            return True
+        bids, asks = self._known[native]
+        enough = bids.is_enough(event.bids, event.bid_qtys, event.px_scale)
+        return asks.is_enough(event.asks, event.ask_qtys, event.px_scale) and enough
 
 
 def _moved(changes: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
