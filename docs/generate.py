@@ -31,6 +31,7 @@ COMMANDS: Final = (
     ("verify",),
     ("why",),
     ("diff",),
+    ("status",),
     ("check",),
     ("symbols",),
     ("import",),

@@ -299,6 +299,28 @@ def diff(
 
 
 @app.command(cls=_Verb)
+def status(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log that is or was traded on.")],
+    output: FormatOption = None,
+) -> None:
+    """Say how live trading stands, from its log alone: start, arming, feeds, orders alive, balances, counts, health.
+
+    Works while the log is being written. Exit code 0 when the last start runs, is armed and all feeds of its venues can be traded on, 1
+    when not, with each reason on standard error.
+    """
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.status import status as look
+
+    check_format(output)
+    found = look(log)
+    publish(found.sections, output)
+    for trouble in found.troubles:
+        say(trouble)
+    if found.troubles:
+        raise typer.Exit(1)
+
+
+@app.command(cls=_Verb)
 def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption = None) -> None:
     """Say whether an experiment can run, and what would block the first trade.
 

@@ -1,0 +1,170 @@
+"""The status of live trading, read from its log while it is written and after."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.live.player import EXPERIMENT, QUICKSTART, Player, recorded
+from tests.trial import quiet
+from xarb.backtest import backtest
+from xarb.cli import app
+from xarb.config import load_experiment
+from xarb.errors import ConfigError
+from xarb.inquiry.sections import as_json
+from xarb.model.columns import TABLES
+from xarb.model.event import named
+from xarb.model.units import parse_money
+from xarb.status import SILENCE_NS, Status, status
+
+ROWS = 2_500
+
+
+@pytest.fixture
+def player(tmp_path: Path) -> Iterator[Player]:
+    """Trading on paper that goes on; some of its log is sealed, some is open tail."""
+    made = Player(tmp_path / "log")
+    made.play(list(recorded(0, ROWS)))
+    yield made
+    made.log.close()
+
+
+def tables(found: Status) -> dict[str, list[dict[str, Any]]]:
+    """Its tables as JSON gives them."""
+    made: dict[str, list[dict[str, Any]]] = json.loads(as_json(found.sections))
+    return made
+
+
+def head(found: Status) -> dict[str, Any]:
+    """The first table."""
+    return {row["what"]: row["value"] for row in tables(found)["status"]}
+
+
+def look(player: Player, *, later: int = 0) -> Status:
+    """The status as somebody sees it `later` ns after the last input."""
+    return status(player.log.folder, now=player._ts + later)
+
+
+def rows(player: Player, kind: str) -> list[dict[str, Any]]:
+    """The output rows of a kind, as they were decided."""
+    return [named(row) for row in player.outputs if row[0] == kind]
+
+
+def test_a_running_start_is_seen_up_to_its_last_row(player: Player) -> None:
+    """Armed, running, all feeds live: no trouble; counts, balances and open orders are those of the outputs, the open tail included."""
+    found = look(player)
+    assert found.troubles == []
+    first = head(found)
+    assert (first["start"], first["mode"], first["state"]) == (1, "paper", "running")
+    assert first["armed"].startswith("yes: arm by test")
+    made = tables(found)
+    counted = {(row["what"], row["which"]): row["count"] for row in made["counts"]}
+    last = {row["order"]: row["state"] for row in rows(player, "orders")}
+    for state, count in Counter(last.values()).items():
+        assert counted["orders", state] == count
+    assert sum(count for (what, _), count in counted.items() if what == "fills") == len(rows(player, "fills")) > 0
+    for reason, count in Counter(row["reason"] for row in rows(player, "refusals")).items():
+        assert counted["refusals", reason] == count
+    for row in made["balances"]:
+        place = (row["account"], row["venue"], row["asset"])
+        assert parse_money(row["balance"]) == player.trading.assembly.engine.portfolio.balances()[place]
+    sums = {(row["strategy"], row["asset"]): parse_money(row["sum"]) for row in made["money"]}
+    for strategy in player.trading.assembly.resolved.strategies:
+        flows = player.trading.assembly.engine.portfolio.flows(strategy)
+        assert {asset: change for (owner, asset), change in sums.items() if owner == strategy} == flows
+
+
+def test_orders_that_are_alive_are_listed_with_their_age(tmp_path: Path) -> None:
+    """While orders are on their way they are shown; the log is looked at right after each burst."""
+    player = Player(tmp_path / "log")
+    market = list(recorded(0, ROWS))
+    for at in range(0, ROWS, 20):
+        player.play(market[at : at + 20])
+        last = {row["order"]: row for row in rows(player, "orders")}
+        alive = [row for row in last.values() if row["state"] == "pending"]
+        if alive:
+            break
+    made = tables(look(player, later=1_000_000))
+    player.log.close()
+    assert alive
+    sent = {row["order"]: row["ts"] for row in rows(player, "commands")}
+    assert [(row["order"], row["state"]) for row in made["open_orders"]] == [(row["order"], "pending") for row in alive]
+    for row in made["open_orders"]:
+        assert parse_money(row["age_ms"]) == (player._ts + 1_000_000 - sent[row["order"]]) * 10**12
+
+
+def test_a_disarmed_start_says_who_and_when(player: Player) -> None:
+    """The last act of the operator counts."""
+    player._put("operator", ("disarm", "ann", "lunch"))
+    player.flush()
+    found = look(player)
+    assert [trouble for trouble in found.troubles if "disarmed: disarm by ann" in trouble] == found.troubles
+    assert head(found)["armed"].endswith("lunch")
+    player._put("operator", ("arm", "ann", None))
+    player.flush()
+    assert look(player).troubles == []
+
+
+def test_a_silent_start_is_not_taken_for_a_running_one(player: Player) -> None:
+    """A driver writes at least each second; after five without a row its process is gone, or hangs."""
+    assert look(player, later=SILENCE_NS).troubles == []
+    found = look(player, later=SILENCE_NS + 1)
+    assert "silent" in head(found)["state"]
+    assert len(found.troubles) == 1
+
+
+def test_a_lost_connection_is_a_feed_that_is_not_live(player: Player) -> None:
+    """The feeds of a venue whose connection is lost are down, each is named, and the gap is counted."""
+    with_venue = next(values for kind, values in recorded(0, 200) if kind == "connections" and "alpha" in values)
+    lost = list(with_venue[2:])
+    names = [column.name for column in TABLES["connections"].columns][2:]
+    lost[names.index("event")] = TABLES["connections"].column("event").values.index("lost")
+    player._put("connections", tuple(lost))
+    player.flush()
+    found = look(player)
+    feeds = {(row["venue"], row["symbol"]): row for row in tables(found)["feeds"]}
+    assert feeds["alpha", "BTC/USDT"]["state"] == "down"
+    assert feeds["alpha", "BTC/USDT"]["gaps"] == 1
+    assert feeds["bravo", "BTC/USDT"]["state"] == "live"
+    assert {trouble.split("@")[1] for trouble in found.troubles} == {"alpha is down"}
+
+
+def test_only_the_last_start_is_shown(player: Player) -> None:
+    """What an earlier start did is not counted, but its money is what the last one opened with."""
+    player.end()
+    assert status(player.log.folder).troubles == ["the start has ended by test"]
+    again = Player(player.log.folder, seed=2, armed=False)
+    again.play(list(recorded(ROWS, 100)))
+    found = look(again)
+    again.log.close()
+    assert head(found)["start"] == 2
+    assert any("disarmed: as it was started" in trouble for trouble in found.troubles)
+    made = tables(found)
+    assert not made["money"]
+    assert {row["balance"] for row in made["balances"]} == {row["balance"] for row in tables(status(player.log.folder))["balances"]}
+
+
+def test_command_exits_with_1_and_says_why(player: Player) -> None:
+    """An ended start is not trading: the tables go to standard output, the reason to standard error."""
+    player.end()
+    done = CliRunner().invoke(app, ["status", str(player.log.folder)])
+    assert done.exit_code == 1
+    assert "# Feeds" in done.stdout
+    assert "the start has ended by test" in done.stderr
+    again = CliRunner().invoke(app, ["status", str(player.log.folder), "--format", "json"])
+    assert json.loads(again.stdout)["status"][0] == {"what": "start", "value": 1}
+
+
+def test_what_nothing_trades_on_has_no_status(tmp_path: Path) -> None:
+    """A recording and a finished run are refused by name."""
+    with pytest.raises(ConfigError, match="without a start"):
+        status(QUICKSTART)
+    run = backtest(load_experiment(EXPERIMENT, {"run.end": "2026-01-05T23:45:20Z"}), out=tmp_path / "run", advance=quiet).folder
+    with pytest.raises(ConfigError, match="is a run"):
+        status(run)

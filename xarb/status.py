@@ -1,0 +1,278 @@
+"""The status verb: how live trading stands, from its log alone, while that is being written or after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from xarb.assembly import Resolved, decode_config
+from xarb.engine.liverows import ARM, DISARM, KILL
+from xarb.errors import ConfigError
+from xarb.inquiry.decided import starts_in
+from xarb.inquiry.sections import Section, Shown, amount, listed, millis, moment_of
+from xarb.log.manifest import Manifest
+from xarb.model.order import ORDER_TERMINAL
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.query.connection import Query, open_query
+from xarb.query.pick import Condition, latest, pick, tally
+from xarb.starts import ENDED, LIVE, Span
+
+SILENCE_NS: Final = 5 * NANOS_PER_S  # a driver writes a heartbeat every second
+LOOK_BACK_NS: Final = 600 * NANOS_PER_S  # how far back the last row of a feed is looked for
+_MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades")
+_BREAKS: Final = ("gap", "lost", "closed")
+Row = dict[str, Any]
+
+
+class Status(NamedTuple):
+    """How it stands.
+
+    Attributes:
+        troubles: why it is not trading as it should, a sentence each; empty when all is well.
+        sections: tables.
+    """
+
+    troubles: list[str]
+    sections: list[Section]
+
+
+class _View(NamedTuple):
+    """The last start of a log, as it is seen now."""
+
+    query: Query
+    span: Span
+    now: int
+    last_ts: int
+
+    @property
+    def after(self) -> Condition:
+        """What outputs of the start meet."""
+        return ("after_seq", ">=", self.span.first)
+
+    @property
+    def since(self) -> Condition:
+        """What inputs of the start meet."""
+        return ("seq", ">=", self.span.first)
+
+
+def status(folder: Path, *, now: int | None = None) -> Status:
+    """How the last start of a live log stands.
+
+    Args:
+        folder: the log.
+        now: the present time in ns; None asks the clock. Ages are reckoned from it while the start runs, else from its last input.
+
+    Raises:
+        ConfigError: the folder is no log, or nothing was decided on it.
+        LogError: it is damaged.
+    """
+    if Manifest(folder).header.kind == "run":
+        raise ConfigError(f"{folder} is a run: it is finished; look at it with xarb query or xarb why")
+    with open_query([folder]) as query:
+        spans = starts_in(query)
+        if not spans:
+            raise ConfigError(f"{folder} is a log without a start: nothing trades on it; look at it with: xarb log info {folder}")
+        span = spans[-1]
+        tail = query.sources[0].tail
+        last_ts = query.sources[0].manifest.last_ts if tail is None else tail.last_ts
+        ended = pick(query, "operator", ("seq", ">=", span.first), ("action", "=", ENDED), limit=1)
+        here = last_ts if ended else (time.time_ns() if now is None else now)
+        view = _View(query, span, max(here, last_ts), last_ts)
+        troubles: list[str] = []
+        head = _head(view, ended, troubles)
+        feeds = _feeds(view, troubles)
+        return Status(
+            troubles,
+            [
+                Section("status", f"Status of {folder}", ("what", "value"), head),
+                feeds,
+                *_orders(view),
+                *_money(view),
+                _health(view),
+            ],
+        )
+
+
+# --- the start
+
+
+def _head(view: _View, ended: Sequence[Row], troubles: list[str]) -> list[tuple[str, Any]]:
+    start, age = view.span.start, view.now - view.last_ts
+    begun = pick(view.query, "starts", ("seq", "=", view.span.first))[0]["ts_recv"]
+    if ended:
+        state = f"ended by {ended[0]['actor']} at {moment_of(ended[0]['ts_recv'])}" + (
+            f": {ended[0]['detail']}" if ended[0]["detail"] else ""
+        )
+        troubles.append(f"the start has {state.split(' at ', maxsplit=1)[0]}")
+    elif age > SILENCE_NS:
+        state = f"silent for {millis(age // NANOS_PER_MS * NANOS_PER_MS)} ms: its process is gone, or hangs"
+        troubles.append("nothing was written lately: the process is gone, or hangs")
+    else:
+        state = "running"
+    armed, how = (False, "it has ended") if ended else _armed(view)
+    if not armed and not ended:
+        troubles.append(f"it is disarmed: {how}")
+    return [
+        ("start", start.number),
+        ("mode", start.mode),
+        ("state", state),
+        ("since", moment_of(begun)),
+        ("last input", moment_of(view.last_ts)),
+        ("age, ms", millis(age // NANOS_PER_MS * NANOS_PER_MS)),
+        ("armed", f"{'yes' if armed else 'no'}: {how}"),
+        ("strategies", ", ".join(sorted(start.config["strategies"]))),
+        ("code", start.code_digest[:16]),
+    ]
+
+
+def _armed(view: _View) -> tuple[bool, str]:
+    """Whether bundles can be sent, and since when and by whom."""
+    acts = ("action", "in", [ARM, DISARM, KILL])
+    last = pick(view.query, "operator", view.since, acts, newest=True, limit=1)
+    if not last:
+        return view.span.start.opening.armed, "as it was started"
+    one = last[0]
+    return one["action"] == ARM, f"{one['action']} by {one['actor']} at {moment_of(one['ts_recv'])}" + (
+        f": {one['detail']}" if one["detail"] else ""
+    )
+
+
+# --- feeds
+
+
+def _feeds(view: _View, troubles: list[str]) -> Section:
+    """Each instrument of the venues that are traded on."""
+    resolved: Resolved = decode_config(view.span.start.config)
+    states = {(row["venue"], row["symbol"]): row for row in latest(view.query, "feed_states", ("venue", "symbol"), view.after)}
+    heard = _heard(view)
+    breaks: dict[tuple[str, str | None], int] = {}
+    for venue, symbol, count in tally(view.query, "connections", ("venue", "symbol"), view.since, ("event", "in", list(_BREAKS))):
+        breaks[venue, symbol] = count
+    rejects: dict[tuple[str, str | None], int] = {
+        (row[0], row[1]): row[2] for row in tally(view.query, "rejects", ("venue", "symbol"), view.since)
+    }
+    rows = []
+    for row in latest(view.query, "instruments", ("venue", "symbol")):
+        key = (row["venue"], row["symbol"])
+        if key[0] not in resolved.venues:
+            continue
+        state, last = states.get(key), heard.get(key)
+        word = "never live" if state is None else state["state"]
+        if state is None or not state["tradable"]:
+            troubles.append(
+                f"feed {key[1]}@{key[0]} is {word}" + (f" with score {state['score']}" if state and word == "live" else "")
+            )
+        seen = (None, None, None) if state is None else (state["score"], state["tradable"], moment_of(state["ts"]))
+        age = f"over {LOOK_BACK_NS // NANOS_PER_MS}" if last is None else millis((view.now - last) // NANOS_PER_MS * NANOS_PER_MS)
+        rows.append((*key, word, *seen, age, breaks.get(key, 0) + breaks.get((key[0], None), 0), rejects.get(key, 0)))
+    head = ("venue", "symbol", "state", "score", "tradable", "since", "age_ms", "gaps", "rejects")
+    return Section("feeds", "Feeds; the score as of the last change of state", head, rows)
+
+
+def _heard(view: _View) -> dict[tuple[str, str], int]:
+    """When the last market row of each instrument came."""
+    found: dict[tuple[str, str], int] = {}
+    recent = ("ts_recv", ">=", view.last_ts - LOOK_BACK_NS)
+    for kind in _MARKET_KINDS:
+        for row in latest(view.query, kind, ("venue", "symbol"), recent):
+            key = (row["venue"], row["symbol"])
+            found[key] = max(found.get(key, 0), row["ts_recv"])
+    return found
+
+
+# --- orders and money
+
+
+def _orders(view: _View) -> list[Section]:
+    """Orders that are alive with their bundles, and what was counted."""
+    last = latest(view.query, "orders", ("order",), view.after)
+    alive = [row for row in last if row["state"] not in ORDER_TERMINAL]
+    sent = {
+        row["order"]: row
+        for row in pick(
+            view.query, "commands", view.after, ("order", "in", [row["order"] for row in alive]), ("kind", "=", "submit")
+        )
+    }
+    shown = [
+        row | {"client_order_id": sent[row["order"]]["client_order_id"], "age_ms": millis(view.now - sent[row["order"]]["ts"])}
+        for row in alive
+    ]
+    prices: tuple[Shown, ...] = (("price", amount), ("qty", amount), ("filled_qty", amount))
+    counts: list[tuple[Any, ...]] = [
+        (
+            "opportunities opened",
+            None,
+            sum(count for _, count in tally(view.query, "opportunities", ("phase",), view.after, ("phase", "=", "opened"))),
+        )
+    ]
+    counts += [
+        ("decisions", *row) for row in tally(view.query, "opportunities", ("verdict",), view.after, ("phase", "=", "decided"))
+    ]
+    counts += [("orders", state, sum(row["state"] == state for row in last)) for state in sorted({row["state"] for row in last})]
+    counts += [("fills", *row) for row in tally(view.query, "fills", ("purpose",), view.after)]
+    refusals = tally(view.query, "refusals", ("reason",), view.after)
+    counts += [("refusals", *row) for row in sorted(refusals, key=lambda row: (-row[1], row[0]))]
+    bundles = len({row["bundle"] for row in alive})
+    return [
+        listed(
+            "open_orders",
+            f"Orders that are alive, of {bundles} bundle{'' if bundles == 1 else 's'}",
+            shown,
+            *(
+                "order",
+                "client_order_id",
+                "bundle",
+                "strategy",
+                "venue",
+                "symbol",
+                "side",
+                *prices,
+                "state",
+                ("ts", moment_of),
+                "age_ms",
+            ),
+        ),
+        Section("counts", "Counts since the start", ("what", "which", "count"), counts),
+    ]
+
+
+def _money(view: _View) -> list[Section]:
+    """Balances as the ledger and, in real trading, the venues have them; what orders changed."""
+    places = latest(view.query, "ledger", ("account", "venue", "asset"), view.after)
+    stated = latest(view.query, "balances", ("account", "venue", "asset"), view.since) if view.span.start.mode == LIVE else []
+    venues = {(row["account"], row["venue"], row["asset"]): row for row in stated}
+    rows = []
+    for row in places:
+        said = venues.get((row["account"], row["venue"], row["asset"]))
+        rows.append(
+            (
+                row["account"],
+                row["venue"],
+                row["asset"],
+                amount(row["balance"]),
+                *((None, None) if said is None else (amount(said["free"]), amount(said["locked"]))),
+            )
+        )
+    changes: dict[tuple[str, str], list[int]] = {}
+    for row in pick(
+        view.query, "ledger", view.after, ("cause", "in", ["trade", "fee"]), columns=("strategy", "asset", "cause", "delta")
+    ):
+        changes.setdefault((row["strategy"], row["asset"]), [0, 0])[row["cause"] == "fee"] += row["delta"]
+    gained = [(*key, amount(trade), amount(fee), amount(trade + fee)) for key, (trade, fee) in sorted(changes.items())]
+    return [
+        Section(
+            "balances",
+            "Balances by the ledger, and as the venues last said",
+            ("account", "venue", "asset", "balance", "free", "locked"),
+            rows,
+        ),
+        Section("money", "What orders changed since the start", ("strategy", "asset", "trades", "fees", "sum"), gained),
+    ]
+
+
+def _health(view: _View) -> Section:
+    found = latest(view.query, "health", ("venue", "metric"), view.since)
+    rows = [(row["metric"], row["venue"], row["value"], moment_of(row["ts_recv"]), row["detail"]) for row in found]
+    return Section("health", "Last reading of each kind", ("metric", "venue", "value", "at", "detail"), rows)
