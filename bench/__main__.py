@@ -20,6 +20,7 @@ NAMES: Final = (
     "asking",
     "journal",
     "record",
+    "served",
     "real_orders",
 )
 

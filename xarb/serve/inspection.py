@@ -46,7 +46,7 @@ class Inspection:
                 "venue": self._exchange.name,
                 "log_ns": market.ts if market.applied else None,
                 "rows": market.applied,
-                "begun": market.has_begun,
+                "begun": market.begun.is_set(),
                 "ended": market.ended.is_set(),
                 "faults": self._faults.struck,
                 **self._census(),

@@ -63,6 +63,7 @@ class Market:
 
     Attributes:
         ts: log time up to which rows were applied.
+        begun: set when log time moves.
         ended: set when the log's last row was applied; the market then stands still.
 
     Raises:
@@ -86,7 +87,7 @@ class Market:
         self._forms = list(reader.instruments)
         self._batch: Batch | None = None
         self._floor: Floor | None = None
-        self._begin = asyncio.Event()
+        self.begun = asyncio.Event()
         self._moves = False
         self.ts = -(2**62)
         self.applied = 0
@@ -123,12 +124,7 @@ class Market:
 
     def begin(self) -> None:
         """Let log time move; later calls do nothing."""
-        self._begin.set()
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether log time moves."""
-        return self._begin.is_set()
+        self.begun.set()
 
     async def run(self, floor: Floor, *, skip_to: int | None = None) -> None:
         """Replay the log; rows before `skip_to` are applied before it begins.
@@ -165,7 +161,7 @@ class Market:
             ts = row[1]
             while ts > now:
                 if not self._moves:
-                    await self._begin.wait()
+                    await self.begun.wait()
                     clock.start()
                     self._moves = True
                 else:

@@ -212,7 +212,7 @@ class Server:
 
     def _touched(self) -> None:
         """The first request begins the market, and the time of the fault schedule."""
-        if self.market.has_begun:
+        if self.market.begun.is_set():
             return
         self.market.begin()
         for part in self._parts:
