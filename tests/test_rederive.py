@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.test_record import recorded, run, source
-from tests.venues.player import Player, depth, snapshot, ticker
+from tests.venues.player import Player, depth, snapshot, ticker, trade
 from xarb.errors import ConfigError
 from xarb.log.check import verify_log
 from xarb.log.manifest import Manifest
@@ -20,12 +19,6 @@ from xarb.wires.binance import BinanceSession
 from xarb.wires.decimals import Listing
 from xarb.wires.events import RejectEvent, TradeEvent, WireEvent
 from xarb.wires.exchanges import WIRES
-
-
-def trade(number: int, price: str) -> str:
-    """A trade frame."""
-    data = {"e": "trade", "E": 1_700_000_000_000, "s": "BTCUSDT", "t": number, "p": price, "q": "0.00100000", "m": True}
-    return json.dumps({"stream": "btcusdt@trade", "data": data | {"T": 1_700_000_000_000, "M": True}})
 
 
 async def busy(player: Player, folder: Path, *, times: int = 2) -> None:
@@ -42,11 +35,11 @@ async def busy(player: Player, folder: Path, *, times: int = 2) -> None:
             await asyncio.sleep(0.1)
             await socket.send_str(depth(11, 12, price="59999.123"))
             await socket.send_str("nonsense")
-            await socket.send_str(trade(1, "60000.5"))
+            await socket.send_str(trade(1, price="60000.5"))
             await socket.send_str(depth(20, 40))
             await asyncio.sleep(0.1)
             await socket.send_str(depth(41, 41, price="59999.12345"))
-            await socket.send_str(trade(2, "60001.5"))
+            await socket.send_str(trade(2, price="60001.5"))
             await asyncio.sleep(0.05)
             await socket.close()
         await player.next_subscription()

@@ -53,6 +53,21 @@ def ticker(number: int, name: str = "BTCUSDT") -> str:
     return json.dumps({"stream": f"{name.lower()}@bookTicker", "data": data}, separators=(",", ":"))
 
 
+def trade(number: int, name: str = "BTCUSDT", price: str = "60000.00000000") -> str:
+    """A trade frame."""
+    data = {
+        "e": "trade",
+        "E": 1_700_000_000_000,
+        "s": name,
+        "t": number,
+        "p": price,
+        "q": "0.00100000",
+        "T": 1_700_000_000_000,
+        "m": True,
+    }
+    return json.dumps({"stream": f"{name.lower()}@trade", "data": data}, separators=(",", ":"))
+
+
 def depth(first: int, last: int, name: str = "BTCUSDT", price: str = "59999.00000000") -> str:
     """A depth update of one bid."""
     data = {

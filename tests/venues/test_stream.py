@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from tests.venues.player import NAMES, Player, depth, snapshot, ticker
+from tests.venues.player import NAMES, Player, depth, snapshot, ticker, trade
 from xarb.errors import LogError, Retryable
 from xarb.model.columns import TABLES
 from xarb.model.instrument import Instrument
@@ -238,6 +238,25 @@ def test_old_data_are_given_twice_as_long_the_next_time() -> None:
             lives = [ended - opened for opened, ended in zip(times[::2], times[1::2], strict=False)]
             assert lives[1] >= 0.2 * NANOS_PER_S
             assert lives[2] >= 0.4 * NANOS_PER_S
+
+    run(story())
+
+
+def test_trades_are_signs_of_life_where_nothing_else_is_subscribed() -> None:
+    """They are none beside quotes, whose absence they would hide."""
+
+    async def story() -> None:
+        policy = replace(QUICK, age_s=0.3)
+        for channels, ends in ((("trades",), 0), (("quotes", "trades"), 1)):
+            async with desk(policy=policy, channels=channels) as it:
+                socket = await it.player.next_subscription()
+                for number in range(10):
+                    if socket.closed:
+                        break
+                    for name in NAMES:
+                        await socket.send_str(trade(number, name))
+                    await asyncio.sleep(0.05)
+                assert min(it.events().count("closed"), 1) == ends
 
     run(story())
 

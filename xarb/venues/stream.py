@@ -117,6 +117,9 @@ class Stream:
         self._age_ns = dict.fromkeys(feed.listings, round(policy.age_s * NANOS_PER_S))
         self._session: Session = feed.wire.session(feed.listings, feed.channels)
         self._seen: dict[Listing, int] = {}
+        self._trades_count = not any(
+            name in feed.channels for name in ("quotes", "deltas", "books")
+        )  # as signs of life: nothing else comes
         self._ending: asyncio.Future[str]
         self._sends: asyncio.Queue[str]
         self._fetching: dict[str, asyncio.Task[None]] = {}
@@ -222,7 +225,8 @@ class Stream:
                 elif kind is aiohttp.WSMsgType.PONG:
                     self._take_pong()
                 else:
-                    why = f"{kind.name.lower()}, code {socket.close_code}" + (f", {message.extra}" if message.extra else "")
+                    said = message.extra or (repr(message.data) if kind is aiohttp.WSMsgType.ERROR else "")
+                    why = f"{kind.name.lower()}, code {socket.close_code}" + (f", {said}" if said else "")
                     return
         except (aiohttp.ClientError, OSError) as error:
             why = f"{type(error).__name__} {error}"
@@ -260,7 +264,7 @@ class Stream:
         else:
             if event.ts_event is not None:  # type: ignore[union-attr]  # a market event
                 meter.lag_ns = ts - event.ts_event  # type: ignore[union-attr]  # same
-            if kind is not TradeEvent and kind is not MarkEvent:
+            if self._trades_count or (kind is not TradeEvent and kind is not MarkEvent):
                 self._seen[event.listing] = ts  # type: ignore[union-attr]  # same
         self._intake.event(ts, self._link, event)
 
@@ -290,15 +294,15 @@ class Stream:
         """A snapshot; one that did not come is asked for again by the session."""
         try:
             answer = await self._rest.fetch(ask.path)
+            self._fetching.pop(ask.native, None)  # the session may want another one because of this one
             if answer.status == 200:
                 self._take(answer.body, ask.native)
             else:
                 detail = f"{ask.path}: {readable(answer.body[:500])}"
                 self._intake.health("fetch_failed_status", answer.status, self.feed.venue, detail)
         except Retryable as error:
-            self._intake.health("fetch_failed_status", 0, self.feed.venue, str(error))
-        finally:
             self._fetching.pop(ask.native, None)
+            self._intake.health("fetch_failed_status", 0, self.feed.venue, str(error))
 
     async def _write(self, socket: _Socket) -> None:
         """Send what is to be sent, no faster than exchanges allow."""
