@@ -110,6 +110,16 @@ def test_a_side_without_a_level_is_shorter() -> None:
     assert (found.bids, found.asks, found.ask_qtys) == ([137001000], [137002000, 137023000], [10623869, 0])
 
 
+def test_a_trade_from_before_the_subscription_is_no_news() -> None:
+    """Documented: a snapshot of trades is the last one before the request; a row says that it is left out."""
+    (found,) = session().receive(TRADE.replace(b"REALTIME", b"SNAPSHOT"))
+    assert isinstance(found, LinkEvent)
+    assert (found.event, found.symbol) == ("subscribed", BTC)
+    assert found.detail == "trade 17303368620470000 from before the subscription left out"
+    (found,) = session().receive(BOOK.replace(b"REALTIME", b"SNAPSHOT"))
+    assert isinstance(found, BookEvent)
+
+
 def test_one_message_subscribes_everything() -> None:
     """Documented: ticket, types with their codes, and the short form; trades from before the connection are not asked for."""
     one = session(BTC, "BTC-ETH", channels=("books", "trades"))

@@ -6,7 +6,8 @@ Format: Upbit "WebSocket" reference, `orderbook` and `trade` in the SIMPLE form 
   and cannot be seen, because books have times and no counter. Their first level is no event of its own.
 - Numbers are JSON numbers. They are read as the text that arrived, and no float is made.
 - `trade` has a `sequential_id` that is unique and neither gap-free nor ordered: six of 304 recorded trades came behind a later one, and
-  the engine flags them. `ask_bid` is the taker's side (ASK sells, BID buys).
+  the engine flags them. `ask_bid` is the taker's side (ASK sells, BID buys). Trades from before the subscription are not asked for; one that
+  comes (`SNAPSHOT`) is no news and is left out, a `subscribed` row says so.
 - A connection without a frame for 120 s is dropped. The text `PING` is answered with `{"status":"UP"}`, again every 10 s.
 """
 
@@ -65,6 +66,7 @@ class _Trade(msgspec.Struct, gc=False):
     ab: str
     sid: _Id
     ttms: int
+    st: str = "REALTIME"
 
 
 _frame = msgspec.json.Decoder(_Frame, float_hook=str).decode
@@ -133,6 +135,9 @@ class UpbitSession:
 
     def _trade(self, payload: bytes, listing: Listing) -> list[WireEvent]:
         body = _trade(payload)
+        if body.st == "SNAPSHOT":
+            detail = f"trade {body.sid} from before the subscription left out"
+            return [LinkEvent(self.venue, listing.instrument.symbol, "subscribed", detail)]
         aggressor = _AGGRESSORS.get(body.ab)
         if aggressor is None:
             raise Refused("wrong_type", f"ab must be ASK or BID, not {body.ab!r}")
