@@ -477,6 +477,11 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
     "record.max_age_ms": "tests.test_record:test_old_data_make_a_connection_begin_anew",
+    "live.mode": "tests.live.test_real_orders:test_real_orders_need_three_words",
+    "live.max_clock_offset_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
+    "live.request_timeout_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
+    "live.keys": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
+    "live.allow_withdraw": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.strict": "tests.live.test_trading:test_a_command_leaves_after_everything_up_to_it_is_written",
     "live.stop_ms": "tests.live.test_session:test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up",
 }

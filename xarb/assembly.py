@@ -50,7 +50,11 @@ RECORDED_ONLY: Final = VenueModel(
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything beside the log that decides a run's outputs; `added_latency_ns` is a rung of the ladder."""
+    """Everything beside the log that decides a run's outputs.
+
+    `fees` are by venue, and by instrument ("BTC/USDT@binance") where an exchange said what the account really pays there;
+    `added_latency_ns` is a rung of the ladder.
+    """
 
     run: RunConfig
     venues: dict[str, VenueConfig]
@@ -184,7 +188,7 @@ def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument])
     """What the strategy `name` compares, and what it does not and why."""
     config = resolved.strategies[name]
     terms = PairTerms(
-        fees=[resolved.fees.get(instrument.venue) for instrument in instruments],
+        fees=[fee_of(resolved, instrument) for instrument in instruments],
         pegs={asset: Fraction(worth) for asset, worth in resolved.pegs.items()},
         venues=config.venues or tuple(resolved.venues),
         symbols=config.symbols,
@@ -192,6 +196,11 @@ def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument])
         close_ppb=ratio_of(config.close_bps),
     )
     return make_pairs(prove_names(instruments, AssetTable(resolved.assets)), terms)
+
+
+def fee_of(resolved: Resolved, instrument: Instrument) -> FeeTier | None:
+    """The fees on an instrument, None on one of a venue that is not traded on."""
+    return resolved.fees.get(instrument.id, resolved.fees.get(instrument.venue))
 
 
 def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: Sequence[Sequence[str]]) -> list[int]:
@@ -263,10 +272,10 @@ class Assembly:
         instruments = ground.instruments
         names = prove_names(instruments, AssetTable(resolved.assets))
         fees = {
-            (account, number): resolved.fees[one.venue]
+            (account, number): tier
             for account in resolved.accounts
             for number, one in enumerate(instruments)
-            if one.venue in resolved.fees
+            if (tier := fee_of(resolved, one)) is not None
         }
         rates = _rates(resolved, instruments)
         setup = Setup(

@@ -8,7 +8,17 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from xarb.assembly import SOURCES, Assembly, Resolved, opening_balances, pairing_of, recorded_ground, resolve_recorded, sources_of
+from xarb.assembly import (
+    SOURCES,
+    Assembly,
+    Resolved,
+    fee_of,
+    opening_balances,
+    pairing_of,
+    recorded_ground,
+    resolve_recorded,
+    sources_of,
+)
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
 from xarb.config import Experiment, StrategyConfig
@@ -140,7 +150,7 @@ def _no_rate(resolved: Resolved, legs: list[int], instruments: list[Instrument])
     """A fee in a third coin that nothing prices."""
     for number in legs:
         one = instruments[number]
-        tier = resolved.fees.get(one.venue)
+        tier = fee_of(resolved, one)
         if tier is None or tier.taker_ppb == 0 or tier.asset in {"quote", "base", "received", one.base, one.quote}:
             continue
         near = [coin for coin in instruments if (coin.venue, coin.base, coin.quote) == (one.venue, tier.asset, one.quote)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -10,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from xarb import __version__
-from xarb.console import Table, drawn_in_place, interruptible, progress, say, show
+from xarb.console import Table, drawn_in_place, interruptible, progress, say, show, warn
 from xarb.errors import ConfigError, Refused
 
 
@@ -170,23 +171,32 @@ def backtest(
 def live(
     experiment: ExperimentPath,
     out: Annotated[Path, typer.Option("--out", metavar="LOG", help="Log to create or to go on with.")],
+    real: Annotated[bool, typer.Option("--live", help='Send real orders; the config must say mode = "live" too.')] = False,
+    account: Annotated[
+        str | None, typer.Option("--account", metavar="LABEL", help="The account of real orders, by name; else it is asked for.")
+    ] = None,
     duration: Annotated[
         str | None, typer.Option("--duration", metavar="T", help="Stop after so long: 90s, 30m, 12h or 7d; else at Ctrl-C.")
     ] = None,
     settings: SetOption = None,
 ) -> None:
-    """Trade on live markets on paper: real market data, fills by the simulated venues that a backtest uses.
+    """Trade on live markets: on paper, with fills by the simulated venues of a backtest, unless real orders are asked for three times.
 
     Everything goes into the log, which proves what was done: xarb verify LOG. Ctrl-C, SIGTERM and `xarb stop LOG` let open bundles
     end, then seal the log (exit code 0); `xarb kill LOG` cancels everything at once (exit code 3). See docs/live.md.
     """
     from xarb.board import Board
     from xarb.config import load_experiment
-    from xarb.live.verb import trade
+    from xarb.live.verb import check_wanted, trade
     from xarb.sources import seconds_of
 
     loaded = load_experiment(experiment, _overrides(settings))
     seconds = None if duration is None else seconds_of(duration)
+    if real and account is None and sys.stdin.isatty():
+        account = typer.prompt("Real orders. Type the label of the account")
+    check_wanted(loaded, is_live=real, label=account)
+    if real:
+        warn(f"REAL ORDERS: account {account} at {', '.join(loaded.venues)}")
     with drawn_in_place() as draw:
         result = trade(loaded, out, duration_s=seconds, board=Board(draw, None if draw else say))
     show(result.tables)

@@ -114,12 +114,21 @@ class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[live]`: how a config is traded (docs/live.md)."""
 
+    mode: Annotated[Literal["paper", "live"], _doc("paper: fills are simulated; live: orders go to the exchanges")] = "paper"
     strict: Annotated[bool, _doc("orders leave only when the disk has everything before them, not only the operating system")] = (
         False
     )
     stop_ms: Annotated[
         Decimal, _doc("how long a stop lets open bundles come to their end; then their orders are canceled, with as long again")
     ] = Decimal(10_000)
+    max_clock_offset_ms: Annotated[
+        Count, _doc("distance of an exchange's clock from ours beyond which no start trades for real")
+    ] = 50
+    request_timeout_ms: Annotated[Count, _doc("time after which a request without a reply has an unknown fate")] = 5_000
+    keys: Annotated[
+        dict[str, str], _doc("by ACCOUNT.VENUE a private file of API keys, relative to the file; else they are in the environment")
+    ] = {}
+    allow_withdraw: Annotated[tuple[str, ...], _doc("accounts whose keys may be ones that can withdraw; others are refused")] = ()
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -52,6 +52,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def warn(text: str) -> None:
+    """A line that must not be overlooked: white on red on a terminal."""
+    if is_terminal(sys.stderr):
+        print_to(sys.stderr).print(f" {text} ", style="bold white on red", highlight=False, markup=False)
+    else:
+        say(text)
+
+
 def print_to(stream: TextIO) -> Console:
     """A console that draws on `stream`."""
     from rich.console import Console

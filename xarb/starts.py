@@ -30,11 +30,13 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         balances: (account, venue, asset, amount as decimal text), sorted.
         sources: by instrument ("BTC/USDT@binance") which rows move its book, as in the engine's setup.
         armed: whether bundles are sent before the operator says so.
+        left: orders of earlier starts whose end is not known yet, as plain data (`live.left`); the engine knows nothing of them.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
     sources: dict[str, int]
     armed: bool
+    left: tuple[dict[str, Any], ...] = ()
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

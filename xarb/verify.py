@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from xarb.assembly import Assembly, decode_config, inputs_of, recorded_ground, run_id
 from xarb.console import Advance, Table
-from xarb.errors import ConfigError, LogError, Refused
+from xarb.errors import ConfigError, InvariantBroken, LogError, Refused
 from xarb.log.canonical import OutputDigest
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
@@ -150,7 +150,11 @@ def _replayed_start(log: LogReader, span: Span, advance: Advance) -> tuple[_Comp
     comparison = _Comparison(log.outputs(select=span.selection))
     batches = log.batches(kinds=INPUTS, rows=BATCH_ROWS, select=span.selection)
     try:
-        replay(assembly, batches, comparison.take, reached=lambda seq: advance(seq, log.last_seq))
+        try:
+            replay(assembly, batches, comparison.take, reached=lambda seq: advance(seq, log.last_seq))
+        except (InvariantBroken, LogError):
+            comparison.take(assembly.engine.outputs.drain())  # rows before the failure may differ already, and then tell more
+            raise
         comparison.finish()
     except _Found:
         pass

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.defaults import strategy_terms
+from tests.defaults import risk_limits, strategy_terms
 from tests.engine.desk import HOUR, Desk, Told, money
 from xarb.engine.strategy import Pair, Wakes
 from xarb.errors import LogError
+from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
 from xarb.model.columns import TABLES
 from xarb.model.command import CancelOrder
+from xarb.model.event import SlowRow
 from xarb.model.units import NANOS_PER_MS
 
 GOOD = ("buy a 101 5", "sell b 100 5")
@@ -156,3 +158,34 @@ def test_deadlines_are_told_to_the_driver() -> None:
     assert one.now < due < one.now + HOUR
     did = one.slow("health", {"venue": None, "metric": "heartbeat", "value": 1, "detail": None}, ts=due + 1)
     assert did == ["cancel 1", "cancel 2"]
+
+
+def test_a_deadline_that_a_reports_row_sets_fires_within_the_batch() -> None:
+    """Rows in one batch give what they give one by one: the end of a cool-down, set by a fill, wakes before the next later input."""
+
+    def story(*, together: bool) -> list[Any]:
+        terms = strategy_terms(limits=risk_limits(latency_threshold_ns=HOUR, cool_down_ns=50 * NANOS_PER_MS))
+        one = desk(terms={"s": terms}, pairs=(Pair(1, 0, 0, 0, 0, 0),))
+        one.quote(1, 111, 112)
+        edge = next(row["opportunity"] for row in one.drained("opportunities"))
+        one.tell(*GOOD, opportunity=edge)
+        rows = []
+        for order, letter in ((1, "a"), (2, "b")):
+            values = dict.fromkeys(column.name for column in TABLES["reports"].columns)
+            values |= {"account": "main", "strategy": "s", "venue": letter, "symbol": "BTC/USD", "start": 3, "order": order}
+            rows.append(("reports", values | {"event": "fill"} | FILL | {"fill_id": letter, "price": int(money(105))}))
+        beat = {"venue": None, "metric": "heartbeat", "value": 1, "detail": None}
+        rows += [("health", beat)] * 2
+        times = [one.now + step * NANOS_PER_MS for step in (1, 2, 30, 90)]
+        if together:
+            slow = [SlowRow(one.seq + n, ts, kind, values) for n, ((kind, values), ts) in enumerate(zip(rows, times, strict=True))]
+            one.engine.load(Batch(one.seq, one.seq + 3, NO_QUOTES, NO_DELTAS, NO_TRADES, NO_BOOKS, slow))
+            one.advance()
+        else:
+            for (kind, values), ts in zip(rows, times, strict=True):
+                one.slow(kind, values, ts=ts)
+        return [one.told["s"].woken, one.rows]
+
+    apart = story(together=False)
+    assert "rearm" in apart[0]
+    assert story(together=True) == apart

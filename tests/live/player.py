@@ -10,7 +10,7 @@ from typing import Any
 from tests.log.live import read_inputs, values_of
 from xarb.assembly import Resolved, resolve
 from xarb.config import load_experiment
-from xarb.live.begin import Listening, begin, opening_money, past_of
+from xarb.live.begin import Listening, begin, paper_money, past_of
 from xarb.live.timers import Timers
 from xarb.live.trading import Send, Trading
 from xarb.log.committer import Policy
@@ -59,7 +59,7 @@ class Player:
         if is_new:
             rows = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
             self.log.append({"instruments": rows})
-        balances = opening_money(resolved, past, mode)
+        balances = paper_money(resolved, past)
         start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), mode=mode, balances=balances)
         self.outputs: list[Any] = []
         self.trading = Trading(self.log, assembly, send=send, strict=strict, sink=self.outputs.extend)

@@ -127,7 +127,7 @@ async def traded(
     """Trade until something holds, then end it."""
     session = Session(load_experiment(config), folder, mode=PAPER, policy=QUICK)
     task = asyncio.create_task(session.run(None, Board(None)))
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(90):
         while not (task.done() or (hasattr(session, "summary") and until(session))):  # noqa: ASYNC110  # a session has no event for it
             await asyncio.sleep(0.02)
         if not task.done():

@@ -161,7 +161,7 @@ class Engine:
         if self.commands:
             return Stop.COMMANDS
         step, handle, world, events = self._step, self._handle, self._world, self._events
-        self._set_stop(until)  # deadlines change with commands and reports only, and with those the loop ends
+        self._set_stop(until)  # deadlines change with commands and reports only: with those the loop ends, or looks again
         slow, limit = self._next_slow(batch)
         while True:
             why = step(handle, limit)
@@ -184,6 +184,7 @@ class Engine:
                     self._slow_rows.apply(slow)
                     if slow.kind in KINDS:
                         self._apply_live(slow)
+                        self._set_stop(until)
                     self._slow_at += 1
                     self._open_books()
                     slow, limit = self._next_slow(batch)

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
 from xarb.engine.liverows import KILL, RESET
 from xarb.errors import Refused
+from xarb.live.left import as_opening, left_orders
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.model.units import Money
 from xarb.provenance import code_digest
-from xarb.starts import PAPER, Balances, Span, Start, closing_balances, ground_of, opening_of, spans
+from xarb.starts import Balances, Span, Start, closing_balances, ground_of, opening_of, spans
+from xarb.venues.liveorders import Expected
 
 
 class Past(NamedTuple):
@@ -27,6 +31,9 @@ class Past(NamedTuple):
         span: the last start, None in a log without one.
         closing: what the accounts held at its end.
         killed: who killed it, while nobody has reset that; else None.
+        left: orders of earlier starts whose end is not known.
+        fills: (venue, symbol, fill id) of all fills that were reported.
+        last_ts: ts_recv of the last input, ns.
     """
 
     log_id: str
@@ -36,6 +43,14 @@ class Past(NamedTuple):
     span: Span | None
     closing: dict[tuple[str, str, str], Money]
     killed: str | None
+    left: tuple[Expected, ...]
+    fills: frozenset[tuple[str, str, str]]
+    last_ts: int
+
+    @property
+    def next_start(self) -> int:
+        """The number of the next start."""
+        return 1 if self.span is None else self.span.start.number + 1
 
 
 class Listening(NamedTuple):
@@ -69,27 +84,38 @@ def past_of(folder: Path) -> Past:
             last_seq=reader.last_seq,
             span=span,
             closing={} if span is None else closing_balances(reader, span),
+            left=() if span is None else left_orders(reader, span),
+            fills=frozenset(
+                (row["venue"], row["symbol"], row["fill_id"]) for row in reader.rows("reports") if row["event"] == "fill"
+            ),
+            last_ts=reader.manifest.last_ts,
             killed=switch[-1]["actor"] if switch and switch[-1]["action"] == KILL else None,
         )
 
 
-def opening_money(resolved: Resolved, past: Past, mode: str) -> Balances:
-    """What the accounts of a start on paper open with: what the start before left, else what the config gives.
+def check_may_start(past: Past, mode: str) -> None:
+    """Whether another start of that mode may follow.
 
     Raises:
-        Refused: trading was killed and nobody reset that, the log's last start was of another mode, or other accounts are configured
-            than it had.
+        Refused: trading was killed and nobody reset that, or the log's last start was of another mode.
     """
     if past.killed is not None:
         raise Refused(f"trading on this log was killed by {past.killed}; when the reason is gone: xarb kill LOG --reset")
+    if past.span is not None and past.span.start.mode != mode:
+        raise Refused(f"the log was {past.span.start.mode} trading; {mode} trading needs a log of its own")
+
+
+def paper_money(resolved: Resolved, past: Past) -> Balances:
+    """What the accounts of a start on paper open with: what the start before left, else what the config gives.
+
+    Raises:
+        Refused: accounts are configured that the start before did not have.
+    """
     configured = opening_balances(resolved)
     if past.span is None:
         return configured
-    before = past.span.start
-    if before.mode != mode:
-        raise Refused(f"the log was {before.mode} trading; {mode} trading needs a log of its own")
     new = sorted({key[:2] for key in configured} - {key[:2] for key in past.closing})
-    if mode == PAPER and new:
+    if new:
         account, venue = new[0]
         raise Refused(f"accounts.{account}.{venue}: the start before had no such account; money on paper needs a log of its own")
     return past.closing
@@ -110,13 +136,15 @@ def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, ba
     """
     sources = sources_of(resolved, listening.instruments, listening.kinds_of)
     start = Start(
-        number=1 if past.span is None else past.span.start.number + 1,
+        number=past.next_start,
         log_id=past.log_id,
         code_digest=code_digest(),
         config=encode_config(resolved),
         seed=resolved.run.seed,
         mode=mode,
-        opening=opening_of(balances, listening.instruments, sources, armed=False),
+        opening=msgspec.structs.replace(
+            opening_of(balances, listening.instruments, sources, armed=False), left=as_opening(past.left)
+        ),
         applied_seq=None if past.span is None else past.last_seq,
     )
     return start, Assembly(resolved, ground_of(start, listening.instruments, listening.connections))

@@ -17,13 +17,14 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from xarb.assembly import Assembly, resolve
+from xarb.assembly import Assembly, Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL
 from xarb.errors import Refused
 from xarb.live import requests
-from xarb.live.begin import Listening, Past, begin, opening_money, past_of
+from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
+from xarb.live.exchanges import Exchanges, Found, accounts_of
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
 from xarb.log.batching import slow_row
@@ -34,7 +35,7 @@ from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S, NEVER
 from xarb.process import stop_on_signals, unless_stopped
 from xarb.sources import market_sources
-from xarb.starts import ENDED
+from xarb.starts import ENDED, LIVE
 from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
@@ -81,6 +82,8 @@ class Session:
         self._is_over = False
         self._prelude: dict[str, list[Row]] | None = {}
         self._ending: asyncio.Future[Ending]
+        self._failed: BaseException | None = None
+        self.exchanges: Exchanges | None = None
 
     log: LiveLog
     intake: Intake
@@ -104,37 +107,70 @@ class Session:
                 self.log = log
                 requests.forget(self._folder)
                 past = past_of(self._folder)
+                check_may_start(past, self._mode)
                 http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
                 clock = Clock(log.last_ts)
                 builder = RowBuilder(log.last + 1, log.last_ts, state.scales)
                 frames = self._experiment.record.frames
                 self.intake = Intake(builder, clock, self._deliver, keeps_frames=frames)
                 listings = listings_of(instruments, state.scales)
-                self._start(past, known, listings)
+                stack.push_async_callback(self._let_go)
+                conn = await self._start(past, known, listings, first_conn=state.next_conn)
                 policy = StreamPolicy(age_s=float(self._experiment.record.max_age_ms) / 1000)
-                conn = state.next_conn
                 self.feeds = Feeds(self._sources, listings, intake=self.intake, http=http, first_conn=conn, policy=policy)
                 return await self._trade(stop, duration_s, board)
 
-    def _start(self, past: Past, known: Sequence[Instrument], listings: dict[str, list[Listing]]) -> None:
-        """Say what is known, then begin: from the row of the start on every row is decided on."""
+    async def _start(self, past: Past, known: Sequence[Instrument], listings: dict[str, list[Listing]], *, first_conn: int) -> int:
+        """Say what is known, then begin: from the row of the start on every row is decided on. The next connection's number."""
         announce_all(self.intake, listings, known)
+        self.intake.flush()
+        instruments = _after(past.instruments, self._prelude or {})
+        found = None
+        if self._mode == LIVE:
+            found = await self._open_exchanges(past, instruments, first_conn)
+            first_conn = self.exchanges.next_conn  # type: ignore[union-attr]  # just opened
+        resolved = self._resolve(instruments, found)
+        balances = paper_money(resolved, past) if found is None else found.balances
+        kinds = _kinds_of(instruments, self._sources)
+        listening = Listening(instruments, kinds, first_conn + len(self._sources) * _SPARE)
+        start, self.assembly = begin(resolved, past, listening, mode=self._mode, balances=balances)
         self.intake.flush()
         prelude, self._prelude = self._prelude or {}, None
         if prelude:
             self.log.append(prelude)
             self.log.write()
-        instruments = _after(past.instruments, prelude)
-        resolved = resolve(self._experiment, instruments)
-        kinds = _kinds_of(instruments, self._sources)
-        listening = Listening(instruments, kinds, past.connections + len(self._sources) * _SPARE)
-        balances = opening_money(resolved, past, self._mode)
-        start, self.assembly = begin(resolved, past, listening, mode=self._mode, balances=balances)
-        strict = self._experiment.live.strict
         self.summary = summary_of(self.assembly)
-        self.trading = Trading(self.log, self.assembly, send=self._send, strict=strict, sink=self.summary.take)
+        self.trading = Trading(
+            self.log, self.assembly, send=self._send, strict=self._experiment.live.strict, sink=self.summary.take
+        )
         self._put("starts", start.row())
         self.intake.flush()
+        if self.exchanges is not None:
+            self.log.sync()  # a start is durable before it arms
+            self.exchanges.follow(self.assembly.engine.instruments)
+            self.exchanges.listen()
+        return first_conn
+
+    async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int) -> Found:
+        """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
+        self.exchanges = Exchanges(
+            accounts_of(self._experiment, self._sources, instruments),
+            instruments,
+            past=past,
+            first_conn=first_conn,
+            take=lambda row: self.intake.put_named(row.kind, row.values),
+            fail=self._fail,
+        )
+        return await self.exchanges.open()
+
+    def _resolve(self, instruments: Sequence[Instrument], found: Found | None) -> Resolved:
+        resolved = resolve(self._experiment, instruments)
+        return resolved if found is None else msgspec.structs.replace(resolved, fees=resolved.fees | found.fees)
+
+    def _fail(self, error: BaseException) -> None:
+        """Something beside the loop broke: the session ends in order, and with this error."""
+        self._failed = self._failed or error
+        self._end(Ending(actor=f"failure: {type(error).__name__}"))
 
     async def _trade(self, stop: asyncio.Event, duration_s: float | None, board: Board) -> Ending:
         gc.collect()
@@ -154,14 +190,22 @@ class Session:
             ending = self._ending.result() if self._ending.done() else Ending(actor="failure")
             if self._ending.done():
                 await self._wind_down(ending)
+                if self.exchanges is not None:
+                    await self.exchanges.reconcile()
             return ending
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._let_go()
             self._finish()
             gc.unfreeze()
             self._raise(tasks)
+
+    async def _let_go(self) -> None:
+        """End the connections to accounts, if there are any."""
+        if self.exchanges is not None:
+            await self.exchanges.let_go()
 
     def _finish(self) -> None:
         """End the start, if the log still takes it; nothing comes after it."""
@@ -177,6 +221,8 @@ class Session:
 
     def _raise(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
         """The failure that ended the session, if one did."""
+        if self._failed is not None:
+            raise self._failed
         for one in (self.intake.failure, *tasks):
             if one.done() and not one.cancelled() and (error := one.exception()) is not None:
                 raise error
@@ -245,7 +291,8 @@ class Session:
             self._plan()
 
     def _send(self, commands: Sequence[Command]) -> None:
-        raise Refused(f"{len(commands)} orders for real venues on paper")
+        assert self.exchanges is not None, "simulated venues take their commands themselves"
+        self.exchanges.send(commands)
 
     # --- time
 

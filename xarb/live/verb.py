@@ -9,7 +9,7 @@ from xarb.board import Board
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.engine.liverows import KILL, RESET
-from xarb.errors import Refused
+from xarb.errors import ConfigError, Refused
 from xarb.live import requests
 from xarb.live.session import Session
 from xarb.log.claim import is_claimed
@@ -17,7 +17,7 @@ from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.process import run_loop
-from xarb.starts import PAPER
+from xarb.starts import LIVE
 from xarb.venues.clock import Clock
 from xarb.wires.rows import RowBuilder
 
@@ -39,22 +39,23 @@ def trade(
     board: Board | None = None,
     policy: Policy | None = None,
 ) -> Result:
-    """Trade on paper until SIGINT, SIGTERM, a request of another shell, or the end of the duration; then seal the log.
+    """Trade until SIGINT, SIGTERM, a request of another shell, or the end of the duration; then seal the log.
 
     Raises:
         ConfigError: config, exchanges and instruments do not fit together.
-        Refused: the log was killed and not reset, or its money belongs to other accounts.
+        Refused: the log was killed and not reset, its money belongs to other accounts, or something speaks against real orders.
         Retryable: an exchange could not be reached at the start.
         LogError: another writer has the log, it is damaged, or it cannot be written any more.
     """
-    session = Session(experiment, folder, mode=PAPER, policy=policy or Policy())
+    mode = experiment.live.mode
+    session = Session(experiment, folder, mode=mode, policy=policy or Policy())
     shown = board or Board(None)
     ending = run_loop(session.run(duration_s, shown))
     session.summary.finish()
     assembly = session.assembly
     what = (
         ("log", str(folder)),
-        ("mode", PAPER),
+        ("mode", mode),
         ("start", f"{assembly.ground.start}"),
         ("inputs to", f"{session.log.last}"),
         ("bundles", f"{session.summary.bundles}"),
@@ -68,6 +69,28 @@ def trade(
         shown.feed_table(session.feeds.streams, session.intake.clock.now(), "Feeds"),
     ]
     return Result(KILLED if ending.killed else 0, [table for table in tables if table.rows])
+
+
+def check_wanted(experiment: Experiment, *, is_live: bool, label: str | None) -> None:
+    """Real orders need three words that agree: the config's mode, `--live`, and the accounts' label.
+
+    Raises:
+        ConfigError: one of them is missing or another.
+        Refused: the label is not that of the accounts.
+    """
+    mode, labels = experiment.live.mode, ",".join(sorted(experiment.accounts))
+    if is_live and mode != LIVE:
+        raise ConfigError(
+            f'{experiment.origin}: live.mode = {mode}: --live sends real orders, which the file must want too: mode = "live"'
+        )
+    if mode == LIVE and not is_live:
+        raise ConfigError(
+            f'{experiment.origin}: live.mode = "live" sends real orders: say so with --live, or trade on paper with --set live.mode=paper'
+        )
+    if mode == LIVE and label != labels:
+        raise Refused(
+            f"real orders of account {labels}: give its label with --account {labels}" + (f"; given is {label}" if label else "")
+        )
 
 
 def stop(folder: Path, *, wait_s: float) -> None:

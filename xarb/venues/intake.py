@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from xarb.venues.clock import Clock
 from xarb.wires.decimals import Listing
@@ -64,6 +64,11 @@ class Intake:
     def put(self, kind: str, values: Row) -> None:
         """A row of a kind that comes from no wire event, now: its values after seq and ts_recv, enums as indices."""
         self.builder.put(kind, self.clock.now(), values)
+        self._schedule()
+
+    def put_named(self, kind: str, values: Mapping[str, Any]) -> None:
+        """A row that an account's connection gives, now: its values by column name, enums as text."""
+        self.builder.put_named(kind, self.clock.now(), values)
         self._schedule()
 
     def announce(self, listing: Listing, *, again: bool = False) -> None:

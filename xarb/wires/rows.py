@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Any, Final
 
 from xarb.errors import InvariantBroken
-from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS, TABLES
+from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS, TABLES, Column
 from xarb.model.units import INT64_MAX
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
@@ -30,6 +30,7 @@ from xarb.wires.events import (
 )
 
 KINDS: Final = ("quotes", "books", "book_deltas", "trades", "marks", "instruments", "connections", "rejects")
+NAMED_KINDS: Final = ("reports", "balances", "transfers", "wallets", "connections", "health", "rejects")
 OTHER_KINDS: Final = tuple(kind for kind in INPUTS if kind not in KINDS)
 Row = tuple[Any, ...]
 _CONNECTION: Final = {name: number for number, name in enumerate(CONNECTION_EVENTS)}
@@ -138,6 +139,20 @@ class RowBuilder:
         if kind == "instruments":
             self._scales[row[_VENUE], row[_SYMBOL]] = row[_PX_SCALE], row[_QTY_SCALE]
 
+    def put_named(self, kind: str, ts_recv: int, values: Mapping[str, Any]) -> int:
+        """Append one row of a kind that an account's connection gives, by column name, enums as text; absent is None. Its seq.
+
+        Raises:
+            InvariantBroken: the kind is none of them, or an unknown word.
+        """
+        if kind not in NAMED_KINDS:
+            raise InvariantBroken(f"rows of {kind} are not put by name")
+        self.last_ts = max(ts_recv, self.last_ts)
+        row = [_index(column, values.get(column.name)) for column in TABLES[kind].columns[2:]]
+        seq = self._place(kind)
+        self._rows[kind].append((seq, self.last_ts, *row))
+        return seq
+
     def take(self) -> dict[str, list[Row]]:
         """The rows collected since the last call, by kind, in seq order, without the kinds that have none."""
         taken = {kind: rows for kind, rows in self._rows.items() if rows}
@@ -235,6 +250,14 @@ class RowBuilder:
         detail, conn = readable(event.detail[:_DETAIL_LIMIT]), link.conn if link.conn >= 0 else None
         row = (seq, self.last_ts, conn, venue, event.symbol, link.source, event.line, event.rule, detail, event.payload)
         self._rows["rejects"].append(row)
+
+
+def _index(column: Column, value: Any) -> Any:
+    if not column.values or value is None:
+        return value
+    if value not in column.values:
+        raise InvariantBroken(f"{column.name}: {value!r} is not among {column.values}")
+    return column.values.index(value)
 
 
 def _finer(value: int | None, decimals: int) -> int | None:

@@ -1,0 +1,324 @@
+"""Real orders, signed and sent through ccxt, at two served exchanges that replay a log: proven by replay, true to the exchanges' own books."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.log.logs import connection, instrument
+from tests.serve.site import KEY, SECRET, config
+from tests.trial import LOT, Rows, tick, write_log
+from xarb.board import Board
+from xarb.config import load_experiment
+from xarb.errors import ConfigError, Refused
+from xarb.live.exchanges import accounts_of
+from xarb.live.session import Session
+from xarb.live.verb import check_wanted
+from xarb.log.check import verify_log
+from xarb.log.committer import Policy
+from xarb.log.reader import LogReader
+from xarb.model.instrument import Instrument
+from xarb.model.order import ORDER_TERMINAL
+from xarb.model.units import parse_money
+from xarb.serve.clock import WallClock
+from xarb.serve.config import KeyConfig, VenueTerms
+from xarb.serve.faults import Fault
+from xarb.serve.server import Plan, Server
+from xarb.sources import market_sources
+from xarb.starts import LIVE
+from xarb.verify import verify
+
+QUICK = Policy(reserve_bytes=4096, separate=False)
+VENUES = ("alpha", "bravo")
+SECONDS = 120
+CONFIG = """
+[live]
+mode = "live"
+stop_ms = 8000
+
+[strategies.cross]
+kind = "micro"
+min_profit_bps = 1
+min_profit_quote = 0.01
+max_notional_quote = 200
+cool_down_ms = 100
+latency_threshold_ms = 3000
+execution_timeout_ms = 3000
+"""
+VENUE = """
+[markets.{venue}]
+exchange = "binance"
+symbols = ["BTC/USDT"]
+channels = ["quotes"]
+rest_url = "{rest}"
+stream_url = "{streams}/stream"
+
+[venues.{venue}]
+fees = "synthetic-{venue}"
+
+[accounts.main.{venue}]
+"""
+MONEY = {"USDT": 100_000, "BTC": 50}
+
+
+def silent(done: int, total: int, note: str = "") -> None:
+    """No progress."""
+
+
+def market(folder: Path) -> Path:
+    """Two minutes in which bravo is 1 % dearer, or cheaper, for half of every second."""
+    steps = {"tick_int": 1, "lot_int": 10, "min_qty": parse_money("0.0001"), "min_notional": parse_money("5")}
+    rows: Rows = []
+    for number, venue in enumerate(VENUES):
+        rows.append((0, connection(number, venue)))
+        rows.append((0, instrument((venue, "BTC/USDT"), 2, 5, native="BTCUSDT", **steps)))
+    for at in range(0, SECONDS * 1000, 50):
+        apart = (100 if at // 1000 % 2 else -100) if at % 1000 < 500 else 0
+        rows.append((at, tick("alpha", 10_000 + at // 50 % 3, 10_010 + at // 50 % 3, size=LOT)))
+        rows.append((at + 1, tick("bravo", 10_000 + apart, 10_010 + apart, size=LOT)))
+    return write_log(folder / "market", rows)
+
+
+class Site:
+    """Two served exchanges and the config of who trades there."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        parts = {one.venue: VENUE.format(venue=one.venue, rest=one.rest, streams=one.streams) for one in server.addresses}
+        self.config = folder / "live.toml"
+        self.config.write_text(CONFIG + "".join(parts.values()))
+
+    async def ask(self, venue: str, what: str) -> Any:
+        """The server's own word, such as `orders`."""
+        rest = next(one.rest for one in self.server.addresses if one.venue == venue)
+        async with aiohttp.ClientSession() as http, http.get(f"{rest}/xarb/{what}?account=main") as answer:
+            return await answer.json()
+
+
+@contextlib.asynccontextmanager
+async def site(folder: Path, faults: tuple[Fault, ...] = (), **changes: Any) -> AsyncIterator[Site]:
+    """Serve the market from now on, once as fast as it was."""
+    for name in ("API_KEY", "API_SECRET"):
+        for venue in VENUES:
+            os.environ[f"XARB_{venue.upper()}_MAIN_{name}"] = KEY if name == "API_KEY" else SECRET
+    terms = dict.fromkeys(VENUES, VenueTerms())
+    accounts = {"main": dict.fromkeys(VENUES, MONEY)}
+    plan = Plan([(venue, 0) for venue in VENUES], config(accounts=accounts, venues=terms, **changes), faults=faults)
+    with LogReader(market(folder)) as reader:
+        async with Server(reader, plan, WallClock()) as server:
+            yield Site(server, folder)
+
+
+async def traded(at: Site, log: Path, until: Callable[[Session], bool]) -> Session:
+    """Trade until something holds and all bundles have ended, then stop as Ctrl-C does."""
+    session = Session(load_experiment(at.config), log, mode=LIVE, policy=QUICK)
+    task = asyncio.create_task(session.run(None, Board(None)))
+    async with asyncio.timeout(90):
+        while not (task.done() or (hasattr(session, "summary") and until(session) and not session.open_bundles())):  # noqa: ASYNC110  # no event
+            await asyncio.sleep(0.02)
+        if not task.done():
+            os.kill(os.getpid(), signal.SIGINT)
+        await task
+    return session
+
+
+def filled(count: int) -> Callable[[Session], bool]:
+    """Whether so many bundles were sent."""
+    return lambda session: session.summary.bundles >= count
+
+
+def fills_of(log: Path) -> dict[str, set[tuple[str, str, int, int, int, str]]]:
+    """By venue: (client id, trade id, price, quantity, fee, its coin) of every fill that the log's engine booked, or was reported."""
+    found: dict[str, set[tuple[str, str, int, int, int, str]]] = {venue: set() for venue in VENUES}
+    with LogReader(log) as reader:
+        for row in reader.rows("reports"):
+            if row["event"] == "fill":
+                what = (row["client_order_id"], row["fill_id"], row["price"], row["qty"], row["fee"], row["fee_asset"])
+                assert what not in found[row["venue"]], "a fill was reported twice"
+                found[row["venue"]].add(what)
+    return found
+
+
+def money(text: str) -> int:
+    """Exact money of a decimal text."""
+    whole = Fraction(text) * 10**18
+    assert whole.denominator == 1
+    return whole.numerator
+
+
+async def theirs(at: Site) -> dict[str, set[tuple[str, str, int, int, int, str]]]:
+    """The same by the exchanges' own books."""
+    found = {}
+    for venue in VENUES:
+        found[venue] = {
+            (order["client_id"], str(f["trade_id"]), money(f["price"]), money(f["qty"]), money(f["fee"]), f["fee_asset"])
+            for order in await at.ask(venue, "orders")
+            for f in order["fills"]
+        }
+    return found
+
+
+def test_real_orders_are_proven_and_true_to_the_exchanges_books(tmp_path: Path) -> None:
+    """Two starts on one log: every command again by replay, every fill as the exchange has it, balances equal to the last digit."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            first = await traded(at, log, filled(4))
+            assert first.assembly.opening["main", "alpha", "USDT"] == money("100000")
+            second = await traded(at, log, filled(2))
+            for venue in VENUES:
+                told = (await at.ask(venue, "balances"))["main"]
+                ours = {key[2]: value for key, value in second.assembly.engine.portfolio.balances().items() if key[1] == venue}
+                assert {asset: money(value) for asset, value in told.items()} == ours
+            assert fills_of(log) == await theirs(at)
+            assert sum(map(len, fills_of(log).values())) >= 12
+
+    asyncio.run(story())
+    assert verify_log(log).ok
+    proof = verify(log, advance=silent)
+    assert [(row[0], row[1], row[-1]) for row in proof.tables[0].rows] == [("1", "live", "equal"), ("2", "live", "equal")]
+    with LogReader(log) as reader:
+        assert not any(kind == "sim_reports" for kind, _ in reader.outputs())
+        states = {(row["after_seq"] > 0, row["order"]): row["state"] for kind, row in reader.outputs() if kind == "orders"}
+        assert set(states.values()) <= ORDER_TERMINAL
+        tiers = {row["number"]: row["config"] for row in reader.rows("starts")}
+    assert '"maker_ppb":1000000' in tiers[1], "the account's true fees are in the start"
+
+
+FAULTS = (
+    Fault(kind="drop_reply", on="POST /api/v3/order", after=2, count=1),
+    Fault(kind="truncate", on="POST /api/v3/order", after=4, count=1),
+    Fault(kind="status", on="POST /api/v3/order", after=6, count=1, status=503, code=-1000),
+    Fault(kind="duplicate", on="executionReport", after=3, count=4),
+    Fault(kind="gap", on="executionReport", after=9, count=2),
+    Fault(kind="close", on="executionReport", after=14, count=1),
+)
+
+
+def test_with_faults_nothing_is_sent_twice_or_forgotten(tmp_path: Path) -> None:
+    """Lost replies, half ones, 503, doubled and lost pushes, a lost private stream: the books agree and the log proves itself."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path, FAULTS) as at:
+            await traded(at, log, filled(8))
+            assert fills_of(log) == await theirs(at)
+            for venue in VENUES:
+                sent = [order["client_id"] for order in await at.ask(venue, "orders")]
+                assert len(sent) == len(set(sent))
+
+    asyncio.run(story())
+    assert verify(log, advance=silent).equal
+
+
+def test_a_process_killed_while_trading_forgets_no_order(tmp_path: Path) -> None:
+    """SIGKILL of the command line while real orders are out: the next start finds every order's fate, and sends none of them again."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            for pause in (0.3, 0.9):
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "xarb", "live", str(at.config), "--out", str(log), "--live", "--account", "main"),
+                    stdout=subprocess.DEVNULL,
+                )
+                async with asyncio.timeout(90):
+                    before = sum([len(await at.ask(venue, "orders")) for venue in VENUES])
+                    while sum([len(await at.ask(venue, "orders")) for venue in VENUES]) < before + 4:
+                        assert process.returncode is None
+                        await asyncio.sleep(0.02)
+                await asyncio.sleep(pause)
+                process.kill()
+                await process.wait()
+            await traded(at, log, filled(1))
+            assert fills_of(log) == await theirs(at)
+            for venue in VENUES:
+                sent = [order["client_id"] for order in await at.ask(venue, "orders")]
+                assert len(sent) == len(set(sent))
+
+    asyncio.run(story())
+    assert verify_log(log).ok
+    assert [row[-1] for row in verify(log, advance=silent).tables[0].rows] == ["equal"] * 3
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_live", "label", "error"),
+    [
+        ("paper", True, "main", ConfigError),
+        ("live", False, "main", ConfigError),
+        ("live", True, None, Refused),
+        ("live", True, "other", Refused),
+        ("live", True, "main", None),
+        ("paper", False, None, None),
+    ],
+)
+def test_real_orders_need_three_words(
+    tmp_path: Path, mode: str, *, is_live: bool, label: str | None, error: type[Exception] | None
+) -> None:
+    """The file, --live, and the account's label; each of them alone is refused."""
+    path = tmp_path / "live.toml"
+    path.write_text(
+        CONFIG.replace('"live"', f'"{mode}"') + VENUE.format(venue="alpha", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:1")
+    )
+    with pytest.raises(error) if error else contextlib.nullcontext():
+        check_wanted(load_experiment(path), is_live=is_live, label=label)
+
+
+def test_a_key_that_may_not_trade_is_refused_by_name(tmp_path: Path) -> None:
+    """Before anything is sent, with everything that speaks against it."""
+    keys = {"read": KeyConfig(account="main", api_key=KEY, secret=SECRET, permissions=("read", "withdraw"))}
+
+    async def story() -> None:
+        async with site(tmp_path, keys=keys) as at:
+            with pytest.raises(Refused, match=r"may not trade.*may withdraw"):
+                await traded(at, tmp_path / "log", filled(1))
+
+    asyncio.run(story())
+
+
+def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
+    """Clock bound, time-out, key file beside the config, and who may withdraw; a key file that others may read is refused."""
+    path = tmp_path / "live.toml"
+    keys = '[live.keys]\n"main.alpha" = "keys.toml"\n'
+    more = CONFIG.replace("[live]", '[live]\nmax_clock_offset_ms = 7\nrequest_timeout_ms = 1234\nallow_withdraw = ["main"]')
+    path.write_text(more + keys + VENUE.format(venue="alpha", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:2"))
+    file = tmp_path / "keys.toml"
+    file.write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
+    file.chmod(0o600)
+    experiment = load_experiment(path)
+    one = Instrument(
+        venue="alpha",
+        symbol="BTC/USDT",
+        native="BTCUSDT",
+        kind="spot",
+        base="BTC",
+        quote="USDT",
+        settle="USDT",
+        px_scale=2,
+        qty_scale=5,
+    )
+
+    async def story() -> None:
+        [account] = accounts_of(experiment, market_sources(experiment), [one], {})["alpha"]
+        terms = account.terms
+        assert (terms.label, terms.max_clock_ms, terms.timeout_ms, terms.allow_withdraw) == ("main", 7, 1234, True)
+        assert (terms.place.rest_url, terms.place.stream_url) == ("http://127.0.0.1:1", "ws://127.0.0.1:2")
+        assert account.symbols == ("BTC/USDT",)
+        await account.close()
+        file.chmod(0o644)
+        with pytest.raises(ConfigError, match="chmod 600"):
+            accounts_of(experiment, market_sources(experiment), [one], {})
+
+    asyncio.run(story())

@@ -1,0 +1,246 @@
+"""The exchanges of a session that trades for real: accounts opened and judged, commands handed out, what the exchanges say taken in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from xarb.config import Experiment
+from xarb.errors import ConfigError, Refused
+from xarb.live.begin import Past
+from xarb.model.command import Command
+from xarb.model.instrument import FeeTier, Instrument
+from xarb.model.units import NANOS_PER_MS, Money
+from xarb.starts import Balances
+from xarb.venues.account import Account, AccountTerms, account_of, weight_budget
+from xarb.venues.cex import CexVenue
+from xarb.venues.desk import Wishes
+from xarb.venues.exchange import Place
+from xarb.venues.feeds import Source
+from xarb.venues.readiness import Readiness, inspect
+from xarb.venues.venue import VenueRow
+
+_BEFORE_MS: Final = 60_000  # fills are asked for from so long before the log's last row
+Take = Callable[[VenueRow], None]
+Fail = Callable[[BaseException], None]
+
+
+class Found(NamedTuple):
+    """What the exchanges said before the start.
+
+    Attributes:
+        balances: free and locked together, by (account, venue, asset).
+        fees: the true fee tier by instrument ("BTC/USDT@binance").
+        readiness: what was found, account by account.
+    """
+
+    balances: Balances
+    fees: dict[str, FeeTier]
+    readiness: list[Readiness]
+
+
+def places_of(experiment: Experiment, sources: Sequence[Source]) -> dict[str, tuple[str, Place]]:
+    """By traded venue: the exchange, and where its orders go.
+
+    Raises:
+        ConfigError: a venue has no market data, so that nothing says which exchange it is.
+    """
+    by_venue = {source.venue: source for source in sources}
+    found = {}
+    for venue in experiment.venues:
+        source = by_venue.get(venue)
+        if source is None:
+            raise ConfigError(f"{experiment.origin}: venues.{venue}: there is no [markets.{venue}] that says which exchange it is")
+        place = source.place
+        stream = None if place.stream_url is None else _origin(place.stream_url)
+        found[venue] = (
+            source.exchange,
+            Place(rest_url=place.rest_url, stream_url=stream, hosts=place.hosts, ca_file=place.ca_file),
+        )
+    return found
+
+
+def accounts_of(
+    experiment: Experiment,
+    sources: Sequence[Source],
+    instruments: Sequence[Instrument],
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, list[Account]]:
+    """The accounts of the config by venue, with keys from `live.keys` or the environment; within a running loop.
+
+    Raises:
+        ConfigError: keys are missing, others may read them, or orders are not possible at an exchange.
+    """
+    live = experiment.live
+    places = places_of(experiment, sources)
+    budgets = {venue: weight_budget(exchange) for venue, (exchange, _) in places.items()}
+    found: dict[str, list[Account]] = {}
+    for label, venues in experiment.accounts.items():
+        for venue in venues:
+            exchange, place = places[venue]
+            file = live.keys.get(f"{label}.{venue}")
+            terms = AccountTerms(
+                label=label,
+                exchange=exchange,
+                keys_file=None if file is None else experiment.folder / Path(file),
+                timeout_ms=int(live.request_timeout_ms),
+                max_clock_ms=int(live.max_clock_offset_ms),
+                allow_withdraw=label in live.allow_withdraw,
+                place=place,
+            )
+            symbols = [one.symbol for one in instruments if one.venue == venue and one.kind == "spot"]
+            account = account_of(
+                terms, symbols, venue=venue, environment=os.environ if environment is None else environment, weight=budgets[venue]
+            )
+            found.setdefault(venue, []).append(account)
+    return found
+
+
+class Exchanges:
+    """The venues of one start.
+
+    Args:
+        accounts: by venue, as `accounts_of` gives them.
+        instruments: by number; what the engine learns of them later is told by `follow`.
+        past: what the log knows: whose orders these are, what earlier starts left, and the fills that it has, which an exchange that lists
+            them again does not tell anew.
+        first_conn: number of the first private connection; numbers are unique in a log.
+        take: takes rows.
+        fail: told of a failure that ends the session.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[str, Sequence[Account]],
+        instruments: Sequence[Instrument],
+        *,
+        past: Past,
+        first_conn: int,
+        take: Take,
+        fail: Fail,
+    ) -> None:
+        self._accounts = accounts
+        self._instruments = list(instruments)
+        self._past, self._take, self._fail = past, take, fail
+        since_ms = 0 if past.span is None else max(past.last_ts // NANOS_PER_MS - _BEFORE_MS, 0)
+        wishes = Wishes(log_id=past.log_id, start=past.next_start, left=past.left, since_ms=since_ms)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._venues: dict[str, CexVenue] = {}
+        conn = first_conn
+        for venue, mine in accounts.items():
+            conns = {account.label: conn + number for number, account in enumerate(mine)}
+            conn += len(mine)
+            self._venues[venue] = CexVenue(venue, mine, self._instruments, wishes=wishes, conns=conns)
+        self.next_conn = conn
+
+    async def open(self) -> Found:
+        """Connect, reconcile, and ask everything that decides whether orders may be sent.
+
+        Raises:
+            Refused: something speaks against it; all of it is said.
+            Retryable, Rejected: an exchange did not tell.
+        """
+        await asyncio.gather(*(venue.open() for venue in self._venues.values()))
+        balances: dict[tuple[str, str, str], int] = {}
+        for venue in self._venues.values():
+            for row in venue.take_rows():
+                self._tell(row)
+                if row.kind == "balances":
+                    values = row.values
+                    balances[values["account"], values["venue"], values["asset"]] = values["free"] + values["locked"]
+        readiness = []
+        for venue_id, mine in self._accounts.items():
+            assets = {asset for one in self._instruments if one.venue == venue_id for asset in (one.base, one.quote)}
+            for account in mine:
+                found = await inspect(account, venue_id, sorted(assets))
+                readiness.append(found)
+                for row in found.wallets:
+                    self._take(row)
+        objections = [f"{one.account} at {one.exchange}: {why}" for one in readiness for why in one.objections]
+        if objections:
+            raise Refused("no real orders: " + "; ".join(objections))
+        return Found({key: Money(amount) for key, amount in balances.items()}, self._fees(readiness), readiness)
+
+    def _fees(self, readiness: Sequence[Readiness]) -> dict[str, FeeTier]:
+        """The tiers by instrument; accounts that pay different fees on one instrument cannot share a session."""
+        found: dict[str, FeeTier] = {}
+        answers = iter(readiness)
+        for venue, mine in self._accounts.items():
+            for account in mine:
+                for symbol, tier in next(answers).fees.items():
+                    known = found.setdefault(f"{symbol}@{venue}", tier)
+                    if (known.maker_ppb, known.taker_ppb, known.asset) != (tier.maker_ppb, tier.taker_ppb, tier.asset):
+                        raise Refused(f"{account.label} pays other fees on {symbol}@{venue} than another account does")
+        return found
+
+    def follow(self, instruments: Sequence[Instrument]) -> None:
+        """Know the instruments as the engine does now."""
+        self._instruments[:] = instruments
+
+    def listen(self) -> None:
+        """From here on hand on what the exchanges say, as it comes."""
+        for venue in self._venues.values():
+            self._spawn(self._hear(venue))
+
+    async def _hear(self, venue: CexVenue) -> None:
+        while True:
+            await venue.rows_came()
+            self._hand_on(venue)
+            if venue.failure is not None:
+                raise venue.failure
+
+    def _hand_on(self, venue: CexVenue) -> None:
+        for row in venue.take_rows():
+            self._tell(row)
+
+    def _tell(self, row: VenueRow) -> None:
+        values = row.values
+        if row.kind == "reports" and (values["venue"], values["symbol"], values.get("fill_id")) in self._past.fills:
+            return
+        self._take(row)
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Hand commands to their venues, in order; what becomes of them comes as rows."""
+        by_venue: dict[str, list[Command]] = {}
+        for command in commands:
+            by_venue.setdefault(self._instruments[command.instrument].venue, []).append(command)
+        for venue, mine in by_venue.items():
+            self._spawn(self._venues[venue].send(mine))
+
+    async def reconcile(self) -> None:
+        """Compare with the exchanges once more, so that the log ends with what is true there.
+
+        Raises:
+            Retryable, Rejected: an exchange did not tell how things stand.
+        """
+        await asyncio.gather(*(venue.reconcile() for venue in self._venues.values()))
+
+    async def let_go(self) -> None:
+        """End the connections; may be called again."""
+        venues, self._venues = self._venues, {}
+        for venue in venues.values():
+            await venue.close()
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for venue in venues.values():
+            self._hand_on(venue)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
