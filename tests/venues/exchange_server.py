@@ -27,7 +27,8 @@ class SmallExchange:
     """The exchange; `fill` is the part of an order that fills on arrival, `faults` are taken one for each new order.
 
     Faults: `drop` (accept, then cut the connection), `hang` (accept, never answer), `lose` (cut without accepting), `truncate` (accept,
-    answer 200 with half a body), `503`, `accept_503`, `429`, `late` (accept after `late_s`, cut now), or a pair of error code and text.
+    answer 200 with half a body), `stranger` (accept, answer for another order), `503`, `accept_503`, `429`, `late` (accept after `late_s`,
+    cut now), or a pair of error code and text.
     """
 
     def __init__(self) -> None:
@@ -146,6 +147,8 @@ class SmallExchange:
         if fault == "truncate":
             text = msgspec.json.encode(self._shown(order)).decode()
             return web.Response(text=text[: len(text) // 2], content_type="application/json")
+        if fault == "stranger":
+            return {**self._shown(order), "clientOrderId": "another"}
         if fault == "accept_503":
             return web.Response(status=503, text='{"code":-1000,"msg":"LOT_SIZE"}', content_type="application/json")
         fills = [t for t in self.trades if t["orderId"] == order["orderId"]]

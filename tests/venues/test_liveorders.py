@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,14 +150,20 @@ def test_refusal_after_the_order_was_seen_is_not_believed() -> None:
     assert not one.is_done
 
 
-def test_order_of_an_earlier_start_is_named_by_its_id() -> None:
-    """An order of this log that nobody watches has start and number, and no strategy."""
+def test_order_of_this_log_that_nobody_remembers_is_to_be_canceled() -> None:
+    """Its id names start and number; it is watched again, its fills and its end are told, and the caller is asked to cancel it."""
     live, _ = orders()
-    old = OrderSaid(symbol=SYMBOL, venue_order_id="5", state="open", client_id="0123abcd-0-3")
+    old = OrderSaid(
+        symbol=SYMBOL, venue_order_id="5", state="open", client_id="0123abcd-0-3", side="sell", qty=Money(2 * ONE), cum_qty=Money(0)
+    )
     (row,) = live.heard(old, source="lookup")
-    assert {n: row.values[n] for n in ("event", "start", "order", "strategy")} == {
-        "event": "foreign",
-        "start": 0,
-        "order": 3,
-        "strategy": "",
-    }
+    names = ("event", "reason", "start", "order", "strategy")
+    assert [row.values[name] for name in names] == ["accepted", "after_end", 0, 3, ""]
+    assert [one.sent_id for one in live.revived] == ["0123abcd-0-3"]
+    assert events(live.traded(trade(1, venue_order_id="5"), source="stream")) == ["fill 1"]
+    gone = msgspec.structs.replace(old, state="canceled", cum_qty=Money(ONE))
+    assert events(live.heard(gone, source="cancel")) == ["canceled"]
+    ended = msgspec.structs.replace(old, client_id="0123abcd-0-4", venue_order_id="6", state="canceled")
+    assert [(r.values["event"], r.values["start"], r.values["order"]) for r in live.heard(ended, source="stream")] == [
+        ("canceled", 0, 4)
+    ]

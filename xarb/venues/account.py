@@ -63,7 +63,7 @@ class Account:
         keys: its keys.
         symbols: those that it may trade.
         weight: budget of the address's request weight, shared by all accounts of the exchange; else one of its own.
-        now: monotonic time, ns.
+        now: monotonic time, ns. wall: Unix time, ns.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Account:
         *,
         weight: Budget | None = None,
         now: Callable[[], int] = time.monotonic_ns,
+        wall: Callable[[], int] = time.time_ns,
     ) -> None:
         self.terms = terms
         self.label = terms.label
@@ -83,7 +84,7 @@ class Account:
         self.fingerprint = keys.fingerprint
         self.weight = weight or weight_budget(terms.exchange)
         self.orders = Budget(terms.order_limits or self.rules.order_limits, reserve=0)
-        self._now = now
+        self.now, self.wall = now, wall
         self.session = session_for(terms.place)
         self.client = trading_exchange(terms.exchange, keys, self.session, place=terms.place, timeout_ms=terms.timeout_ms)
 
@@ -108,7 +109,7 @@ class Account:
 
     def room(self) -> bool:
         """Whether a new order may leave now."""
-        now = self._now()
+        now = self.now()
         return self.orders.wait(now, 1) == 0 and self.weight.wait(now, self.rules.weights["submit"]) == 0
 
     async def submit(
@@ -122,7 +123,7 @@ class Account:
         price, qty = order_texts(instrument, command.price_int, command.qty_int)
         if not self.room():
             raise Retryable("the budget of orders or requests is used up", reason="rate_limit")
-        self.orders.spend(self._now(), 1)
+        self.orders.spend(self.now(), 1)
         symbol, side, mine = instrument.symbol, command.side, client_id
         params = self.rules.create(command.tif, command.post_only, client_id)
 
@@ -217,9 +218,9 @@ class Account:
         """
         best: ClockReading | None = None
         for _ in range(looks):
-            begun, wall = time.monotonic_ns(), time.time_ns()
+            begun, wall = self.now(), self.wall()
             theirs = await self.ask("time", self.client.fetch_time, int)
-            trip = time.monotonic_ns() - begun
+            trip = self.now() - begun
             reading = ClockReading(theirs * NANOS_PER_MS + NANOS_PER_MS // 2 - wall - trip // 2, trip)
             best = reading if best is None or trip < best.round_trip_ns else best
         assert best is not None
@@ -239,7 +240,7 @@ class Account:
     async def _turn(self, call: str) -> None:
         """Wait until the budget allows a call."""
         urgent, units = call in _URGENT, self.rules.weights[call]
-        while (wait := self.weight.wait(self._now(), units, urgent=urgent)) > 0:  # noqa: ASYNC110  # time alone brings the budget back
+        while (wait := self.weight.wait(self.now(), units, urgent=urgent)) > 0:  # noqa: ASYNC110  # time alone brings the budget back
             await asyncio.sleep(wait / NANOS_PER_S)
 
     async def _request(
@@ -251,7 +252,7 @@ class Account:
         passage: Passage,
         is_write: bool,
     ) -> T:
-        self.weight.spend(self._now(), self.rules.weights[call])
+        self.weight.spend(self.now(), self.rules.weights[call])
         failure: VenueError
         cause: Exception | None = None
         with passage:
@@ -271,7 +272,7 @@ class Account:
 
     def _account_for(self, passage: Passage, error: Exception | None) -> None:
         """Take over what the exchange says of its limits."""
-        now = self._now()
+        now = self.now()
         if (seconds := pause_of(error, passage)) > 0:
             self.weight.pause(now + seconds * NANOS_PER_S)
         if self.rules.used is not None:

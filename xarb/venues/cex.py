@@ -8,7 +8,6 @@ say. An order of unknown fate is looked up until it is known, and nothing is eve
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, Final
@@ -163,7 +162,7 @@ class CexVenue:
             await passage.handed.wait()
 
     async def _submit(self, desk: AccountDesk, one: Watched, command: SubmitOrder, passage: Passage) -> None:
-        passage.when_sent(lambda: desk.say(desk.orders.sent(one, time.monotonic_ns())))
+        passage.when_sent(lambda: desk.say(desk.orders.sent(one, desk.account.now())))
         try:
             if self.failure is not None:
                 raise Retryable("the venue's own work failed", reason="venue_failed")

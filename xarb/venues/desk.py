@@ -7,7 +7,6 @@ time found nothing, a cancel by its id found nothing, and no fill on its symbol 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
@@ -42,13 +41,15 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What a start knows before it begins.
 
     log_id, start: whose orders these are. left: orders that earlier starts left unfinished. since_ms: exchange time (Unix ms) from
-    which fills and transfers are asked for; 0: from a minute before `open`.
+    which fills and transfers are asked for; 0: from a minute before `open`. known_fills: symbol and trade id of fills that the log has
+    already; those since that time suffice.
     """
 
     log_id: str
     start: int
     left: tuple[Expected, ...] = ()
     since_ms: int = 0
+    known_fills: tuple[tuple[str, str], ...] = ()
 
 
 class AccountDesk:
@@ -90,6 +91,7 @@ class AccountDesk:
         self._ready = asyncio.Event()
         self._lock = asyncio.Lock()
         self._stream: UserStream | None = None
+        self.orders.remember_fills(wishes.known_fills)
         for expected in wishes.left:
             if expected.account == account.label and expected.venue == venue:
                 self.orders.expect(expected).is_sent = True
@@ -105,7 +107,7 @@ class AccountDesk:
         await self.account.open()
         await self.check_clock()
         if self._since_ms == 0:
-            self._since_ms = time.time_ns() // NANOS_PER_MS - BEFORE_MS
+            self._since_ms = self.account.wall() // NANOS_PER_MS - BEFORE_MS
         if self.account.rules.stream:
             self._stream = UserStream(self.account, names_of(self.account, self._natives.__getitem__), self)
         self._spawn(self._run())
@@ -214,12 +216,12 @@ class AccountDesk:
         symbol = one.expected.symbol
         said = await self.account.lookup(symbol, one.sent_id)
         if said is None:
-            self._say(self.orders.absent(one, time.monotonic_ns()))
-            waited = time.monotonic_ns() - one.missed_at
+            self._say(self.orders.absent(one, self.account.now()))
+            waited = self.account.now() - one.missed_at
             if one.misses >= MISSES and waited >= SETTLE_S * NANOS_PER_S and not one.is_placed:
                 await self._give_up(one)
             return
-        one.asked_at = time.monotonic_ns()
+        one.asked_at = self.account.now()
         self._say(self.orders.heard(said, source="lookup"))
         if one.lacks_fills and one.venue_order_id is not None:
             for trade in await self.account.order_trades(symbol, one.venue_order_id):
@@ -260,9 +262,9 @@ class AccountDesk:
             self.resolve(one)
 
     async def _poll(self) -> None:
-        measured = time.monotonic_ns()
+        measured = self.account.now()
         while not await self._wait(self._stopping, POLL_S):
-            now = time.monotonic_ns()
+            now = self.account.now()
             if now - measured >= CLOCK_S * NANOS_PER_S:
                 measured = now
                 try:
@@ -283,8 +285,8 @@ class AccountDesk:
             Retryable, Rejected: the exchange did not tell.
         """
         async with self._lock:
-            begun, since = time.monotonic_ns(), self._since_ms
-            at_ms = time.time_ns() // NANOS_PER_MS
+            begun, since = self.account.now(), self._since_ms
+            at_ms = self.account.wall() // NANOS_PER_MS
             for symbol in self.account.symbols:
                 for said in await self.account.open_orders(symbol):
                     self._say(self.orders.heard(said, source="lookup"))
@@ -299,7 +301,7 @@ class AccountDesk:
             await self._tell_balances()
             await self._tell_transfers(since)
             self._since_ms = max(since, at_ms - BEFORE_MS)
-            self._health("reconciled_ns", time.monotonic_ns() - begun, self.account.label)
+            self._health("reconciled_ns", self.account.now() - begun, self.account.label)
 
     async def _reconcile_again(self) -> None:
         """Reconcile after a loss of the private stream, however often it takes."""
@@ -327,7 +329,7 @@ class AccountDesk:
             if trade.venue_order_id not in owners:
                 said = await self.account.order_by_venue_id(trade.symbol, trade.venue_order_id)
                 owners[trade.venue_order_id] = said.client_id if said else None
-                if said is not None:
+                if said is not None and said.state == "open":
                     self._say(self.orders.heard(said, source="lookup"))
             mine = msgspec.structs.replace(trade, client_id=owners[trade.venue_order_id])
             self._say(self.orders.traded(mine, source="trades"))

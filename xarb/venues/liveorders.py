@@ -133,6 +133,11 @@ class LiveOrders:
         watched = self._open[expected.name] = Watched(expected, self._ids.sent(expected.name))
         return watched
 
+    def remember_fills(self, fills: Iterable[tuple[str, str]]) -> None:
+        """Fills, by symbol and trade id, that were reported before: they are not reported as another's."""
+        for symbol, fill_id in fills:
+            self._remember(("fill", symbol, fill_id))
+
     def sent(self, one: Watched, now: int) -> list[VenueRow]:
         """Its bytes were handed to the network."""
         one.asked_at, one.is_sent = now, True
@@ -186,9 +191,10 @@ class LiveOrders:
 
     def heard(self, said: OrderSaid, trades: Iterable[TradeSaid] = (), *, source: str) -> list[VenueRow]:
         """The exchange stated an order, with fills of it if it told them."""
-        one = self._find(said)
+        one = self._find(said) or self._adopt(said)
         if one is None:
-            return self._others(said, source) + [row for trade in trades for row in self.traded(trade, source=source)]
+            named = [msgspec.structs.replace(trade, client_id=said.client_id) for trade in trades]
+            return self._others(said, source) + [row for trade in named for row in self.traded(trade, source=source)]
         rows = self._place(one, said, source)
         for trade in trades:
             rows += self._fill(one, trade, source)
@@ -218,6 +224,25 @@ class LiveOrders:
     def _find(self, said: OrderSaid) -> Watched | None:
         name = self._ids.decode(said.client_id)
         return self._by_venue_id.get((said.symbol, said.venue_order_id)) if name is None else self.order(name)
+
+    def _adopt(self, said: OrderSaid) -> Watched | None:
+        """An open order of this log that nobody remembers: it came to life after its end, in this start or another, and is watched again."""
+        name = self._ids.decode(said.client_id)
+        if name is None or said.state != "open" or said.qty is None or said.side is None:
+            return None
+        one = self.expect(
+            Expected(
+                name=name,
+                account=self._account,
+                strategy="",
+                venue=self._venue,
+                symbol=said.symbol,
+                side=said.side,
+                qty=said.qty,
+            )
+        )
+        self._end(one)
+        return one
 
     def _place(self, one: Watched, said: OrderSaid, source: str) -> list[VenueRow]:
         rows = self._bind(one, said.venue_order_id, source)
@@ -254,13 +279,14 @@ class LiveOrders:
             return []
         if one.filled + trade.qty > one.expected.qty:
             return [self._overfilled(one, trade)]
+        is_told = ("fill", trade.symbol, trade.fill_id) in self._foreign  # by an earlier start
         one.fill_ids[trade.fill_id] = None
         one.filled += trade.qty
         one.counted = max(one.counted, one.filled)
         one.is_placed, one.is_unknown, one.misses = True, False, 0
         if one.filled == one.expected.qty and one.ending is None:
             one.ending = "filled", None
-        return [self._row(one, "fill", source, trade=trade)]
+        return [] if is_told else [self._row(one, "fill", source, trade=trade)]
 
     def _settle(self, one: Watched, source: str) -> list[VenueRow]:
         """The row of an order's end, once every fill that the exchange counts was reported."""
