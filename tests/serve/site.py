@@ -79,6 +79,11 @@ class ManualClock(WallClock):
         self._now = START
         self._moved = asyncio.Condition()
         self.idle = asyncio.Event()
+        self.shift_ns = 0
+
+    def wall_ns(self) -> int:
+        """The machine's time and what the test adds to it."""
+        return super().wall_ns() + self.shift_ns
 
     def start(self) -> None:
         """Log time is the test's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -162,14 +162,15 @@ def test_a_wrong_secret_and_ed25519(tmp_path: Path) -> None:
 class Resolver(AbstractResolver):
     """Sends the exchange's real names to the server, and nothing anywhere else."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, hosts: Sequence[str] = HOSTS) -> None:
         self._port = port
+        self._hosts = hosts
         self.asked: list[str] = []
 
     async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
         """127.0.0.1 for the names of the certificate."""
         del port, family
-        assert host in HOSTS, f"{host} is none of ours"
+        assert host in self._hosts, f"{host} is none of ours"
         self.asked.append(host)
         return [
             ResolveResult(

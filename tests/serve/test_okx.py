@@ -7,6 +7,7 @@ import base64
 import datetime as dt
 import hashlib
 import hmac
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +19,15 @@ import msgspec
 import pytest
 
 from tests.serve.site import KEY, LOTS, READ_KEY, SECRET, STANDING, Site, book, config, head, run, serving, serving_log, trade
+from tests.serve.test_ccxt import Resolver
 from tests.serve.test_streams import final_book
 from tests.trial import Rows
 from xarb.log.reader import LogReader
 from xarb.model.units import NANOS_PER_S
+from xarb.serve.certificates import AUTHORITY, tls_context
 from xarb.serve.config import KeyConfig, Limits, ServeConfig
 from xarb.serve.faults import Fault
+from xarb.serve.okx.app import HOSTS
 from xarb.wires.decimals import Listing
 from xarb.wires.events import APPLY, DepthEvent, LinkEvent, QuoteEvent, RejectEvent, TradeEvent
 from xarb.wires.okx import OkxSession
@@ -352,3 +356,30 @@ async def _struck(site: Site) -> None:
     """Until all three faults have struck."""
     while (await site.get("/xarb/status")).body["faults"] < 3:
         pass
+
+
+def test_real_host_names(tmp_path: Path) -> None:
+    """No URL is overridden: only the resolver and the trusted authority are ours."""
+
+    async def test() -> None:
+        tls = tls_context(tmp_path / "tls", HOSTS)
+        async with site_of(tmp_path, tls=tls) as site:
+            trust = ssl.create_default_context(cafile=str(tmp_path / "tls" / AUTHORITY))
+            resolver = Resolver(site.server.addresses[0].port, HOSTS)
+            session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=resolver, ssl=trust))
+            keys = {"apiKey": KEY, "secret": SECRET, "password": PHRASE}
+            exchange: Any = ccxt.pro.okx({**keys, "enableRateLimit": False, "options": {"fetchMarkets": {"types": ["spot"]}}})
+            exchange.session, exchange.ssl_context = session, trust
+            try:
+                site.server.market.begin()
+                await site.clock.set(site.clock.log_ns() + 10_000_000)
+                await site.server.market.ended.wait()
+                assert (await exchange.watch_order_book(PAIR))["asks"][0][:2] == [100.0, 1.0]
+                made = await exchange.create_order_ws(PAIR, "limit", "buy", 0.5, 100.0)
+                assert (await exchange.fetch_order(made["id"], PAIR))["status"] == "closed"
+                assert set(resolver.asked) == set(HOSTS) - {"localhost"}
+            finally:
+                await exchange.close()
+                await session.close()
+
+    run(test())

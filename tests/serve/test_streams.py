@@ -305,3 +305,23 @@ def test_a_client_that_never_reads_is_cut_off(tmp_path: Path) -> None:
             deaf[1].close()
 
     run(test())
+
+
+def test_a_bar_is_closed_once(tmp_path: Path) -> None:
+    """Trades move the bar at hand; when its time is over it comes once more, closed, and the next one begins."""
+    rows: Rows = [*ROWS, (20, trade(10_000, LOTS)), (30, trade(10_010, LOTS))]
+
+    async def test() -> None:
+        async with serving(tmp_path, rows) as site, site.streams(f"/ws/{SYMBOL.lower()}@kline_1m") as ws:
+            site.clock.shift_ns = 60 * NANOS_PER_S - site.clock.wall_ns() % (60 * NANOS_PER_S)  # a minute begins
+            await site.to(20)
+            open_bar = (await ws.receive_json())["k"]
+            assert (open_bar["x"], open_bar["n"]) == (False, 1)
+            site.clock.shift_ns += 60 * NANOS_PER_S
+            closed = (await ws.receive_json())["k"]
+            assert (closed["t"], closed["x"], closed["n"]) == (open_bar["t"], True, 1)
+            await site.to(30)
+            following = (await ws.receive_json())["k"]
+            assert (following["t"], following["x"], following["o"]) == (open_bar["T"] + 1, False, "100.10000000")
+
+    run(test())

@@ -125,8 +125,11 @@ class Streams:
         return len(self._listeners)
 
     def subscribe(self, listener: Listener, names: Sequence[str]) -> None:
-        """Add streams; those that nobody serves stay silent."""
+        """Add streams; those that nobody serves stay silent, the others say with their next beat how things stand."""
         for name in names:
+            for _, feed in self._feeds.values():
+                feed.partial.pop(name, None)
+                feed.said.pop(name, None)
             listener.names[name] = None
             self._listeners.setdefault(name, {})[listener] = None
 
