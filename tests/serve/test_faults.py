@@ -223,6 +223,28 @@ def test_by_the_clock(tmp_path: Path) -> None:
     run(test())
 
 
+def test_a_user_stream_ends_and_its_socket_stays(tmp_path: Path) -> None:
+    """`eventStreamTerminated`, then nothing more of the account; a new subscription is told again."""
+    faults = (Fault(kind="user_stream_end", at_s=Decimal(1)), Fault(kind="server_shutdown", at_s=Decimal("1.6")))
+
+    async def test() -> None:
+        async with serving(tmp_path, ROWS, faults=faults) as site, site.requests() as ws, site.streams("/stream") as combined:
+            await site.user_stream(ws)
+            event = await ws.receive_json()
+            assert (event["subscriptionId"], event["event"]["e"]) == (0, "eventStreamTerminated")
+            await site.order("BUY", "0.1", "90.00")
+            again = await site.ask(ws, "userDataStream.subscribe.signature", sign=True)
+            assert again["result"] == {"subscriptionId": 1}
+            await site.order("BUY", "0.1", "90.00", newClientOrderId="second")
+            report = await ws.receive_json()
+            assert (report["subscriptionId"], report["event"]["c"]) == (1, "second")
+            assert (await combined.receive_json())["stream"] == "!serverShutdown"
+            assert (await ws.receive_json())["event"]["e"] == "outboundAccountPosition"
+            assert (await ws.receive_json())["event"]["e"] == "serverShutdown"
+
+    run(test())
+
+
 async def _right(site: Site) -> None:
     """Until the server's clock is right again."""
     while (await site.get("/api/v3/time")).body["serverTime"] - site.clock.wall_ns() // 1_000_000 > 100:

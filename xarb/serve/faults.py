@@ -37,10 +37,12 @@ Kind = Literal[
     "reorder",
     "clock_offset",
     "server_shutdown",
+    "user_stream_end",
 ]
 REQUEST_KINDS: Final = frozenset({"status", "truncate", "drop_reply", "hang", "delay", "close"})
 FRAME_KINDS: Final = frozenset({"close", "freeze", "malformed", "gap", "delay", "duplicate", "reorder"})
-TIMED_KINDS: Final = frozenset({"close", "freeze", "clock_offset", "server_shutdown"})
+CLOCK_KINDS: Final = frozenset({"clock_offset", "server_shutdown", "user_stream_end"})
+TIMED_KINDS: Final = CLOCK_KINDS | {"close", "freeze"}
 _LONGEST_S: Final = 86_400
 
 
@@ -51,7 +53,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         malformed (a frame that is no JSON), gap (a frame that never comes), status (`status` and `code` in place of an answer, nothing is
         done), truncate (half of a 200), drop_reply (done, but the connection ends before the answer), hang (done, never answered), delay (an
         answer or frame that comes `for_s` later), duplicate, reorder (after the following one), clock_offset (the venue's clock is wrong
-        by `offset_ms` for `for_s`, 0 for good), server_shutdown (announced, and the sockets close after `for_s`).
+        by `offset_ms` for `for_s`, 0 for good), server_shutdown (announced, and the sockets close after `for_s`), user_stream_end (what
+        sockets are told of accounts ends, announced where the exchange announces it; they stay open).
     on: glob over names; `venue`: of one venue only.
     at_s: seconds after the market began; alone it strikes everything that fits then, with `after` it arms the count.
     after: the n-th matching request or frame, from 1; `count` of them in all, 0 for all that follow.
@@ -98,7 +101,7 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
         where = f"{path}: fault[{number}] ({fault.kind})"
         if fault.at_s is None and fault.after is None:
             raise ConfigError(f"{where}: state at_s, after or both")
-        if fault.kind in {"clock_offset", "server_shutdown"} and not fault.is_timed:
+        if fault.kind in CLOCK_KINDS and not fault.is_timed:
             raise ConfigError(f"{where}: it strikes by the clock: state at_s and not after")
         if not all(0 <= seconds <= _LONGEST_S for seconds in (fault.at_s or Decimal(0), fault.for_s)):
             raise ConfigError(f"{where}: at_s and for_s lie between 0 and {_LONGEST_S}")

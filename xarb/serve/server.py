@@ -45,6 +45,9 @@ class Wire(Protocol):
     def census(self) -> dict[str, int]:
         """Who listens: sockets, streams, users."""
 
+    def end_user_streams(self) -> None:
+        """End what sockets are told of accounts, and leave them open."""
+
     async def pulse(self) -> None:
         """Keep the rhythm of its streams until canceled."""
 
@@ -235,14 +238,17 @@ class Server:
                 if fault.for_s:
                     later.append(asyncio.ensure_future(_set_right(part, float(fault.for_s))))
                 continue
+            if fault.kind == "user_stream_end":
+                part.app.end_user_streams()
+                continue
             for socket in list(part.sockets):
                 if fault.kind == "freeze":
                     socket.freeze(float(fault.for_s))
                 elif fault.kind == "close":
                     socket.close(fault.code or 1001)
                 elif fault.kind == "server_shutdown":
-                    now = part.exchange.now_ms()
-                    socket.reply("serverShutdown", f'{{"e":"serverShutdown","E":{now}}}')
+                    if socket.farewell is not None:
+                        socket.reply("serverShutdown", socket.farewell(part.exchange.now_ms()))
                     later.append(asyncio.ensure_future(_close_later(socket, float(fault.for_s))))
         await asyncio.gather(*later)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from aiohttp import WSCloseCode, web
@@ -50,6 +51,7 @@ class Socket:
         self._faults = house.faults
         self._log = house.log
         self.conn = conn
+        self.farewell: Callable[[int], str] | None = None  # the announced end in the socket's own form, at a time in ms
         self._venue = house.venue
         self._most = house.queued
         self._queue: deque[str] = deque()

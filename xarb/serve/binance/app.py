@@ -50,6 +50,10 @@ class BinanceApp:
         venue = self._venue
         return {"sockets": len(venue.house.sockets), "streams": venue.streams.listened, "users": venue.users.count}
 
+    def end_user_streams(self) -> None:
+        """Tell every user stream that it ends, and end it; its socket stays."""
+        self._venue.users.terminate()
+
     async def pulse(self) -> None:
         """Keep the rhythm of the streams until canceled."""
         beat = 0

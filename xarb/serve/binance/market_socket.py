@@ -34,7 +34,13 @@ class MarketSocket:
     def open(self, socket: Socket) -> None:
         """The socket stands."""
         self._listener = Listener(socket, combined=self._combined)
+        socket.farewell = self._farewell
         self._streams.subscribe(self._listener, self._first)
+
+    def _farewell(self, now_ms: int) -> str:
+        event = f'{{"e":"serverShutdown","E":{now_ms}}}'
+        combined = self._listener is not None and self._listener.combined
+        return f'{{"stream":"!serverShutdown","data":{event}}}' if combined else event
 
     def leave(self) -> None:
         """The socket is gone."""

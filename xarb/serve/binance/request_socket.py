@@ -75,6 +75,7 @@ class RequestSocket:
     def open(self, socket: Socket) -> None:
         """The socket stands."""
         self._socket = socket
+        socket.farewell = _farewell
 
     def leave(self) -> None:
         """The socket is gone."""
@@ -191,6 +192,10 @@ class RequestSocket:
         now = self._venue.house.clock.wall_ns()
         first = self._venue.market_data.rate_limits()[0]
         return [{**first, "count": self._venue.limits.weight_used(self._address, now)}]
+
+
+def _farewell(now_ms: int) -> str:
+    return f'{{"event":{{"e":"serverShutdown","E":{now_ms}}}}}'
 
 
 def _message(text: str) -> dict[str, Any]:

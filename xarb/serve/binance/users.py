@@ -45,6 +45,13 @@ class Users:
             for key in [key for key in subscriptions if key[0] is socket and number in {None, key[1]}]:
                 del subscriptions[key]
 
+    def terminate(self) -> None:
+        """End every subscription with the event that says so."""
+        event = {"e": "eventStreamTerminated", "E": self._exchange.now_ms()}
+        for account in self._subscriptions:
+            self._tell(account, "eventStreamTerminated", event)
+        self._subscriptions.clear()
+
     def order_moved(self, order: ServedOrder, what: str, fill: Fill | None) -> None:
         """An order changed."""
         self._events += 1

@@ -22,6 +22,11 @@ HOSTS: Final = ("www.okx.com", "ws.okx.com", "localhost")
 _BEAT_S: Final = 0.1
 _FLUSH_BEATS: Final = 10
 _OPS: Final = ("order", "batch-orders", "cancel-order", "batch-cancel-orders")
+_NOTICE: Final = {
+    "event": "notice",
+    "code": "64008",
+    "msg": "The connection will soon be closed for a service upgrade. Please reconnect.",
+}
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -48,6 +53,10 @@ class OkxApp:
         """Open sockets, public channels that somebody listens to, sockets on private ones."""
         channels = self._venue.channels
         return {"sockets": len(self._venue.house.sockets), "streams": channels.listened, "users": channels.users}
+
+    def end_user_streams(self) -> None:
+        """OKX has no such event: the login ends, and with it what is told."""
+        self._venue.channels.forget_accounts()
 
     async def pulse(self) -> None:
         """Keep the rhythm of the channels until canceled."""
@@ -87,6 +96,7 @@ class OkxSocket:
     def open(self, socket: Socket) -> None:
         """The socket stands."""
         self._socket = socket
+        socket.farewell = lambda _: _encode(_NOTICE | {"connId": f"{socket.conn:08x}"}).decode()
 
     def leave(self) -> None:
         """The socket is gone."""

@@ -133,6 +133,10 @@ class Channels:
             elif channel == arg.get("channel") and socket in sockets:
                 sockets[socket].pop(_text(arg), None)
 
+    def forget_accounts(self) -> None:
+        """Take away every private channel of every socket, without a word."""
+        self._private.clear()
+
     # --- at once
 
     def book_moved(self, listing: Listing, changes: Sequence[Change]) -> None:
