@@ -20,6 +20,7 @@ NAMES: Final = (
     "asking",
     "journal",
     "record",
+    "kills",
     "served",
     "real_orders",
 )

@@ -40,6 +40,7 @@ class Feeder:
         self.rate, self.burst, self.cut_after_s = rate, burst, cut_after_s
         self.sent = self.cuts = 0
         self.stalled_s = 0.0
+        self.firsts: list[int] = []  # by connection, the first number sent on it
         self.done = asyncio.Event()
 
     async def listen(self) -> int:
@@ -70,6 +71,7 @@ class Feeder:
         await socket.send_str(json.dumps({"result": None, "id": json.loads(message.data)["id"]}))
         answering = asyncio.create_task(_answer(socket))
         began = due = time.monotonic()
+        self.firsts.append(self.sent + 1)
         while not self.done.is_set() and not (self.cut_after_s and time.monotonic() - began >= self.cut_after_s):
             data = b"".join(map(_framed, range(self.sent + 1, self.sent + 1 + self.burst)))
             transport = request.transport
@@ -100,15 +102,20 @@ def _framed(number: int) -> bytes:
     return b"\x81" + (bytes([len(text)]) if len(text) < 126 else b"\x7e" + len(text).to_bytes(2, "big")) + text
 
 
+def write_config(path: Path, port: int) -> None:
+    """A config for the recorder of a feeder."""
+    path.write_text(
+        f'[markets.binance]\nsymbols = ["BTC/USDT"]\nchannels = ["quotes"]\nrest_url = "http://127.0.0.1:{port}"\n'
+        f'stream_url = "ws://127.0.0.1:{port}"\n'
+    )
+
+
 async def measure(folder: Path, *, rate: int, burst: int, cut_after_s: float, seconds: float) -> dict[str, float]:
     """One part: feed a recorder for so many seconds, then stop both; the figures."""
     feeder = Feeder(rate, burst, cut_after_s)
     port = await feeder.listen()
     config = folder.with_suffix(".toml")
-    config.write_text(
-        f'[markets.binance]\nsymbols = ["BTC/USDT"]\nchannels = ["quotes"]\nrest_url = "http://127.0.0.1:{port}"\n'
-        f'stream_url = "ws://127.0.0.1:{port}"\n'
-    )
+    write_config(config, port)
     command = [sys.executable, "-m", "xarb", "record", str(config), "--into", str(folder)]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not feeder.sent:  # noqa: ASYNC110  # until the recorder has connected

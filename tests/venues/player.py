@@ -106,6 +106,7 @@ class Player:
         self.pings = 0
         self.answers_pings = True
         self.refuse: int | None = None
+        self.refusal: dict[str, str] = {}
         self.subscribed = asyncio.Event()
         self.depth_answer: Callable[[str], tuple[int, str, dict[str, str]]] = lambda _: (200, snapshot(0), {})
         self.trades: list[dict[str, Any]] = []
@@ -162,7 +163,7 @@ class Player:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         if self.refuse is not None:
-            return web.Response(status=self.refuse)
+            return web.Response(status=self.refuse, headers=self.refusal)
         socket = web.WebSocketResponse(autoping=False, compress=False)
         await socket.prepare(request)
         self.sockets.append(socket)

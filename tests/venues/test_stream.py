@@ -325,6 +325,20 @@ def test_a_refused_connection_is_tried_again_with_growing_pauses() -> None:
     run(story())
 
 
+def test_a_refused_connection_rests_as_long_as_it_is_told() -> None:
+    """`Retry-After` of the handshake is kept to, though our own pauses are shorter."""
+
+    async def story() -> None:
+        player = Player()
+        player.refuse, player.refusal = 429, {"Retry-After": "1"}
+        async with desk(player=player) as it:
+            await it.until(lambda: len(it.of("health")) == 2)
+            first, second = it.of("health")
+            assert second["ts_recv"] - first["ts_recv"] >= NANOS_PER_S
+
+    run(story())
+
+
 def test_an_address_may_have_to_be_looked_up() -> None:
     """Where the wire says so, a request gives the stream's address; its query, which holds a token, is not recorded."""
 

@@ -18,6 +18,7 @@ import msgspec
 from xarb.errors import Retryable
 from xarb.model.units import NANOS_PER_S
 from xarb.venues.pace import Backoff, Pace
+from xarb.venues.rest import SLOW_DOWN, retry_after
 from xarb.wires.events import LinkEvent, MarkEvent, RejectEvent, TradeEvent, WireEvent, readable
 from xarb.wires.rows import Link
 from xarb.wires.session import Ask, Fetch, Reopen, Send
@@ -125,6 +126,7 @@ class Stream:
         self._fetching: dict[str, asyncio.Task[None]] = {}
         self._opened = self._heard = self._pinged = 0  # ts of the connect, of the last word of theirs, of our last ping
         self._waits_for_pong = False
+        self._rest_s = 0.0  # pause that the exchange asked for when it last refused a connection
 
     async def run(self) -> None:
         """Connect, stay, come back; when cancelled, say goodbye.
@@ -135,7 +137,7 @@ class Stream:
         while True:
             socket = await self._connect()
             if socket is None:
-                await asyncio.sleep(self._backoff.next())
+                await asyncio.sleep(max(self._backoff.next(), self._rest_s))
                 continue
             await self._stay(socket)
             if self._heard - self._opened >= _STABLE_NS:
@@ -157,8 +159,11 @@ class Stream:
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
                 )
         except aiohttp.WSServerHandshakeError as error:
+            asked = error.headers.get("Retry-After") if error.headers else None
+            self._rest_s = retry_after(asked) if asked is not None or error.status in SLOW_DOWN else 0.0
             self._intake.health("connect_failed_status", error.status, self.feed.venue, f"{self._link.source}: {error.message}")
         except (aiohttp.ClientError, OSError, TimeoutError, Retryable, ValueError) as error:
+            self._rest_s = 0.0
             what = f"{self._link.source}: {type(error).__name__} {error}"
             self._intake.health("connect_failed_status", 0, self.feed.venue, what)
         return None
