@@ -302,6 +302,23 @@ def test_a_ping_that_waits_behind_a_backlog_ends_the_connection() -> None:
     run(story())
 
 
+def test_a_quiet_connection_shows_that_it_lives() -> None:
+    """Without a message its heartbeats come at least every second, as long as pings are answered; with messages there are none."""
+
+    async def story() -> None:
+        async with desk(policy=StreamPolicy()) as it:
+            socket = await it.player.next_subscription()
+            await it.until(lambda: it.events().count("heartbeat") == 3)
+            beats = [row["ts_recv"] for row in it.of("connections", event=6)]
+            assert beats[2] - beats[0] >= 1.3 * NANOS_PER_S  # not faster than once in 0.7 s
+            for number in range(20):
+                await socket.send_str(ticker(number))
+                await asyncio.sleep(0.05)
+            assert it.events().count("heartbeat") <= 4
+
+    run(story())
+
+
 def test_a_refused_connection_is_tried_again_with_growing_pauses() -> None:
     """A status in place of a handshake and a port that nobody listens on are readings, not ends."""
 

@@ -38,7 +38,10 @@ _LARGEST_FRAME: Final = 64 << 20  # bytes; a whole level-2 book of Coinbase has 
 _CLOSE_S: Final = 0.5  # how long the other side may take to say goodbye
 _SENDS_WAITING: Final = 1_000
 _SENDS_AT_ONCE, _SENDS_PER_S = 4, 4.0  # Binance: at most 5 messages a second, pings and pongs among them
-_QUIET_NS: Final = NANOS_PER_S  # a connection that says nothing for so long is asked whether it lives
+_QUIET_NS: Final = (
+    7 * NANOS_PER_S // 10
+)  # a connection that says nothing for so long is asked whether it lives: the answer is there
+# within the second after which the engine takes its feeds for stale (`liveness_ms`), and it is 86 pings a minute at most
 _STABLE_NS: Final = 10 * NANOS_PER_S  # a connection that held so long was a good one
 
 
@@ -65,7 +68,7 @@ class StreamPolicy(msgspec.Struct, frozen=True, kw_only=True):
     life_s: float = 23 * 3_600.0
     ping_s: float = 15.0
     backlog_s: float = 10.0
-    tick_s: float = 1.0
+    tick_s: float = 0.2
     seed: int = 1
 
 
@@ -321,7 +324,7 @@ class Stream:
             self._end(f"a message could not be sent: {type(error).__name__} {error}")
 
     async def _watch(self, socket: _Socket) -> None:
-        """Look after the connection about once a second."""
+        """Look after the connection, a few times a second."""
         try:
             while True:
                 await asyncio.sleep(self._policy.tick_s)

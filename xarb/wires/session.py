@@ -50,4 +50,4 @@ class Session(Protocol):
         """What is to be done after the frames received so far; a call takes them. Nearly always empty."""
 
     def tick(self, ts: int) -> list[Ask]:
-        """Called about once a second with the time in ns: pings that are due, snapshots that never came."""
+        """Called a few times a second with the time in ns: pings that are due, snapshots that never came."""
