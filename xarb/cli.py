@@ -3,102 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from xarb import __version__
+from xarb import __version__, cli_markets
 from xarb.console import Table, drawn_in_place, interruptible, progress, say, show, warn
-from xarb.errors import ConfigError, Refused
-
-
-class _AsWritten:
-    """Gives a parameter's texts as they stand, or as paths."""
-
-    def __init__(self, kind: Callable[[Any], object]) -> None:
-        self._kind = kind
-
-    def coerce(self, value: Any, param: Any, ctx: object) -> Any:
-        """The value of one parameter; an empty tuple where one that may be repeated is absent."""
-        del ctx
-        if param.multiple or param.nargs == -1:
-            return tuple(self._kind(one) for one in value or ())
-        return None if value is None else self._kind(value)
-
-
-_KINDS: Final[dict[Any, Callable[[Any], object]]] = {bool: bool, str: str, Path: Path, list[str]: str, list[Path]: Path}
-
-
-def _taken_as_written(parameters: Sequence[Any]) -> Sequence[Any]:
-    """The same parameters; flags, texts and paths pass as they are written.
-
-    Typer 0.29 builds a pydantic adapter for every parameter; importing pydantic for that takes 75 ms, a tenth of a short run. Where
-    another Typer keeps no adapter in `_runtime_param`, this has no effect.
-    """
-    for parameter in parameters:
-        kind = _KINDS.get(getattr(getattr(parameter, "type_descriptor", None), "annotation", None))
-        if kind is not None:
-            vars(parameter)["_runtime_param"] = _AsWritten(kind)
-    return parameters
-
-
-class _Verb(TyperCommand):
-    """One verb."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """Its parameters, `--help` among them."""
-        return _taken_as_written(super().get_params(ctx))
-
-
-class _Verbs(TyperGroup):
-    """All verbs; Ctrl-C in any of them ends with a line, not in silence."""
-
-    def get_params(self, ctx: Any) -> Any:
-        """Its parameters, `--help` among them."""
-        return _taken_as_written(super().get_params(ctx))
-
-    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # Typer's own context is a Click context
-        """Run the verb."""
-        with interruptible():
-            return super().invoke(ctx)
-
-
-app = typer.Typer(
-    name="xarb",
-    cls=_Verbs,
-    help="Record markets, replay them and trade them with one deterministic engine.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+from xarb.errors import Refused
+from xarb.verbs import (
+    ExperimentPath,
+    FormatOption,
+    LogOption,
+    LogPath,
+    SetOption,
+    TradedLog,
+    WaitOption,
+    app,
+    config_app,
+    log_app,
 )
-log_app = typer.Typer(name="log", help="Look at a log and prove that it is whole.", no_args_is_help=True, rich_markup_mode=None)
-config_app = typer.Typer(name="config", help="Look at an experiment file.", no_args_is_help=True, rich_markup_mode=None)
-app.add_typer(log_app)
-app.add_typer(config_app)
+from xarb.verbs import Verb as _Verb
+from xarb.verbs import overrides_of as _overrides
 
-ExperimentPath = Annotated[
-    Path, typer.Argument(metavar="EXPERIMENT.toml", help="Experiment file; see experiments/ and docs/config.md.")
-]
-LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log or of a run.")]
-TradedLog = Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log that is traded on.")]
-WaitOption = Annotated[str, typer.Option("--wait", metavar="T", help="How long to wait for the end: 30s, 5m.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Override one key, such as strategies.cross.min_profit_bps=3. May be repeated."
-    ),
-]
-LogOption = Annotated[
-    Path | None, typer.Option("--log", metavar="LOG", help="Log to replay instead of the one that the file names.")
-]
-FormatOption = Annotated[
-    str | None,
-    typer.Option("--format", metavar="FORMAT", help="table or json; default table, tab-separated where it is no terminal."),
-]
+__all__ = ["app", "cli_markets"]  # its commands are part of the application
+
 _DEMO: Final = "quickstart"
 
 
@@ -115,16 +44,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def _overrides(pairs: list[str] | None) -> dict[str, str]:
-    found = {}
-    for pair in pairs or ():
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--set {pair}: must be KEY=VALUE, such as run.seed=2")
-        found[key] = value
-    return found
 
 
 @app.command(cls=_Verb)
@@ -378,83 +297,6 @@ def import_command(
 
 
 @app.command(cls=_Verb)
-def record(
-    what: Annotated[
-        list[str],
-        typer.Argument(metavar="CONFIG.toml|VENUES SYMBOLS", help="A file with [markets.NAME] tables, or names, comma-separated."),
-    ],
-    into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Log to create or to continue.")] = Path("recordings/live"),
-    duration: Annotated[
-        str | None, typer.Option("--duration", metavar="T", help="Stop after so long: 90s, 30m, 12h or 7d; else at Ctrl-C.")
-    ] = None,
-    frames: Annotated[
-        bool | None, typer.Option("--frames/--no-frames", help="Keep every raw message too; as the config says, else yes.")
-    ] = None,
-    estimate: Annotated[
-        bool, typer.Option("--estimate", help="Record a minute (or --duration) into a temporary folder; print GB a day per table.")
-    ] = False,
-    settings: SetOption = None,
-) -> None:
-    """Record live market data of exchanges into a log.
-
-    Every message is kept as it arrived and decoded at once. Ctrl-C or SIGTERM seals the log and ends with exit code 0; what a crash
-    leaves is sealed by the next start, which goes on with the same log. See docs/record.md.
-    """
-    from msgspec.structs import replace
-
-    from xarb.board import Board
-    from xarb.record import estimate as run_estimate
-    from xarb.record import record as run_record
-    from xarb.record import report_tables
-    from xarb.sources import seconds_of, sources_of
-
-    sources, config = sources_of(what, _overrides(settings))
-    seconds = None if duration is None else seconds_of(duration)
-    config = config if frames is None else replace(config, frames=frames)
-    with drawn_in_place() as draw:
-        board = Board(draw, None if draw else say)
-        if estimate:
-            tables = [run_estimate(sources, config=config, seconds=seconds or 60.0, board=board)]
-        else:
-            tables = report_tables(run_record(sources, into, config=config, duration_s=seconds, board=board))
-    show(tables)
-
-
-@app.command(cls=_Verb)
-def scan(
-    what: Annotated[
-        list[str],
-        typer.Argument(metavar="CONFIG.toml|VENUES SYMBOLS", help="A file with [markets.NAME] tables, or names, comma-separated."),
-    ],
-    once: Annotated[bool, typer.Option("--once", help="One look, when every price is there, and leave.")] = False,
-    duration: Annotated[str | None, typer.Option("--duration", metavar="T", help="Stop after so long, such as 90s.")] = None,
-    settings: SetOption = None,
-) -> None:
-    """Show what arbitrage between venues would yield now, after taker fees. Needs no keys and keeps nothing.
-
-    Compares only what the asset table proves to be the same thing. Fees are what ccxt states for accounts that trade little.
-    """
-    from xarb.scan import View
-    from xarb.scan import scan as run_scan
-    from xarb.sources import seconds_of, sources_of
-
-    sources, _ = sources_of(what, _overrides(settings))
-    seconds = None if duration is None else seconds_of(duration)
-    with drawn_in_place() as draw:
-        run_scan(sources, View(once, seconds, draw, show))
-
-
-@app.command(cls=_Verb)
-def venues(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One venue, in detail.")] = None,
-) -> None:
-    """List what each exchange offers: decoder, channels, proof of continuity, lookup by client id, cancel-after timer, sandbox."""
-    from xarb.offers import offers_tables
-
-    show(offers_tables(name))
-
-
-@app.command(cls=_Verb)
 def query(
     arguments: Annotated[
         list[str] | None, typer.Argument(metavar='LOG_OR_RUN... ["SQL"]', help="Logs and runs, then the statement.")
@@ -572,21 +414,6 @@ def log_repair(log: LogPath) -> None:
     from xarb.inspection import repair_table
 
     show([repair_table(log)])
-
-
-@log_app.command("rederive", cls=_Verb)
-def log_rederive(
-    log: LogPath, into: Annotated[Path, typer.Option("--into", metavar="NEW", help="Folder of the log to make.")]
-) -> None:
-    """Decode the raw messages of a recorded log again, with the decoders of this version, into a new log.
-
-    Everything that did not come out of a raw message is copied; outputs, starts and timers of live trading are left out.
-    """
-    from xarb.rederive import rederive, rederived_tables
-
-    with interruptible("no new log was made"), progress("rederive") as advance:
-        done = rederive(log, into, advance=advance)
-    show(rederived_tables(done))
 
 
 @config_app.command("show", cls=_Verb)

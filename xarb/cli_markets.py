@@ -1,0 +1,103 @@
+"""The commands that go to exchanges for market data: record, scan, venues; and what decodes a recording again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xarb.console import drawn_in_place, interruptible, progress, say, show
+from xarb.verbs import LogPath, SetOption, Verb, app, log_app, overrides_of
+
+
+@app.command(cls=Verb)
+def record(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG.toml|VENUES SYMBOLS", help="A file with [markets.NAME] tables, or names, comma-separated."),
+    ],
+    into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Log to create or to continue.")] = Path("recordings/live"),
+    duration: Annotated[
+        str | None, typer.Option("--duration", metavar="T", help="Stop after so long: 90s, 30m, 12h or 7d; else at Ctrl-C.")
+    ] = None,
+    frames: Annotated[
+        bool | None, typer.Option("--frames/--no-frames", help="Keep every raw message too; as the config says, else yes.")
+    ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Record a minute (or --duration) into a temporary folder; print GB a day per table.")
+    ] = False,
+    settings: SetOption = None,
+) -> None:
+    """Record live market data of exchanges into a log.
+
+    Every message is kept as it arrived and decoded at once. Ctrl-C or SIGTERM seals the log and ends with exit code 0; what a crash
+    leaves is sealed by the next start, which goes on with the same log. See docs/record.md.
+    """
+    from msgspec.structs import replace
+
+    from xarb.board import Board
+    from xarb.record import estimate as run_estimate
+    from xarb.record import record as run_record
+    from xarb.record import report_tables
+    from xarb.sources import seconds_of, sources_of
+
+    sources, config = sources_of(what, overrides_of(settings))
+    seconds = None if duration is None else seconds_of(duration)
+    config = config if frames is None else replace(config, frames=frames)
+    with drawn_in_place() as draw:
+        board = Board(draw, None if draw else say)
+        if estimate:
+            tables = [run_estimate(sources, config=config, seconds=seconds or 60.0, board=board)]
+        else:
+            tables = report_tables(run_record(sources, into, config=config, duration_s=seconds, board=board))
+    show(tables)
+
+
+@app.command(cls=Verb)
+def scan(
+    what: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG.toml|VENUES SYMBOLS", help="A file with [markets.NAME] tables, or names, comma-separated."),
+    ],
+    once: Annotated[bool, typer.Option("--once", help="One look, when every price is there, and leave.")] = False,
+    duration: Annotated[str | None, typer.Option("--duration", metavar="T", help="Stop after so long, such as 90s.")] = None,
+    settings: SetOption = None,
+) -> None:
+    """Show what arbitrage between venues would yield now, after taker fees. Needs no keys and keeps nothing.
+
+    Compares only what the asset table proves to be the same thing. Fees are what ccxt states for accounts that trade little.
+    """
+    from xarb.scan import View
+    from xarb.scan import scan as run_scan
+    from xarb.sources import seconds_of, sources_of
+
+    sources, _ = sources_of(what, overrides_of(settings))
+    seconds = None if duration is None else seconds_of(duration)
+    with drawn_in_place() as draw:
+        run_scan(sources, View(once, seconds, draw, show))
+
+
+@app.command(cls=Verb)
+def venues(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One venue, in detail.")] = None,
+) -> None:
+    """List what each exchange offers: decoder, channels, proof of continuity, lookup by client id, cancel-after timer, sandbox."""
+    from xarb.offers import offers_tables
+
+    show(offers_tables(name))
+
+
+@log_app.command("rederive", cls=Verb)
+def log_rederive(
+    log: LogPath, into: Annotated[Path, typer.Option("--into", metavar="NEW", help="Folder of the log to make.")]
+) -> None:
+    """Decode the raw messages of a recorded log again, with the decoders of this version, into a new log.
+
+    Everything that did not come out of a raw message is copied; outputs, starts and timers of live trading are left out.
+    """
+    from xarb.rederive import rederive, rederived_tables
+
+    with interruptible("no new log was made"), progress("rederive") as advance:
+        done = rederive(log, into, advance=advance)
+    show(rederived_tables(done))
