@@ -14,16 +14,12 @@ import pytest
 from tests.venues.exchange_server import SmallExchange
 from tests.venues.trader import BTC, trading
 from xarb.errors import InvariantBroken, Refused
-from xarb.model.columns import LIVE_REPORT_EVENTS, TABLES
 from xarb.model.command import SubmitOrder
 from xarb.model.units import Money
-from xarb.venues.clock import Clock
-from xarb.venues.intake import Intake
 from xarb.venues.limits import Limit
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
 from xarb.venues.passage import Passage
-from xarb.wires.rows import RowBuilder
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -167,7 +163,7 @@ def test_repeated_and_late_pushes_count_once() -> None:
             await at.until(lambda events: "canceled" in events and "cancel_sent" in events, 1)
             await at.venue.reconcile()
             events = at.events(1)
-            at.rows += at.venue.take_rows()
+            at.take()
             assert sorted(events) == sorted(["sent", "accepted", "fill 0.25", "fill 0.5", "cancel_sent", "canceled"])
             assert at.events(1) == events
 
@@ -463,36 +459,3 @@ def test_failure_of_the_venues_own_work_stops_new_orders() -> None:
 
 async def _break() -> None:
     raise ZeroDivisionError
-
-
-def test_rows_take_their_place_in_a_log() -> None:
-    """Poured into an intake, every kind of row arrives in order with a seq of its own, as a live log takes it."""
-
-    async def work() -> None:
-        server = SmallExchange()
-        taken: list[dict[str, list[Any]]] = []
-        filled = asyncio.Event()
-
-        def deliver(parts: dict[str, list[Any]]) -> None:
-            taken.append(parts)
-            if any("1000" in row for row in parts.get("reports", ())):
-                filled.set()
-
-        intake = Intake(RowBuilder(100, 1), Clock(), deliver)
-        async with server.serving(), trading(server) as at:
-            at.venue.pour_into(intake)
-            server.push("{half")
-            await at.submit(1)
-            await asyncio.wait_for(filled.wait(), 10)
-            for socket in list(server.sockets):
-                await socket.close()
-        intake.flush()
-        rows = [(row[0], kind, row) for part in taken for kind, rows in part.items() for row in rows]
-        assert sorted(seq for seq, _, _ in rows) == list(range(100, 100 + len(rows)))
-        assert {kind for _, kind, _ in rows} >= {"reports", "balances", "health", "connections", "rejects"}
-        assert all(len(row) == len(TABLES[kind].columns) for _, kind, row in rows)
-        names = [column.name for column in TABLES["reports"].columns]
-        fill = next(dict(zip(names, row, strict=True)) for _, kind, row in rows if kind == "reports" and "1000" in row)
-        assert (LIVE_REPORT_EVENTS[fill["event"]], fill["qty"], fill["order"]) == ("fill", 10**18, 1)
-
-    run(work())

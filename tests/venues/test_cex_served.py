@@ -91,7 +91,7 @@ async def _all_settled(at: Trader, count: int) -> None:
     desk = at.venue.desks["main"]
     async with asyncio.timeout(25):
         while any((one := desk.orders.order(name)) is None or not one.is_done for name in at.names(count)):
-            at.rows += at.venue.take_rows()
+            at.take()
             await at.venue.rows_came()
 
 

@@ -10,6 +10,7 @@ from tests.venues.trader import LOG_ID, trading
 from xarb.model.instrument import FeeTier
 from xarb.venues.killing import kill
 from xarb.venues.readiness import inspect
+from xarb.wires.rows import RowBuilder
 
 COIN = {
     "coin": "BTC",
@@ -49,7 +50,7 @@ def test_account_that_may_trade_has_no_objections() -> None:
             (wallet,) = found.wallets
             assert (wallet.values["deposit_open"], wallet.values["withdraw_open"]) == (True, False)
             assert (wallet.values["withdraw_fee"], wallet.values["withdraw_min"]) == (12 * 10**13, 10**15)
-            assert len(wallet.in_columns()) == 7
+            RowBuilder().put_named("wallets", 0, wallet.values)
             assert KEY not in repr(found)
             assert len(found.fingerprint) == 8
 

@@ -22,6 +22,7 @@ from xarb.venues.keys import Keys
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
 from xarb.venues.venue import VenueRow
+from xarb.wires.rows import RowBuilder
 
 LOG_ID = "0123abcd45678901"
 BTC = Instrument(
@@ -46,6 +47,7 @@ class Trader:
     def __init__(self, venue: CexVenue) -> None:
         self.venue = venue
         self.rows: list[VenueRow] = []
+        self._builder = RowBuilder()
 
     async def submit(
         self, order: int, qty_int: int = 100_000, *, tif: str = "ioc", side: str = "buy", price_int: int = 6_000_001
@@ -78,13 +80,19 @@ class Trader:
         try:
             async with asyncio.timeout(WAIT_S):
                 while True:
-                    self.rows += self.venue.take_rows()
+                    self.take()
                     events = self.events(order)
                     if seen(events):
                         return events
                     await self.venue.rows_came()
         except TimeoutError:
             raise AssertionError(f"{self.events(order)}; {self.of('health')}; {self.of('rejects')}") from None
+
+    def take(self) -> None:
+        """Take the rows that came; each is one that a log takes."""
+        for row in self.venue.take_rows():
+            self._builder.put_named(row.kind, 0, row.values)
+            self.rows.append(row)
 
     def events(self, order: int | None = None) -> list[str]:
         """Report events so far."""
@@ -97,7 +105,7 @@ class Trader:
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Rows of a kind so far."""
-        self.rows += self.venue.take_rows()
+        self.take()
         return [values for name, values in self.rows if name == kind]
 
     def names(self, count: int) -> list[OrderName]:

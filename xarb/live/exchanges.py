@@ -138,13 +138,14 @@ class Exchanges:
         self.next_conn = conn
 
     async def open(self) -> Found:
-        """Connect, reconcile, and ask everything that decides whether orders may be sent.
+        """Connect, reconcile, cancel what earlier starts left open, and ask everything that decides whether orders may be sent.
 
         Raises:
             Refused: something speaks against it; all of it is said.
             Retryable, Rejected: an exchange did not tell.
         """
         await asyncio.gather(*(venue.open() for venue in self._venues.values()))
+        await asyncio.gather(*(venue.cancel_left() for venue in self._venues.values()))
         balances: dict[tuple[str, str, str], int] = {}
         for venue in self._venues.values():
             for row in venue.take_rows():

@@ -18,13 +18,10 @@ from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, Money
 from xarb.venues.account import Account
 from xarb.venues.desk import AccountDesk, Wishes
-from xarb.venues.intake import Intake
 from xarb.venues.liveorders import Expected, Watched
 from xarb.venues.orderids import OrderName
 from xarb.venues.passage import Passage
 from xarb.venues.venue import VenueRow
-from xarb.wires.events import RejectEvent
-from xarb.wires.rows import Link
 
 QUEUE_ROWS: Final = 100_000  # rows that wait for the driver; beyond it no new order leaves
 CLOSE_S: Final = 10.0  # how long requests in flight are waited for at the end
@@ -54,7 +51,6 @@ class CexVenue:
         self._instruments = instruments
         self._wishes = wishes
         self._rows: deque[VenueRow] = deque()
-        self._intake: Intake | None = None
         self._wake = asyncio.Event()
         self._is_closed = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -96,19 +92,9 @@ class CexVenue:
     # --- rows
 
     def _tell(self, rows: Sequence[VenueRow]) -> None:
-        if self._intake is not None:
-            for row in rows:
-                place(self._intake, row)
-            return
         self._rows.extend(rows)
         if rows:
             self._wake.set()
-
-    def pour_into(self, intake: Intake) -> None:
-        """From now on every row takes its place in the log at once, in the call that brings it; those that wait go first."""
-        self._intake = intake
-        for row in self.take_rows():
-            place(intake, row)
 
     def take_rows(self) -> list[VenueRow]:
         """Every row that came since, at once; for a driver that is woken by `rows_came`."""
@@ -238,23 +224,6 @@ class CexVenue:
             )
 
     failure: BaseException | None = None
-
-
-def place(intake: Intake, row: VenueRow) -> None:
-    """Give a row its time and its place in the log."""
-    kind, values = row
-    if kind == "connections":
-        link = Link(values["conn"], values["venue"], values["source"], epoch=values["epoch"])
-        intake.link(link, values["event"], values["detail"])
-    elif kind == "rejects":
-        conn = values.get("conn")
-        link = Link(-1 if conn is None else conn, values["venue"], values["source"])
-        event = RejectEvent(
-            values["rule"], values["detail"], values.get("payload"), venue=values["venue"], symbol=values.get("symbol")
-        )
-        intake.event(intake.clock.now(), link, event)
-    else:
-        intake.put(kind, row.in_columns())
 
 
 def _expected(command: SubmitOrder, instrument: Instrument, name: OrderName) -> Expected:

@@ -41,15 +41,13 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What a start knows before it begins.
 
     log_id, start: whose orders these are. left: orders that earlier starts left unfinished. since_ms: exchange time (Unix ms) from
-    which fills and transfers are asked for; 0: from a minute before `open`. known_fills: symbol and trade id of fills that the log has
-    already; those since that time suffice.
+    which fills and transfers are asked for; 0: from a minute before `open`.
     """
 
     log_id: str
     start: int
     left: tuple[Expected, ...] = ()
     since_ms: int = 0
-    known_fills: tuple[tuple[str, str], ...] = ()
 
 
 class AccountDesk:
@@ -91,7 +89,6 @@ class AccountDesk:
         self._ready = asyncio.Event()
         self._lock = asyncio.Lock()
         self._stream: UserStream | None = None
-        self.orders.remember_fills(wishes.known_fills)
         for expected in wishes.left:
             if expected.account == account.label and expected.venue == venue:
                 self.orders.expect(expected).is_sent = True

@@ -133,11 +133,6 @@ class LiveOrders:
         watched = self._open[expected.name] = Watched(expected, self._ids.sent(expected.name))
         return watched
 
-    def remember_fills(self, fills: Iterable[tuple[str, str]]) -> None:
-        """Fills, by symbol and trade id, that were reported before: they are not reported as another's."""
-        for symbol, fill_id in fills:
-            self._remember(("fill", symbol, fill_id))
-
     def sent(self, one: Watched, now: int) -> list[VenueRow]:
         """Its bytes were handed to the network."""
         one.asked_at, one.is_sent = now, True
@@ -279,7 +274,7 @@ class LiveOrders:
             return []
         if one.filled + trade.qty > one.expected.qty:
             return [self._overfilled(one, trade)]
-        is_told = ("fill", trade.symbol, trade.fill_id) in self._foreign  # by an earlier start
+        is_told = ("fill", trade.symbol, trade.fill_id) in self._foreign  # before the order was taken up
         one.fill_ids[trade.fill_id] = None
         one.filled += trade.qty
         one.counted = max(one.counted, one.filled)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from xarb.model.columns import TABLES
 from xarb.model.command import Command
 
 
@@ -19,22 +18,6 @@ class VenueRow(NamedTuple):
 
     kind: str
     values: dict[str, Any]
-
-    def in_columns(self) -> tuple[Any, ...]:
-        """The values as `RowBuilder.put` takes them: in column order without `seq` and `ts_recv`, enums as indices, absent as None.
-
-        Raises:
-            KeyError: a value of no column.
-            ValueError: an enum's word that its column does not have.
-        """
-        columns = TABLES[self.kind].columns[2:]
-        for name in self.values:
-            TABLES[self.kind].column(name)
-        found = []
-        for column in columns:
-            value = self.values.get(column.name)
-            found.append(column.values.index(value) if column.values and value is not None else value)
-        return tuple(found)
 
 
 class Venue(Protocol):
