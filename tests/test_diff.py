@@ -137,6 +137,17 @@ def test_another_limit_is_named(live: Path) -> None:
     assert {one.strategy for one in found.differences if one.cause == "config"} == {"eager"}
 
 
+def test_what_held_a_strategy_back_is_no_matter_of_an_idle_key(live: Path) -> None:
+    """A floor of quality that no feed falls below changes nothing: what the strategy did not do for what it had done is the latency's."""
+    idle = {"feeds__quality_floor": "501"}
+    assert compared(live, backtest_of(live, "idle", **idle)).equal
+    found = compared(live, backtest_of(live, "both", venues__alpha__order_latency__uniform_ms="[100, 160]", **idle))
+    held = [one for one in found.differences if "held back" in one.because]
+    assert held
+    assert {one.root for one in held} == {"latency"}
+    assert found.differences[0].cause == "latency"
+
+
 def test_other_fees_change_decisions(live: Path) -> None:
     """A schedule under which nothing pays any more: the opportunities and all that was earned are gone because of the fees."""
     found = compared(live, backtest_of(live, "fees", venues__alpha__fees="synthetic-alpha-retail"))
@@ -234,6 +245,7 @@ def test_an_outage_is_a_report_of_the_venue(tmp_path: Path) -> None:
     found = compared(a, b)
     assert found.differences[0].cause == "report"
     assert "outage" in found.differences[0].because
+    assert found.differences[0].flow == {"BTC": -parse_money("0.099"), "USDT": parse_money("9.9099")}  # 0.099 at 100.10 not bought
     assert roots(found) == {"report"}
 
 

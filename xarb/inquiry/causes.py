@@ -30,6 +30,19 @@ CAUSES: Final = {
 }
 
 
+# Reasons for which a strategy or risk holds back because of what was done before, and the key that bounds it.
+_HELD_BACK: Final = {
+    "cool_down": "cool_down_ms",
+    "leg_in_flight": "execution_timeout_ms",
+    "max_open_bundles": "max_open_bundles",
+    "balance": "opening",
+    "budget": "budget",
+    "max_exposure": "max_exposure",
+    "daily_volume": "daily_volume_quote",
+    "orders_per_second": "max_orders_per_s",
+}
+
+
 class Difference(NamedTuple):
     """One difference and its cause.
 
@@ -59,8 +72,14 @@ class Difference(NamedTuple):
     flow: Flow
 
 
+Life = tuple[int, int | None] | None
+
+
 class _Item(NamedTuple):
-    """A difference before its cause is known; `bundle` is the pair of decisions that it belongs to, by place."""
+    """A difference before its cause is known; `episode` and `bundle` are the pairs that it belongs to, by place.
+
+    `lives` are the ends of the opportunity on both sides, None where there is none.
+    """
 
     what: str
     ts: int
@@ -69,7 +88,42 @@ class _Item(NamedTuple):
     a: Any
     b: Any
     flow: Flow
+    episode: int
     bundle: int
+    lives: tuple[Life, Life]
+
+
+class _Past:
+    """The latest difference that changed what a strategy, its account or an order could do, by what it concerns."""
+
+    def __init__(self, sides: Sequence[Decided]) -> None:
+        self._latest: dict[tuple[str, Any], Difference] = {}
+        self._accounts: dict[str, set[str]] = {}  # by strategy
+        for side in sides:
+            for name, config in side.resolved.strategies.items():
+                self._accounts.setdefault(name, set()).add(config.account)
+
+    def note(self, found: Difference, item: _Item) -> None:
+        """A difference got its cause."""
+        if item.what != "opportunity":
+            for key in (("episode", item.episode), ("bundle", item.bundle), *self._touched(item)):
+                self._latest[key] = found
+
+    def of(self, what: str, place: int) -> Difference | None:
+        """The latest of one episode or bundle."""
+        return self._latest.get((what, place))
+
+    def before(self, item: _Item) -> Difference | None:
+        """The latest of the item's strategy or account, or, as orders take liquidity, of its orders' markets."""
+        found = [self._latest[key] for key in self._touched(item) if key in self._latest]
+        return max(found, key=_number, default=None)
+
+    def _touched(self, item: _Item) -> list[tuple[str, Any]]:
+        orders: list[Order] = []
+        for one in (item.a, item.b):
+            orders += one.orders if isinstance(one, Decision) else [one] if isinstance(one, Order) else []
+        keys: list[tuple[str, Any]] = [("strategy", item.strategy), *(("market", order.market) for order in orders)]
+        return keys + [("account", account) for account in sorted(self._accounts.get(item.strategy, ()))]
 
 
 class Comparison:
@@ -84,7 +138,7 @@ class Comparison:
         self._is_real = any(side.reports == "reports" for side in sides)
         self.counts: dict[tuple[str, str], int] = {}
         self.differences: list[Difference] = []
-        self._bundles: list[int] = []  # by difference, the pair of decisions that it belongs to
+        self._past = _Past(sides)
         for item in sorted(self._items(), key=_order):
             self._add(item, *self._cause(item))
 
@@ -92,19 +146,22 @@ class Comparison:
 
     def _items(self) -> Iterator[_Item]:
         bundle = 0
-        for episodes in align_episodes(*self.courses):
+        for number, episodes in enumerate(align_episodes(*self.courses)):
+            one = episodes.a or episodes.b
+            assert one is not None
             self._count("opportunities", episodes)
-            yield from self._of_episode(episodes)
+            yield from self._of_episode(episodes, number)
             for decisions in align_decisions(episodes):
                 self._count("decisions", decisions)
                 bundle += 1
-                yield from self._of_decision(episodes, decisions, bundle)
+                blank = _Item("decision", 0, one.pair[0], _markets(one.pair), *decisions, {}, number, bundle, _lives(episodes))
+                yield from self._of_decision(decisions, blank)
 
     def _count(self, what: str, pair: EpisodePair | DecisionPair | OrderPair) -> None:
         where = "both" if pair.a and pair.b else "only A" if pair.a else "only B"
         self.counts[what, where] = self.counts.get((what, where), 0) + 1
 
-    def _of_episode(self, pair: EpisodePair) -> Iterator[_Item]:
+    def _of_episode(self, pair: EpisodePair, number: int) -> Iterator[_Item]:
         one = pair.a or pair.b
         assert one is not None
         if one.number is None:
@@ -114,20 +171,17 @@ class Comparison:
             opened = pair.a is not None and pair.b is not None and pair.a.opened == pair.b.opened
             ends = [side.last if opened else side.first for side in pair if side is not None]
             ts = min(end for end in (*ends, max(course.last_ts for course in self.courses)) if end is not None)
-            yield _Item("opportunity", ts, one.pair[0], _markets(one.pair), shown[0], shown[1], {}, 0)
+            yield _Item("opportunity", ts, one.pair[0], _markets(one.pair), shown[0], shown[1], {}, number, 0, _lives(pair))
 
-    def _of_decision(self, episodes: EpisodePair, pair: DecisionPair, bundle: int) -> Iterator[_Item]:
-        episode = episodes.a or episodes.b
-        assert episode is not None
-        strategy, markets = episode.pair[0], _markets(episode.pair)
+    def _of_decision(self, pair: DecisionPair, blank: _Item) -> Iterator[_Item]:
+        """What differs in a pair of decisions; `blank` has all but time and money."""
         orders = list(align_orders(pair))
         for order in orders:
             self._count("orders", order)
         mine, theirs = (_shown(one) for one in pair)
-        ts = min(one.ts for one in pair if one is not None)
         if mine == theirs:
             for order in orders:
-                yield from self._of_order(order, (strategy, markets), bundle)
+                yield from self._of_order(order, blank)
             return
         both = pair.a is not None and pair.b is not None and pair.a.verdict == pair.b.verdict == "taken"
         mark = [one for one in orders if not both or _is_planned(one, pair)]
@@ -136,29 +190,31 @@ class Comparison:
             rest, surplus = self._fees.split(order)
             _add(flow, rest)
             if both and order.a and order.b and surplus:
-                yield _Item("fee", order.a.ts, strategy, (order.a.market,), order.a, order.b, surplus, bundle)
+                paid = blank._replace(what="fee", ts=order.a.ts, a=order.a, b=order.b, flow=surplus)
+                yield paid._replace(markets=(order.a.market,))
             else:
                 _add(flow, surplus)
         places = tuple({order.market: None for one in mark for order in one if order is not None})
-        yield _Item("decision", ts, strategy, (*markets, *places), pair.a, pair.b, flow, bundle)
+        ts = min(one.ts for one in pair if one is not None)
+        yield blank._replace(ts=ts, markets=(*blank.markets, *places), flow=flow)
         for order in orders:
             if order not in mark:
-                yield from self._of_order(order, (strategy, markets), bundle)
+                yield from self._of_order(order, blank)
 
-    def _of_order(self, pair: OrderPair, whose: tuple[str, tuple[Market, ...]], bundle: int) -> Iterator[_Item]:
+    def _of_order(self, pair: OrderPair, blank: _Item) -> Iterator[_Item]:
         a, b = pair
-        strategy, markets = whose
         rest, surplus = self._fees.split(pair)
         if a is None or b is None or (a.ts, a.purpose, a.market, a.plan) != (b.ts, b.purpose, b.market, b.plan):
             ts = min(one.ts for one in pair if one is not None)
             _add(rest, surplus)
-            yield _Item("order", ts, strategy, markets, a, b, rest, bundle)
+            yield blank._replace(what="order", ts=ts, a=a, b=b, flow=rest)
             return
+        mine = blank._replace(markets=(a.market,), a=a, b=b)
+        heard = [one.heard_ns for one in (a, b) if one.heard_ns is not None]
         if a.outcome != b.outcome or rest:
-            ts = a.ts + min([one.heard_ns for one in pair if one is not None and one.heard_ns is not None], default=0)
-            yield _Item("outcome", ts, strategy, (a.market,), a, b, rest, bundle)
+            yield mine._replace(what="outcome", ts=a.ts + min(heard, default=0), flow=rest)
         if surplus:
-            yield _Item("fee", a.ts + (a.heard_ns or 0), strategy, (a.market,), a, b, surplus, bundle)
+            yield mine._replace(what="fee", ts=a.ts + min(heard, default=0), flow=surplus)
 
     # --- why
 
@@ -167,8 +223,9 @@ class Comparison:
         place = len(self.differences) + 1
         flow = {asset: change for asset, change in sorted(item.flow.items()) if change}
         shown = (item.what, item.ts, item.strategy, item.a, item.b)
-        self.differences.append(Difference(place, *shown, cause, because, None if of is None else of.number, root, flow))
-        self._bundles.append(item.bundle)
+        found = Difference(place, *shown, cause, because, None if of is None else of.number, root, flow)
+        self.differences.append(found)
+        self._past.note(found, item)
 
     def _cause(self, item: _Item) -> tuple[str, str, Difference | None]:
         """Cause, what it rests on, and the earlier difference where it follows from one."""
@@ -177,7 +234,7 @@ class Comparison:
         if item.what == "outcome":
             return self._cause_of_outcome(item)
         if item.what == "order":
-            earlier = self._earlier(item, bundle=item.bundle)
+            earlier = self._past.of("bundle", item.bundle)
             if earlier is not None:
                 return "consequence", "another part of its bundle went otherwise", earlier
         return self._cause_of_decision(item)
@@ -194,15 +251,17 @@ class Comparison:
             differ = self.inputs.differ(market, item.ts)
             if differ:
                 return "missing data", differ, None
+        timer = self._timer(item) if item.what == "decision" else ""
+        if timer:
+            return "timer", timer, None
+        busy, before = self._follows(item)
+        if before is not None:
+            return "consequence", busy, before
         for cause in ("fee", "config"):
             named = self._named(cause, item)
             if named:
                 return cause, named, None
-        if item.what == "decision":
-            timer = self._timer(item)
-            if timer:
-                return "timer", timer, None
-        earlier = None if item.what == "opportunity" else self._earlier(item)
+        earlier = None if item.what == "opportunity" else self._past.before(item)
         if earlier is not None:
             return "consequence", f"state was not the same after {earlier.what} {earlier.number}", earlier
         if self.inputs.rows:
@@ -215,7 +274,7 @@ class Comparison:
             ts in conduct.kills for conduct, one in zip(self._conducts, (a, b), strict=True) for ts in one.canceled
         ):
             return "operator", "its cancel was an act of the operator", None
-        earlier = self._earlier(item)
+        earlier = self._past.before(item)
         turned = [one for one in (a, b) if one.state in ("rejected", "unknown")]
         if len(turned) == 1:
             reason = turned[0].reason or turned[0].state
@@ -254,21 +313,36 @@ class Comparison:
         return ""
 
     def _timer(self, item: _Item) -> str:
-        for name, here, there, one in zip("AB", self._conducts, self._conducts[::-1], (item.a, item.b), strict=True):
-            if one is not None and here.woke(item.strategy, one.ts) and not there.woke(item.strategy, one.ts):
+        """Whether a timer woke one side alone while the opportunity stood on both."""
+        for at, name in enumerate("AB"):
+            one, other = (item.a, item.b)[at], item.lives[1 - at]
+            here, there = self._conducts[at], self._conducts[1 - at]
+            stood = one is not None and other is not None and other[0] <= one.ts and (other[1] is None or one.ts <= other[1])
+            if stood and here.woke(item.strategy, one.ts) and not there.woke(item.strategy, one.ts):
                 return f"a timer woke {name} at that time and not the other"
         return ""
 
-    def _earlier(self, item: _Item, *, bundle: int | None = None) -> Difference | None:
-        """The latest earlier difference that changed what the strategy or its account could do."""
-        accounts = _accounts(item)
-        for place in range(len(self.differences) - 1, -1, -1):
-            found = self.differences[place]
-            if found.what == "opportunity" or (bundle is not None and self._bundles[place] != bundle):
-                continue
-            if found.strategy == item.strategy or not accounts or not accounts.isdisjoint(_accounts(found)):
-                return found
-        return None
+    def _follows(self, item: _Item) -> tuple[str, Difference | None]:
+        """The earlier difference that a decision surely follows from, whatever the configs say, and why.
+
+        That is so where a strategy was held back by what it had done before, if no key that differs is about that; and where one side
+        did not decide at that time, after the sides had parted in the same opportunity.
+        """
+        if item.what != "decision":
+            return "", None
+        earlier = self._past.before(item)
+        keys = self.configs.keys("config", item.strategy, [venue for venue, _ in item.markets], outcome=False)
+        for name, one, other in (("A", item.a, item.b), ("B", item.b, item.a)):
+            reason = None if one is None else one.reason
+            if (
+                reason in _HELD_BACK
+                and (other is None or other.reason != reason)
+                and not any(_HELD_BACK[reason] in key for key in keys)
+            ):
+                return f"{name} was held back: {reason}", earlier
+        if item.a is None or item.b is None or item.a.ts != item.b.ts:
+            return "the sides had parted in this opportunity", self._past.of("episode", item.episode)
+        return "", None
 
 
 def total_of(differences: Iterable[Difference]) -> Flow:
@@ -300,15 +374,17 @@ def _is_planned(pair: OrderPair, decisions: DecisionPair) -> bool:
     )
 
 
+def _lives(pair: EpisodePair) -> tuple[Life, Life]:
+    a, b = (None if one is None else (one.first, one.last) for one in pair)
+    return a, b
+
+
 def _markets(pair: tuple[str, Market | None, Market | None]) -> tuple[Market, ...]:
     return tuple(market for market in pair[1:] if market is not None)
 
 
-def _accounts(item: _Item | Difference) -> frozenset[str]:
-    orders: list[Order] = []
-    for one in (item.a, item.b):
-        orders += one.orders if isinstance(one, Decision) else [one] if isinstance(one, Order) else []
-    return frozenset(order.account for order in orders)
+def _number(one: Difference) -> int:
+    return one.number
 
 
 # At one time: what venues said comes before what execution and strategies made of it.

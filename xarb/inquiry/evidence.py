@@ -31,7 +31,9 @@ def evidence(decided: Decided, roles: Mapping[int, Sequence[str]], ts: int) -> S
         for kind, row in _message(decided, seq):
             role = ", ".join(roles.get(row["seq"], ())) or "of the same message"
             found[row["seq"]] = (kind, row, role)
-    rows = tuple(_line(*found[seq], ts) for seq in sorted(found))
+    rows = [
+        _line(*found[seq], ts) for seq in sorted(found, key=lambda seq: (seq not in roles, seq))
+    ]  # what it rested on comes first
     return Section("evidence", "The market events that it rested on, with their age at the decision", _COLUMNS, rows)
 
 
