@@ -169,6 +169,9 @@ class Again:
         wire = WIRES.get(found[1])
         if wire is None:
             raise LogError(f"seq {values['seq']}: no decoder for {found[1]} any more")
+        unknown = [symbol for symbol in found[3].split(",") if (venue, symbol) not in self._listings]
+        if unknown:
+            raise LogError(f"seq {values['seq']}: no row of instruments for {', '.join(unknown)} on {venue} before its connection")
         listings = [self._listings[venue, symbol] for symbol in found[3].split(",")]
         session = wire.session(listings, [name for name in found[2].split(",") if name])
         session.open(values["ts_recv"])
