@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.serve.site import STANDING, SYMBOL, config, head, run, serving
+from tests.trial import tick
 from xarb.errors import ConfigError
 from xarb.serve.config import Limits, ServeConfig, VenueTerms, load_config
 from xarb.serve.faults import load_faults
@@ -116,6 +117,36 @@ def test_fees_and_what_is_suspended(tmp_path: Path) -> None:
     run(test())
 
 
+def test_what_moves_the_book(tmp_path: Path) -> None:
+    """Books before quotes, unless the config says otherwise; a source that the log does not have is refused."""
+    rows = [*head(), (10, STANDING), (20, tick("alpha", 9_500, 9_600))]
+
+    async def best(folder: Path, terms: VenueTerms) -> str:
+        async with serving(folder, rows, config=config(venues={"alpha": terms})) as site:
+            await site.to(20)
+            found: str = (await site.get("/api/v3/ticker/bookTicker", symbol=SYMBOL)).body["bidPrice"]
+            return found
+
+    assert run(best(tmp_path / "a", VenueTerms())) == "99.90000000"
+    assert run(best(tmp_path / "b", VenueTerms(book_source="quotes"))) == "95.00000000"
+    with pytest.raises(ConfigError, match=r"venues\.alpha\.book_source = deltas: the log has only quotes, books of BTC/USDT@alpha"):
+        run(best(tmp_path / "c", VenueTerms(book_source="deltas")))
+
+
+def test_unknown_sizes_are_shown_only_when_assumed(tmp_path: Path) -> None:
+    """A quote without sizes: nothing to be had, or what the config assumes."""
+    rows = [*head(), (10, tick("alpha", 9_500, 9_600, size=None))]
+
+    async def best(folder: Path, terms: VenueTerms) -> list[str]:
+        async with serving(folder, rows, config=config(venues={"alpha": terms})) as site:
+            await site.to(10)
+            found = (await site.get("/api/v3/ticker/bookTicker", symbol=SYMBOL)).body
+            return [found["bidPrice"], found["bidQty"]]
+
+    assert run(best(tmp_path / "a", VenueTerms())) == ["0.00000000", "0.00000000"]
+    assert run(best(tmp_path / "b", VenueTerms(assumed_qty=Decimal("0.5")))) == ["95.00000000", "0.50000000"]
+
+
 def test_every_key_is_known_here() -> None:
     """A new key needs a case above or in the tests of limits."""
     names = {field.name for kind in (ServeConfig, VenueTerms, Limits) for field in msgspec.structs.fields(kind)}
@@ -123,6 +154,7 @@ def test_every_key_is_known_here() -> None:
         "accounts",
         "assumed_qty",
         "ban_s",
+        "book_source",
         "connections_5m",
         "fee_asset",
         "frames_1s",

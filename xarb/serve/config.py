@@ -44,6 +44,7 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """`[venues.NAME]`: what the served venue charges and allows.
 
     assumed_qty: base units taken for sizes that the log does not give; without it such levels are not shown.
+    book_source: rows that move the books; else deltas, then books, then quotes, whatever the log has of an instrument.
     suspended: assets whose deposits and withdrawals it says are closed.
     """
 
@@ -52,6 +53,7 @@ class VenueTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     fee_asset: Literal["received", "quote", "base"] = "received"
     assumed_qty: Decimal | None = None
     max_open_orders: Count = 200
+    book_source: Literal["deltas", "books", "quotes"] | None = None
     suspended: tuple[str, ...] = ()
 
     @property

@@ -30,7 +30,11 @@ from xarb.venues.simulated import EMPTYING, SimulatedVenues
 from xarb.venues.terms import ConstantLatency, VenueModel, VenueSetup
 
 _KINDS: Final = (*KERNEL_KINDS, "instruments", "connections")
-_SOURCES: Final = (("book_deltas", SOURCE_DELTAS), ("books", SOURCE_BOOKS), ("quotes", SOURCE_QUOTES))
+_SOURCES: Final = {  # by the word of a config, in order of preference
+    "deltas": ("book_deltas", SOURCE_DELTAS),
+    "books": ("books", SOURCE_BOOKS),
+    "quotes": ("quotes", SOURCE_QUOTES),
+}
 _BATCH_ROWS: Final = 16_384
 _ROWS_A_TURN: Final = 200  # until other tasks may run
 _QUOTE, _DELTA, _TRADE, _BOOK, _SLOW = range(5)
@@ -291,12 +295,23 @@ def _setup(reader: LogReader, config: ServeConfig) -> VenueSetup:
     tiers = {one.venue: config.venues.get(one.venue, VenueTerms()).tier for one in reader.instruments}
     return VenueSetup(
         instruments=reader.instruments,
-        sources=[next((source for kind, source in _SOURCES if kind in kinds), SOURCE_QUOTES) for kinds in reader.kinds_of],
+        sources=[_source(config, one, kinds) for one, kinds in zip(reader.instruments, reader.kinds_of, strict=True)],
         fees={(account, number): tiers[one.venue] for account in config.accounts for number, one in enumerate(reader.instruments)},
         opening=config.opening(),
         rates={},
         seed=0,
     )
+
+
+def _source(config: ServeConfig, one: Instrument, kinds: Sequence[str]) -> int:
+    """Which rows move an instrument's book."""
+    wanted = config.venues.get(one.venue, VenueTerms()).book_source
+    if wanted is None:
+        return next((source for kind, source in _SOURCES.values() if kind in kinds), SOURCE_QUOTES)
+    kind, source = _SOURCES[wanted]
+    if kinds and kind not in kinds:
+        raise ConfigError(f"venues.{one.venue}.book_source = {wanted}: the log has only {', '.join(kinds)} of {one.id}")
+    return source
 
 
 def _models(reader: LogReader, venues: Sequence[str], config: ServeConfig) -> dict[str, VenueModel]:
