@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.log.logs import instrument
 from tests.serve.site import LOTS, READ_KEY, STANDING, SYMBOL, Site, book, config, head, run, serving, trade
 from xarb.serve.config import Limits
 
@@ -310,3 +311,19 @@ async def _random_orders(site: Site, at: int) -> None:
 
 async def _json(site: Site, path: str) -> Any:
     return (await site.get(path)).body
+
+
+def test_an_instrument_of_unknown_steps_is_shown_and_not_traded(tmp_path: Path) -> None:
+    """Listed with status BREAK; limit and market orders are refused before anything is computed from steps."""
+    unknown = instrument(("alpha", "BTC/USDT"), 2, 5, native=SYMBOL)
+    rows = [head()[0], (0, unknown), (10, STANDING)]
+
+    async def test() -> None:
+        async with serving(tmp_path, rows) as site:
+            await site.to(10)
+            assert (await site.get("/api/v3/exchangeInfo")).body["symbols"][0]["status"] == "BREAK"
+            for price in ("100.00", None):
+                assert (await site.order("BUY", "1", price)).body["code"] == -2010
+            assert (await site.get("/api/v3/depth", symbol=SYMBOL)).body["asks"][0] == ["100.00000000", "1.00000000"]
+
+    run(test())

@@ -6,7 +6,7 @@ from typing import Final
 
 from xarb.model.units import MONEY_ONE, MONEY_SCALE
 from xarb.serve.binance import shapes
-from xarb.serve.binance.errors import ApiError, filtered, missing, not_required, order_rejected
+from xarb.serve.binance.errors import ApiError, filtered, missing, not_required, order_rejected, refusal
 from xarb.serve.binance.parameters import Parameters
 from xarb.serve.exchange import Exchange, Listing
 from xarb.serve.orders import LIMIT, LIMIT_MAKER, MARKET, Intent
@@ -28,8 +28,9 @@ def read_intent(parameters: Parameters, exchange: Exchange, account: str, client
     for name in _UNSUPPORTED:
         if name in parameters:
             raise not_required(name)
-    if not listing.instrument.active:
-        raise order_rejected("Market is closed.")
+    closed = listing.instrument.untradable_because()
+    if closed is not None:
+        raise refusal(closed)
     if kind == MARKET:
         return _market(parameters, listing, account=account, buy=buy, client_id=client_id)
     tif = "gtc"

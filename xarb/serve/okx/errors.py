@@ -40,6 +40,8 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "min_qty": ("51020", "Your order should meet or exceed the minimum order amount."),
     "min_notional": ("51020", "Your order should meet or exceed the minimum order amount."),
     "instrument_inactive": ("51027", "Instrument expired."),
+    "steps_unknown": ("51022", "Contract suspended."),
+    "scale_too_fine": ("51022", "Contract suspended."),
 }
 
 

@@ -123,6 +123,9 @@ class OkxTrading:
         if client_id and not _CLIENT_ID.match(client_id):
             raise bad("clOrdId")
         known, buy = listing.instrument, side == "buy"
+        closed = known.untradable_because()
+        if closed is not None:
+            raise refusal(closed)
         size = _money(one, "sz")
         price, spend = 0, 0
         if kind == "market":
