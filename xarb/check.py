@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,11 +14,9 @@ from xarb.assembly import (
     Assembly,
     Resolved,
     fee_of,
-    opening_balances,
     pairing_of,
     recorded_ground,
     resolve_recorded,
-    sources_of,
 )
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
@@ -43,7 +42,7 @@ class Findings(NamedTuple):
     idle: tuple[str, ...]  # strategies that no pair is left for
 
 
-class _Sizes(msgspec.Struct):
+class Sizes(msgspec.Struct):
     """Rows seen of an instrument, and those without a size, in the part of the log that was looked at."""
 
     rows: int = 0
@@ -59,15 +58,34 @@ def check(experiment: Experiment, *, log: Path | None) -> Findings:
     """
     with LogReader(log_of(experiment, log)) as reader:
         resolved = resolve_recorded(experiment, reader)
-        Assembly(
-            resolved, recorded_ground(resolved, reader)
-        )  # all that a backtest does before its first row: what stops it stops this
-        instruments, sizes = reader.instruments, _sizes(reader, sources_of(resolved, reader.instruments, reader.kinds_of))
+        ground = recorded_ground(resolved, reader)
+        Assembly(resolved, ground)  # all that a backtest does before its first row: what stops it stops this
+        sizes = _sizes(reader, ground.sources)
+        setting = _setting_table(experiment, reader)
+    return judge(resolved, reader.instruments, sizes, ground.opening, [setting])
+
+
+def judge(
+    resolved: Resolved,
+    instruments: Sequence[Instrument],
+    sizes: Sequence[Sizes],
+    opening: Mapping[tuple[str, str, str], int],
+    before: Sequence[Table],
+) -> Findings:
+    """What each strategy could trade, and what keeps it from the rest.
+
+    Args:
+        resolved: the config.
+        instruments: by number.
+        sizes: by number, what is known of the sizes of its quotes.
+        opening: what the accounts have, by (account, venue, asset).
+        before: tables that come first.
+    """
     rows: list[tuple[str, ...]] = []
     idle = []
     for name in sorted(resolved.strategies):
         pairing = pairing_of(resolved, name, instruments)
-        found = [(pair, _blocker(resolved, name, pair, instruments, sizes)) for pair in pairing.pairs]
+        found = [(pair, _blocker(resolved, name, pair, instruments, (sizes, opening))) for pair in pairing.pairs]
         rows += [
             (name, instruments[pair.sell].id, instruments[pair.buy].id, _via(pair, instruments), why or _GOOD)
             for pair, why in found
@@ -76,7 +94,7 @@ def check(experiment: Experiment, *, log: Path | None) -> Findings:
             idle.append(name)
     blocked = sum(row[-1] != _GOOD for row in rows)
     tables = [
-        _setting_table(experiment, reader),
+        *before,
         Table("Pairs", ("strategy", "sell on", "buy on", "through", "verdict"), tuple(rows)),
     ]
     tables += [
@@ -96,9 +114,9 @@ def _setting_table(experiment: Experiment, reader: LogReader) -> Table:
     return Table("Check", ("what", "value"), tuple(rows))
 
 
-def _sizes(reader: LogReader, sources: list[int]) -> list[_Sizes]:
+def _sizes(reader: LogReader, sources: Sequence[int]) -> list[Sizes]:
     """How many quotes of each instrument lack a size, over the first rows of the log; none are counted where books or deltas lead."""
-    found = [_Sizes() for _ in reader.instruments]
+    found = [Sizes() for _ in reader.instruments]
     seen = 0
     for batch in reader.batches(kinds=("quotes",)):
         quotes = batch.quotes
@@ -110,15 +128,22 @@ def _sizes(reader: LogReader, sources: list[int]) -> list[_Sizes]:
         seen += len(quotes.seq)
         if seen >= _SAMPLE:
             break
-    return [one if source == SOURCES["quotes"] else _Sizes() for one, source in zip(found, sources, strict=True)]
+    return [one if source == SOURCES["quotes"] else Sizes() for one, source in zip(found, sources, strict=True)]
 
 
-def _via(pair: Pair, instruments: list[Instrument]) -> str:
+def _via(pair: Pair, instruments: Sequence[Instrument]) -> str:
     return instruments[pair.convert].id if pair.convert >= 0 else "a peg" if pair.premium else "-"
 
 
-def _blocker(resolved: Resolved, name: str, pair: Pair, instruments: list[Instrument], sizes: list[_Sizes]) -> str | None:
+def _blocker(
+    resolved: Resolved,
+    name: str,
+    pair: Pair,
+    instruments: Sequence[Instrument],
+    known_of: tuple[Sequence[Sizes], Mapping[tuple[str, str, str], int]],
+) -> str | None:
     """The first thing that keeps the strategy from trading the pair, None when nothing known does."""
+    sizes, opening = known_of
     if pair.premium:
         return "premium: only a peg compares them; recorded, never traded"
     legs = [pair.sell, pair.buy] + ([pair.convert] if pair.convert >= 0 else [])
@@ -132,7 +157,7 @@ def _blocker(resolved: Resolved, name: str, pair: Pair, instruments: list[Instru
             return f"unknown_size: {instruments[number].id} has no sizes; set venues.{instruments[number].venue}.assumed_qty to assume one"
     return (
         _switched_off(resolved.strategies[name])
-        or _no_money(resolved, name, pair, instruments)
+        or _no_money(resolved, name, pair, instruments, opening)
         or _no_rate(resolved, legs, instruments)
         or _too_small(resolved, name, legs, instruments)
     )
@@ -146,7 +171,7 @@ def _switched_off(config: StrategyConfig) -> str | None:
     return None
 
 
-def _no_rate(resolved: Resolved, legs: list[int], instruments: list[Instrument]) -> str | None:
+def _no_rate(resolved: Resolved, legs: list[int], instruments: Sequence[Instrument]) -> str | None:
     """A fee in a third coin that nothing prices."""
     for number in legs:
         one = instruments[number]
@@ -159,8 +184,14 @@ def _no_rate(resolved: Resolved, legs: list[int], instruments: list[Instrument])
     return None
 
 
-def _no_money(resolved: Resolved, name: str, pair: Pair, instruments: list[Instrument]) -> str | None:
-    account, opening = resolved.strategies[name].account, opening_balances(resolved)
+def _no_money(
+    resolved: Resolved,
+    name: str,
+    pair: Pair,
+    instruments: Sequence[Instrument],
+    opening: Mapping[tuple[str, str, str], int],
+) -> str | None:
+    account = resolved.strategies[name].account
     budget = resolved.strategies[name].budget
     sell, buy = instruments[pair.sell], instruments[pair.buy]
     needs = [(sell.venue, sell.base), (buy.venue, buy.quote)]
@@ -175,7 +206,7 @@ def _no_money(resolved: Resolved, name: str, pair: Pair, instruments: list[Instr
     return None
 
 
-def _too_small(resolved: Resolved, name: str, legs: list[int], instruments: list[Instrument]) -> str | None:
+def _too_small(resolved: Resolved, name: str, legs: list[int], instruments: Sequence[Instrument]) -> str | None:
     limit = parse_money(f"{resolved.strategies[name].max_notional_quote:f}")
     for number in legs:
         least = instruments[number].min_notional
@@ -214,7 +245,7 @@ def symbols(log: Path) -> list[Table]:
     return [made for made in tables if made.rows]
 
 
-def _unpaired_table(title: str, pairing: Pairing, instruments: list[Instrument]) -> Table:
+def _unpaired_table(title: str, pairing: Pairing, instruments: Sequence[Instrument]) -> Table:
     rows = tuple(
         (instruments[one.first].id, "-" if one.second is None else instruments[one.second].id, one.reason, one.detail)
         for one in pairing.unpaired

@@ -141,11 +141,17 @@ def kill(
     log: TradedLog,
     wait: WaitOption = "60s",
     reset: Annotated[bool, typer.Option("--reset", help="Take an earlier kill back, so that trading may start again.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="CONFIG.toml", help="Where the process is dead: whose keys cancel its orders."),
+    ] = None,
 ) -> None:
     """Kill trading on a log: cancel every order at once and end. No start follows until it is taken back with --reset.
 
-    Exit code 0 once the process has ended, 1 when nobody trades on the log or it takes longer than --wait.
+    Where the process is dead its real orders are canceled at the exchanges themselves, with the keys of --config, until none is left.
+    Exit code 0 once all is done, 1 when it is not, or there is nothing to kill.
     """
+    from xarb.config import load_experiment
     from xarb.live.verb import kill as run_kill
     from xarb.live.verb import reset as run_reset
     from xarb.sources import seconds_of
@@ -153,7 +159,7 @@ def kill(
     if reset:
         say(f"{log}: the kill by {run_reset(log)} is taken back")
         return
-    run_kill(log, wait_s=seconds_of(wait))
+    show(run_kill(log, wait_s=seconds_of(wait), experiment=None if config is None else load_experiment(config)))
     say(f"{log}: killed; before another start: xarb kill {log} --reset")
 
 
@@ -250,16 +256,35 @@ def status(
 
 
 @app.command(cls=_Verb)
-def check(experiment: ExperimentPath, log: LogOption = None, settings: SetOption = None) -> None:
+def check(
+    experiment: ExperimentPath,
+    log: LogOption = None,
+    measure: Annotated[
+        str, typer.Option("--measure", metavar="T", help="How long to record live markets to estimate a day's gigabytes.")
+    ] = "5s",
+    settings: SetOption = None,
+) -> None:
     """Say whether an experiment can run, and what would block the first trade.
 
-    Exit code 0 when every strategy has a pair that can trade, 1 when one has none.
+    With a log (--log, or run.log in the file) it is checked for a backtest; a file with [markets.NAME] and no log is checked for live
+    trading: exchanges, clocks, accounts, fees, balances, networks, gigabytes a day. Exit code 0 when every strategy has a pair that can
+    trade and nothing forbids a start, else 1.
     """
     from xarb.check import check as run_check
     from xarb.config import load_experiment
 
-    findings = run_check(load_experiment(experiment, _overrides(settings)), log=log)
+    loaded = load_experiment(experiment, _overrides(settings))
+    objections: list[str] = []
+    if log is None and loaded.run.log is None and loaded.markets:
+        from xarb.check_live import check_live
+        from xarb.sources import seconds_of
+
+        findings, objections = check_live(loaded, seconds=seconds_of(measure))
+    else:
+        findings = run_check(loaded, log=log)
     show(findings.tables)
+    if objections:
+        raise Refused("no real orders: " + "; ".join(objections))
     if findings.idle or not findings.pairs:
         raise Refused(f"nothing can be traded by {', '.join(findings.idle) or 'this experiment'}; the verdicts say why")
     say(f"ready: {findings.pairs - findings.blocked} of {findings.pairs} pairs can trade")

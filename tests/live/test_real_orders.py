@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from xarb.config import load_experiment
 from xarb.errors import ConfigError, Refused
 from xarb.live.exchanges import accounts_of
 from xarb.live.session import Session
-from xarb.live.verb import check_wanted
+from xarb.live.verb import check_wanted, kill
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
 from xarb.log.reader import LogReader
@@ -70,6 +72,19 @@ fees = "synthetic-{venue}"
 [accounts.main.{venue}]
 """
 MONEY = {"USDT": 100_000, "BTC": 50}
+
+
+BTC = Instrument(
+    venue="alpha",
+    symbol="BTC/USDT",
+    native="BTCUSDT",
+    kind="spot",
+    base="BTC",
+    quote="USDT",
+    settle="USDT",
+    px_scale=2,
+    qty_scale=5,
+)
 
 
 def silent(done: int, total: int, note: str = "") -> None:
@@ -253,6 +268,38 @@ def test_a_process_killed_while_trading_forgets_no_order(tmp_path: Path) -> None
     assert [row[-1] for row in verify(log, advance=silent).tables[0].rows] == ["equal"] * 3
 
 
+def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: Path) -> None:
+    """The engine is dead and an order of the log is open: it is canceled and proven gone, another's is left, and no start follows."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            await traded(at, log, filled(1))
+            with LogReader(log) as reader:
+                mine = f"{reader.header.log_id[:8]}-1-9999"
+            accounts = accounts_of(load_experiment(at.config), market_sources(load_experiment(at.config)), [BTC])
+            [account] = accounts["alpha"]
+            await accounts["bravo"][0].close()
+            await account.open()
+            for name in (mine, "somebody-else"):
+                order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.5", "price": "50", "newClientOrderId": name}
+                await account.client.privatePostOrder({"symbol": "BTCUSDT", "side": "BUY"} | order)
+            await account.close()
+            with pytest.raises(Refused, match="--config"):
+                await asyncio.to_thread(lambda: kill(log, wait_s=1))
+            tables = await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
+            [row] = [row for row in tables[0].rows if row[1] == "alpha"]
+            assert row[2:5] == (mine, "-", "1")
+            states = {order["client_id"]: order["status"] for order in await at.ask("alpha", "orders")}
+            assert (states[mine], states["somebody-else"]) == ("CANCELED", "NEW")
+            with pytest.raises(Refused, match="killed by"):
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    assert verify_log(log).ok
+    assert verify(log, advance=silent).equal
+
+
 @pytest.mark.parametrize(
     ("mode", "is_live", "label", "error"),
     [
@@ -288,6 +335,53 @@ def test_a_key_that_may_not_trade_is_refused_by_name(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_check_says_how_exchanges_and_accounts_stand(tmp_path: Path) -> None:
+    """From the command line: distance and clock, rights, true fees, balances, gigabytes a day, and what could trade."""
+
+    async def story() -> tuple[int, str, str]:
+        async with site(tmp_path) as at:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "xarb", "check", str(at.config), "--measure", "1s"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            async with asyncio.timeout(90):
+                out, err = await process.communicate()
+            return process.returncode or 0, out.decode(), err.decode()
+
+    code, out, err = asyncio.run(story())
+    assert code == 0, out + err
+    assert "can trade: yes, can withdraw: no" in out
+    assert "BTC/USDT 0.001 taker in received" in out
+    assert "main\talpha\tUSDT\t100000\t0" in out
+    assert any(line.startswith("alpha\tBTC\t") and line.endswith("\topen\topen") for line in out.splitlines())
+    assert "GB a day" in out
+    assert "ready: 2 of 2 pairs can trade" in err
+
+
+def test_check_says_what_forbids_real_orders(tmp_path: Path) -> None:
+    """A venue whose clock is wrong and a key that only reads: exit code 1, both are named, and everything else is still shown."""
+    keys = {"read": KeyConfig(account="main", api_key=KEY, secret=SECRET, permissions=("read",))}
+    faults = (Fault(kind="clock_offset", at_s=Decimal(0), offset_ms=300, venue="bravo"),)
+
+    async def story() -> tuple[int, str, str]:
+        async with site(tmp_path, faults, keys=keys) as at:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "xarb", "check", str(at.config), "--measure", "100ms"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            async with asyncio.timeout(90):
+                out, err = await process.communicate()
+            return process.returncode or 0, out.decode(), err.decode()
+
+    code, out, err = asyncio.run(story())
+    assert code == 1
+    assert re.search(r"the clock of bravo is (299|300)\.\d ms from ours", err)
+    assert "main at alpha: the key may not trade" in err
+    assert "bravo / alpha" in out or "BTC/USDT@bravo" in out
+
+
 def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
     """Clock bound, time-out, key file beside the config, and who may withdraw; a key file that others may read is refused."""
     path = tmp_path / "live.toml"
@@ -298,20 +392,9 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
     file.write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
     file.chmod(0o600)
     experiment = load_experiment(path)
-    one = Instrument(
-        venue="alpha",
-        symbol="BTC/USDT",
-        native="BTCUSDT",
-        kind="spot",
-        base="BTC",
-        quote="USDT",
-        settle="USDT",
-        px_scale=2,
-        qty_scale=5,
-    )
 
     async def story() -> None:
-        [account] = accounts_of(experiment, market_sources(experiment), [one], {})["alpha"]
+        [account] = accounts_of(experiment, market_sources(experiment), [BTC], {})["alpha"]
         terms = account.terms
         assert (terms.label, terms.max_clock_ms, terms.timeout_ms, terms.allow_withdraw) == ("main", 7, 1234, True)
         assert (terms.place.rest_url, terms.place.stream_url) == ("http://127.0.0.1:1", "ws://127.0.0.1:2")
@@ -319,6 +402,6 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
         await account.close()
         file.chmod(0o644)
         with pytest.raises(ConfigError, match="chmod 600"):
-            accounts_of(experiment, market_sources(experiment), [one], {})
+            accounts_of(experiment, market_sources(experiment), [BTC], {})
 
     asyncio.run(story())

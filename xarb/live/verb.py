@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,14 +12,18 @@ from xarb.console import Table
 from xarb.engine.liverows import KILL, RESET
 from xarb.errors import ConfigError, Refused
 from xarb.live import requests
+from xarb.live.begin import Past, past_of
+from xarb.live.exchanges import accounts_of
 from xarb.live.session import Session
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.process import run_loop
+from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.venues.clock import Clock
+from xarb.venues.killing import kill as cancel_all
 from xarb.wires.rows import RowBuilder
 
 KILLED: Final = 3  # exit code: a person killed it, and no supervisor is to start it again
@@ -102,13 +107,51 @@ def stop(folder: Path, *, wait_s: float) -> None:
     _request(folder, "stop", wait_s)
 
 
-def kill(folder: Path, *, wait_s: float) -> None:
-    """Ask the process that trades on a log to cancel everything and end; no other start follows before a reset.
+def kill(folder: Path, *, wait_s: float, experiment: Experiment | None = None) -> list[Table]:
+    """Cancel everything of a log's trading and keep it from starting again before a reset.
+
+    The process that trades is asked to. Where it is dead and orders were real, they are canceled at the exchanges that `experiment` names
+    until none is left there, which is proven by their own lists; what was done is returned as a table.
 
     Raises:
-        Refused: no process has the log, or it did not end in time.
+        Refused: the process did not end in time, no process trades and the config is not given, or an exchange still lists an order.
+        Retryable, Rejected: an exchange does not say what is open, so that nothing is proven.
     """
-    _request(folder, "kill", wait_s)
+    if is_claimed(folder):
+        _request(folder, "kill", wait_s)
+        return []
+    past = past_of(folder)
+    if past.span is None or past.span.start.mode != LIVE:
+        raise Refused(f"{folder}: no process is trading on this log, and none of its orders are real")
+    if experiment is None:
+        raise Refused(
+            f"{folder}: no process is trading on this log; to cancel its orders at the exchanges give the config with --config"
+        )
+    _note(folder, KILL, f"without a process, by {experiment.origin}")
+    rows = run_loop(_kill_everywhere(experiment, past))
+    left = [row for row in rows if row[3] != "-"]
+    table = Table(
+        "Canceled at the exchanges", ("account", "venue", "canceled", "left", "of others, left alone", "failures"), tuple(rows)
+    )
+    if left:
+        raise Refused(f"orders are still open: {'; '.join(f'{row[0]} at {row[1]}: {row[3]}' for row in left)}; try again")
+    return [table]
+
+
+async def _kill_everywhere(experiment: Experiment, past: Past) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    found = accounts_of(experiment, market_sources(experiment), past.instruments)
+    async with AsyncExitStack() as stack:
+        for accounts in found.values():
+            for account in accounts:
+                stack.push_async_callback(account.close)
+        for venue, accounts in found.items():
+            for account in accounts:
+                await account.open()
+                done = await cancel_all(account, past.log_id)
+                what = (", ".join(done.canceled), ", ".join(done.left), f"{done.foreign}", "; ".join(done.failures))
+                rows.append((account.label, venue, *(word or "-" for word in what)))
+    return rows
 
 
 def _request(folder: Path, action: requests.Action, wait_s: float) -> None:
@@ -126,13 +169,18 @@ def reset(folder: Path) -> str:
         Refused: nothing was killed.
         LogError: a process has the log, or it is damaged.
     """
+    with LogReader(folder) as reader:
+        acts = [row for row in reader.rows("operator") if row["action"] in (KILL, RESET)]
+    if not acts or acts[-1]["action"] == RESET:
+        raise Refused(f"{folder}: trading on this log was not killed")
+    _note(folder, RESET, None)
+    return str(acts[-1]["actor"])
+
+
+def _note(folder: Path, action: str, detail: str | None) -> None:
+    """Put an act of the operator into a log that nobody writes."""
     with LiveLog.open(folder) as log:
-        with LogReader(folder) as reader:
-            acts = [row for row in reader.rows("operator") if row["action"] in (KILL, RESET)]
-        if not acts or acts[-1]["action"] == RESET:
-            raise Refused(f"{folder}: trading on this log was not killed")
         builder = RowBuilder(log.last + 1, log.last_ts)
-        builder.put("operator", Clock(log.last_ts).now(), (RESET, requests.who(), None))
+        builder.put("operator", Clock(log.last_ts).now(), (action, requests.who(), detail))
         log.append(builder.take())
         log.sync()
-    return str(acts[-1]["actor"])
