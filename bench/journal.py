@@ -161,8 +161,10 @@ def recovery(folder: Path, rows: int) -> None:
     )
 
 
-def main(rows: int, where: str | None) -> None:
+def main() -> None:
     """Run all parts in a folder that goes afterwards."""
+    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    where = sys.argv[2] if len(sys.argv) > 2 else None
     with tempfile.TemporaryDirectory(dir=where) as name:
         folder = Path(name)
         for burst in BURSTS:
@@ -174,4 +176,4 @@ def main(rows: int, where: str | None) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000, sys.argv[2] if len(sys.argv) > 2 else None)
+    main()
