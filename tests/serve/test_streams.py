@@ -158,7 +158,7 @@ def test_the_server_pings_and_drops_the_silent(tmp_path: Path) -> None:
 
     async def test() -> None:
         async with (
-            serving(tmp_path, ROWS, ping_s=0.02, pong_s=0.1) as site,
+            serving(tmp_path, ROWS, ping_s=0.02, pong_s=0.6) as site,
             site.http.ws_connect(site.base + "/ws", autoping=False) as silent,
             site.streams() as talking,
         ):
