@@ -84,3 +84,9 @@ def test_import_stays_light() -> None:
     """`import xarb` loads neither Polars nor Arrow nor Numba."""
     code = "import sys, xarb; print([name for name in ('polars', 'pyarrow', 'numba', 'duckdb') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout == "[]\n"
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """A module of that name, once imported anywhere, would stand where the function was."""
+    modules = {path.stem for path in Path(xarb.__file__).parent.iterdir()}
+    assert not modules & set(xarb.__all__)

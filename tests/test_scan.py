@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.test_record import Command, _file, run
 from tests.venues.player import Player
+from xarb.edges import Best, Scan, edge_of
 from xarb.engine.strategy import Pair
 from xarb.model.instrument import Instrument
-from xarb.scan import Best, Scan, edge_of
 from xarb.venues.markets import Listed
 from xarb.wires.decimals import Listing
 from xarb.wires.events import LinkEvent, QuoteEvent

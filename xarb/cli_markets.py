@@ -68,8 +68,8 @@ def scan(
 
     Compares only what the asset table proves to be the same thing. Fees are what ccxt states for accounts that trade little.
     """
-    from xarb.scan import View
-    from xarb.scan import scan as run_scan
+    from xarb.edges import View
+    from xarb.edges import scan as run_scan
     from xarb.sources import seconds_of, sources_of
 
     sources, _ = sources_of(what, overrides_of(settings))
