@@ -45,6 +45,8 @@ COMMANDS: Final = (
     ("log", "verify"),
     ("log", "repair"),
     ("log", "rederive"),
+    ("log", "prune"),
+    ("log", "archive"),
     ("config", "show"),
 )
 _MADE: Final = "<!-- made by docs/generate.py from the code; do not edit -->\n"
@@ -78,6 +80,7 @@ def config_page() -> str:
         (config.MarketConfig, "[markets.NAME]"),
         (config.RecordConfig, "[record]"),
         (config.LiveConfig, "[live]"),
+        (config.RetentionConfig, "[retention]"),
     )
     for section, title in sections:
         rows = [_config_row(section, field) for field in msgspec.structs.fields(section)]

@@ -38,6 +38,7 @@ from xarb.config import (
     LiveConfig,
     MarketConfig,
     RecordConfig,
+    RetentionConfig,
     RunConfig,
     StrategyConfig,
     VenueConfig,
@@ -484,6 +485,8 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "live.allow_withdraw": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.strict": "tests.live.test_trading:test_a_command_leaves_after_everything_up_to_it_is_written",
     "live.stop_ms": "tests.live.test_session:test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up",
+    "retention.frames_days": "tests.test_retention:test_each_key_has_its_effect",
+    "retention.inputs_days": "tests.test_retention:test_each_key_has_its_effect",
 }
 STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "run": RunConfig,
@@ -494,6 +497,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "markets": MarketConfig,
     "record": RecordConfig,
     "live": LiveConfig,
+    "retention": RetentionConfig,
 }
 
 

@@ -441,6 +441,60 @@ def log_repair(log: LogPath) -> None:
     show([repair_table(log)])
 
 
+BeforeOption = Annotated[
+    str | None,
+    typer.Option("--before", metavar="TIME", help="Segments that end before it, such as 2026-01-05 or 2026-01-05T12:00Z."),
+]
+KeepOption = Annotated[
+    str | None, typer.Option("--keep", metavar="T", help="Segments that end so long before the log does: 12h or 30d.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
+
+
+@log_app.command("prune", cls=_Verb)
+def log_prune(
+    log: LogPath,
+    before: BeforeOption = None,
+    keep: KeepOption = None,
+    frames_only: Annotated[bool, typer.Option("--frames-only", help="Raw messages only; the engine's inputs stay.")] = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Remove old inputs and raw messages of a log for good. Orders, money, instruments and connections stay.
+
+    Whole segments go, and a line of the manifest says so: the log still verifies, and what is left can be read, replayed and asked.
+    Starts whose inputs went can no longer be proven. See docs/log.md.
+    """
+    from xarb.inspection import pruned_table
+    from xarb.log.prune import prune
+    from xarb.sources import cut_of
+
+    by = f"xarb log prune {f'--before {before}' if before else f'--keep {keep}'}"
+    done = prune(log, cut_of(log, before, keep), by=by, frames_only=frames_only, dry_run=dry_run)
+    show([pruned_table(done, dry_run=dry_run)])
+
+
+@log_app.command("archive", cls=_Verb)
+def log_archive(
+    log: LogPath,
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Folder of the archive, which does not exist yet.")],
+    before: BeforeOption = None,
+    keep: KeepOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Move the old part of a log into a folder of its own, which is a log too, then prune it here.
+
+    The archive has the same lines and digests as the log: runs that were made from that part are proven with it. See docs/log.md.
+    """
+    from xarb.inspection import pruned_table
+    from xarb.log.archive import archive
+    from xarb.sources import cut_of
+
+    by = f"xarb log archive {f'--before {before}' if before else f'--keep {keep}'}"
+    with interruptible("nothing was removed from the log"), progress("archive") as advance:
+        done = archive(log, cut_of(log, before, keep), to, by=by, progress=advance, dry_run=dry_run)
+    show([pruned_table(done, dry_run=dry_run)])
+
+
 @config_app.command("show", cls=_Verb)
 def config_show(experiment: ExperimentPath, settings: SetOption = None) -> None:
     """Print every effective value of an experiment file and where it comes from."""

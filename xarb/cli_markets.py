@@ -40,9 +40,10 @@ def record(
     from xarb.record import estimate as run_estimate
     from xarb.record import record as run_record
     from xarb.record import report_tables
+    from xarb.settings import log_policy
     from xarb.sources import seconds_of, sources_of
 
-    sources, config = sources_of(what, overrides_of(settings))
+    sources, config, retention = sources_of(what, overrides_of(settings))
     seconds = None if duration is None else seconds_of(duration)
     config = config if frames is None else replace(config, frames=frames)
     with drawn_in_place() as draw:
@@ -50,7 +51,8 @@ def record(
         if estimate:
             tables = [run_estimate(sources, config=config, seconds=seconds or 60.0, board=board)]
         else:
-            tables = report_tables(run_record(sources, into, config=config, duration_s=seconds, board=board))
+            policy = log_policy(retention)
+            tables = report_tables(run_record(sources, into, config=config, duration_s=seconds, board=board, policy=policy))
     show(tables)
 
 
@@ -72,7 +74,7 @@ def scan(
     from xarb.edges import scan as run_scan
     from xarb.sources import seconds_of, sources_of
 
-    sources, _ = sources_of(what, overrides_of(settings))
+    sources = sources_of(what, overrides_of(settings)).sources
     seconds = None if duration is None else seconds_of(duration)
     with drawn_in_place() as draw:
         run_scan(sources, View(once, seconds, draw, show))

@@ -131,6 +131,15 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     allow_withdraw: Annotated[tuple[str, ...], _doc("accounts whose keys may be ones that can withdraw; others are refused")] = ()
 
 
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[retention]`: how long a log that is recorded or traded on keeps its inputs (docs/log.md); orders and money are kept for ever."""
+
+    frames_days: Annotated[Count, _doc("whole days that raw messages are kept; 0: for ever")] = 0
+    inputs_days: Annotated[
+        Count, _doc("whole days that the engine's inputs are kept, and what was decided on them can be proven; 0: for ever")
+    ] = 0
+
+
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[run]`: what is run."""
 
@@ -209,6 +218,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     markets: dict[str, MarketConfig]
     record: RecordConfig
     live: LiveConfig
+    retention: RetentionConfig
     sources: dict[str, str]
 
 
@@ -220,7 +230,7 @@ class Setting(NamedTuple):
     source: str
 
 
-_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record", "live")
+_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record", "live", "retention")
 _ABOVE_ZERO: Final = (
     "score_ms",
     "assumed_qty",
@@ -269,6 +279,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         markets={name: reader.section(part, MarketConfig, f"markets.{name}") for name, part in reader.table(raw, "markets")},
         record=reader.section(raw.get("record", {}), RecordConfig, "record"),
         live=reader.section(raw.get("live", {}), LiveConfig, "live"),
+        retention=reader.section(raw.get("retention", {}), RetentionConfig, "retention"),
         sources=reader.sources,
     )
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from xarb.console import Advance, Table, utc
 from xarb.log.check import Report, verify_log
-from xarb.log.info import TailInfo, info
+from xarb.log.info import GoneInfo, TailInfo, info
+from xarb.log.prune import Pruned
 from xarb.log.repair import repair
+from xarb.log.tombstones import FRAMES
+
+_GONE: Final = ("what", "when", "by", "kinds", "files", "rows", "bytes", "seq")
 
 
 def info_tables(folder: Path) -> list[Table]:
@@ -56,11 +61,27 @@ def info_tables(folder: Path) -> list[Table]:
     if found.tail is not None:
         rows += _tail_rows(found.tail)
     tables = [Table("Log" if header.kind == "log" else "Run", ("what", "value"), tuple(rows)), Table("Rows by kind", head, kinds)]
+    if found.gone:
+        tables.append(Table("Gone; the chain keeps its digests", _GONE, tuple(_gone_row(one) for one in found.gone)))
     if found.instruments:
         names = sorted({kind for counts in found.instruments.values() for kind in counts})
         counted = tuple((name, *(f"{counts.get(kind, 0)}" for kind in names)) for name, counts in found.instruments.items())
         tables.append(Table("Rows by instrument", ("instrument", *names), counted))
     return tables
+
+
+def _gone_row(one: GoneInfo) -> tuple[str, ...]:
+    where = one.reason if one.to is None else f"{one.reason} to {one.to}"
+    return (
+        where,
+        utc(one.ts),
+        one.by,
+        ", ".join(one.kinds),
+        f"{one.files}",
+        f"{one.rows}",
+        f"{one.bytes}",
+        f"{one.first} to {one.last}",
+    )
 
 
 def _tail_rows(tail: TailInfo) -> list[tuple[str, str]]:
@@ -88,10 +109,11 @@ def verify_tables(folder: Path, *, advance: Advance) -> tuple[list[Table], bool]
         ("segments, files, rows, bytes", f"{report.segments}, {report.files}, {report.rows}, {report.bytes}"),
         ("result", _result(report)),
     ]
+    if report.gone_files:
+        rows.append(("pruned or archived: files, rows", f"{report.gone_files}, {report.gone_rows}; tombstones cover them"))
     if report.leftovers:
-        rows.append(
-            ("leftovers", f"{len(report.leftovers)} files of a writer at work, an interrupted one, or damaged journals kept")
-        )
+        what = "files of a writer at work, an interrupted one, or an interrupted pruning, or damaged journals kept"
+        rows.append(("leftovers", f"{len(report.leftovers)} {what}"))
     if report.tail_bytes:
         rows.append(("open tail: rows, bytes", f"{report.tail_rows}, {report.tail_bytes}; every frame checked"))
     if report.torn_bytes:
@@ -120,6 +142,34 @@ def repair_table(folder: Path) -> Table:
         ("damaged files, kept", ", ".join(done.kept) or "none: the journals were sound"),
     ]
     return Table("Repair", ("what", "value"), tuple(rows))
+
+
+def pruned_table(done: Pruned, *, dry_run: bool) -> Table:
+    """What a pruning or an archiving removed, or would remove."""
+    kinds = dict.fromkeys(kind for part in done.parts for kind in part.kinds)
+    segments = [f"{part.first} to {part.last} ({'frames' if part.kinds == FRAMES else 'inputs'})" for part in done.parts]
+    rows = [
+        ("folder", done.folder),
+        ("before", utc(done.before)),
+        ("segments", ", ".join(segments) or "none: nothing that may go ends before that"),
+    ]
+    if kinds:
+        rows += [
+            ("kinds", ", ".join(kinds)),
+            ("files, rows, bytes", f"{done.files}, {done.rows}, {done.bytes}"),
+            ("left whole", f"from seq {done.first_left} on"),
+        ]
+    if done.starts and kinds:
+        rows.append(("no longer proven by replay", f"starts {', '.join(map(str, done.starts))}"))
+    if done.kept_whole is not None:
+        rows.append(("kept", f"segment {done.kept_whole}, which goes on behind that time"))
+    if done.completed:
+        rows.append(("completed", f"{done.completed} files of an interrupted pruning"))
+    if done.to is not None:
+        rows.append(("archive", done.to))
+    if dry_run:
+        rows.append(("result", "nothing was done: a dry run"))
+    return Table("Archive" if done.to is not None else "Prune", ("what", "value"), tuple(rows))
 
 
 def _result(report: Report) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from xarb.console import Advance, Table
-from xarb.errors import ConfigError, LogError
+from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.files import Files
 from xarb.log.manifest import Header, Manifest
 from xarb.log.rows import tuples_of, tuples_to_table
@@ -57,12 +57,17 @@ def rederive(folder: Path, into: Path, *, advance: Advance | None = None) -> Red
     Raises:
         ConfigError: the folder is no log, has no raw messages, or the new one is there already.
         LogError: the log is damaged.
+        Refused: a part of it was pruned.
     """
     found = Manifest(folder)
     if found.header.kind != "log":
         raise ConfigError(f"{folder} is a run: it has no raw messages")
     if not any(entry.kind == "frames" for entry in found.files):
         raise ConfigError(f"{folder} has no raw messages: it was imported, or recorded without frames")
+    if found.gone:
+        raise Refused(
+            f"{folder}: {len(found.gone)} of its files were pruned or archived; only a whole log, or an archive, is rederived"
+        )
     before = {kind: count for kind in INPUTS if (count := sum(one.rows for one in found.files if one.kind == kind))}
     log_id = hashlib.sha256(f"{found.header.log_id} {found.head} {code_digest()}".encode()).hexdigest()[:16]
     header = Header(kind="log", log_id=log_id, origin=f"rederived from {found.header.log_id} at {found.head}")

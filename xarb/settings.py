@@ -7,10 +7,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-from xarb.config import FeedConfig, LatencyConfig, StrategyConfig, VenueConfig
+from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, StrategyConfig, VenueConfig
 from xarb.engine.setup import FeedLimits
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
+from xarb.log.committer import Policy
+from xarb.log.prune import Retention
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money, Ppb, parse_bps, parse_money
 from xarb.strategies.micro import MicroParams
 from xarb.venues.terms import ConstantLatency, Latency, Outage, TableLatency, UniformLatency, VenueModel
@@ -36,6 +38,13 @@ def ts_of(text: str, where: str) -> int:
     when = when.replace(tzinfo=dt.UTC) if when.tzinfo is None else when
     delta = when - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     return (delta.days * 86_400 + delta.seconds) * NANOS_PER_S + delta.microseconds * 1000
+
+
+def log_policy(config: RetentionConfig) -> Policy:
+    """How a log that grows is written, with what it need not keep."""
+    if not config.frames_days and not config.inputs_days:
+        return Policy()
+    return Policy(retention=Retention(frames_days=config.frames_days, inputs_days=config.inputs_days))
 
 
 def feed_limits(config: FeedConfig) -> FeedLimits:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from xarb.config import Experiment, RecordConfig, load_experiment
+from xarb.config import Experiment, RecordConfig, RetentionConfig, load_experiment
 from xarb.errors import ConfigError
+from xarb.log.manifest import Manifest
+from xarb.model.units import NANOS_PER_S
+from xarb.settings import ts_of
 from xarb.venues.exchange import Place
 from xarb.venues.feeds import Source
 
@@ -39,7 +42,15 @@ def market_sources(experiment: Experiment) -> list[Source]:
     ]
 
 
-def sources_of(words: Sequence[str], overrides: Mapping[str, str]) -> tuple[list[Source], RecordConfig]:
+class Recording(NamedTuple):
+    """What is recorded, how, and how long the log keeps it."""
+
+    sources: list[Source]
+    config: RecordConfig
+    retention: RetentionConfig
+
+
+def sources_of(words: Sequence[str], overrides: Mapping[str, str]) -> Recording:
     """The sources that the command line names, and how they are recorded.
 
     Args:
@@ -51,7 +62,7 @@ def sources_of(words: Sequence[str], overrides: Mapping[str, str]) -> tuple[list
     """
     if len(words) == 1 and words[0].endswith(".toml"):
         experiment = load_experiment(Path(words[0]), overrides)
-        return market_sources(experiment), experiment.record
+        return Recording(market_sources(experiment), experiment.record, experiment.retention)
     if len(words) != 2:
         raise ConfigError(
             "give a config file with [markets.NAME] tables, or venues and symbols, such as: binance,okx BTC/USDT,ETH/USDT"
@@ -63,7 +74,8 @@ def sources_of(words: Sequence[str], overrides: Mapping[str, str]) -> tuple[list
         raise ConfigError(
             f"{' '.join(words)}: venues and symbols are comma-separated lists, such as: binance,okx BTC/USDT,ETH/USDT"
         )
-    return [Source(venue=venue, exchange=venue, symbols=symbols) for venue in dict.fromkeys(venues)], RecordConfig()
+    sources = [Source(venue=venue, exchange=venue, symbols=symbols) for venue in dict.fromkeys(venues)]
+    return Recording(sources, RecordConfig(), RetentionConfig())
 
 
 def seconds_of(text: str) -> float:
@@ -79,3 +91,17 @@ def seconds_of(text: str) -> float:
             f"duration {text}: allowed are numbers above 0 with a unit: {', '.join(f'30{unit}' for unit in _SECONDS)}"
         )
     return seconds
+
+
+def cut_of(log: Path, before: str | None, keep: str | None) -> int:
+    """The time, in ns, before which a log is pruned: an ISO 8601 time, or a duration counted back from the log's last sealed input.
+
+    Raises:
+        ConfigError: not exactly one of both, or it is none.
+        LogError: the manifest is damaged.
+    """
+    if (before is None) is (keep is None):
+        raise ConfigError("give one of --before TIME and --keep T")
+    if before is not None:
+        return ts_of(before, "--before")
+    return Manifest(log).last_ts - round(seconds_of(keep or "") * NANOS_PER_S)

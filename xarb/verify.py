@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from xarb.assembly import Assembly, decode_config, inputs_of, recorded_ground, run_id
 from xarb.console import Advance, Table
@@ -17,6 +17,7 @@ from xarb.errors import ConfigError, InvariantBroken, LogError, Refused
 from xarb.log.canonical import OutputDigest
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
+from xarb.log.tombstones import ENGINE_INPUTS
 from xarb.model.columns import INPUTS, TABLES
 from xarb.model.event import named, output_row
 from xarb.provenance import code_digest
@@ -76,7 +77,8 @@ def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
     Raises:
         ConfigError: `run` is a log that nothing was decided on, or its log is not found.
         LogError: the run or the log is damaged, or the run's header or last line was changed.
-        Refused: the log given is not the one that the run was made from, or the run was never finished.
+        Refused: the log given is not the one that the run was made from, the run was never finished, or the inputs were pruned: of a log
+            that has starts behind them, those are proven and the others named.
     """
     with LogReader(run) as recorded:
         header, summary = recorded.manifest.header, recorded.manifest.summary
@@ -120,10 +122,18 @@ def _verify_starts(log: LogReader, advance: Advance) -> Proof:
         raise ConfigError(
             f"{log.folder} is a log without a start: nothing was decided on it; check it with: xarb log verify {log.folder}"
         )
+    lost = [bool(log.gone(ENGINE_INPUTS, span.selection)) for span in found]
+    if all(lost):
+        _refuse(log, found[-1])
     rows: list[tuple[str, ...]] = []
     for number, span in enumerate(found):
-        comparison, assembly = _replayed_start(log, span, advance)
         start = span.start
+        if lost[number]:
+            rows.append(
+                (f"{start.number}", start.mode, f"{span.first} to {span.last}", "-", "-", "-", "not provable: inputs were pruned")
+            )
+            continue
+        comparison, assembly = _replayed_start(log, span, advance)
         rows.append(
             (
                 f"{start.number}",
@@ -141,6 +151,19 @@ def _verify_starts(log: LogReader, advance: Advance) -> Proof:
         if after is not None and after.mode == start.mode == PAPER:
             _check_opening(start, after, assembly)
     return Proof(True, [_starts_table(log, rows)])  # noqa: FBT003  # a named field
+
+
+def _refuse(log: LogReader, span: Span) -> NoReturn:
+    """Say which inputs of a start are gone, and where what is left begins.
+
+    Raises:
+        Refused: always.
+    """
+    try:
+        log.batches(kinds=ENGINE_INPUTS, select=span.selection)
+    except Refused as error:
+        raise Refused(f"start {span.start.number} cannot be proven: {error}") from None
+    raise InvariantBroken(f"nothing of start {span.start.number} is gone")
 
 
 def _replayed_start(log: LogReader, span: Span, advance: Advance) -> tuple[_Comparison, Assembly]:

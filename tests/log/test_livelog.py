@@ -318,7 +318,7 @@ def test_a_seal_that_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
     log.write()
     rotated(log)
     with monkeypatch.context() as broken:
-        broken.setattr(committer, "start_sealer" if separate else "seal_ended", fail)
+        broken.setattr(committer, "start_sealer" if separate else "seal_and_prune", fail)
         log._policy = Policy(seal_rows=1)
         log.append(quotes(2, 1))
         log.write()

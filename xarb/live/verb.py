@@ -20,6 +20,7 @@ from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.process import run_loop
+from xarb.settings import log_policy
 from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.venues.clock import Clock
@@ -53,7 +54,7 @@ def trade(
         LogError: another writer has the log, it is damaged, or it cannot be written any more.
     """
     mode = experiment.live.mode
-    session = Session(experiment, folder, mode=mode, policy=policy or Policy())
+    session = Session(experiment, folder, mode=mode, policy=policy or log_policy(experiment.retention))
     shown = board or Board(None)
     ending = run_loop(session.run(duration_s, shown))
     session.summary.finish()

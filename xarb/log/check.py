@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -44,8 +44,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, kw_only=True):
     """What `verify_log` found: `ok` when nothing is wrong.
 
-    `leftovers` are temporary files of a writer at work or of one that was interrupted, and damaged journals that a repair kept; they
-    are no part of the log. The tail is what stands in journals: sound frames count as rows and bytes, `torn_bytes` are behind them.
+    `leftovers` are temporary files of a writer at work or of one that was interrupted, files that a tombstone covers and that an
+    interrupted pruning left, and damaged journals that a repair kept; they are no part of the log. `files`, `rows` and `bytes` are of
+    what is there, `gone_files` and `gone_rows` of what tombstones cover. The tail is what stands in journals: sound frames count as rows and bytes, `torn_bytes` are behind them.
     """
 
     folder: str
@@ -54,6 +55,8 @@ class Report(msgspec.Struct, kw_only=True):
     files: int = 0
     rows: int = 0
     bytes: int = 0
+    gone_files: int = 0
+    gone_rows: int = 0
     findings: list[Finding] = []
     more_findings: int = 0
     leftovers: list[str] = []
@@ -84,7 +87,8 @@ class CheckProgress(msgspec.Struct, frozen=True):
 def verify_log(folder: Path | str, progress: Callable[[CheckProgress], None] | None = None) -> Report:
     """Check manifest chain, file digests, schemas, order, gap-free seq, times, dates, counts, ranges, instruments and scales.
 
-    A file whose bytes differ from the manifest is reported and not looked into, because nothing in it can be trusted.
+    A file whose bytes differ from the manifest is reported and not looked into, because nothing in it can be trusted. Where a tombstone
+    covers files of a segment, exactly their rows are missing in it.
 
     Raises:
         ConfigError: the folder is no log.
@@ -116,7 +120,8 @@ def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
                 report.leftovers.append(name)
             continue
         if path.is_symlink() or not path.is_dir():
-            if (path.name.startswith(".") and path.name.endswith(".tmp")) or (name not in named and _is_under_way(path, found)):
+            is_temporary = path.name.startswith(".") and path.name.endswith(".tmp")
+            if is_temporary or name in found.gone or (name not in named and _is_under_way(path, found)):
                 report.leftovers.append(name)
             elif name not in named:
                 report.add(name, "no manifest line names this file")
@@ -146,15 +151,19 @@ class _Check:
         """Check everything."""
         expected = 0
         segments = self.manifest.segments
-        for segment, following in zip_longest(segments, segments[1:]):
-            where = f"{manifest.NAME} line {segment.segment + 2}"
+        for segment, following, (line, _) in zip_longest(segments, segments[1:], self.manifest.places):
+            where = f"{manifest.NAME} line {line}"
             inputs = [entry for entry in segment.files if TABLES[entry.kind].is_input] if self._known(segment, where) else []
             if inputs and segment.first != expected:
                 self.report.add(where, f"segment begins at seq {segment.first}, {expected} should follow")
             expected = segment.last + 1
-            for entry in (*segment.files, *(following.files if following else ())):
+            for entry in (*self._there(segment), *(self._there(following) if following else ())):
                 self.files.ahead(entry)
             self._check_segment(segment, where)
+
+    def _there(self, segment: Segment) -> list[FileEntry]:
+        """The files of a segment that no tombstone covers."""
+        return [entry for entry in segment.files if entry.path not in self.manifest.gone]
 
     def _known(self, segment: Segment, where: str) -> bool:
         """Whether every file of the segment is of a kind that is known and lies inside the segment's range."""
@@ -168,7 +177,11 @@ class _Check:
 
     def _check_segment(self, segment: Segment, where: str) -> None:
         good: list[FileEntry] = []
-        for entry in segment.files:
+        there = self._there(segment)
+        gone = [entry for entry in segment.files if entry.path in self.manifest.gone]
+        self.report.gone_files += len(gone)
+        self.report.gone_rows += sum(entry.rows for entry in gone)
+        for entry in there:
             self.report.files += 1
             self.report.rows += entry.rows
             self.report.bytes += entry.bytes
@@ -181,13 +194,17 @@ class _Check:
                 if entry.kind == kind:
                     self._learn(entry)
         for wants_inputs in (True, False):
-            kinds = dict.fromkeys(entry.kind for entry in segment.files if TABLES[entry.kind].is_input is wants_inputs)
+            kinds = dict.fromkeys(entry.kind for entry in there if TABLES[entry.kind].is_input is wants_inputs)
             entries = {kind: [entry for entry in good if entry.kind == kind] for kind in kinds}
             streams = [self._stream(kind, found) for kind, found in entries.items() if found]
-            whole = sum(map(len, entries.values())) == sum(entry.kind in kinds for entry in segment.files)
-            order = self._check_inputs if wants_inputs else self._check_outputs
+            whole = sum(map(len, entries.values())) == sum(entry.kind in kinds for entry in there)
             try:
-                order(merged(streams), segment, where, whole=whole)
+                if not wants_inputs:
+                    self._check_outputs(merged(streams), where, whole=whole)
+                elif gone:
+                    self._check_what_is_left(merged(streams), segment, gone, where, whole=whole)
+                else:
+                    self._check_inputs(merged(streams), segment, where, whole=whole)
             except LogError as error:
                 self.report.add(where, str(error))
 
@@ -242,10 +259,7 @@ class _Check:
         """Seq leaves none out and ts_recv never decreases over all kinds."""
         expected = segment.first
         for parts in steps:
-            keys = np.concatenate([part.keys for part in parts])
-            order = np.argsort(keys, kind="stable")
-            keys = keys[order]
-            times = np.concatenate([part.rows for part in parts])[order]
+            keys, times = _in_order(parts)
             wrong = np.flatnonzero(np.diff(keys, prepend=expected - 1) != 1)
             if whole and len(wrong):
                 self.report.add(where, f"seq {keys[wrong[0]]} follows {keys[wrong[0] - 1] if wrong[0] else expected - 1}")
@@ -256,9 +270,33 @@ class _Check:
         if whole and expected != segment.last + 1 and expected != segment.first:
             self.report.add(where, f"rows end at seq {expected - 1}, the segment at {segment.last}")
 
-    def _check_outputs(self, steps: Iterator[list[Part]], segment: Segment, where: str, *, whole: bool) -> None:
+    def _check_what_is_left(
+        self, steps: Iterator[list[Part]], segment: Segment, gone: list[FileEntry], where: str, *, whole: bool
+    ) -> None:
+        """Seq leaves out as many as tombstones cover, within the ranges of their files, and ts_recv never decreases."""
+        spans = [(entry.first, entry.last) for entry in gone]
+        last, rows = segment.first - 1, 0
+        ends = np.array([segment.last + 1])
+        for keys, times in chain(map(_in_order, steps), ((ends, ends[:0]),)):
+            before = np.concatenate(([last], keys[:-1]))
+            wrong = np.flatnonzero(keys <= before)
+            if len(wrong):
+                self.report.add(where, f"seq {keys[wrong[0]]} follows {before[wrong[0]]}")
+            for place in np.flatnonzero(keys - before > 1) if whole else ():
+                first, end = int(before[place]) + 1, int(keys[place]) - 1
+                if not any(one <= first for one, _ in spans) or not any(end <= other for _, other in spans):
+                    self.report.add(where, f"seq {first} to {end} are missing, and no tombstone covers them")
+            back = np.flatnonzero(np.diff(times, prepend=self._last_ts) < 0)
+            if len(back):
+                self.report.add(where, f"ts_recv goes back at seq {keys[back[0]]}")
+            last, rows = int(keys[-1]), rows + len(times)
+            self._last_ts = int(times[-1]) if len(times) else self._last_ts
+        missing = segment.last + 1 - segment.first - rows
+        if whole and missing != sum(entry.rows for entry in gone):
+            self.report.add(where, f"{missing} rows are missing, tombstones cover {sum(entry.rows for entry in gone)}")
+
+    def _check_outputs(self, steps: Iterator[list[Part]], where: str, *, whole: bool) -> None:
         """Ordinals count from 0 for each after_seq over all kinds."""
-        del segment
         for parts in steps:
             keys = np.concatenate([part.keys for part in parts])
             ordinals = np.concatenate([part.ordinals for part in parts if part.ordinals is not None]).astype(np.int64)
@@ -385,6 +423,13 @@ class _FileCheck:
             first = self._conns.get(number)
             wrong = there & (numbers == number) & (keys < first if first is not None else True)
             self._first_of(wrong, f"no connections row of number {number} stands before it")
+
+
+def _in_order(parts: list[Part]) -> tuple[np.ndarray, np.ndarray]:
+    """Keys and times of several kinds in the order of the keys."""
+    keys = np.concatenate([part.keys for part in parts])
+    order = np.argsort(keys, kind="stable")
+    return keys[order], np.concatenate([part.rows for part in parts])[order]
 
 
 def _slice(times: np.ndarray, start: int, stop: int) -> np.ndarray:

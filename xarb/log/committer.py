@@ -17,7 +17,8 @@ import msgspec
 from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log.journal import Opening, make_journal, new_opening
 from xarb.log.manifest import Manifest
-from xarb.log.seal import seal_ended
+from xarb.log.prune import Retention
+from xarb.log.seal import seal_and_prune
 from xarb.model.units import NANOS_PER_S
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         seal_bytes: or beyond this many bytes.
         reserve_bytes: disk space kept, so that orders can be written when the disk is full.
         separate: seal in a process of its own, beside the loop; False seals in the writer thread.
+        retention: what a seal removes of the old part of the log; None removes nothing.
     """
 
     commit_ms: float = 10.0
@@ -48,6 +50,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     seal_bytes: int = 64 << 20
     reserve_bytes: int = 16 << 20
     separate: bool = True
+    retention: Retention | None = None
 
     def __post_init__(self) -> None:
         """Refuse what can never be.
@@ -273,9 +276,9 @@ class Committer:
         self._to_seal = False
         try:
             if self.policy.separate:
-                self._sealer = start_sealer(self.folder, self._claim)
+                self._sealer = start_sealer(self.folder, self._claim, self.policy.retention)
             else:
-                self._sealed(len(seal_ended(self.folder, self._claim)))
+                self._sealed(len(seal_and_prune(self.folder, self._claim, self.policy.retention)))
         except (OSError, LogError) as error:
             self._not_sealed(str(error))
 
@@ -308,9 +311,11 @@ class Committer:
             self._not_sealed(said.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {code}")
 
 
-def start_sealer(folder: Path, claim: Claim) -> subprocess.Popen[bytes]:
-    """A process of low priority that seals the complete journals of a log under this process's lock."""
+def start_sealer(folder: Path, claim: Claim, retention: Retention | None = None) -> subprocess.Popen[bytes]:
+    """A process of low priority that seals the complete journals of a log under this process's lock, and prunes it."""
     command = [sys.executable, "-m", "xarb.log.seal", str(folder), str(claim.handle)]
+    if retention is not None:
+        command += [str(retention.frames_days), str(retention.inputs_days)]
     source = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.Popen(  # noqa: S603  # our own module

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xarb.errors import LogError
-from xarb.log.manifest import FileEntry, file_digest
+from xarb.log.manifest import FileEntry, Manifest, file_digest
 from xarb.log.schema import arrow_schema, schema_digest
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class Files:
             self.ahead(entry)
             stamp, found = self._checking.pop(entry.path).result()
         except OSError as error:
-            raise LogError(f"{path}: cannot be read: {error.strerror}; run: xarb log verify {self.folder}") from None
+            why = self._where(entry) or error.strerror
+            raise LogError(f"{path}: cannot be read: {why}; run: xarb log verify {self.folder}") from None
         if found != entry.sha256:
             raise LogError(f"{path} was changed after it was sealed; none of it was used. Run: xarb log verify {self.folder}")
         if entry.schema != schema_digest(entry.kind):
@@ -90,7 +91,14 @@ class Files:
                     raise LogError(f"{self.folder / entry.path} has not the columns of {entry.kind}")
                 yield file
         except _ERRORS as error:
-            raise LogError(f"{self.folder / entry.path}: cannot be read as Parquet: {error}") from None
+            why = self._where(entry) or error
+            raise LogError(f"{self.folder / entry.path}: cannot be read as Parquet: {why}") from None
+
+    def _where(self, entry: FileEntry) -> str | None:
+        """Why a file is not there, where it was pruned since the manifest was read."""
+        if (self.folder / entry.path).exists() or entry.path not in Manifest(self.folder).gone:
+            return None
+        return "it was pruned meanwhile"
 
     def ranges(self, entry: FileEntry) -> dict[str, Range]:
         """Smallest and largest key and time by the statistics of the file's row groups, by column name.

@@ -15,6 +15,7 @@ from xarb.log.claim import is_claimed
 from xarb.log.growing import MARKET_KINDS
 from xarb.log.manifest import Header, Manifest
 from xarb.log.tail import Tail, open_tail
+from xarb.log.tombstones import Tombstone
 
 
 class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,8 +47,23 @@ class TailInfo(msgspec.Struct, frozen=True, kw_only=True):
     is_being_written: bool
 
 
+class GoneInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tombstone covers: why, when (ns), by whom, where it was archived; its kinds, files, rows and bytes, and their seqs."""
+
+    reason: str
+    ts: int
+    by: str
+    to: str | None
+    kinds: tuple[str, ...]
+    files: int
+    rows: int
+    bytes: int
+    first: int
+    last: int
+
+
 class LogInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One folder. `first_seq` to `last_seq` and the times are None when it is empty; `instruments` counts rows by name and kind.
+    """One folder. Files, rows, bytes, kinds and instruments are of what is there, `gone` is what was pruned. `first_seq` to `last_seq` and the times are None when it is empty; `instruments` counts rows by name and kind.
 
     All of it is of sealed rows; `tail` says what is not sealed, None when the log has no journal.
     """
@@ -67,6 +83,7 @@ class LogInfo(msgspec.Struct, frozen=True, kw_only=True):
     instruments: dict[str, dict[str, int]]
     output_digest: str | None
     tail: TailInfo | None = None
+    gone: tuple[GoneInfo, ...] = ()
 
 
 def info(folder: Path | str) -> LogInfo:
@@ -115,6 +132,23 @@ def info(folder: Path | str) -> LogInfo:
         instruments={name: dict(counted) for name, counted in sorted(counts.items())},
         output_digest=None if found.summary is None else found.summary.output_digest,
         tail=None if tail is None else _tail_info(folder, tail),
+        gone=tuple(_gone_info(found, stone) for stone in found.tombstones),
+    )
+
+
+def _gone_info(found: Manifest, stone: Tombstone) -> GoneInfo:
+    mine = [entry for one in found.segments for entry in one.files if found.gone.get(entry.path) is stone]
+    return GoneInfo(
+        reason=stone.reason,
+        ts=stone.ts,
+        by=stone.by,
+        to=stone.to,
+        kinds=tuple(sorted({entry.kind for entry in mine})),
+        files=len(mine),
+        rows=sum(entry.rows for entry in mine),
+        bytes=sum(entry.bytes for entry in mine),
+        first=min(entry.first for entry in mine),
+        last=max(entry.last for entry in mine),
     )
 
 

@@ -18,7 +18,7 @@ from xarb.log.committer import FULL, Committer, JournalFile, Policy, to_ns
 from xarb.log.journal import ENDED, FOLDER, by_kind, frame_bytes, write_whole
 from xarb.log.manifest import Header, Manifest
 from xarb.log.recovery import Recovery, mend_manifest, recover
-from xarb.log.seal import seal_ended
+from xarb.log.seal import seal_and_prune
 from xarb.model.columns import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ class LiveLog:
             self._committer.close()
             if not self._file.rows:
                 self._file.discard()
-            seal_ended(self.folder, self._claim)
+            seal_and_prune(self.folder, self._claim, self._policy.retention)
             if self._reserve is not None:
                 self._reserve.unlink(missing_ok=True)
             if not any((self.folder / FOLDER).iterdir()):

@@ -1,6 +1,7 @@
 """The manifest: one line a segment, `<sha256 of the JSON> <JSON>`, each JSON carrying the digest of the line before it.
 
-The first line is the header. A file exists when a line names it; everything else in the folder is a leftover.
+The first line is the header. A file exists when a line names it and no later tombstone covers it; everything else in the folder is a
+leftover.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from xarb.errors import ConfigError, LogError
+from xarb.log.tombstones import MARK, Tombstone, covered
 from xarb.model.columns import FORMAT_VERSION
 
 if TYPE_CHECKING:
@@ -83,7 +85,14 @@ class Manifest:
 
     Args:
         folder: the log or run.
-        head: digest of the line at which to stop, one of `heads`: the log as it stood then; None is all of it.
+        head: digest of the line at which to stop, one of `heads`: the log as it stood then, but for files that are gone since; None
+            is all of it.
+
+    Attributes:
+        segments: every segment, with all files that it ever had.
+        tombstones: what says that files are gone, in order.
+        gone: the tombstone of each file that is gone, by path.
+        places: of each segment that was read, the number of its line and the place in the file where that ends.
 
     Raises:
         ConfigError: the folder is no log.
@@ -107,9 +116,17 @@ class Manifest:
             raise LogError(f"{self.path} has format {self.header.format}, this version reads {FORMAT_VERSION}")
         self.segments: list[Segment] = []
         self.summary: Summary | None = None
-        previous = _digest_of(lines[0])
+        self.tombstones: list[Tombstone] = []
+        self.gone: dict[str, Tombstone] = {}
+        self.places: list[tuple[int, int]] = []
+        self._stood: dict[str, int] = {}  # by digest of a line: how many segments there were with it
+        previous, end = _digest_of(lines[0]), len(lines[0]) + 1
         for number, line in enumerate(lines[1:], start=2):
+            end += len(line) + 1
+            self._stood[previous] = len(self.segments)
             entry = self._take(number, line)
+            if len(self.segments) > len(self.places):
+                self.places.append((number, end))
             if entry.previous != previous:
                 raise LogError(f"{self.path} line {number}: the chain is broken, the line before it was changed or removed")
             previous = _digest_of(line)
@@ -118,35 +135,45 @@ class Manifest:
             self._stop_at(head)
 
     def _stop_at(self, head: str) -> None:
-        if head not in self.heads:
+        if head not in self._stood:
             raise LogError(f"{self.path}: no line has the digest {head}")
-        self.segments = self.segments[: self.heads.index(head)]
+        self.segments = self.segments[: self._stood[head]]
         self.summary, self.head = None, head
 
-    def _take(self, number: int, line: bytes) -> Segment | Summary:
+    def _take(self, number: int, line: bytes) -> Segment | Summary | Tombstone:
         if self.summary is not None:
             raise LogError(f"{self.path} line {number}: a line follows the summary of a finished run")
         if b'"output_digest"' in line:
             self.summary = _decode(self.path, number, line, Summary)
             return self.summary
+        if MARK in line:
+            return self._bury(number, _decode(self.path, number, line, Tombstone))
         segment = _decode(self.path, number, line, Segment)
         if segment.segment != len(self.segments):
             raise LogError(f"{self.path} line {number}: segment {segment.segment} where {len(self.segments)} should be")
         self.segments.append(segment)
         return segment
 
+    def _bury(self, number: int, tombstone: Tombstone) -> Tombstone:
+        if self.header.kind != "log":
+            raise LogError(f"{self.path} line {number}: a tombstone in a {self.header.kind}, of which nothing is ever removed")
+        try:
+            found = covered(tombstone.gone, self.segments, self.gone)
+        except LogError as error:
+            raise LogError(f"{self.path} line {number}: {error}") from None
+        self.gone |= dict.fromkeys((entry.path for entry in found), tombstone)
+        self.tombstones.append(tombstone)
+        return tombstone
+
     @property
     def heads(self) -> list[str]:
-        """What `head` was with no segment, with one, and so on: the log is what any of them names, and more."""
-        found = [segment.previous for segment in self.segments]
-        if self.summary is not None:
-            found.append(self.summary.previous)
-        return [*found, self.head]
+        """What `head` was after each line: the log is what any of them names, and more, but for what is gone."""
+        return [*self._stood, self.head]
 
     @property
     def files(self) -> list[FileEntry]:
-        """All files in segment order."""
-        return [entry for segment in self.segments for entry in segment.files]
+        """All files that are there, in segment order."""
+        return [entry for segment in self.segments for entry in segment.files if entry.path not in self.gone]
 
     @property
     def last(self) -> int:
@@ -178,14 +205,19 @@ def _digest_of(line: bytes) -> str:
     return line.partition(b" ")[0].decode()
 
 
+def line_of(entry: msgspec.Struct) -> bytes:
+    """The line of an entry, its end included."""
+    text = msgspec.json.encode(entry)
+    return hashlib.sha256(text).hexdigest().encode() + b" " + text + b"\n"
+
+
 def append_line(path: Path, entry: msgspec.Struct) -> str:
     """Append one line and make it durable; the digest of the line."""
-    text = msgspec.json.encode(entry)
-    stated = hashlib.sha256(text).hexdigest()
+    line = line_of(entry)
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     before = os.fstat(handle).st_size
     try:
-        view = memoryview(stated.encode() + b" " + text + b"\n")
+        view = memoryview(line)
         while view:
             view = view[os.write(handle, view) :]
         os.fsync(handle)
@@ -194,7 +226,7 @@ def append_line(path: Path, entry: msgspec.Struct) -> str:
         raise
     finally:
         os.close(handle)
-    return stated
+    return _digest_of(line)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,17 +1,19 @@
 """Reads a sealed log or run: batches of inputs in order over all kinds, outputs in their order, both in bounded memory.
 
-No row of a file is handed out before the file's digest was checked, which happens in a thread one file ahead.
+No row of a file is handed out before the file's digest was checked, which happens in a thread one file ahead. What was pruned is never
+passed over in silence: who asks for it is refused, and told where what is left begins.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 import numpy as np
 
-from xarb.errors import ConfigError, LogError
+from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.decode import COLUMNS, Decoder, chosen, cut
 from xarb.log.files import Files, Range
 from xarb.log.journal import journals
@@ -22,6 +24,7 @@ from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
 from xarb.model.columns import INPUTS, KERNEL_KINDS, OUTPUTS, TABLES
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
+from xarb.model.units import NANOS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -93,7 +96,7 @@ class LogReader:
         header: what the folder is.
         instruments: every instrument in its first known form, in number order (`inst` of a batch).
         connections: one more than the highest connection number.
-        kinds_of: which of quotes, books and book_deltas each instrument has rows of, by number.
+        kinds_of: which of quotes, books and book_deltas each instrument has rows of, or had before they were pruned, by number.
         digest: head of the manifest's chain: it names everything in the log.
         last_seq: last seq of the log (last after_seq of a run), -1 when empty.
         is_open: a journal holds rows beyond `last_seq`, which are not read: the log is being written, or its writer died and the next
@@ -148,7 +151,9 @@ class LogReader:
 
         Raises:
             LogError: a file was changed.
+            Refused: some of them were pruned.
         """
+        self._refuse_gone([kind], EVERYTHING)
         return self._all_rows(kind)
 
     def batches(
@@ -159,13 +164,36 @@ class LogReader:
         Raises:
             ConfigError: a kind is no input, `rows` is not positive, or the folder is a run.
             LogError: a file was changed, or breaks a promise of the log; names it.
+            Refused: some of the rows were pruned or archived; names the first seq that is left.
         """
         if self.header.kind == "run":
             raise ConfigError(f"{self.folder} is a run: it has no inputs; its log has the digest {self.header.input_digest}")
         strange = sorted(set(kinds) - set(INPUTS))
         if strange or rows < 1:
             raise ConfigError(f"no kind of input: {', '.join(strange)}" if strange else f"rows must be 1 or more, not {rows}")
+        self._refuse_gone(kinds, select)
         return self._batches([kind for kind in INPUTS if kind in kinds], rows, select)
+
+    def gone(self, kinds: Collection[str], select: Selection = EVERYTHING) -> list[FileEntry]:
+        """The files of these kinds that are gone and may have held rows of the selection, in segment order."""
+        there = self.manifest.gone
+        found = [one for segment in self.manifest.segments for one in segment.files if there and one.path in there]
+        return [entry for entry in found if entry.kind in kinds and select.wants(entry)]
+
+    def _refuse_gone(self, kinds: Collection[str], select: Selection) -> None:
+        """Refuse a selection of which rows are gone: what is left of it would be another log."""
+        found = self.gone(kinds, select)
+        if found:
+            last = max(found, key=_last_of)
+            stone = self.manifest.gone[last.path]
+            after = next(segment.last + 1 for segment in self.manifest.segments if last in segment.files)
+            when = dt.datetime.fromtimestamp(last.last_ts // NANOS_PER_S + 1, tz=dt.UTC).isoformat()
+            where = "" if stone.to is None else f", to {stone.to}"
+            raise Refused(
+                f"{self.folder}: {', '.join(sorted({entry.kind for entry in found}))} of seq {min(map(_first_of, found))} to "
+                f"{last.last} were {stone.reason} ({stone.by}{where}); the first seq that is left whole is {after}: "
+                f"start behind them, at {when} or later"
+            )
 
     def _batches(self, kinds: Sequence[str], rows: int, select: Selection) -> Iterator[Batch]:
         for parts in merged([self._stream(kind, select) for kind in kinds], rows):
@@ -271,7 +299,7 @@ class LogReader:
 
     def _kinds(self) -> list[tuple[str, ...]]:
         there: dict[str, set[str]] = {}
-        for entry in self.manifest.files:
+        for entry in (one for segment in self.manifest.segments for one in segment.files):  # those that are gone, too
             if entry.kind in _BOOK_KINDS:
                 for name in entry.instruments:
                     there.setdefault(name, set()).add(entry.kind)
@@ -320,6 +348,14 @@ def _slow_chunk(kind: str, batch: pa.RecordBatch) -> Chunk:
 
 def _output_chunk(kind: str, batch: pa.RecordBatch) -> Chunk:
     return Chunk(batch.column("after_seq").to_numpy(), batch.column("n").to_numpy(), from_table(kind, batch), _sliced)
+
+
+def _first_of(entry: FileEntry) -> int:
+    return entry.first
+
+
+def _last_of(entry: FileEntry) -> int:
+    return entry.last
 
 
 def _seq_of(row: SlowRow) -> int:

@@ -13,7 +13,9 @@ from xarb.errors import LogError
 from xarb.log import manifest
 from xarb.log.journal import ENDED, FOLDER, SUFFIX, Frame, Opening, Walk, frame_bytes, journals, read_opening, write_whole
 from xarb.log.manifest import Manifest
+from xarb.log.prune import mend_tombstone
 from xarb.log.seal import seal_ended
+from xarb.log.tombstones import MARK
 from xarb.model.columns import INPUTS
 
 if TYPE_CHECKING:
@@ -87,18 +89,20 @@ def recover(folder: Path, claim: Claim) -> Recovery | None:
 def mend_manifest(folder: Path) -> int:
     """Cut half a line off the end of a manifest, which a power failure may leave: its segment does not exist yet. Bytes cut.
 
-    That is certain only while the journal of that segment is there, which goes after its line is on the disk. A whole line that has
-    lost its end alone gets it back.
+    That is certain only while the journal of that segment is there, which goes after its line is on the disk, or while the copy of a
+    tombstone is there, whose files go later still. A whole line that has lost its end alone gets it back.
 
     Raises:
         LogError: the last line is damaged and no journal holds its rows.
     """
+    mend_tombstone(folder)
     path = folder / manifest.NAME
     raw = path.read_bytes()
     whole = raw.rfind(b"\n") + 1
     if whole in {0, len(raw)}:
         return 0
-    segment = raw.count(b"\n") - 1  # the first line is the header
+    lines = raw[:whole].splitlines()
+    segment = sum(MARK not in line for line in lines) - 1  # the first line is the header
     if manifest.is_whole(raw[whole:]):
         with path.open("ab") as file:
             file.write(b"\n")
@@ -107,7 +111,7 @@ def mend_manifest(folder: Path) -> int:
         return 0
     if not any(number == segment for number, _ in journals(folder)):
         raise LogError(
-            f"{path} line {segment + 2}, the last one, is damaged, and no journal holds the rows of its segment: restore the file "
+            f"{path} line {len(lines) + 1}, the last one, is damaged, and no journal holds the rows of its segment: restore the file "
             "from a copy, or, if an import was cut off by a power failure, remove that line and import again"
         )
     with path.open("r+b") as file:
@@ -191,9 +195,8 @@ def check_openings(folder: Path, found: Manifest) -> None:
 
 def belongs(opening: Opening, found: Manifest, previous: int) -> bool:
     """Whether a journal was made for this log, and after the journal with the salt `previous` (0 when that is not known)."""
-    heads = {segment.previous for segment in found.segments} | {found.head}
     follows = not previous or opening.previous in {0, previous}
-    return opening.log_id == found.header.log_id and opening.head in heads and follows
+    return opening.log_id == found.header.log_id and opening.head in found.heads and follows
 
 
 def _check_rows(folder: Path, found: Manifest, left: list[_Left]) -> None:

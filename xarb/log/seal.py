@@ -1,4 +1,4 @@
-"""Turns complete journals into sealed segments: `python -m xarb.log.seal LOG [LOCK_HANDLE]`.
+"""Turns complete journals into sealed segments: `python -m xarb.log.seal LOG [LOCK_HANDLE [FRAMES_DAYS INPUTS_DAYS]]`.
 
 The order of a seal: Parquet files written and synced, renamed, read again and compared, the manifest line, and only then the journal
 goes. Whatever stops it in between, the journal is there and the next seal begins anew or finds the segment complete.
@@ -17,6 +17,7 @@ from xarb.log import manifest
 from xarb.log.claim import Claim
 from xarb.log.journal import FOLDER, Opening, Walk, journals, read_opening
 from xarb.log.manifest import Manifest
+from xarb.log.prune import Retention, apply_retention
 from xarb.log.rows import outputs_to_table, tuples_to_table
 from xarb.log.writer import LogWriter
 from xarb.model.columns import TABLES
@@ -53,6 +54,23 @@ def seal_ended(folder: Path, claim: Claim) -> list[int]:
             sealed.append(segment)
         path.unlink()
         manifest.sync_folder(path.parent)
+    return sealed
+
+
+def seal_and_prune(folder: Path, claim: Claim, retention: Retention | None) -> list[int]:
+    """`seal_ended`, then what need not be kept any longer goes: no other process adds a line to the manifest meanwhile.
+
+    Args:
+        folder: the log.
+        claim: the caller's claim on it.
+        retention: how long inputs are kept; None is for ever.
+
+    Raises:
+        LogError: as `seal_ended`, or a file cannot be removed.
+    """
+    sealed = seal_ended(folder, claim)
+    if retention is not None:
+        apply_retention(folder, retention)
     return sealed
 
 
@@ -134,14 +152,16 @@ def main(arguments: Sequence[str]) -> int:
     """Seal what is complete in a log; the exit code, 1 with the reason on standard error.
 
     Args:
-        arguments: the folder, and the open lock of the process that writes the log when that started this one.
+        arguments: the folder, the open lock of the process that writes the log when that started this one, and days of retention.
     """
     os.nice(_LOW_PRIORITY)
     folder = Path(arguments[0])
     try:
         claim = Claim(folder, None, inherited=int(arguments[1]) if len(arguments) > 1 else None)
+        days = [int(word) for word in arguments[2:]]
+        retention = Retention(frames_days=days[0], inputs_days=days[1]) if days else None
         try:
-            seal_ended(folder, claim)
+            seal_and_prune(folder, claim, retention)
         finally:
             claim.release()
     except XarbError as error:
