@@ -268,6 +268,18 @@ def test_a_process_killed_while_trading_forgets_no_order(tmp_path: Path) -> None
     assert [row[-1] for row in verify(log, advance=silent).tables[0].rows] == ["equal"] * 3
 
 
+async def account_order(at: Site, venue: str, name: str) -> None:
+    """An order of the account, far from the market, under any name."""
+    found = accounts_of(load_experiment(at.config), market_sources(load_experiment(at.config)), [BTC])
+    for accounts in found.values():
+        for account in accounts:
+            if found[venue] == accounts:
+                await account.open()
+                order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.5", "price": "50", "newClientOrderId": name}
+                await account.client.privatePostOrder({"symbol": "BTCUSDT", "side": "BUY"} | order)
+            await account.close()
+
+
 def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: Path) -> None:
     """The engine is dead and an order of the log is open: it is canceled and proven gone, another's is left, and no start follows."""
     log = tmp_path / "log"
@@ -277,14 +289,8 @@ def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: P
             await traded(at, log, filled(1))
             with LogReader(log) as reader:
                 mine = f"{reader.header.log_id[:8]}-1-9999"
-            accounts = accounts_of(load_experiment(at.config), market_sources(load_experiment(at.config)), [BTC])
-            [account] = accounts["alpha"]
-            await accounts["bravo"][0].close()
-            await account.open()
             for name in (mine, "somebody-else"):
-                order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.5", "price": "50", "newClientOrderId": name}
-                await account.client.privatePostOrder({"symbol": "BTCUSDT", "side": "BUY"} | order)
-            await account.close()
+                await account_order(at, "alpha", name)
             with pytest.raises(Refused, match="--config"):
                 await asyncio.to_thread(lambda: kill(log, wait_s=1))
             tables = await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
@@ -294,6 +300,14 @@ def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: P
             assert (states[mine], states["somebody-else"]) == ("CANCELED", "NEW")
             with pytest.raises(Refused, match="killed by"):
                 await traded(at, log, filled(1))
+            dead = at.config.with_name("dead.toml")
+            gone = next(one.rest for one in at.server.addresses if one.venue == "alpha")
+            dead.write_text(at.config.read_text().replace(gone, "http://127.0.0.1:1"))
+            await account_order(at, "bravo", mine)
+            with pytest.raises(Refused, match="main at alpha: not known"):
+                await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(dead)))
+            states = {order["client_id"]: order["status"] for order in await at.ask("bravo", "orders")}
+            assert states[mine] == "CANCELED", "an exchange that does not answer stops none of the others"
 
     asyncio.run(story())
     assert verify_log(log).ok

@@ -10,7 +10,7 @@ from xarb.board import Board
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.engine.liverows import KILL, RESET
-from xarb.errors import ConfigError, Refused
+from xarb.errors import ConfigError, Refused, Rejected, Retryable
 from xarb.live import requests
 from xarb.live.begin import Past, past_of
 from xarb.live.exchanges import accounts_of
@@ -115,8 +115,8 @@ def kill(folder: Path, *, wait_s: float, experiment: Experiment | None = None) -
     until none is left there, which is proven by their own lists; what was done is returned as a table.
 
     Raises:
-        Refused: the process did not end in time, no process trades and the config is not given, or an exchange still lists an order.
-        Retryable, Rejected: an exchange does not say what is open, so that nothing is proven.
+        Refused: the process did not end in time, no process trades and the config is not given, or an exchange still lists an order or
+            does not say what is open, so that nothing is proven there; the others are dealt with all the same.
     """
     if is_claimed(folder):
         _request(folder, "kill", wait_s)
@@ -148,9 +148,12 @@ async def _kill_everywhere(experiment: Experiment, past: Past) -> list[tuple[str
                 stack.push_async_callback(account.close)
         for venue, accounts in found.items():
             for account in accounts:
-                await account.open()
-                done = await cancel_all(account, past.log_id)
-                what = (", ".join(done.canceled), ", ".join(done.left), f"{done.foreign}", "; ".join(done.failures))
+                try:
+                    await account.open()
+                    done = await cancel_all(account, past.log_id)
+                    what = (", ".join(done.canceled), ", ".join(done.left), f"{done.foreign}", "; ".join(done.failures))
+                except (Retryable, Rejected) as error:  # the others are dealt with all the same
+                    what = ("", "not known", "", str(error))
                 rows.append((account.label, venue, *(word or "-" for word in what)))
     return rows
 
