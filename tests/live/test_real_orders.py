@@ -64,7 +64,7 @@ exchange = "binance"
 symbols = ["BTC/USDT"]
 channels = ["quotes"]
 rest_url = "{rest}"
-stream_url = "{streams}/stream"
+stream_url = "{streams}"
 
 [venues.{venue}]
 fees = "synthetic-{venue}"
@@ -110,7 +110,10 @@ class Site:
 
     def __init__(self, server: Server, folder: Path) -> None:
         self.server, self.folder = server, folder
-        parts = {one.venue: VENUE.format(venue=one.venue, rest=one.rest, streams=one.streams) for one in server.addresses}
+        parts = {
+            one.venue: VENUE.format(venue=one.venue, rest=one.rest, streams=one.rest.replace("http", "ws"))
+            for one in server.addresses
+        }
         self.config = folder / "live.toml"
         self.config.write_text(CONFIG + "".join(parts.values()))
 
