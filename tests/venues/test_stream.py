@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.venues.player import NAMES, Player, depth, snapshot, ticker, trade
-from xarb.errors import LogError, Retryable
+from xarb.errors import InvariantBroken, LogError, Retryable
 from xarb.model.columns import TABLES
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S
@@ -25,6 +25,7 @@ from xarb.wires.decimals import Listing
 from xarb.wires.events import WireEvent
 from xarb.wires.exchanges import WIRES, Lookup, Wire
 from xarb.wires.rows import Row, RowBuilder
+from xarb.wires.session import Ask
 
 QUICK = StreamPolicy(first_pause_s=0.01, longest_pause_s=0.05, tick_s=0.02, connect_s=2)
 WIRE = WIRES["binance"]
@@ -388,6 +389,29 @@ def test_a_decoder_that_fails_costs_a_connection_and_not_the_recording() -> None
             socket = await it.player.next_subscription()
             await socket.send_str(ticker(2))
             await it.until(lambda: it.of("quotes"))
+
+    run(story())
+
+
+def test_what_nobody_expected_ends_the_connection_and_a_broken_promise_the_recording() -> None:
+    """An exception out of a watchdog is on record and the connection begins anew; one of our own broken promises reaches whoever waits."""
+
+    def unexpected(ts: int) -> list[Ask]:
+        raise ZeroDivisionError(ts)
+
+    def broken(ts: int) -> list[Ask]:
+        raise InvariantBroken(f"a promise at {ts}")
+
+    async def story() -> None:
+        async with desk(channels=("quotes",)) as it:
+            await it.player.next_subscription()
+            it.stream._session.tick = unexpected
+            await it.until(lambda: "lost" in it.events())
+            assert it.of("connections", event=4)[0]["detail"].startswith("unexpected: ZeroDivisionError")
+            await it.player.next_subscription()
+            it.stream._session.tick = broken
+            with pytest.raises(InvariantBroken, match="a promise"):
+                await it.intake.failure
 
     run(story())
 

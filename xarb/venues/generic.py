@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from xarb.errors import ConfigError
+from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.venues.exchange import Place
 from xarb.venues.markets import data_client
@@ -128,6 +128,8 @@ class GenericStream:
         """What ends one loop ends the client: ccxt may leave a broken one hanging."""
         try:
             await work
+        except InvariantBroken as error:
+            self._intake.fail(error)
         except Exception as error:  # noqa: BLE001  # ccxt's errors, and whatever its parsers raise
             self._end(f"{type(error).__name__} {str(error)[:300]}")
 

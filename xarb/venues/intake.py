@@ -97,4 +97,9 @@ class Intake:
         try:
             self._deliver(parts)
         except Exception as error:  # noqa: BLE001  # whoever runs the intake waits for `failure`, which raises it again
+            self.fail(error)
+
+    def fail(self, error: Exception) -> None:
+        """End the intake: nothing is delivered from here on."""
+        if not self.failure.done():
             self.failure.set_exception(error)

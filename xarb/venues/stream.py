@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
-from xarb.errors import Retryable
+from xarb.errors import InvariantBroken, Retryable
 from xarb.model.units import NANOS_PER_S
 from xarb.venues.pace import Backoff, Pace
 from xarb.venues.rest import SLOW_DOWN, retry_after
@@ -24,7 +24,7 @@ from xarb.wires.rows import Link
 from xarb.wires.session import Ask, Fetch, Reopen, Send
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     from xarb.venues.intake import Intake
     from xarb.venues.rest import PublicRest
@@ -193,7 +193,7 @@ class Stream:
         self._waits_for_pong = False
         self._intake.link(self._link, "opened", carried(self.feed))
         self.is_open = True
-        tasks = [loop.create_task(one) for one in (self._read(socket), self._write(socket), self._watch(socket))]
+        tasks = [loop.create_task(self._guarded(one)) for one in (self._read(socket), self._write(socket), self._watch(socket))]
         event, why = "closed", "stopped"
         try:
             self._do(self._session.open(now))
@@ -212,13 +212,21 @@ class Stream:
             await asyncio.gather(*tasks, return_exceptions=True)
             await socket.close()
 
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        """What nobody expected ends the connection, on record; a broken promise of our own code ends the recording."""
+        try:
+            await work
+        except InvariantBroken as error:
+            self._intake.fail(error)
+        except Exception as error:  # noqa: BLE001  # the top of a task
+            self._end(f"unexpected: {error!r}")
+
     def _end(self, why: str) -> None:
         if not self._ending.done():
             self._ending.set_result(why)
 
     async def _read(self, socket: _Socket) -> None:
         """Hand on every message until there is none."""
-        why = "the reader ended"
         try:
             while True:
                 message = await socket.receive()
@@ -234,12 +242,10 @@ class Stream:
                     self._take_pong()
                 else:
                     said = message.extra or (repr(message.data) if kind is aiohttp.WSMsgType.ERROR else "")
-                    why = f"{kind.name.lower()}, code {socket.close_code}" + (f", {said}" if said else "")
+                    self._end(f"{kind.name.lower()}, code {socket.close_code}" + (f", {said}" if said else ""))
                     return
         except (aiohttp.ClientError, OSError) as error:
-            why = f"{type(error).__name__} {error}"
-        finally:
-            self._end(why)
+            self._end(f"{type(error).__name__} {error}")
 
     def _take(self, payload: bytes, native: str | None = None) -> None:
         """One message: kept raw, decoded, its events placed, and what the session asks for done."""
@@ -294,7 +300,7 @@ class Stream:
                     self._end(f"{_OURS}: more than {_SENDS_WAITING} messages wait to be sent")
             elif isinstance(ask, Fetch):
                 if ask.native not in self._fetching:
-                    self._fetching[ask.native] = asyncio.get_running_loop().create_task(self._fetch(ask))
+                    self._fetching[ask.native] = asyncio.get_running_loop().create_task(self._guarded(self._fetch(ask)))
             elif isinstance(ask, Reopen):
                 self._end(f"{_OURS}: {ask.reason}")
 
