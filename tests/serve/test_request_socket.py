@@ -6,6 +6,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -136,3 +137,25 @@ def test_a_session_is_logged_on_with_ed25519(tmp_path: Path) -> None:
             assert forged["error"]["code"] == -1022
 
     run(test())
+
+
+def test_the_request_log_keeps_no_keys(tmp_path: Path) -> None:
+    """Requests, replies and frames with their connections, in order; keys and signatures are blotted out on REST and sockets."""
+    kept = tmp_path / "requests.jsonl"
+
+    async def test() -> None:
+        async with serving(tmp_path, ROWS, requests=kept) as site, site.requests() as ws:
+            await site.to(10)
+            await site.user_stream(ws)
+            await site.signed("GET", "/api/v3/account")
+            await site.ask(ws, "order.place", BUY, sign=True)
+
+    run(test())
+    text = kept.read_text()
+    rows = [msgspec.json.decode(line) for line in text.splitlines()]
+    assert [row["way"] for row in rows][:3] == ["open", "frame_in", "frame_out"]
+    assert {row["way"] for row in rows} == {"open", "frame_in", "frame_out", "request", "reply", "close"}
+    assert any(row["name"] == "executionReport" for row in rows)
+    assert rows == sorted(rows, key=lambda row: row["mono_ns"])
+    assert KEY not in text
+    assert text.count("***") == 5  # two keys and two signatures on the socket, a signature in a query

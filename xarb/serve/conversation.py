@@ -49,8 +49,11 @@ async def converse(request: web.Request, house: House, visitor: Visitor) -> web.
         del house.sockets[socket]
         pinger.cancel()
         writer.cancel()
-        await asyncio.gather(pinger, writer, return_exceptions=True)
+        ended = await asyncio.gather(pinger, writer, return_exceptions=True)
         house.log.note(house.venue, "close", request.path, conn=socket.conn, status=ws.close_code or 0)
+    for one in ended:
+        if isinstance(one, Exception) and not isinstance(one, ConnectionError):
+            raise one  # a bug of ours must not end with the socket
     return ws
 
 
