@@ -45,6 +45,8 @@ class SmallExchange:
         self.balances = {"USDT": Decimal(1_000_000), "BTC": Decimal(100), "BNB": Decimal(5)}
         self.deposits: list[dict[str, Any]] = []
         self.used_weight = 1
+        self.used_orders = 0
+        self.rate_limits: list[dict[str, Any]] = []
         self.can_withdraw = False
         self.fees_known = True
         self.coins: list[dict[str, Any]] = []
@@ -92,13 +94,14 @@ class SmallExchange:
                     assert request.transport is not None
                     request.transport.abort()
                     return web.Response()
-                return web.json_response(found, headers={"X-MBX-USED-WEIGHT-1M": str(self.used_weight)})
+                used = {"X-MBX-USED-WEIGHT-1M": str(self.used_weight), "X-MBX-ORDER-COUNT-10S": str(self.used_orders)}
+                return web.json_response(found, headers=used)
         return web.json_response({"code": -1, "msg": path}, status=404)
 
     def _routes(self) -> dict[tuple[str, str], Callable[[dict[str, str]], Any]]:
         return {
             ("GET", "/time"): lambda _: {"serverTime": self._now()},
-            ("GET", "/exchangeInfo"): lambda _: _INFO,
+            ("GET", "/exchangeInfo"): lambda _: {**_INFO, "rateLimits": self.rate_limits},
             ("POST", "/order"): self._submit,
             ("GET", "/order"): self._order,
             ("DELETE", "/order"): self._cancel,

@@ -341,6 +341,30 @@ def test_budget_of_orders_is_never_exceeded() -> None:
     run(work())
 
 
+def test_published_limits_are_held_and_what_others_used_counts() -> None:
+    """The exchange publishes three orders in ten seconds, one of which somebody else had: the third of ours is not sent."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.rate_limits = [
+            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": 3000},
+            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": 3},
+            {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61000},
+        ]
+        async with server.serving(), trading(server) as at:
+            await at.submit(1)
+            await at.until(ends("fill 1"), 1)
+            server.used_orders = 2
+            await at.venue.reconcile()
+            await at.submit(2)
+            await at.until(ends("fill 1"), 2)
+            await at.submit(3)
+            assert (await at.until(ends("not_sent rate_limit"), 3)) == ["not_sent rate_limit"]
+            assert at.venue.desks["main"].account.weight.wait(at.venue.desks["main"].account.now(), 2900, urgent=True) > 0
+
+    run(work())
+
+
 def test_order_off_the_grid_does_not_leave() -> None:
     """Zero is no quantity: the order is refused here."""
 

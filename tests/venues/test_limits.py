@@ -77,3 +77,12 @@ def test_request_that_never_fits_is_an_error() -> None:
         Budget([Limit(count=5, seconds=1)], reserve=0).wait(0, 6)
     with pytest.raises(ConfigError, match="above 0"):
         Limit(count=0, seconds=1)
+
+
+def test_adopted_limits_count_what_was_spent() -> None:
+    """Ten spent under one limit leave forty of fifty under the next."""
+    budget = Budget([Limit(count=100, seconds=60)], reserve=0)
+    budget.spend(0, 10)
+    budget.adopt(1, [Limit(count=50, seconds=10), Limit(count=1000, seconds=3600)])
+    assert budget.wait(1, 40) == 0
+    assert budget.wait(1, 41) > 0

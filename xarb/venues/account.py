@@ -21,7 +21,7 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, format_decimal
 from xarb.venues.exchange import OWN_PLACE, Place, session_for, trading_exchange
 from xarb.venues.keys import Keys, load_keys
 from xarb.venues.limits import Budget, Limit
-from xarb.venues.orderrules import OrderRules, TradesAsked, rules_of
+from xarb.venues.orderrules import OrderRules, Published, TradesAsked, rules_of
 from xarb.venues.outcomes import outcome_of, pause_of
 from xarb.venues.passage import Passage
 from xarb.venues.replies import OrderSaid, TradeSaid, UnreadableReply, order_said, trade_said
@@ -104,6 +104,15 @@ class Account:
         for symbol in self.symbols:
             if symbol not in self.client.markets:
                 raise Rejected(f"{self.terms.exchange} does not list {symbol}", reason="unknown_symbol")
+        if (published := self.rules.published) is not None and self.symbols:
+            self._hold(await self.ask("markets", lambda: published(self.client, self.symbols[0]), Published._make))
+
+    def _hold(self, published: Published) -> None:
+        """Hold the limits that the exchange publishes; where it is silent the known ones stay."""
+        if published.weight:
+            self.weight.adopt(self.now(), published.weight)
+        if published.orders and not self.terms.order_limits:
+            self.orders.adopt(self.now(), published.orders)
 
     # --- orders
 
@@ -275,10 +284,11 @@ class Account:
         now = self.now()
         if (seconds := pause_of(error, passage)) > 0:
             self.weight.pause(now + seconds * NANOS_PER_S)
-        if self.rules.used is not None:
-            text = passage.headers.get(self.rules.used[0], "")
-            if text.isascii() and text.isdigit():
-                self.weight.stated(now, int(text), self.rules.used[1])
+        for budget, stated in ((self.weight, (self.rules.used,)), (self.orders, self.rules.orders_used)):
+            for header, seconds in filter(None, stated):
+                text = passage.headers.get(header, "")
+                if text.isascii() and text.isdigit():
+                    budget.stated(now, int(text), seconds)
 
     def _order(self, raw: Any, symbol: str, mine: str) -> OrderSaid:
         """The reply to a new order, which must name it."""

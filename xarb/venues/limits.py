@@ -88,9 +88,19 @@ class Budget:
     """
 
     def __init__(self, limits: Sequence[Limit], *, reserve: int = 200) -> None:
-        self._windows = tuple(Window(limit) for limit in limits)
-        self._kept = tuple(limit.count * reserve // 1000 for limit in limits)
+        self._reserve = reserve
         self._paused_until = 0
+        self._windows: tuple[Window, ...] = ()
+        self._kept: tuple[int, ...] = ()
+        self.adopt(0, limits)
+
+    def adopt(self, now: int, limits: Sequence[Limit]) -> None:
+        """Hold these limits from now on; what was spent of the ones before counts as spent now."""
+        spent = max((window.used(now) for window in self._windows), default=0)
+        self._windows = tuple(Window(limit) for limit in limits)
+        self._kept = tuple(limit.count * self._reserve // 1000 for limit in limits)
+        if spent:
+            self.spend(now, spent)
 
     def wait(self, now: int, units: int, *, urgent: bool = False) -> int:
         """Ns until so many units may be spent; 0: now."""

@@ -39,6 +39,13 @@ class TradesAsked(NamedTuple):
     page: int
 
 
+class Published(NamedTuple):
+    """Limits as an exchange publishes them."""
+
+    weight: tuple[Limit, ...]
+    orders: tuple[Limit, ...]
+
+
 class OrderRules(NamedTuple):
     """One exchange.
 
@@ -46,7 +53,8 @@ class OrderRules(NamedTuple):
     by_id: ccxt parameters that name an order by client id, for lookup and cancel.
     weights: cost of each of CALLS in the address's request weight.
     weight_limits: of the address; order_limits: of the account, new orders alone.
-    used: header that states the weight used, and over how many seconds.
+    used: header that states the weight used, and over how many seconds; orders_used: the same of orders.
+    published: asks a client for the limits that the exchange publishes, of weight and of orders; None: it publishes none.
     acknowledges: the replies to an order and to a cancel only say that they arrived.
     stream: which protocol of `userstream.py` it speaks; empty: none, its orders are polled.
     trades: asks a client for trades; page: how many it gives at once; is_newest_first: which end it starts from.
@@ -61,15 +69,32 @@ class OrderRules(NamedTuple):
     source: str
     trades: Callable[[Any, str, TradesAsked], Awaitable[Any]]
     used: tuple[str, int] | None = None
+    orders_used: tuple[tuple[str, int], ...] = ()
+    published: Callable[[Any, str], Awaitable[Published]] | None = None
     acknowledges: bool = False
     stream: str = ""
     page: int = 1000
     is_newest_first: bool = False
 
 
+_INTERVALS: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
+
+
 def _unified(tif: str, post_only: bool, client_id: str) -> Params:  # noqa: FBT001  # the table's one signature
     """What ccxt unifies, checked for each exchange that uses it."""
     return {"clientOrderId": client_id} | ({"postOnly": True} if post_only else {"timeInForce": tif.upper()})
+
+
+async def _binance_limits(client: Any, symbol: str) -> Published:
+    """`rateLimits` of exchangeInfo, which ccxt does not keep."""
+    reply = await client.publicGetExchangeInfo({"symbol": client.market(symbol)["id"]})
+    listed = reply.get("rateLimits") if isinstance(reply, Mapping) else None
+    found: dict[str, list[Limit]] = {"REQUEST_WEIGHT": [], "ORDERS": []}
+    for one in listed or ():
+        seconds = _INTERVALS.get(one["interval"])
+        if one["rateLimitType"] in found and seconds is not None:
+            found[one["rateLimitType"]].append(Limit(count=int(one["limit"]), seconds=seconds * int(one["intervalNum"])))
+    return Published(tuple(found["REQUEST_WEIGHT"]), tuple(found["ORDERS"]))
 
 
 async def _unified_trades(client: Any, symbol: str, asked: TradesAsked) -> Any:
@@ -110,6 +135,8 @@ RULES: Final[dict[str, OrderRules]] = {
         trades=_unified_trades,
         order_limits=(Limit(count=100, seconds=10), Limit(count=200_000, seconds=86_400)),
         used=("X-MBX-USED-WEIGHT-1M", 60),
+        orders_used=(("X-MBX-ORDER-COUNT-10S", 10), ("X-MBX-ORDER-COUNT-1D", 86_400)),
+        published=_binance_limits,
         stream="binance",
         source="Binance spot rest-api.md and exchangeInfo rateLimits, 2026",
     ),
