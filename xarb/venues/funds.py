@@ -150,9 +150,12 @@ async def fee_tier(account: Account, symbol: str) -> FeeTier:
         return str(raw["maker"]), str(raw["taker"])
 
     maker, taker = await account.ask("fees", lambda: account.client.fetch_trading_fee(symbol), read)
-    asset = await _fee_asset(account)
+    if account.fee_asset is None:
+        account.fee_asset = await _fee_asset(account)
     try:
-        return FeeTier(maker_ppb=parse_ratio(maker), taker_ppb=parse_ratio(taker), asset=asset, source=f"{account.label}: {symbol}")
+        return FeeTier(
+            maker_ppb=parse_ratio(maker), taker_ppb=parse_ratio(taker), asset=account.fee_asset, source=f"{account.label}: {symbol}"
+        )
     except ValueError as error:
         raise Rejected(f"fees {maker} and {taker} of {symbol}: {error}", reason="fees_unknown") from None
 
