@@ -23,6 +23,7 @@ NAMES: Final = (
     "kills",
     "served",
     "real_orders",
+    "live",
     "wires",
 )
 

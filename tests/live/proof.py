@@ -58,12 +58,12 @@ def xarb(words: Sequence[str], *, check: bool = True) -> subprocess.CompletedPro
 
 
 @contextmanager
-def served() -> Iterator[dict[str, str]]:
-    """The two exchanges on free ports: their REST addresses by venue."""
+def served(*more: str) -> Iterator[dict[str, str]]:
+    """The two exchanges on free ports: their REST addresses by venue; `more` are further words of `xarb serve`."""
     words = ("serve", "recordings/quickstart", "--config", "experiments/served-exchanges.toml")
     venues = [word for venue in VENUES for word in ("--venue", venue, "--port", "0")]
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", "xarb", *words, *venues],
+        [sys.executable, "-u", "-m", "xarb", *words, *venues, *more],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
