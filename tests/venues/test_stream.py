@@ -247,11 +247,11 @@ def test_trades_are_signs_of_life_where_nothing_else_is_subscribed() -> None:
     """They are none beside quotes, whose absence they would hide."""
 
     async def story() -> None:
-        policy = replace(QUICK, age_s=0.3)
+        policy = replace(QUICK, age_s=1.0)
         for channels, ends in ((("trades",), 0), (("quotes", "trades"), 1)):
             async with desk(policy=policy, channels=channels) as it:
                 socket = await it.player.next_subscription()
-                for number in range(10):
+                for number in range(26):
                     if socket.closed:
                         break
                     for name in NAMES:
