@@ -79,6 +79,7 @@ def kernel(market: Market, source: int) -> state.KernelState:
         timers_are_rows=False,
         armed=True,
         start=1,
+        not_transferable_anyway={},
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)

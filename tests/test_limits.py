@@ -71,6 +71,16 @@ def _pair(key: str, tight: str, loose: str, **shared: str) -> tuple[dict[str, st
     return {**both, key: tight}, {**both, key: loose}
 
 
+def _suspended() -> Rows:
+    """Bravo pays more, and alpha takes no deposits of bitcoin on one network and no withdrawals on the other two."""
+    networks = (("BTC", False, True), ("LIGHTNING", False, False), ("BEP20", False, True))
+    rows: Rows = [
+        (500, ("wallets", {"venue": "alpha", "asset": "BTC", "network": name, "deposit_open": deposit, "withdraw_open": withdraw}))
+        for name, deposit, withdraw in networks
+    ]
+    return [*usual(), *rows]
+
+
 # --- what is seen
 
 
@@ -351,6 +361,12 @@ CASES: Final = {
         {"venues.alpha.outages": '[["2023-11-14T22:13:20Z", "2023-11-14T22:13:25Z"]]'},
         {"venues.alpha.outages": '[["2023-11-14T22:13:23Z", "2023-11-14T22:13:25Z"]]'},
         some("sim_reports", event="rejected", reason="outage"),
+    ),
+    "venues.allow_not_transferable": Case(
+        _suspended,
+        {},
+        {"venues.alpha.allow_not_transferable": '["USDT", "BTC"]'},
+        _refused("not_transferable"),
     ),
     "venues.book_source": Case(
         _books,

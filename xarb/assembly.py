@@ -293,6 +293,7 @@ class Assembly:
             timers_are_rows=ground.timers_are_rows,
             armed=ground.armed,
             start=ground.start,
+            not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))
         self.venues = _simulated(resolved, ground, fees=fees, rates=rates) if ground.simulated else None

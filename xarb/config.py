@@ -80,6 +80,9 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     assumed_qty: Annotated[Decimal | None, _doc("size assumed, in base units, where a quote has none; optimistic")] = None
     rate_limit_per_s: Annotated[Count | None, _doc("orders per account and second that the venue takes")] = 10
     outages: Annotated[tuple[tuple[str, str], ...], _doc("spans of ISO 8601 times in which the venue rejects orders")] = ()
+    allow_not_transferable: Annotated[
+        tuple[str, ...], _doc("assets that are traded there although the venue says that deposits or withdrawals are suspended")
+    ] = ()
     book_source: Annotated[
         Source | None, _doc("rows that move the book; else deltas, then books, then quotes, whatever the log has")
     ] = None

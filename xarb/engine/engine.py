@@ -112,7 +112,9 @@ class Engine:
         risk = Risk(self, self.portfolio, setup, self._strategies)
         self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
-        self._slow_rows = SlowRows(self._kernel, self.instruments, setup.groups, pairs=pairs, changed=self.execution.follow)
+        self._slow_rows = SlowRows(
+            self._kernel, self.instruments, setup.groups, pairs=pairs, wallets=risk.wallets, changed=self.execution.follow
+        )
         self._books_open = False
         self._batch: Batch | None = None
         self._slow_at = 0

@@ -13,6 +13,7 @@ from xarb.engine.setup import Setup
 from xarb.engine.shape import Form, Shape
 from xarb.engine.side import SIGNS, Side
 from xarb.engine.strategy import BundlePlan, LegPlan, Strategy
+from xarb.engine.wallets import Wallets
 from xarb.errors import ConfigError
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div
 
@@ -21,7 +22,7 @@ Exposure = Callable[[Desk, str], tuple[int, int]]  # the least and the most of a
 
 
 class Risk:
-    """Approves bundles; `desks` are the strategies at work, by id. While not `armed` it approves none.
+    """Approves bundles; `desks` are the strategies at work, by id. While not `armed` it approves none; `wallets` is told what they can move.
 
     Args:
         market: what is known of instruments and quotes now.
@@ -36,6 +37,7 @@ class Risk:
     def __init__(self, market: Market, portfolio: Portfolio, setup: Setup, strategies: list[Strategy]) -> None:
         self._market = market
         self.armed = setup.armed
+        self.wallets = Wallets(setup.not_transferable_anyway)
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
         self.desks: dict[str, Desk] = {}
@@ -93,6 +95,9 @@ class Risk:
             return refusal
         if side.fee is None:
             return Refusal("fee_unknown", number)
+        venue = side.instrument.venue
+        if self.wallets.is_closed(venue, side.base) or self.wallets.is_closed(venue, side.quote):
+            return Refusal("not_transferable", number)
         confirmed, limit = self._market.confirmed(number), desk.limits.latency_threshold_ns
         if confirmed is None:
             return Refusal("feed_not_tradable", number)

@@ -64,7 +64,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     a fall of that bid by `coin_margin_ppb` until the match.
 
     `timers_are_rows` says that timers come as inputs, as they do live; else the kernel fires them on their grid. Without `armed` no
-    bundle is sent until the operator arms. `start` counts the starts of a live log.
+    bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
+    traded although the venue says that deposits or withdrawals are suspended.
     """
 
     instruments: Sequence[Instrument]
@@ -81,6 +82,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     timers_are_rows: bool
     armed: bool
     start: int
+    not_transferable_anyway: Mapping[str, frozenset[str]]
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

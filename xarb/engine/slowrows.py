@@ -1,4 +1,4 @@
-"""Inputs outside the compiled kinds: instruments, connections, rejects."""
+"""Inputs outside the compiled kinds: instruments, connections, wallets, rejects."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 from xarb.engine.kernel import fold, life, state
 from xarb.engine.setup import lay_mid_units, lay_steps, lay_thresholds
 from xarb.engine.strategy import Pair
+from xarb.engine.wallets import Wallets
 from xarb.errors import LogError
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
@@ -35,6 +36,7 @@ class SlowRows:
         instruments: by number; replaced in place when an `instruments` row says something new.
         groups: instruments proven to be the same thing.
         pairs: strategy id and pair by kernel number.
+        wallets: told what the venues say of deposits and withdrawals.
         changed: told the number of an instrument of which something new is known, and the powers of ten by which its scales grew.
     """
 
@@ -45,12 +47,14 @@ class SlowRows:
         groups: Sequence[Sequence[int]],
         *,
         pairs: Sequence[tuple[str, Pair]],
+        wallets: Wallets,
         changed: Callable[[int, int, int], None],
     ) -> None:
         self._kernel = kernel
         self._instruments = instruments
         self._groups = groups
         self._pairs = pairs
+        self._wallets = wallets
         self._changed = changed
         self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(instruments)}
 
@@ -66,6 +70,8 @@ class SlowRows:
             self._apply_instrument(row)
         elif row.kind == "connections":
             self._apply_connection(row.seq, row.values)
+        elif row.kind == "wallets":
+            self._wallets.note(row.values)
         elif row.kind == "rejects":
             number = self._numbers.get((row.values["venue"] or "", row.values["symbol"] or ""))
             if number is not None:
