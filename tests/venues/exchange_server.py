@@ -48,6 +48,7 @@ class SmallExchange:
         self.used_orders = 0
         self.rate_limits: list[dict[str, Any]] = []
         self.can_withdraw = False
+        self.has_wallet = True  # whether it serves /sapi, which a test network does not
         self.fees_known = True
         self.coins: list[dict[str, Any]] = []
         self.sockets: list[web.WebSocketResponse] = []
@@ -84,6 +85,8 @@ class SmallExchange:
                 return _error(-1022, "Signature for this request is not valid.")
             if abs(int(values["timestamp"]) - self._now()) > 5000:
                 return _error(-1021, "Timestamp for this request is outside of the recvWindow.")
+        if path.startswith("/sapi") and not self.has_wallet:
+            return web.json_response({"code": -1, "msg": path}, status=404)
         for (method, end), handler in self._routes().items():
             if path.endswith(end) and request.method == method:
                 reply = handler(values)

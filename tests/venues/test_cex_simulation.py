@@ -205,6 +205,25 @@ def test_start_after_a_death_tells_the_rest() -> None:
             raise AssertionError(f"seed {seed}: {error!r}") from error
 
 
+def test_everything_is_compared_every_minute() -> None:
+    """Over ten quiet minutes ten reconciliations follow the first one, and the clock is looked at every half minute."""
+    account, tale = SimulatedAccount(1), Tale()
+
+    async def work() -> None:
+        account.quiet()
+        venue = _venue(account, Wishes(log_id=LOG_ID, start=1))
+        await venue.open()
+        await asyncio.sleep(601)
+        tale.take(venue.take_rows())
+        await venue.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(work())
+    metrics = [row.values["metric"] for row in tale if row.kind == "health"]
+    assert 9 <= metrics.count("reconciled_ns") - 1 <= 10
+    assert 18 <= metrics.count("clock_offset_ns") - 1 <= 20
+
+
 def test_same_seed_tells_the_same_tale() -> None:
     """A run is a function of its seed, so that a failure can be looked at again."""
     assert [_run(5, crash=False) for _ in range(2)] == [_run(5, crash=False) for _ in range(2)]

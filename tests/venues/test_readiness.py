@@ -76,6 +76,21 @@ def test_what_speaks_against_an_account_is_said() -> None:
     run(work())
 
 
+def test_what_is_not_told_stops_no_reconciliation_and_counts_against_the_account() -> None:
+    """Without deposits, fees and permissions the venue opens and says so, and real orders have objections."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.has_wallet = False
+        async with server.serving(), trading(server) as at:
+            assert "transfers_unknown" in [v["metric"] for v in at.of("health")]
+            found = await inspect(at.venue.desks["main"].account, "binance", ["BTC"])
+            assert [why.partition(" unknown")[0] for why in found.objections] == ["permissions", "fees of BTC/USDT"]
+            assert [why.partition(" unknown")[0] for why in found.warnings] == ["wallets"]
+
+    run(work())
+
+
 def test_kill_cancels_ours_and_leaves_others() -> None:
     """Two orders of the log and one of somebody else: ours are gone, the other stands, and the exchange's list is the proof."""
 

@@ -30,6 +30,7 @@ LOOKS_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # pauses before look-ups of on
 POLL_S: Final = 1.0  # open orders are looked up so often without a private stream,
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
+RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
 CLOCK_LOOKS: Final = 3  # and at the start so often in a row
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
@@ -259,7 +260,7 @@ class AccountDesk:
             self.resolve(one)
 
     async def _poll(self) -> None:
-        measured = self.account.now()
+        measured = reconciled = self.account.now()
         while not await self._wait(self._stopping, POLL_S):
             now = self.account.now()
             if now - measured >= CLOCK_S * NANOS_PER_S:
@@ -268,6 +269,10 @@ class AccountDesk:
                     await self._clock(1)
                 except (Retryable, Rejected) as error:
                     self._health("clock_failed", 1, f"{self.account.label}: {error}")
+            if now - reconciled >= RECONCILE_S * NANOS_PER_S:
+                reconciled = now
+                if not self._lock.locked():
+                    self._spawn(self._reconcile_again())
             age = (CALM_POLL_S if self.is_streaming else POLL_S) * NANOS_PER_S
             for one in self.orders.open_orders():
                 if one.is_sent and one.is_answered and now - one.asked_at >= age:
@@ -338,7 +343,7 @@ class AccountDesk:
     async def _tell_transfers(self, since_ms: int) -> None:
         try:
             self._tell(await self._transfers.fresh(since_ms))
-        except (Rejected, UnreadableReply) as error:  # a key for trading alone may not see them
+        except (VenueError, UnreadableReply) as error:  # a key for trading alone may not see them; nothing else waits for them
             self._health("transfers_unknown", 1, f"{self.account.label}: {error}")
 
     async def _after_move(self) -> None:
