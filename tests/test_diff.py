@@ -18,7 +18,9 @@ from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.diff import Outcome, diff
 from xarb.errors import ConfigError
+from xarb.inquiry.align import EpisodePair, align_decisions
 from xarb.inquiry.causes import CAUSES, total_of
+from xarb.inquiry.course import Decision, Episode
 from xarb.inquiry.sections import as_json
 from xarb.log.manifest import Header
 from xarb.log.reader import LogReader
@@ -135,6 +137,36 @@ def test_another_limit_is_named(live: Path) -> None:
     assert roots(found) == {"config"}
     assert found.differences[0].because == "strategies.eager.max_notional_quote"
     assert {one.strategy for one in found.differences if one.cause == "config"} == {"eager"}
+
+
+def decision(ts: int, verdict: str = "taken") -> Decision:
+    """A decision without orders."""
+    return Decision(ts, 0, verdict, None, (), None, ())
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "pairs"),
+    [
+        ("1 3", "3", "1/- 3/3"),  # the same time before the same place
+        ("1 3 5", "2 5", "1/2 3/- 5/5"),  # between equal times in order
+        ("1 r2", "r1 2", "1/r1 r2/2"),  # at one time whatever the verdict
+        ("1 r2 4", "r1.5 2.5 4", "1/2.5 r2/r1.5 4/4"),  # between equal times taken with taken, refused with refused
+        ("", "7", "-/7"),
+    ],
+)
+def test_decisions_are_aligned_by_time_then_place(mine: str, theirs: str, pairs: str) -> None:
+    """Each decision is in one pair, and those at the same time are in the same."""
+
+    def read(text: str) -> tuple[Decision, ...]:
+        return tuple(decision(round(float(one.strip("r")) * 10), "refused" if one[0] == "r" else "taken") for one in text.split())
+
+    def name(one: Decision | None) -> str:
+        return "-" if one is None else f"{'r' if one.verdict == 'refused' else ''}{one.ts / 10:g}"
+
+    pair = ("s", None, None)
+    sides = [Episode(1, pair, (), None, 0, None, read(text)) for text in (mine, theirs)]
+    found = align_decisions(EpisodePair(*sides))
+    assert sorted(f"{name(a)}/{name(b)}" for a, b in found) == sorted(pairs.split())
 
 
 def test_what_held_a_strategy_back_is_no_matter_of_an_idle_key(live: Path) -> None:

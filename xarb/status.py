@@ -82,7 +82,7 @@ def status(folder: Path, *, now: int | None = None) -> Status:
         view = _View(query, span, max(here, last_ts), last_ts)
         troubles: list[str] = []
         head = _head(view, ended, troubles)
-        feeds = _feeds(view, troubles)
+        feeds = _feeds(view, [] if ended else troubles)  # without a start no feed is heard
         return Status(
             troubles,
             [

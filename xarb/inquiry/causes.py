@@ -190,8 +190,7 @@ class Comparison:
             rest, surplus = self._fees.split(order)
             _add(flow, rest)
             if both and order.a and order.b and surplus:
-                paid = blank._replace(what="fee", ts=order.a.ts, a=order.a, b=order.b, flow=surplus)
-                yield paid._replace(markets=(order.a.market,))
+                yield _of_fee(order.a, order.b, blank, surplus)
             else:
                 _add(flow, surplus)
         places = tuple({order.market: None for one in mark for order in one if order is not None})
@@ -209,12 +208,10 @@ class Comparison:
             _add(rest, surplus)
             yield blank._replace(what="order", ts=ts, a=a, b=b, flow=rest)
             return
-        mine = blank._replace(markets=(a.market,), a=a, b=b)
-        heard = [one.heard_ns for one in (a, b) if one.heard_ns is not None]
         if a.outcome != b.outcome or rest:
-            yield mine._replace(what="outcome", ts=a.ts + min(heard, default=0), flow=rest)
+            yield blank._replace(what="outcome", ts=_heard(a, b), markets=(a.market,), a=a, b=b, flow=rest)
         if surplus:
-            yield mine._replace(what="fee", ts=a.ts + min(heard, default=0), flow=surplus)
+            yield _of_fee(a, b, blank, surplus)
 
     # --- why
 
@@ -281,8 +278,13 @@ class Comparison:
             if reason in ("balance", "rate_limit") and earlier is not None:
                 return "consequence", f"{turned[0].state}: {reason}", earlier
             return "report", f"{turned[0].state}: {reason}", None
-        fills = a.fills != b.fills
-        if self._is_real and fills:
+        for name, one in zip("AB", (a, b), strict=True):
+            if one.heard_ns is None and one.state == "pending":
+                return "missing data", f"{name} ended before it heard of the order", None
+        if self._is_real and a.fills != b.fills:
+            times = sorted(one.ts + (one.heard_ns or 0) for one in (a, b))
+            if self.inputs.moved(a.market, *times):
+                return "latency", "its market moved between the times at which it was heard of", None
             return "fill", "the venues filled it otherwise", None
         if a.heard_ns != b.heard_ns:
             named = self._named("latency", item)
@@ -343,6 +345,15 @@ class Comparison:
         if item.a is None or item.b is None or item.a.ts != item.b.ts:
             return "the sides had parted in this opportunity", self._past.of("episode", item.episode)
         return "", None
+
+
+def _of_fee(a: Order, b: Order, blank: _Item, surplus: Flow) -> _Item:
+    return blank._replace(what="fee", ts=_heard(a, b), markets=(a.market,), a=a, b=b, flow=surplus)
+
+
+def _heard(a: Order, b: Order) -> int:
+    """When the first of both sides heard of its order."""
+    return min(one.ts + (one.heard_ns or 0) for one in (a, b))
 
 
 def total_of(differences: Iterable[Difference]) -> Flow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,6 +19,7 @@ from xarb.query.pick import unmatched
 MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades", "connections")
 AFTERMATH_NS: Final = 5 * NANOS_PER_S  # how long a feed that missed rows is not yet taken to be as good as the other
 _NO_MATTER: Final = ("seq", "conn", "epoch", "source", "time_rule", "detail")  # of a row: where it stands, and how it came
+_TIER: Final = "fee tier"  # leads the names of what is compared of an instrument's fees
 _DOINGS: Final = ("order_latency", "response_latency", "feed_latency", "rate_limit_per_s", "outages")
 _LATENCIES: Final = ("order_latency", "response_latency", "feed_latency")
 
@@ -26,7 +28,7 @@ class Configs:
     """What the two configs say differently, by what it can do."""
 
     def __init__(self, a: Decided, b: Decided) -> None:
-        mine, theirs = (dict(_flat(encode_config(one.resolved))) | _opening(one) for one in (a, b))
+        mine, theirs = (dict(_flat(encode_config(one.resolved))) | _opening(one) | _tiers(one) for one in (a, b))
         keys = sorted({*mine, *theirs})
         self.different = [
             (key, mine.get(key), theirs.get(key)) for key in keys if mine.get(key) != theirs.get(key) and _matters(key)
@@ -42,7 +44,7 @@ class Configs:
 def cause_of(key: str) -> str:
     """What a key that differs is the cause of: fee, latency, timer or config."""
     words = key.split(".")
-    if words[0] == "fees" or (words[0] == "venues" and words[2] == "fees"):
+    if words[0] == _TIER:
         return "fee"
     if (words[0] == "venues" and words[2] in _LATENCIES) or key in ("added_latency_ns", "run.seed"):
         return "latency"
@@ -55,7 +57,9 @@ def _concerns(key: str, strategy: str, venues: frozenset[str]) -> bool:
     words = key.split(".")
     if words[0] == "strategies":
         return words[1] == strategy
-    return words[0] not in ("venues", "venue_feeds", "fees") or words[1] in venues
+    if words[0] == _TIER:
+        return key.rpartition(".")[0].rpartition("@")[2] in venues
+    return words[0] not in ("venues", "venue_feeds") or words[1] in venues
 
 
 def _is_of_decisions(key: str) -> bool:
@@ -73,8 +77,14 @@ def _is_of_outcomes(key: str) -> bool:
 
 
 def _matters(key: str) -> bool:
-    """Whether a key can change a decision or an outcome; which part of the log is run is seen as missing data."""
-    return key not in ("run.start", "run.end", "run.currencies") and not key.startswith("accounts.") and not key.endswith(".source")
+    """Whether a key can change a decision or an outcome; which part of the log is run is seen as missing data.
+
+    Accounts and fees are compared as they were in effect: what was opened with, and the tier of each instrument.
+    """
+    words = key.split(".")
+    if words[0] in ("accounts", "fees") or (words[0] == "venues" and words[2] == "fees"):
+        return False
+    return key not in ("run.start", "run.end", "run.currencies")
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -93,12 +103,25 @@ def _opening(side: Decided) -> dict[str, Any]:
     return {f"opening.{'.'.join(place)}": int(amount) for place, amount in opening_balances(side.resolved).items()}
 
 
+def _tiers(side: Decided) -> dict[str, Any]:
+    """The fee tier of each instrument on the venues that are traded on."""
+    found: dict[str, Any] = {}
+    for row in side.rows("instruments"):
+        if row["venue"] in side.resolved.venues:
+            name = f"{row['symbol']}@{row['venue']}"
+            tier = side.resolved.fees.get(name, side.resolved.fees.get(row["venue"]))
+            if tier is not None:
+                found |= {f"{_TIER}.{name}.{what}": getattr(tier, what) for what in ("asset", "maker_ppb", "taker_ppb")}
+    return found
+
+
 class Inputs:
     """Where the market inputs of two sides differ: rows that only one of them has."""
 
     def __init__(self, a: Decided, b: Decided, begins: tuple[int, int]) -> None:
         self._sides = (a, b)
         self._begins = begins
+        self._heard: dict[Market, array[int]] = {}
         self._before: dict[tuple[str, Market], bool] = {}
         self._times: defaultdict[tuple[str, Market], list[int]] = defaultdict(list)  # by kind and market
         self.rows: defaultdict[tuple[str, str, str | None, str], int] = defaultdict(
@@ -134,6 +157,15 @@ class Inputs:
                 if times and at and (ts - times[at - 1] <= AFTERMATH_NS or not self._healed(kind, market, times[at - 1], ts)):
                     return f"{kind} of {market[1]}@{market[0]} differ, last {(ts - times[at - 1]) / NANOS_PER_MS:.0f} ms before"
         return None
+
+    def moved(self, market: Market, after: int, until: int) -> bool:
+        """Whether side A heard of a market's prices after one time and up to another, ns."""
+        times = self._heard.get(market)
+        if times is None:
+            where = [("venue", "=", market[0]), ("symbol", "=", market[1])]
+            rows = (self._sides[0].rows(kind, *where, columns=("ts_recv",)) for kind in MARKET_KINDS[:3])
+            times = self._heard[market] = array("q", sorted(row["ts_recv"] for part in rows for row in part))
+        return bisect_right(times, after) < bisect_right(times, until)
 
     def _came_before(self, kind: str, market: Market, ts: int) -> bool:
         """Whether the side that was there had rows of a market before `ts`."""

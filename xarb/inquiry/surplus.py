@@ -35,7 +35,8 @@ class Fees:
 
     def _expected(self, order: Order) -> Flow | None:
         """What the schedule takes for an order's fills; None where it charges in a third coin or is not known."""
-        tier, assets = self._tiers.get(order.market[0]), self._assets.get(order.market)
+        venue, symbol = order.market
+        tier, assets = self._tiers.get(f"{symbol}@{venue}", self._tiers.get(venue)), self._assets.get(order.market)
         if tier is None or assets is None:
             return None
         base, quote = assets
