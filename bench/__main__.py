@@ -19,6 +19,7 @@ NAMES: Final = (
     "sizing",
     "asking",
     "journal",
+    "recovery",
     "record",
     "kills",
     "served",

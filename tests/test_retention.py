@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,10 @@ from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Manifest
 from xarb.log.prune import prune
-from xarb.log.reader import LogReader
+from xarb.log.reader import LogReader, Selection
 from xarb.log.tombstones import ENGINE_INPUTS, FRAMES
 from xarb.log.writer import LogWriter
+from xarb.model.columns import INPUTS
 from xarb.rederive import rederive
 from xarb.settings import log_policy
 from xarb.sources import sources_of
@@ -156,6 +158,35 @@ def test_starts_behind_what_is_gone_are_proven(tmp_path: Path) -> None:
     third.play(market(10_000, 5_000))
     third.end()
     assert [row[-1] for row in verify(folder, advance=silent).tables[0].rows][-1] == "equal"
+
+
+def test_a_start_is_proven_without_its_raw_messages(tmp_path: Path) -> None:
+    """Raw messages at times of their own, before and after deadlines, are replayed by their places alone once they are pruned."""
+    folder = tmp_path / "log"
+    for seed, first in ((1, 0), (2, 4_000)):
+        rows = []
+        for (kind, values), (_, following) in pairwise(market(first, 4_000)):
+            between = (values[1] + following[1]) // 2
+            rows += [(kind, values), *(("frames", (0, at, 0, "alpha", None, b"{}")) for at in (between, following[1]))]
+        player = Player(folder, seed=seed)
+        player.play(rows)
+        player.end()
+        assert any(row[0] == "fills" for row in player.outputs)
+    whole = [row[1:] for row in verify(folder, advance=silent).tables[0].rows]
+    assert [row[-1] for row in whole] == ["equal", "equal"]
+    with LogReader(folder) as reader:
+        places = [row.seq for batch in reader.batches(kinds=INPUTS, rows=1000) for row in batch.slow if row.kind == "frames"]
+        frames = {row.seq for batch in reader.batches(kinds=("frames",)) for row in batch.slow}
+        framed = sum(1 for _, row in reader.outputs() if row["after_seq"] in frames)
+    assert (len(places), framed > 0) == (2 * 2 * 3_999, True)
+    prune(folder, Manifest(folder).last_ts + 1, by="a test", frames_only=True)
+    with LogReader(folder) as reader:
+        batches = list(reader.batches(kinds=INPUTS, rows=1000))
+        assert [row.seq for batch in batches for row in batch.slow if row.kind == "frames"] == places
+        assert [batch.first_seq for batch in batches[1:]] == [batch.last_seq + 1 for batch in batches[:-1]]
+        with pytest.raises(Refused, match="frames of seq"):
+            reader.batches(kinds=INPUTS, select=Selection(first_ts=1))
+    assert [row[1:] for row in verify(folder, advance=silent).tables[0].rows] == whole
 
 
 def test_what_is_not_whole_is_not_rederived(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from xarb.engine.outputs import Outputs, known
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
-from xarb.engine.slowrows import SlowRows
+from xarb.engine.slowrows import PLACE, SlowRows
 from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Plan, Strategy, View, Wake
 from xarb.engine.view import StrategyView
 from xarb.engine.words import fields, place, width, words
@@ -181,9 +181,10 @@ class Engine:
                     return Stop.COMMANDS
                 continue
             if why == fold.SLOW and slow is not None:
-                why = fold.before_row(self._handle, slow.ts_recv)
+                is_place = slow.kind == PLACE  # it moves no time: where it was pruned, only its seq is known
+                why = fold.before_row(self._handle, world[_NOW] if is_place else slow.ts_recv)
                 if why == fold.END:
-                    self._slow_rows.apply(slow)
+                    self._slow_rows.apply(slow, world[_NOW] if is_place else slow.ts_recv)
                     if slow.kind in KINDS:
                         self._apply_live(slow)
                         self._set_stop(until)

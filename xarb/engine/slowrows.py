@@ -16,6 +16,8 @@ from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.units import INT64_MAX, NULL
 
+PLACE: Final = "frames"
+"""A raw message takes its place in the order and moves nothing, time included: without it the same is decided at the same seqs."""
 _FIELDS: Final = frozenset(field.name for field in msgspec.structs.fields(Instrument))
 _IDENTITY: Final = ("base", "quote", "settle", "kind", "contract")  # what balances and pairs rest on
 _CONNECTION_EVENTS: Final = {
@@ -58,14 +60,14 @@ class SlowRows:
         self._changed = changed
         self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(instruments)}
 
-    def apply(self, row: SlowRow) -> None:
-        """Apply one row.
+    def apply(self, row: SlowRow, now: int) -> None:
+        """Apply one row at a time in ns, its own or, of a PLACE, the time that it is already.
 
         Raises:
             LogError: an `instruments` row takes decimals away or turns the instrument into another thing, or a connection's number
                 lies outside the table.
         """
-        fold.begin_row(self._kernel.handle, row.seq, row.ts_recv)
+        fold.begin_row(self._kernel.handle, row.seq, now)
         if row.kind == "instruments":
             self._apply_instrument(row)
         elif row.kind == "connections":

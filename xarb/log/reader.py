@@ -19,7 +19,9 @@ from xarb.log.files import Files, Range
 from xarb.log.journal import journals
 from xarb.log.manifest import FileEntry, Manifest
 from xarb.log.merge import END, Chunk, Position, Stream, merged
+from xarb.log.places import filled
 from xarb.log.rows import from_table
+from xarb.log.tombstones import FRAMES
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
 from xarb.model.columns import INPUTS, KERNEL_KINDS, OUTPUTS, TABLES
 from xarb.model.event import SlowRow
@@ -75,6 +77,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     def times(self) -> Range | None:
         """The range of ts_recv, None when it is open on both sides."""
         return _range(self.first_ts, self.last_ts)
+
+    @property
+    def is_by_seq(self) -> bool:
+        """Whether nothing but seq chooses its rows."""
+        return self.times is None and self.dates is None and self.instruments is None
 
     def wants(self, entry: FileEntry) -> bool:
         """Whether the file may hold rows of it."""
@@ -161,6 +168,9 @@ class LogReader:
     ) -> Iterator[Batch]:
         """The inputs of `kinds` in seq order; a batch covers at most `rows` seqs and is never empty.
 
+        Where raw frames were pruned and all kinds are asked for, a `SlowRow` without values or time (0) stands in each one's place: that
+        is all of it that the engine hears.
+
         Raises:
             ConfigError: a kind is no input, `rows` is not positive, or the folder is a run.
             LogError: a file was changed, or breaks a promise of the log; names it.
@@ -171,8 +181,12 @@ class LogReader:
         strange = sorted(set(kinds) - set(INPUTS))
         if strange or rows < 1:
             raise ConfigError(f"no kind of input: {', '.join(strange)}" if strange else f"rows must be 1 or more, not {rows}")
-        self._refuse_gone(kinds, select)
-        return self._batches([kind for kind in INPUTS if kind in kinds], rows, select)
+        asked = [kind for kind in INPUTS if kind in kinds]
+        places = self.gone(FRAMES, select) if len(asked) == len(INPUTS) and select.is_by_seq else []
+        self._refuse_gone([kind for kind in asked if kind not in FRAMES] if places else asked, select)
+        found = self._batches(asked, rows, select)
+        last = self.last_seq if select.last_seq is None else select.last_seq
+        return filled(found, places, (select.first_seq or 0, last)) if places else found
 
     def gone(self, kinds: Collection[str], select: Selection = EVERYTHING) -> list[FileEntry]:
         """The files of these kinds that are gone and may have held rows of the selection, in segment order."""
