@@ -377,6 +377,30 @@ def test_a_reader_at_work_is_told(tmp_path: Path) -> None:
     assert seen == [16, 17, 20, 24, 25, 28]
 
 
+def test_a_query_that_is_open_shows_what_is_left(tmp_path: Path) -> None:
+    """A statement after a pruning counts the rows that are left, also when a segment came meanwhile; of a log that is written, too."""
+    folder = aged(tmp_path / "log")
+    count = "SELECT count(*) FROM quotes"
+
+    def counted() -> object:
+        (row,) = query.run(count).rows()
+        return row[0]
+
+    with open_query([folder]) as query:
+        assert counted() == 10
+        prune(folder, THIRD, by="a test")
+        assert counted() == 6
+        with LogWriter.append_to(folder) as writer:
+            add_day(writer, 4)
+        assert counted() == 6
+    log = LiveLog.open(folder, msgspec.structs.replace(QUICK, retention=Retention(inputs_days=1)))
+    with open_query([folder]) as query:
+        assert counted() == 9
+        log.append({"health": [(log.last + 1, log.last_ts, None, "m", 1, None)]})
+        log.close()
+        assert counted() == 6
+
+
 def test_a_log_as_it_stood_is_named_by_its_digest_after_a_pruning(tmp_path: Path) -> None:
     """Each line's digest still names the log as it stood then; what is gone since is gone there, too, and refused."""
     folder = aged(tmp_path / "log")

@@ -143,13 +143,13 @@ class Query:
                     self._connection.register(source.tail_name(kind), source.tail.table(kind))
 
     def refresh(self) -> bool:
-        """Look at logs that are being written again; whether one of them has grown. `run` does it by itself.
+        """Look at the logs again; whether one that is being written has grown, or one was pruned. `run` does it by itself.
 
         Raises:
             LogError: a manifest or a journal is damaged.
         """
         for source in self.sources:
-            if source.tail is not None and source.tail.refresh():
+            if source.refresh():
                 self._is_stale = True  # also where the next one fails: its rows are shown once all can be read
         if not self._is_stale:
             return False

@@ -88,6 +88,7 @@ class Source:
         self.folder = folder
         self.tail = open_tail(folder)
         self._manifest = Manifest(folder) if self.tail is None else None
+        self._bytes = 0 if self._manifest is None else self._manifest.bytes
 
     @property
     def manifest(self) -> Manifest:
@@ -96,6 +97,23 @@ class Source:
             return self._manifest
         assert self.tail is not None
         return self.tail.manifest
+
+    def refresh(self) -> bool:
+        """Look at the log again; whether its tail has grown, or files of it were pruned.
+
+        Raises:
+            LogError: the manifest or a journal is damaged.
+        """
+        if self.tail is not None:
+            return self.tail.refresh()
+        assert self._manifest is not None
+        if self._manifest.path.stat().st_size == self._bytes:
+            return False
+        found = Manifest(self.folder)
+        self._bytes = found.bytes
+        news = found.gone.keys() != self._manifest.gone.keys()
+        self._manifest.gone = found.gone  # segments that came since are not shown: their files may not be opened
+        return news
 
     def tail_name(self, kind: str) -> str:
         """The name of the table that stands for the tail's rows of a kind."""
