@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.log.aged import aged
 from tests.venues.player import Player, ticker
 from xarb.board import Board
 from xarb.config import RecordConfig, load_experiment
@@ -24,6 +25,7 @@ from xarb.log.committer import Policy
 from xarb.log.info import info
 from xarb.log.livelog import Latency, Stats
 from xarb.log.manifest import Manifest
+from xarb.log.tombstones import ENGINE_INPUTS, FRAMES
 from xarb.model.units import NANOS_PER_S
 from xarb.record import Recorder, RecordReport, report_tables
 from xarb.sources import market_sources, seconds_of, sources_of
@@ -280,6 +282,34 @@ def test_the_command_seals_on_sigterm_and_keeps_a_second_writer_out(tmp_path: Pa
 
     run(story())
     assert verify_log(tmp_path / "log").ok
+
+
+def test_a_recording_prunes_what_its_config_does_not_keep(tmp_path: Path) -> None:
+    """A log of years ago goes on: at the seal its raw messages and inputs go, as the file says, and what is new stays."""
+    folder = aged(tmp_path / "log")
+    old = Manifest(folder).last
+
+    async def story() -> None:
+        async with Player().serving() as player:
+            config = _file(
+                tmp_path,
+                f'[markets.binance]\nsymbols = ["BTC/USDT"]\nrest_url = "{player.rest_url}"\nstream_url = "{player.stream_url}"\n'
+                "[retention]\nframes_days = 1\ninputs_days = 2\n",
+            )
+            command = await Command.start("record", str(config), "--into", str(folder))
+            await (await player.next_subscription()).send_str(ticker(1))
+            while unsealed_quotes(folder) < 1:  # noqa: ASYNC110  # another process writes
+                await asyncio.sleep(0.01)
+            command.process.send_signal(signal.SIGTERM)
+            code, _, err = await command.end()
+            assert code == 0, err
+
+    run(story())
+    assert [stone.gone[0].kinds for stone in Manifest(folder).tombstones] == [FRAMES, ENGINE_INPUTS]
+    assert verify_log(folder).findings == []
+    for kind in ("quotes", "frames"):
+        assert rows(folder, kind)[0]["seq"] > old
+    assert len(rows(folder, "balances")) == 4
 
 
 def test_a_killed_recording_opens_and_goes_on(tmp_path: Path) -> None:

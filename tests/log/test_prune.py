@@ -347,6 +347,27 @@ def test_half_a_tombstone_is_cut(tmp_path: Path, mend: Callable[[Path], object])
         mend(kept)
 
 
+def test_half_a_segment_line_behind_a_tombstone_is_cut(tmp_path: Path) -> None:
+    """Its journal is there still: the next start knows the segment's number, though lines that are no segments stand before it."""
+    folder = aged(tmp_path / "log")
+    prune(folder, THIRD, by="a test")
+    log = LiveLog.open(folder, QUICK)
+    log.append({"health": [(log.last + 1, log.last_ts, None, "m", 1, None)]})
+    log.write()
+    log.abandon()
+    whole = (folder / manifest.NAME).read_bytes()
+    sealed = shutil.copytree(folder, tmp_path / "sealed")
+    LiveLog.open(sealed, QUICK).close()
+    line = (sealed / manifest.NAME).read_bytes()[len(whole) :]
+    (folder / manifest.NAME).write_bytes(whole + line[: len(line) // 2])
+    with LiveLog.open(folder, QUICK) as again:
+        assert again.last == 4 * PER_DAY
+    assert verify_log(folder).ok
+    (sealed / manifest.NAME).write_bytes(whole + line[: len(line) // 2])
+    with pytest.raises(LogError, match="line 7, the last one, is damaged"):
+        LiveLog.open(sealed, QUICK)
+
+
 def test_a_file_that_cannot_be_removed_is_said_and_tried_again(tmp_path: Path) -> None:
     """The tombstone stands, the error names the file, and the next pruning takes it."""
     folder = aged(tmp_path / "log")
