@@ -6,11 +6,14 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from xarb.assembly import Assembly
 from xarb.engine.engine import Stop
 from xarb.model.batch import Batch
-from xarb.model.command import Command
+from xarb.model.command import CancelOrder, Command
 from xarb.model.event import OutputRow
+from xarb.model.instrument import Instrument
 
 Rows = Sequence[OutputRow]
 
@@ -35,7 +38,7 @@ def replay(
 
 
 def turn(assembly: Assembly, batch: Batch) -> list[Command]:
-    """Fold one batch; the commands that real venues are to get, in order. Simulated venues take theirs.
+    """Fold one batch; the commands that real venues are to get, in order, at the scales behind it. Simulated venues take theirs.
 
     The engine runs until a report of a simulated venue may be due. The venues follow up to the engine's last applied input and never
     run ahead of it, so that an order meets no row that had not reached us when its report does.
@@ -43,11 +46,11 @@ def turn(assembly: Assembly, batch: Batch) -> list[Command]:
     engine, venues = assembly.engine, assembly.venues
     engine.load(batch)
     if venues is None:
-        commands: list[Command] = []
+        commands: list[tuple[Command, Instrument]] = []
         while engine.run() is Stop.COMMANDS:
             assembly.note_marks()
-            commands += engine.take_commands()
-        return commands
+            commands += [(command, engine.instruments[command.instrument]) for command in engine.take_commands()]
+        return [_as_now(command, then, engine.instruments[command.instrument]) for command, then in commands]
     venues.load(batch)
     while True:
         horizon = venues.horizon()
@@ -60,6 +63,14 @@ def turn(assembly: Assembly, batch: Batch) -> list[Command]:
             engine.take_reports(horizon, venues.reports(horizon))
         else:
             return []
+
+
+def _as_now(command: Command, then: Instrument, now: Instrument) -> Command:
+    """A command at the scales that its instrument has now, which may be finer than when it was decided."""
+    if then is now or isinstance(command, CancelOrder):
+        return command
+    price, qty = 10 ** (now.px_scale - then.px_scale), 10 ** (now.qty_scale - then.qty_scale)
+    return msgspec.structs.replace(command, price_int=command.price_int * price, qty_int=command.qty_int * qty)
 
 
 @contextmanager

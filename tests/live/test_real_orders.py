@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from tests.log.logs import connection, instrument
@@ -40,6 +41,7 @@ from xarb.serve.server import Plan, Server
 from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.verify import verify
+from xarb.wires.decimals import Listing
 
 QUICK = Policy(reserve_bytes=4096, separate=False)
 VENUES = ("alpha", "bravo")
@@ -269,6 +271,36 @@ def test_a_process_killed_while_trading_forgets_no_order(tmp_path: Path) -> None
     asyncio.run(story())
     assert verify_log(log).ok
     assert [row[-1] for row in verify(log, advance=silent).tables[0].rows] == ["equal"] * 3
+
+
+def test_orders_keep_their_price_and_size_when_scales_grow(tmp_path: Path) -> None:
+    """A finer price and a finer size are seen while trading: the orders after it say the same as those before, not a hundred times as much."""
+    log = tmp_path / "log"
+    finer = [
+        Listing(msgspec.structs.replace(BTC, venue=venue, tick_int=1, lot_int=10), px_scale=4, qty_scale=6) for venue in VENUES
+    ]
+    grown: list[int] = []
+
+    def seen(session: Session) -> bool:
+        if not grown and session.summary.bundles >= 1 and not session.open_bundles():
+            grown.append(session.summary.bundles)
+            for listing in finer:
+                session.intake.announce(listing)
+        return bool(grown) and session.summary.bundles >= grown[0] + 2
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            session = await traded(at, log, seen)
+            assert [one.px_scale for one in session.assembly.engine.instruments] == [4, 4]
+            for venue in VENUES:
+                orders = await at.ask(venue, "orders")
+                assert all(95 < Decimal(order["price"]) < 106 for order in orders)
+                assert all(Decimal(order["qty"]) < 3 for order in orders)
+            assert fills_of(log) == await theirs(at)
+            assert len(fills_of(log)["alpha"]) >= 3
+
+    asyncio.run(story())
+    assert verify(log, advance=silent).equal
 
 
 async def account_order(at: Site, venue: str, name: str) -> None:

@@ -147,7 +147,6 @@ class Session:
         self.intake.flush()
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
-            self.exchanges.follow(self.assembly.engine.instruments)
             self.exchanges.listen()
         return first_conn
 
@@ -292,6 +291,7 @@ class Session:
 
     def _send(self, commands: Sequence[Command]) -> None:
         assert self.exchanges is not None, "simulated venues take their commands themselves"
+        self.exchanges.follow(self.assembly.engine.instruments)  # the commands are at the scales that these have
         self.exchanges.send(commands)
 
     # --- time

@@ -119,17 +119,21 @@ class CexVenue:
 
     # --- commands
 
-    async def send(self, commands: Sequence[Command]) -> None:
-        """Send commands; returns when all were handed to the network or can no longer be. What became of them the rows tell.
+    def send(self, commands: Sequence[Command]) -> Coroutine[Any, Any, None]:
+        """Send commands; done when all were handed to the network or can no longer be. What became of them the rows tell.
+
+        The commands are at the scales that the instruments have at the call: an instrument may become finer before the request leaves.
 
         Raises:
             InvariantBroken: an account or instrument that this venue does not have, a client order id of another start, or one that was
                 sent before: nothing from that command on is sent.
         """
+        return self._send([(command, self._instruments[command.instrument]) for command in commands])
+
+    async def _send(self, commands: Sequence[tuple[Command, Instrument]]) -> None:
         passages = []
-        for command in commands:
+        for command, instrument in commands:
             desk = self._desks.get(command.account)
-            instrument = self._instruments[command.instrument]
             if desk is None or instrument.venue != self._name:
                 raise InvariantBroken(f"order {command.order} for {command.account} on {instrument.id} was given to {self._name}")
             name = OrderName(self._wishes.start, command.order)
@@ -141,22 +145,21 @@ class CexVenue:
                 if desk.orders.order(name) is not None:
                     raise InvariantBroken(f"{command.client_order_id} was sent already")
                 one = desk.leaves(_expected(command, instrument, name))
-                self._spawn(self._submit(desk, one, command, passage))
+                self._spawn(self._submit(desk, one, (command, instrument), passage))
             else:
                 self._spawn(self._cancel(desk, command, name, passage))
         for passage in passages:
             await passage.handed.wait()
 
-    async def _submit(self, desk: AccountDesk, one: Watched, command: SubmitOrder, passage: Passage) -> None:
+    async def _submit(self, desk: AccountDesk, one: Watched, order: tuple[SubmitOrder, Instrument], passage: Passage) -> None:
+        command, instrument = order
         passage.when_sent(lambda: desk.say(desk.orders.sent(one, desk.account.now())))
         try:
             if self.failure is not None:
                 raise Retryable("the venue's own work failed", reason="venue_failed")
             if len(self._rows) >= QUEUE_ROWS:
                 raise Retryable("reports are not taken", reason="queue_full")
-            said, trades = await desk.account.submit(
-                self._instruments[command.instrument], command, desk.ids.encode(one.expected.name), passage
-            )
+            said, trades = await desk.account.submit(instrument, command, desk.ids.encode(one.expected.name), passage)
         except Rejected as error:
             told = desk.orders.refused if passage.may_have_left else desk.orders.not_sent
             desk.say(told(one, error.reason, str(error)))
