@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from xarb.config_watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
@@ -222,6 +223,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     record: RecordConfig
     live: LiveConfig
     retention: RetentionConfig
+    watch: WatchConfig
+    alerts: tuple[AlertConfig, ...]
     sources: dict[str, str]
 
 
@@ -233,7 +236,7 @@ class Setting(NamedTuple):
     source: str
 
 
-_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record", "live", "retention")
+_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record", "live", "retention", "watch", "alerts")
 _ABOVE_ZERO: Final = (
     "score_ms",
     "assumed_qty",
@@ -283,6 +286,8 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         record=reader.section(raw.get("record", {}), RecordConfig, "record"),
         live=reader.section(raw.get("live", {}), LiveConfig, "live"),
         retention=reader.section(raw.get("retention", {}), RetentionConfig, "retention"),
+        watch=reader.section(raw.get("watch", {}), WatchConfig, "watch"),
+        alerts=tuple(reader.sections(raw, "alerts", AlertConfig)),
         sources=reader.sources,
     )
 
@@ -315,6 +320,14 @@ class _Reader:
         if not isinstance(section, dict) or any(not isinstance(part, dict) for part in section.values()):
             raise ConfigError(f"{self._path}: {name} must be written as [{name}.NAME] tables")
         yield from section.items()
+
+    def sections(self, raw: dict[str, Any], name: str, kind: type[_Section]) -> Iterator[_Section]:
+        """The structs of `[[name]]` tables, in order."""
+        found = raw.get(name, [])
+        if not isinstance(found, list):
+            raise ConfigError(f"{self._path}: {name} must be written as [[{name}]] tables")
+        for number, part in enumerate(found, start=1):
+            yield self.section(part, kind, f"{name} number {number}")
 
     def section(self, raw: object, kind: type[_Section], where: str) -> _Section:
         """A section as its struct."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
 from collections.abc import Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 _Made = TypeVar("_Made")
+_SUPERVISOR: Final = "NOTIFY_SOCKET"
 
 
 def run_loop(main: Coroutine[Any, Any, _Made]) -> _Made:
@@ -44,3 +47,19 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, _Made]) 
         for one in (task, stopped):
             one.cancel()
         await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+def notify(state: str) -> None:
+    """Tell the supervisor that started this process, if one listens: READY=1, WATCHDOG=1, STOPPING=1 (sd_notify of systemd).
+
+    Nothing is said where `NOTIFY_SOCKET` is not set, and it never waits: what a full or broken socket does not take is left out, and a
+    watchdog that is not told restarts the process.
+    """
+    address = os.environ.get(_SUPERVISOR, "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
+        out.settimeout(0)
+        out.sendto(state.encode(), address)
