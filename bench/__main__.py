@@ -22,6 +22,7 @@ NAMES: Final = (
     "recovery",
     "record",
     "kills",
+    "watching",
     "served",
     "real_orders",
     "live",

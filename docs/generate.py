@@ -16,7 +16,7 @@ from typing import Final, get_type_hints
 
 import msgspec
 
-from xarb import config
+from xarb import config, config_watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE
@@ -32,6 +32,7 @@ COMMANDS: Final = (
     ("why",),
     ("diff",),
     ("status",),
+    ("watch",),
     ("check",),
     ("symbols",),
     ("import",),
@@ -81,6 +82,8 @@ def config_page() -> str:
         (config.RecordConfig, "[record]"),
         (config.LiveConfig, "[live]"),
         (config.RetentionConfig, "[retention]"),
+        (config_watch.WatchConfig, "[watch]"),
+        (config_watch.AlertConfig, "[[alerts]]"),
     )
     for section, title in sections:
         rows = [_config_row(section, field) for field in msgspec.structs.fields(section)]

@@ -44,6 +44,7 @@ from xarb.config import (
     VenueConfig,
     load_experiment,
 )
+from xarb.config_watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
 Settings = Mapping[str, str]
@@ -503,6 +504,27 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "live.stop_ms": "tests.live.test_session:test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up",
     "retention.frames_days": "tests.test_retention:test_each_key_has_its_effect",
     "retention.inputs_days": "tests.test_retention:test_each_key_has_its_effect",
+    "watch.metrics_port": "tests.watch.test_verb:test_the_port_of_the_config_is_served",
+    "watch.repeat_s": "tests.watch.test_rules:test_messages_come_once_again_and_at_the_end",
+    "watch.silent_s": "tests.watch.test_rules:test_a_process_that_hangs_one_that_died_and_one_that_ended",
+    "watch.unarmed_s": "tests.watch.test_state:test_a_start_that_never_arms_is_told_after_a_while",
+    "watch.feed_down_s": "tests.watch.test_rules:test_a_lost_connection_is_told_after_its_time",
+    "watch.gaps_per_min": "tests.watch.test_rules:test_storms_are_counted_over_a_minute",
+    "watch.rejects_per_min": "tests.watch.test_rules:test_storms_are_counted_over_a_minute",
+    "watch.order_rejects_per_min": "tests.watch.test_rules:test_storms_are_counted_over_a_minute",
+    "watch.drawdown": "tests.watch.test_rules:test_money_lost_is_told_by_currency",
+    "watch.day_loss": "tests.watch.test_rules:test_money_lost_is_told_by_currency",
+    "watch.disk_mb": "tests.watch.test_rules:test_the_machine_is_looked_at",
+    "watch.clock_offset_ms": "tests.watch.test_rules:test_the_machine_is_looked_at",
+    "alerts.kind": "tests.watch.test_channels:test_what_a_table_lacks_is_named",
+    "alerts.on": "tests.watch.test_verb:test_rules_go_to_those_who_want_them",
+    "alerts.url": "tests.watch.test_channels:test_a_webhook_gets_text_and_fields",
+    "alerts.url_env": "tests.watch.test_verb:test_a_process_that_dies_is_told_and_its_heartbeat_ends",
+    "alerts.token_env": "tests.watch.test_channels:test_a_webhook_gets_text_and_fields",
+    "alerts.chat": "tests.watch.test_channels:test_telegram_gets_a_message_of_the_bot",
+    "alerts.command": "tests.watch.test_channels:test_a_command_gets_the_text_and_the_rule",
+    "alerts.daily_at": "tests.watch.test_verb:test_the_summary_comes_once_a_day",
+    "alerts.every_s": "tests.watch.test_verb:test_a_process_that_dies_is_told_and_its_heartbeat_ends",
 }
 STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "run": RunConfig,
@@ -514,6 +536,8 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "record": RecordConfig,
     "live": LiveConfig,
     "retention": RetentionConfig,
+    "watch": WatchConfig,
+    "alerts": AlertConfig,
 }
 
 

@@ -31,10 +31,10 @@ def watch(
     money is lost, the disk fills; with a daily summary and heartbeats outwards. Ends at Ctrl-C or SIGTERM. See docs/operations.md.
     """
     from xarb.config_watch import WatchConfig
-    from xarb.watch.verb import metrics_once, port_of
+    from xarb.watch.verb import NOBODY, metrics_once, port_of
     from xarb.watch.verb import watch as run_watch
 
-    section, alerts = WatchConfig(), ()
+    section, alerts = WatchConfig(), NOBODY
     if config is not None:
         from xarb.config import load_experiment
 

@@ -236,7 +236,21 @@ class Setting(NamedTuple):
     source: str
 
 
-_SECTIONS: Final = ("run", "feeds", "venues", "accounts", "pegs", "rates", "strategies", "markets", "record", "live", "retention", "watch", "alerts")
+_SECTIONS: Final = (
+    "run",
+    "feeds",
+    "venues",
+    "accounts",
+    "pegs",
+    "rates",
+    "strategies",
+    "markets",
+    "record",
+    "live",
+    "retention",
+    "watch",
+    "alerts",
+)
 _ABOVE_ZERO: Final = (
     "score_ms",
     "assumed_qty",

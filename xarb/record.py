@@ -22,7 +22,7 @@ from xarb.log.info import info
 from xarb.log.livelog import LiveLog
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S
-from xarb.process import run_loop, stop_on_signals, unless_stopped
+from xarb.process import notify, run_loop, stop_on_signals, unless_stopped
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds, Source, listings_of, load_all
@@ -125,10 +125,12 @@ class Recorder:
         gc.freeze()  # what was built so far stays: later collections need not look at it
         tasks = [asyncio.ensure_future(self.feeds.run()), asyncio.ensure_future(upkeep.run(lambda: self._show(board, began)))]
         ended = asyncio.ensure_future(stop.wait())
+        notify("READY=1")
         try:
             anything: set[asyncio.Future[Any]] = {*tasks, ended, self.intake.failure}
             await asyncio.wait(anything, timeout=duration_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            notify("STOPPING=1")
             seconds = (clock.now() - began) / NANOS_PER_S
             feeds = board.feed_table(self.feeds.streams, clock.now(), "Feeds, as they were at the stop")
             for task in (*tasks, ended):
@@ -146,6 +148,7 @@ class Recorder:
 
     def _show(self, board: Board, began: int) -> None:
         now = self.intake.clock.now()
+        notify("WATCHDOG=1")  # the loop turns, and the log was looked after
         board.update(self.feeds.streams, now, self.log.stats, (now - began) / NANOS_PER_S)
 
     def _deliver(self, parts: dict[str, list[Row]]) -> None:

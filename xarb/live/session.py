@@ -33,7 +33,7 @@ from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S, NEVER
-from xarb.process import stop_on_signals, unless_stopped
+from xarb.process import notify, stop_on_signals, unless_stopped
 from xarb.sources import market_sources
 from xarb.starts import ENDED, LIVE
 from xarb.summary import Summary, summary_of
@@ -187,6 +187,7 @@ class Session:
         try:
             await self._first_of({*tasks[:2], tasks[3], self.intake.failure, self._ending})
             ending = self._ending.result() if self._ending.done() else Ending(actor="failure")
+            notify("STOPPING=1")
             if self._ending.done():
                 await self._wind_down(ending)
                 if self.exchanges is not None:
@@ -231,6 +232,7 @@ class Session:
         while not all(stream.is_open and stream.meter.events for stream in self.feeds.streams):  # noqa: ASYNC110  # they have no event for it
             await asyncio.sleep(_LOOK_S)
         self._put("operator", (ARM, "start", "every market speaks"))
+        notify("READY=1")
 
     async def _obey(self, stop: asyncio.Event, duration_s: float | None) -> None:
         """Wait for the wish to end: a signal, a request, the end of the duration."""
@@ -316,6 +318,7 @@ class Session:
             self._plan()
 
     def _show(self, board: Board, began: int) -> None:
+        notify("WATCHDOG=1")  # the loop turns, and the log was looked after
         seconds = (self.intake.clock.now() - began) / NANOS_PER_S
         board.update(self.feeds.streams, self.intake.clock.now(), self.log.stats, seconds)
 

@@ -109,6 +109,10 @@ class Follower:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the open journal."""
         self._let_go()
 
     def take(self) -> News:

@@ -45,7 +45,8 @@ def _log(state: Watched, place: Place) -> list[Metric]:
 
 
 def _feeds(state: Watched, place: Place) -> list[Metric]:
-    mine = {number: one for number, one in state.connections.items() if one.opened >= place.claimed_at}
+    is_gone = place.is_gone(state)
+    mine = {n: one for n, one in state.connections.items() if one.opened >= place.claimed_at and not is_gone}
     labels = {number: {"venue": one.venue, "conn": f"{number}"} for number, one in mine.items()}
     offsets = [({"venue": v}, _seconds(value)) for (m, v), (value, _, _) in state.health.items() if m == "clock_offset_ns"]
     return [

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Final, Self
 
 import aiohttp
 
@@ -32,11 +33,12 @@ _LAST_PORT: Final = 65_535
 _FAREWELL_S: Final = 10.0  # how long a stop waits for messages that are on their way
 _DAY_NS: Final = 86_400 * NANOS_PER_S
 _MINUTE_NS: Final = 60 * NANOS_PER_S
-_ALIVE: Final = ("dead", "stopped", "silent", "unreadable")  # with one of these no heartbeat goes out
+NOBODY: Final[tuple[AlertConfig, ...]] = ()  # to be told
+_GONE: Final = ("dead", "stopped", "silent", "unreadable")  # with one of these no heartbeat goes out
 
 
 class Watch:
-    """One log, watched.
+    """One log, watched. Use as a context manager.
 
     Args:
         folder: the log.
@@ -89,15 +91,17 @@ class Watch:
     @property
     def is_written(self) -> bool:
         """Whether a process writes the log, as of the last look."""
-        return not any(one.rule in _ALIVE for one in self.found)
+        return not any(one.rule in _GONE for one in self.found)
 
     def metrics(self) -> str:
         """All metrics, as of the last look."""
         return exposition(self.state, self.place())
 
-    def close(self) -> None:
-        """Let go of the log's files."""
-        self._follower.__exit__(None, None, None)
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._follower.close()
 
 
 def metrics_once(folder: Path, config: WatchConfig) -> str:
@@ -107,12 +111,9 @@ def metrics_once(folder: Path, config: WatchConfig) -> str:
         ConfigError: the folder is no log.
         LogError: it is damaged.
     """
-    watch = Watch(folder, config)
-    try:
+    with Watch(folder, config) as watch:
         watch.look()
         return watch.metrics()
-    finally:
-        watch.close()
 
 
 def port_of(text: str | None) -> int | None:
@@ -153,7 +154,7 @@ def watch(
 async def _run(watch: Watch, targets: Sequence[Target], say: Say, port: int | None) -> None:
     with stop_on_signals() as stop:
         async with AsyncExitStack() as stack:
-            stack.callback(watch.close)
+            stack.enter_context(watch)
             http = await stack.enter_async_context(aiohttp.ClientSession())
             told = [one for one in targets if one.config.kind != "heartbeat"]
             channels = [Channel(one, http, about=watch.folder.name, say=say) for one in told]

@@ -1,0 +1,196 @@
+"""When somebody is told, rule by rule: just beyond each bound, not at it; and how often."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, get_args
+
+import pytest
+
+from xarb.config_watch import Rule, WatchConfig
+from xarb.log.follow import News as LogNews
+from xarb.model.units import MONEY_ONE, NANOS_PER_S
+from xarb.watch.rules import Condition, News, Place, conditions
+from xarb.watch.state import Watched
+
+NOW = 1_700_000_000 * NANOS_PER_S
+S = NANOS_PER_S
+HERE = Place(now=NOW, claimed=True, claimed_at=NOW - 3600 * S, is_sealed=False, disk_free=10**13)
+START = {
+    "number": 1,
+    "mode": "paper",
+    "ts_recv": NOW - 1000 * S,
+    "config": '{"run":{"currencies":["USDT"]}}',
+}
+ARM = {"action": "arm", "actor": "start", "ts_recv": NOW - 999 * S, "detail": None}
+BTC = {"venue": "alpha", "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT"}
+
+
+def state(*rows: tuple[str, dict[str, Any]], last_ts: int = NOW) -> Watched:
+    """What is known after an armed start and these rows."""
+    made = Watched()
+    found: list[tuple[str, dict[str, Any]]] = [("instruments", BTC), ("starts", START), ("operator", ARM), *rows]
+    made.take(LogNews(rows=found, counts={}, heard={}, mids={}, last_ts=last_ts))
+    return made
+
+
+def rules(made: Watched, place: Place = HERE, **config: Any) -> list[tuple[str, str]]:
+    """The rules that hold, and what about."""
+    return [(one.rule, one.subject) for one in conditions(made, place, WatchConfig(**config))]
+
+
+def connection(event: str, ts: int, conn: int = 7) -> tuple[str, dict[str, Any]]:
+    """A row of connections."""
+    return "connections", {"ts_recv": ts, "venue": "alpha", "conn": conn, "symbol": None, "event": event}
+
+
+def health(metric: str, value: int, venue: str | None = None, ts: int = NOW) -> tuple[str, dict[str, Any]]:
+    """A row of health."""
+    return "health", {"ts_recv": ts, "venue": venue, "metric": metric, "value": value, "detail": "no space"}
+
+
+def order(state_: str, previous: str | None, ts: int = NOW, number: int = 1) -> tuple[str, dict[str, Any]]:
+    """A row of orders."""
+    return "orders", {"ts": ts, "order": number, "bundle": 1, "state": state_, "previous": previous}
+
+
+def ledger(asset: str, delta: int, ts: int = NOW) -> tuple[str, dict[str, Any]]:
+    """A change by a trade, in whole units."""
+    return "ledger", {"ts": ts, "asset": asset, "delta": delta * MONEY_ONE, "cause": "trade"}
+
+
+def test_all_is_well() -> None:
+    """An armed start with a row of this second, nothing lost: nothing is said."""
+    assert rules(state(connection("opened", NOW - 900 * S))) == []
+
+
+def test_a_lost_connection_is_told_after_its_time() -> None:
+    """`feed_down_s`: beyond it, while it lasts; a connection of an earlier process counts no more."""
+    lost = state(connection("opened", NOW - 900 * S), connection("lost", NOW - 31 * S))
+    assert rules(lost) == [("feed_down", "alpha 7")]
+    assert rules(lost, feed_down_s=31) == []
+    assert rules(lost, HERE._replace(claimed_at=NOW - 800 * S)) == []
+    back = state(connection("opened", NOW - 900 * S), connection("lost", NOW - 60 * S), connection("opened", NOW - 40 * S))
+    assert rules(back) == []
+
+
+def test_a_feed_that_may_not_be_traded_is_told() -> None:
+    """The engine's word: not tradable for so long, whatever the states in between are called."""
+    down = {"ts": NOW - 40 * S, "venue": "alpha", "symbol": "BTC/USDT", "state": "stale", "tradable": False}
+    made = state(("feed_states", down), ("feed_states", down | {"ts": NOW - 5 * S, "state": "gapped"}))
+    (found,) = conditions(made, HERE, WatchConfig())
+    assert (found.rule, found.subject) == ("feed_down", "BTC/USDT@alpha")
+    assert "gapped" in found.text
+    assert rules(made, feed_down_s=40) == []
+    up = down | {"ts": NOW, "state": "live", "tradable": True}
+    assert rules(state(("feed_states", down), ("feed_states", up))) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "key", "row"),
+    [
+        ("gaps", "gaps_per_min", connection("gap", NOW - S)),
+        ("rejects", "rejects_per_min", ("rejects", {"venue": "alpha", "ts_recv": NOW - S})),
+        ("order_rejects", "order_rejects_per_min", order("rejected", "pending", NOW - S)),
+    ],
+)
+def test_storms_are_counted_over_a_minute(rule: str, key: str, row: tuple[str, dict[str, Any]]) -> None:
+    """At the bound, not below it, not when it is older than a minute; 0 switches the rule off."""
+    five = state(*[row] * 5)
+    assert rules(five, HERE, **{key: 5}) == [(rule, "")]
+    assert rules(five, HERE, **{key: 6}) == []
+    assert rules(five, HERE, **{key: 0}) == []
+    assert rules(five, HERE._replace(now=NOW + 60 * S), **{key: 5, "silent_s": 1000}) == []
+
+
+def test_an_order_of_unknown_fate_is_told_until_it_is_known() -> None:
+    """By its number."""
+    assert rules(state(order("pending", None), order("unknown", "pending"))) == [("order_unknown", "")]
+    assert rules(state(order("pending", None), order("unknown", "pending"), order("filled", "unknown"))) == []
+
+
+def test_money_lost_is_told_by_currency() -> None:
+    """`day_loss` and `drawdown`: beyond the bound; a gain is none; a bound of another currency binds nothing."""
+    lost = state(ledger("USDT", -100))
+    assert rules(lost, day_loss={"USDT": Decimal("99.9")}) == [("day_loss", "USDT")]
+    assert rules(lost, day_loss={"USDT": Decimal(100)}) == []
+    assert rules(lost, drawdown={"USDT": Decimal(99)}) == [("drawdown", "USDT")]
+    assert rules(lost, drawdown={"USDT": Decimal(100), "EUR": Decimal(1)}) == []
+    assert rules(state(ledger("USDT", 100)), day_loss={"USDT": Decimal(1)}, drawdown={"USDT": Decimal(1)}) == []
+
+
+def test_the_day_ends_at_midnight_and_goes_on_over_starts() -> None:
+    """What was lost before midnight UTC is not the day's; what was lost in a start before is."""
+    midnight = NOW // (86_400 * S) * 86_400 * S
+    before = ledger("USDT", -50, midnight - 1)
+    assert rules(state(before), day_loss={"USDT": Decimal(1)}) == []
+    over = state(ledger("USDT", -50, NOW - 2), ("starts", START | {"number": 2}), ("operator", ARM))
+    assert rules(over, day_loss={"USDT": Decimal(49)}) == [("day_loss", "USDT")]
+    assert rules(over, drawdown={"USDT": Decimal(49)}) == []
+
+
+def test_a_loss_that_cannot_be_valued_is_told_too() -> None:
+    """An asset without a price: the day's result is unknown, and unknown is not zero."""
+    (found,) = conditions(state(ledger("BNB", -1)), HERE, WatchConfig(day_loss={"USDT": Decimal(5)}))
+    assert (found.rule, found.subject) == ("day_loss", "USDT")
+    assert "unknown" in found.text
+
+
+def test_the_machine_is_looked_at() -> None:
+    """`disk_mb`, `clock_offset_ms`, seals; readings of an earlier process do not count."""
+    assert rules(state(), HERE._replace(disk_free=2_999_000_000)) == [("disk_low", "")]
+    assert rules(state(), HERE._replace(disk_free=2_999_000_000), disk_mb=2999) == []
+    assert rules(state(health("clock_offset_ns", -51_000_000, "alpha"))) == [("clock_offset", "alpha")]
+    assert rules(state(health("clock_offset_ns", -51_000_000, "alpha")), clock_offset_ms=51) == []
+    assert rules(state(health("seal_failed", 1))) == [("seal_failed", "")]
+    assert rules(state(health("seal_failed", 1), health("seal_failed", 0))) == []
+    assert rules(state(health("seal_failed", 1, ts=NOW - 4000 * S))) == []
+
+
+def test_a_process_that_hangs_one_that_died_and_one_that_ended() -> None:
+    """`silent_s` while it lives; gone with an open journal is dead, with everything sealed and ended in order it is stopped."""
+    quiet = state(last_ts=NOW - 31 * S)
+    assert rules(quiet) == [("silent", "")]
+    assert rules(quiet, silent_s=31) == []
+    gone = HERE._replace(claimed=False)
+    assert rules(quiet, gone) == [("dead", "")]
+    ended = state(
+        ("operator", {"action": "ended", "actor": "session", "ts_recv": NOW - 31 * S, "detail": None}), last_ts=NOW - 31 * S
+    )
+    assert rules(ended, gone._replace(is_sealed=True)) == [("stopped", "")]
+    assert rules(ended, gone) == [("dead", "")]
+    assert rules(state(), gone) == []  # it wrote a moment ago: who looks from another namespace sees no process
+    assert rules(state(), HERE._replace(trouble="damaged")) == [("unreadable", "")]
+
+
+def test_every_rule_of_the_config_is_one() -> None:
+    """The words that `on` takes are those that are told."""
+    told = {"killed", "disarmed", "stopped", "dead", "silent", "unreadable", "feed_down", "gaps", "rejects", "order_rejects"}
+    told |= {"order_unknown", "drawdown", "day_loss", "disk_low", "clock_offset", "seal_failed"}
+    assert set(get_args(Rule)) == told
+
+
+def test_messages_come_once_again_and_at_the_end() -> None:
+    """When it begins, every `repeat_s` while it lasts, when it is over; then it may begin anew."""
+    news, one = News(60), Condition("gaps", "", "20 gaps")
+    told = {at: news.look(at * S, [one] if at < 130 else []) for at in range(0, 200, 10)}
+    assert [at for at, found in told.items() if found and not found[0].is_over] == [0, 60, 120]
+    assert [at for at, found in told.items() if found and found[0].is_over] == [130]
+    assert [found.text for found in news.look(300 * S, [one])] == ["20 gaps"]
+
+
+def test_what_comes_and_goes_is_counted_not_repeated() -> None:
+    """Ten times within `repeat_s`: told once, then with the count, and no end of what was not told."""
+    news, one = News(60), Condition("feed_down", "alpha 7", "lost")
+    notices = [notice for at in range(20) for notice in news.look(at * S, [one] if at % 2 == 0 else [])]
+    assert [(notice.is_over, notice.times) for notice in notices] == [(False, 1), (True, 1)]
+    (again,) = news.look(61 * S, [one])
+    assert again.times == 10
+
+
+def test_different_things_are_told_apart() -> None:
+    """Two connections: each has its own message."""
+    news = News(60)
+    found = [Condition("feed_down", f"alpha {n}", "lost") for n in (1, 2)]
+    assert len(news.look(0, found)) == 2
+    assert [notice.subject for notice in news.look(S, found[:1])] == ["alpha 2"]
