@@ -6,6 +6,7 @@ import pytest
 
 from xarb.errors import ConfigError
 from xarb.offers import offer, offers_tables
+from xarb.venues.orderrules import RULES
 from xarb.wires.exchanges import WIRES
 
 
@@ -17,6 +18,8 @@ def test_every_wire_is_listed_with_what_it_offers() -> None:
     assert rows["binance"]["order by client id"] == "origClientOrderId"
     assert rows["coinbase"]["order by client id"] == "no"
     assert (rows["okx"]["cancel-after timer"], rows["binance"]["cancel-after timer"]) == ("yes", "no")
+    assert sorted(name for name, row in rows.items() if row["real orders"] == "yes") == sorted(RULES)
+    assert all(RULES[name].by_id("x") == {rows[name]["order by client id"]: "x"} for name in RULES)
     assert rows["okx"]["continuity"] == WIRES["okx"].continuity
     assert "bitvavo" in others.rows[0][0].split(", ")
     assert "binance" not in others.rows[0][0].split(", ")

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from xarb.console import Table
 from xarb.errors import ConfigError
 from xarb.venues.exchange import all_names, exchange
+from xarb.venues.orderrules import RULES
 from xarb.wires.exchanges import WIRES, Wire
 
 # Whose REST API finds an order by the id that its client gave it, so that an order of unknown fate can be looked up: documentation of
@@ -26,7 +27,16 @@ _BY_CLIENT_ID: Final = {
 }
 _STREAMED: Final = {"quotes": ("watchBidsAsks", "watchTicker"), "books": ("watchOrderBook",), "trades": ("watchTrades",)}
 _POLLED: Final = {"books": ("fetchOrderBook",), "trades": ("fetchTrades",)}
-_COLUMNS: Final = ("venue", "decoder", "channels", "continuity", "order by client id", "cancel-after timer", "sandbox")
+_COLUMNS: Final = (
+    "venue",
+    "decoder",
+    "channels",
+    "continuity",
+    "real orders",
+    "order by client id",
+    "cancel-after timer",
+    "sandbox",
+)
 
 
 class Offer(NamedTuple):
@@ -38,6 +48,7 @@ class Offer(NamedTuple):
         wire: our decoder of its stream, None where ccxt's parsed structures are recorded.
         channels: what can be recorded.
         by_client_id: under which name an order is found by our id, empty where that is not known to work.
+        takes_orders: whether xarb sends real orders there.
         has_timer: whether it cancels all orders when it has not heard from us for a while.
         has_sandbox: whether ccxt knows a test exchange of it.
     """
@@ -47,6 +58,7 @@ class Offer(NamedTuple):
     wire: Wire | None
     channels: tuple[str, ...]
     by_client_id: str
+    takes_orders: bool
     has_timer: bool
     has_sandbox: bool
 
@@ -70,6 +82,7 @@ def offer(venue: str) -> Offer:
         wire=wire,
         channels=channels,
         by_client_id=_BY_CLIENT_ID.get(name, ""),
+        takes_orders=venue in RULES,
         has_timer=bool(client.has.get("cancelAllOrdersAfter")),
         has_sandbox=bool(client.has.get("sandbox")) or "test" in client.urls,
     )
@@ -109,6 +122,7 @@ def _row(one: Offer) -> tuple[str, ...]:
         "exact" if one.wire else "ccxt, coalescing",
         " ".join(one.channels),
         continuity,
+        "yes" if one.takes_orders else "no",
         one.by_client_id or "no",
         "yes" if one.has_timer else "no",
         "yes" if one.has_sandbox else "no",
