@@ -23,6 +23,7 @@ NAMES: Final = (
     "record",
     "kills",
     "watching",
+    "trading_kills",
     "served",
     "real_orders",
     "live",

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.log.logs import small_log
 from tests.venues.player import Player
 from xarb.board import Board
 from xarb.config import load_experiment
@@ -234,10 +235,11 @@ def test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up(tmp_p
 
 def test_nobody_to_ask_is_said(tmp_path: Path) -> None:
     """A stop or kill of a log on which nobody trades is refused, and leaves no request behind."""
+    folder = small_log(tmp_path / "log")
     for ask in (stop, kill):
         with pytest.raises(Refused, match="no process"):
-            ask(tmp_path, wait_s=1)
-    assert requests.take(tmp_path) == []
+            ask(folder, wait_s=1)
+    assert requests.take(folder) == []
 
 
 def test_a_process_that_dies_while_trading_is_proven_and_followed(tmp_path: Path) -> None:
