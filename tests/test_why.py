@@ -122,6 +122,44 @@ def test_what_the_bundle_gained_is_the_sum_of_its_ledger(run: Path) -> None:
     assert {row["order"] for row in found["reports"]} == mine
 
 
+def test_a_changed_level_comes_with_its_whole_message(run: Path, live: Path) -> None:
+    """Where a price was set by a message of levels, all rows of that message are told: those it rested on first, one of them the last."""
+    deltas: dict[int, list[Any]] = {}
+    with LogReader(live) as reader:
+        for batch in reader.batches():
+            columns = (batch.deltas.seq, batch.deltas.inst, batch.deltas.ts_recv, batch.deltas.is_last)
+            deltas |= {seq: rest for seq, *rest in zip(*(column.tolist() for column in columns), strict=True)}
+    row = next(row for row in outputs(run, "opportunities") if row["bundle"] is not None and row["buy_seq"] in deltas)
+    order = next(one["order"] for one in outputs(run, "commands") if one["bundle"] == row["bundle"])
+    evidence = [one for one in told(run, str(order))["evidence"] if one["kind"] == "book_deltas" and one["seq"] in deltas]
+    mine = [one for one in evidence if deltas[one["seq"]][0] == deltas[row["buy_seq"]][0]]
+    seqs = sorted(one["seq"] for one in mine)
+    assert len(seqs) > 1
+    same = [seq for seq, (inst, *_) in deltas.items() if inst == deltas[row["buy_seq"]][0]]
+    before, last = max(seq for seq in same if seq < seqs[0]), deltas[seqs[-1]]
+    assert deltas[before][2], "the row before the message ends another one"
+    assert last[2], "the message is told up to its end"
+    assert seqs == [seq for seq in same if seqs[0] <= seq <= seqs[-1]]
+    assert not any(deltas[seq][2] for seq in seqs[:-1])
+    assert mine[0]["is"] != "of the same message"
+
+
+def test_legs_released_by_the_first_fill_are_told_apart(run: Path) -> None:
+    """In `hard_leg_first` only the first leg is the decision's; the other was sent by execution when that was filled, or never."""
+    decided = {
+        row["bundle"]: row["ts"]
+        for row in outputs(run, "opportunities")
+        if row["strategy"] == "patient" and row["bundle"] is not None
+    }
+    orders = [row for row in outputs(run, "commands") if row["bundle"] in decided and row["kind"] == "submit"]
+    assert orders
+    for order in orders[:3]:
+        found = told(run, str(order["order"]))
+        assert ("sending" in found) == (order["ts"] != decided[order["bundle"]])
+        assert {row["what"]: row["value"] for row in found["decision"]}["sequence"] == "hard_leg_first"
+        assert len(found["decision_plan"]) == 2
+
+
 def test_a_refused_opportunity_says_what_the_strategy_saw_and_why_not(run: Path) -> None:
     """The first refusal is explained: its reason, the rows it rested on, and the plan that the strategy did not make."""
     refused = next(row for row in outputs(run, "opportunities") if row["verdict"] == "refused")
