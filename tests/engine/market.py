@@ -10,6 +10,7 @@ may be `-` for null. Expected rows stand behind `>`, in order and completely.
     quote 100 5 101 5 [venue_seq]     bid, bid size, ask, ask size
     snap | delta LEVELS               one message of deltas; without a level the empty message
     old | unsynced LEVELS             deltas with that verdict of the wire
+    more LEVELS                       a snapshot whose message goes on with the next line of the instrument
     book LEVELS [#venue_seq]          a whole book, best first
     trade ID PRICE QTY
     gap lost closed opened subscribed heartbeat resync   a connection row of the symbol; a letter in capitals: of all its connection
@@ -65,12 +66,14 @@ def quote(ts: int, inst: int, *sides: int | None, venue_seq: int | None = None, 
     return _row("quotes", ts, inst, ts_event, venue_seq=venue_seq, **dict(zip(names, sides, strict=True)))
 
 
-def message(ts: int, inst: int, levels: Sequence[Level], *, snapshot: bool = False, verdict: str = "apply") -> list[Row]:
-    """The rows of one delta message; no level gives the empty message, which confirms the book."""
+def message(
+    ts: int, inst: int, levels: Sequence[Level], *, snapshot: bool = False, verdict: str = "apply", ends: bool = True
+) -> list[Row]:
+    """The rows of one delta message; no level gives the empty message, which confirms the book. One that does not end goes on."""
     rows = []
     for at, (side, price, qty) in enumerate(levels or [("", None, None)]):
         values = {"side": SIDES.index(side) if side else -1, "price": price, "qty": qty, "is_snapshot": snapshot, "venue_seq": None}
-        values |= {"is_last": at >= len(levels) - 1, "verdict": DELTA_VERDICTS.index(verdict)}
+        values |= {"is_last": ends and at >= len(levels) - 1, "verdict": DELTA_VERDICTS.index(verdict)}
         rows.append(_row("deltas", ts, inst, None, **values))
     return rows
 
@@ -213,9 +216,9 @@ class Market:
         if kind == "quote":
             numbers = [_number(value) for value in values]
             return [quote(ts, number, *numbers[:4], venue_seq=numbers[4] if len(numbers) > 4 else None)]
-        if kind in ("snap", "delta", "old", "unsynced"):
-            verdict = kind if kind in DELTA_VERDICTS else "apply"
-            return message(ts, number, [_level(value) for value in values], snapshot=kind == "snap", verdict=verdict)
+        if kind in ("snap", "more", "delta", "old", "unsynced"):
+            verdict, levels = kind if kind in DELTA_VERDICTS else "apply", [_level(value) for value in values]
+            return message(ts, number, levels, snapshot=kind in ("snap", "more"), verdict=verdict, ends=kind != "more")
         if kind == "book":
             levels = [_level(value) for value in values if value[0] != "#"]
             counters = [int(value[1:]) for value in values if value[0] == "#"]

@@ -152,6 +152,25 @@ def test_a_gap_within_a_snapshot_leaves_no_half_of_it() -> None:
     assert sides(market) == ([(90, 1)], [(91, 1)])
 
 
+def test_a_snapshot_and_what_waited_for_it_are_one_message() -> None:
+    """The state between them is never the book: no edge, no quote, no wake; empty parts and repetitions inside do no harm."""
+    pairs = (pair(0, 1), pair(1, 0))
+    market = Market("ab", sources="deltas", wakes=[Wakes(pairs=pairs, every_event=(0,))])
+    market.check(
+        """
+        0.0 b snap b100*5 a101*5 > feed b down live
+        0.1 a more b110*5 a111*5
+        0.1 a delta b110*0 b100*6 a111*0 a101*6 > feed a down live
+        1.0 a gap > feed a live gapped
+        1.1 a resync
+        1.2 a more
+        1.2 a delta b100*7 a101*7 > feed a gapped live
+        """
+    )
+    assert sides(market) == ([(100, 7)], [(101, 7)])
+    assert market.listeners[0].heard == ["100000000 event 0", "1200000000 event 0"]
+
+
 def test_b11_a_snapshot_in_the_stream_replaces_the_book() -> None:
     """No level of before survives, and the book stays one as long as the message runs."""
     market = deltas()

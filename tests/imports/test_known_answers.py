@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Iterator
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tests.imports.conftest import ROOT, Imported, imported
 from xarb.imports.sources import load_sources
 from xarb.model.columns import TABLES
+from xarb.wires.rows import Row
 
 _DELTAS = {column.name: place for place, column in enumerate(TABLES["book_deltas"].columns)}
 _QUOTES = {column.name: place for place, column in enumerate(TABLES["quotes"].columns)}
@@ -89,10 +91,18 @@ def test_no_gap_and_nothing_bad(binance: Imported) -> None:
     """The files have no gap, no reject, and the second days go on with the books of the first: three snapshots in all."""
     assert Counter(row["event"] for row in binance.named("connections")) == {0: 3, 5: 3, 6: 2}
     assert "rejects" not in binance.rows
-    firsts = [
-        row[_DELTAS["venue"]] for row in binance.rows["book_deltas"] if row[_DELTAS["is_snapshot"]] and row[_DELTAS["is_last"]]
-    ]
-    assert sorted(firsts) == ["binance", "binancecoinm", "binanceusdm"]
+    snapshots = {(row[_DELTAS["venue"]], row[_DELTAS["seq"]]) for row in _begun(binance) if row[_DELTAS["is_snapshot"]]}
+    assert sorted(venue for venue, _ in snapshots) == ["binance", "binancecoinm", "binanceusdm"]
+
+
+def _begun(binance: Imported) -> Iterator[Row]:
+    """The first row of each message of changed levels, which is a snapshot's or an update's."""
+    before: dict[str, bool] = {}  # whether the last row of a venue ended its message
+    for row in binance.rows["book_deltas"]:
+        if before.get(row[_DELTAS["venue"]], True):
+            yield row
+        before[row[_DELTAS["venue"]]] = row[_DELTAS["is_last"]]
+    assert all(before.values())  # no message is left open
 
 
 def test_lines_are_all_there(binance: Imported) -> None:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.engine.resync import Beside
 from tests.imports.conftest import TextImport
+from xarb.catalog import load_instruments
 from xarb.errors import ConfigError
 from xarb.imports.run import LogState
 
@@ -156,3 +158,24 @@ def test_hostile_lines(text_import: TextImport) -> None:
     found = text_import(RAW.format("a"), {"a": text})
     assert found.rules() == [("bad_time", 2), ("bad_time", 3), ("bad_json", 4), ("bad_json", 5), ("bad_json", 6)]
     assert len(found.rows["book_deltas"]) == 3
+
+
+def test_an_imported_snapshot_older_than_its_buffer_opens_no_edge(text_import: TextImport) -> None:
+    """The snapshot in a raw log stands 10 % above the other venue, the update that waited for it where that stands: no episode."""
+
+    def update(at: int, number: int, before: int, after: int) -> bytes:
+        sides = {"b": [[str(before), "0"], [str(after), "5"]], "a": [[str(before + 1), "0"], [str(after + 1), "5"]]}
+        return line(at, {"e": "depthUpdate", "E": 1723161255208, "s": "BTCUSDT", "U": number, "u": number, **sides})
+
+    whole = line(3, {"lastUpdateId": 12, "bids": [["110", "5"]], "asks": [["111", "5"]]})
+    raw = update(1, 12, 115, 110) + update(2, 13, 110, 100) + whole + update(4, 14, 100, 90)
+    found = text_import(RAW.format("a"), {"a": raw})
+    one = load_instruments().require("binance", "BTC/USDT")
+    beside = Beside(one)
+    beside.fold(found.rows)
+    assert [(row["verdict"], row["is_last"]) for row in found.named("book_deltas") if row["ts_recv"] == NS + 3] == [
+        *[(0, False)] * 5,
+        (0, True),
+    ]
+    # The last update, 10 % below, opens the only one; the end of the source closes it.
+    assert beside.edges == ["opened other>binance", "closed other>binance", f"{NS + 4} open 1", f"{NS + 4} close 1"]

@@ -92,7 +92,7 @@ a later snapshot of a book in sync
 a break inside the buffer
   d 5 8        | 8 unsynced
   d 10 11      | 11 unsynced
-  s 6          | snapshot 6 apply, 8 apply, gap
+  s 6          | gap, snapshot 6 unsynced
   s 9          | resync, snapshot 9 apply, 11 apply
 """
 

@@ -229,7 +229,7 @@ a hole behind the snapshot
   u 20         | 20 unsynced
   x            | RejectEvent
   u 30         | 30 unsynced
-  s 15         | snapshot 15 apply, 20 apply, gap
+  s 15         | gap, snapshot 15 unsynced
   s 31         | resync, snapshot 31 apply
 """
 

@@ -73,6 +73,40 @@ def test_a_book_is_lost_once() -> None:
     assert told(sync.update(update(8))) == "gap, 8 unsynced"
 
 
+def ends(events: list[WireEvent]) -> list[bool]:
+    """Which of the depth events end a message."""
+    return [event.is_last for event in events if isinstance(event, DepthEvent)]
+
+
+def test_a_snapshot_and_what_waited_for_it_are_one_message() -> None:
+    """Its last part ends it; a repetition inside is a part of it, one behind it is not; a snapshot that nothing follows is whole."""
+    sync = book()
+    for number in (5, 6, 6, 7, 7):
+        sync.update(update(number))
+    found = sync.snapshot(4, snapshot(4))
+    assert told(found) == "snapshot 4 apply, 5 apply, 6 apply, 6 old, 7 apply, 7 old"
+    assert ends(found) == [False, False, False, False, True, True]
+    assert ends(sync.update(update(8))) == [True]
+    assert ends(sync.snapshot(9, snapshot(9))) == [True]
+    assert ends(sync.snapshot(3, snapshot(3))) == [True]
+
+
+def test_a_snapshot_with_a_break_behind_it_starts_no_book() -> None:
+    """Whatever it and the updates up to the break could tell is older than the break; the next snapshot behind the break does."""
+    sync = book()
+    for number in (5, 6, 9, 10):
+        sync.update(update(number))
+    found = sync.snapshot(4, snapshot(4))
+    assert told(found) == "gap, snapshot 4 unsynced"
+    assert isinstance(found[0], LinkEvent)
+    assert found[0].detail == "expected U <= 7, got U 9 u 9"
+    assert ends(found) == [True]
+    assert sync.needs_snapshot
+    found = sync.snapshot(8, snapshot(8))
+    assert told(found) == "resync, snapshot 8 apply, 9 apply, 10 apply"
+    assert ends(found) == [False, False, True]
+
+
 def test_a_snapshot_that_came_unasked_is_not_asked_for() -> None:
     """A book that got its snapshot before it was asked for needs none, and one that waits anew is asked for once."""
     sync = book()

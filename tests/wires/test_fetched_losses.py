@@ -155,11 +155,17 @@ class Subscriber:
     def __init__(self, exchange: Exchange, session: Session, top: int | None) -> None:
         self.exchange, self.session, self.top = exchange, session, top
         self.book: Book | None = None
-        self.checked = self.gaps = 0
+        self.checked = self.gaps = self.joined = 0
 
     def take(self, events: list[WireEvent]) -> None:
-        """Apply what is to be applied; whatever stands then was the exchange's book at that number."""
+        """Apply what is to be applied; whatever stands then was the exchange's book at that number. Messages end within their events."""
+        is_open = False
         for event in events:
+            if is_open:
+                assert isinstance(event, DepthEvent)
+                assert event.verdict == APPLY or not event.is_last
+            is_open = isinstance(event, DepthEvent) and not event.is_last
+            self.joined += is_open
             if isinstance(event, LinkEvent) and event.event == "gap":
                 self.book = None
                 self.gaps += 1
@@ -173,6 +179,7 @@ class Subscriber:
                     assert event.ts_event is not None
                     number = event.ts_event // 1000 - START_US
                 self._check(self.exchange.history[number])
+        assert not is_open
 
     def _check(self, truth: State) -> None:
         assert self.book is not None
@@ -236,5 +243,6 @@ def test_the_model_does_what_it_should() -> None:
         found = [play(seed, name, levels=40, drift=0.05) for seed in range(5)]
         assert sum(one.checked for one in found) > 250
         assert sum(one.gaps for one in found) > 10
+        assert sum(one.joined for one in found) > 10
     calm, wild = ([play(seed, "kucoin", levels=300, drift=drift, top=TOP, faults=0.0) for seed in range(5)] for drift in (0.0, 0.9))
     assert sum(one.gaps for one in wild) > sum(one.gaps for one in calm) + 5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,6 +103,42 @@ def test_a_book_message_ends_with_is_last() -> None:
         (3, 6, 5, True),
         (4, 9, None, False),
     ]
+
+
+def parts(listing: Listing) -> list[DepthEvent]:
+    """A snapshot, an empty update and one with a level, of one message."""
+    return [
+        DepthEvent(listing, 9, 8, None, None, True, APPLY, [1], [2], [], [], 2, 8, is_last=False),
+        DepthEvent(listing, 9, 9, 9, None, False, APPLY, [], [], [], [], 2, 8, is_last=False),
+        DepthEvent(listing, 9, 10, 10, None, False, APPLY, [6], [7], [], [], 2, 8),
+    ]
+
+
+def test_a_message_of_several_events_ends_once() -> None:
+    """The last row of the last event ends it; an empty part is a row of nulls that does not; coarser parts are brought to the scale."""
+    builder, listing = RowBuilder(scales={("binance", "BTC/USDT"): (3, 8)}), Listing(BTC)
+    for event in parts(listing):
+        builder.add(12, LINK, event)
+    assert [(row["price_int"], row["px_scale"], row["is_snapshot"], row["is_last"]) for row in named(builder)] == [
+        (10, 3, True, False),
+        (None, 3, False, False),
+        (60, 3, False, True),
+    ]
+
+
+@pytest.mark.parametrize(("place", "expected"), [(0, [False, True]), (1, [False, True]), (2, [False, False, True])])
+def test_a_part_that_cannot_be_kept_leaves_no_message_open(place: int, expected: list[bool]) -> None:
+    """A reject in place of one event, also of the last one, which an empty row then ends; what stands alone needs none."""
+    builder, listing = RowBuilder(scales={("binance", "BTC/USDT"): (18, 8)}), Listing(BTC)
+    events = parts(listing)
+    events[place] = msgspec.structs.replace(events[place], bids=[6183763], bid_qtys=[1])
+    for event in events:
+        builder.add(12, LINK, event)
+    rows = named(builder)
+    assert [row["is_last"] for row in rows if row["table"] == "book_deltas"] == expected
+    assert [row["rule"] for row in rows if row["table"] == "rejects"] == ["unrepresentable"]
+    builder.add(13, LINK, msgspec.structs.replace(events[place], is_last=True))
+    assert [row["table"] for row in named(builder)] == ["rejects"]
 
 
 def test_levels_beyond_the_tenth_are_lists() -> None:

@@ -295,14 +295,15 @@ _INPUT_TABLES: Final = (
     ),
     _input(
         "book_deltas",
-        "One changed level. The rows of one message follow each other and end with is_last; an empty message is one row of nulls.",
+        "One changed level. The rows of one message follow each other and end with is_last; an empty message is one row of nulls. "
+        "A fetched snapshot and the updates that waited for it are one message: what they left is the book, nothing before.",
         *_FEED,
         _enum("side", SIDES, "side of the level", nullable=True),
         _int("price_int", "price of the level", nullable=True),
         _int("qty_int", "new quantity of the level; 0 removes it", nullable=True),
         *_SCALES,
         _bool("is_snapshot", "part of a snapshot: the first such row of a message clears the book"),
-        _bool("is_last", "last row of its message"),
+        _bool("is_last", "last row of its message; the book is a book again after it"),
         _enum("verdict", DELTA_VERDICTS, "what the wire session says: apply, old (before the snapshot), unsynced"),
         _id("first_id", "first update id of the message where the venue gives one", nullable=True),
         _id("prev_id", "last update id of the message before where the venue gives one", nullable=True),

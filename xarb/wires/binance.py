@@ -5,11 +5,12 @@ bounded buffer of updates. Rules (Binance "How to manage a local order book corr
 
 - Before a snapshot every update is handed back with verdict `unsynced` and is buffered.
 - A snapshot with id L that reaches the buffered updates is handed back, and after it, again and with verdict `apply`, the buffered
-  updates that are newer than L: the first copy says what arrived when, the second one builds the book.
+  updates that are newer than L, as one message: the first copy says what arrived when, the second one builds the book.
 - A spot update is old when u <= L, a futures update when u < L; one that arrives late is handed back with verdict `old`.
 - Spot continues with U <= last + 1 <= u, then U = last + 1; futures start with U or pu at or below L, then pu = last u.
 - A break gives a `gap`, and updates are `unsynced` again until a snapshot, which gives a `resync`. A snapshot older than the oldest
-  buffered update cannot start a book: it is handed back as `unsynced` with a `gap`, and the caller fetches another.
+  buffered update, or followed by a break in the buffer, cannot start a book: it is handed back as `unsynced` with a `gap`, and
+  the caller fetches another.
 - A snapshot older than a book in sync is handed back as `old`.
 
 The buffer and the order of these steps are `wires/continuity.py`; this file has Binance's rule for what follows what. Nothing is dropped:

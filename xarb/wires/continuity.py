@@ -1,8 +1,10 @@
 """Order books that start from a fetched snapshot and go on with numbered updates: the steps that such exchanges share.
 
 Updates that come before a snapshot are handed back as `unsynced` and buffered. A snapshot that reaches the buffer is handed back, and after
-it, again and with verdict `apply`, the buffered updates that are newer. A break gives a `gap`, and updates are `unsynced` until the next
-snapshot, which gives a `resync`. What follows what is each exchange's own `Rule`.
+it, again and with verdict `apply`, the buffered updates that are newer: all of it is one message, so that nobody trades on the
+older state that the snapshot holds. A break gives a `gap`, and updates are `unsynced` until the next snapshot, which gives a `resync`. A snapshot
+behind which the buffer has a break starts no book: what it could tell is older than the break. It is `unsynced` and another one is
+wanted. What follows what is each exchange's own `Rule`.
 """
 
 from __future__ import annotations
@@ -126,15 +128,23 @@ class BookSync:
             self._broken = True
             detail = f"snapshot {last} is older than the oldest update waiting, {_ids(newer[0])}"
             return [LinkEvent(self._venue, self._symbol, "gap", detail), msgspec.structs.replace(event, verdict=UNSYNCED)]
-        events: list[WireEvent] = [event]
-        if self._broken:
-            events.insert(0, LinkEvent(self._venue, self._symbol, "resync", f"snapshot {last}"))
+        was_broken = self._broken
         self._last, self._starting, self._broken, self._old = last, True, False, 0
         self._buffer.clear()
-        for update in newer:
-            # An update behind a break inside the buffer was recorded as unsynced when it came: only the break is news.
-            events.extend(one for one in self.update(update) if not (isinstance(one, DepthEvent) and one.verdict == UNSYNCED))
+        followed = [one for update in newer for one in self.update(update)]
+        gap = next((one for one in followed if isinstance(one, LinkEvent)), None)
+        if gap is not None:  # a break inside the buffer, which holds what came behind it again
+            return [gap, msgspec.structs.replace(event, verdict=UNSYNCED)]
+        events = one_message([event, *followed])
+        if was_broken:
+            events.insert(0, LinkEvent(self._venue, self._symbol, "resync", f"snapshot {last}"))
         return events
+
+
+def one_message(events: list[WireEvent]) -> list[WireEvent]:
+    """The events of one book, of which those up to the last to be applied become one message; repetitions behind it stand alone."""
+    last = max(place for place, event in enumerate(events) if isinstance(event, DepthEvent) and event.verdict == APPLY)
+    return [msgspec.structs.replace(event, is_last=False) for event in events[:last]] + events[last:]
 
 
 class Snapshots:

@@ -39,7 +39,11 @@ class QuoteEvent(msgspec.Struct, frozen=True, gc=False):
 
 
 class DepthEvent(msgspec.Struct, frozen=True, gc=False):
-    """One book message: bids first, then asks, each in the order of the wire; empty lists are an empty message."""
+    """One book message: bids first, then asks, each in the order of the wire; empty lists are an empty message.
+
+    With `is_last` False the next event belongs to the same message, which moves a book only at its end: a fetched snapshot and the
+    updates that waited for it. Only depth of the same listing comes in between.
+    """
 
     listing: Listing
     ts_event: int | None
@@ -54,6 +58,7 @@ class DepthEvent(msgspec.Struct, frozen=True, gc=False):
     ask_qtys: list[int]
     px_scale: int
     qty_scale: int
+    is_last: bool = True
 
 
 class BookEvent(msgspec.Struct, frozen=True, gc=False):

@@ -305,11 +305,10 @@ class KucoinSession:
         levels = sides(listing, _moved(body.changes.bids), _moved(body.changes.asks))
         event = DepthEvent(listing, millis(body.time), last, first, None, False, UNSYNCED, *levels)
         native = listing.instrument.native
-        events, enough = self._within(native, self._syncs[native].update(Update(first, last, None, event)))
-        if not enough:
-            events.append(event)  # as it is while a snapshot is awaited
+        events = self._syncs[native].update(Update(first, last, None, event))
+        gap = self._left(native, events)
         self._snapshots.check(native)
-        return events
+        return [*gap, event] if gap else events  # the event is unsynced, as it is while a snapshot is awaited
 
     def _snapshot(self, frame: _Frame, listing: Listing) -> list[WireEvent]:
         if str(frame.code) != _SUCCESS:
@@ -318,18 +317,17 @@ class KucoinSession:
         last = counter(body.sequence, "sequence")
         event = DepthEvent(listing, millis(body.time), last, None, None, True, APPLY, *sides(listing, body.bids, body.asks))
         native = listing.instrument.native
-        events, _ = self._within(native, self._syncs[native].snapshot(last, event))
+        events = self._syncs[native].snapshot(last, event)
+        gap = self._left(native, events)
         self._snapshots.check(native)
-        return events
+        return [*gap, msgspec.structs.replace(event, verdict=UNSYNCED)] if gap else events
 
-    def _within(self, native: str, events: list[WireEvent]) -> tuple[list[WireEvent], bool]:
-        """The events up to one that leaves too few known levels, in whose place the gap stands; and whether there is none such."""
-        for place, event in enumerate(events):
-            if isinstance(event, DepthEvent) and event.verdict == APPLY and not self._covers(native, event):
-                detail = f"the market leaves the {SNAPSHOT_LEVELS} levels of the snapshot"
-                gap = self._syncs[native].lose(detail) or [one for one in events[place:] if isinstance(one, LinkEvent)]
-                return events[:place] + gap, False
-        return events, True
+    def _left(self, native: str, events: list[WireEvent]) -> list[WireEvent]:
+        """The gap that stands for events which leave too few known levels; nothing where enough are left."""
+        applied = (one for one in events if isinstance(one, DepthEvent) and one.verdict == APPLY)
+        if all(self._covers(native, one) for one in applied):
+            return []
+        return self._syncs[native].lose(f"the market leaves the {SNAPSHOT_LEVELS} levels of the snapshot")
 
     def _covers(self, native: str, event: DepthEvent) -> bool:
         """Take what an event does to the levels that are known; whether they still reach far enough."""

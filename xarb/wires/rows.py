@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from itertools import repeat
 from typing import Any, Final
 
+import msgspec
+
 from xarb.errors import InvariantBroken
 from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS, TABLES, Column
 from xarb.model.units import INT64_MAX
@@ -74,6 +76,7 @@ class RowBuilder:
         self.counts: dict[str, int] = dict.fromkeys((*KINDS, *OTHER_KINDS), 0)
         self.rejects: Counter[tuple[str, str]] = Counter()  # by source and rule
         self._scales = dict(scales or {})
+        self._unfinished: set[tuple[str, str]] = set()  # books of which a message has begun and not ended, by (venue, symbol)
         self._rows: dict[str, list[Row]] = {kind: [] for kind in self.counts}
         self._adders: dict[type, Callable[[Any, int, tuple[int, int]], None]] = {
             QuoteEvent: self._quote,
@@ -100,6 +103,9 @@ class RowBuilder:
                 except OverflowError as error:
                     symbol = listing.instrument.symbol
                     self._reject(link, RejectEvent("unrepresentable", str(error), readable(repr(event)), link.venue, symbol))
+                    if isinstance(event, DepthEvent) and event.is_last and listing.key in self._unfinished:
+                        empty = msgspec.structs.replace(event, bids=[], bid_qtys=[], asks=[], ask_qtys=[])
+                        self._depth(empty, link.conn, known)  # what came before it ends all the same
                     return
             self._adders[type(event)](event, link.conn, known)
 
@@ -208,15 +214,19 @@ class RowBuilder:
         count = len(event.bids) + len(event.asks)
         seq = self._place("book_deltas", count or 1)
         venue, symbol = event.listing.key
+        if not event.is_last:
+            self._unfinished.add(event.listing.key)
+        elif self._unfinished:
+            self._unfinished.discard(event.listing.key)
         head = (repeat(self.last_ts), repeat(event.ts_event), repeat(conn), repeat(venue), repeat(symbol), repeat(event.venue_seq))
         scales = (repeat(known[0]), repeat(known[1]), repeat(event.is_snapshot))
         tail = (repeat(event.verdict), repeat(event.first_id), repeat(event.prev_id))
         rows = self._rows["book_deltas"]
         if not count:
-            rows.extend(zip((seq,), *head, (None,), (None,), (None,), *scales, (True,), *tail, strict=False))
+            rows.extend(zip((seq,), *head, (None,), (None,), (None,), *scales, (event.is_last,), *tail, strict=False))
             return
         sides = [BID] * len(event.bids) + [ASK] * len(event.asks)
-        ends = [False] * (count - 1) + [True]
+        ends = [False] * (count - 1) + [event.is_last]
         prices, qtys = event.bids + event.asks, event.bid_qtys + event.ask_qtys
         rows.extend(zip(range(seq, seq + count), *head, sides, prices, qtys, *scales, ends, *tail, strict=False))
 
@@ -286,17 +296,13 @@ def _rescaled(event: Any, known: tuple[int, int]) -> Any:
     price, qty = 10 ** (known[0] - event.px_scale), 10 ** (known[1] - event.qty_scale)
     if price == qty == 1:
         return event
-    fields = []
+    changed: dict[str, Any] = {"px_scale": known[0], "qty_scale": known[1]}
     for name in event.__struct_fields__:
         value = getattr(event, name)
         factor = price if name in _PRICES else qty if name in _QTYS else None
-        if factor is None:
-            fields.append(value)
-        elif isinstance(value, list):
-            fields.append([_times(number, factor) for number in value])
-        else:
-            fields.append(_times(value, factor))
-    return type(event)(*fields[:-2], *known)
+        if factor is not None:
+            changed[name] = [_times(number, factor) for number in value] if isinstance(value, list) else _times(value, factor)
+    return msgspec.structs.replace(event, **changed)
 
 
 _PRICES: Final = frozenset({"bid", "ask", "bids", "asks", "price", "mark", "index"})

@@ -65,7 +65,13 @@ action = st.one_of(
     sound,
     st.tuples(st.just("quote"), st.integers(0, 2), any_price, sizes, any_price, sizes, counters, latencies, st.booleans()),
     st.tuples(st.just("rate"), st.integers(1, 2), st.integers(0, 1)),
-    st.tuples(st.just("deltas"), st.lists(level, max_size=4), st.sampled_from([False, False, False, True]), st.integers(0, 7)),
+    st.tuples(
+        st.just("deltas"),
+        st.lists(level, max_size=4),
+        st.sampled_from([False, False, False, True]),
+        st.integers(0, 7),
+        st.integers(0, 4),  # levels of a snapshot behind which updates follow in the same message; 0: none follow
+    ),
     st.tuples(st.just("book"), st.sets(near, max_size=3), st.sets(near, max_size=3), st.integers(0, 9), sizes, counters),
     st.tuples(st.just("trade"), st.integers(0, 2), st.none() | st.integers(1, 5) | st.integers(60, 75), any_price, sizes),
     st.tuples(
@@ -142,7 +148,10 @@ def _market_rows(ts: int, given_action: Action, known_as: Sequence[Any]) -> list
         return [_over((0, 1, 0)[number], trade(ts, number, values[1], px(values[2]), qty(values[3])))]
     if kind == "deltas":
         levels = [(side, px(price), qty(size)) for side, price, size in values[0]]
-        return message(ts, 1, levels, snapshot=values[1], verdict=("old", "unsynced")[values[2]] if values[2] < 2 else "apply")
+        verdict, first = ("old", "unsynced")[values[2]] if values[2] < 2 else "apply", values[3]
+        if values[1] and first:
+            return [*message(ts, 1, levels[:first], snapshot=True, verdict=verdict, ends=False), *message(ts, 1, levels[first:])]
+        return message(ts, 1, levels, snapshot=values[1], verdict=verdict)
     bids, asks, fault, size, counter = values
     sides: list[list[Level]] = [[(side, px(price), qty(4)) for price in given_] for side, given_ in _sorted(bids, asks).items()]
     if fault == 0:
