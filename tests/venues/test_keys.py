@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import logging
 import pickle
 import traceback
@@ -14,6 +15,7 @@ import pytest
 from tests.venues.exchange_server import KEY, SECRET, SmallExchange
 from tests.venues.trader import trading
 from xarb.errors import ConfigError, Rejected, VenueError
+from xarb.venues.account import Account, AccountTerms
 from xarb.venues.keys import Keys, Redactor, load_keys
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHN0aWxsLW5vdC1hLWtleS1idXQtbG9uZy0h\n-----END PRIVATE KEY-----\n"
@@ -139,3 +141,17 @@ def test_wrong_secret_is_a_refusal() -> None:
             assert error.value.reason == "authentication_error"
 
     asyncio.run(asyncio.wait_for(work(), 20))
+
+
+def test_keys_that_lack_what_the_exchange_requires_are_refused() -> None:
+    """OKX wants a pass phrase: it is named, and nothing is left open."""
+
+    async def work() -> None:
+        terms = AccountTerms(label="main", exchange="okx")
+        with pytest.raises(ConfigError, match="okx also requires password"):
+            Account(terms, Keys("okx", "main", {"api_key": KEY, "api_secret": SECRET}), [])
+        with pytest.raises(ConfigError, match="real orders are possible at binance, okx"):
+            Account(AccountTerms(label="main", exchange="kraken"), Keys("kraken", "main", {}), [])
+
+    asyncio.run(work())
+    gc.collect()

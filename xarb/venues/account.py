@@ -86,8 +86,8 @@ class Account:
         self.weight = weight or weight_budget(terms.exchange)
         self.orders = Budget(terms.order_limits or self.rules.order_limits, reserve=0)
         self.now, self.wall = now, wall
-        self.session = session_for(terms.place)
-        self.client = trading_exchange(terms.exchange, keys, self.session, place=terms.place, timeout_ms=terms.timeout_ms)
+        self.client = trading_exchange(terms.exchange, keys, place=terms.place, timeout_ms=terms.timeout_ms)
+        self.client.session = self.session = session_for(terms.place)
 
     async def close(self) -> None:
         """End the connections."""

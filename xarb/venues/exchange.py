@@ -70,15 +70,14 @@ def exchange(name: str, *, options: Mapping[str, Any] | None = None, place: Plac
     return client
 
 
-def trading_exchange(name: str, keys: Keys, session: aiohttp.ClientSession, *, place: Place, timeout_ms: int) -> Any:
-    """A ccxt client for the orders of one account, over `session` as `session_for` makes it; the caller closes both.
+def trading_exchange(name: str, keys: Keys, *, place: Place, timeout_ms: int) -> Any:
+    """A ccxt client for the orders of one account; `client.session` must be set as `session_for` makes it. The caller closes both.
 
     Raises:
         ConfigError: ccxt knows no such exchange, or the keys lack what it requires.
     """
     options = {
         **keys.credentials(),
-        "session": session,
         "enableRateLimit": False,
         "timeout": timeout_ms,
         "options": {
@@ -92,6 +91,7 @@ def trading_exchange(name: str, keys: Keys, session: aiohttp.ClientSession, *, p
     client = exchange(name, options=options, place=place)
     client.has = {**client.has, "fetchCurrencies": False}  # not with the markets; `funds.wallets` asks for them
     client.number = str  # numbers of replies stay text: no float is ever made of them
+    client.own_session = False
     client.verbose = False
     client.logger = _SILENT  # at debug level ccxt logs headers and signed addresses
     client.price_to_precision = _as_given
