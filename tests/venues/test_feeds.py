@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import aiohttp
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +18,7 @@ from tests.venues.player import Player
 from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
 from xarb.venues.clock import TIMES, Clock
+from xarb.venues.exchange import Place
 from xarb.venues.feeds import Feeds, Source, _parts, listings_of, measure_offset, time_request
 from xarb.venues.generic import GenericStream
 from xarb.venues.intake import Intake
@@ -81,6 +88,71 @@ def test_listings_begin_at_the_scales_of_the_log() -> None:
     one = listings("v", 2)
     found = listings_of({"v": [listing.instrument for listing in one]}, {("v", "S1/B"): (5, 1)})
     assert [listing.scales for listing in found["v"]] == [(2, 3), (5, 3)]
+
+
+class Gate:
+    """Gate's stream and its books over REST: each book that is subscribed gets one update, so that a snapshot is wanted."""
+
+    def __init__(self) -> None:
+        self.subscribed: list[str] = []
+        self.fetched: list[str] = []
+        self.changed = asyncio.Event()
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[int]:
+        """Listen on the port that this yields."""
+        app = web.Application()
+        app.router.add_get("/ws/v4/", self._stream)
+        app.router.add_get("/api/v4/spot/order_book", self._book)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            yield runner.addresses[0][1]
+        finally:
+            await runner.cleanup()
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        async for message in socket:
+            asked = json.loads(message.data)
+            if asked["channel"] == "spot.order_book_update":
+                name = asked["payload"][0]
+                self.subscribed.append(name)
+                result = {"t": 1606294781123, "s": name, "U": 2, "u": 2, "b": [["1", "1"]], "a": [["2", "1"]]}
+                await socket.send_json({"channel": asked["channel"], "event": "update", "result": result})
+        return socket
+
+    async def _book(self, request: web.Request) -> web.Response:
+        self.fetched.append(request.query["currency_pair"])
+        self.changed.set()
+        return web.json_response({"id": 1, "bids": [["1", "1"]], "asks": [["2", "1"]]})
+
+
+def test_each_exchange_is_asked_at_its_own_pace() -> None:
+    """Sixty books at Gate are subscribed and fetched within ten seconds; at Binance's pace they would take 15 and 27."""
+
+    async def story() -> None:
+        gate = Gate()
+        async with gate.serving() as port, aiohttp.ClientSession() as http:
+            place = Place(stream_url=f"ws://127.0.0.1:{port}", rest_url=f"http://127.0.0.1:{port}")
+            source = Source(venue="gate", exchange="gate", symbols=("x",), channels=("deltas",), place=place)
+            intake = Intake(RowBuilder(), Clock(), lambda _: None)
+            mine = {"gate": listings("gate", 60)}
+            feeds = Feeds([source], mine, intake=intake, http=http, first_conn=0, policy=StreamPolicy())
+            task = asyncio.create_task(feeds.run())
+            try:
+                async with asyncio.timeout(10):
+                    while len(gate.fetched) < 60:
+                        gate.changed.clear()
+                        await gate.changed.wait()
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        assert sorted(gate.subscribed) == sorted(gate.fetched) == sorted(one.instrument.native for one in mine["gate"])
+
+    run(story())
 
 
 def test_an_offset_is_the_one_of_the_fastest_answer() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from bisect import bisect_left
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.wires.instruments import listing
 from xarb.venues.pace import Backoff, Pace
+from xarb.wires.exchanges import WIRES, Rate
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -69,6 +72,56 @@ def test_no_span_of_time_sees_more_than_burst_and_rate(burst: int, per_s: float,
         for last in range(first, len(passed)):
             assert last - first + 1 <= burst + (passed[last] - passed[first]) * per_s + 1e-6
     assert passed[0] == pytest.approx(min(arrivals))
+
+
+def most_within(passed: list[float], span_s: float) -> int:
+    """The most that passed in any span of so long."""
+    return max(bisect_left(passed, at + span_s) - place for place, at in enumerate(passed))
+
+
+# What the exchanges state (`wires/exchanges.py` names the pages): at most so many in so many seconds, and how many of them are not
+# paced: pings below the protocol, of which we send two a second at most.
+MESSAGES = [
+    ("binance", 5, 1, 2),
+    ("binanceusdm", 10, 1, 2),
+    ("binancecoinm", 10, 1, 2),
+    ("okx", 480, 3600, 0),
+    ("coinbase", 8, 1, 0),
+    ("kucoin", 100, 10, 0),
+    ("upbit", 5, 1, 0),
+    ("upbit", 100, 60, 0),
+    ("bitstamp", 400, 1, 0),
+]
+SNAPSHOTS = [
+    ("binance", 6000 // 50, 60, 0),
+    ("binanceusdm", 2400 // 20, 60, 0),
+    ("binancecoinm", 2400 // 20, 60, 0),
+    ("kucoin", 2000 // 4, 30, 0),
+    ("gate", 200, 10, 0),
+    ("bitstamp", 400, 1, 0),
+    ("bitstamp", 10_000, 600, 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "venue", "limit", "span_s", "others"),
+    [("messages", *row) for row in MESSAGES] + [("snapshots", *row) for row in SNAPSHOTS],
+)
+def test_no_exchange_is_asked_for_more_than_it_states(what: str, venue: str, limit: int, span_s: int, others: int) -> None:
+    """Twice as many callers as the limit allows, all at once and again when the span is over: none sees more than it."""
+    rate: Rate = getattr(WIRES[venue], what)
+    passed = times_of(*rate, [0.0] * limit + [span_s * 1.0] * limit)
+    assert len(passed) == 2 * limit
+    assert most_within(passed, span_s) + others <= limit
+
+
+def test_a_connection_of_a_hundred_books_at_gate_is_subscribed_in_two_seconds() -> None:
+    """Its books are subscribed one by one, its quotes and trades in a message each; at four a second it took 25 s."""
+    wire = WIRES["gate"]
+    listings = [listing("gate", f"A{number}_USDT") for number in range(wire.max_instruments)]
+    asks = wire.session(listings, wire.channels).open(0)
+    assert len(asks) == 102
+    assert times_of(*wire.messages, [0.0] * len(asks))[-1] < 2.0
 
 
 def test_a_hold_keeps_everyone_who_comes_later() -> None:

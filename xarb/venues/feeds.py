@@ -154,7 +154,7 @@ class Feeds:
                 generic = GenericFeed(source.venue, exchange, next(numbers), mine, channels, source.place, source.poll_s)
                 self.streams.append(GenericStream(generic, intake=intake, policy=policy))
                 continue
-            rest = PublicRest(http, source.place.rest_url or wire.rest_url)
+            rest = PublicRest(http, source.place.rest_url or wire.rest_url, rate=wire.snapshots)
             self._rests.append((source, rest))
             for part in _parts(mine, wire.max_instruments):
                 url = source.place.stream_url or ""

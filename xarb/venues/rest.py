@@ -8,12 +8,11 @@ import aiohttp
 
 from xarb.errors import Retryable
 from xarb.venues.pace import Pace
+from xarb.wires.exchanges import SELDOM, Rate
 
 SLOW_DOWN: Final = (418, 429)  # Binance answers 418 to those who go on after 429; everyone else 429
 _REST_S: Final = 10.0  # pause where the venue does not say how long
 _LONGEST_REST_S: Final = 3_600.0
-_SNAPSHOTS_AT_ONCE: Final = 20
-_SNAPSHOTS_PER_S: Final = 1.5  # a Binance depth snapshot of 1,000 levels weighs 50 of 6,000 a minute: 75 % of it
 _LIMIT_BYTES: Final = 64 << 20
 
 
@@ -30,14 +29,15 @@ class PublicRest:
     Args:
         http: the session that all venues share.
         base_url: what paths are appended to.
+        rate: of paced requests, which are snapshots.
         timeout_s: for a whole request, seconds.
     """
 
-    def __init__(self, http: aiohttp.ClientSession, base_url: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, http: aiohttp.ClientSession, base_url: str, *, rate: Rate = SELDOM, timeout_s: float = 10.0) -> None:
         self._http = http
         self.base_url = base_url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._pace = Pace(_SNAPSHOTS_AT_ONCE, _SNAPSHOTS_PER_S)
+        self._pace = Pace(*rate)
 
     async def fetch(self, path: str, *, method: str = "GET", paced: bool = True) -> Answer:
         """One request; after an answer that says so, all later ones wait as long as the venue wants.

@@ -37,7 +37,6 @@ _Event = TypeVar("_Event", LinkEvent, RejectEvent)
 _LARGEST_FRAME: Final = 64 << 20  # bytes; a whole level-2 book of Coinbase has several millions
 _CLOSE_S: Final = 0.5  # how long the other side may take to say goodbye
 _SENDS_WAITING: Final = 1_000
-_SENDS_AT_ONCE, _SENDS_PER_S = 4, 4.0  # Binance: at most 5 messages a second, pings and pongs among them
 _QUIET_NS: Final = (
     7 * NANOS_PER_S // 10
 )  # a connection that says nothing for so long is asked whether it lives: the answer is there
@@ -319,8 +318,8 @@ class Stream:
             self._intake.health("fetch_failed_status", 0, self.feed.venue, str(error))
 
     async def _write(self, socket: _Socket) -> None:
-        """Send what is to be sent, no faster than exchanges allow."""
-        pace = Pace(_SENDS_AT_ONCE, _SENDS_PER_S)
+        """Send what is to be sent, no faster than the exchange allows."""
+        pace = Pace(*self.feed.wire.messages)
         try:
             while True:
                 text = await self._sends.get()

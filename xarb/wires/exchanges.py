@@ -31,6 +31,19 @@ class Lookup(NamedTuple):
     url_of: Callable[[bytes], str]
 
 
+class Rate(NamedTuple):
+    """What an exchange may be asked for: `burst` at once, then `per_s` a second; a span of T s sees burst + T * per_s at most."""
+
+    burst: int
+    per_s: float
+
+
+# Where an exchange names no limit of its own: Bybit of messages, Kraken (its limit moves with its load) of messages, and those whose
+# books start in the stream of snapshots, which nobody fetches there.
+CAREFUL: Final = Rate(4, 4.0)
+SELDOM: Final = Rate(20, 1.5)
+
+
 class Wire(NamedTuple):
     """One market-data service of an exchange.
 
@@ -44,6 +57,8 @@ class Wire(NamedTuple):
         silence_s: seconds without any frame after which the connection is given up; the stream sends something more often.
         continuity: how a lost message shows.
         documentation: where the format is described, and as of when.
+        messages: how fast messages may be sent on one connection.
+        snapshots: how fast snapshots may be fetched over REST, from one address.
         lookup: the request that gives the stream's address, where it has none of its own.
         exchange: ccxt's id of the exchange where it is another one than `venue`: one exchange with a service for each kind of market.
         markets: ccxt's words for the markets of this service, of `spot`, `linear` and `inverse`; empty for all of the exchange's. Native
@@ -59,6 +74,8 @@ class Wire(NamedTuple):
     silence_s: int
     continuity: str
     documentation: str
+    messages: Rate = CAREFUL
+    snapshots: Rate = SELDOM
     lookup: Lookup | None = None
     exchange: str = ""
     markets: tuple[str, ...] = ()
@@ -75,6 +92,8 @@ _BINANCE: Final = (
         silence_s=60,
         continuity="U = last u + 1; REST snapshot",
         documentation="Binance spot, web-socket-streams.md, 2026",
+        messages=Rate(1, 2.0),  # 5 a second, pings and pongs among them (same page): of ours two
+        snapshots=Rate(20, 1.5),  # 1,000 levels weigh 50 of 6,000 a minute (rest-api.md): 92 % at most
         markets=("spot",),
     ),
     Wire(
@@ -87,6 +106,8 @@ _BINANCE: Final = (
         silence_s=60,
         continuity="pu = last u; REST snapshot",
         documentation="Binance USD-M futures, market streams, 2026",
+        messages=Rate(2, 4.0),  # 10 a second (same page), pings among them
+        snapshots=Rate(20, 1.5),  # 1,000 levels weigh 20 of 2,400 a minute ("Order Book"): 92 % at most
         markets=("linear",),
     ),
     Wire(
@@ -99,6 +120,8 @@ _BINANCE: Final = (
         silence_s=60,
         continuity="pu = last u; REST snapshot",
         documentation="Binance COIN-M futures, market streams, 2026",
+        messages=Rate(2, 4.0),  # 10 a second (same page), pings among them
+        snapshots=Rate(20, 1.5),  # 1,000 levels weigh 20 of 2,400 a minute ("Order Book"): 92 % at most
         markets=("inverse",),
     ),
 )
@@ -113,6 +136,7 @@ _OKX: Final = (
         silence_s=30,
         continuity="prevSeqId = last seqId; snapshot in the stream",
         documentation="OKX API v5, order book channel, 2026-07-07",
+        messages=Rate(100, 0.1),  # 480 subscriptions an hour on a connection ("WebSocket / Overview")
     ),
 )
 _BYBIT: Final = tuple(
@@ -156,6 +180,7 @@ _COINBASE: Final = (
         silence_s=10,
         continuity="sequence_num of the connection, + 1; snapshot in the stream",
         documentation="Coinbase Developer Platform, Advanced Trade WebSocket, 2026",
+        messages=Rate(2, 2.0),  # 8 a second from one address ("WebSocket Rate Limits"): for two connections at a time
     ),
 )
 _KUCOIN: Final = (
@@ -169,6 +194,8 @@ _KUCOIN: Final = (
         silence_s=45,
         continuity="sequenceStart <= last + 1; REST snapshot of 100 levels, again when the market leaves them",
         documentation="KuCoin classic WebSocket, spot public channels, 2026",
+        messages=Rate(40, 5.0),  # 100 in 10 s on a connection ("Rate Limit", WebSocket)
+        snapshots=Rate(50, 10.0),  # 100 levels weigh 4 (as in ccxt 4.5) of 2,000 in 30 s ("Rate Limit"): 70 %
         markets=("spot",),
         lookup=Lookup("POST", "/api/v1/bullet-public", stream_url),
     ),
@@ -184,6 +211,8 @@ _GATE: Final = (
         silence_s=45,
         continuity="U <= last + 1; REST snapshot, and whole books in the stream",
         documentation="Gate spot WebSocket v4, 2026",
+        messages=Rate(20, 50.0),  # no limit, says the exchange (gateio/gatews, issue 25, 2022); a connection of 100 books sends 102
+        snapshots=Rate(50, 10.0),  # 200 in 10 s of each public request (API v4, rate limits)
         markets=("spot",),
     ),
 )
@@ -198,6 +227,8 @@ _BITSTAMP: Final = (
         silence_s=60,
         continuity="by time only; REST snapshot no older than the first update",
         documentation="Bitstamp WebSocket API v2, 2026",
+        messages=Rate(20, 20.0),  # none is stated but that of all requests, 400 a second (API, "Request limits")
+        snapshots=Rate(20, 5.0),  # 10,000 in 10 minutes (same place)
         markets=("spot",),
     ),
 )
@@ -212,6 +243,7 @@ _UPBIT: Final = (
         silence_s=75,
         continuity="none: every book is whole",
         documentation="Upbit WebSocket, SIMPLE form, 2026",
+        messages=Rate(4, 1.0),  # 5 a second and 100 a minute on a connection ("Rate Limits", 2026-10)
         markets=("spot",),
     ),
 )
