@@ -1,7 +1,7 @@
 """Starts of the engine on a live log: each as the row that it is, and as what an engine is built from, when trading and when proving.
 
 A start is an input like any other. It holds the whole config and the opening state, so that its part of the log can be replayed alone: from
-its own row up to the last input that it applied, which the next start names, or the act that ended it.
+its own row up to the last input that it applied: the act that ended it, or the row before which the next writer found it dead.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from xarb.model.units import MONEY_SCALE, Money, format_decimal, parse_money
 PAPER: Final = "paper"
 LIVE: Final = "live"
 ENDED: Final = "ended"  # the operator action that ends a start: nothing after it was applied
+LEFT_OFF: Final = "left_off"  # and of whoever writes on when its process died: neither this row nor one after it was applied
 Balances = Mapping[tuple[str, str, str], int]
 
 
@@ -126,13 +127,21 @@ def spans(reader: LogReader) -> Iterator[Span]:
     return spans_of(list(reader.rows("starts")), list(reader.rows("operator")), last_seq=reader.last_seq)
 
 
+def is_under_way(reader: LogReader) -> bool:
+    """Whether the last start of a sealed log has no end: its process lives, or died."""
+    started = max((row["seq"] for row in reader.rows("starts")), default=None)
+    return started is not None and not any(
+        row["seq"] > started and row["action"] in (ENDED, LEFT_OFF) for row in reader.rows("operator")
+    )
+
+
 def spans_of(found: Sequence[Mapping[str, Any]], operator: Sequence[Mapping[str, Any]], *, last_seq: int) -> Iterator[Span]:
     """The starts among rows of `starts` and `operator`, in order; `last_seq` is the last input of the log.
 
     Raises:
         LogError: a row cannot be read by this version.
     """
-    ends = [row["seq"] for row in operator if row["action"] == ENDED]
+    ends = [row["seq"] - (row["action"] == LEFT_OFF) for row in operator if row["action"] in (ENDED, LEFT_OFF)]
     for number, row in enumerate(found):
         last = last_seq
         if number + 1 < len(found):
@@ -140,7 +149,7 @@ def spans_of(found: Sequence[Mapping[str, Any]], operator: Sequence[Mapping[str,
             if after["applied_seq"] is None:
                 raise LogError(f"seq {after['seq']}: start {after['number']} does not say what the start before applied")
             last = after["applied_seq"]
-        end = next((seq for seq in ends if row["seq"] < seq <= last), None)
+        end = next((seq for seq in ends if row["seq"] <= seq <= last), None)
         yield Span(read_start(row), row["seq"], last if end is None else end)
 
 

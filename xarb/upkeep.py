@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ from xarb.log.manifest import Header
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.starts import LEFT_OFF, is_under_way
+from xarb.venues.clock import Clock
 from xarb.venues.intake import Intake
 from xarb.wires.decimals import Listing
 
@@ -33,6 +36,8 @@ _MB: Final = 10**6
 def open_log(folder: Path, origin: str, policy: Policy) -> tuple[LiveLog, LogState, list[Instrument]]:
     """A log to write on: one that is there goes on, else it is made; with what is known of its end.
 
+    Where the process of its last start died, a row says first that nothing from there on was applied by that start.
+
     Raises:
         ConfigError: the folder is something else.
         LogError: another writer has it, or it is damaged.
@@ -43,7 +48,12 @@ def open_log(folder: Path, origin: str, policy: Policy) -> tuple[LiveLog, LogSta
     log = LiveLog.open(folder, policy)
     try:
         with LogReader(folder) as reader:
-            return log, state_of(reader), reader.instruments_at(reader.last_seq + 1)
+            state, known = state_of(reader), reader.instruments_at(reader.last_seq + 1)
+            if is_under_way(reader):
+                row = (log.last + 1, Clock(log.last_ts).now(), LEFT_OFF, f"process {os.getpid()}", "the process before it died")
+                log.append({"operator": [row]})
+                log.write()
+            return log, state, known
     except BaseException:  # an interrupt among them: the log must not stay claimed
         log.abandon()
         raise

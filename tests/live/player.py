@@ -10,6 +10,7 @@ from typing import Any
 from tests.log.live import read_inputs, values_of
 from xarb.assembly import Resolved, resolve
 from xarb.config import load_experiment
+from xarb.engine.liverows import ARM
 from xarb.live.begin import Listening, begin, paper_money, past_of
 from xarb.live.timers import Timers
 from xarb.live.trading import Send, Trading
@@ -69,8 +70,7 @@ class Player:
         self._put("starts", start.row())
         self.flush()
         if armed:
-            self._put("operator", ("arm", "test", None))
-            self.flush()
+            self.act(ARM)
 
     def _put(self, kind: str, values: tuple[Any, ...]) -> None:
         self._pending.setdefault(kind, []).append((self._next, self._ts, *values))
@@ -103,10 +103,14 @@ class Player:
             if self._pending:
                 self.flush()
 
+    def act(self, action: str) -> None:
+        """The operator does something."""
+        self._put("operator", (action, "test", None))
+        self.flush()
+
     def end(self) -> None:
         """End the start as an ordered stop does."""
-        self._put("operator", (ENDED, "test", None))
-        self.flush()
+        self.act(ENDED)
         self.log.close()
 
 

@@ -26,7 +26,7 @@ from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.errors import ConfigError, Refused
 from xarb.live.exchanges import accounts_of
-from xarb.live.session import Session
+from xarb.live.session import Ending, Session
 from xarb.live.verb import check_wanted, kill
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
@@ -301,6 +301,67 @@ def test_orders_keep_their_price_and_size_when_scales_grow(tmp_path: Path) -> No
 
     asyncio.run(story())
     assert verify(log, advance=silent).equal
+
+
+def test_a_process_killed_with_its_log_unsealed_is_killed_by_name(tmp_path: Path) -> None:
+    """SIGKILL before anything was sealed: `kill` reads the journal, so that it knows whose orders to cancel, and the log stays provable."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "xarb", "live", str(at.config), "--out", str(log), "--live", "--account", "main"),
+                stdout=subprocess.DEVNULL,
+            )
+            async with asyncio.timeout(90):
+                while not await at.ask("alpha", "orders"):
+                    assert process.returncode is None
+                    await asyncio.sleep(0.02)
+            process.kill()
+            await process.wait()
+            tables = await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
+            assert {row[3] for row in tables[0].rows} == {"-"}
+            with pytest.raises(Refused, match="killed by"):
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    assert verify_log(log).ok
+    assert verify(log, advance=silent).equal
+
+
+class Mute(Session):
+    """A session whose accounts tell nothing at the end."""
+
+    async def _reconcile(self, ending: Ending) -> None:
+        pass
+
+
+def test_a_stop_ends_while_an_exchange_does_not_answer(tmp_path: Path) -> None:
+    """Nothing is told of orders that were sent: the stop waits as long as it may and seals; what is decided meanwhile is proven, not sent."""
+    log = tmp_path / "log"
+    hung = Fault(kind="hang", on="POST /api/v3/order", after=1, count=0)
+    mute = Fault(kind="gap", on="executionReport", after=1, count=0)
+
+    async def story() -> Ending:
+        async with site(tmp_path, (hung, mute)) as at:
+            text = at.config.read_text().replace("stop_ms = 8000", "stop_ms = 500\nrequest_timeout_ms = 60000")
+            at.config.write_text(text.replace("execution_timeout_ms = 3000", "execution_timeout_ms = 2500"))
+            session = Mute(load_experiment(at.config), log, mode=LIVE, policy=QUICK)
+            task = asyncio.create_task(session.run(None, Board(None)))
+            async with asyncio.timeout(60):
+                while not (task.done() or (hasattr(session, "summary") and session.open_bundles())):  # noqa: ASYNC110  # no event
+                    await asyncio.sleep(0.02)
+                os.kill(os.getpid(), signal.SIGINT)
+                return await task
+
+    assert asyncio.run(story()).actor == "signal"
+    assert verify_log(log).ok
+    assert verify(log, advance=silent).equal
+    with LogReader(log) as reader:
+        acts = {row["action"]: row["ts_recv"] for row in reader.rows("operator")}
+        assert [*acts] == ["arm", "disarm", "cancel", "ended"]
+        late = [row["ts"] for kind, row in reader.outputs(kinds=("commands",)) if row["ts"] > acts["cancel"]]
+        assert late, "a deadline passed while connections were closing"
 
 
 async def account_order(at: Site, venue: str, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from xarb.live import requests
@@ -23,5 +24,13 @@ def test_requests_are_taken_once_and_in_order(tmp_path: Path) -> None:
 def test_requests_to_an_earlier_process_are_forgotten(tmp_path: Path) -> None:
     """A stop that nobody took must not stop the next session."""
     requests.ask(tmp_path, "stop")
-    requests.forget(tmp_path)
+    requests.forget(tmp_path, time.time_ns())
     assert requests.take(tmp_path) == []
+
+
+def test_a_request_to_a_process_that_is_still_recovering_the_log_is_kept(tmp_path: Path) -> None:
+    """It has the log already, so that others may ask it, and forgets only what is older than itself."""
+    began = time.time_ns()
+    requests.ask(tmp_path, "kill")
+    requests.forget(tmp_path, began)
+    assert [one.action for one in requests.take(tmp_path)] == ["kill"]

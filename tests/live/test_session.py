@@ -18,13 +18,15 @@ from typing import Any
 
 import pytest
 
+from tests.live.player import Player as Paper
 from tests.log.logs import small_log
 from tests.venues.player import Player
 from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM, DISARM, KILL
-from xarb.errors import Refused
+from xarb.errors import ConfigError, Refused
 from xarb.live import requests
+from xarb.live.begin import check_may_start, past_of
 from xarb.live.session import Ending, Session
 from xarb.live.verb import kill, reset, stop
 from xarb.log.check import verify_log
@@ -234,12 +236,89 @@ def test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up(tmp_p
 
 
 def test_nobody_to_ask_is_said(tmp_path: Path) -> None:
-    """A stop or kill of a log on which nobody trades is refused, and leaves no request behind."""
+    """A stop or kill of a log on which nobody trades is refused, and leaves no request behind; a folder that is no log becomes none."""
     folder = small_log(tmp_path / "log")
     for ask in (stop, kill):
         with pytest.raises(Refused, match="no process"):
             ask(folder, wait_s=1)
     assert requests.take(folder) == []
+    with pytest.raises(ConfigError, match="is no log"):
+        kill(tmp_path, wait_s=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
+
+
+def test_a_kill_goes_before_a_stop_that_is_under_way(tmp_path: Path) -> None:
+    """The stop waits for open orders; a kill that comes meanwhile cancels them at once, and holds."""
+    folder = tmp_path / "log"
+
+    async def story() -> Ending:
+        async with market() as made:
+            config = made.config(tmp_path)
+            text = config.read_text().replace("uniform_ms = [5, 15]", "constant_ms = 60000")
+            config.write_text(text.replace("stop_ms = 10000", "stop_ms = 3000"))
+            shell = threading.Thread(target=lambda: kill(folder, wait_s=20))
+
+            def end() -> None:
+                interrupt()
+                asyncio.get_running_loop().call_later(0.5, shell.start)
+
+            _, ending = await traded(config, folder, lambda session: session.open_bundles() > 0, end)
+            await asyncio.to_thread(shell.join)
+            return ending
+
+    assert asyncio.run(story()).killed
+    assert acts(folder) == [ARM, DISARM, KILL, "ended"]
+    with LogReader(folder) as reader:
+        commands = [row["kind"] for kind, row in reader.outputs() if kind == "commands"]
+    assert commands.count("cancel") == commands.count("submit") > 0
+    assert verify(folder, advance=silent).equal
+
+
+def test_a_kill_that_the_process_did_not_live_to_see_is_noted(tmp_path: Path) -> None:
+    """It lets the log go without having taken the request: no start follows all the same."""
+    folder = tmp_path / "log"
+    player = Paper(folder)
+    shell = threading.Thread(target=lambda: kill(folder, wait_s=20))
+    shell.start()
+    assert requests.wait_until(lambda: any(folder.glob(".request-*")), 20)
+    player.end()
+    shell.join()
+    assert not any(folder.glob(".request-*"))
+    past = past_of(folder)
+    assert past.killed is not None
+    with pytest.raises(Refused, match="killed by"):
+        check_may_start(past, PAPER)
+    assert verify(folder, advance=silent).equal
+
+
+def test_a_kill_is_taken_back_while_it_is_only_in_the_journal(tmp_path: Path) -> None:
+    """The process was killed by request and then died: the log is mended first, so that reset and start agree."""
+    folder = tmp_path / "log"
+    player = Paper(folder)
+    player.act(KILL)
+    player.log.abandon()
+    assert reset(folder) == "test"
+    assert past_of(folder).killed is None
+    assert verify(folder, advance=silent).equal
+
+
+def test_what_is_being_stopped_is_armed_no_more(tmp_path: Path) -> None:
+    """The stop comes before the markets speak, and takes until they do."""
+
+    class Slow(Session):
+        async def _reconcile(self, ending: Ending) -> None:
+            while not all(stream.is_open and stream.meter.events for stream in self.feeds.streams):  # noqa: ASYNC110  # they have no event for it
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)
+
+    async def story() -> None:
+        async with market() as made:
+            session = Slow(load_experiment(made.config(tmp_path)), tmp_path / "log", mode=PAPER, policy=QUICK)
+            async with asyncio.timeout(60):
+                await session.run(0, Board(None))
+
+    asyncio.run(story())
+    assert acts(tmp_path / "log") == [DISARM, "ended"]
 
 
 def test_a_process_that_dies_while_trading_is_proven_and_followed(tmp_path: Path) -> None:

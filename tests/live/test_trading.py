@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from tests.live.player import Player, recorded
+from tests.live.player import SMALL, Player, recorded
+from xarb.engine.liverows import ARM, KILL
 from xarb.errors import LogError
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.command import Command, SubmitOrder
-from xarb.starts import LIVE
+from xarb.starts import ENDED, LEFT_OFF, LIVE
+from xarb.upkeep import open_log
 from xarb.verify import verify
 
 
@@ -61,6 +63,31 @@ def test_a_start_goes_on_where_the_one_before_stopped_or_died(tmp_path: Path) ->
     assert third.trading.assembly.opening == before != first.trading.assembly.opening
     proof = verify(folder, advance=silent)
     assert [(row[0], row[-1]) for row in proof.tables[0].rows] == [("1", "equal"), ("2", "equal"), ("3", "equal")]
+
+
+def test_rows_that_others_write_after_a_death_are_not_its_starts(tmp_path: Path) -> None:
+    """The process died with orders out; who writes next, be it no start, says so first, and time goes on: nothing of it was applied."""
+    folder = tmp_path / "log"
+    first = Player(folder, mode=LIVE, send=lambda _: None)
+    first.play(market(0, 6_000))
+    assert any(row[0] == "commands" for row in first.outputs)
+    first.log.abandon()
+    for writer in range(2):  # the second finds that it was said
+        log, _, _ = open_log(folder, "", SMALL)
+        log.append({"operator": [(log.last + 1, log.last_ts + 60_000_000_000, KILL, f"{writer}", None)]})
+        log.close()
+    assert verify(folder, advance=silent).equal
+    second = Player(folder, mode=LIVE, send=lambda _: None)
+    second.play(market(6_000, 3_000))
+    second.end()
+    log, _, _ = open_log(folder, "", SMALL)
+    log.close()
+    proof = verify(folder, advance=silent)
+    assert [row[-1] for row in proof.tables[0].rows] == ["equal", "equal"]
+    with LogReader(folder) as reader:
+        acts = [(row["action"], row["seq"]) for row in reader.rows("operator")]
+        assert [act for act, _ in acts] == [ARM, LEFT_OFF, KILL, KILL, ARM, ENDED]
+        assert [row["applied_seq"] for row in reader.rows("starts")] == [None, acts[1][1] - 1]
 
 
 @pytest.mark.parametrize("strict", [False, True])

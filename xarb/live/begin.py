@@ -145,6 +145,6 @@ def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, ba
         opening=msgspec.structs.replace(
             opening_of(balances, listening.instruments, sources, armed=False), left=as_opening(past.left)
         ),
-        applied_seq=None if past.span is None else past.last_seq,
+        applied_seq=None if past.span is None else past.span.last,
     )
     return start, Assembly(resolved, ground_of(start, listening.instruments, listening.connections))

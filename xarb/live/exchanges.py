@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from xarb.config import Experiment
 from xarb.errors import ConfigError, Refused
 from xarb.live.begin import Past
-from xarb.model.command import Command
+from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NANOS_PER_MS, Money
 from xarb.starts import Balances
@@ -33,7 +33,7 @@ class Found(NamedTuple):
     """What the exchanges said before the start.
 
     Attributes:
-        balances: free and locked together, by (account, venue, asset).
+        balances: free ones by (account, venue, asset): what is locked once our orders are canceled others' orders hold.
         fees: the true fee tier by instrument ("BTC/USDT@binance").
         readiness: what was found, account by account.
     """
@@ -145,14 +145,16 @@ class Exchanges:
             Retryable, Rejected: an exchange did not tell.
         """
         await asyncio.gather(*(venue.open() for venue in self._venues.values()))
-        await asyncio.gather(*(venue.cancel_left() for venue in self._venues.values()))
+        if self._past.left:
+            await asyncio.gather(*(venue.cancel_left() for venue in self._venues.values()))
+            await self.reconcile()  # a cancel moves money, and so does a fill before it
         balances: dict[tuple[str, str, str], int] = {}
         for venue in self._venues.values():
             for row in venue.take_rows():
                 self._tell(row)
                 if row.kind == "balances":
                     values = row.values
-                    balances[values["account"], values["venue"], values["asset"]] = values["free"] + values["locked"]
+                    balances[values["account"], values["venue"], values["asset"]] = values["free"]
         readiness = []
         for venue_id, mine in self._accounts.items():
             assets = {asset for one in self._instruments if one.venue == venue_id for asset in (one.base, one.quote)}
@@ -205,12 +207,23 @@ class Exchanges:
         self._take(row)
 
     def send(self, commands: Sequence[Command]) -> None:
-        """Hand commands to their venues, in order; what becomes of them comes as rows."""
+        """Hand commands to their venues, in order; what becomes of them comes as rows. After `let_go` nothing leaves, and rows say so."""
         by_venue: dict[str, list[Command]] = {}
         for command in commands:
             by_venue.setdefault(self._instruments[command.instrument].venue, []).append(command)
         for venue, mine in by_venue.items():
-            self._spawn(self._venues[venue].send(mine))
+            if venue in self._venues:
+                self._spawn(self._venues[venue].send(mine))
+            else:
+                self._not_sent(venue, mine)
+
+    def _not_sent(self, venue: str, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if isinstance(command, SubmitOrder):
+                values = {name: getattr(command, name) for name in ("account", "strategy", "order", "client_order_id", "side")}
+                values |= {"venue": venue, "symbol": self._instruments[command.instrument].symbol, "start": self._past.next_start}
+                values |= {"event": "not_sent", "source": "send", "reason": "session_ended"}
+                self._take(VenueRow("reports", values))
 
     async def reconcile(self) -> None:
         """Compare with the exchanges once more, so that the log ends with what is true there.
@@ -223,13 +236,15 @@ class Exchanges:
     async def let_go(self) -> None:
         """End the connections; may be called again."""
         venues, self._venues = self._venues, {}
-        for venue in venues.values():
-            await venue.close()
+        closed = await asyncio.gather(*(venue.close() for venue in venues.values()), return_exceptions=True)
         for task in [*self._tasks]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for venue in venues.values():
             self._hand_on(venue)
+        for one in closed:
+            if isinstance(one, BaseException):
+                raise one
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -56,16 +56,17 @@ def take(folder: Path) -> list[Request]:
     for path in sorted(folder.glob(f"{_PREFIX}*")):
         if path.suffix == ".new":
             continue
-        with contextlib.suppress(msgspec.DecodeError):
+        with contextlib.suppress(msgspec.DecodeError, FileNotFoundError):
             found.append(msgspec.json.decode(path.read_bytes(), type=Request))
         path.unlink(missing_ok=True)
     return found
 
 
-def forget(folder: Path) -> None:
-    """Remove requests that nobody took: they were meant for an earlier process."""
+def forget(folder: Path, before_ns: int) -> None:
+    """Remove requests made before a time (ns since 1970 UTC) that nobody took: they were meant for an earlier process."""
     for path in folder.glob(f"{_PREFIX}*"):
-        path.unlink(missing_ok=True)
+        if path.name < f"{_PREFIX}{before_ns:020d}":
+            path.unlink(missing_ok=True)
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from xarb.assembly import Assembly, Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL
-from xarb.errors import Refused
+from xarb.errors import Refused, Retryable, VenueError
 from xarb.live import requests
 from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
 from xarb.live.exchanges import Exchanges, Found, accounts_of
@@ -80,6 +81,8 @@ class Session:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_at = NEVER
         self._is_over = False
+        self._has_ended = False
+        self._stops = False
         self._prelude: dict[str, list[Row]] | None = {}
         self._ending: asyncio.Future[Ending]
         self._failed: BaseException | None = None
@@ -96,6 +99,7 @@ class Session:
 
     async def run(self, duration_s: float | None, board: Board) -> Ending:
         """Trade until someone asks for a stop, or the duration is over; the log is sealed when this returns."""
+        began_ns = time.time_ns()
         with stop_on_signals() as stop:
             self._ending = asyncio.get_running_loop().create_future()
             instruments = await unless_stopped(stop, load_all(self._sources))
@@ -105,7 +109,7 @@ class Session:
             async with AsyncExitStack() as stack:
                 stack.enter_context(log)
                 self.log = log
-                requests.forget(self._folder)
+                requests.forget(self._folder, began_ns)
                 past = past_of(self._folder)
                 check_may_start(past, self._mode)
                 http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
@@ -175,32 +179,66 @@ class Session:
         gc.collect()
         gc.freeze()  # what was built so far stays: later collections need not look at it
         began = self.intake.clock.now()
+        arming = asyncio.ensure_future(self._arm())
         tasks = [
-            asyncio.ensure_future(work)
-            for work in (
-                self.feeds.run(),
-                Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began)),
-                self._arm(),
-                self._obey(stop, duration_s),
-            )
+            arming,
+            *(
+                asyncio.ensure_future(work)
+                for work in (
+                    self.feeds.run(),
+                    Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began)),
+                    self._obey(stop, duration_s),
+                )
+            ),
         ]
+        for task in tasks:
+            task.add_done_callback(self._task_ended)
         try:
-            await self._first_of({*tasks[:2], tasks[3], self.intake.failure, self._ending})
-            ending = self._ending.result() if self._ending.done() else Ending(actor="failure")
+            futures: set[asyncio.Future[Any]] = {self.intake.failure, self._ending}
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
             notify("STOPPING=1")
-            if self._ending.done():
-                await self._wind_down(ending)
-                if self.exchanges is not None:
-                    await self.exchanges.reconcile()
+            arming.cancel()  # what is being stopped must not be armed any more
+            if not self._ending.done():
+                return Ending(actor="failure")
+            ending = self._ending.result()
+            await self._wind_down(ending)
+            await self._reconcile(ending)
             return ending
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await self._let_go()
-            self._finish()
-            gc.unfreeze()
-            self._raise(tasks)
+            try:
+                await self._let_go()
+            finally:
+                self._finish()
+                gc.unfreeze()
+            self._raise()
+
+    def _task_ended(self, task: asyncio.Future[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fail(error)
+
+    async def _reconcile(self, ending: Ending) -> None:
+        """Compare with the exchanges once more; in vain, that is a failure, but a kill stays a kill.
+
+        Raises:
+            Retryable, Rejected: an exchange did not tell how things stand, or not in time.
+        """
+        if self.exchanges is None:
+            return
+        try:
+            async with asyncio.timeout(self._stop_s + float(self._experiment.live.request_timeout_ms) / 1000):
+                await self.exchanges.reconcile()
+        except (VenueError, TimeoutError) as error:
+            why = str(error) or "the exchanges did not answer in time"
+            self.intake.health("reconcile_failed", 1, None, why)
+            if not ending.killed:
+                raise Retryable(f"stopped, but how the accounts stand is not known: {why}") from None
+
+    @property
+    def _stop_s(self) -> float:
+        return float(self._experiment.live.stop_ms) / 1000
 
     async def _let_go(self) -> None:
         """End the connections to accounts, if there are any."""
@@ -215,17 +253,15 @@ class Session:
         if not self.intake.failure.done():
             self._put("operator", (ENDED, "session", None))
             self.intake.flush()
+            self._has_ended = True
+            self.intake.flush()  # what became of commands that were decided by then
 
-    async def _first_of(self, anything: set[asyncio.Future[Any]]) -> None:
-        await asyncio.wait(anything, return_when=asyncio.FIRST_COMPLETED)
-
-    def _raise(self, tasks: Sequence[asyncio.Future[Any]]) -> None:
+    def _raise(self) -> None:
         """The failure that ended the session, if one did."""
         if self._failed is not None:
             raise self._failed
-        for one in (self.intake.failure, *tasks):
-            if one.done() and not one.cancelled() and (error := one.exception()) is not None:
-                raise error
+        if self.intake.failure.done() and (error := self.intake.failure.exception()) is not None:
+            raise error
 
     async def _arm(self) -> None:
         """Arm once every market speaks."""
@@ -238,7 +274,7 @@ class Session:
         """Wait for the wish to end: a signal, a request, the end of the duration."""
         loop = asyncio.get_running_loop()
         until = None if duration_s is None else loop.time() + duration_s
-        while not self._ending.done():
+        while True:
             if stop.is_set():
                 self._end(Ending(actor="signal"))
             elif until is not None and loop.time() >= until:
@@ -248,28 +284,33 @@ class Session:
             await asyncio.sleep(_LOOK_S)
 
     def _end(self, ending: Ending) -> None:
+        """End for that reason; of several the first counts, but that a kill goes before a stop also while that is under way."""
         if not self._ending.done():
             self._ending.set_result(ending)
+            return
+        first = self._ending.result()
+        if ending.killed and not first.killed:
+            first.actor, first.killed = ending.actor, True
+            if self._stops:
+                self._put("operator", (KILL, ending.actor, None))
 
     async def _wind_down(self, ending: Ending) -> None:
         """No new bundles; open ones come to their end, or are canceled when their time is up."""
+        self._stops = True
         self._put("operator", (KILL if ending.killed else DISARM, ending.actor, None))
         self.intake.flush()
-        seconds = float(self._experiment.live.stop_ms) / 1000
-        if not await self._is_quiet(0 if ending.killed else seconds):
+        await self._quiet(lambda: ending.killed)
+        if self.open_bundles() and not ending.killed:
             self._put("operator", (CANCEL, "session", "the time of a stop is up"))
             self.intake.flush()
-            await self._is_quiet(seconds)
+        await self._quiet(lambda: False)
 
-    async def _is_quiet(self, seconds: float) -> bool:
-        """Whether all bundles end within so many seconds."""
+    async def _quiet(self, is_enough: Callable[[], bool]) -> None:
+        """Wait until all bundles have ended, for as long as a stop may take at most."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
-        while self.open_bundles():
-            if loop.time() >= until or self.intake.failure.done():
-                return False
+        until = loop.time() + self._stop_s
+        while self.open_bundles() and loop.time() < until and not self.intake.failure.done() and not is_enough():  # noqa: ASYNC110  # rows decide it
             await asyncio.sleep(_LOOK_S / 10)
-        return True
 
     def open_bundles(self) -> int:
         """Bundles that are open now."""
@@ -286,6 +327,10 @@ class Session:
         if self._prelude is not None:
             for kind, mine in rows.items():
                 self._prelude.setdefault(kind, []).extend(mine)
+            return
+        if self._has_ended:
+            self.log.append(rows)
+            self.log.write()
             return
         self.trading.take(rows)
         if not self._is_over:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -17,12 +18,12 @@ from xarb.live.exchanges import accounts_of
 from xarb.live.session import Session
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
-from xarb.log.livelog import LiveLog
-from xarb.log.reader import LogReader
+from xarb.log.manifest import Manifest
 from xarb.process import run_loop
 from xarb.settings import log_policy
 from xarb.sources import market_sources
 from xarb.starts import LIVE
+from xarb.upkeep import open_log
 from xarb.venues.clock import Clock
 from xarb.venues.killing import kill as cancel_all
 from xarb.wires.rows import RowBuilder
@@ -118,17 +119,26 @@ def kill(folder: Path, *, wait_s: float, experiment: Experiment | None = None) -
         Refused: the process did not end in time, no process trades and the config is not given, or an exchange still lists an order or
             does not say what is open, so that nothing is proven there; the others are dealt with all the same.
     """
-    if is_claimed(folder):
+    was_asked = is_claimed(folder)
+    if was_asked:
         _request(folder, "kill", wait_s)
+    past = _settled_past(folder)
+    if was_asked and past.killed is not None:
         return []
-    past = past_of(folder)
-    if past.span is None or past.span.start.mode != LIVE:
+    if was_asked:  # it ended, of itself or for another reason, before it saw the request
+        requests.forget(folder, time.time_ns())
+        _note(folder, KILL, "the process had ended")
+    is_real = past.span is not None and past.span.start.mode == LIVE
+    if not is_real and was_asked:
+        return []
+    if not is_real:
         raise Refused(f"{folder}: no process is trading on this log, and none of its orders are real")
     if experiment is None:
         raise Refused(
             f"{folder}: no process is trading on this log; to cancel its orders at the exchanges give the config with --config"
         )
-    _note(folder, KILL, f"without a process, by {experiment.origin}")
+    if not was_asked:
+        _note(folder, KILL, f"without a process, by {experiment.origin}")
     rows = run_loop(_kill_everywhere(experiment, past))
     left = [row for row in rows if row[3] != "-"]
     table = Table(
@@ -173,17 +183,25 @@ def reset(folder: Path) -> str:
         Refused: nothing was killed.
         LogError: a process has the log, or it is damaged.
     """
-    with LogReader(folder) as reader:
-        acts = [row for row in reader.rows("operator") if row["action"] in (KILL, RESET)]
-    if not acts or acts[-1]["action"] == RESET:
+    past = _settled_past(folder)
+    if past.killed is None:
         raise Refused(f"{folder}: trading on this log was not killed")
     _note(folder, RESET, None)
-    return str(acts[-1]["actor"])
+    return past.killed
+
+
+def _settled_past(folder: Path) -> Past:
+    """What a log that nobody writes knows, also of what a dead process left in its journal."""
+    Manifest(folder)  # a folder that is no log must not become one
+    log, _, _ = open_log(folder, "", Policy())
+    log.close()
+    return past_of(folder)
 
 
 def _note(folder: Path, action: str, detail: str | None) -> None:
     """Put an act of the operator into a log that nobody writes."""
-    with LiveLog.open(folder) as log:
+    log, _, _ = open_log(folder, "", Policy())
+    with log:
         builder = RowBuilder(log.last + 1, log.last_ts)
         builder.put("operator", Clock(log.last_ts).now(), (action, requests.who(), detail))
         log.append(builder.take())
