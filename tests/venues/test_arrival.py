@@ -149,6 +149,23 @@ def test_an_order_never_meets_half_a_message() -> None:
     )
 
 
+def test_an_order_never_meets_a_snapshot_older_than_what_waited_for_it() -> None:
+    """A fetched snapshot and the updates behind it are one message: what the snapshot alone offers is gone when an order arrives."""
+    check(
+        """
+        0  a d ask 101 5 snap
+        > buy 1 ioc 8@105
+        11 a d ask 100 5 snap more
+        11 a d ask 100 0 more
+        11 a d ask 104 2
+        99 b q 1 1 2 2
+        = 15 1 fill 2@104 taker
+        = 15 1 expired no_liquidity
+        """,
+        deltas=True,
+    )
+
+
 def test_a_gap_empties_the_book_until_the_next_quote() -> None:
     """An order that arrives between a gap and the next quote finds nothing; one after it fills."""
     check("""
