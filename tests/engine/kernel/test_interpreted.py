@@ -40,7 +40,7 @@ def _drawn(seed: int) -> list[tuple[int, tuple[Any, ...]]]:
                 *[("sound", draw.choice([0, 0, 1, 2]), draw.randint(990, 1010), draw.randint(1, 8))] * 8,
                 ("quote", number, price(), size(), price(), size(), counter, draw.choice([None, 0, 5 * UNIT]), draw.random() < 0.3),
                 ("rate", draw.randint(1, 2), draw.randint(0, 1)),
-                *[("deltas", levels, draw.random() < 0.2, draw.randint(0, 9))] * 2,
+                *[("deltas", levels, draw.random() < 0.2, draw.randint(0, 9), draw.randint(0, 4))] * 2,
                 ("book", near, {price_ + 30 for price_ in near}, draw.randint(0, 9), size(), counter),
                 ("trade", number, draw.choice([None, *range(1, 70)]), price(), size()),
                 ("connection", draw.randint(0, 3), event, draw.random() < 0.3),
