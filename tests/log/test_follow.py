@@ -143,7 +143,7 @@ def test_a_killed_writer_and_the_next_one_are_followed(tmp_path: Path, seed: int
 
 
 def test_damage_in_the_middle_is_an_error_that_names_the_command(tmp_path: Path) -> None:
-    """A flipped byte with sound frames behind it is damage, not a torn tail."""
+    """A flipped byte with sound frames behind it is damage, not a torn tail; what stands before it is handed out first."""
     folder = tmp_path / "log"
     log = LiveLog.create(folder, HEADER, QUICK)
     log.append(head())
@@ -151,15 +151,19 @@ def test_damage_in_the_middle_is_an_error_that_names_the_command(tmp_path: Path)
     with Follower(folder, ALL) as follower:
         follower.take()
         _, path = journals(folder)[0]
+        log.append(quotes(2, 1))
+        log.write()
         at = path.stat().st_size
-        for n in (2, 3):
+        for n in (3, 4):
             log.append(quotes(n, 1))
             log.write()
         data = bytearray(path.read_bytes())
         data[at + 60] ^= 1
         path.write_bytes(data)
-        with pytest.raises(LogError, match="xarb log verify"):
-            follower.take()
+        assert [row["seq"] for _, row in follower.take().rows] == [2]
+        for _ in range(2):
+            with pytest.raises(LogError, match="xarb log verify"):
+                follower.take()
     log.abandon()
 
 

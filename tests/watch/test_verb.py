@@ -16,12 +16,15 @@ import aiohttp
 import pytest
 from typer.testing import CliRunner
 
+from tests.live.test_session import VENUES, market
 from tests.watch.listener import Listener
 from tests.watch.test_state import values
 from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.config_watch import WatchConfig
 from xarb.errors import ConfigError
+from xarb.live import requests
+from xarb.live.verb import KILLED
 from xarb.model.units import NANOS_PER_S
 from xarb.watch.channels import Channel, target_of
 from xarb.watch.endpoint import endpoint
@@ -105,6 +108,46 @@ def test_a_process_that_dies_is_told_and_its_heartbeat_ends(tmp_path: Path) -> N
                     await listener.until(lambda: len(listener.got) > beats + 1)
                 watch.send_signal(signal.SIGTERM)
                 assert await watch.wait() == 0
+
+    run(story())
+
+
+def test_trading_is_seen_from_arming_to_a_kill(tmp_path: Path) -> None:
+    """`xarb live` with the same config: metrics show it armed and trading; a kill is told, and that the process ended in order."""
+
+    async def until(url: str, *wanted: str) -> dict[str, str]:
+        while True:
+            found = values((await fetched(url))[2])
+            if all(float(found.get(name, "0")) > 0 for name in wanted):
+                return found
+            await asyncio.sleep(0.2)
+
+    async def story() -> None:
+        folder = tmp_path / "log"
+        async with Listener().serving() as listener, market() as made:
+            config = made.config(tmp_path)
+            alerts = f'[watch]\ndisk_mb = 0\n[[alerts]]\nkind = "webhook"\nurl = "{listener.url}"\n'
+            config.write_text(config.read_text() + alerts)
+            async with process("xarb", "live", config, "--out", folder) as live:
+                while not (folder / "manifest.jsonl").exists():  # noqa: ASYNC110  # another process makes it
+                    await asyncio.sleep(0.05)
+                async with process("xarb", "watch", folder, config, "--metrics-port", "0") as watch:
+                    url = (await line(watch.stderr)).removeprefix("metrics at ")
+                    taken = 'xarb_decisions_total{verdict="taken"}'
+                    found = await until(url, "xarb_armed", taken, 'xarb_fills_total{purpose="open"}')
+                    assert found["xarb_kill_level"] == "0"
+                    assert {name for name in found if name.startswith("xarb_feed_up")} >= {
+                        f'xarb_feed_up{{venue="{venue}",conn="{conn}"}}' for conn, venue in enumerate(VENUES)
+                    }
+                    assert 'xarb_trading_pnl{currency="USDT"}' in found
+                    requests.ask(folder, "kill")
+                    assert await live.wait() == KILLED
+                    await listener.until(lambda: len(listener.texts()) >= 2)
+                    last = values((await fetched(url))[2])
+                    assert (last["xarb_armed"], last["xarb_kill_level"], last["xarb_up"]) == ("0", "2", "0")
+                    watch.send_signal(signal.SIGTERM)
+                    assert await watch.wait() == 0
+            assert [body["rule"] for _, _, body, _ in listener.got] == ["killed", "stopped"]
 
     run(story())
 

@@ -119,12 +119,16 @@ class Follower:
         """The rows that came since the last call; costs as much as there is of them.
 
         Raises:
-            LogError: the log is damaged.
+            LogError: the log is damaged, and what stands before the damage was handed out.
         """
         news = News([], {}, {}, {}, 0)
-        while self._journal is not None or self._opened() or self._read_sealed(news):
-            if self._journal is not None and not self._read_journal(news):
-                break
+        try:
+            while self._journal is not None or self._opened() or self._read_sealed(news):
+                if self._journal is not None and not self._read_journal(news):
+                    break
+        except LogError:
+            if not news.counts:
+                raise
         news.last_ts = self._last_ts
         return news
 

@@ -14,7 +14,8 @@ _HOUR_NS = 3_600 * NANOS_PER_S
 
 def summary(name: str, state: Watched, place: Place, found: Sequence[Condition]) -> str:
     """A few lines; money exact, in the currency that is named."""
-    lines = [f"xarb {name}, {utc(place.now)}", f"rows {sum(state.rows.values())}, disk free {place.disk_free // 10**9} GB"]
+    free = "unknown" if place.disk_free is None else f"{place.disk_free // 10**9} GB"
+    lines = [f"xarb {name}, {utc(place.now)}", f"rows {sum(state.rows.values())}, disk free {free}"]
     trading, course = state.trading, state.course
     if trading.number:
         armed = "armed" if trading.armed else "not armed"

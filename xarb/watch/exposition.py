@@ -40,7 +40,12 @@ def _log(state: Watched, place: Place) -> list[Metric]:
         ("xarb_journal_write_seconds", "gauge", "Latency of a write to the journal, last minute's reading.", write),
         ("xarb_journal_sync_seconds", "gauge", "Latency of fsync, last minute's reading.", sync),
         ("xarb_seal_failed", "gauge", "1 when the last seal failed.", [({}, health.get("seal_failed", 0))]),
-        ("xarb_disk_free_bytes", "gauge", "Free space where the log lies.", [({}, place.disk_free)]),
+        (
+            "xarb_disk_free_bytes",
+            "gauge",
+            "Free space where the log lies.",
+            [] if place.disk_free is None else [({}, place.disk_free)],
+        ),
     ]
 
 

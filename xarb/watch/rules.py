@@ -24,7 +24,7 @@ class Place(NamedTuple):
         claimed: a process holds the log, as far as can be seen from here.
         claimed_at: when it took it, ns; 0 when nobody has it.
         is_sealed: nothing is left in a journal.
-        disk_free: bytes.
+        disk_free: bytes, None when the folder is not there.
         trouble: why the log cannot be read, None when it can.
     """
 
@@ -32,7 +32,7 @@ class Place(NamedTuple):
     claimed: bool
     claimed_at: int
     is_sealed: bool
-    disk_free: int
+    disk_free: int | None
     trouble: str | None = None
 
     def is_gone(self, state: Watched) -> bool:
@@ -56,7 +56,7 @@ def conditions(state: Watched, place: Place, config: WatchConfig) -> list[Condit
     found = [*_process(state, place, config), *_operator(state, place, config), *_money(state, config)]
     if not place.is_gone(state):
         found += [*_feeds(state, place, config), *_storms(state, place, config), *_orders(state), *_health(state, place, config)]
-    if place.disk_free < config.disk_mb * _MB:
+    if place.disk_free is not None and place.disk_free < config.disk_mb * _MB:
         found.append(Condition("disk_low", "", f"{place.disk_free // _MB} MB of disk are free, below {config.disk_mb}"))
     return found
 

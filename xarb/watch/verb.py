@@ -79,12 +79,16 @@ class Watch:
             claimed_at = (self.folder / LOCK).stat().st_mtime_ns
         except OSError:
             claimed_at = 0
+        try:
+            disk_free: int | None = shutil.disk_usage(self.folder).free
+        except OSError:
+            disk_free = None
         return Place(
             now=self._now(),
             claimed=is_claimed(self.folder),
             claimed_at=claimed_at,
             is_sealed=not (self.folder / FOLDER).is_dir(),
-            disk_free=shutil.disk_usage(self.folder).free,
+            disk_free=disk_free,
             trouble=self._trouble,
         )
 
