@@ -17,6 +17,7 @@ from tests.log.live import head, quotes, read_inputs, read_outputs, refusal
 from tests.log.logs import HEADER, START
 from tests.log.test_livelog import QUICK, rotated, wait_for
 from xarb.errors import ConfigError, LogError
+from xarb.inspection import repair_table
 from xarb.log.committer import Policy
 from xarb.log.follow import Follower, last_ts_of
 from xarb.log.journal import journals
@@ -165,6 +166,45 @@ def test_damage_in_the_middle_is_an_error_that_names_the_command(tmp_path: Path)
             with pytest.raises(LogError, match="xarb log verify"):
                 follower.take()
     log.abandon()
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_log_that_was_mended_is_followed_on(tmp_path: Path, looks: bool) -> None:
+    """`xarb log repair` puts another journal in the place of a damaged one and seals it: what was handed out does not come again."""
+    folder, found = tmp_path / "log", Found()
+    log = LiveLog.create(folder, HEADER, QUICK)
+    log.append(head())
+    log.append({}, [refusal(1, 0, 1), refusal(1, 1, 2)])
+    log.write()
+    counts = Counter[str]()
+
+    def look() -> None:
+        news = follower.take()
+        found.extend(news.rows)
+        counts.update(news.counts)
+
+    with Follower(folder, ALL) as follower:
+        _, path = journals(folder)[0]
+        for n in range(2, 8):
+            at = path.stat().st_size if n == 5 else 0 if n == 2 else at
+            log.append(quotes(n, 1), [refusal(n, 0, n), refusal(n, 1, n)])
+            log.write()
+            if n == 3 and looks:
+                look()
+        log.abandon()
+        data = bytearray(path.read_bytes())
+        data[at + 60] ^= 1
+        path.write_bytes(data)
+        look()
+        with pytest.raises(LogError):
+            look()
+        repair_table(folder)
+        look()
+        with LiveLog.open(folder, QUICK) as again:
+            again.append(quotes(again.last + 1, 2))
+        look()
+    assert found == whole(folder)
+    assert counts == Counter(kind for kind, _ in found)
 
 
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_an_order_of_unknown_fate_is_told_until_it_is_known() -> None:
     assert rules(state(order("pending", None), order("unknown", "pending"), order("filled", "unknown"))) == []
 
 
+def test_an_order_is_counted_once_in_each_state() -> None:
+    """A second partial fill is no other state."""
+    made = state(order("accepted", "pending"), order("partially_filled", "accepted"), order("partially_filled", "partially_filled"))
+    assert made.trading.orders == {"accepted": 1, "partially_filled": 1}
+    assert made.trading.open_bundles == 1
+
+
 def test_money_lost_is_told_by_currency() -> None:
     """`day_loss` and `drawdown`: beyond the bound; a gain is none; a bound of another currency binds nothing."""
     lost = state(ledger("USDT", -100))

@@ -100,6 +100,8 @@ def test_a_process_that_dies_is_told_and_its_heartbeat_ends(tmp_path: Path) -> N
                 await listener.until(lambda: bool(listener.texts()))
                 assert listener.texts()[0].startswith("xarb log: dead: the process is gone and left rows that are not sealed")
                 beats = len(listener.got)
+                await asyncio.sleep(2.5)  # that nothing comes takes time to see
+                assert len(listener.got) == beats
                 assert values((await fetched(url))[2])["xarb_up"] == "0"
                 async with process("tests.watch.writer", folder) as again:
                     await line(again.stdout)

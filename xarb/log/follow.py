@@ -161,19 +161,19 @@ class Follower:
         """Read on; whether the next segment may be looked at."""
         assert self._journal is not None
         file, opening = self._journal
-        is_removed = not os.fstat(file.fileno()).st_nlink  # asked first: nothing is written to it after that
+        is_gone = not _is_there(file)  # asked first: nothing is written to it after that
         file.seek(self._end)
         walk = Walk(file.read(), opening, start=self._end)
         for frame in walk:
             self._take_frame(frame, news)
         self._end = walk.end
-        if walk.later is not None:
+        if walk.later is not None and not is_gone:
             raise LogError(f"{file.name}: {walk.trouble}; run: xarb log verify {self.folder}")
         if walk.ended:
             self._let_go()
             self._segment += 1
             return True
-        if is_removed:  # its writer died and the next one sealed it, or it was mended
+        if is_gone:  # its writer died and the next one sealed it, or it was mended
             self._let_go()
             return True
         return False
@@ -276,6 +276,14 @@ def last_ts_of(folder: Path, kind: str) -> int | None:
         LogError: its manifest is damaged.
     """
     return max((entry.last_ts for entry in Manifest(folder).files if entry.kind == kind), default=None)
+
+
+def _is_there(file: IO[bytes]) -> bool:
+    """Whether an open file still has its name: a seal removes it, a repair puts another in its place."""
+    try:
+        return os.stat(file.name).st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _place(found: tuple[tuple[int, int], Named]) -> tuple[int, int]:
