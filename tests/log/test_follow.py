@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,8 +186,9 @@ def test_a_log_that_was_mended_is_followed_on(tmp_path: Path, looks: bool) -> No
 
     with Follower(folder, ALL) as follower:
         _, path = journals(folder)[0]
+        at = 0
         for n in range(2, 8):
-            at = path.stat().st_size if n == 5 else 0 if n == 2 else at
+            at = path.stat().st_size if n == 5 else at
             log.append(quotes(n, 1), [refusal(n, 0, n), refusal(n, 1, n)])
             log.write()
             if n == 3 and looks:
@@ -205,6 +207,26 @@ def test_a_log_that_was_mended_is_followed_on(tmp_path: Path, looks: bool) -> No
         look()
     assert found == whole(folder)
     assert counts == Counter(kind for kind, _ in found)
+
+
+def test_a_journal_that_was_written_anew_is_not_read_twice(tmp_path: Path) -> None:
+    """A repair puts a file with the same rows in the place of the old one, and more behind them, before it seals it."""
+    folder, other = tmp_path / "log", tmp_path / "other"
+    log = LiveLog.create(folder, HEADER, QUICK)
+    log.append(head())
+    log.append(quotes(2, 3), [refusal(4, 0, 1)])
+    log.write()
+    with Follower(folder, ALL) as follower:
+        _, path = journals(folder)[0]
+        shutil.copy(path, other)
+        assert len(follower.take().rows) == 6
+        log.append(quotes(5, 1), [refusal(5, 0, 1)])
+        log.write()
+        log.abandon()
+        other.write_bytes(path.read_bytes())
+        other.replace(path)
+        assert [kind for kind, _ in follower.take().rows] == ["quotes", "refusals"]
+        assert follower.take().rows == []
 
 
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:

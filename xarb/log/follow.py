@@ -281,7 +281,7 @@ def last_ts_of(folder: Path, kind: str) -> int | None:
 def _is_there(file: IO[bytes]) -> bool:
     """Whether an open file still has its name: a seal removes it, a repair puts another in its place."""
     try:
-        return os.stat(file.name).st_ino == os.fstat(file.fileno()).st_ino
+        return Path(file.name).stat().st_ino == os.fstat(file.fileno()).st_ino
     except FileNotFoundError:
         return False
 
