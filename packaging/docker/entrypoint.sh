@@ -1,9 +1,15 @@
 #!/bin/sh
 # Runs xarb and hands signals on. Docker restarts on every exit code but 0: a wrong config (2) and a kill (3), which must not be
 # restarted, end the container with 0; what ended it stands in the last line.
+child='' asked=''
+hand_on() {
+    asked=yes
+    [ -z "$child" ] || kill -TERM "$child" 2>/dev/null
+}
+trap hand_on TERM INT
 xarb "$@" &
 child=$!
-trap 'kill -TERM "$child" 2>/dev/null' TERM INT
+[ -z "$asked" ] || kill -TERM "$child" 2>/dev/null # it came before there was anyone to hand it to
 wait "$child"
 code=$?
 while kill -0 "$child" 2>/dev/null; do # a signal ended the wait, not the process
