@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.log.live import read_inputs, values_of
-from xarb.assembly import Resolved, resolve
+from xarb.assembly import Resolved, opening_balances, resolve
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM
 from xarb.live.begin import Listening, begin, paper_money, past_of
@@ -21,7 +21,7 @@ from xarb.log.packing import Row
 from xarb.log.reader import LogReader
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument
-from xarb.starts import ENDED, PAPER
+from xarb.starts import ENDED, LIVE, PAPER
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "recordings" / "quickstart"
@@ -60,7 +60,7 @@ class Player:
         if is_new:
             rows = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
             self.log.append({"instruments": rows})
-        balances = paper_money(resolved, past)
+        balances = opening_balances(resolved) if mode == LIVE else paper_money(resolved, past)  # an exchange would tell them
         start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), mode=mode, balances=balances)
         self.outputs: list[Any] = []
         self.trading = Trading(self.log, assembly, send=send, strict=strict, sink=self.outputs.extend)
@@ -80,6 +80,11 @@ class Player:
         """Hand on what is held."""
         rows, self._pending = self._pending, {}
         self.trading.take(rows)
+
+    def flush_held(self) -> None:
+        """Hand on what is held, if anything is."""
+        if self._pending:
+            self.flush()
 
     def play(self, rows: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
         """Feed rows (kind, values in column order) in bursts; timers come as their time comes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,12 +12,17 @@ from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, s
 from xarb.engine.liverows import KILL, RESET
 from xarb.errors import Refused
 from xarb.live.left import as_opening, left_orders
-from xarb.log.reader import LogReader
+from xarb.log.reader import LogReader, Selection
 from xarb.model.instrument import Instrument
-from xarb.model.units import Money
+from xarb.model.units import NANOS_PER_S, Money
 from xarb.provenance import code_digest
-from xarb.starts import Balances, Span, Start, closing_balances, ground_of, opening_of, spans
+from xarb.starts import LIVE, Balances, Span, Start, closing_balances, ground_of, opening_of, spans
 from xarb.venues.liveorders import Expected
+
+FILLS_NS: Final = 600 * NANOS_PER_S  # fills before the end of a log are known so far back; they are asked for a minute back
+_CLOCKS_NS: Final = 3_600 * NANOS_PER_S  # the wall may have been set forward while the log was written: so far at most
+_FILL_COLUMNS: Final = ("ts_recv", "ts_event", "account", "venue", "symbol", "event", "fill_id")
+Fill = tuple[str, str, str, str]  # account, venue, symbol, fill id: both sides of a trade between two accounts have its id
 
 
 class Past(NamedTuple):
@@ -29,10 +34,10 @@ class Past(NamedTuple):
         connections: one more than the highest connection number.
         last_seq: the last input.
         span: the last start, None in a log without one.
-        closing: what the accounts held at its end.
+        closing: what the accounts held at its end, on paper.
         killed: who killed it, while nobody has reset that; else None.
         left: orders of earlier starts whose end is not known.
-        fills: (venue, symbol, fill id) of all fills that were reported.
+        fills: (account, venue, symbol, fill id) of reported fills that an exchange may list again: those of the last minutes.
         last_ts: ts_recv of the last input, ns.
     """
 
@@ -44,7 +49,7 @@ class Past(NamedTuple):
     closing: dict[tuple[str, str, str], Money]
     killed: str | None
     left: tuple[Expected, ...]
-    fills: frozenset[tuple[str, str, str]]
+    fills: frozenset[Fill]
     last_ts: int
 
     @property
@@ -83,14 +88,23 @@ def past_of(folder: Path) -> Past:
             connections=reader.connections,
             last_seq=reader.last_seq,
             span=span,
-            closing={} if span is None else closing_balances(reader, span),
+            closing={} if span is None or span.start.mode == LIVE else closing_balances(reader, span),
             left=() if span is None else left_orders(reader, span),
-            fills=frozenset(
-                (row["venue"], row["symbol"], row["fill_id"]) for row in reader.rows("reports") if row["event"] == "fill"
-            ),
+            fills=_fills(reader),
             last_ts=reader.manifest.last_ts,
             killed=switch[-1]["actor"] if switch and switch[-1]["action"] == KILL else None,
         )
+
+
+def _fills(reader: LogReader) -> frozenset[Fill]:
+    """Fills that were received, or happened by their exchange's clock, in the time from which fills are asked for anew."""
+    since = reader.manifest.last_ts - FILLS_NS
+    found = reader.rows("reports", columns=_FILL_COLUMNS, select=Selection(first_ts=since - _CLOCKS_NS))
+    return frozenset(
+        (row["account"], row["venue"], row["symbol"], row["fill_id"])
+        for row in found
+        if row["event"] == "fill" and max(row["ts_recv"], row["ts_event"] or 0) >= since
+    )
 
 
 def check_may_start(past: Past, mode: str) -> None:

@@ -202,7 +202,10 @@ class Exchanges:
 
     def _tell(self, row: VenueRow) -> None:
         values = row.values
-        if row.kind == "reports" and (values["venue"], values["symbol"], values.get("fill_id")) in self._past.fills:
+        if (
+            row.kind == "reports"
+            and (values["account"], values["venue"], values["symbol"], values.get("fill_id")) in self._past.fills
+        ):
             return
         self._take(row)
 

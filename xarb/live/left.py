@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 import msgspec
 
-from xarb.log.reader import LogReader
+from xarb.log.reader import LogReader, Selection
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_SCALE, Money
 from xarb.starts import Span
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
 
+_TELLING = ("start", "order", "event", "fill_id", "qty")
 _ENDS = frozenset({"canceled", "expired", "rejected", "not_sent"})
 
 
@@ -41,7 +42,10 @@ def left_orders(reader: LogReader, span: Span) -> tuple[Expected, ...]:
                 found.pop(name, None)
         elif name in found:
             found[name] = _filled(found[name], row["fill_id"], row["qty"])
-    for row in reader.rows("reports"):
+    since = Selection(
+        first_seq=span.start.applied_seq
+    )  # what is reported behind it was not known when the start wrote what was left
+    for row in reader.rows("reports", columns=_TELLING, select=since):
         name = OrderName(row["start"] or 0, row["order"] or 0)
         expected = found.get(name)
         if expected is None:

@@ -153,15 +153,22 @@ class LogReader:
         there = sum(forms[0][0] < seq for forms in self._forms)
         return self.instruments_at(seq)[:there]
 
-    def rows(self, kind: str) -> Iterator[dict[str, Any]]:
+    def rows(
+        self, kind: str, *, columns: Collection[str] | None = None, select: Selection = EVERYTHING
+    ) -> Iterator[dict[str, Any]]:
         """Every row of an input kind outside the compiled ones, enums as text, money as an int at 18 decimals.
+
+        Args:
+            kind: which.
+            columns: those that are wanted, None for all.
+            select: files without a row of it are left out; of the others every row comes.
 
         Raises:
             LogError: a file was changed.
             Refused: some of them were pruned.
         """
-        self._refuse_gone([kind], EVERYTHING)
-        return self._all_rows(kind)
+        self._refuse_gone([kind], select)
+        return self._all_rows(kind, columns, select)
 
     def batches(
         self, *, kinds: Collection[str] = BACKTEST_KINDS, rows: int = BATCH_ROWS, select: Selection = EVERYTHING
@@ -297,9 +304,11 @@ class LogReader:
         block = Decoder(kind, self._numbers, self.connections).block(batch)
         return Chunk(block.seq, None, block, cut)
 
-    def _all_rows(self, kind: str) -> Iterator[dict[str, Any]]:
-        names = [column.name for column in TABLES[kind].columns]
-        for entry in self.entries(kind):
+    def _all_rows(
+        self, kind: str, columns: Collection[str] | None = None, select: Selection = EVERYTHING
+    ) -> Iterator[dict[str, Any]]:
+        names = [column.name for column in TABLES[kind].columns if columns is None or column.name in columns]
+        for entry in self.entries(kind, select):
             for batch in self.files.batches(entry, names, _SLOW_ROWS):
                 yield from from_table(kind, batch)
 
