@@ -20,6 +20,7 @@ NAMES: Final = (
     "asking",
     "journal",
     "recovery",
+    "checkpoint",
     "record",
     "kills",
     "watching",

@@ -167,6 +167,14 @@ def kill(
 def verify(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, or of a log that was traded on.")],
     log: LogOption = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SEQ|last",
+            help="Prove a live log from a checkpoint on, of that input or the last; xarb log info lists them.",
+        ),
+    ] = None,
 ) -> None:
     """Prove a run, or the starts of a live log, by replay: feed the inputs to this code and compare every output row.
 
@@ -175,7 +183,7 @@ def verify(
     from xarb.verify import verify as run_verify
 
     with progress("verify") as advance:
-        proof = run_verify(run, log=log, advance=advance)
+        proof = run_verify(run, log=log, since=since, advance=advance)
     show(proof.tables)
     if not proof.equal:
         raise typer.Exit(1)

@@ -26,7 +26,6 @@ Rule = Literal[
     "rejects",
     "order_unknown",
     "order_rejects",
-    "astray",
     "drawdown",
     "day_loss",
     "disk_low",

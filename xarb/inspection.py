@@ -58,6 +58,8 @@ def info_tables(folder: Path) -> list[Table]:
         for kind, one in found.kinds.items()
     )
     head = ("kind", "rows", "files", "bytes", "bytes a row", "first", "last", "from")
+    if found.checkpoints:
+        rows.append(("checkpoints", ", ".join(str(seq) for seq in found.checkpoints)))
     if found.tail is not None:
         rows += _tail_rows(found.tail)
     tables = [Table("Log" if header.kind == "log" else "Run", ("what", "value"), tuple(rows)), Table("Rows by kind", head, kinds)]
@@ -114,6 +116,8 @@ def verify_tables(folder: Path, *, advance: Advance) -> tuple[list[Table], bool]
     if report.leftovers:
         what = "files of a writer at work, an interrupted one, or an interrupted pruning, or damaged journals kept"
         rows.append(("leftovers", f"{len(report.leftovers)} {what}"))
+    if report.checkpoints:
+        rows.append(("checkpoints", f"{report.checkpoints}"))
     if report.tail_bytes:
         rows.append(("open tail: rows, bytes", f"{report.tail_rows}, {report.tail_bytes}; every frame checked"))
     if report.torn_bytes:

@@ -88,6 +88,7 @@ class Upkeep:
     def __init__(self, intake: Intake, log: LiveLog, config: RecordConfig) -> None:
         self._intake, self._log, self._config = intake, log, config
         self._seal_error: str | None = None
+        self._checkpoint_error: str | None = None
 
     async def run(self, looked: Callable[[], None]) -> None:
         """Once a second: the wall clock, the disk, the journal, the event loop; then `looked`.
@@ -118,10 +119,14 @@ class Upkeep:
         folder = self._log.folder
         if self._log.is_full:
             raise LogError(f"{folder}: the disk is full; the process stops, and what was written is sealed")
-        seal_error = self._log.stats.seal_error
+        stats = self._log.stats
+        seal_error, checkpoint_error = stats.seal_error, stats.checkpoint_error
         if seal_error != self._seal_error:
             self._seal_error = seal_error
             self._intake.health("seal_failed", int(seal_error is not None), None, seal_error)
+        if checkpoint_error != self._checkpoint_error:
+            self._checkpoint_error = checkpoint_error
+            self._intake.health("checkpoint_failed", int(checkpoint_error is not None), None, checkpoint_error)
         free = shutil.disk_usage(folder).free
         wanted = self._config.frames and free >= self._config.frames_free_mb * _MB
         if wanted != self._intake.keeps_frames:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
 from xarb.assembly import Assembly, decode_config, inputs_of, recorded_ground, run_id
+from xarb.checkpoint import restore
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, InvariantBroken, LogError, Refused
 from xarb.log.canonical import OutputDigest
+from xarb.log.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
 from xarb.log.manifest import Manifest
-from xarb.log.reader import LogReader
+from xarb.log.reader import LogReader, Selection
 from xarb.log.tombstones import ENGINE_INPUTS
 from xarb.model.columns import INPUTS, TABLES
 from xarb.model.event import named, output_row
@@ -71,19 +73,23 @@ class _Comparison:
             self.difference = Difference(left, None)
 
 
-def verify(run: Path, *, log: Path | None = None, advance: Advance) -> Proof:
+def verify(run: Path, *, log: Path | None = None, since: str | None = None, advance: Advance) -> Proof:
     """Replay a run, or every start of a live log, and compare. A run's log that has grown since is replayed as far as it went then.
 
+    `since` is the input of a checkpoint of a live log, or `last`: proof begins behind it, with the state that it holds.
+
     Raises:
-        ConfigError: `run` is a log that nothing was decided on, or its log is not found.
-        LogError: the run or the log is damaged, or the run's header or last line was changed.
+        ConfigError: `run` is a log that nothing was decided on, its log is not found, or there is no such checkpoint.
+        LogError: the run or the log is damaged, the run's header or last line was changed, or the checkpoint is damaged or another log's.
         Refused: the log given is not the one that the run was made from, the run was never finished, or the inputs were pruned: of a log
             that has starts behind them, those are proven and the others named.
     """
     with LogReader(run) as recorded:
         header, summary = recorded.manifest.header, recorded.manifest.summary
         if header.kind != "run" or header.config is None:
-            return _verify_starts(recorded, advance)
+            return _verify_starts(recorded, None if since is None else find_checkpoint(run, since), advance)
+        if since is not None:
+            raise ConfigError(f"{run} is a run: it has no checkpoints, and is proven from its beginning")
         if summary is None:
             raise Refused(f"{run} was never finished: its last line, the summary, is missing; run the backtest again")
         found = find_log(run, header.origin, log)
@@ -115,13 +121,17 @@ def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], ad
     return comparison, assembly.engine.position
 
 
-def _verify_starts(log: LogReader, advance: Advance) -> Proof:
-    """Replay each start of a live log on its own inputs."""
+def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof:
+    """Replay each start of a live log on its own inputs; with a checkpoint that start's from there on, and those after it."""
     found = list(spans(log))
     if not found:
         raise ConfigError(
             f"{log.folder} is a log without a start: nothing was decided on it; check it with: xarb log verify {log.folder}"
         )
+    checkpoint = None if path is None else _checkpoint_of(log, path, found)
+    if checkpoint is not None:
+        found = [span for span in found if span.start.number >= checkpoint.start]
+        found[0] = found[0]._replace(first=checkpoint.seq + 1)
     lost = [bool(log.gone(ENGINE_INPUTS, span.selection)) for span in found]
     if all(lost):
         _refuse(log, found[-1])
@@ -133,7 +143,7 @@ def _verify_starts(log: LogReader, advance: Advance) -> Proof:
                 (f"{start.number}", start.mode, f"{span.first} to {span.last}", "-", "-", "-", "not provable: inputs were pruned")
             )
             continue
-        comparison, assembly = _replayed_start(log, span, advance)
+        comparison, assembly = _replayed_start(log, span, checkpoint if number == 0 else None, advance)
         rows.append(
             (
                 f"{start.number}",
@@ -146,11 +156,29 @@ def _verify_starts(log: LogReader, advance: Advance) -> Proof:
             )
         )
         if comparison.difference is not None:
-            return Proof(False, [_starts_table(log, rows), _shown(comparison.difference)])  # noqa: FBT003  # a named field
+            return Proof(False, [_starts_table(log, rows, checkpoint), _shown(comparison.difference)])  # noqa: FBT003  # a named field
         after = found[number + 1].start if number + 1 < len(found) else None
         if after is not None and after.mode == start.mode == PAPER:
             _check_opening(start, after, assembly)
-    return Proof(True, [_starts_table(log, rows)])  # noqa: FBT003  # a named field
+    return Proof(True, [_starts_table(log, rows, checkpoint)])  # noqa: FBT003  # a named field
+
+
+def _checkpoint_of(log: LogReader, path: Path, found: Sequence[Span]) -> Checkpoint:
+    """A checkpoint that lies in one of the log's starts and was made by this code.
+
+    Raises:
+        LogError: it is damaged, or of another log or another start.
+        Refused: another code made it.
+    """
+    checkpoint = read_checkpoint(path, log.manifest)
+    if checkpoint.code_digest != code_digest():
+        made_by, now = checkpoint.code_digest[:16], code_digest()[:16]
+        raise Refused(
+            f"{path} was made by other code ({made_by}, this is {now}): only the whole start can be proven, without --from"
+        )
+    if not any(span.start.number == checkpoint.start and span.first <= checkpoint.seq <= span.last for span in found):
+        raise LogError(f"{path} is of start {checkpoint.start}, to which input {checkpoint.seq} of this log does not belong")
+    return checkpoint
 
 
 def _refuse(log: LogReader, span: Span) -> NoReturn:
@@ -166,11 +194,15 @@ def _refuse(log: LogReader, span: Span) -> NoReturn:
     raise InvariantBroken(f"nothing of start {span.start.number} is gone")
 
 
-def _replayed_start(log: LogReader, span: Span, advance: Advance) -> tuple[_Comparison, Assembly]:
-    """The comparison of a start's outputs with a replay of its inputs, and what was replayed."""
-    ground = ground_of(span.start, log.known_at(span.first), max(log.connections, 1))
+def _replayed_start(log: LogReader, span: Span, checkpoint: Checkpoint | None, advance: Advance) -> tuple[_Comparison, Assembly]:
+    """The comparison of a start's outputs with a replay of its inputs, behind a checkpoint if one is given, and what was replayed."""
+    ground = ground_of(span.start, log.known_at(_first_of(log, span)), max(log.connections, 1))
     assembly = Assembly(decode_config(span.start.config), ground)
-    comparison = _Comparison(log.outputs(select=span.selection))
+    if checkpoint is None:
+        comparison = _Comparison(log.outputs(select=span.selection))
+    else:
+        restore(assembly, checkpoint.state)
+        comparison = _Comparison(_outputs_behind(log, checkpoint, span.last))
     batches = log.batches(kinds=INPUTS, rows=BATCH_ROWS, select=span.selection)
     try:
         try:
@@ -182,6 +214,19 @@ def _replayed_start(log: LogReader, span: Span, advance: Advance) -> tuple[_Comp
     except _Found:
         pass
     return comparison, assembly
+
+
+def _first_of(log: LogReader, span: Span) -> int:
+    """The row of a start, of which the span may hold the end only."""
+    return next(one.first for one in spans(log) if one.start.number == span.start.number)
+
+
+def _outputs_behind(log: LogReader, checkpoint: Checkpoint, last: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The outputs that were not written yet when a checkpoint was made: deadlines may fire after its input."""
+    select = Selection(first_seq=checkpoint.seq, last_seq=last)
+    for kind, row in log.outputs(select=select):
+        if (row["after_seq"], row["n"]) >= (checkpoint.seq, checkpoint.n):
+            yield kind, row
 
 
 def _check_opening(before: Start, after: Start, assembly: Assembly) -> None:
@@ -196,9 +241,10 @@ def _check_opening(before: Start, after: Start, assembly: Assembly) -> None:
             raise LogError(f"start {after.number} opens with {theirs}, but start {before.number} ended with {mine}")
 
 
-def _starts_table(log: LogReader, rows: Sequence[tuple[str, ...]]) -> Table:
+def _starts_table(log: LogReader, rows: Sequence[tuple[str, ...]], checkpoint: Checkpoint | None) -> Table:
     head = ("start", "mode", "inputs", "rows compared", "digest", "code", "result")
-    title = f"Proof of {log.folder}" + (
+    since = "" if checkpoint is None else f" from the checkpoint of input {checkpoint.seq} on"
+    title = f"Proof of {log.folder}{since}" + (
         "; the open tail was not read: it is being written, or its writer died" if log.is_open else ""
     )
     return Table(title, head, tuple(rows))

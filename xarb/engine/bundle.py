@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from xarb.engine.captured import BundleCopy, LegCopy, OrderCopy
+from xarb.engine.captured import Hold as HoldCopy
 from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold
 from xarb.engine.side import Side
@@ -73,6 +75,26 @@ class Order:
         """What may still fill; nothing when the venue filled more than was ordered."""
         return max(0, self.qty - self.filled)
 
+    def capture(self) -> OrderCopy:
+        """It as plain values."""
+        plan = self.plan
+        return OrderCopy(
+            number=self.number,
+            leg=plan.leg,
+            attempt=plan.attempt,
+            purpose=plan.purpose,
+            instrument=plan.instrument,
+            sign=plan.sign,
+            price=self.price,
+            qty=self.qty,
+            filled=self.filled,
+            state=self.state,
+            cancels=self.cancels,
+            fill_ids=[*self.fill_ids],
+            hold=_held(self.hold),
+            due=self.due,
+        )
+
 
 class Leg:
     """One planned leg: how much of it was sent and filled as planned, and what is reserved for the rest.
@@ -93,6 +115,10 @@ class Leg:
         self.released = 0
         self.filled = 0
         self.hold: Hold = ()
+
+    def capture(self) -> LegCopy:
+        """It as plain values."""
+        return LegCopy(*self.side.key, self.price, self.qty, self.released, self.filled, _held(self.hold))
 
 
 class Bundle:
@@ -134,6 +160,28 @@ class Bundle:
         """Closed or held."""
         return self.state in BUNDLE_DONE
 
+    def capture(self) -> BundleCopy:
+        """It as plain values, its legs and orders among them."""
+        return BundleCopy(
+            number=self.number,
+            strategy=self.desk.strategy,
+            opportunity=self.opportunity,
+            sequence=self.sequence,
+            pair=self.pair,
+            state=self.state,
+            live=self.live,
+            filled=self.filled,
+            due=self.due,
+            flat=self.flat,
+            instruments=self.instruments,
+            flows={**self.flows},
+            traded=[(*key, *value) for key, value in self.traded.items()],
+            attempts={**self.attempts},
+            booked=[*self.booked],
+            legs=[leg.capture() for leg in self.legs],
+            orders=[order.capture() for order in self.orders],
+        )
+
     def rescale(self, number: int, price: int, qty: int) -> None:
         """The scales of an instrument grew: its orders and legs grow by these powers of ten."""
         for order in self.orders:
@@ -152,3 +200,37 @@ class Bundle:
             order.qty_money, order.filled_money = order.qty * side.qty_unit, order.filled * side.qty_unit
         for leg in self.legs:
             leg.qty_money, leg.value = leg.qty * leg.side.qty_unit, leg.side.notional(leg.price, leg.qty)
+
+
+def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
+    """The bundle of a copy; `reckon` states it at 18 decimals once its scales are the present ones.
+
+    Args:
+        copy: the bundle.
+        desk: of its strategy.
+        prefix: with which client order ids begin.
+    """
+    bundle = Bundle(copy.number, desk, [], opportunity=copy.opportunity, sequence=copy.sequence, pair=copy.pair)
+    bundle.state, bundle.live, bundle.filled, bundle.due = copy.state, copy.live, copy.filled, copy.due
+    bundle.flat, bundle.instruments = copy.flat, copy.instruments
+    bundle.flows, bundle.attempts, bundle.booked = {**copy.flows}, {**copy.attempts}, [*copy.booked]
+    bundle.traded = {(instrument, sign): (size, value) for instrument, sign, size, value in copy.traded}
+    for one in copy.legs:
+        leg = Leg(desk.side(one.instrument, one.sign), one.price, one.qty)
+        leg.released, leg.filled, leg.hold = one.released, one.filled, _hold(one.hold, desk)
+        bundle.legs.append(leg)
+    for this in copy.orders:
+        plan = OrderPlan(this.leg, this.attempt, this.purpose, desk.side(this.instrument, this.sign), this.price, this.qty)
+        order = Order(this.number, f"{prefix}{this.number}", bundle, plan)
+        order.filled, order.state, order.cancels, order.due = this.filled, this.state, this.cancels, this.due
+        order.fill_ids, order.hold = dict.fromkeys(this.fill_ids), _hold(this.hold, desk)
+        bundle.orders.append(order)
+    return bundle
+
+
+def _held(hold: Hold) -> HoldCopy:
+    return [(till.names[2], till.asset, amount) for till, amount in hold]
+
+
+def _hold(copy: HoldCopy, desk: Desk) -> Hold:
+    return tuple([(desk.till(venue, asset), amount) for venue, asset, amount in copy])

@@ -55,6 +55,23 @@ class Deadlines:
             heappop(heap)
         return NEVER
 
+    def entries(self) -> list[tuple[int, int, Due]]:
+        """Time, ordinal and what, in the order in which they come; those that nothing is to follow any more among them."""
+        return sorted(self._heap, key=_when)
+
+    @property
+    def ordinal(self) -> int:
+        """Of the deadline that was set last."""
+        return self._ordinal
+
+    def restore(self, entries: list[tuple[int, int, Due]], ordinal: int) -> None:
+        """Take over entries, as they were given out, and the ordinal of the last."""
+        self._heap, self._ordinal = [*entries], ordinal
+
     def pop(self, ts: int) -> Due | None:
         """The next that is due at `ts` or before, None when there is none."""
         return heappop(self._heap)[2] if self.next() <= ts else None
+
+
+def _when(entry: tuple[int, int, Due]) -> tuple[int, int]:
+    return entry[:2]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from xarb.engine.captured import DeskCopy
 from xarb.engine.portfolio import Portfolio, Till
 from xarb.engine.rules import Market
 from xarb.engine.side import Side
@@ -106,3 +107,14 @@ class Desk:
             return None
         until = self.cool_until[instruments] = self._market.now + pause
         return until
+
+    def capture(self) -> DeskCopy:
+        """What it did, as plain values."""
+        return DeskCopy(self.open_bundles, [*self.cool_until.items()], {**self._volume}, [*self._sent])
+
+    def restore(self, copy: DeskCopy) -> None:
+        """Take over what a copy did."""
+        self.open_bundles = copy.open_bundles
+        self.cool_until = dict(copy.cool_until)
+        self._volume = {**copy.volume}
+        self._sent = deque(copy.sent)

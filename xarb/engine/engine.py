@@ -10,6 +10,9 @@ from enum import Enum
 from struct import Struct
 from typing import Final
 
+import msgspec
+
+from xarb.engine.captured import DecisionsCopy, EngineCopy
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
 from xarb.engine.kernel.book import ASK, BID
@@ -23,7 +26,7 @@ from xarb.engine.slowrows import PLACE, SlowRows
 from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Plan, Strategy, View, Wake
 from xarb.engine.view import StrategyView
 from xarb.engine.words import fields, place, width, words
-from xarb.errors import ConfigError, InvariantBroken
+from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.model.batch import Batch
 from xarb.model.columns import FEED_STATES
 from xarb.model.command import Command, Report
@@ -111,6 +114,7 @@ class Engine:
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
         risk = Risk(self, self.portfolio, setup, self._strategies)
         self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
+        self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
         self._slow_rows = SlowRows(
             self._kernel, self.instruments, setup.groups, pairs=pairs, wallets=risk.wallets, changed=self.execution.follow
@@ -127,6 +131,53 @@ class Engine:
             for number, s in enumerate(self._strategies)
             for instrument in s.wakes().every_event
         }
+
+    # --- its whole state
+
+    def capture(self) -> EngineCopy:
+        """All that decides later outputs, between two batches.
+
+        Raises:
+            InvariantBroken: commands or rows were not taken yet.
+        """
+        if self.commands or self.outputs.waiting or self._world[_WAKES]:
+            raise InvariantBroken("the engine's state is whole only once its commands and rows were taken")
+        return EngineCopy(
+            self._kernel.capture(),
+            DecisionsCopy(
+                instruments=[*self.instruments],
+                books_open=self._books_open,
+                portfolio=self.portfolio.capture(),
+                risk=self._risk.capture(),
+                execution=self.execution.capture(),
+                strategies={one.id: msgspec.Raw(msgspec.json.encode(one.state)) for one in self._strategies},
+            ),
+        )
+
+    def restore(self, copy: EngineCopy) -> None:
+        """Go on where a copy was taken; this engine is of the same setup, and has applied nothing.
+
+        Raises:
+            InvariantBroken: it has applied inputs.
+            LogError: the copy is of another setup.
+        """
+        if self.position >= 0:
+            raise InvariantBroken(f"this engine has applied inputs up to {self.position} already")
+        decisions = copy.decisions
+        if [one.id for one in decisions.instruments] != [one.id for one in self.instruments] or {*decisions.strategies} != {
+            *self._by_id
+        }:
+            raise LogError("the instruments or the strategies of the checkpoint are not those of this engine")
+        self._kernel.restore(copy.memory)
+        self.instruments[:] = decisions.instruments
+        self._books_open = decisions.books_open
+        self.portfolio.restore(decisions.portfolio)
+        self._risk.restore(decisions.risk)
+        self.execution.restore(decisions.execution)
+        for strategy in self._strategies:
+            state = msgspec.json.decode(decisions.strategies[strategy.id], type=type(strategy.state))
+            for name in state.__struct_fields__:
+                setattr(strategy.state, name, getattr(state, name))
 
     # --- the fold
 

@@ -5,9 +5,12 @@ States move through the tables of `model/order.py` only. Fills are applied whene
 
 from __future__ import annotations
 
+from typing import Final
+
 from xarb.engine.archive import Archive
 from xarb.engine.bundle import Bundle, Order, OrderPlan
-from xarb.engine.deadlines import Closed, CoolDown
+from xarb.engine.captured import DueCopy, ExecutionCopy
+from xarb.engine.deadlines import Closed, CoolDown, Due
 from xarb.engine.desk import Desk
 from xarb.engine.order_rows import OrderRows
 from xarb.engine.orders import Orders
@@ -22,6 +25,10 @@ from xarb.errors import InvariantBroken
 from xarb.model.command import Command, Report
 from xarb.model.order import BUNDLE_LIFE, advance
 from xarb.model.units import ceil_div
+
+_ORDER: Final = "order"
+_BUNDLE: Final = "bundle"
+_REST: Final = "rest"
 
 
 class Execution:
@@ -184,6 +191,37 @@ class Execution:
             self._archive.rescale(number, price, qty)
         self._risk.follow(number)
 
+    def capture(self) -> ExecutionCopy:
+        """Orders, bundles and deadlines as plain values."""
+        dues = [_due_copy(*entry) for entry in self._deadlines.entries() if self._may_come(*entry)]
+        return ExecutionCopy(
+            self._bundles,
+            [(one.strategy, one.pair) for one in self._closed],
+            self._archive.capture(),
+            dues,
+            self._deadlines.ordinal,
+        )
+
+    def restore(self, copy: ExecutionCopy) -> None:
+        """Take over a copy; there were no orders."""
+        self._bundles = copy.bundles
+        self._closed = [Closed(*one) for one in copy.closed]
+        self._archive.restore(copy.archive)
+        self._deadlines.restore([(one.ts, one.ordinal, self._due(one)) for one in copy.deadlines], copy.ordinal)
+
+    def _may_come(self, ts: int, _ordinal: int, what: Due) -> bool:
+        """Whether something may still follow; a waiting bundle's entry counts again when it waits for the same time once more."""
+        return what.due == ts or (isinstance(what, Bundle) and self._archive.is_open(what))
+
+    def _due(self, copy: DueCopy) -> Due:
+        if copy.what == _ORDER:
+            return self._archive.order(copy.number)
+        if copy.what == _BUNDLE:
+            return self._archive.bundle(copy.number)
+        rest = CoolDown(Closed(copy.strategy, copy.number))
+        rest.due = copy.ts
+        return rest
+
     # --- bundles
 
     def _progress(self, bundle: Bundle) -> None:
@@ -303,3 +341,11 @@ class Execution:
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "late_fill")
         bundle.desk.open_bundles += 1
         self._archive.open(bundle)
+
+
+def _due_copy(ts: int, ordinal: int, what: Due) -> DueCopy:
+    if isinstance(what, Order):
+        return DueCopy(ts, ordinal, _ORDER, "", what.number)
+    if isinstance(what, Bundle):
+        return DueCopy(ts, ordinal, _BUNDLE, "", what.number)
+    return DueCopy(ts, ordinal, _REST, *what.closed)

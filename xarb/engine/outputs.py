@@ -107,6 +107,16 @@ class Outputs:
         """The columns that name an episode: opportunity, phase, strategy, and venue and symbol of both sides."""
         return (opportunity, phase, *self._names[pair])
 
+    @property
+    def waiting(self) -> bool:
+        """Whether rows were not drained yet."""
+        return bool(self._rows or self._world[_OUTS])
+
+    @property
+    def count(self) -> int:
+        """Rows after the last applied input so far: the ordinal of the next one."""
+        return self._world[_N]
+
     def drain(self) -> list[OutputRow]:
         """All rows since the last call, in `(after_seq, n)` order over all kinds."""
         self.take_kernel_rows()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from xarb.engine.captured import PortfolioCopy
 from xarb.engine.outputs import Outputs
 from xarb.engine.terms import StrategyTerms
 from xarb.model.units import MONEY_ONE, Money
@@ -140,6 +141,28 @@ class Portfolio:
         till.share.flow += delta
         till.posted = True
         self._outputs.emit("ledger", till.names + (delta, after, cause, order))  # noqa: RUF005  # unpacking takes twice as long
+
+    def capture(self) -> PortfolioCopy:
+        """All money as plain values."""
+        return PortfolioCopy(
+            [(*place, pot.balance, pot.reserved) for place, pot in self._pots.items()],
+            [(*names, till.posted) for names, till in self._tills.items()],
+            [(*key, share.flow, share.reserved) for key, share in self._shares.items()],
+            [(*key, held.qty, held.cost) for key, held in self._holdings.items()],
+        )
+
+    def restore(self, copy: PortfolioCopy) -> None:
+        """Take over a copy; what opened is the setup's."""
+        for account, strategy, venue, asset, posted in copy.tills:
+            self.till(strategy, (account, venue, asset)).posted = posted
+        for account, venue, asset, balance, reserved in copy.pots:
+            pot = self._pots[account, venue, asset]
+            pot.balance, pot.reserved = balance, reserved
+        for strategy, asset, flow, reserved in copy.shares:
+            share = self._shares[strategy, asset]
+            share.flow, share.reserved = flow, reserved
+        for strategy, asset, quote, qty, cost in copy.holdings:
+            self._holdings[strategy, asset, quote] = Holding(qty, cost, quote)
 
     # --- what stands where
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from xarb.engine.bundle import Leg
+from xarb.engine.captured import RiskCopy
 from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold, Portfolio, Till
 from xarb.engine.rules import Market, Refusal
@@ -55,6 +56,17 @@ class Risk:
         self._shape.forget()
         for desk in self.desks.values():
             desk.follow(number)
+
+    def capture(self) -> RiskCopy:
+        """Arming, desks and wallets as plain values."""
+        return RiskCopy(self.armed, {name: desk.capture() for name, desk in self.desks.items()}, self.wallets.capture())
+
+    def restore(self, copy: RiskCopy) -> None:
+        """Take over a copy."""
+        self.armed = copy.armed
+        self.wallets.restore(copy.wallets)
+        for name, desk in copy.desks.items():
+            self.desks[name].restore(desk)
 
     # --- approval
 

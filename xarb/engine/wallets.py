@@ -23,6 +23,21 @@ class Wallets:
         key = (values["venue"], values["asset"])
         networks = self._networks.setdefault(key, {})
         networks[values["network"]] = (values["deposit_open"], values["withdraw_open"])
+        self._judge(key)
+
+    def capture(self) -> list[tuple[str, str, str, bool, bool]]:
+        """Venue, asset, network, deposits open, withdrawals open, as plain values."""
+        return [(*key, network, *two) for key, networks in self._networks.items() for network, two in networks.items()]
+
+    def restore(self, copy: list[tuple[str, str, str, bool, bool]]) -> None:
+        """Take over a copy."""
+        for venue, asset, network, deposit, withdraw in copy:
+            self._networks.setdefault((venue, asset), {})[network] = (deposit, withdraw)
+        for key in self._networks:
+            self._judge(key)
+
+    def _judge(self, key: tuple[str, str]) -> None:
+        networks = self._networks[key]
         is_open = any(deposit for deposit, _ in networks.values()) and any(withdraw for _, withdraw in networks.values())
         if is_open or key[1] in self._anyway.get(key[0], ()):
             self._closed.discard(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from xarb.assembly import Assembly
+from xarb.live.checkpoints import Checkpoints
 from xarb.log.batching import Batcher
 from xarb.log.livelog import LiveLog
 from xarb.log.packing import Row
@@ -32,6 +33,7 @@ class Trading:
         self._log = log
         self._batcher = Batcher({(one.venue, one.symbol): number for number, one in enumerate(assembly.ground.instruments)})
         self._send, self._strict, self._sink = send, strict, sink
+        self._checkpoints = Checkpoints(log, assembly)
 
     def take(self, rows: Mapping[str, Sequence[Row]]) -> None:
         """Decide on rows that arrived together.
@@ -51,3 +53,4 @@ class Trading:
             self._send(commands)
         if outputs:
             self._sink(outputs)
+        self._checkpoints.look()

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from xarb.errors import LogError
-from xarb.log import manifest
+from xarb.log import checkpoints, manifest
 from xarb.log.claim import LOCK
 from xarb.log.files import Files
 from xarb.log.growing import MARKET_KINDS, note_instruments
@@ -60,6 +60,7 @@ class Report(msgspec.Struct, kw_only=True):
     findings: list[Finding] = []
     more_findings: int = 0
     leftovers: list[str] = []
+    checkpoints: int = 0
     tail_rows: int = 0
     tail_bytes: int = 0
     torn_bytes: int = 0
@@ -108,7 +109,23 @@ def verify_log(folder: Path | str, progress: Callable[[CheckProgress], None] | N
     finally:
         files.close()
     check_tail(folder, report)
+    _check_checkpoints(folder, report)
     return report
+
+
+def _check_checkpoints(folder: Path, report: Report) -> None:
+    """Each is sound and of this log: of the manifest as it is by now, since a writer at work makes them of lines that it just wrote."""
+    paths = checkpoints.checkpoint_paths(folder)
+    if not paths:
+        return
+    found = Manifest(folder)
+    for path in paths:
+        try:
+            checkpoints.read_checkpoint(path, found)
+        except LogError as error:
+            if path.exists():  # else a writer at work has removed it meanwhile
+                report.add(path.relative_to(folder).as_posix(), str(error))
+        report.checkpoints += 1
 
 
 def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
@@ -120,6 +137,8 @@ def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
                 report.leftovers.append(name)
             continue
         if path.is_symlink() or not path.is_dir():
+            if name.startswith(f"{checkpoints.FOLDER}/") and path.suffix == checkpoints.SUFFIX and path.stem.isdigit():
+                continue
             is_temporary = path.name.startswith(".") and path.name.endswith(".tmp")
             if is_temporary or name in found.gone or (name not in named and _is_under_way(path, found)):
                 report.leftovers.append(name)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from xarb.errors import ConfigError, InvariantBroken, LogError
+from xarb.log.checkpoints import Checkpoint, write_checkpoint
 from xarb.log.journal import Opening, make_journal, new_opening
 from xarb.log.manifest import Manifest
 from xarb.log.prune import Retention
@@ -107,6 +108,8 @@ class Committer:
         self._syncing_since = 0  # of the oldest write that an fsync is under way for
         self.seal_error: str | None = None
         self.seals = 0
+        self.checkpoint_error: str | None = None
+        self._checkpoint: Checkpoint | None = None  # to be written once all inputs in it are durable
         self._failed: str | None = None
         self._sync_lock = threading.Lock()
         self._wake = threading.Event()
@@ -145,6 +148,16 @@ class Committer:
         if self._next is None and not self._wants_next:
             self._wants_next = True
             self._wake.set()
+
+    @property
+    def head(self) -> str:
+        """Digest of the manifest's last line, as of the last seal that ended well."""
+        return self._head
+
+    def want_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Ask for a checkpoint to be written; one that waits still is forgotten for it."""
+        self._checkpoint = checkpoint
+        self._wake.set()
 
     @property
     def has_next(self) -> bool:
@@ -226,11 +239,12 @@ class Committer:
                 self._sync()
                 self._prepare()
                 self._hand_over()
+                self._write_checkpoint()
         except Exception as error:  # noqa: BLE001  # the top of a thread: whatever it is halts the log
             self.fail(f"the writer thread ended: {error!r}")
 
     def _busy(self) -> bool:
-        return self._sealer is not None or self._to_seal or self._wants_next or bool(self._retired)
+        return self._sealer is not None or self._to_seal or self._wants_next or bool(self._retired) or self._checkpoint is not None
 
     def _sync(self) -> None:
         """fdatasync of complete journals, then of the current one: a later file is never durable before an earlier one."""
@@ -284,9 +298,22 @@ class Committer:
 
     def _sealed(self, count: int) -> None:
         """Seals ended well, and no other is under way: their lines are on the disk."""
+        self._head = Manifest(self.folder).head  # before the count: who sees that finds this
         self.seals += count
         self.seal_error = None
-        self._head = Manifest(self.folder).head
+
+    def _write_checkpoint(self) -> None:
+        """Write the one that waits; its inputs are on the disk first. Nothing is lost by one that cannot be written."""
+        checkpoint = self._checkpoint
+        if checkpoint is None or checkpoint.seq > self.synced_seq:
+            return
+        self._checkpoint = None
+        try:
+            write_checkpoint(self.folder, checkpoint)
+        except OSError as error:
+            self.checkpoint_error = str(error)
+        else:
+            self.checkpoint_error = None
 
     def _not_sealed(self, why: str) -> None:
         """The rows are safe in their journals; it is tried again after a pause."""

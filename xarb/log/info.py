@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from xarb.errors import LogError
+from xarb.log.checkpoints import checkpoint_paths
 from xarb.log.claim import is_claimed
 from xarb.log.growing import MARKET_KINDS
 from xarb.log.manifest import Header, Manifest
@@ -63,7 +64,10 @@ class GoneInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One folder. Files, rows, bytes, kinds and instruments are of what is there, `gone` is what was pruned. `first_seq` to `last_seq` and the times are None when it is empty; `instruments` counts rows by name and kind.
+    """One folder.
+
+    Files, rows, bytes, kinds and instruments are of what is there, `gone` is what was pruned. `first_seq` to `last_seq` and the times are
+    None when it is empty; `instruments` counts rows by name and kind, `checkpoints` are the inputs as of which there is one.
 
     All of it is of sealed rows; `tail` says what is not sealed, None when the log has no journal.
     """
@@ -84,6 +88,7 @@ class LogInfo(msgspec.Struct, frozen=True, kw_only=True):
     output_digest: str | None
     tail: TailInfo | None = None
     gone: tuple[GoneInfo, ...] = ()
+    checkpoints: tuple[int, ...] = ()
 
 
 def info(folder: Path | str) -> LogInfo:
@@ -133,6 +138,7 @@ def info(folder: Path | str) -> LogInfo:
         output_digest=None if found.summary is None else found.summary.output_digest,
         tail=None if tail is None else _tail_info(folder, tail),
         gone=tuple(_gone_info(found, stone) for stone in found.tombstones),
+        checkpoints=tuple(int(path.stem) for path in checkpoint_paths(folder)),
     )
 
 

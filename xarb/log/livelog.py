@@ -13,6 +13,7 @@ import msgspec
 
 from xarb.errors import InvariantBroken, LogError
 from xarb.log import manifest
+from xarb.log.checkpoints import Checkpoint
 from xarb.log.claim import Claim
 from xarb.log.committer import FULL, Committer, JournalFile, Policy, to_ns
 from xarb.log.journal import ENDED, FOLDER, by_kind, frame_bytes, write_whole
@@ -55,6 +56,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
         journal_rows: rows of the current journal.
         seals: seals that ended well since it was opened.
         seal_error: what the last seal said when it failed; the rows are safe in its journal.
+        checkpoint_error: what the last checkpoint said when it could not be written; proof begins at an older one then.
         is_full: the disk was full and the reserve was given up: only orders, money and state are taken.
     """
 
@@ -66,6 +68,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     journal_rows: int
     seals: int
     seal_error: str | None
+    checkpoint_error: str | None = None
     is_full: bool
 
 
@@ -157,6 +160,7 @@ class LiveLog:
             journal_rows=self._file.rows,
             seals=self._committer.seals,
             seal_error=self._committer.seal_error,
+            checkpoint_error=self._committer.checkpoint_error,
             is_full=self.is_full,
         )
 
@@ -227,6 +231,17 @@ class LiveLog:
         self._inputs, self._outputs = {}, []
         self._is_torn = False
         self._write_ns.append(time.monotonic_ns() - began)
+
+    @property
+    def sealed(self) -> tuple[int, str]:
+        """Seals that ended well since it was opened, and the digest of the manifest's last line then."""
+        seals = self._committer.seals
+        return seals, self._committer.head
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Have a checkpoint of an input that was appended written beside the loop, once that input is on the disk."""
+        self._check_open()
+        self._committer.want_checkpoint(checkpoint)
 
     def _check_open(self) -> None:
         """A closed log's file number may be another file's by now."""

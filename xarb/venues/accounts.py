@@ -138,6 +138,18 @@ class Accounts:
         """The account's purse at a venue, empty where it opened with nothing there."""
         return self._purses.setdefault((account, venue), Purse())
 
+    def capture(self) -> list[tuple[str, str, dict[str, int], dict[str, int]]]:
+        """Account, venue, free and held by asset, as plain values."""
+        return [(*key, {**purse.free}, {**purse.held}) for key, purse in self._purses.items()]
+
+    def restore(self, copy: list[tuple[str, str, dict[str, int], dict[str, int]]]) -> None:
+        """Take over a copy; purses stay the objects that they are."""
+        for account, venue, free, held in copy:
+            purse = self.purse(account, venue)
+            for mine, theirs in ((purse.free, free), (purse.held, held)):
+                mine.clear()
+                mine.update(theirs)
+
     def all(self) -> dict[tuple[str, str, str], int]:
         """Free plus held by (account, venue, asset), in sorted order."""
         totals: dict[tuple[str, str, str], int] = {}

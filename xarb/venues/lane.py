@@ -31,6 +31,15 @@ class Member:
         self._limit = model.rate_limit
         self._arrivals: deque[int] = deque(maxlen=None if self._limit is None else self._limit + 1)  # the latest ones, ns
 
+    @property
+    def arrivals(self) -> list[int]:
+        """The latest arrivals, as far as the rate limit asks for them."""
+        return [*self._arrivals]
+
+    def restore(self, arrivals: list[int]) -> None:
+        """Take over arrivals."""
+        self._arrivals.extend(arrivals)
+
     def is_out(self, arrival: int) -> bool:
         """Whether the venue refuses commands at that time."""
         return any(outage.from_ts <= arrival < outage.to_ts for outage in self._outages)

@@ -24,6 +24,7 @@ from xarb.model.command import CancelOrder, Report, SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import NULL, Money
 from xarb.venues.accounts import NOTHING, Accounts, Fees, fee_asset
+from xarb.venues.captured import MatchingCopy
 from xarb.venues.fold import book as kernel
 from xarb.venues.fold.state import FILLS, INSTRUMENT, INSTRUMENTS, WORLD, VenueMemory
 from xarb.venues.lane import Lane, Member
@@ -63,6 +64,35 @@ class Matching:
         self._live: dict[int, Order] = {}
         self._done: dict[int, tuple[str, int, int]] = {}  # by order: state, due time and number of its last report
         self._resting: dict[int, list[Order]] = {}  # by instrument
+
+    def capture(self) -> MatchingCopy:
+        """Orders and money as plain values."""
+        return MatchingCopy(
+            instruments=[*self.instruments],
+            purses=self.accounts.capture(),
+            outbox=sorted(self.outbox, key=_place),
+            arrivals=[(*key, member.arrivals) for key, member in self._members.items()],
+            done={**self._done},
+            resting=[(number, [order.capture() for order in orders]) for number, orders in self._resting.items()],
+        )
+
+    def restore(self, copy: MatchingCopy) -> None:
+        """Take over a copy, in place; the compiled memory was restored before, and no order had come."""
+        self.instruments[:] = copy.instruments
+        self.accounts.restore(copy.purses)
+        self.outbox[:] = copy.outbox
+        homes = {one.venue: number for number, one in enumerate(self.instruments)}
+        for account, venue, arrivals in copy.arrivals:
+            self._member(account, homes[venue]).restore(arrivals)
+        self._done = {**copy.done}
+        for number, orders in copy.resting:
+            mine = self._resting[number] = []
+            for one in orders:
+                order = Order(one.command, self._lane(one.command), ordinal=one.ordinal, response=one.response)
+                order.restore(one)
+                mine.append(order)
+                self._live[one.command.order] = order
+        self.resting = len(self._live)
 
     # --- commands that arrive
 
@@ -349,6 +379,10 @@ class Matching:
         """Bid of the instrument that prices the fee coin, 0 while unknown."""
         rate = order.lane.rate
         return 0 if rate < 0 else max(0, int(kernel.best_price(self._handle, rate, BID)))
+
+
+def _place(entry: tuple[int, int, int, Report]) -> tuple[int, int, int]:
+    return entry[:3]
 
 
 def _venue_order_id(client_order_id: str) -> str:

@@ -18,6 +18,7 @@ from typing import Final
 
 from xarb.model.command import SubmitOrder
 from xarb.venues.accounts import NOTHING
+from xarb.venues.captured import RestingCopy
 from xarb.venues.lane import Lane
 
 AGGRESSOR_BUY: Final = 0  # as columns.AGGRESSORS
@@ -60,6 +61,19 @@ class Order:
         self.held = NOTHING  # of the account's money
         self.ahead: int | None = None
         self.owed = 0
+
+    def capture(self) -> RestingCopy:
+        """It as plain values; it rests."""
+        return RestingCopy(
+            *(self.command, self.ordinal, self.response, self.price, self.rest, self.rate, self.due, self.reports, self.fills),
+            *(self.held, self.ahead, self.owed),
+        )
+
+    def restore(self, copy: RestingCopy) -> None:
+        """Take over a copy."""
+        self.price, self.rest, self.rate = copy.price, copy.rest, copy.rate
+        self.due, self.reports, self.fills = copy.due, copy.reports, copy.fills
+        self.held, self.ahead, self.owed = copy.held, copy.ahead, copy.owed
 
     def see_level(self, shown: int | None) -> None:
         """The order's own level shows a size; None where the book says nothing."""

@@ -19,13 +19,14 @@ import numpy as np
 from xarb.engine.kernel import state as engine_state
 from xarb.engine.kernel.book import ASK, BID
 from xarb.engine.words import place, width, words
-from xarb.errors import InvariantBroken
+from xarb.errors import InvariantBroken, LogError
 from xarb.model.batch import Batch
 from xarb.model.command import Command, Report, SubmitOrder
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.units import INT64_MAX, MONEY_SCALE, NEVER, NULL
 from xarb.venues.accounts import Purse
+from xarb.venues.captured import DealingsCopy, SentCopy, VenuesCopy
 from xarb.venues.fold import draw, loop, state
 from xarb.venues.matching import Matching
 from xarb.venues.shown import ShownBook
@@ -197,6 +198,41 @@ class SimulatedVenues:
         """What clients of the venue see of an instrument's book."""
         return ShownBook(self._memory, number)
 
+    # --- their whole state
+
+    def capture(self) -> VenuesCopy:
+        """All that decides later reports, between two batches."""
+        dealings = DealingsCopy(
+            position=self.position,
+            commands=self._commands,
+            clipped=self.clipped,
+            sent=[[_sent_copy(one) for one in sorted(sent, key=_place)] for sent in self._sent],
+            matching=self._matching.capture(),
+        )
+        return VenuesCopy(self._memory.capture(), dealings)
+
+    def restore(self, copy: VenuesCopy) -> None:
+        """Go on where a copy was taken; these venues are of the same setup, and have applied nothing.
+
+        Raises:
+            InvariantBroken: they have applied rows.
+            LogError: the copy is of another setup.
+        """
+        if self.position >= 0:
+            raise InvariantBroken(f"these venues have applied rows up to {self.position} already")
+        dealings = copy.dealings
+        if [one.id for one in dealings.matching.instruments] != [one.id for one in self.instruments]:
+            raise LogError("the instruments of the checkpoint are not those of these venues")
+        self._memory.restore(copy.memory)
+        self._matching.restore(dealings.matching)
+        self.position, self._commands, self.clipped = dealings.position, dealings.commands, dealings.clipped
+        for mine, sent in zip(self._sent, dealings.sent, strict=True):
+            for one in sent:
+                command = one.submit or one.cancel
+                assert command is not None
+                mine.append((one.arrival, one.ordinal, one.response, command))
+                self._dues[one.ordinal] = one.arrival + one.response
+
     # --- the fold's stops
 
     def _draw(self, latency: Latency, stream: int, counter: int) -> int:
@@ -302,6 +338,17 @@ class SimulatedVenues:
                     finer = msgspec.structs.replace(command, price_int=command.price_int * price, qty_int=command.qty_int * qty)
                     sent[at] = (arrival, ordinal, response, finer)
             heapify(sent)
+
+
+def _place(sent: Sent) -> tuple[int, int]:
+    return sent[:2]
+
+
+def _sent_copy(sent: Sent) -> SentCopy:
+    arrival, ordinal, response, command = sent
+    if isinstance(command, SubmitOrder):
+        return SentCopy(arrival, ordinal, response, command, None)
+    return SentCopy(arrival, ordinal, response, None, command)
 
 
 def _lay(setup: VenueSetup, venues: Sequence[str], models: Sequence[VenueModel]) -> state.VenueMemory:

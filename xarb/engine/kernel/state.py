@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarb.engine.kernel import pointer
+from xarb.engine.kernel.memory import Memory, Part, lay, lay_used, trimmed, used
+from xarb.errors import LogError
 from xarb.model.batch import Batch, Books, Deltas, Quotes, Trades
 
 SPREAD_SAMPLES: Final = 31
@@ -256,6 +258,9 @@ GROUP: Final = np.dtype(
     ]
 )
 
+_COPIED: Final = (INSTRUMENTS, PAIRS, BUYS, STRATEGIES, GROUPS, MEMBERS, CONVERTS, SCREENS, SCREENED)  # whole, in this order
+_CLOCK: Final = WORLD.names.index("at")  # type: ignore[union-attr]  # words of WORLD before the addresses, one a field
+
 Records = NDArray[np.void]
 Ints = NDArray[np.int64]
 
@@ -301,6 +306,44 @@ class KernelState:
         world["cursor"] = 0
         world["rows"] = [len(block.seq) for block in blocks]
         world["columns"] = [pointer.address(column) for column in self._columns]
+
+    def capture(self) -> Memory:
+        """A copy of it between two batches, when the buffers are empty."""
+        parts = self._parts()
+        return Memory(
+            tuple(self.block.view(np.int64)[:_CLOCK].tolist()),
+            (*(self.tables[table].tobytes() for table in _COPIED), trimmed(self.tables[CONNECTIONS])),
+            used(self.tables[BOOK_PX], parts),
+            used(self.tables[BOOK_QTY], parts),
+        )
+
+    def restore(self, copy: Memory) -> None:
+        """Lay a copy back, in place: the addresses stay.
+
+        Raises:
+            LogError: it is of other tables.
+        """
+        if any(self.tables[table].nbytes != len(data) for table, data in zip(_COPIED, copy.tables, strict=False)):
+            raise LogError("the tables of the checkpoint are not those of this engine: other instruments or another config")
+        lay([self.tables[table] for table in (*_COPIED, CONNECTIONS)], copy.tables)
+        if len(copy.words) != _CLOCK:
+            raise LogError("the globals of the checkpoint are not those of this engine")
+        self.block.view(np.int64)[:_CLOCK] = copy.words
+        parts = self._parts()
+        lay_used(self.tables[BOOK_PX], parts, copy.prices)
+        lay_used(self.tables[BOOK_QTY], parts, copy.sizes)
+
+    def _parts(self) -> list[Part]:
+        """The levels in use of all books, bids before asks."""
+        table: Any = self.tables[INSTRUMENTS]
+        slots, counts = table["slot"].tolist(), zip(table["bids"].tolist(), table["asks"].tolist(), strict=True)
+        sides = [
+            ((slot * 2 + side) * BOOK_LEVELS, count)
+            for slot, two in zip(slots, counts, strict=True)
+            for side, count in enumerate(two)
+            if slot >= 0
+        ]
+        return [(start, start + count) for start, count in sides]
 
     @property
     def world(self) -> np.void:

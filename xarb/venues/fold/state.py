@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xarb.engine.kernel import pointer
+from xarb.engine.kernel.memory import Memory, Part, lay, lay_used, used
 from xarb.engine.kernel.state import BOOK_LEVELS
+from xarb.errors import LogError
 from xarb.model.batch import Batch
 
 MARKS: Final = 64  # levels a side whose consumption is remembered; an order takes no further level beyond
@@ -93,6 +95,7 @@ MARK: Final = np.dtype(
 VENUES, INSTRUMENTS, LATENCIES, PRICES, SIZES, MARKED, FILLS = range(7)
 Tables = dict[int, NDArray[np.generic]]
 _DTYPES: Final = {VENUES: VENUE, INSTRUMENTS: INSTRUMENT, MARKED: MARK}
+_COPIED: Final = (VENUES, INSTRUMENTS, MARKED)
 
 
 class VenueMemory:
@@ -145,6 +148,32 @@ class VenueMemory:
                 world["column"][kind, at] = pointer.address(column)
                 owned.append(column)
         pointer.own(owned)
+
+    def capture(self) -> Memory:
+        """A copy of it between two batches."""
+        parts = self._parts()
+        tables = tuple(self.tables[table].tobytes() for table in _COPIED)
+        return Memory((), tables, used(self.tables[PRICES], parts), used(self.tables[SIZES], parts))
+
+    def restore(self, copy: Memory) -> None:
+        """Lay a copy back, in place.
+
+        Raises:
+            LogError: it is of other tables.
+        """
+        if any(self.tables[table].nbytes != len(data) for table, data in zip(_COPIED, copy.tables, strict=False)):
+            raise LogError("the tables of the checkpoint are not those of these venues: other instruments or another config")
+        lay([self.tables[table] for table in _COPIED], copy.tables)
+        parts = self._parts()
+        lay_used(self.tables[PRICES], parts, copy.prices)
+        lay_used(self.tables[SIZES], parts, copy.sizes)
+
+    def _parts(self) -> list[Part]:
+        """The levels in use of all books, side by side."""
+        table: Any = self.tables[INSTRUMENTS]
+        books = [(slot, counts) for slot, counts in zip(table["slot"].tolist(), table["levels"].tolist(), strict=True) if slot >= 0]
+        sides = [((slot * 2 + side) * BOOK_LEVELS, count) for slot, counts in books for side, count in enumerate(counts)]
+        return [(start, start + count) for start, count in sides]
 
     @property
     def world(self) -> np.void:

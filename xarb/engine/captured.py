@@ -1,0 +1,144 @@
+"""The engine's state as plain values: all that decides later outputs, and nothing that its setup says already.
+
+Money is an int at 18 decimals, times are ns, prices and quantities are at the instrument's scales as of the copy. The text form is
+JSON, because money goes beyond 64 bits.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from xarb.engine.kernel.memory import Memory
+from xarb.model.instrument import Instrument
+
+Hold = list[tuple[str, str, int]]  # venue, asset, amount
+
+
+class OrderCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One order; see `bundle.Order`."""
+
+    number: int
+    leg: int
+    attempt: int
+    purpose: str
+    instrument: int
+    sign: int
+    price: int
+    qty: int
+    filled: int
+    state: str
+    cancels: int
+    fill_ids: list[str]
+    hold: Hold
+    due: int
+
+
+class LegCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One planned leg; see `bundle.Leg`."""
+
+    instrument: int
+    sign: int
+    price: int
+    qty: int
+    released: int
+    filled: int
+    hold: Hold
+
+
+class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One bundle; see `bundle.Bundle`. `traded` is instrument, sign, quantity and notional."""
+
+    number: int
+    strategy: str
+    opportunity: int | None
+    sequence: str
+    pair: int
+    state: str
+    live: int
+    filled: bool
+    due: int
+    flat: tuple[str, ...]
+    instruments: tuple[int, ...]
+    flows: dict[str, int]
+    traded: list[tuple[int, int, int, int]]
+    attempts: dict[str, int]
+    booked: list[tuple[str, int, int, str]]
+    legs: list[LegCopy]
+    orders: list[OrderCopy]
+
+
+class ArchiveCopy(msgspec.Struct, frozen=True):
+    """All orders: the bundle of each by number, the open bundles, the done ones by number (rescales seen, packed), the rescales."""
+
+    bundle_of: list[int]
+    open: list[BundleCopy]
+    packed: dict[int, tuple[int, msgspec.Raw]]
+    rescales: list[tuple[int, int, int]]
+
+
+class DueCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One deadline: `what` is order, bundle or rest; `number` is the order's, the bundle's, or the kernel pair of a cool-down."""
+
+    ts: int
+    ordinal: int
+    what: str
+    strategy: str
+    number: int
+
+
+class ExecutionCopy(msgspec.Struct, frozen=True):
+    """What execution remembers; `closed` are strategy and pair, `ordinal` counts deadlines."""
+
+    bundles: int
+    closed: list[tuple[str, int]]
+    archive: ArchiveCopy
+    deadlines: list[DueCopy]
+    ordinal: int
+
+
+class DeskCopy(msgspec.Struct, frozen=True):
+    """What a strategy did; see `desk.Desk`. `cool_until` is a set of instruments and a time, `volume` is by asset: day, notional."""
+
+    open_bundles: int
+    cool_until: list[tuple[tuple[int, ...], int]]
+    volume: dict[str, tuple[int, int]]
+    sent: list[int]
+
+
+class RiskCopy(msgspec.Struct, frozen=True):
+    """Whether it is armed, the desks by strategy id, and the wallets: venue, asset, network, deposits open, withdrawals open."""
+
+    armed: bool
+    desks: dict[str, DeskCopy]
+    wallets: list[tuple[str, str, str, bool, bool]]
+
+
+class PortfolioCopy(msgspec.Struct, frozen=True):
+    """Money.
+
+    `pots` are account, venue, asset, balance, reserved; `tills` account, strategy, venue, asset and whether a fill changed it; `shares`
+    strategy, asset, flow, reserved; `holdings` strategy, asset, quote, quantity, cost.
+    """
+
+    pots: list[tuple[str, str, str, int, int]]
+    tills: list[tuple[str, str, str, str, bool]]
+    shares: list[tuple[str, str, int, int]]
+    holdings: list[tuple[str, str, str, int, int]]
+
+
+class DecisionsCopy(msgspec.Struct, frozen=True):
+    """All that is not the kernel's; `strategies` are their state Structs by id, `books_open` whether opening balances are written."""
+
+    instruments: list[Instrument]
+    books_open: bool
+    portfolio: PortfolioCopy
+    risk: RiskCopy
+    execution: ExecutionCopy
+    strategies: dict[str, msgspec.Raw]
+
+
+class EngineCopy(msgspec.Struct, frozen=True):
+    """The whole engine between two batches."""
+
+    memory: Memory
+    decisions: DecisionsCopy

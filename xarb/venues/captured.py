@@ -1,0 +1,68 @@
+"""The state of the simulated venues as plain values: all that decides later reports. Money is an int at 18 decimals, times are ns."""
+
+from __future__ import annotations
+
+import msgspec
+
+from xarb.engine.kernel.memory import Memory
+from xarb.model.command import CancelOrder, Report, SubmitOrder
+from xarb.model.instrument import Instrument
+
+
+class SentCopy(msgspec.Struct, frozen=True, array_like=True):
+    """A command on its way: when it arrives, its number, its response latency, and the one or the other that it is."""
+
+    arrival: int
+    ordinal: int
+    response: int
+    submit: SubmitOrder | None
+    cancel: CancelOrder | None
+
+
+class RestingCopy(msgspec.Struct, frozen=True):
+    """An order that rests; see `resting.Order`."""
+
+    command: SubmitOrder
+    ordinal: int
+    response: int
+    price: int
+    rest: int
+    rate: int
+    due: int
+    reports: int
+    fills: int
+    held: tuple[str, int, str, int]
+    ahead: int | None
+    owed: int
+
+
+class MatchingCopy(msgspec.Struct, frozen=True):
+    """Orders and money.
+
+    `purses` are account, venue, free and held by asset; `outbox` due time, number of the command, number of its report and the report;
+    `arrivals` the latest ones by account and venue; `done` state, due time and number of the last report by order; `resting` by instrument.
+    """
+
+    instruments: list[Instrument]
+    purses: list[tuple[str, str, dict[str, int], dict[str, int]]]
+    outbox: list[tuple[int, int, int, Report]]
+    arrivals: list[tuple[str, str, list[int]]]
+    done: dict[int, tuple[str, int, int]]
+    resting: list[tuple[int, list[RestingCopy]]]
+
+
+class DealingsCopy(msgspec.Struct, frozen=True):
+    """All that is not compiled memory; `sent` is by venue."""
+
+    position: int
+    commands: int
+    clipped: int
+    sent: list[list[SentCopy]]
+    matching: MatchingCopy
+
+
+class VenuesCopy(msgspec.Struct, frozen=True):
+    """All simulated venues of a run between two batches."""
+
+    memory: Memory
+    dealings: DealingsCopy
