@@ -154,6 +154,14 @@ def test_the_machine_is_looked_at() -> None:
     assert rules(state(health("seal_failed", 1, ts=NOW - 4000 * S))) == []
 
 
+def test_what_went_astray_at_an_exchange_is_told_for_a_minute() -> None:
+    """A reconciliation that failed and an order that lives after its end, each with the venue; a minute later it is no news."""
+    made = state(health("reconcile_failed", 2, "alpha", NOW - 59 * S), health("order_after_end", 1, "bravo", NOW - 61 * S))
+    (found,) = conditions(made, HERE, WatchConfig())
+    assert (found.rule, found.subject, found.text) == ("astray", "reconcile_failed alpha", "reconcile_failed 2: no space")
+    assert rules(made, HERE._replace(now=NOW + 2 * S)) == []
+
+
 def test_a_process_that_hangs_one_that_died_and_one_that_ended() -> None:
     """`silent_s` while it lives; gone with an open journal is dead, with everything sealed and ended in order it is stopped."""
     quiet = state(last_ts=NOW - 31 * S)
@@ -172,7 +180,19 @@ def test_a_process_that_hangs_one_that_died_and_one_that_ended() -> None:
 
 def test_every_rule_of_the_config_is_one() -> None:
     """The words that `on` takes are those that are told."""
-    told = {"killed", "disarmed", "stopped", "dead", "silent", "unreadable", "feed_down", "gaps", "rejects", "order_rejects"}
+    told = {
+        "killed",
+        "disarmed",
+        "stopped",
+        "dead",
+        "silent",
+        "unreadable",
+        "feed_down",
+        "gaps",
+        "rejects",
+        "order_rejects",
+        "astray",
+    }
     told |= {"order_unknown", "drawdown", "day_loss", "disk_low", "clock_offset", "seal_failed"}
     assert set(get_args(Rule)) == told
 

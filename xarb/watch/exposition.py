@@ -41,6 +41,12 @@ def _log(state: Watched, place: Place) -> list[Metric]:
         ("xarb_journal_sync_seconds", "gauge", "Latency of fsync, last minute's reading.", sync),
         ("xarb_seal_failed", "gauge", "1 when the last seal failed.", [({}, health.get("seal_failed", 0))]),
         (
+            "xarb_health",
+            "gauge",
+            "The last reading of each kind, in the unit that its name ends with.",
+            [({"metric": metric, "venue": venue}, value) for (metric, venue), (value, _, _) in state.health.items()],
+        ),
+        (
             "xarb_disk_free_bytes",
             "gauge",
             "Free space where the log lies.",

@@ -9,11 +9,13 @@ from xarb.config_watch import WatchConfig
 from xarb.console import utc
 from xarb.engine.liverows import DISARM, KILL
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal, parse_money
-from xarb.watch.state import Watched
+from xarb.watch.state import WINDOW_S, Watched
 
 GONE_NS: Final = 5 * NANOS_PER_S  # a writer that let go of its log and wrote nothing for so long has ended
 _MB: Final = 10**6
 _UNKNOWN: Final = "unknown"
+_ASTRAY: Final = ("reconcile_failed", "order_after_end", "journal_lost_rows")  # readings after which a person should look
+_ASTRAY_NS: Final = WINDOW_S * NANOS_PER_S
 
 
 class Place(NamedTuple):
@@ -142,6 +144,8 @@ def _health(state: Watched, place: Place, config: WatchConfig) -> Iterator[Condi
             continue
         if metric == "clock_offset_ns" and abs(value) > config.clock_offset_ms * NANOS_PER_MS:
             yield Condition("clock_offset", venue, f"the clock of {venue} is {value // NANOS_PER_MS} ms away from ours")
+        if metric in _ASTRAY and place.now - ts < _ASTRAY_NS:
+            yield Condition("astray", f"{metric} {venue}".strip(), f"{metric} {value}: {detail or 'without a word more'}")
         if metric == "seal_failed" and value:
             yield Condition("seal_failed", "", f"rows cannot be sealed: {detail}")
 
