@@ -30,6 +30,7 @@ from xarb.live.begin import check_may_start, past_of
 from xarb.live.session import Ending, Session
 from xarb.live.verb import kill, reset, stop
 from xarb.log.check import verify_log
+from xarb.log.checkpoints import checkpoint_paths
 from xarb.log.committer import Policy
 from xarb.log.reader import LogReader
 from xarb.starts import PAPER
@@ -125,10 +126,14 @@ async def market() -> AsyncIterator[Market]:
 
 
 async def traded(
-    config: Path, folder: Path, until: Callable[[Session], bool], end: Callable[[], Awaitable[None] | None]
+    config: Path,
+    folder: Path,
+    until: Callable[[Session], bool],
+    end: Callable[[], Awaitable[None] | None],
+    policy: Policy = QUICK,
 ) -> tuple[Session, Ending]:
     """Trade until something holds, then end it."""
-    session = Session(load_experiment(config), folder, mode=PAPER, policy=QUICK)
+    session = Session(load_experiment(config), folder, mode=PAPER, policy=policy)
     task = asyncio.create_task(session.run(None, Board(None)))
     async with asyncio.timeout(90):
         while not (task.done() or (hasattr(session, "summary") and until(session))):  # noqa: ASYNC110  # a session has no event for it
@@ -177,6 +182,24 @@ def test_trading_on_paper_is_proven_and_goes_on(tmp_path: Path) -> None:
         assert kinds["sim_reports"] >= kinds["fills"]
         assert reader.header.origin.startswith("live of ")
         assert sum(1 for _ in reader.rows("frames")) > 100
+
+
+def test_what_is_sealed_while_it_trades_leaves_checkpoints(tmp_path: Path) -> None:
+    """Over sockets, with raw messages: after two seals there are two checkpoints, the log is whole, each proves what came after it."""
+    folder = tmp_path / "log"
+
+    def two_checkpoints(session: Session) -> bool:
+        return session.summary.bundles >= 5 and len(checkpoint_paths(folder)) >= 2
+
+    async def story() -> None:
+        async with market() as made:
+            policy = Policy(reserve_bytes=4096, separate=False, seal_rows=2_000)
+            await traded(made.config(tmp_path), folder, two_checkpoints, interrupt, policy)
+
+    asyncio.run(story())
+    assert verify_log(folder).ok
+    for path in checkpoint_paths(folder):
+        assert verify(folder, since=str(int(path.stem)), advance=silent).equal
 
 
 def test_a_kill_from_another_shell_ends_it_and_holds_until_it_is_reset(tmp_path: Path) -> None:
