@@ -8,16 +8,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.live.player import SMALL, Player, recorded
 from tests.log.live import values_of
-from xarb.live.begin import FILLS_NS, past_of
+from xarb.errors import Refused
+from xarb.live.begin import FILLS_NS, check_may_start, past_of
+from xarb.log.batching import slow_row
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
-from xarb.model.command import Command, SubmitOrder
+from xarb.model.command import CancelOrder, Command, SubmitOrder
+from xarb.model.event import SlowRow
+from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS
-from xarb.starts import LIVE
+from xarb.replay import _as_now
+from xarb.starts import LIVE, PAPER
 from xarb.venues.orderids import OrderName
 from xarb.verify import verify
 
@@ -174,9 +180,41 @@ def test_the_next_start_knows_what_was_left_and_what_was_told(tmp_path: Path) ->
         "order": None,
     }
     later = more.last_ts + 2 * FILLS_NS
-    rows = [{**again, "account": "other", "ts_event": None}, {**again, "fill_id": "early", "ts_event": 1}]
+    first, second = past.left[:2]
+    end = {**again, "start": 1, "order": first.name.order, "event": "not_sent", "fill_id": None}
+    part = {**again, "start": 1, "order": second.name.order, "fill_id": "twice", "qty": 1, "ts_event": 1}
+    ahead = {**again, "fill_id": "ahead", "ts_event": later}
+    more.append({"reports": [values_of("reports", {**ahead, "seq": more.last + 1, "ts_recv": more.last_ts})]})
+    rows = [{**again, "account": "other", "ts_event": None}, {**again, "fill_id": "early", "ts_event": 1}, end, part, part]
     made = [values_of("reports", {**row, "seq": more.last + 1 + at, "ts_recv": later}) for at, row in enumerate(rows)]
     more.append({"reports": made})
     more.close()
-    told = past_of(folder).fills
-    assert {(row[0], row[3]) for row in told} == {("other", "f1"), (last["account"], "early")}
+    after = past_of(folder)
+    assert {(row[0], row[3]) for row in after.fills} == {
+        ("other", "f1"),
+        *((last["account"], fill) for fill in ("early", "twice", "ahead")),
+    }
+    assert {one.name: one.filled_qty for one in after.left} == {
+        name: qty + (name == second.name) for name, qty in mine.items() if name != first.name
+    }
+    with pytest.raises(Refused, match="live trading; paper"):
+        check_may_start(after, PAPER)
+
+
+def test_a_command_decided_before_a_finer_row_is_sent_at_the_scales_behind_it() -> None:
+    """Price and size grow by the powers of ten by which the instrument did; a cancel has neither."""
+    about = {"ts": 1, "order": 1, "client_order_id": "c", "account": "main", "strategy": "s", "instrument": 0}
+    names = ("venue", "symbol", "native", "base", "quote", "settle")
+    then = Instrument(**dict.fromkeys(names, "x"), kind="spot", px_scale=2, qty_scale=5)  # type: ignore[arg-type]
+    now = msgspec.structs.replace(then, px_scale=3, qty_scale=7)
+    order = SubmitOrder(**about, side="buy", tif="ioc", price_int=11, qty_int=13)  # type: ignore[arg-type]
+    cancel = CancelOrder(**about)  # type: ignore[arg-type]
+    sent = _as_now(order, then, now)
+    assert isinstance(sent, SubmitOrder)
+    assert (sent.price_int, sent.qty_int) == (110, 1300)
+    assert (_as_now(order, then, then), _as_now(cancel, then, now)) == (order, cancel)
+
+
+def test_a_raw_frame_keeps_its_place_and_time() -> None:
+    """Without its payload, which the engine does not hear."""
+    assert slow_row("frames", (5, 77, 0, "alpha", None, b"x")) == SlowRow(5, 77, "frames", {})
