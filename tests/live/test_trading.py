@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.live.player import SMALL, Player, recorded
+from tests.live.player import EXPERIMENT, SMALL, Player, recorded
+from xarb.assembly import resolve
+from xarb.config import load_experiment
 from xarb.engine.liverows import ARM, KILL
-from xarb.errors import LogError
+from xarb.errors import LogError, Refused
+from xarb.live.begin import paper_money, past_of
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.command import Command, SubmitOrder
+from xarb.model.units import Money
 from xarb.starts import ENDED, LEFT_OFF, LIVE
 from xarb.upkeep import open_log
 from xarb.verify import verify
@@ -63,6 +67,22 @@ def test_a_start_goes_on_where_the_one_before_stopped_or_died(tmp_path: Path) ->
     assert third.trading.assembly.opening == before != first.trading.assembly.opening
     proof = verify(folder, advance=silent)
     assert [(row[0], row[-1]) for row in proof.tables[0].rows] == [("1", "equal"), ("2", "equal"), ("3", "equal")]
+
+
+def test_money_on_paper_that_is_not_carried_over_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start opens with other balances than the one before it ended with; and accounts that were not there are refused."""
+    folder = tmp_path / "log"
+    Player(folder).end()
+    past = past_of(folder)
+    changed = {key: Money(amount + 1) for key, amount in past.closing.items()}
+    monkeypatch.setattr("tests.live.player.paper_money", lambda *_: changed)
+    Player(folder).end()
+    with pytest.raises(LogError, match="start 2 opens with"):
+        verify(folder, advance=silent)
+    with LogReader(folder) as reader:
+        resolved = resolve(load_experiment(EXPERIMENT), list(reader.instruments))
+    with pytest.raises(Refused, match="had no such account"):
+        paper_money(resolved, past._replace(closing={}))
 
 
 def test_rows_that_others_write_after_a_death_are_not_its_starts(tmp_path: Path) -> None:
