@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 good, 1 refused or failed check, 2 wrong use, 130 interrupted."""
+    """Run the command line. Exit codes: 0 good, 1 refused or failed check, 2 wrong use, 3 killed by a person, 130 interrupted."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads for matrices, which we have none of: they spin for 0.1 s
     from xarb.errors import InvariantBroken, XarbError
 

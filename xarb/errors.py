@@ -3,6 +3,7 @@
 XarbError
 ├── ConfigError       fix the input (a file, a key, an argument) and run again      exit code 2
 ├── Refused           a check said no; nothing is broken                            exit code 1
+│   └── Killed        a person killed trading and has not taken it back             exit code 3
 ├── Interrupted       a person stopped it; the message says what was kept           exit code 130
 ├── LogError          stop: the log is damaged, incomplete or cannot be written     exit code 1
 ├── VenueError        the outside world; one of the three below
@@ -29,6 +30,12 @@ class ConfigError(XarbError):
 
 class Refused(XarbError):
     """A check refused to go on; the message says which and what would satisfy it."""
+
+
+class Killed(Refused):
+    """Trading was killed, and nobody has taken that back: no supervisor is to try again."""
+
+    exit_code = 3
 
 
 class Interrupted(XarbError):

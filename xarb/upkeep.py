@@ -118,7 +118,7 @@ class Upkeep:
         """The disk and the seals: raw messages are left out first."""
         folder = self._log.folder
         if self._log.is_full:
-            raise LogError(f"{folder}: the disk is full; the process stops, and what was written is sealed")
+            raise LogError(f"{folder}: the disk is full; the process stops, and the next start seals what was written")
         stats = self._log.stats
         seal_error, checkpoint_error = stats.seal_error, stats.checkpoint_error
         if seal_error != self._seal_error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -24,14 +25,16 @@ from tests.venues.player import Player
 from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM, DISARM, KILL
-from xarb.errors import ConfigError, Refused
+from xarb.errors import ConfigError, Killed, LogError, Refused
 from xarb.live import requests
 from xarb.live.begin import check_may_start, past_of
 from xarb.live.session import Ending, Session
 from xarb.live.verb import kill, reset, stop
+from xarb.log import journal, livelog
 from xarb.log.check import verify_log
 from xarb.log.checkpoints import checkpoint_paths
 from xarb.log.committer import Policy
+from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.starts import PAPER
 from xarb.verify import verify
@@ -213,7 +216,7 @@ def test_a_kill_from_another_shell_ends_it_and_holds_until_it_is_reset(tmp_path:
             _, ending = await traded(config, folder, filled(1), shell.start)
             shell.join()
             assert ending.killed
-            with pytest.raises(Refused, match="killed by"):
+            with pytest.raises(Killed, match="killed by"):
                 await traded(config, folder, filled(1), interrupt)
             reset(folder)
             with pytest.raises(Refused, match="not killed"):
@@ -255,6 +258,41 @@ def test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up(tmp_p
     with LogReader(folder) as reader:
         commands = [row["kind"] for kind, row in reader.outputs() if kind == "commands"]
     assert commands.count("cancel") == commands.count("submit") > 0
+    assert verify(folder, advance=silent).equal
+
+
+def test_a_full_disk_ends_trading_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reserve takes what becomes of orders: disarmed, open bundles ended, connections closed on record, sealed; and the error is told."""
+    folder = tmp_path / "log"
+    write = journal.write_whole
+    full: list[bool] = []
+
+    def fill(handle: int, data: bytes) -> None:
+        if full == [True]:
+            full.append(False)
+            raise OSError(errno.ENOSPC, "no space left")
+        write(handle, data)
+
+    monkeypatch.setattr(livelog, "write_whole", fill)
+
+    def until(session: Session) -> bool:
+        if filled(1)(session) and not full:
+            full.append(True)
+        return False  # it ends by itself
+
+    async def story() -> None:
+        async with market() as made:
+            with pytest.raises(LogError, match="disk is full"):
+                await traded(made.config(tmp_path), folder, until, interrupt)
+
+    asyncio.run(story())
+    assert full == [True, False]
+    LiveLog.open(folder, QUICK).close()  # a full disk has no room to seal: the next start does
+    assert acts(folder) == [ARM, DISARM, "ended"]
+    with LogReader(folder) as reader:
+        closed = [row["venue"] for row in reader.rows("connections") if row["event"] == "closed"]
+    assert sorted(closed) == ["alpha", "bravo"]
+    assert verify_log(folder).ok
     assert verify(folder, advance=silent).equal
 
 
@@ -309,7 +347,7 @@ def test_a_kill_that_the_process_did_not_live_to_see_is_noted(tmp_path: Path) ->
     assert not any(folder.glob(".request-*"))
     past = past_of(folder)
     assert past.killed is not None
-    with pytest.raises(Refused, match="killed by"):
+    with pytest.raises(Killed, match="killed by"):
         check_may_start(past, PAPER)
     assert verify(folder, advance=silent).equal
 

@@ -10,7 +10,7 @@ import msgspec
 
 from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
 from xarb.engine.liverows import KILL, RESET
-from xarb.errors import Refused
+from xarb.errors import Killed, Refused
 from xarb.live.left import as_opening, left_orders
 from xarb.log.reader import LogReader, Selection
 from xarb.model.instrument import Instrument
@@ -111,10 +111,11 @@ def check_may_start(past: Past, mode: str) -> None:
     """Whether another start of that mode may follow.
 
     Raises:
-        Refused: trading was killed and nobody reset that, or the log's last start was of another mode.
+        Killed: trading was killed and nobody reset that.
+        Refused: the log's last start was of another mode.
     """
     if past.killed is not None:
-        raise Refused(f"trading on this log was killed by {past.killed}; when the reason is gone: xarb kill LOG --reset")
+        raise Killed(f"trading on this log was killed by {past.killed}; when the reason is gone: xarb kill LOG --reset")
     if past.span is not None and past.span.start.mode != mode:
         raise Refused(f"the log was {past.span.start.mode} trading; {mode} trading needs a log of its own")
 

@@ -22,7 +22,7 @@ from xarb.assembly import Assembly, Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL
-from xarb.errors import Refused, Retryable, VenueError
+from xarb.errors import LogError, Refused, Retryable, VenueError
 from xarb.live import requests
 from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
 from xarb.live.exchanges import Exchanges, Found, accounts_of
@@ -333,6 +333,11 @@ class Session:
             self.log.write()
             return
         self.trading.take(rows)
+        if self.log.is_full and self.intake.takes_market:
+            self.intake.takes_market = False  # the reserve is for what becomes of our orders
+            self._fail(
+                LogError(f"{self._folder}: the disk is full; trading was ended in order; the next start seals what was written")
+            )
         if not self._is_over:
             self._plan()
 

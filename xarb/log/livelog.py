@@ -30,7 +30,21 @@ if TYPE_CHECKING:
     from xarb.model.event import OutputRow
 
 RESERVE: Final = ".reserve"  # disk space that is given up when the disk is full
-ESSENTIAL: Final = ("operator", "reports", "balances", "transfers", "receipts", "timers", "connections", "health", "starts")
+ESSENTIAL: Final = (
+    *(
+        "operator",
+        "reports",
+        "balances",
+        "transfers",
+        "wallets",
+        "receipts",
+        "timers",
+        "connections",
+        "health",
+        "rejects",
+        "starts",
+    ),
+)
 _AHEAD: Final = 0.75  # the next journal is made when the current one is this far
 _KEPT: Final = 4_096
 _ORPHAN_WAIT_S: Final = 120.0

@@ -28,12 +28,15 @@ class Intake:
         keeps_frames: whether raw messages become rows of `frames`; may be changed while it runs.
 
     Attributes:
+        takes_market: whether what the markets say is taken; without it only what becomes of connections, orders and ourselves is. Switched
+            off by who trades when the disk is full, so that the rest is written to the end.
         failure: done with the exception once a delivery failed; nothing is taken after that.
     """
 
     def __init__(self, builder: RowBuilder, clock: Clock, deliver: Deliver, *, keeps_frames: bool = True) -> None:
         self.builder, self.clock = builder, clock
         self.keeps_frames = keeps_frames
+        self.takes_market = True
         self._deliver = deliver
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
@@ -42,13 +45,15 @@ class Intake:
     def frame(self, link: Link, payload: bytes, native: str | None = None) -> int:
         """A raw message on `link`, before it is decoded; `native` names the instrument of an answer to a request. Its ts_recv."""
         ts = self.clock.now()
-        if self.keeps_frames:
+        if self.keeps_frames and self.takes_market:
             self.builder.put("frames", ts, (link.conn, link.venue, native, payload))
             self._schedule()
         return ts
 
     def event(self, ts: int, link: Link, event: WireEvent) -> None:
         """An event of a message that was received at `ts` ns."""
+        if not self.takes_market and not isinstance(event, LinkEvent):
+            return
         self.builder.add(ts, link, event)
         if not self._scheduled or self.builder.held >= _HELD_ROWS:
             self._schedule()
