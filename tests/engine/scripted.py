@@ -155,7 +155,11 @@ class Venue:
         return Batch(first, self.desk.seq - 1, block, NO_DELTAS, NO_TRADES, NO_BOOKS, [])
 
     def finish(self, check: Callable[[], None] = lambda: None) -> None:
-        """Nobody plans any more; let everything be said, then have every order that lives canceled, until no bundle is open."""
+        """Nobody plans any more; let everything be said, then have every order that lives canceled, until no bundle is open.
+
+        New orders get an honest answer from here on: a venue that says of every one that it was not sent, and fills it, ends no bundle ever.
+        """
+        self.scripts, self.cancels = [[Said(1, "fill", 10**6)]], []
         execution = self.desk.engine.execution
         for told in self.desk.told.values():
             told.always = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.defaults import execution_policy, risk_limits, strategy_terms
@@ -67,8 +67,19 @@ def busy(names: Sequence[str], sequence: str, asset: str = "quote") -> Desk:
 PLACES = [("main", venue, asset) for venue in "ab" for asset in ("BTC", "USD", "BNB")]
 
 
+LIAR = [Said(225, "accepted"), Said(71, "not_sent"), Said(166, "canceled"), Said(268, "fill"), Said(358, "unknown")]
+"""Every order is said not to have been sent and fills all the same: each fill, hedged, makes the next residual, for ever."""
+
+
 @settings(deadline=None)
 @given(scripts=SCRIPTS, cancels=CANCELS, ticks=TICKS, sequence=SEQUENCES, asset=ASSETS)
+@example(
+    scripts=[LIAR],
+    cancels=[[Said(102, "not_sent"), Said(206, "fill", 3)]] * 2,
+    ticks=[Tick(225, 0, 101), Tick(220, 0, 102), Tick(243, 1, 97)],
+    sequence="simultaneous",
+    asset="quote",
+)
 def test_money_follows_unique_fills(scripts: Any, cancels: Any, ticks: Any, sequence: str, asset: str) -> None:
     """Balances are opening plus unique fills less fees, nothing stays reserved, every bundle ends, and holdings are what is left."""
     desk = busy("st", sequence, asset)
