@@ -23,7 +23,7 @@ from xarb.log.manifest import Header, Manifest
 from xarb.log.rows import tuples_of, tuples_to_table
 from xarb.log.writer import LogWriter
 from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, TABLES
-from xarb.model.instrument import Instrument
+from xarb.model.instrument import Instrument, instrument_fields
 from xarb.provenance import code_digest
 from xarb.wires.decimals import Listing
 from xarb.wires.events import LinkEvent, RejectEvent
@@ -36,7 +36,6 @@ _LEFT_OUT: Final = ("starts", "timers")  # of a fold over the old rows: they nam
 _CARRIED: Final = re.compile(r"wire=(\S+) channels=(\S*) symbols=(\S+)")
 _ROWS: Final = 16_384
 _FLUSH_ROWS: Final = 131_072
-_FIELDS: Final = frozenset(field.name for field in msgspec.structs.fields(Instrument))
 _OPENED, _ENDS = CONNECTION_EVENTS.index("opened"), tuple(CONNECTION_EVENTS.index(name) for name in ("lost", "closed"))
 _BY_US: Final = (_OPENED, *_ENDS)
 _NAMES: Final = {kind: [column.name for column in TABLES[kind].columns] for kind in INPUTS}
@@ -159,7 +158,7 @@ class Again:
 
     def _know(self, values: dict[str, Any]) -> None:
         values |= {"kind": INSTRUMENT_KINDS[values["kind"]], "contract": CONTRACT_KINDS[values["contract"]]}
-        one = Instrument(**{name: value for name, value in values.items() if name in _FIELDS})
+        one = Instrument(**instrument_fields(values))
         self._listings[one.venue, one.symbol] = Listing(one)  # the row has the log's scales
 
     def _connect(self, values: Mapping[str, Any]) -> None:

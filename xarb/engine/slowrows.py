@@ -13,12 +13,11 @@ from xarb.engine.strategy import Pair
 from xarb.engine.wallets import Wallets
 from xarb.errors import LogError
 from xarb.model.event import SlowRow
-from xarb.model.instrument import Instrument
+from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import INT64_MAX, NULL
 
 PLACE: Final = "frames"
 """A raw message takes its place in the order and moves nothing, time included: without it the same is decided at the same seqs."""
-_FIELDS: Final = frozenset(field.name for field in msgspec.structs.fields(Instrument))
 _IDENTITY: Final = ("base", "quote", "settle", "kind", "contract")  # what balances and pairs rest on
 _CONNECTION_EVENTS: Final = {
     "opened": life.CONNECTED,
@@ -94,7 +93,7 @@ class SlowRows:
     def _apply_instrument(self, row: SlowRow) -> None:
         number = self._numbers[row.values["venue"], row.values["symbol"]]
         before = self._instruments[number]
-        after = msgspec.structs.replace(before, **{name: value for name, value in row.values.items() if name in _FIELDS})
+        after = msgspec.structs.replace(before, **instrument_fields(row.values))
         if after == before:
             return
         _check_change(row.seq, before, after)

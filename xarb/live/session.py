@@ -32,7 +32,7 @@ from xarb.log.batching import slow_row
 from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
-from xarb.model.instrument import Instrument
+from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import NANOS_PER_S, NEVER
 from xarb.process import notify, stop_on_signals, unless_stopped
 from xarb.sources import market_sources
@@ -47,7 +47,6 @@ from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
 
 _KINDS: Final = {"quotes": "quotes", "deltas": "book_deltas", "books": "books"}
-_FIELDS: Final = frozenset(Instrument.__struct_fields__)
 _LOOK_S: Final = 0.1  # interval at which requests of other shells are looked for
 _SPARE: Final = 64  # connection numbers kept for what a session opens later
 
@@ -377,8 +376,7 @@ def _after(instruments: Sequence[Instrument], prelude: dict[str, list[Row]]) -> 
     """The instruments of a log by number, once the rows of `prelude` are in it."""
     found = {(one.venue, one.symbol): one for one in instruments}
     for row in prelude.get("instruments", ()):
-        values = slow_row("instruments", row).values
-        one = Instrument(**{name: value for name, value in values.items() if name in _FIELDS})
+        one = Instrument(**instrument_fields(slow_row("instruments", row).values))
         found[one.venue, one.symbol] = one
     return list(found.values())
 

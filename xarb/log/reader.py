@@ -25,7 +25,7 @@ from xarb.log.tombstones import FRAMES
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
 from xarb.model.columns import INPUTS, KERNEL_KINDS, OUTPUTS, TABLES
 from xarb.model.event import SlowRow
-from xarb.model.instrument import Instrument
+from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import NANOS_PER_S
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ _CHUNK_ROWS: Final = {"quotes": 131_072, "book_deltas": 131_072, "trades": 65_53
 _PIECE_ROWS: Final = {"books": 16_384}  # 44 columns: decoded fastest in large chunks, laid out by row fastest in the cache
 _SLOW_ROWS: Final = 8_192
 _BOOK_KINDS: Final = ("quotes", "books", "book_deltas")
-_FIELDS: Final = frozenset(Instrument.__struct_fields__)
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,7 +312,7 @@ class LogReader:
                 yield from from_table(kind, batch)
 
     def _announce(self, row: dict[str, Any]) -> None:
-        form = Instrument(**{name: value for name, value in row.items() if name in _FIELDS})
+        form = Instrument(**instrument_fields(row))
         key = (form.venue, form.symbol)
         if key not in self._numbers:
             self._numbers[key] = len(self._forms)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -56,6 +57,14 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
         if self.tick_int is None or self.lot_int is None:
             return "steps_unknown"
         return None
+
+
+_FIELDS: Final = frozenset(Instrument.__struct_fields__)
+
+
+def instrument_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What an `instruments` row says of its instrument: the row's values by column name, without its place in the log."""
+    return {name: value for name, value in values.items() if name in _FIELDS}
 
 
 class FeeTier(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from xarb.errors import InvariantBroken, LogError
 from xarb.model.batch import Batch
 from xarb.model.command import Command, Report, SubmitOrder
 from xarb.model.event import SlowRow
-from xarb.model.instrument import Instrument
+from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import INT64_MAX, MONEY_SCALE, NEVER, NULL
 from xarb.venues.accounts import Purse
 from xarb.venues.captured import DealingsCopy, SentCopy, VenuesCopy
@@ -41,7 +41,6 @@ from xarb.venues.terms import (
 )
 
 EMPTYING: Final = ("gap", "lost", "closed")  # events of a connection after which its books are unknown
-_FIELDS: Final = tuple(field.name for field in msgspec.structs.fields(Instrument))
 _STOP_VENUE: Final = place(state.WORLD, "stop_venue")
 _STOP_TIME: Final = place(state.WORLD, "stop_time")
 _STOP_INSTRUMENT: Final = place(state.WORLD, "stop_instrument")
@@ -291,7 +290,7 @@ class SimulatedVenues:
     def _apply_instrument(self, values: Mapping[str, Any]) -> None:
         number = self._inst_numbers[values["venue"], values["symbol"]]
         before = self._matching.instruments[number]
-        after = msgspec.structs.replace(before, **{name: values[name] for name in _FIELDS if name in values})
+        after = msgspec.structs.replace(before, **instrument_fields(values))
         if after == before:
             return
         price, qty = 10 ** (after.px_scale - before.px_scale), 10 ** (after.qty_scale - before.qty_scale)
