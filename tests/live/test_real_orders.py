@@ -40,6 +40,7 @@ from xarb.serve.faults import Fault
 from xarb.serve.server import Plan, Server
 from xarb.sources import market_sources
 from xarb.starts import LIVE
+from xarb.venues.account import Account
 from xarb.verify import verify
 from xarb.wires.decimals import Listing
 
@@ -490,6 +491,42 @@ def test_check_says_what_forbids_real_orders(tmp_path: Path) -> None:
     assert re.search(r"the clock of bravo is (299|300)\.\d ms from ours", err)
     assert "main at alpha: the key may not trade" in err
     assert "bravo / alpha" in out or "BTC/USDT@bravo" in out
+
+
+def test_check_on_paper_shows_a_wrong_clock_and_forbids_nothing(tmp_path: Path) -> None:
+    """The bound is of real orders; on paper a clock that is off is a figure in a table."""
+    faults = (Fault(kind="clock_offset", at_s=Decimal(0), offset_ms=300, venue="bravo"),)
+
+    async def story() -> tuple[int, str, str]:
+        async with site(tmp_path, faults) as at:
+            at.config.write_text(at.config.read_text().replace('mode = "live"', 'mode = "paper"') + "USDT = 1000\nBTC = 1\n")
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "xarb", "check", str(at.config), "--measure", "100ms"),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+            async with asyncio.timeout(90):
+                out, err = await process.communicate()
+            return process.returncode or 0, out.decode(), err.decode()
+
+    _, out, err = asyncio.run(story())
+    assert "no real orders" not in err
+    assert re.search(r"^bravo\tbinance\t.*\t(299|300)\.\d ms\t1$", out, re.MULTILINE)
+
+
+def test_missing_keys_leave_no_connection_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All keys are read before anything is opened: the venue that lacks them is named."""
+    path = tmp_path / "live.toml"
+    path.write_text(
+        CONFIG + "".join(VENUE.format(venue=venue, rest="http://127.0.0.1:1", streams="ws://127.0.0.1:1") for venue in VENUES)
+    )
+    experiment = load_experiment(path)
+    environment = {"XARB_ALPHA_MAIN_API_KEY": KEY, "XARB_ALPHA_MAIN_API_SECRET": SECRET}
+    opened: list[str] = []
+    monkeypatch.setattr(Account, "__init__", lambda *_, **__: opened.append("account"))
+    with pytest.raises(ConfigError, match="at bravo"):
+        accounts_of(experiment, market_sources(experiment), [BTC], environment)
+    assert opened == []
 
 
 def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:

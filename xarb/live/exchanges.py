@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import urlsplit
 
 from xarb.config import Experiment
 from xarb.errors import ConfigError, Refused
@@ -16,11 +14,11 @@ from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NANOS_PER_MS, Money
 from xarb.starts import Balances
-from xarb.venues.account import Account, AccountTerms, account_of, weight_budget
+from xarb.venues.account import Account, AccountTerms, weight_budget
 from xarb.venues.cex import CexVenue
 from xarb.venues.desk import Wishes
-from xarb.venues.exchange import Place
 from xarb.venues.feeds import Source
+from xarb.venues.keys import Keys, load_keys
 from xarb.venues.readiness import Readiness, inspect
 from xarb.venues.venue import VenueRow
 
@@ -43,27 +41,6 @@ class Found(NamedTuple):
     readiness: list[Readiness]
 
 
-def places_of(experiment: Experiment, sources: Sequence[Source]) -> dict[str, tuple[str, Place]]:
-    """By traded venue: the exchange, and where its orders go.
-
-    Raises:
-        ConfigError: a venue has no market data, so that nothing says which exchange it is.
-    """
-    by_venue = {source.venue: source for source in sources}
-    found = {}
-    for venue in experiment.venues:
-        source = by_venue.get(venue)
-        if source is None:
-            raise ConfigError(f"{experiment.origin}: venues.{venue}: there is no [markets.{venue}] that says which exchange it is")
-        place = source.place
-        stream = None if place.stream_url is None else _origin(place.stream_url)
-        found[venue] = (
-            source.exchange,
-            Place(rest_url=place.rest_url, stream_url=stream, hosts=place.hosts, ca_file=place.ca_file),
-        )
-    return found
-
-
 def accounts_of(
     experiment: Experiment,
     sources: Sequence[Source],
@@ -73,31 +50,39 @@ def accounts_of(
     """The accounts of the config by venue, with keys from `live.keys` or the environment; within a running loop.
 
     Raises:
-        ConfigError: keys are missing, others may read them, or orders are not possible at an exchange.
+        ConfigError: a venue has no market data, so that nothing says which exchange it is; keys are missing, or others may read them;
+            orders are not possible at an exchange.
     """
-    live = experiment.live
-    places = places_of(experiment, sources)
-    budgets = {venue: weight_budget(exchange) for venue, (exchange, _) in places.items()}
-    found: dict[str, list[Account]] = {}
-    for label, venues in experiment.accounts.items():
+    by_venue = {source.venue: source for source in sources}
+    keys: dict[tuple[str, str], Keys] = {}
+    for label, venues in experiment.accounts.items():  # all of them before anything is opened
         for venue in venues:
-            exchange, place = places[venue]
-            file = live.keys.get(f"{label}.{venue}")
-            terms = AccountTerms(
-                label=label,
-                exchange=exchange,
-                keys_file=None if file is None else experiment.folder / Path(file),
-                timeout_ms=int(live.request_timeout_ms),
-                max_clock_ms=int(live.max_clock_offset_ms),
-                allow_withdraw=label in live.allow_withdraw,
-                place=place,
-            )
-            symbols = [one.symbol for one in instruments if one.venue == venue and one.kind == "spot"]
-            account = account_of(
-                terms, symbols, venue=venue, environment=os.environ if environment is None else environment, weight=budgets[venue]
-            )
-            found.setdefault(venue, []).append(account)
+            if venue not in by_venue:
+                raise ConfigError(
+                    f"{experiment.origin}: venues.{venue}: there is no [markets.{venue}] that says which exchange it is"
+                )
+            file = experiment.live.keys.get(f"{label}.{venue}")
+            path = None if file is None else experiment.folder / file
+            keys[label, venue] = load_keys(venue, label, environment=os.environ if environment is None else environment, file=path)
+    budgets = {venue: weight_budget(by_venue[venue].exchange) for _, venue in keys}
+    found: dict[str, list[Account]] = {}
+    for (label, venue), mine in keys.items():
+        symbols = [one.symbol for one in instruments if one.venue == venue and one.kind == "spot"]
+        account = Account(_terms(experiment, label, by_venue[venue]), mine, symbols, weight=budgets[venue])
+        found.setdefault(venue, []).append(account)
     return found
+
+
+def _terms(experiment: Experiment, label: str, source: Source) -> AccountTerms:
+    live = experiment.live
+    return AccountTerms(
+        label=label,
+        exchange=source.exchange,
+        timeout_ms=int(live.request_timeout_ms),
+        max_clock_ms=int(live.max_clock_offset_ms),
+        allow_withdraw=label in live.allow_withdraw,
+        place=source.place,
+    )
 
 
 class Exchanges:
@@ -258,8 +243,3 @@ class Exchanges:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"

@@ -22,7 +22,7 @@ from xarb.assembly import Assembly, Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL
-from xarb.errors import LogError, Refused, Retryable, VenueError
+from xarb.errors import Interrupted, LogError, Retryable, VenueError
 from xarb.live import requests
 from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
 from xarb.live.exchanges import Exchanges, Found, accounts_of
@@ -103,7 +103,7 @@ class Session:
             self._ending = asyncio.get_running_loop().create_future()
             instruments = await unless_stopped(stop, load_all(self._sources))
             if instruments is None:
-                raise Refused("stopped before anything began")
+                raise Interrupted("stopped before anything began")
             log, state, known = open_log(self._folder, f"live of {self._experiment.origin}", self._policy)
             async with AsyncExitStack() as stack:
                 stack.enter_context(log)

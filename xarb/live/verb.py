@@ -11,7 +11,7 @@ from xarb.board import Board
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.engine.liverows import KILL, RESET
-from xarb.errors import ConfigError, Refused, Rejected, Retryable
+from xarb.errors import ConfigError, Killed, Refused, Rejected, Retryable
 from xarb.live import requests
 from xarb.live.begin import Past, past_of
 from xarb.live.exchanges import accounts_of
@@ -28,7 +28,7 @@ from xarb.venues.clock import Clock
 from xarb.venues.killing import kill as cancel_all
 from xarb.wires.rows import RowBuilder
 
-KILLED: Final = 3  # exit code: a person killed it, and no supervisor is to start it again
+KILLED: Final = Killed.exit_code  # a person killed it, and no supervisor is to start it again
 
 
 class Result(NamedTuple):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -19,7 +18,7 @@ from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, format_decimal
 from xarb.venues.exchange import OWN_PLACE, Place, session_for, trading_exchange
-from xarb.venues.keys import Keys, load_keys
+from xarb.venues.keys import Keys
 from xarb.venues.limits import Budget, Limit
 from xarb.venues.orderrules import OrderRules, Published, TradesAsked, rules_of
 from xarb.venues.outcomes import outcome_of, pause_of
@@ -33,14 +32,13 @@ _URGENT: Final = ("cancel", "lookup", "order_trades")  # may use the reserve of 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is set for one account at one venue.
 
-    label: the account's name here. exchange: ccxt's id. keys_file: TOML file of the keys; else the environment (`keys.py`).
-    timeout_ms: after which a request has an unknown fate. order_limits: in place of the exchange's own. max_clock_ms: how far the
-    exchange's clock may be from ours. allow_withdraw: whether a key that may withdraw is taken.
+    label: the account's name here. exchange: ccxt's id. timeout_ms: after which a request has an unknown fate. order_limits: in place of
+    the exchange's own. max_clock_ms: how far the exchange's clock may be from ours. allow_withdraw: whether a key that may withdraw
+    is taken.
     """
 
     label: str
     exchange: str
-    keys_file: Path | None = None
     timeout_ms: int = 5_000
     order_limits: tuple[Limit, ...] = ()
     max_clock_ms: int = 50
@@ -301,18 +299,6 @@ class Account:
         if said.client_id != mine:
             raise UnreadableReply(f"the reply is to {said.client_id!r}, sent was {mine!r}")
         return said
-
-
-def account_of(
-    terms: AccountTerms, symbols: Sequence[str], *, venue: str, environment: Mapping[str, str], weight: Budget | None = None
-) -> Account:
-    """An account with the keys that its terms or the environment name; within a running loop.
-
-    Raises:
-        ConfigError: no keys, or keys that others may read; an exchange without orders.
-    """
-    keys = load_keys(venue, terms.label, environment=environment, file=terms.keys_file)
-    return Account(terms, keys, symbols, weight=weight)
 
 
 def weight_budget(exchange: str) -> Budget:
