@@ -142,7 +142,7 @@ def _rungs(tasks: Sequence[tuple[Experiment, Path, int]]) -> Generator[list[Line
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         try:
             yield from lines
-        except BaseException:
+        except BaseException:  # an interrupt among them: the processes hold it blocked and would run on
             for child in multiprocessing.active_children():
                 child.terminate()
             raise
@@ -200,7 +200,7 @@ def _put(made: Path, folder: Path) -> None:
         if folder.exists():
             folder.rename(earlier)
         made.rename(folder)
-    except BaseException:
+    except BaseException:  # an interrupt among them: the run that stood there comes back
         if earlier.exists() and not folder.exists():
             earlier.rename(folder)
         shutil.rmtree(made, ignore_errors=True)

@@ -95,7 +95,7 @@ class Query:
                 self._give_tails()
                 self._make_views()
                 self._connection.execute("SET lock_configuration = true")
-        except BaseException:
+        except BaseException:  # an interrupt among them: the scratch folder must go
             self.close()
             raise
 
