@@ -4,8 +4,9 @@
 
 First two served exchanges (a process of their own) send 1,000 quotes a second together to a session on paper in this process, with an edge
 that comes and goes. Each message is timed from when it was taken from the socket (its `ts_recv`) until its outputs are there, and until
-they are written. Then `xarb live` sends real orders to two served exchanges that replay the quickstart, ten times as fast as it was;
-from its log: the decision (`commands.ts`, which is the message's own ts_recv) to `sent` and to `accepted`. Percentiles over all.
+they are written. Then a session sends real orders, two legs at once, to two served exchanges that replay the quickstart, ten times as fast as it was.
+Each order is timed from when the engine gave its command until its bytes were written; and, from the log, from the ts_recv of the message
+that led to it until the rows `sent` and `accepted`. Percentiles over all.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.live.proof import CONFIG, REAL, served, xarb
+from tests.live.proof import CONFIG, KEYS, served
 from tests.live.test_session import Market
 from tests.venues.player import Player
 from xarb.board import Board
@@ -32,9 +34,11 @@ from xarb.live.session import Session
 from xarb.log.committer import Policy
 from xarb.log.reader import LogReader
 from xarb.model.batch import Batch
-from xarb.model.command import Command
+from xarb.model.command import Command, SubmitOrder
 from xarb.process import run_loop
-from xarb.starts import PAPER
+from xarb.starts import LIVE, PAPER
+from xarb.venues.liveorders import LiveOrders, Watched
+from xarb.venues.venue import VenueRow
 
 RATE = 1_000
 
@@ -108,33 +112,57 @@ def _decisions(seconds: float) -> None:
     _say("message to written, us", [ns / 1e3 for ns in timed.written[warm:]])
 
 
+class _Walk:
+    """When each order was decided and its bytes were written, monotonic ns by client order id."""
+
+    def __init__(self) -> None:
+        self.decided: dict[str, int] = {}
+        self.wired: dict[str, int] = {}
+        self._turn, self._sent = trading.turn, LiveOrders.sent
+
+    def turn(self, assembly: trading.Assembly, batch: Batch) -> list[Command]:
+        """As the real one."""
+        commands = self._turn(assembly, batch)
+        now = time.monotonic_ns()
+        self.decided |= {one.client_order_id: now for one in commands if isinstance(one, SubmitOrder)}
+        return commands
+
+    def sent(self, mine: LiveOrders, one: Watched, now: int) -> list[VenueRow]:
+        """As the real one, whose `now` is when the bytes were written."""
+        self.wired[one.sent_id] = now
+        return self._sent(mine, one, now)
+
+
 def _orders(seconds: float) -> None:
+    walk = _Walk()
     with tempfile.TemporaryDirectory() as folder, served("--speed", "10") as rests:
         log = Path(folder) / "log"
-        places = [
-            word
+        places = {
+            f"markets.{venue}.{key}": f'"{url}"'
             for venue, rest in rests.items()
-            for word in (
-                "--set",
-                f"markets.{venue}.rest_url={rest}",
-                "--set",
-                f"markets.{venue}.stream_url={rest.replace('http', 'ws')}",
-            )
-        ]
-        xarb(("live", str(CONFIG), "--out", str(log), "--duration", f"{seconds}s", *places, *REAL))
-        sent: list[float] = []
-        accepted: list[float] = []
+            for key, url in (("rest_url", rest), ("stream_url", rest.replace("http", "ws")))
+        }
+        experiment = load_experiment(CONFIG, {**places, "live.mode": '"live"'})
+        os.environ.update(KEYS)
+        session = Session(experiment, log, mode=LIVE, policy=Policy())
+        trading.turn = walk.turn  # type: ignore[assignment]  # timed
+
+        def sent(mine: LiveOrders, one: Watched, now: int) -> list[VenueRow]:
+            return walk.sent(mine, one, now)  # not the bound method itself: it would get no `mine`
+
+        LiveOrders.sent = sent  # type: ignore[method-assign]  # timed
+        run_loop(session.run(seconds, Board(None)))
         with LogReader(log) as reader:
-            decided = {
-                row["client_order_id"]: row["ts"] for _, row in reader.outputs(kinds=("commands",)) if row["kind"] == "submit"
-            }
-            for row in reader.rows("reports"):
-                took = (row["ts_recv"] - decided[row["client_order_id"]]) / 1e6
-                if row["event"] in ("sent", "accepted"):
-                    (sent if row["event"] == "sent" else accepted).append(took)
-    print(f"{len(decided)} real orders in {seconds:g} s")
-    _say("decision to the wire, ms", sent)
-    _say("decision to acknowledged, ms", accepted)
+            began = {row["client_order_id"]: row["ts"] for _, row in reader.outputs(kinds=("commands",)) if row["kind"] == "submit"}
+            told = [
+                (row["event"], (row["ts_recv"] - began[row["client_order_id"]]) / 1e6)
+                for row in reader.rows("reports")
+                if row["event"] in ("sent", "accepted")
+            ]
+    print(f"{len(began)} real orders in {seconds:g} s")
+    _say("decision to the wire, ms", [(walk.wired[name] - at) / 1e6 for name, at in walk.decided.items() if name in walk.wired])
+    _say("message to `sent` in the log, ms", [took for event, took in told if event == "sent"])
+    _say("message to `accepted`, ms", [took for event, took in told if event == "accepted"])
 
 
 def _say(what: str, values: list[float]) -> None:

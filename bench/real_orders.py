@@ -16,7 +16,7 @@ from typing import Any, Final
 import uvloop
 
 from tests.venues.exchange_server import KEY, SECRET, SmallExchange
-from tests.venues.trader import Trader, trading
+from tests.venues.trader import trading
 from xarb.venues.exchange import Place, exchange
 from xarb.venues.limits import Limit
 
@@ -33,7 +33,7 @@ async def _serve() -> None:
 
 
 async def _venue(url: str) -> tuple[list[float], list[float]]:
-    """Microseconds from the command to the network, and to the acknowledgement."""
+    """Microseconds from the command to the row that says that it left, and to the acknowledgement."""
     server = SmallExchange()
     server.url = url
     handed, told = [], []
@@ -43,14 +43,10 @@ async def _venue(url: str) -> tuple[list[float], list[float]]:
             begun = time.perf_counter()
             await at.submit(number)
             handed.append((time.perf_counter() - begun) * 1e6)
-            await _acknowledged(at)
+            await at.until(lambda events: "accepted" in events, number)
             told.append((time.perf_counter() - begun) * 1e6)
+            at.rows.clear()
     return handed, told
-
-
-async def _acknowledged(at: Trader) -> None:
-    while not any(row.values.get("event") == "accepted" for row in at.venue.take_rows()):
-        await at.venue.rows_came()
 
 
 async def _ccxt(url: str) -> list[float]:

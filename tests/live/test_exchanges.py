@@ -9,13 +9,15 @@ import pytest
 
 from tests.live.player import Player
 from xarb.config import load_experiment
-from xarb.errors import Retryable
+from xarb.errors import InvariantBroken, Retryable
 from xarb.live.begin import Past, past_of
 from xarb.live.exchanges import Exchanges
 from xarb.live.session import Ending, Session
 from xarb.log.committer import Policy
 from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.starts import LIVE
+from xarb.venues.account import Account, AccountTerms
+from xarb.venues.keys import Keys
 from xarb.venues.venue import VenueRow
 
 
@@ -62,6 +64,26 @@ def test_commands_that_come_after_the_connections_ended_are_said_not_to_be_sent(
     found = {name: row.values[name] for name in ("venue", "symbol", "start", "order", "client_order_id", "event", "reason")}
     expected = (one.venue, one.symbol, 2, 7, "01234567-2-7", "not_sent", "session_ended")
     assert (row.kind, *found.values()) == ("reports", *expected)
+
+
+def test_command_that_cannot_be_the_venues_ends_the_session_in_order(past: Past) -> None:
+    """The failure is told, and does not break the pass of the loop that decided on the command."""
+    failures: list[BaseException] = []
+    one = past.instruments[0]
+
+    async def story() -> None:
+        account = Account(
+            AccountTerms(label="main", exchange="binance"),
+            Keys(one.venue, "main", {"api_key": "k", "api_secret": "s"}),
+            [one.symbol],
+        )
+        exchanges = Exchanges({one.venue: [account]}, past.instruments, past=past, first_conn=0, take=fail, fail=failures.append)  # type: ignore[arg-type]
+        about = {"ts": 1, "order": 7, "client_order_id": "of another log", "account": "main", "strategy": "s", "instrument": 0}
+        exchanges.send([SubmitOrder(**about, side="buy", tif="ioc", price_int=1, qty_int=1)])  # type: ignore[arg-type]
+        await exchanges.let_go()
+
+    asyncio.run(story())
+    assert [type(error) for error in failures] == [InvariantBroken]
 
 
 @pytest.mark.parametrize("is_hung", [False, True])

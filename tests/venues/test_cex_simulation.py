@@ -65,9 +65,9 @@ async def _trade(account: SimulatedAccount, venue: CexVenue, tale: Tale) -> None
         }
         tif = account.random.choice(["ioc", "gtc"])
         lots = account.random.randint(1, 9)
-        await venue.send([SubmitOrder(**about, side="buy", tif=tif, price_int=100, qty_int=lots)])
+        venue.send([SubmitOrder(**about, side="buy", tif=tif, price_int=100, qty_int=lots)])
         if account.random.random() < 0.3:
-            await venue.send([CancelOrder(**about)])
+            venue.send([CancelOrder(**about)])
         await asyncio.sleep(account.random.random() * 2)
         tale.take(venue.take_rows())
 
@@ -87,7 +87,7 @@ async def _come_to_rest(account: SimulatedAccount, venue: CexVenue, tale: Tale, 
                 "strategy": "s",
             }
             if name.start == start:
-                await venue.send([CancelOrder(**about, instrument=0, ts=0)])
+                venue.send([CancelOrder(**about, instrument=0, ts=0)])
         await venue.cancel_left()
         await asyncio.sleep(20)
         tale.take(venue.take_rows())

@@ -52,8 +52,8 @@ class Trader:
     async def submit(
         self, order: int, qty_int: int = 100_000, *, tif: str = "ioc", side: str = "buy", price_int: int = 6_000_001
     ) -> None:
-        """Send an order."""
-        await self.venue.send(
+        """Send an order; done when a row tells what came of it first."""
+        self.venue.send(
             [
                 SubmitOrder(
                     ts=0,
@@ -69,11 +69,12 @@ class Trader:
                 )
             ]
         )
+        await self.until(bool, order)
 
     async def cancel(self, order: int) -> None:
-        """Cancel one."""
+        """Cancel one; what comes of it the rows tell."""
         client = f"{LOG_ID[:8]}-1-{order}"
-        await self.venue.send([CancelOrder(ts=0, order=order, client_order_id=client, account="main", strategy="s", instrument=0)])
+        self.venue.send([CancelOrder(ts=0, order=order, client_order_id=client, account="main", strategy="s", instrument=0)])
 
     async def until(self, seen: Callable[[list[str]], bool], order: int | None = None) -> list[str]:
         """Wait until the events of an order (or of all) are as asked; they, shortly: `fill 0.5`, `rejected never_arrived`."""

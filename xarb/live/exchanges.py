@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.config import Experiment
-from xarb.errors import ConfigError, Refused
+from xarb.errors import ConfigError, InvariantBroken, Refused
 from xarb.live.begin import Past
 from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import FeeTier, Instrument
@@ -201,7 +201,10 @@ class Exchanges:
             by_venue.setdefault(self._instruments[command.instrument].venue, []).append(command)
         for venue, mine in by_venue.items():
             if venue in self._venues:
-                self._spawn(self._venues[venue].send(mine))
+                try:
+                    self._venues[venue].send(mine)
+                except InvariantBroken as error:
+                    self._fail(error)
             else:
                 self._not_sent(venue, mine)
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 from xarb.errors import ConfigError, InvariantBroken, OutcomeUnknown, Rejected, Retryable
-from xarb.model.command import CancelOrder, Command, SubmitOrder
+from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, Money
 from xarb.venues.account import Account
@@ -119,40 +119,35 @@ class CexVenue:
 
     # --- commands
 
-    def send(self, commands: Sequence[Command]) -> Coroutine[Any, Any, None]:
-        """Send commands; done when all were handed to the network or can no longer be. What became of them the rows tell.
-
-        The commands are at the scales that the instruments have at the call: an instrument may become finer before the request leaves.
+    def send(self, commands: Sequence[Command]) -> None:
+        """Begin to send commands, in order, at the scales that the instruments have now; what becomes of them the rows tell.
 
         Raises:
             InvariantBroken: an account or instrument that this venue does not have, a client order id of another start, or one that was
                 sent before: nothing from that command on is sent.
         """
-        return self._send([(command, self._instruments[command.instrument]) for command in commands])
+        for command in commands:
+            self._begin(command, self._instruments[command.instrument])
 
-    async def _send(self, commands: Sequence[tuple[Command, Instrument]]) -> None:
-        passages = []
-        for command, instrument in commands:
-            desk = self._desks.get(command.account)
-            if desk is None or instrument.venue != self._name:
-                raise InvariantBroken(f"order {command.order} for {command.account} on {instrument.id} was given to {self._name}")
-            name = OrderName(self._wishes.start, command.order)
-            if command.client_order_id != desk.ids.canonical(name):
-                raise InvariantBroken(f"order {command.order} is called {command.client_order_id}, not {desk.ids.canonical(name)}")
-            passage = Passage()
-            passages.append(passage)
-            if isinstance(command, SubmitOrder):
-                if desk.orders.order(name) is not None:
-                    raise InvariantBroken(f"{command.client_order_id} was sent already")
-                one = desk.leaves(_expected(command, instrument, name))
-                self._spawn(self._submit(desk, one, (command, instrument), passage))
-            else:
-                self._spawn(self._cancel(desk, command, name, passage))
-        for passage in passages:
-            await passage.handed.wait()
+    def _begin(self, command: Command, instrument: Instrument) -> None:
+        desk = self._desks.get(command.account)
+        if desk is None or instrument.venue != self._name:
+            raise InvariantBroken(f"order {command.order} for {command.account} on {instrument.id} was given to {self._name}")
+        name = OrderName(self._wishes.start, command.order)
+        if command.client_order_id != desk.ids.canonical(name):
+            raise InvariantBroken(f"order {command.order} is called {command.client_order_id}, not {desk.ids.canonical(name)}")
+        if isinstance(command, SubmitOrder):
+            if desk.orders.order(name) is not None:
+                raise InvariantBroken(f"{command.client_order_id} was sent already")
+            one = desk.leaves(_expected(command, instrument, name))
+            self._spawn(self._submit(desk, one, (command, instrument)))
+            return
+        if (known := desk.orders.order(name)) is None:
+            raise InvariantBroken(f"{command.client_order_id} is to be canceled and was never sent")
+        self._spawn(self._cancel(desk, known))
 
-    async def _submit(self, desk: AccountDesk, one: Watched, order: tuple[SubmitOrder, Instrument], passage: Passage) -> None:
-        command, instrument = order
+    async def _submit(self, desk: AccountDesk, one: Watched, order: tuple[SubmitOrder, Instrument]) -> None:
+        (command, instrument), passage = order, Passage()
         passage.when_sent(lambda: desk.say(desk.orders.sent(one, desk.account.now())))
         try:
             if self.failure is not None:
@@ -176,19 +171,11 @@ class CexVenue:
                 desk.resolve(one)
         finally:
             desk.answered(one)
-            passage.handed.set()
 
-    async def _cancel(self, desk: AccountDesk, command: CancelOrder, name: OrderName, passage: Passage) -> None:
+    async def _cancel(self, desk: AccountDesk, one: Watched) -> None:
         """A cancel never overtakes its order: it waits for the order's reply, or for the end of that wait."""
-        one = desk.orders.order(name)
-        if one is None:
-            passage.handed.set()
-            raise InvariantBroken(f"{command.client_order_id} is to be canceled and was never sent")
-        try:
-            await desk.until_answered(one)
-            await desk.cancel(one, passage)
-        finally:
-            passage.handed.set()
+        await desk.until_answered(one)
+        await desk.cancel(one, Passage())
 
     async def cancel_left(self) -> None:
         """Cancel what earlier starts left open; rows tell what came of it."""

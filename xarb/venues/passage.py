@@ -6,7 +6,6 @@ An error's class does not say whether the exchange may have the order; whether a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from types import SimpleNamespace
@@ -21,13 +20,11 @@ class Passage:
     """What became of the requests made within it (`with`), in the task that entered it.
 
     may_have_left: a request had a connection; from then on its fate is the exchange's to tell.
-    handed: set when its bytes were written, or when the passage ends.
     status, headers: of the last reply; 0 and empty without one. requests: how many were begun.
     """
 
     def __init__(self) -> None:
         self.may_have_left = False
-        self.handed = asyncio.Event()
         self.status = 0
         self.headers: Mapping[str, str] = {}
         self.requests = 0
@@ -41,7 +38,6 @@ class Passage:
     def __exit__(self, *_: object) -> None:
         assert self._token is not None
         _CURRENT.reset(self._token)
-        self.handed.set()
 
     def when_sent(self, call: Callable[[], None]) -> None:
         """Call this once when the bytes were written."""
@@ -53,7 +49,6 @@ class Passage:
         if self._on_sent is not None:
             call, self._on_sent = self._on_sent, None
             call()
-        self.handed.set()
 
 
 def trace_passages() -> aiohttp.TraceConfig:

@@ -30,12 +30,11 @@ class Venue(Protocol):
     def rows(self) -> AsyncIterator[VenueRow]:
         """Inputs in the order of their arrival, reports and connection events among them, until the venue is closed."""
 
-    async def send(self, commands: Sequence[Command]) -> None:
-        """Send commands, in order. Returns when all were handed to the network; what became of them arrives as `reports` rows.
+    def send(self, commands: Sequence[Command]) -> None:
+        """Begin to send commands, in order, and return at once; what becomes of them arrives as `reports` rows.
 
         Raises:
-            Retryable: nothing was sent.
-            OutcomeUnknown: some may have been sent; the rows tell.
+            InvariantBroken: a command that cannot be this venue's; nothing from it on is sent.
         """
 
     async def close(self) -> None:
