@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -247,6 +247,24 @@ def recorded_ground(resolved: Resolved, reader: LogReader) -> Ground:
         armed=True,
         start=1,
     )
+
+
+class Replay(NamedTuple):
+    """What it takes to decide again: the config, what was known before the first input, and the inputs."""
+
+    resolved: Resolved
+    ground: Ground
+    batches: Iterator[Batch]
+
+
+def replay_of_run(resolved: Resolved, reader: LogReader, *, rows: int) -> Replay:
+    """What decides a backtest of a log again, in batches of at most `rows` seqs.
+
+    Raises:
+        ConfigError: as `recorded_ground`.
+        Refused: some of the inputs were pruned.
+    """
+    return Replay(resolved, recorded_ground(resolved, reader), inputs_of(resolved, reader, rows))
 
 
 def inputs_of(resolved: Resolved, reader: LogReader, rows: int) -> Iterator[Batch]:

@@ -11,9 +11,10 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from xarb.assembly import Ground
+from xarb.assembly import Ground, Replay, decode_config
 from xarb.errors import LogError
 from xarb.log.reader import LogReader, Selection
+from xarb.model.columns import INPUTS
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, Money, format_decimal, parse_money
 
@@ -21,6 +22,7 @@ PAPER: Final = "paper"
 LIVE: Final = "live"
 ENDED: Final = "ended"  # the operator action that ends a start: nothing after it was applied
 LEFT_OFF: Final = "left_off"  # and of whoever writes on when its process died: neither this row nor one after it was applied
+ENDS: Final = (ENDED, LEFT_OFF)
 Balances = Mapping[tuple[str, str, str], int]
 
 
@@ -80,7 +82,11 @@ class Span(NamedTuple):
     @property
     def selection(self) -> Selection:
         """Its inputs, or the outputs after them."""
-        return Selection(first_seq=self.first, last_seq=self.last)
+        return self.behind(None)
+
+    def behind(self, seq: int | None) -> Selection:
+        """Those behind an input of it, all for None."""
+        return Selection(first_seq=self.first if seq is None else seq + 1, last_seq=self.last)
 
 
 def opening_of(balances: Balances, instruments: Sequence[Instrument], sources: Sequence[int], *, armed: bool) -> Opening:
@@ -118,6 +124,19 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
     )
 
 
+def replay_of_start(reader: LogReader, span: Span, *, rows: int, behind: int | None = None) -> Replay:
+    """What decides a start again on its own inputs, or on those behind input `behind`, in batches of at most `rows` seqs.
+
+    Raises:
+        ConfigError: its config was written by a version with other keys.
+        LogError: it does not say what moves an instrument's book.
+        Refused: some of the inputs were pruned.
+    """
+    ground = ground_of(span.start, reader.known_at(span.first), max(reader.connections, 1))
+    batches = reader.batches(kinds=INPUTS, rows=rows, select=span.behind(behind))
+    return Replay(decode_config(span.start.config), ground, batches)
+
+
 def spans(reader: LogReader) -> Iterator[Span]:
     """The starts of a sealed log, in order, each with its part of it.
 
@@ -130,9 +149,7 @@ def spans(reader: LogReader) -> Iterator[Span]:
 def is_under_way(reader: LogReader) -> bool:
     """Whether the last start of a sealed log has no end: its process lives, or died."""
     started = max((row["seq"] for row in reader.rows("starts")), default=None)
-    return started is not None and not any(
-        row["seq"] > started and row["action"] in (ENDED, LEFT_OFF) for row in reader.rows("operator")
-    )
+    return started is not None and not any(row["seq"] > started and row["action"] in ENDS for row in reader.rows("operator"))
 
 
 def spans_of(found: Sequence[Mapping[str, Any]], operator: Sequence[Mapping[str, Any]], *, last_seq: int) -> Iterator[Span]:
@@ -141,7 +158,7 @@ def spans_of(found: Sequence[Mapping[str, Any]], operator: Sequence[Mapping[str,
     Raises:
         LogError: a row cannot be read by this version.
     """
-    ends = [row["seq"] - (row["action"] == LEFT_OFF) for row in operator if row["action"] in (ENDED, LEFT_OFF)]
+    ends = [row["seq"] - (row["action"] == LEFT_OFF) for row in operator if row["action"] in ENDS]
     for number, row in enumerate(found):
         last = last_seq
         if number + 1 < len(found):

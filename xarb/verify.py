@@ -11,20 +11,20 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from xarb.assembly import Assembly, decode_config, inputs_of, recorded_ground, run_id
+from xarb.assembly import Assembly, decode_config, replay_of_run, run_id
 from xarb.checkpoint import restore
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, InvariantBroken, LogError, Refused
 from xarb.log.canonical import OutputDigest
 from xarb.log.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
-from xarb.log.manifest import Manifest
+from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader, Selection
 from xarb.log.tombstones import ENGINE_INPUTS
-from xarb.model.columns import INPUTS, TABLES
+from xarb.model.columns import TABLES
 from xarb.model.event import named, output_row
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
-from xarb.starts import PAPER, Span, Start, ground_of, opening_of, spans
+from xarb.starts import PAPER, Span, Start, opening_of, replay_of_start, spans
 
 BATCH_ROWS: Final = 262_144
 
@@ -93,11 +93,8 @@ def verify(run: Path, *, log: Path | None = None, since: str | None = None, adva
         if summary is None:
             raise Refused(f"{run} was never finished: its last line, the summary, is missing; run the backtest again")
         found = find_log(run, header.origin, log)
-        whole = Manifest(found)
-        if header.input_digest not in whole.heads:
-            raise Refused(f"{found} is not the log of this run: its digest is {whole.head}, the run names {header.input_digest}")
-        with LogReader(found, head=header.input_digest) as reader:
-            later = whole.last - reader.last_seq
+        with open_log_of(header, found) as reader:
+            later = Manifest(found).last - reader.last_seq
             comparison, last_seq = _replayed(recorded, reader, header.config, advance)
     if comparison.difference is None and (comparison.digest.hex(), last_seq) != (summary.output_digest, summary.last_seq):
         raise LogError(f"{run}: rows are equal but the digest or the last input in its last line is not theirs")
@@ -111,14 +108,26 @@ def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], ad
     if header.log_id != run_id(config, reader.digest) or header.seed != resolved.run.seed:
         raise LogError(f"{run}: the id or the seed in its header is not that of its config and its log: the header was changed")
     comparison = _Comparison(recorded.outputs())
-    assembly = Assembly(resolved, recorded_ground(resolved, reader))
-    batches = inputs_of(resolved, reader, BATCH_ROWS)
+    how = replay_of_run(resolved, reader, rows=BATCH_ROWS)
+    assembly = Assembly(how.resolved, how.ground)
     try:
-        replay(assembly, batches, comparison.take, reached=lambda seq: advance(seq, reader.manifest.last))
+        replay(assembly, how.batches, comparison.take, reached=lambda seq: advance(seq, reader.manifest.last))
         comparison.finish()
     except _Found:
         pass
     return comparison, assembly.engine.position
+
+
+class _Part(NamedTuple):
+    """What is proven of a start: all of it, or what lies behind a checkpoint."""
+
+    span: Span
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def selection(self) -> Selection:
+        """Its inputs."""
+        return self.span.behind(None if self.checkpoint is None else self.checkpoint.seq)
 
 
 def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof:
@@ -129,26 +138,22 @@ def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof
             f"{log.folder} is a log without a start: nothing was decided on it; check it with: xarb log verify {log.folder}"
         )
     checkpoint = None if path is None else _checkpoint_of(log, path, found)
-    if checkpoint is not None:
-        found = [span for span in found if span.start.number >= checkpoint.start]
-        found[0] = found[0]._replace(first=checkpoint.seq + 1)
-    lost = [bool(log.gone(ENGINE_INPUTS, span.selection)) for span in found]
+    parts = [_Part(span) for span in found if checkpoint is None or span.start.number >= checkpoint.start]
+    parts[0] = parts[0]._replace(checkpoint=checkpoint)
+    lost = [bool(log.gone(ENGINE_INPUTS, part.selection)) for part in parts]
     if all(lost):
-        _refuse(log, found[-1])
+        _refuse(log, parts[-1])
     rows: list[tuple[str, ...]] = []
-    for number, span in enumerate(found):
-        start = span.start
+    for number, part in enumerate(parts):
+        start = part.span.start
+        head = (f"{start.number}", start.mode, f"{part.selection.first_seq} to {part.selection.last_seq}")
         if lost[number]:
-            rows.append(
-                (f"{start.number}", start.mode, f"{span.first} to {span.last}", "-", "-", "-", "not provable: inputs were pruned")
-            )
+            rows.append((*head, "-", "-", "-", "not provable: inputs were pruned"))
             continue
-        comparison, assembly = _replayed_start(log, span, checkpoint if number == 0 else None, advance)
+        comparison, assembly = _replayed_start(log, part, advance)
         rows.append(
             (
-                f"{start.number}",
-                start.mode,
-                f"{span.first} to {span.last}",
+                *head,
                 f"{comparison.rows}",
                 comparison.digest.hex()[:16],
                 _code(start.code_digest),
@@ -157,7 +162,7 @@ def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof
         )
         if comparison.difference is not None:
             return Proof(False, [_starts_table(log, rows, checkpoint), _shown(comparison.difference)])  # noqa: FBT003  # a named field
-        after = found[number + 1].start if number + 1 < len(found) else None
+        after = parts[number + 1].span.start if number + 1 < len(parts) else None
         if after is not None and after.mode == start.mode == PAPER:
             _check_opening(start, after, assembly)
     return Proof(True, [_starts_table(log, rows, checkpoint)])  # noqa: FBT003  # a named field
@@ -181,32 +186,32 @@ def _checkpoint_of(log: LogReader, path: Path, found: Sequence[Span]) -> Checkpo
     return checkpoint
 
 
-def _refuse(log: LogReader, span: Span) -> NoReturn:
+def _refuse(log: LogReader, part: _Part) -> NoReturn:
     """Say which inputs of a start are gone, and where what is left begins.
 
     Raises:
         Refused: always.
     """
     try:
-        log.batches(kinds=ENGINE_INPUTS, select=span.selection)
+        log.batches(kinds=ENGINE_INPUTS, select=part.selection)
     except Refused as error:
-        raise Refused(f"start {span.start.number} cannot be proven: {error}") from None
-    raise InvariantBroken(f"nothing of start {span.start.number} is gone")
+        raise Refused(f"start {part.span.start.number} cannot be proven: {error}") from None
+    raise InvariantBroken(f"nothing of start {part.span.start.number} is gone")
 
 
-def _replayed_start(log: LogReader, span: Span, checkpoint: Checkpoint | None, advance: Advance) -> tuple[_Comparison, Assembly]:
-    """The comparison of a start's outputs with a replay of its inputs, behind a checkpoint if one is given, and what was replayed."""
-    ground = ground_of(span.start, log.known_at(_first_of(log, span)), max(log.connections, 1))
-    assembly = Assembly(decode_config(span.start.config), ground)
+def _replayed_start(log: LogReader, part: _Part, advance: Advance) -> tuple[_Comparison, Assembly]:
+    """The comparison of a start's outputs with a replay of its inputs, and what was replayed."""
+    span, checkpoint = part
+    how = replay_of_start(log, span, rows=BATCH_ROWS, behind=None if checkpoint is None else checkpoint.seq)
+    assembly = Assembly(how.resolved, how.ground)
     if checkpoint is None:
         comparison = _Comparison(log.outputs(select=span.selection))
     else:
         restore(assembly, checkpoint.state)
         comparison = _Comparison(_outputs_behind(log, checkpoint, span.last))
-    batches = log.batches(kinds=INPUTS, rows=BATCH_ROWS, select=span.selection)
     try:
         try:
-            replay(assembly, batches, comparison.take, reached=lambda seq: advance(seq, log.last_seq))
+            replay(assembly, how.batches, comparison.take, reached=lambda seq: advance(seq, log.last_seq))
         except (InvariantBroken, LogError):
             comparison.take(assembly.engine.outputs.drain())  # rows before the failure may differ already, and then tell more
             raise
@@ -214,11 +219,6 @@ def _replayed_start(log: LogReader, span: Span, checkpoint: Checkpoint | None, a
     except _Found:
         pass
     return comparison, assembly
-
-
-def _first_of(log: LogReader, span: Span) -> int:
-    """The row of a start, of which the span may hold the end only."""
-    return next(one.first for one in spans(log) if one.start.number == span.start.number)
 
 
 def _outputs_behind(log: LogReader, checkpoint: Checkpoint, last: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -262,6 +262,19 @@ def find_log(run: Path, origin: str, log: Path | None) -> Path:
     if not found.is_dir():
         raise ConfigError(f"the log of {run} is not at {found}; give it with --log")
     return found
+
+
+def open_log_of(header: Header, log: Path) -> LogReader:
+    """The log that a run was made from, as it stood then; `header` is the run's.
+
+    Raises:
+        LogError: a file is damaged.
+        Refused: the log is another one.
+    """
+    whole = Manifest(log)
+    if header.input_digest not in whole.heads:
+        raise Refused(f"{log} is not the log of this run: its digest is {whole.head}, the run names {header.input_digest}")
+    return LogReader(log, head=header.input_digest)
 
 
 def _proof(run: Path, comparison: _Comparison, made_by: str | None, later: int) -> Proof:

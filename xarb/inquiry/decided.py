@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
-from xarb.assembly import Ground, Resolved, decode_config, inputs_of, recorded_ground
-from xarb.errors import ConfigError, LogError, Refused
+from xarb.assembly import Replay, decode_config, replay_of_run
+from xarb.errors import ConfigError, LogError
 from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader
-from xarb.model.batch import Batch
 from xarb.model.columns import INPUTS
 from xarb.query.connection import Query, open_query
 from xarb.query.pick import Condition, pick, time_range
 from xarb.settings import ts_of
-from xarb.starts import PAPER, Span, ground_of, spans_of
-from xarb.verify import find_log
+from xarb.starts import PAPER, Span, replay_of_start, spans_of
+from xarb.verify import find_log, open_log_of
 
 BATCH_ROWS: Final = 65_536  # a replay up to one decision reads at most so many rows too much
 _ABOVE_ALL: Final = 2**62
-
-
-class Replay(NamedTuple):
-    """What it takes to decide again: the config, what was known before the first input, and the inputs."""
-
-    resolved: Resolved
-    ground: Ground
-    batches: Iterator[Batch]
 
 
 class Decided:
@@ -123,10 +113,8 @@ class Decided:
     def replay(self, reader: LogReader) -> Replay:
         """What decides again what was decided; `reader` is from `open_inputs`."""
         if self.span is None:
-            ground = recorded_ground(self.resolved, reader)
-            return Replay(self.resolved, ground, inputs_of(self.resolved, reader, BATCH_ROWS))
-        ground = ground_of(self.span.start, reader.known_at(self.span.first), max(reader.connections, 1))
-        return Replay(self.resolved, ground, reader.batches(kinds=INPUTS, rows=BATCH_ROWS, select=self.span.selection))
+            return replay_of_run(self.resolved, reader, rows=BATCH_ROWS)
+        return replay_of_start(reader, self.span, rows=BATCH_ROWS)
 
     def open_inputs(self) -> LogReader:
         """The sealed inputs as they stood when the run was made, or as they stand now.
@@ -135,11 +123,7 @@ class Decided:
             LogError: a file is damaged.
             Refused: the log is not the one that the run was made from.
         """
-        if self.span is not None:
-            return LogReader(self.log)
-        if self._header.input_digest not in Manifest(self.log).heads:
-            raise Refused(f"{self.log} is not the log of {self.folder}: the run names the digest {self._header.input_digest}")
-        return LogReader(self.log, head=self._header.input_digest)
+        return LogReader(self.log) if self.span is not None else open_log_of(self._header, self.log)
 
 
 def open_decided(folder: Path, *, log: Path | None = None, start: int | None = None) -> Decided:
@@ -162,7 +146,7 @@ def open_decided(folder: Path, *, log: Path | None = None, start: int | None = N
                 raise ConfigError(f"{folder} is a run: it has no start {start}")
             return Decided(folder, find_log(folder, header.origin, log), outputs, header=header, span=None)
         return Decided(folder, folder, outputs, header=header, span=_chosen(folder, outputs, start))
-    except BaseException:
+    except BaseException:  # an interrupt among them: nobody else would close it
         outputs.close()
         raise
 

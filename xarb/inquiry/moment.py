@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from xarb.assembly import Assembly
+from xarb.assembly import Assembly, Replay
 from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Plan, Strategy, View, Wake, Wakes
 from xarb.engine.view import StrategyView
 from xarb.errors import Refused
-from xarb.inquiry.decided import Decided, Replay
+from xarb.inquiry.decided import Decided
 from xarb.model.command import SubmitOrder
 from xarb.model.event import OutputRow, output_row
 from xarb.model.instrument import Instrument
