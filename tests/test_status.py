@@ -11,17 +11,20 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.live.player import EXPERIMENT, QUICKSTART, Player, recorded
+from tests.live.player import EXPERIMENT, QUICKSTART, SMALL, Player, recorded
 from tests.trial import quiet
 from xarb.backtest import backtest
 from xarb.cli import app
 from xarb.config import load_experiment
+from xarb.config_watch import WatchConfig
 from xarb.errors import ConfigError
 from xarb.inquiry.sections import as_json
 from xarb.model.columns import TABLES
 from xarb.model.event import named
 from xarb.model.units import parse_money
 from xarb.status import SILENCE_NS, Status, status
+from xarb.upkeep import open_log
+from xarb.watch.verb import Watch
 
 ROWS = 2_500
 
@@ -149,6 +152,21 @@ def test_only_the_last_start_is_shown(player: Player) -> None:
     made = tables(found)
     assert not made["money"]
     assert {row["balance"] for row in made["balances"]} == {row["balance"] for row in tables(status(player.log.folder))["balances"]}
+
+
+def test_a_start_whose_process_died_is_not_running_when_others_write(player: Player) -> None:
+    """Whoever writes on says that it was left off: fresh rows are not the start's, and it is armed no more."""
+    player.log.abandon()
+    log, _, _ = open_log(player.log.folder, "", SMALL)
+    found = status(log.folder, now=log.last_ts)
+    with Watch(log.folder, WatchConfig(disk_mb=0), now=lambda: log.last_ts) as watch:
+        watch.look()
+        armed = watch.state.trading.armed
+    log.close()
+    assert not armed
+    assert head(found)["armed"].startswith("no")
+    assert head(found)["state"].startswith("died")
+    assert found.troubles == ["the start has died"]
 
 
 def test_command_exits_with_1_and_says_why(player: Player) -> None:

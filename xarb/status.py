@@ -1,4 +1,8 @@
-"""The status verb: how live trading stands, from its log alone, while that is being written or after."""
+"""The status verb: how live trading stands, from its log alone, while that is being written or after.
+
+It asks the log once, by SQL: the last row of each thing, however long the log is. `watch` folds the same rows as they come
+(`watch.state`), since it cannot ask the whole log anew each second; what both make of a row stands in `starts` and `engine.liverows`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.query.connection import Query, open_query
 from xarb.query.pick import Condition, latest, pick, tally
-from xarb.starts import ENDED, LIVE, Span
+from xarb.starts import ENDS, LEFT_OFF, LIVE, Span
 
 SILENCE_NS: Final = 5 * NANOS_PER_S  # a driver writes a heartbeat every second
 LOOK_BACK_NS: Final = 600 * NANOS_PER_S  # how far back the last row of a feed is looked for
@@ -77,7 +81,7 @@ def status(folder: Path, *, now: int | None = None) -> Status:
         span = spans[-1]
         tail = query.sources[0].tail
         last_ts = query.sources[0].manifest.last_ts if tail is None else tail.last_ts
-        ended = pick(query, "operator", ("seq", ">=", span.first), ("action", "=", ENDED), limit=1)
+        ended = pick(query, "operator", ("seq", ">=", span.first), ("action", "in", ENDS), limit=1)
         here = last_ts if ended else (time.time_ns() if now is None else now)
         view = _View(query, span, max(here, last_ts), last_ts)
         troubles: list[str] = []
@@ -102,10 +106,11 @@ def _head(view: _View, ended: Sequence[Row], troubles: list[str]) -> list[tuple[
     start, age = view.span.start, view.now - view.last_ts
     begun = pick(view.query, "starts", ("seq", "=", view.span.first))[0]["ts_recv"]
     if ended:
-        state = f"ended by {ended[0]['actor']} at {moment_of(ended[0]['ts_recv'])}" + (
-            f": {ended[0]['detail']}" if ended[0]["detail"] else ""
-        )
-        troubles.append(f"the start has {state.split(' at ', maxsplit=1)[0]}")
+        one = ended[0]
+        died = one["action"] == LEFT_OFF  # as whoever wrote on found
+        what, at = ("died", "before") if died else (f"ended by {one['actor']}", "at")
+        state = f"{what} {at} {moment_of(one['ts_recv'])}" + (f": {one['detail']}" if one["detail"] and not died else "")
+        troubles.append(f"the start has {what}")
     elif age > SILENCE_NS:
         state = f"silent for {millis(age // NANOS_PER_MS * NANOS_PER_MS)} ms: its process is gone, or hangs"
         troubles.append("nothing was written lately: the process is gone, or hangs")

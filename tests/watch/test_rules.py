@@ -10,6 +10,7 @@ import pytest
 from xarb.config_watch import Rule, WatchConfig
 from xarb.log.follow import News as LogNews
 from xarb.model.units import MONEY_ONE, NANOS_PER_S
+from xarb.watch.exposition import exposition
 from xarb.watch.rules import Condition, News, Place, conditions
 from xarb.watch.state import Watched
 
@@ -26,9 +27,9 @@ ARM = {"action": "arm", "actor": "start", "ts_recv": NOW - 999 * S, "detail": No
 BTC = {"venue": "alpha", "symbol": "BTC/USDT", "base": "BTC", "quote": "USDT"}
 
 
-def state(*rows: tuple[str, dict[str, Any]], last_ts: int = NOW) -> Watched:
+def state(*rows: tuple[str, dict[str, Any]], last_ts: int = NOW, bounded: tuple[str, ...] = ()) -> Watched:
     """What is known after an armed start and these rows."""
-    made = Watched()
+    made = Watched(bounded)
     found: list[tuple[str, dict[str, Any]]] = [("instruments", BTC), ("starts", START), ("operator", ARM), *rows]
     made.take(LogNews(rows=found, counts={}, heard={}, mids={}, last_ts=last_ts))
     return made
@@ -117,12 +118,12 @@ def test_an_order_is_counted_once_in_each_state() -> None:
 
 
 def test_money_lost_is_told_by_currency() -> None:
-    """`day_loss` and `drawdown`: beyond the bound; a gain is none; a bound of another currency binds nothing."""
+    """`day_loss` and `drawdown`: beyond the bound; a gain is none."""
     lost = state(ledger("USDT", -100))
     assert rules(lost, day_loss={"USDT": Decimal("99.9")}) == [("day_loss", "USDT")]
     assert rules(lost, day_loss={"USDT": Decimal(100)}) == []
     assert rules(lost, drawdown={"USDT": Decimal(99)}) == [("drawdown", "USDT")]
-    assert rules(lost, drawdown={"USDT": Decimal(100), "EUR": Decimal(1)}) == []
+    assert rules(lost, drawdown={"USDT": Decimal(100)}) == []
     assert rules(state(ledger("USDT", 100)), day_loss={"USDT": Decimal(1)}, drawdown={"USDT": Decimal(1)}) == []
 
 
@@ -138,9 +139,41 @@ def test_the_day_ends_at_midnight_and_goes_on_over_starts() -> None:
 
 def test_a_loss_that_cannot_be_valued_is_told_too() -> None:
     """An asset without a price: the day's result is unknown, and unknown is not zero."""
-    (found,) = conditions(state(ledger("BNB", -1)), HERE, WatchConfig(day_loss={"USDT": Decimal(5)}))
-    assert (found.rule, found.subject) == ("day_loss", "USDT")
+    for rule in ("day_loss", "drawdown"):
+        bound: dict[str, Any] = {rule: {"USDT": Decimal(5)}}
+        (found,) = conditions(state(ledger("BNB", -1)), HERE, WatchConfig(**bound))
+        assert (found.rule, found.subject) == (rule, "USDT")
+        assert "unknown" in found.text
+
+
+def test_a_bound_in_a_currency_that_nothing_is_stated_in_binds_or_is_told() -> None:
+    """Before anything changed nothing is lost in it; a change that has no price in it is told; one that has a price is bounded."""
+    bounds: dict[str, Any] = {rule: {"EUR": Decimal(5)} for rule in ("day_loss", "drawdown")}
+    assert rules(state(), HERE, **bounds) == []
+    assert rules(state(ledger("USDT", -1)), HERE, **bounds) == [("drawdown", "EUR"), ("day_loss", "EUR")]
+    made = state(ledger("EUR", -6), bounded=("EUR",))
+    assert rules(made, HERE, **bounds) == [("drawdown", "EUR"), ("day_loss", "EUR")]
+    assert " 6" in conditions(made, HERE, WatchConfig(**bounds))[0].text
+
+
+def test_the_peak_is_found_in_one_look_or_in_many() -> None:
+    """A gain and a fall that came between two looks: the fall is told; what changes at one moment is one change."""
+    steps = [ledger("USDT", 50, NOW - 3), ledger("USDT", -49, NOW - 2), ledger("USDT", -30, NOW - 1), ledger("USDT", 20, NOW - 1)]
+    many = state()
+    for step in steps[:2], steps[2:]:
+        many.take(LogNews(rows=list(step), counts={}, heard={}, mids={}, last_ts=NOW))
+    for made in (state(*steps), many):
+        assert made.course.drawdown == {"USDT": 59 * MONEY_ONE}
+    apart = state(ledger("USDT", 50, NOW - 3), ledger("BNB", 1, NOW - 2), ledger("USDT", -50, NOW - 2))
+    assert apart.course.drawdown == {}
+
+
+def test_a_drawdown_that_becomes_unknown_is_no_longer_the_old_one() -> None:
+    """Neither the alert nor the metric goes on with a figure of before."""
+    made = state(ledger("USDT", -10, NOW - 2), ledger("BNB", 1, NOW - 1))
+    (found,) = conditions(made, HERE, WatchConfig(drawdown={"USDT": Decimal(5)}))
     assert "unknown" in found.text
+    assert "xarb_trading_drawdown{" not in exposition(made, HERE)
 
 
 def test_the_machine_is_looked_at() -> None:
@@ -176,6 +209,15 @@ def test_a_process_that_hangs_one_that_died_and_one_that_ended() -> None:
     assert rules(ended, gone) == [("dead", "")]
     assert rules(state(), gone) == []  # it wrote a moment ago: who looks from another namespace sees no process
     assert rules(state(), HERE._replace(trouble="damaged")) == [("unreadable", "")]
+
+
+def test_a_start_that_died_is_told_while_others_write_on() -> None:
+    """`unarmed_s` after somebody else went on with its log: nothing trades there; an ended start is no trouble."""
+    for action, told in (("left_off", [("disarmed", "")]), ("ended", [])):
+        act = {"action": action, "actor": "process 7", "ts_recv": NOW - 121 * S, "detail": "the process before it died"}
+        made = state(("operator", act))
+        assert rules(made) == told
+        assert rules(made, unarmed_s=121) == []
 
 
 def test_every_rule_of_the_config_is_one() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from xarb.model.units import MONEY_ONE, NANOS_PER_S
@@ -18,18 +18,23 @@ class Course:
 
     Attributes:
         flows: change by asset since the start.
-        drawdown: by currency, how far the gain lies below its peak, as of the last look.
+        drawdown: by currency, how far the gain lies below its peak, as of the last look; of one in which it is unknown there is none.
+
+    Args:
+        bounded: currencies whose peak is followed beside those in which it is stated.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bounded: Sequence[str] = ()) -> None:
         self.flows: dict[str, int] = {}
         self.drawdown: dict[str, int] = {}
+        self._bounded = tuple(bounded)
         self._stated: tuple[str, ...] = ()
         self._traded: dict[str, None] = {}  # quote assets of fills, in order
         self._prices: dict[tuple[str, str], int] = {}
         self._is_quoted: set[tuple[str, str]] = set()
         self._today: dict[str, int] = {}
         self._day = 0
+        self._changed = 0  # when a change was last taken, ns
         self._peak: dict[str, int] = {}
 
     def begin(self, currencies: tuple[str, ...]) -> None:
@@ -54,7 +59,10 @@ class Course:
             self._prices[base, quote] = value
 
     def change(self, ts: int, asset: str, delta: int) -> None:
-        """A trade or a fee at `ts` ns changed a balance."""
+        """A trade or a fee at `ts` ns changed a balance; all changes of one moment belong together."""
+        if ts != self._changed:
+            self._follow()
+            self._changed = ts
         self._turn(ts)
         self.flows[asset] = self.flows.get(asset, 0) + delta
         self._today[asset] = self._today.get(asset, 0) + delta
@@ -67,7 +75,11 @@ class Course:
     def look(self, ts: int) -> None:
         """Note the peak, as of `ts` ns."""
         self._turn(ts)
-        for currency in self.currencies:
+        self._follow()
+
+    def _follow(self) -> None:
+        self.drawdown = {}
+        for currency in dict.fromkeys((*self.currencies, *self._bounded)):
             gained = self.gained(currency)
             if gained is not None:
                 self._peak[currency] = max(self._peak.get(currency, 0), gained)

@@ -9,6 +9,7 @@ from xarb.config_watch import WatchConfig
 from xarb.console import utc
 from xarb.engine.liverows import DISARM, KILL
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal, parse_money
+from xarb.starts import LEFT_OFF
 from xarb.watch.state import WINDOW_S, Watched
 
 GONE_NS: Final = 5 * NANOS_PER_S  # a writer that let go of its log and wrote nothing for so long has ended
@@ -84,7 +85,11 @@ def _operator(state: Watched, place: Place, config: WatchConfig) -> Iterator[Con
     if state.killed is not None:
         one = state.killed
         yield Condition("killed", "", f"trading was killed by {one.actor} at {utc(one.ts)}; it takes xarb kill LOG --reset")
-    if not trading.number or trading.ended is not None or trading.armed or place.is_gone(state):
+    if not trading.number or trading.armed or place.is_gone(state):
+        return
+    if trading.ended is not None:
+        if trading.ended.action == LEFT_OFF and place.now - trading.ended.ts > config.unarmed_s * NANOS_PER_S:
+            yield Condition("disarmed", "", f"start {trading.number} died before {utc(trading.ended.ts)}, and no other has begun")
         return
     if trading.act is None and place.now - trading.since > config.unarmed_s * NANOS_PER_S:
         yield Condition("disarmed", "", f"start {trading.number} has not armed since {utc(trading.since)}: a market is silent")
@@ -128,7 +133,9 @@ def _money(state: Watched, config: WatchConfig) -> Iterator[Condition]:
     course = state.course
     for currency, bound in config.drawdown.items():
         fall = course.drawdown.get(currency, 0)
-        if fall > parse_money(f"{bound:f}"):
+        if course.gained(currency) is None:
+            yield Condition("drawdown", currency, f"the drawdown in {currency} is unknown: an asset has no price")
+        elif fall > parse_money(f"{bound:f}"):
             yield Condition("drawdown", currency, f"trading PnL is {money(fall)} {currency} below its peak, bound {bound}")
     for currency, bound in config.day_loss.items():
         gained = course.gained_today(currency)

@@ -1,9 +1,12 @@
-"""How a log stands, folded from its rows as they come: what metrics and alerts are made of."""
+"""How a log stands, folded from its rows as they come: what metrics and alerts are made of.
+
+`status` answers the same question once, from the whole log by SQL; here each row is taken once, so that a look costs what came since.
+"""
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +15,7 @@ from xarb.engine.liverows import ARM, DISARM, KILL, RESET
 from xarb.log.follow import Heard, Mid, News
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S
+from xarb.starts import ENDED, ENDS
 from xarb.watch.money import Course
 
 KINDS: Final = (
@@ -33,7 +37,6 @@ ALWAYS: Final = ("starts", "operator", "instruments")  # a kill holds until it i
 WINDOW_S: Final = 60  # over which what comes in storms is counted
 _BREAKS: Final = ("gap", "lost", "closed")
 _DOWN: Final = ("lost", "closed")
-_ENDED: Final = "ended"
 Row = Mapping[str, Any]
 
 
@@ -91,7 +94,7 @@ class Trading:
     Attributes:
         number, mode, since: of the start; 0 and empty in a log on which nothing trades.
         act: the last of arm, disarm and kill.
-        ended: how it ended, None while it has not.
+        ended: how it ended, or that its process had died; None while neither is so.
         alive: state and bundle of the orders that may still fill, and since when they are so.
         opportunities, decided, orders, refusals, fills: counts; orders by the states that they came into.
         scans: timer wakes that were delivered.
@@ -132,15 +135,18 @@ class Watched:
         course: what it gained.
         health: the last reading by (metric, venue): value, time, detail.
         gaps, rejects: over all that was read, by venue.
+
+    Args:
+        bounded: currencies in which losses are looked for, whatever the config states them in.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bounded: Sequence[str] = ()) -> None:
         self.last_ts = 0
         self.rows: Counter[str] = Counter()
         self.killed: Act | None = None
         self.connections: dict[int, Connection] = {}
         self.trading = Trading()
-        self.course = Course()
+        self.course = Course(bounded)
         self.health: dict[tuple[str, str], tuple[int, int, str | None]] = {}
         self.gaps: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
@@ -203,9 +209,10 @@ class Watched:
             self.killed = None
         if act.action in (ARM, DISARM, KILL):
             self.trading.act = act
-        elif act.action == _ENDED:
+        elif act.action in ENDS:
             self.trading.ended = act
-            self.trading.alive.clear()
+            if act.action == ENDED:  # of a process that died some may still fill
+                self.trading.alive.clear()
 
     def _instrument(self, row: Row) -> None:
         self._assets[row["venue"], row["symbol"]] = row["base"], row["quote"]

@@ -52,7 +52,7 @@ class Watch:
 
     def __init__(self, folder: Path, config: WatchConfig, *, now: Callable[[], int] = time.time_ns) -> None:
         self.folder, self.config = folder, config
-        self.state = Watched()
+        self.state = Watched(tuple(config.drawdown))
         self.found: list[Condition] = []
         self._now = now
         today = now() // _DAY_NS * _DAY_NS
