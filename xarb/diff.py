@@ -143,12 +143,15 @@ def _summed(groups: Mapping[tuple[str, str | None], list[Difference]]) -> list[t
 
 
 def _worth(sides: tuple[Decided, Decided], courses: tuple[Course, Course], differences: list[Difference]) -> Section:
-    """The roots again, in each currency that prices all of it: at the price of the last fill, unrounded, so that the sums stay exact."""
+    """The roots again, in each currency: at the price of the last fill, unrounded, so that the sums stay exact; what has none is told."""
     rows: list[tuple[Any, ...]] = []
-    for currency in sides[0].resolved.run.currencies or ():
+    traded = sorted({quote for course in courses for _, quote in course.fills})
+    for currency in sides[0].resolved.run.currencies or traded:
         prices = courses[1].prices(currency) | courses[0].prices(currency) | {currency: MONEY_ONE}
         roots: defaultdict[str, int] = defaultdict(int)
-        if any(asset not in prices for one in differences for asset in one.flow):
+        unpriced = sorted({asset for one in differences for asset in one.flow if asset not in prices})
+        if unpriced:
+            rows.append((f"not valued: no fill of ours prices {', '.join(unpriced)}", currency, None))
             continue
         for one in differences:
             roots[one.root] += sum(change * prices[asset] for asset, change in one.flow.items())

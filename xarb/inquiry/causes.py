@@ -227,7 +227,7 @@ class Comparison:
     def _cause(self, item: _Item) -> tuple[str, str, Difference | None]:
         """Cause, what it rests on, and the earlier difference where it follows from one."""
         if item.what == "fee":
-            return "fee", self._named("fee", item) or "the venue charged otherwise than its schedule", None
+            return (*self._cause_of_fee(item), None)
         if item.what == "outcome":
             return self._cause_of_outcome(item)
         if item.what == "order":
@@ -264,6 +264,21 @@ class Comparison:
         if self.inputs.rows:
             return "missing data", "the inputs differ earlier on", None
         return "unexplained", "inputs and state were the same as far as the logs tell", None
+
+    def _cause_of_fee(self, item: _Item) -> tuple[str, str]:
+        """Of other fees. A third coin's price makes them too: it may rest on other rows, be of another market, or of another time."""
+        named = self._named("fee", item)
+        coin = None if named or self._is_real else self._fees.coin_market(item.a)
+        if coin is not None:
+            rates = self.configs.keys("config", item.strategy, [coin[0]], outcome=True)
+            if any(key.startswith("rates.") for key in rates):
+                return "config", ", ".join(key for key in rates if key.startswith("rates."))
+            differ = self.inputs.differ(coin, _heard(item.a, item.b))
+            if differ:
+                return "missing data", differ
+            if item.a.heard_ns != item.b.heard_ns:
+                return "latency", self._named("latency", item) or f"the price of {coin[1]} was that of another time"
+        return "fee", named or "the venue charged otherwise than its schedule"
 
     def _cause_of_outcome(self, item: _Item) -> tuple[str, str, Difference | None]:
         a, b = item.a, item.b

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from xarb.inquiry.align import OrderPair
-from xarb.inquiry.course import Flow, Order
+from xarb.inquiry.course import Flow, Market, Order
 from xarb.inquiry.decided import Decided
+from xarb.model.instrument import FeeTier
 from xarb.model.units import Money, fee_of
 
 
@@ -19,6 +20,7 @@ class Fees:
 
     def __init__(self, side: Decided) -> None:
         self._tiers = side.resolved.fees
+        self._rates = side.resolved.rates
         self._assets = {(row["venue"], row["symbol"]): (row["base"], row["quote"]) for row in side.rows("instruments")}
 
     def split(self, pair: OrderPair) -> tuple[Flow, Flow]:
@@ -33,10 +35,24 @@ class Fees:
         rest = _minus(_plus(b.trades, expected[1]), _plus(a.trades, expected[0]))
         return rest, _minus(_minus(b.fees, expected[1]), _minus(a.fees, expected[0]))
 
+    def coin_market(self, order: Order) -> Market | None:
+        """The market whose price makes an order's fee in a third coin; None where the fee follows from the fills."""
+        venue, assets, tier = order.market[0], self._assets.get(order.market), self._tier(order)
+        if tier is None or assets is None:
+            return None
+        for name, coin in self._rates.items():
+            one, _, at = name.rpartition("@")
+            if (at, coin) == (venue, tier.asset) and self._assets.get((venue, one)) == (coin, assets[1]):
+                return venue, one
+        return None
+
+    def _tier(self, order: Order) -> FeeTier | None:
+        venue, symbol = order.market
+        return self._tiers.get(f"{symbol}@{venue}", self._tiers.get(venue))
+
     def _expected(self, order: Order) -> Flow | None:
         """What the schedule takes for an order's fills; None where it charges in a third coin or is not known."""
-        venue, symbol = order.market
-        tier, assets = self._tiers.get(f"{symbol}@{venue}", self._tiers.get(venue)), self._assets.get(order.market)
+        tier, assets = self._tier(order), self._assets.get(order.market)
         if tier is None or assets is None:
             return None
         base, quote = assets
