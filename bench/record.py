@@ -39,7 +39,7 @@ class Feeder:
     def __init__(self, rate: int, burst: int, cut_after_s: float) -> None:
         self.rate, self.burst, self.cut_after_s = rate, burst, cut_after_s
         self.sent = self.cuts = 0
-        self.stalled_s = 0.0
+        self.stalled_s = self.connected_s = 0.0
         self.firsts: list[int] = []  # by connection, the first number sent on it
         self.done = asyncio.Event()
 
@@ -85,6 +85,7 @@ class Feeder:
             due += self.burst / self.rate
             await asyncio.sleep(max(due - time.monotonic(), 0))
         self.cuts += 1
+        self.connected_s += time.monotonic() - began
         answering.cancel()
         await socket.close(code=1001)
         return socket
@@ -125,7 +126,6 @@ async def measure(folder: Path, *, rate: int, burst: int, cut_after_s: float, se
         await asyncio.sleep(1)
         sizes.append(_memory(process.pid))
     feeder.done.set()
-    lasted = time.monotonic() - began
     await asyncio.sleep(1.5)
     cpu = _cpu(process.pid)
     process.send_signal(signal.SIGTERM)
@@ -135,7 +135,7 @@ async def measure(folder: Path, *, rate: int, burst: int, cut_after_s: float, se
     return {
         "sent": feeder.sent,
         "cuts": feeder.cuts,
-        "rate": feeder.sent / lasted,
+        "rate": feeder.sent / feeder.connected_s,
         "stalled_s": feeder.stalled_s,
         "cpu_us": cpu / feeder.sent * 1e6,
         "first_mb": sizes[min(5, len(sizes) - 1)],
@@ -183,7 +183,9 @@ def main() -> None:
             folder = Path(place) / f"{rate}"
             found = uvloop.run(measure(folder, rate=rate, burst=burst, cut_after_s=cut, seconds=lasts))
             wrong, gaps, holes = check(folder, int(found["sent"]))
-            print(f"{name}: {found['rate']:.0f}/s for {lasts:.0f} s, {found['stalled_s']:.2f} s of them waiting for the recorder")
+            print(
+                f"{name}: {found['rate']:.0f}/s while connected in {lasts:.0f} s, {found['stalled_s']:.2f} s of waiting for the recorder"
+            )
             print(
                 f"  sent {found['sent']:.0f}, missing or different {wrong}; connections ended {found['cuts']:.0f}, gap rows {gaps}"
             )
