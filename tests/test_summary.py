@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
+
+import pytest
 
 from xarb.model.columns import TABLES
 from xarb.model.event import OutputRow
@@ -27,9 +30,9 @@ def money(amount: float) -> int:
 
 
 def fill(
-    n: int, order: int, side: str, venue: str, *, price: float, qty: float, fee: float = 0, ts: int | None = None
+    n: int, order: int, side: str, venue: str, *, price: float, qty: float, fee: float = 0, ts: int | None = None, bundle: int = 1
 ) -> list[OutputRow]:
-    """A fill with its ledger rows, in bundle 1."""
+    """A fill with its ledger rows."""
     sign = 1 if side == "buy" else -1
     ts = n if ts is None else ts
     common = {"venue": venue, "order": order, "ts": ts}
@@ -38,7 +41,7 @@ def fill(
         row(
             "fills",
             n,
-            bundle=1,
+            bundle=bundle,
             fill_id=f"{order}.1",
             side=side,
             price=money(price),
@@ -119,6 +122,69 @@ def test_bundles_beyond_the_bound_are_counted_and_valued_only() -> None:
     assert cells(made, "Pairs of venues") == [("b / a", "3", "15 USD")]
     assert made.line("s").pnl == "15 USD"
     assert made.bundles == 3
+
+
+def state(number: int, bundle: int, venue: str, word: str, *, filled: float, previous: str | None = "pending") -> OutputRow:
+    """An order of one coin in a state."""
+    common = {"order": number, "bundle": bundle, "venue": venue, "side": "sell" if venue == "b" else "buy"}
+    return row("orders", number, state=word, previous=previous, qty=money(1), filled_qty=money(filled), **common)
+
+
+def bundle_rows(number: int) -> list[OutputRow]:
+    """A whole bundle, the ends of its orders with it: every third without a pair, every fifth with a fee in a coin that has no mark."""
+    sell, buy = 2 * number - 1, 2 * number
+    edge, venue = 1_000_000 * number, "ac"[number % 2]
+    taken = {"phase": "decided", "sell_venue": "b", "buy_venue": venue, "edge_ppb": edge, "verdict": "taken", "bundle": number}
+    rows = [
+        state(sell, number, "b", "pending", filled=0, previous=None),
+        state(buy, number, "a", "pending", filled=0, previous=None),
+    ]
+    rows += [row("opportunities", number, **taken)] if number % 3 else []
+    for one, side, place, price in ((sell, "sell", "b", 101 + number % 4), (buy, "buy", "a", 100)):
+        made = fill(number, one, side, place, price=price, qty=0.75, fee=0.001, bundle=number)
+        if number % 5 == 0:
+            coin = {"asset": "BNB", "delta": -money(0.01), "balance": money(1), "cause": "fee", "order": one, "venue": place}
+            made.append(row("ledger", number, **coin))
+        rows += [*made, state(one, number, place, "filled", filled=0.75)]
+    return rows
+
+
+def test_old_bundles_are_added_up_and_nothing_printed_changes() -> None:
+    """Kept each alone or added up behind the second one: every table is the same, whatever has no mark or no pair."""
+    kept, added = (
+        Summary(
+            marks=lambda asset, _: {"BTC": money(100)}.get(asset), opening=OPENING, assets=ASSETS, currencies=["USD"], latest=latest
+        )
+        for latest in (1_000, 2)
+    )
+    for number in range(1, 60):
+        for made in (kept, added):
+            made.take(bundle_rows(number))
+            assert not made._alive
+    for made in (kept, added):
+        made.finish()
+    assert added.tables() == kept.tables()
+    assert added.line("s") == kept.line("s")
+    assert len(added._bundles._latest) < 4
+    assert len(added._bundles._old) < 20
+
+
+def test_a_fill_after_the_end_of_its_order_counts() -> None:
+    """The order and its bundle were put away: the fill, its share and its money count all the same, once."""
+    made = Summary(marks=lambda *_: money(100), opening=OPENING, assets=ASSETS, currencies=["USD"], latest=1)
+    made.take([*TRADE, *fill(1, 1, "sell", "b", price=102, qty=1), state(1, 1, "b", "filled", filled=1)])
+    made.take([state(1, 1, "b", "canceled", filled=1, previous="filled"), state(2, 1, "a", "canceled", filled=0)])
+    assert made.line("s").fill_ratio == "0.5000"  # of two orders one, once
+    for number in range(2, 8):
+        made.take(bundle_rows(number))
+    before, sent = made.line("s"), int(made.line("s").orders)
+    assert 1 not in made._bundles._latest
+    late = [*fill(9, 2, "buy", "a", price=101, qty=0.5), state(2, 1, "a", "filled", filled=0.5, previous="canceled")]
+    made.take([*late, state(2, 1, "a", "canceled", filled=0.5, previous="filled")])
+    after = made.line("s")
+    assert float(after.fill_ratio) * sent - float(before.fill_ratio) * sent == pytest.approx(0.5, abs=0.01)
+    assert (Decimal(after.pnl.split()[0]) - Decimal(before.pnl.split()[0])) == Decimal("-0.5")
+    assert made.bundles == 7
 
 
 def test_a_bundle_without_an_opportunity_is_valued_and_has_no_edge() -> None:

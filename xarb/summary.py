@@ -6,43 +6,21 @@ Money stays exact (int at 18 decimals) until it is printed. Each profit names it
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from xarb.assembly import Assembly
 from xarb.console import Table, utc
+from xarb.errors import InvariantBroken
 from xarb.model.event import OutputRow
+from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
+from xarb.taken import LATEST, Flow, Taken
 
 _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
 _EDGE_BUNDLES: Final = 1_000_000
 _UNVALUED: Final = "not valued: no mark"
-_NO_PAIR: Final = "(no pair)"  # of bundles that rest on no opportunity
-Flow = dict[str, int]  # change by asset, money
-
-
-class _Bundle:
-    """One taken bundle; or all those of one strategy and pair that lie beyond `edge_bundles`, or rest on no opportunity."""
-
-    __slots__ = ("edge_ppb", "flow", "measured", "pair", "quote", "strategy", "turnover")
-
-    def __init__(self, strategy: str, pair: str, edge_ppb: int, *, measured: bool) -> None:
-        self.strategy = strategy
-        self.pair = pair  # of venues, as it is printed
-        self.edge_ppb = edge_ppb
-        self.measured = measured  # whether the edges are taken over it
-        self.turnover = 0
-        self.quote = ""  # quote asset of its fills
-        self.flow: Flow = {}
-
-    def trade(self, notional: int, quote: str) -> None:
-        """A fill in that quote asset; the edges are not taken over a bundle that has several."""
-        self.turnover += notional
-        if not self.quote:
-            self.quote = quote
-        elif self.quote != quote:
-            self.measured = False
 
 
 class _Tally:
@@ -93,6 +71,7 @@ class Summary:
         assets: base and quote asset of (venue, symbol).
         currencies: quote currencies in which PnL is stated, in order.
         edge_bundles: over how many bundles, the first ones, the edges are taken; more are counted and valued only.
+        latest: how many bundles are kept each alone; older ones are added up, which changes nothing that is printed.
     """
 
     def __init__(
@@ -103,18 +82,16 @@ class Summary:
         assets: Mapping[tuple[str, str], tuple[str, str]],
         currencies: Sequence[str],
         edge_bundles: int = _EDGE_BUNDLES,
+        latest: int = LATEST,
     ) -> None:
         self._marks = marks
         self._opening = dict(opening)
         self._assets = dict(assets)
         self._currencies = tuple(currencies)
-        self._edge_bundles = edge_bundles
         self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
-        self._order_of: dict[int, tuple[int, int]] = {}  # by order: bundle, ordered quantity
-        self._pair_bundles: Counter[str] = Counter()
-        self._bundles: dict[int, _Bundle] = {}  # by number
-        self._made: list[_Bundle] = []  # each once
-        self._unmeasured: dict[tuple[str, str], _Bundle] = {}  # by strategy and pair
+        self._alive: dict[int, tuple[int, int]] = {}  # by order that may still fill: bundle, ordered quantity
+        self._filled = (0, 0, 0)  # of the last fill: order, bundle, and the quantity whose share is still to be counted
+        self._bundles = Taken(edge_bundles, latest=latest)
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._dry: dict[tuple[str, str, str], int] = {}
         # By currency, money per unit of each asset in our latest fill.
@@ -143,11 +120,12 @@ class Summary:
                     filled = row[3]
         if filled:
             self._follow()
+        self._bundles.add_up(lambda: {bundle for bundle, _ in self._alive.values()})
 
     @property
     def bundles(self) -> int:
         """Bundles taken so far."""
-        return self._pair_bundles.total()
+        return self._bundles.by_pair.total()
 
     def finish(self) -> None:
         """The log has ended: value the change of every balance at the last mids."""
@@ -200,52 +178,37 @@ class Summary:
             _, _, _, _, _, _, strategy, sell_venue, _, buy_venue, _, edge_ppb, *_, verdict, reason, bundle, _ = row
             if verdict == "taken":
                 self._tallies[strategy].taken += 1
-                pair = f"{sell_venue} / {buy_venue}"
-                self._pair_bundles[pair] += 1
-                self._bundles[bundle] = self._bundle(strategy, pair, edge_ppb or 0)
+                self._bundles.take(bundle, strategy, f"{sell_venue} / {buy_venue}", edge_ppb or 0)
             else:
                 self._tallies[strategy].refused += 1
                 self._refusals[strategy, reason] += 1
 
-    def _bundle(self, strategy: str, pair: str, edge_ppb: int) -> _Bundle:
-        if len(self._made) >= self._edge_bundles:
-            return self._lump(strategy, pair)
-        bundle = _Bundle(strategy, pair, edge_ppb, measured=True)
-        self._made.append(bundle)
-        return bundle
-
-    def _lump(self, strategy: str, pair: str) -> _Bundle:
-        """The one that stands for all bundles of the strategy and pair whose edges are not taken."""
-        bundle = self._unmeasured.get((strategy, pair))
-        if bundle is None:
-            bundle = self._unmeasured[strategy, pair] = _Bundle(strategy, pair, 0, measured=False)
-            self._made.append(bundle)
-        return bundle
-
-    def _filled(self, number: int, strategy: str) -> _Bundle:
-        """The bundle of a fill; one that no decision on an opportunity took has no edge and no pair."""
-        bundle = self._bundles.get(number)
-        if bundle is None:
-            self._pair_bundles[_NO_PAIR] += 1
-            bundle = self._bundles[number] = self._lump(strategy, _NO_PAIR)
-        return bundle
-
     def _take_order(self, row: OutputRow) -> None:
-        _, _, _, _, _, strategy, _, _, order, bundle, _, _, previous, _, _, qty, _, _ = row
+        _, _, _, _, _, strategy, _, _, order, bundle, _, state, previous, _, _, qty, _, _ = row
         if previous is None:
-            self._order_of[order] = (bundle, qty)
+            self._alive[order] = (bundle, qty)
             self._tallies[strategy].sent += 1
+        elif order not in self._alive:
+            last, _, filled = self._filled
+            if last == order and filled:  # a fill after its end: the quantity ordered stands in this row
+                self._tallies[strategy].filled += filled / qty
+                self._filled = (0, 0, 0)
+        elif state in ORDER_TERMINAL:
+            del self._alive[order]
 
     def _take_fill(self, row: OutputRow) -> None:
         _, _, _, _, _, strategy, venue, symbol, order, number, _, _, _, price, qty, notional, fee, fee_asset, _, _ = row
         tally = self._tallies[strategy]
-        tally.filled += qty / self._order_of[order][1]
+        alive = self._alive.get(order)
+        self._filled = (order, number, qty if alive is None else 0)
+        if alive is not None:
+            tally.filled += qty / alive[1]
         tally.fees[fee_asset] = tally.fees.get(fee_asset, 0) + fee
         base, quote = self._assets[venue, symbol]
         if quote in self._prices:
             self._prices[quote][base] = price
         self._traded[base] = self._traded[quote] = None
-        self._filled(number, strategy).trade(notional, quote)
+        self._bundles.of(number, strategy).trade(notional, quote)
 
     def _take_ledger(self, row: OutputRow) -> None:
         _, _, _, ts, account, strategy, venue, asset, delta, balance, _, order = row
@@ -255,8 +218,16 @@ class Summary:
                 self._dry.setdefault(place, ts)
         if order is not None:
             self._moved[asset] += delta
-            flow = self._filled(self._order_of[order][0], strategy).flow
+            bundle = self._alive[order][0] if order in self._alive else self._bundle_of_late(order)
+            flow = self._bundles.of(bundle, strategy).flow
             flow[asset] = flow.get(asset, 0) + delta
+
+    def _bundle_of_late(self, order: int) -> int:
+        """The bundle of an order that had ended: its fill stands right before what it changed."""
+        last, bundle, _ = self._filled
+        if last != order:
+            raise InvariantBroken(f"the ledger names order {order}, which had ended, without a fill of it")
+        return bundle
 
     def tables(self) -> list[Table]:
         """Everything that was counted, ready to print."""
@@ -282,7 +253,7 @@ class Summary:
         """Orders, fill ratio and trading PnL of one strategy, as text."""
         tally = self._tallies.get(strategy) or _Tally()
         ratio = f"{tally.filled / tally.sent:.4f}" if tally.sent else "-"
-        return Line(str(tally.sent), ratio, self._worth(_flow(bundle for bundle in self._made if bundle.strategy == strategy)))
+        return Line(str(tally.sent), ratio, self._worth(self._bundles.flow(strategy=strategy)))
 
     def _strategies(self) -> Table:
         rows = []
@@ -309,14 +280,15 @@ class Summary:
         turnover (the value of one side). Each currency stands on its own, and is named where there are several.
         """
         sums: dict[str, list[int]] = {}
-        for bundle in self._made:
+        for bundle, changed in self._bundles.all():
             if bundle.strategy != strategy or not bundle.measured or not bundle.quote:
                 continue
-            gained = self._total(bundle.flow, bundle.quote)
-            if gained is not None:
+            values = [self._value(asset, bundle.flow[asset], bundle.quote) for asset in changed]
+            known = [value for value in values if value is not None]
+            if len(known) == len(values):
                 one = sums.setdefault(bundle.quote, [0, 0, 0])
-                one[0] += bundle.edge_ppb * bundle.turnover
-                one[1] += gained
+                one[0] += bundle.weighted
+                one[1] += sum(known)
                 one[2] += bundle.turnover
         found = {quote: one for quote, one in sums.items() if one[2]}
         named = len(found) > 1
@@ -325,10 +297,8 @@ class Summary:
         return ", ".join(decided) or "-", ", ".join(realised) or "-"
 
     def _pairs(self) -> Table:
-        by_pair: defaultdict[str, list[_Bundle]] = defaultdict(list)
-        for bundle in self._made:
-            by_pair[bundle.pair].append(bundle)
-        rows = tuple((pair, str(count), self._worth(_flow(by_pair[pair]))) for pair, count in sorted(self._pair_bundles.items()))
+        found = sorted(self._bundles.by_pair.items())
+        rows = tuple((pair, str(count), self._worth(self._bundles.flow(pair=pair))) for pair, count in found)
         return Table("Pairs of venues (sell / buy)", ("pair", "bundles", "trading PnL"), rows)
 
     def _refused(self) -> Table:
@@ -365,15 +335,6 @@ class Summary:
 def summary_of(assembly: Assembly) -> Summary:
     """A summary of what an assembly is going to do."""
     return Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
-
-
-def _flow(bundles: Iterable[_Bundle]) -> Flow:
-    """What bundles changed, all together."""
-    found: Flow = {}
-    for bundle in bundles:
-        for asset, change in bundle.flow.items():
-            found[asset] = found.get(asset, 0) + change
-    return found
 
 
 def _by_count(item: tuple[tuple[str, str], int]) -> tuple[str, int, str]:
