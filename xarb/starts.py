@@ -13,6 +13,7 @@ import msgspec
 
 from xarb.assembly import Ground, Replay, decode_config
 from xarb.errors import LogError
+from xarb.log.ends import ENDS, LEFT_OFF
 from xarb.log.reader import LogReader, Selection
 from xarb.model.columns import INPUTS
 from xarb.model.instrument import Instrument
@@ -20,9 +21,6 @@ from xarb.model.units import MONEY_SCALE, Money, format_decimal, parse_money
 
 PAPER: Final = "paper"
 LIVE: Final = "live"
-ENDED: Final = "ended"  # the operator action that ends a start: nothing after it was applied
-LEFT_OFF: Final = "left_off"  # and of whoever writes on when its process died: neither this row nor one after it was applied
-ENDS: Final = (ENDED, LEFT_OFF)
 Balances = Mapping[tuple[str, str, str], int]
 
 
@@ -144,12 +142,6 @@ def spans(reader: LogReader) -> Iterator[Span]:
         LogError: a row cannot be read by this version.
     """
     return spans_of(list(reader.rows("starts")), list(reader.rows("operator")), last_seq=reader.last_seq)
-
-
-def is_under_way(reader: LogReader) -> bool:
-    """Whether the last start of a sealed log has no end: its process lives, or died."""
-    started = max((row["seq"] for row in reader.rows("starts")), default=None)
-    return started is not None and not any(row["seq"] > started and row["action"] in ENDS for row in reader.rows("operator"))
 
 
 def spans_of(found: Sequence[Mapping[str, Any]], operator: Sequence[Mapping[str, Any]], *, last_seq: int) -> Iterator[Span]:

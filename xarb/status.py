@@ -16,12 +16,13 @@ from xarb.engine.liverows import ARM, DISARM, KILL
 from xarb.errors import ConfigError
 from xarb.inquiry.decided import starts_in
 from xarb.inquiry.sections import Section, Shown, amount, listed, millis, moment_of
+from xarb.log.ends import ENDS, LEFT_OFF
 from xarb.log.manifest import Manifest
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.query.connection import Query, open_query
 from xarb.query.pick import Condition, latest, pick, tally
-from xarb.starts import ENDS, LEFT_OFF, LIVE, Span
+from xarb.starts import LIVE, Span
 
 SILENCE_NS: Final = 5 * NANOS_PER_S  # a driver writes a heartbeat every second
 LOOK_BACK_NS: Final = 600 * NANOS_PER_S  # how far back the last row of a feed is looked for

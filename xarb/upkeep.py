@@ -17,12 +17,12 @@ from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.log import manifest
 from xarb.log.committer import Policy
+from xarb.log.ends import left_off
 from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Header
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
-from xarb.starts import LEFT_OFF, is_under_way
 from xarb.venues.clock import Clock
 from xarb.venues.intake import Intake
 from xarb.wires.decimals import Listing
@@ -49,9 +49,9 @@ def open_log(folder: Path, origin: str, policy: Policy) -> tuple[LiveLog, LogSta
     try:
         with LogReader(folder) as reader:
             state, known = state_of(reader), reader.instruments_at(reader.last_seq + 1)
-            if is_under_way(reader):
-                row = (log.last + 1, Clock(log.last_ts).now(), LEFT_OFF, f"process {os.getpid()}", "the process before it died")
-                log.append({"operator": [row]})
+            rows = left_off(reader, Clock(log.last_ts).now(), f"process {os.getpid()}")
+            if rows:
+                log.append({"operator": rows})
                 log.write()
             return log, state, known
     except BaseException:  # an interrupt among them: the log must not stay claimed

@@ -15,13 +15,14 @@ from xarb.live.begin import Listening, begin, paper_money, past_of
 from xarb.live.timers import Timers
 from xarb.live.trading import Send, Trading
 from xarb.log.committer import Policy
+from xarb.log.ends import ENDED
 from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Header
 from xarb.log.packing import Row
 from xarb.log.reader import LogReader
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument
-from xarb.starts import ENDED, LIVE, PAPER
+from xarb.starts import LIVE, PAPER
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "recordings" / "quickstart"

@@ -15,12 +15,16 @@ from xarb.assembly import resolve
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM, KILL
 from xarb.errors import LogError, Refused
+from xarb.imports.run import import_into
+from xarb.imports.sources import load_sources
 from xarb.live.begin import paper_money, past_of
+from xarb.log.check import verify_log
+from xarb.log.ends import ENDED, LEFT_OFF
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.command import Command, SubmitOrder
 from xarb.model.units import Money
-from xarb.starts import ENDED, LEFT_OFF, LIVE
+from xarb.starts import LIVE
 from xarb.upkeep import open_log
 from xarb.verify import verify
 
@@ -108,6 +112,34 @@ def test_rows_that_others_write_after_a_death_are_not_its_starts(tmp_path: Path)
         acts = [(row["action"], row["seq"]) for row in reader.rows("operator")]
         assert [act for act, _ in acts] == [ARM, LEFT_OFF, KILL, KILL, ARM, ENDED]
         assert [row["applied_seq"] for row in reader.rows("starts")] == [None, acts[1][1] - 1]
+
+
+def test_rows_that_are_imported_after_a_death_are_not_its_starts(tmp_path: Path) -> None:
+    """An import into the log of a process that died says so first, at the log's last time, once; the start is proven without its rows."""
+    folder = tmp_path / "log"
+    first = Player(folder)
+    first.play(market(0, 6_000))
+    last_ts = first.log.last_ts
+    first.log.abandon()
+    LiveLog.open(folder, SMALL).close()  # as a repair
+    with LogReader(folder) as reader:
+        last_seq, one = reader.last_seq, reader.instruments[0]
+    for later in (1, 2):
+        second = last_ts // 1_000_000_000 + later * 60
+        (tmp_path / "s.csv").write_text(f"time,bid,ask\n{second},1,2\n")
+        (tmp_path / "s.toml").write_text(
+            f'[[source]]\nformat = "quotes-csv"\npath = "s.csv"\nvenue = "{one.venue}"\nsymbol = "{one.symbol}"\n'
+            'time_unit = "s"\ncolumns = { ts_recv = "time", bid = "bid", ask = "ask" }\n'
+        )
+        summary = import_into(load_sources(tmp_path / "s.toml"), folder)
+        assert summary.last_seq == summary.first_seq + sum(summary.rows.values()) - 1
+    proof = verify(folder, advance=silent)
+    assert proof.equal
+    assert proof.tables[0].rows[0][2].endswith(f" to {last_seq}")
+    with LogReader(folder) as reader:
+        said = [(row["seq"], row["ts_recv"]) for row in reader.rows("operator") if row["action"] == LEFT_OFF]
+    assert said == [(last_seq + 1, last_ts)]
+    assert verify_log(folder).ok
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -12,6 +12,7 @@ from xarb.errors import ConfigError
 from xarb.imports.merge import merged, streams_of
 from xarb.imports.tape import Listings
 from xarb.log import manifest
+from xarb.log.ends import left_off
 from xarb.log.manifest import Header
 from xarb.log.reader import LogReader
 from xarb.log.rows import tuples_to_table
@@ -173,13 +174,19 @@ def state_of(reader: LogReader) -> LogState:
 
 
 def _appending(folder: Path) -> tuple[LogWriter, LogState]:
-    """A writer at the log's end and the state there, read while the writer keeps others out."""
+    """A writer at the log's end and the state there, read while the writer keeps others out.
+
+    Where the process of the log's last start died, the writer holds the row that says so, which appears with what is imported.
+    """
     writer = LogWriter.append_to(folder, seal_rows=None)
     try:
         if writer.manifest.header.kind != "log":
             raise ConfigError(f"{folder} is a run; an import needs a log")
         with LogReader(folder) as reader:
-            return writer, state_of(reader)
+            state = state_of(reader)
+            rows = left_off(reader, state.last_ts, "import")
+            writer.write("operator", tuples_to_table("operator", rows))
+            return writer, msgspec.structs.replace(state, next_seq=state.next_seq + len(rows))
     except BaseException:  # an interrupt among them: the log must not stay locked
         writer.abort()
         raise

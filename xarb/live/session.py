@@ -30,13 +30,14 @@ from xarb.live.timers import Timers
 from xarb.live.trading import Trading
 from xarb.log.batching import slow_row
 from xarb.log.committer import Policy
+from xarb.log.ends import ENDED
 from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import NANOS_PER_S, NEVER
 from xarb.process import notify, stop_on_signals, unless_stopped
 from xarb.sources import market_sources
-from xarb.starts import ENDED, LIVE
+from xarb.starts import LIVE
 from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock

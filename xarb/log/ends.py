@@ -1,0 +1,27 @@
+"""The operator rows that end a start: its own, or the one that whoever writes on puts first where the start's process died."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from xarb.log.packing import Row
+    from xarb.log.reader import LogReader
+
+ENDED: Final = "ended"  # nothing after it was applied
+LEFT_OFF: Final = "left_off"  # the process died: neither this row nor one after it was applied
+ENDS: Final = (ENDED, LEFT_OFF)
+
+
+def left_off(reader: LogReader, ts_recv: int, actor: str) -> list[Row]:
+    """The rows of `operator` with which every writer goes on with a sealed log: one where its last start has no end, else none.
+
+    Args:
+        reader: of the log, which the caller has claimed, so that no process of that start lives.
+        ts_recv: when, ns; not before the log's last time.
+        actor: who writes on.
+    """
+    started = max((row["seq"] for row in reader.rows("starts")), default=None)
+    if started is None or any(row["seq"] > started and row["action"] in ENDS for row in reader.rows("operator")):
+        return []
+    return [(reader.last_seq + 1, ts_recv, LEFT_OFF, actor, "the process before it died")]
