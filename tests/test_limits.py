@@ -455,6 +455,21 @@ CASES: Final = {
     "strategies.retry_ms": Case(
         _one_leg_fails, {**FAILED, CROSS + "retry_ms": "100"}, {**FAILED, CROSS + "retry_ms": "9000"}, _tried_again
     ),
+    "strategies.residual": Case(
+        _one_leg_fails, *_pair(CROSS + "residual", "hold", "proceed"), lambda run: not some("commands", purpose="unwind")(run)
+    ),
+    "strategies.cap_step_bps": Case(
+        _one_leg_fails,
+        {**FAILED, CROSS + "unwind_cap_bps": "50", CROSS + "cap_step_bps": "1", CROSS + "max_attempts": "2"},
+        {**FAILED, CROSS + "unwind_cap_bps": "50", CROSS + "cap_step_bps": "30", CROSS + "max_attempts": "2"},
+        lambda run: not some("commands", purpose="unwind")(run),
+    ),
+    "strategies.residual_ttl_ms": Case(
+        _one_leg_fails,
+        {**FAILED, CROSS + "max_attempts": "1000", CROSS + "residual_ttl_ms": "700"},
+        {**FAILED, CROSS + "max_attempts": "1000", CROSS + "residual_ttl_ms": "0"},
+        _refused("residual_ttl"),
+    ),
     "strategies.max_exposure": Case(
         usual, *_pair(CROSS + "max_exposure", "{ BTC = 0.01 }", "{ BTC = 10 }"), _refused("max_exposure")
     ),

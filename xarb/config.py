@@ -190,7 +190,17 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = "simultaneous"
     hedge_cap_bps: Annotated[Decimal, _doc("how far beyond its limit a missing leg may be completed")] = Decimal(20)
     unwind_cap_bps: Annotated[Decimal, _doc("how far beyond its price a filled leg may be undone")] = Decimal(50)
+    residual: Annotated[
+        Literal["proceed", "reverse", "hold"],
+        _doc("what unbalanced legs leave is completed if it can be, else undone; or undone, else completed; or held as inventory"),
+    ] = "proceed"
+    cap_step_bps: Annotated[
+        Decimal, _doc("how much further than the try before a try to flatten goes; 0: all of the cap at once")
+    ] = Decimal(0)
     max_attempts: Annotated[Count, _doc("tries to flatten one residual, then it is held as inventory")] = 3
+    residual_ttl_ms: Annotated[Decimal, _doc("time after which a residual is held, whatever tries are left; 0: for ever")] = (
+        Decimal(0)
+    )
     retry_ms: Annotated[Decimal, _doc("pause before the next try where nothing could be sent or the venue said no")] = Decimal(500)
     max_cancels: Annotated[
         int, msgspec.Meta(ge=1, le=100, description="cancels sent for an order that does not answer, an execution_timeout_ms apart")

@@ -130,6 +130,9 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             max_attempts=config.max_attempts,
             max_cancels=config.max_cancels,
             retry_ns=nanos(config.retry_ms),
+            residual=config.residual,
+            cap_step_ppb=ratio_of(config.cap_step_bps),
+            residual_ttl_ns=nanos(config.residual_ttl_ms),
         ),
         budget={asset: money_of(amount) for asset, amount in config.budget.items()},
     )

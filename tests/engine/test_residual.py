@@ -9,6 +9,7 @@ import pytest
 from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import HOUR, Desk, money
 from tests.engine.table import instrument
+from xarb.engine.bundle import restored
 from xarb.engine.strategy import Pair
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier
@@ -56,6 +57,93 @@ def test_tries_in_vain_count_and_end_in_held() -> None:
     assert tries == [0, NANOS_PER_S // 2, NANOS_PER_S]
     assert at.bundle.state == "held"
     assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 5 * MONEY_ONE
+
+
+def test_undone_first_where_the_policy_says_so() -> None:
+    """Though the missing leg could be completed; where undoing is beyond its cap it is completed."""
+    at = desk(residual="reverse", unwind_cap_ppb=10_000_000)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    assert at.report(2, "expired") == ["unwind 3 sell a 100 5"]
+    other = desk(residual="reverse", unwind_cap_ppb=0)
+    other.tell(*GOOD)
+    other.quote(0, 90, 92)
+    other.fill(1, 101, 5)
+    assert other.report(2, "expired") == ["hedge 3 sell b 100 5"]
+
+
+def test_held_at_once_where_the_policy_says_so() -> None:
+    """No order; what is left is inventory at its cost."""
+    at = desk(residual="hold")
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    assert at.report(2, "expired") == ["refuse residual_hold"]
+    assert at.bundle.state == "held"
+    assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 5 * MONEY_ONE
+
+
+def test_each_try_goes_a_step_further() -> None:
+    """1 % a try: the market, 2 % away, is reached at the second one; the cap holds however many tries there are."""
+    at = desk(hedge_cap_ppb=50_000_000, unwind_cap_ppb=0, cap_step_ppb=10_000_000, max_attempts=9)
+    at.tell(*GOOD)
+    at.quote(1, 98, 99)
+    at.fill(1, 101, 5)
+    at.report(2, "expired")
+    assert at.quote(0, ts=at.now + NANOS_PER_S) == ["hedge 3 sell b 98 5"]
+    assert at.report(3, "expired") == ["hedge 4 sell b 97 5"]
+    assert at.report(4, "expired") == ["hedge 5 sell b 96 5"]
+    assert at.report(5, "expired") == ["hedge 6 sell b 95 5"]
+    assert at.report(6, "expired") == ["hedge 7 sell b 95 5"]
+
+
+def test_a_residual_is_held_when_its_time_is_up() -> None:
+    """At that time exactly, between two tries, whatever tries are left."""
+    at = desk(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=1000, residual_ttl_ns=1_200_000_000)
+    at.tell(*GOOD)
+    at.quote(1, 99, 100)
+    at.fill(1, 101, 5)
+    at.report(2, "expired")
+    first = at.now
+    at.quote(0, ts=first + 9 * NANOS_PER_S)
+    rows = [(row["ts"] - first, row["reason"]) for row in at.drained("refusals")]
+    assert [ts for ts, reason in rows if reason == "hedge_cap"] == [0, NANOS_PER_S // 2, NANOS_PER_S]
+    assert rows[-1] == (1_200_000_000, "residual_ttl")
+    assert at.bundle.state == "held"
+
+
+def test_a_hedge_turned_away_when_the_time_is_up_is_the_last() -> None:
+    """It is held at once: there is nothing to pause for."""
+    at = desk(residual_ttl_ns=NANOS_PER_S)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    at.report(2, "expired")
+    assert at.report(3, "rejected", later=NANOS_PER_S) == ["refuse residual_ttl"]
+    assert at.bundle.state == "held"
+
+
+def test_the_age_of_a_residual_is_in_a_copy() -> None:
+    """So that its time does not begin anew where a copy is taken over."""
+    at = desk(residual_ttl_ns=NANOS_PER_S)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    at.report(2, "expired")
+    copy = at.bundle.capture()
+    assert copy.unbalanced_at == at.now
+    assert restored(copy, at.bundle.desk, "").capture() == copy
+
+
+def test_a_late_fill_begins_a_new_time() -> None:
+    """What a late fill leaves is a new residual, with its own time."""
+    at = desk(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=1000, residual_ttl_ns=NANOS_PER_S)
+    at.tell(*GOOD)
+    at.quote(1, 99, 100)
+    at.fill(1, 101, 3)
+    at.report(1, "expired")
+    at.report(2, "expired")
+    at.quote(0, ts=at.now + 2 * NANOS_PER_S)
+    assert at.bundle.state == "held"
+    at.quote(1, 100, 101, ts=at.now + NANOS_PER_S)
+    assert at.fill(1, 101, 2, "late") == ["hedge 3 sell b 100 5"]
 
 
 def test_a_hedge_turned_away_pauses() -> None:

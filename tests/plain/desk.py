@@ -48,7 +48,7 @@ class Bundle:
         self.opportunity = plan.pair.opportunity
         self.net = Fraction(0)  # base bought less base sold, fees in base included
         self.live = self.attempts = 0
-        self.retry_at = 0
+        self.retry_at = self.unbalanced_at = 0
 
 
 class Sent:
@@ -336,17 +336,23 @@ class Desk:
         if bundle.net != 0:
             last = [one for one in self.orders if one.bundle is bundle][-1]
             turned_away = last.state == "rejected" and last.purpose != "open" and bundle.attempts < terms.max_attempts
-            if turned_away and not waited:
+            bundle.unbalanced_at = bundle.unbalanced_at or self.outputs.now
+            given_up = self._given_up(bundle, terms)
+            if turned_away and not waited and not given_up:
                 self._wait(bundle, terms)
                 return
             refusals: list[Reason] = []
             sign = -1 if bundle.net > 0 else 1
-            ways = sorted(
-                (leg.sign != sign, place) for place, leg in enumerate(plan.legs)
-            )  # completing a leg first, then undoing one
+            ways = [(leg.sign != sign, place) for place, leg in enumerate(plan.legs)]
+            ways.sort(key=lambda way: way[0] != (terms.residual == "reverse"))  # what the policy wants first
             for undoes, place in ways:
                 cap, name = (terms.unwind_cap_ppb, "unwind") if undoes else (terms.hedge_cap_ppb, "hedge")
+                if terms.cap_step_ppb:
+                    cap = min(cap, terms.cap_step_ppb * (bundle.attempts + 1))
                 found = self._way(bundle, place, sign, (cap, name))
+                if given_up and found:
+                    refusals = [(given_up, plan.legs[place].feed, None, None)]
+                    break
                 if isinstance(found, Leg):
                     if bundle.attempts >= terms.max_attempts:
                         refusals = [("max_attempts", found.feed, None, None)]
@@ -359,7 +365,7 @@ class Desk:
                 refusals += found
             for reason, feed, value, bound in refusals:
                 self._refuse_residual(bundle, reason, feed, (value, bound))
-            if refusals and bundle.attempts + 1 < terms.max_attempts:
+            if refusals and not given_up and bundle.attempts + 1 < terms.max_attempts:
                 bundle.attempts += 1
                 self._wait(bundle, terms)
                 return
@@ -371,9 +377,19 @@ class Desk:
         else:
             self.closed.append(closed)
 
+    def _given_up(self, bundle: Bundle, terms: StrategyTerms) -> str:
+        """Why a residual is left as it is; empty while it is not."""
+        if terms.residual == "hold":
+            return "residual_hold"
+        late = terms.residual_ttl_ns and self.outputs.now >= bundle.unbalanced_at + terms.residual_ttl_ns
+        return "residual_ttl" if late else ""
+
     def _wait(self, bundle: Bundle, terms: StrategyTerms) -> None:
-        bundle.retry_at = self.outputs.now + terms.retry_ns
-        self._defer(terms.retry_ns, bundle)
+        pause = terms.retry_ns
+        if terms.residual_ttl_ns:
+            pause = min(pause, bundle.unbalanced_at + terms.residual_ttl_ns - self.outputs.now)
+        bundle.retry_at = self.outputs.now + pause
+        self._defer(pause, bundle)
 
     def _way(self, bundle: Bundle, place: int, sign: int, how: tuple[int, str]) -> Leg | list[Reason]:
         """The order that shrinks the residual on a leg's instrument, or why there is none; nothing said: it is dust there."""

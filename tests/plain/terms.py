@@ -65,6 +65,9 @@ class StrategyTerms(NamedTuple):
     unwind_cap_ppb: int = 50 * BPS
     max_attempts: int = 3
     retry_ns: int = 500 * MS
+    residual: str = "proceed"
+    cap_step_ppb: int = 0
+    residual_ttl_ns: int = 0
     budget: tuple[tuple[str, Fraction], ...] = ()
 
 
@@ -129,13 +132,14 @@ def experiment_toml(terms: Terms) -> str:
 
 def _strategy(strategy: StrategyTerms) -> list[str]:
     lines = [f"[strategies.{strategy.name}]", 'kind = "micro"', 'account = "main"', 'sequence = "simultaneous"']
-    for key in ("min_profit", "open", "close", "improve", "max_edge", "hedge_cap", "unwind_cap"):
+    for key in ("min_profit", "open", "close", "improve", "max_edge", "hedge_cap", "unwind_cap", "cap_step"):
         lines.append(f"{key}_bps = {_bps(getattr(strategy, f'{key}_ppb'))}")
-    for key in ("min_life", "scan", "latency_threshold", "cool_down", "retry"):
+    for key in ("min_life", "scan", "latency_threshold", "cool_down", "retry", "residual_ttl"):
         lines.append(f"{key}_ms = {_ms(getattr(strategy, f'{key}_ns'))}")
     lines.append(f"execution_timeout_ms = {_ms(strategy.timeout_ns)}")
     lines += [f"min_profit_quote = {text(strategy.min_profit_quote)}", f"max_notional_quote = {text(strategy.max_notional)}"]
     lines += [f"max_open_bundles = {strategy.max_open_bundles}", f"max_attempts = {strategy.max_attempts}"]
+    lines.append(f'residual = "{strategy.residual}"')
     if strategy.daily_volume is not None:
         lines.append(f"daily_volume_quote = {text(strategy.daily_volume)}")
     if strategy.orders_per_second is not None:

@@ -65,6 +65,23 @@ CASES = {
         terms(BUSY, MODEST._replace(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=1), order_latency=(0, 150 * MS)),
         (("refusals", "reason", "hedge_cap"), ("refusals", "reason", "unwind_cap"), ("refusals", "reason", "max_attempts")),
     ),
+    "legs that are undone first": Case(
+        BUSY,
+        terms(BUSY, MODEST._replace(residual="reverse"), order_latency=(0, 60 * MS)),
+        (*TRADED, ("fills", "purpose", "unwind")),
+    ),
+    "residuals that are held": Case(
+        BUSY, terms(BUSY, MODEST._replace(residual="hold"), order_latency=(0, 60 * MS)), (("refusals", "reason", "residual_hold"),)
+    ),
+    "caps in steps, residuals that grow old": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(cap_step_ppb=BPS // 100, retry_ns=20 * MS)._replace(max_attempts=9, residual_ttl_ns=200 * MS),
+            order_latency=(0, 150 * MS),
+        ),
+        (*FLATTENED, ("refusals", "reason", "residual_ttl"), ("refusals", "reason", "hedge_cap")),
+    ),
     "several strategies, little money": Case(
         BUSY,
         terms(

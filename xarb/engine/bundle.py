@@ -127,13 +127,13 @@ class Bundle:
     `flows` is the change of each asset by fills, fees included; `traded` is quantity and notional by (instrument, sign), all at 18
     decimals; `flat` are the assets that are to end at zero, the rest is the profit. `instruments` are the legs' in ascending order:
     what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
-    its orders that are alive. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `booked` is
-    what was booked as inventory: asset, quantity, cost, quote asset.
+    its orders that are alive. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
+    when its residual appeared, 0 without one. `booked` is what was booked as inventory: asset, quantity, cost, quote asset.
     """
 
     __slots__ = (
         *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
-        *("orders", "pair", "sequence", "state", "traded"),
+        *("orders", "pair", "sequence", "state", "traded", "unbalanced_at"),
     )
 
     def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
@@ -150,6 +150,7 @@ class Bundle:
         self.live = 0
         self.filled = False
         self.due = 0
+        self.unbalanced_at = 0
         self.flows: dict[str, int] = {}
         self.traded: dict[tuple[int, int], tuple[int, int]] = {}
         self.attempts: dict[str, int] = {}
@@ -180,6 +181,7 @@ class Bundle:
             booked=[*self.booked],
             legs=[leg.capture() for leg in self.legs],
             orders=[order.capture() for order in self.orders],
+            unbalanced_at=self.unbalanced_at,
         )
 
     def rescale(self, number: int, price: int, qty: int) -> None:
@@ -212,7 +214,7 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
     """
     bundle = Bundle(copy.number, desk, [], opportunity=copy.opportunity, sequence=copy.sequence, pair=copy.pair)
     bundle.state, bundle.live, bundle.filled, bundle.due = copy.state, copy.live, copy.filled, copy.due
-    bundle.flat, bundle.instruments = copy.flat, copy.instruments
+    bundle.flat, bundle.instruments, bundle.unbalanced_at = copy.flat, copy.instruments, copy.unbalanced_at
     bundle.flows, bundle.attempts, bundle.booked = {**copy.flows}, {**copy.attempts}, [*copy.booked]
     bundle.traded = {(instrument, sign): (size, value) for instrument, sign, size, value in copy.traded}
     for one in copy.legs:

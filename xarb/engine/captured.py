@@ -65,6 +65,7 @@ class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     booked: list[tuple[str, int, int, str]]
     legs: list[LegCopy]
     orders: list[OrderCopy]
+    unbalanced_at: int = 0  # older copies have none
 
 
 class ArchiveCopy(msgspec.Struct, frozen=True):

@@ -262,12 +262,14 @@ class Execution:
             return
         if bundle.state != "residual":
             bundle.state = advance(BUNDLE_LIFE, bundle.state, "residual")
-        if not waited and self._was_turned_away(bundle):
+        bundle.unbalanced_at = bundle.unbalanced_at or self._market.now
+        given_up = self._given_up(bundle)
+        if given_up is None and not waited and self._was_turned_away(bundle):
             self._wait(bundle)
             return
         blocked: list[str] = []
         for asset in left:
-            step = self._flattening.next_step(bundle, asset)
+            step = self._flattening.next_step(bundle, asset, given_up)
             if step.order is not None:
                 self._send_step(bundle, asset, step.order)
                 return
@@ -275,11 +277,20 @@ class Execution:
                 self._rows.refusal(refusal, bundle.desk, bundle.opportunity)
             if step.refusals:
                 blocked.append(asset)
-        if not self._waits(bundle, blocked):
+        if given_up is not None or not self._waits(bundle, blocked):
             bundle.state = advance(BUNDLE_LIFE, bundle.state, "held" if blocked else "dust")
             for asset in left:
                 self._book(bundle, asset)
             self._close(bundle)
+
+    def _given_up(self, bundle: Bundle) -> str | None:
+        """Why a residual is flattened no longer, or not at all."""
+        policy = bundle.desk.policy
+        if policy.residual == "hold":
+            return "residual_hold"
+        if policy.residual_ttl_ns and self._market.now - bundle.unbalanced_at >= policy.residual_ttl_ns:
+            return "residual_ttl"
+        return None
 
     def _send_step(self, bundle: Bundle, asset: str, plan: OrderPlan) -> None:
         bundle.attempts[asset] = plan.attempt
@@ -306,7 +317,10 @@ class Execution:
         return last.state == "rejected" and 0 < last.plan.attempt < bundle.desk.policy.max_attempts
 
     def _wait(self, bundle: Bundle) -> None:
-        self._deadlines.set(self._market.now + bundle.desk.policy.retry_ns, bundle)
+        policy, at = bundle.desk.policy, self._market.now + bundle.desk.policy.retry_ns
+        if policy.residual_ttl_ns:
+            at = min(at, bundle.unbalanced_at + policy.residual_ttl_ns)
+        self._deadlines.set(at, bundle)
 
     def _book(self, bundle: Bundle, asset: str) -> None:
         """A residual becomes inventory at the average price of the fills that made it, rounded against us."""
@@ -338,6 +352,7 @@ class Execution:
             self._portfolio.hold(bundle.desk.strategy, asset, Holding(-qty, -cost, quote))
         bundle.booked.clear()
         bundle.attempts.clear()
+        bundle.unbalanced_at = 0
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "late_fill")
         bundle.desk.open_bundles += 1
         self._archive.open(bundle)

@@ -1,8 +1,9 @@
 """What to do with what a bundle left unbalanced: complete it, undo it, or hold it.
 
-A residual is first completed on the leg that fell short (hedge), where the market still trades within the hedge cap beyond that leg's limit;
-else the leg that went too far is undone (unwind) within the unwind cap beyond its own limit. Orders go out with the cap as their
-limit: an IOC fills at the book's prices, so smaller steps would only cost time. What is too small for every venue is dust.
+A residual is completed on the leg that fell short (hedge), where the market still trades within the hedge cap beyond that leg's limit, or the
+leg that went too far is undone (unwind) within the unwind cap beyond its own limit; the policy says which comes first. Orders go out with
+the cap as their limit: an IOC fills at the book's prices. With a step the first tries go less far and wait for the market to come back,
+which costs time. What is too small for every venue is dust, whatever the policy.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Flattening:
         self._market = market
         self._risk = risk
 
-    def next_step(self, bundle: Bundle, asset: str) -> Step:
-        """The next order for the bundle's residual of `asset`."""
+    def next_step(self, bundle: Bundle, asset: str, given_up: str | None) -> Step:
+        """The next order for the bundle's residual of `asset`; none, for the reason `given_up`, where there is such a reason."""
         policy = bundle.desk.policy
         residual = bundle.flows[asset]
         refusals: list[Refusal] = []
@@ -44,13 +45,18 @@ class Flattening:
                 tries.append(("hedge", at, leg.side, policy.hedge_cap_ppb))
             elif sign != 0:
                 tries.append(("unwind", at, bundle.desk.side(leg.instrument, sign), policy.unwind_cap_ppb))
-        tries.sort(key=_purpose_and_leg)
+        tries.sort(key=_by_leg)
+        tries.sort(key=_by_purpose, reverse=policy.residual == "reverse")
         attempt = bundle.attempts.get(asset, 0) + 1
+        reach = attempt * policy.cap_step_ppb
         for purpose, at, side, cap in tries:
-            found = self._try(bundle.legs[at], side, (asset, residual), cap)
+            found = self._try(bundle.legs[at], side, (asset, residual), min(cap, reach) if reach else cap)
+            if isinstance(found, Refusal) and found.reason in _TOO_SMALL:
+                continue
+            if given_up is not None:
+                return Step(None, (Refusal(given_up, side.number),))
             if isinstance(found, Refusal):
-                if found.reason not in _TOO_SMALL:
-                    refusals.append(found)
+                refusals.append(found)
             elif attempt > policy.max_attempts:
                 return Step(None, (Refusal("max_attempts", side.number),))
             else:
@@ -104,8 +110,12 @@ def _sign_for(leg: Leg, asset: str, residual: int, bundle: Bundle) -> int:
     return 0
 
 
-def _purpose_and_leg(wanted: tuple[str, int, Side, int]) -> tuple[str, int]:
-    return wanted[:2]
+def _by_leg(wanted: tuple[str, int, Side, int]) -> int:
+    return wanted[1]
+
+
+def _by_purpose(wanted: tuple[str, int, Side, int]) -> str:
+    return wanted[0]
 
 
 def _qty_for(side: Side, price: int, left: tuple[str, int]) -> int:

@@ -6,6 +6,7 @@ No field has a default: each is a config key, and the defaults of those stand in
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -38,9 +39,11 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     """How a strategy's bundles are carried out.
 
     An order without a final report `timeout_ns` after it was sent is UNKNOWN and canceled, up to `max_cancels` times, `timeout_ns`
-    apart. A residual is first completed (hedge) at a price up to `hedge_cap_ppb` beyond the leg's limit, else undone (unwind) up to
-    `unwind_cap_ppb` beyond the filled leg's limit. Where neither is possible now, or the venue rejected the last such order, it is tried
-    again after `retry_ns`. After `max_attempts` tries for one residual it is held as inventory.
+    apart. A residual is completed (hedge) at a price up to `hedge_cap_ppb` beyond the leg's limit, or undone (unwind) up to
+    `unwind_cap_ppb` beyond the filled leg's limit: `residual` says which of the two is looked at first, or that it is held at once. Each
+    try goes `cap_step_ppb` further, up to the cap; 0: all of the cap at once. Where neither is possible now, or the venue rejected the
+    last such order, it is tried again after `retry_ns`. After `max_attempts` tries for one residual, or `residual_ttl_ns` after it
+    appeared (0: for ever), it is held as inventory.
 
     Raises:
         ConfigError: `timeout_ns`, `retry_ns` or `max_cancels` is not above zero.
@@ -52,6 +55,9 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     retry_ns: int
     max_cancels: int
+    residual: Literal["proceed", "reverse", "hold"]
+    cap_step_ppb: Ppb
+    residual_ttl_ns: int
 
     def __post_init__(self) -> None:
         """Without a pause between tries, or without a cancel, an order or a residual would never come to an end."""
