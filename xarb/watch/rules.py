@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from xarb.config_watch import WatchConfig
 from xarb.console import utc
 from xarb.engine.liverows import DISARM, KILL
-from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal, parse_money
 from xarb.log.ends import LEFT_OFF
+from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal, parse_money
 from xarb.watch.state import WINDOW_S, Watched
 
 GONE_NS: Final = 5 * NANOS_PER_S  # a writer that let go of its log and wrote nothing for so long has ended

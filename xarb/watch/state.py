@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from xarb.engine.liverows import ARM, DISARM, KILL, RESET
+from xarb.log.ends import ENDED, ENDS
 from xarb.log.follow import Heard, Mid, News
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S
-from xarb.log.ends import ENDED, ENDS
 from xarb.watch.money import Course
 
 KINDS: Final = (
