@@ -13,7 +13,7 @@ from xarb.check import Findings, Sizes, judge
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.errors import Rejected, Retryable
-from xarb.live.exchanges import accounts_of
+from xarb.live.exchanges import accounts_of, spot_symbols
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NANOS_PER_MS, format_decimal
 from xarb.process import run_loop
@@ -75,7 +75,7 @@ async def _look(experiment: Experiment, sources: Sequence[Source]) -> _Live:
         for source in sources:
             await _measure(experiment, source, http, found, len(by_venue[source.venue]))
     if experiment.live.mode == LIVE:
-        for venue, accounts in accounts_of(experiment, sources, instruments).items():
+        for venue, accounts in accounts_of(experiment, sources, spot_symbols(instruments)).items():
             for account in accounts:
                 found.readiness.setdefault(venue, []).append(await _inspected(account, venue, instruments))
         found.objections += [

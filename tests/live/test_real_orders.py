@@ -24,12 +24,14 @@ from tests.serve.site import KEY, SECRET, config
 from tests.trial import LOT, Rows, tick, write_log
 from xarb.board import Board
 from xarb.config import load_experiment
-from xarb.errors import ConfigError, Refused
+from xarb.errors import ConfigError, LogError, Refused
 from xarb.live.exchanges import accounts_of
 from xarb.live.session import Ending, Session
 from xarb.live.verb import check_wanted, kill
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
+from xarb.log.journal import HEAD, journals, read_opening
+from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.model.order import ORDER_TERMINAL
@@ -88,6 +90,7 @@ BTC = Instrument(
     px_scale=2,
     qty_scale=5,
 )
+TRADED = dict.fromkeys(VENUES, ("BTC/USDT",))
 
 
 def silent(done: int, total: int, note: str = "") -> None:
@@ -365,9 +368,48 @@ def test_a_stop_ends_while_an_exchange_does_not_answer(tmp_path: Path) -> None:
         assert late, "a deadline passed while connections were closing"
 
 
+def damage(log: Path) -> None:
+    """Spoil a frame in the middle of the last journal: sound ones follow."""
+    path = journals(log)[-1][1]
+    raw = bytearray(path.read_bytes())
+    _, start = read_opening(path)
+    raw[start + HEAD.size + 1] ^= 0xFF
+    path.write_bytes(raw)
+
+
+def test_a_kill_on_a_damaged_log_cancels_first_and_names_the_damage_then(tmp_path: Path) -> None:
+    """The process died and its journal is damaged in the middle: the log's orders go all the same, and the error says both."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            await traded(at, log, filled(1))
+            with LogReader(log) as reader:
+                mine = f"{reader.header.log_id[:8]}-1-9999"
+            with LiveLog.open(log, QUICK) as left:
+                for _ in range(3):
+                    row = (left.last + 1, left.last_ts, None, "disk_free_mb", 1, None)
+                    left.append({"health": [row]})
+                    left.write()
+                left.abandon()
+            damage(log)
+            await account_order(at, "alpha", mine)
+            with pytest.raises(LogError, match="damaged") as said:
+                await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
+            assert mine in str(said.value)
+            assert "xarb log repair" in str(said.value)
+            assert said.value.exit_code == 1
+            states = {order["client_id"]: order["status"] for order in await at.ask("alpha", "orders")}
+            assert states[mine] == "CANCELED"
+            with pytest.raises(LogError, match="damaged"):
+                await asyncio.to_thread(lambda: kill(log, wait_s=1))
+
+    asyncio.run(story())
+
+
 async def account_order(at: Site, venue: str, name: str) -> None:
     """An order of the account, far from the market, under any name."""
-    found = accounts_of(load_experiment(at.config), market_sources(load_experiment(at.config)), [BTC])
+    found = accounts_of(load_experiment(at.config), market_sources(load_experiment(at.config)), TRADED)
     for accounts in found.values():
         for account in accounts:
             if found[venue] == accounts:
@@ -525,7 +567,7 @@ def test_missing_keys_leave_no_connection_behind(tmp_path: Path, monkeypatch: py
     opened: list[str] = []
     monkeypatch.setattr(Account, "__init__", lambda *_, **__: opened.append("account"))
     with pytest.raises(ConfigError, match="at bravo"):
-        accounts_of(experiment, market_sources(experiment), [BTC], environment)
+        accounts_of(experiment, market_sources(experiment), TRADED, environment)
     assert opened == []
 
 
@@ -541,7 +583,7 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
     experiment = load_experiment(path)
 
     async def story() -> None:
-        [account] = accounts_of(experiment, market_sources(experiment), [BTC], {})["alpha"]
+        [account] = accounts_of(experiment, market_sources(experiment), TRADED, {})["alpha"]
         terms = account.terms
         assert (terms.label, terms.max_clock_ms, terms.timeout_ms, terms.allow_withdraw) == ("main", 7, 1234, True)
         assert (terms.place.rest_url, terms.place.stream_url) == ("http://127.0.0.1:1", "ws://127.0.0.1:2")
@@ -549,6 +591,6 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
         await account.close()
         file.chmod(0o644)
         with pytest.raises(ConfigError, match="chmod 600"):
-            accounts_of(experiment, market_sources(experiment), [BTC], {})
+            accounts_of(experiment, market_sources(experiment), TRADED, {})
 
     asyncio.run(story())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.config import Experiment
@@ -44,10 +44,16 @@ class Found(NamedTuple):
 def accounts_of(
     experiment: Experiment,
     sources: Sequence[Source],
-    instruments: Sequence[Instrument],
+    symbols: Mapping[str, Sequence[str]],
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, list[Account]]:
     """The accounts of the config by venue, with keys from `live.keys` or the environment; within a running loop.
+
+    Args:
+        experiment: names them.
+        sources: say which exchanges they are at.
+        symbols: what they may trade, by venue.
+        environment: where keys are looked for, None for the process's own.
 
     Raises:
         ConfigError: a venue has no market data, so that nothing says which exchange it is; keys are missing, or others may read them;
@@ -67,9 +73,18 @@ def accounts_of(
     budgets = {venue: weight_budget(by_venue[venue].exchange) for _, venue in keys}
     found: dict[str, list[Account]] = {}
     for (label, venue), mine in keys.items():
-        symbols = [one.symbol for one in instruments if one.venue == venue and one.kind == "spot"]
-        account = Account(_terms(experiment, label, by_venue[venue]), mine, symbols, weight=budgets[venue])
+        terms = _terms(experiment, label, by_venue[venue])
+        account = Account(terms, mine, symbols.get(venue, ()), weight=budgets[venue])
         found.setdefault(venue, []).append(account)
+    return found
+
+
+def spot_symbols(instruments: Iterable[Instrument]) -> dict[str, list[str]]:
+    """The symbols of those that real orders can trade, by venue."""
+    found: dict[str, list[str]] = {}
+    for one in instruments:
+        if one.kind == "spot":
+            found.setdefault(one.venue, []).append(one.symbol)
     return found
 
 

@@ -25,7 +25,7 @@ from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL
 from xarb.errors import Interrupted, LogError, Retryable, VenueError
 from xarb.live import requests
 from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
-from xarb.live.exchanges import Exchanges, Found, accounts_of
+from xarb.live.exchanges import Exchanges, Found, accounts_of, spot_symbols
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
 from xarb.log.batching import slow_row
@@ -157,7 +157,7 @@ class Session:
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int) -> Found:
         """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
         self.exchanges = Exchanges(
-            accounts_of(self._experiment, self._sources, instruments),
+            accounts_of(self._experiment, self._sources, spot_symbols(instruments)),
             instruments,
             past=past,
             first_conn=first_conn,

@@ -11,14 +11,15 @@ from xarb.board import Board
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.engine.liverows import KILL, RESET
-from xarb.errors import ConfigError, Killed, Refused, Rejected, Retryable
+from xarb.errors import ConfigError, Killed, LogError, Refused, Rejected, Retryable
 from xarb.live import requests
 from xarb.live.begin import Past, past_of
-from xarb.live.exchanges import accounts_of
+from xarb.live.exchanges import accounts_of, spot_symbols
 from xarb.live.session import Session
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
-from xarb.log.manifest import Manifest
+from xarb.log.manifest import Manifest, header_of
+from xarb.log.reader import LogReader
 from xarb.process import run_loop
 from xarb.settings import log_policy
 from xarb.sources import market_sources
@@ -115,22 +116,63 @@ def kill(folder: Path, *, wait_s: float, experiment: Experiment | None = None) -
     The process that trades is asked to. Where it is dead and orders were real, they are canceled at the exchanges that `experiment` names
     until none is left there, which is proven by their own lists; what was done is returned as a table.
 
+    A log that cannot be read or written keeps no order alive: they are canceled first, and the damage is said then.
+
     Raises:
         Refused: the process did not end in time, no process trades and the config is not given, or an exchange still lists an order or
             does not say what is open, so that nothing is proven there; the others are dealt with all the same.
+        LogError: the log is damaged or cannot be written, so that the kill is not noted in it.
     """
     was_asked = is_claimed(folder)
     if was_asked:
         _request(folder, "kill", wait_s)
+    damage: Exception | None = None
+    try:
+        whose = _noted(folder, was_asked=was_asked, experiment=experiment)
+    except (LogError, OSError) as error:
+        if experiment is None:
+            raise
+        damage, whose = error, _whose_by_what_is_sound(folder, experiment)
+    if whose is None or experiment is None:
+        return []
+    rows = run_loop(_kill_everywhere(experiment, whose))
+    left = "; ".join(f"{row[0]} at {row[1]}: {row[3]}" for row in rows if row[3] != "-")
+    if damage is not None:
+        done = "; ".join(f"{row[0]} at {row[1]}: {row[2]}" for row in rows)
+        raise LogError(
+            f"{folder}: canceled at the exchanges: {done}"
+            + (f"; orders are still open: {left}; try again" if left else "")
+            + f"; but the kill is not noted in the log, whose next start nothing keeps back once it is mended: {damage}"
+        ) from damage
+    if left:
+        raise Refused(f"orders are still open: {left}; try again")
+    heads = ("account", "venue", "canceled", "left", "of others, left alone", "failures")
+    return [Table("Canceled at the exchanges", heads, tuple(rows))]
+
+
+class _Whose(NamedTuple):
+    """Whose orders are canceled: those of a log, on these symbols by venue."""
+
+    log_id: str
+    symbols: dict[str, list[str]]
+
+
+def _noted(folder: Path, *, was_asked: bool, experiment: Experiment | None) -> _Whose | None:
+    """Note a kill in a log that nobody writes any more; whose orders are left to cancel, None when there are none.
+
+    Raises:
+        Refused: no process traded, and no order is real or the config is not given.
+        LogError, OSError: the log is damaged, or cannot be written.
+    """
     past = _settled_past(folder)
     if was_asked and past.killed is not None:
-        return []
+        return None
     if was_asked:  # it ended, of itself or for another reason, before it saw the request
         requests.forget(folder, time.time_ns())
         _note(folder, KILL, "the process had ended")
     is_real = past.span is not None and past.span.start.mode == LIVE
     if not is_real and was_asked:
-        return []
+        return None
     if not is_real:
         raise Refused(f"{folder}: no process is trading on this log, and none of its orders are real")
     if experiment is None:
@@ -139,19 +181,29 @@ def kill(folder: Path, *, wait_s: float, experiment: Experiment | None = None) -
         )
     if not was_asked:
         _note(folder, KILL, f"without a process, by {experiment.origin}")
-    rows = run_loop(_kill_everywhere(experiment, past))
-    left = [row for row in rows if row[3] != "-"]
-    table = Table(
-        "Canceled at the exchanges", ("account", "venue", "canceled", "left", "of others, left alone", "failures"), tuple(rows)
-    )
-    if left:
-        raise Refused(f"orders are still open: {'; '.join(f'{row[0]} at {row[1]}: {row[3]}' for row in left)}; try again")
-    return [table]
+    return _Whose(past.log_id, spot_symbols(past.instruments))
 
 
-async def _kill_everywhere(experiment: Experiment, past: Past) -> list[tuple[str, ...]]:
+def _whose_by_what_is_sound(folder: Path, experiment: Experiment) -> _Whose:
+    """The same of a damaged log: its header names it; symbols are those of the config, and of sealed instruments where they can be read.
+
+    Raises:
+        LogError: the header is damaged too, so that nothing says which orders are the log's.
+    """
+    symbols = {source.venue: [one for one in source.symbols if ":" not in one] for source in market_sources(experiment)}
+    try:
+        with LogReader(folder) as reader:
+            sealed = spot_symbols(reader.instruments)
+    except LogError:  # what is damaged is said by the caller
+        sealed = {}
+    for venue, mine in sealed.items():
+        symbols[venue] = list(dict.fromkeys([*symbols.get(venue, ()), *mine]))
+    return _Whose(header_of(folder).log_id, symbols)
+
+
+async def _kill_everywhere(experiment: Experiment, whose: _Whose) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    found = accounts_of(experiment, market_sources(experiment), past.instruments)
+    found = accounts_of(experiment, market_sources(experiment), whose.symbols)
     async with AsyncExitStack() as stack:
         for accounts in found.values():
             for account in accounts:
@@ -160,7 +212,7 @@ async def _kill_everywhere(experiment: Experiment, past: Past) -> list[tuple[str
             for account in accounts:
                 try:
                     await account.open()
-                    done = await cancel_all(account, past.log_id)
+                    done = await cancel_all(account, whose.log_id)
                     what = (", ".join(done.canceled), ", ".join(done.left), f"{done.foreign}", "; ".join(done.failures))
                 except (Retryable, Rejected) as error:  # the others are dealt with all the same
                     what = ("", "not known", "", str(error))

@@ -195,6 +195,21 @@ def _decode(path: Path, number: int, line: bytes, what: type[Line]) -> Line:
         raise LogError(f"{path} line {number} is damaged: {error}") from None
 
 
+def header_of(folder: Path) -> Header:
+    """The header alone, which can be had of a log that is damaged behind it.
+
+    Raises:
+        ConfigError: the folder is no log.
+        LogError: the first line is damaged.
+    """
+    path = folder / NAME
+    try:
+        with path.open("rb") as file:
+            return _decode(path, 1, file.readline().removesuffix(b"\n"), Header)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(f"{folder} is no log: it has no {NAME}") from None
+
+
 def is_whole(line: bytes) -> bool:
     """Whether a line without its end is sound: its digest holds."""
     stated, _, text = line.partition(b" ")
