@@ -14,6 +14,7 @@ import pytest
 
 from tests.imports.conftest import ROOT
 from tests.trial import Trial, head, steady, usual, write_log
+from xarb.console import while_read
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
 
@@ -292,3 +293,61 @@ def test_interrupt_of_any_verb_is_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "-c", text, "log", "stop"]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (130, "xarb: interrupted\n")
+
+
+@pytest.mark.parametrize(("words", "code"), [(("why", "run", "1"), 141), (("verify", "run"), 141), (("status", "log"), 2)])
+def test_a_reader_that_leaves_is_no_verdict(place: Path, words: tuple[str, ...], code: int) -> None:
+    """Who reads left before a word was written: neither good nor a failed check, and no traceback; wrong use stays wrong use."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "xarb", *words],
+            cwd=place,
+            env=ENVIRONMENT,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+    finally:
+        os.close(theirs)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "ignored" not in done.stderr
+
+
+@pytest.mark.parametrize(("end", "code"), [("sys.exit(1)", 1), ("pass", 141), ("raise BrokenPipeError(32, 'Broken pipe')", 141)])
+def test_a_verdict_that_was_reached_stands_without_a_reader(place: Path, end: str, code: int) -> None:
+    """What was printed and is still held reaches nobody: the exit code of a failed check is that of a failed check."""
+    program = f"import sys\nfrom xarb.console import while_read\nwith while_read():\n    print('different')\n    {end}"
+    ours, theirs = os.pipe()
+    os.close(ours)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=place,
+            env=ENVIRONMENT | {"PYTHONUNBUFFERED": ""},
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    finally:
+        os.close(theirs)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+def test_another_broken_pipe_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    """A connection that broke is an error with words, not a reader that left."""
+    del capfd
+    with pytest.raises(OSError, match="a connection broke: Broken pipe"), while_read():
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_closed_standard_streams_are_no_error(place: Path) -> None:
+    """As a service may be begun: what would be printed goes nowhere, the exit code is the verdict."""
+    command = f'exec "{sys.executable}" -m xarb verify run >&- 2>&-'
+    done = subprocess.run(["sh", "-c", command], cwd=place, env=ENVIRONMENT, check=False, timeout=300)
+    assert done.returncode == 0

@@ -255,6 +255,9 @@ def test_the_witness_sees_each_decision_in_order(run: Path) -> None:
         (["1", "--opportunity", "1"], "an order or an opportunity"),
         (["1", "--format", "csv"], "allowed are table, json"),
         (["1", "--start", "7"], "has no start 7"),
+        (["1", "--start", "0"], "has no start 0"),
+        (["\u00b2"], "has no order"),
+        (["--opportunity", "\u00b2"], "must be a whole number"),
         ([], "an order or an opportunity"),
     ],
 )

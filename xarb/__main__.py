@@ -7,10 +7,17 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 good, 1 refused or failed check, 2 wrong use, 3 killed by a person, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 good, 1 refused or failed check, 2 wrong use, 3 killed by a person, 130 interrupted, 141 when who read standard output
+    left before all of it was written.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's threads for matrices, which we have none of: they spin for 0.1 s
     from xarb.errors import InvariantBroken, XarbError
 
+    for name in ("stdout", "stderr"):  # a process may be begun with either closed
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
     try:
         from xarb.cli import app
 
@@ -23,9 +30,6 @@ def main() -> None:
     except KeyboardInterrupt:  # before a command began: commands turn it into Interrupted
         print("xarb: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except OSError as error:  # a full disk, a folder without permission
         print(f"xarb: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         sys.exit(1)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TextIO
 
 from xarb.errors import Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as Drawn
+
+
+READER_LEFT: Final = 141  # exit code; 128 + SIGPIPE
 
 
 class Table(NamedTuple):
@@ -127,6 +133,40 @@ def interruptible(kept: str = "") -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted{f'; {kept}' if kept else ''}") from None
+
+
+@contextmanager
+def while_read() -> Iterator[None]:
+    """Ends the process with 141 when who reads standard output leaves before all was written, as shells know it.
+
+    Typer would make 1 of it, which is the word for a failed check. A verdict that was reached stands.
+
+    Raises:
+        OSError: another pipe broke, such as a connection, which Typer would take for that one and end without a word.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _has_left():
+            raise OSError(errno.ECONNABORTED, f"a connection broke: {error.strerror}") from error
+        sys.exit(READER_LEFT)
+    finally:
+        if _has_left():  # what is still held would be written when the interpreter ends, and fail there
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+def _has_left() -> bool:
+    """Whether nobody reads standard output any more."""
+    try:
+        number = sys.stdout.fileno()
+    except OSError:  # it is no file, such as in a test
+        return False
+    asked = select.poll()
+    asked.register(number, 0)
+    return any(event & select.POLLERR for _, event in asked.poll(0))
 
 
 @contextmanager

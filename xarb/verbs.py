@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from xarb.console import interruptible
+from xarb.console import interruptible, while_read
 from xarb.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ class Verb(TyperCommand):
 
 
 class _Verbs(TyperGroup):
-    """All verbs; Ctrl-C in any of them ends with a line, not in silence."""
+    """All verbs; Ctrl-C in any of them ends with a line, not in silence, and a reader that leaves is no verdict."""
 
     def get_params(self, ctx: Any) -> Any:
         """Its parameters, `--help` among them."""
@@ -60,7 +60,7 @@ class _Verbs(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]  # Typer's own context is a Click context
         """Run the verb."""
-        with interruptible():
+        with interruptible(), while_read():
             return super().invoke(ctx)
 
 

@@ -61,7 +61,7 @@ def why(folder: Path, question: Question, *, log: Path | None = None) -> list[Se
         raise ConfigError(
             "why explains an order or an opportunity: give an order's number, its client order id, or --opportunity N"
         )
-    with open_decided(folder, log=log, start=question.start or _start_of(folder, question.order)) as decided:
+    with open_decided(folder, log=log, start=_start_of(folder, question)) as decided:
         chain = (
             _chain_of_opportunity(decided, question.opportunity)
             if question.order is None
@@ -83,7 +83,7 @@ def numbered(option: str, given: str | None) -> int | None:
     """
     if given is None:
         return None
-    if not given.isdecimal():
+    if not _is_number(given):
         raise ConfigError(f"{option} {given}: must be a whole number")
     return int(given)
 
@@ -91,9 +91,16 @@ def numbered(option: str, given: str | None) -> int | None:
 # --- the rows
 
 
-def _start_of(folder: Path, order: str | None) -> int | None:
-    """The start that an order's client id names; None where it is a number, or the folder is a run."""
-    if order is None or order.isdigit() or Manifest(folder).header.kind == "run":
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def _start_of(folder: Path, question: Question) -> int | None:
+    """The start that is asked for, else the one that an order's client id names; None where it is a number, or the folder is a run."""
+    order = question.order
+    if question.start is not None:
+        return question.start
+    if order is None or _is_number(order) or Manifest(folder).header.kind == "run":
         return None
     with open_query([folder]) as query:
         rows = pick(query, "commands", ("client_order_id", "=", order), limit=1)
@@ -103,7 +110,7 @@ def _start_of(folder: Path, order: str | None) -> int | None:
 
 
 def _chain_of_order(decided: Decided, order: str) -> _Chain:
-    named = ("order", "=", int(order)) if order.isdigit() else ("client_order_id", "=", order)
+    named = ("order", "=", int(order)) if _is_number(order) else ("client_order_id", "=", order)
     mine = decided.rows("commands", named)
     if not mine:
         last = decided.rows("commands", ("kind", "=", "submit"), newest=True, limit=1)

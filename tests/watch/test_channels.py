@@ -38,7 +38,8 @@ async def channel(
     config: AlertConfig, said: list[str] | None = None, rests_s: tuple[float, ...] = (0.01, 0.01)
 ) -> AsyncIterator[Channel]:
     """A channel at work."""
-    target = target_of(1, config, {"TOKEN": TOKEN, "SECRET_URL": "http://127.0.0.1:9/hook-canary-987"})
+    broken = "line-canary\nmore-canary"
+    target = target_of(1, config, {"TOKEN": TOKEN, "BROKEN": broken, "SECRET_URL": "http://127.0.0.1:9/hook-canary-987"})
     async with aiohttp.ClientSession() as http:
         say = (said if said is not None else []).append
         made = Channel(target, http, about="log", say=say, rests_s=rests_s)
@@ -160,6 +161,47 @@ def test_a_slow_place_holds_up_nobody_and_its_queue_is_bounded() -> None:
     run(story())
     assert len(said) == 50
     assert "too many wait" in said[0]
+
+
+def test_a_full_queue_gives_up_what_it_has_most_of() -> None:
+    """One kill before 150 gaps: the kill stays."""
+    said: list[str] = []
+
+    async def story() -> None:
+        async with channel(AlertConfig(kind="webhook", url_env="SECRET_URL"), said, rests_s=(60,)) as made:
+            made.tell(Notice("killed", "", "by ann"))
+            for number in range(150):
+                made.tell(GAPS._replace(text=f"{number}"))
+            left = [made._waiting.get_nowait() for _ in range(100)]
+            assert [one.text for one in left] == ["by ann", *(f"{number}" for number in range(51, 150))]
+
+    run(story())
+
+
+def test_what_http_cannot_carry_is_lost_with_a_line() -> None:
+    """A host beyond what names may be, a token of two lines, a rest that is no number, a NUL for a program: none ends the watch."""
+    said: list[str] = []
+
+    async def story() -> None:
+        async with Listener().serving() as listener:
+            for url, token in ((f"http://{'a' * 70}.example/", None), (listener.url, "BROKEN")):
+                async with channel(AlertConfig(kind="webhook", url=url, token_env=token), said, rests_s=()) as made:
+                    made.tell(GAPS)
+                    await made.idle()
+                    assert made.lost == 1
+            listener.answers = [(429, {"Retry-After": "\u00b2"})]
+            async with channel(AlertConfig(kind="webhook", url=listener.url), said, rests_s=(0.01,)) as made:
+                made.tell(GAPS)
+                await made.idle()
+                assert made.sent == 1
+        async with channel(AlertConfig(kind="command", command=(sys.executable, "-c", "")), said, rests_s=()) as made:
+            made.tell(Notice("feed_down", "a\0b", "lost"))
+            await made.idle()
+            assert made.lost == 1
+
+    run(story())
+    assert len(said) == 3
+    assert not any("canary" in line for line in said)
 
 
 def test_no_secret_is_said() -> None:

@@ -263,3 +263,16 @@ def test_different_things_are_told_apart() -> None:
     found = [Condition("feed_down", f"alpha {n}", "lost") for n in (1, 2)]
     assert len(news.look(0, found)) == 2
     assert [notice.subject for notice in news.look(S, found[:1])] == ["alpha 2"]
+
+
+def test_thousands_at_once_are_a_few_messages() -> None:
+    """Many of one rule in one look are one, with how many and the first of them; up to ten go out alone; others are as they were."""
+    news = News(60)
+    feeds = [Condition("feed_down", f"alpha {n}", "lost") for n in range(4_000)]
+    found = news.look(0, [Condition("killed", "", "by ann"), *feeds])
+    assert [(one.rule, one.is_over) for one in found] == [("killed", False), ("feed_down", False)]
+    assert found[1].text == "4000 at once: alpha 0: lost; alpha 1: lost; alpha 2: lost; and 3997 more"
+    over = news.look(S, feeds[:10])
+    assert [(one.rule, one.is_over) for one in over] == [("killed", True), ("feed_down", True)]
+    assert over[1].text.startswith("3990 at once")
+    assert [one.subject for one in News(60).look(0, feeds[:10])] == [one.subject for one in feeds[:10]]

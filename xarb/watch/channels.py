@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -88,7 +89,15 @@ def minute_of(text: str, where: str) -> int:
         ConfigError: it is none; the message begins with `where`.
     """
     hours, colon, minutes = text.partition(":")
-    if colon and hours.isdigit() and minutes.isdigit() and len(minutes) == 2 and int(hours) < 24 and int(minutes) < 60:
+    if (
+        colon
+        and text.isascii()
+        and hours.isdigit()
+        and minutes.isdigit()
+        and len(minutes) == 2
+        and int(hours) < 24
+        and int(minutes) < 60
+    ):
         return int(hours) * 60 + int(minutes)
     raise ConfigError(f"{where}: daily_at = {text}: must be a time of day in UTC such as 06:00")
 
@@ -131,9 +140,15 @@ class Channel:
         return not self.target.config.on or rule in self.target.config.on
 
     def tell(self, notice: Notice) -> None:
-        """Take a message; when too many wait, the oldest is given up."""
+        """Take a message; when too many wait, the oldest of the rule of which most wait is given up."""
         if self._waiting.full():
-            self._lose(self._waiting.get_nowait(), "too many wait")
+            waiting = [self._waiting.get_nowait() for _ in range(self._waiting.qsize())]
+            counts = Counter(one.rule for one in waiting)
+            given_up = max(waiting, key=lambda one: counts[one.rule])  # of equals the first
+            waiting.remove(given_up)
+            for one in waiting:
+                self._waiting.put_nowait(one)
+            self._lose(given_up, "too many wait")
         self._waiting.put_nowait(notice)
         self._idle.clear()
 
@@ -196,8 +211,8 @@ class Channel:
         program = self.target.config.command
         try:
             process = await asyncio.create_subprocess_exec(*program, stdin=asyncio.subprocess.PIPE, env=environment)
-        except OSError as error:
-            raise Retryable(f"{program[0]}: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # the latter: a NUL in what the environment gets
+            raise Retryable(f"{program[0]}: {error}") from None
         try:
             async with asyncio.timeout(_COMMAND_S):
                 await process.communicate(text.encode())
@@ -228,7 +243,7 @@ async def request(http: aiohttp.ClientSession, method: str, target: Target, url:
     try:
         async with http.request(method, url, timeout=_TIMEOUT, allow_redirects=False, **more) as answer:
             status, rest = answer.status, answer.headers.get("Retry-After", "")
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:  # the last: a host or a token that HTTP cannot carry
         raise Retryable(target.redact(f"{type(error).__name__} {error}")) from None
     if not 200 <= status < 300:
         raise Retryable(f"status {status}", reason=rest)
@@ -236,4 +251,4 @@ async def request(http: aiohttp.ClientSession, method: str, target: Target, url:
 
 def _asked_s(error: Retryable) -> float:
     """How long a server asked to rest."""
-    return min(float(error.reason), _REST_LIMIT_S) if error.reason.isdigit() else 0.0
+    return min(float(error.reason), _REST_LIMIT_S) if error.reason.isascii() and error.reason.isdigit() else 0.0

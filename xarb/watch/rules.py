@@ -17,6 +17,8 @@ _MB: Final = 10**6
 _UNKNOWN: Final = "unknown"
 _ASTRAY: Final = ("reconcile_failed", "order_after_end", "journal_lost_rows")  # readings after which a person should look
 _ASTRAY_NS: Final = WINDOW_S * NANOS_PER_S
+_APART: Final = 10  # messages of one rule and one look that go out each alone
+_SHOWN: Final = 3  # of more, how many the one message names
 
 
 class Place(NamedTuple):
@@ -216,4 +218,18 @@ class News:
             told.is_on = False
             if told.sent is not None and now - told.sent >= self._repeat_ns:
                 del self._told[key]
-        return notices
+        return list(_together(notices))
+
+
+def _together(notices: Sequence[Notice]) -> Iterator[Notice]:
+    """The messages, but many of one rule as one: a venue that goes down takes all its feeds with it."""
+    groups: dict[tuple[str, bool], list[Notice]] = {}
+    for notice in notices:
+        groups.setdefault((notice.rule, notice.is_over), []).append(notice)
+    for (rule, is_over), found in groups.items():
+        if len(found) <= _APART:
+            yield from found
+            continue
+        first = "; ".join(f"{one.subject}: {one.text}" for one in found[:_SHOWN])
+        text = f"{len(found)} at once: {first}; and {len(found) - _SHOWN} more"
+        yield Notice(rule, "", text, is_over, max(one.times for one in found))
