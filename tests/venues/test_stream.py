@@ -179,8 +179,9 @@ def test_a_book_is_synced_from_a_snapshot_and_resynced_after_a_gap() -> None:
             await socket.send_str(depth(8, 10))
             await it.until(lambda: it.of("health", metric="fetch_failed_status"))
             assert it.of("health")[0]["value"] == 429
-            it.stream._session.tick(1)  # the session asks again after five seconds of its own time
-            it.stream._do(it.stream._session.tick(6 * NANOS_PER_S))
+            now = it.stream._intake.clock.now()
+            it.stream._session.tick(now)  # the session asks again after five seconds
+            it.stream._do(it.stream._session.tick(now + 6 * NANOS_PER_S))
             await it.until(lambda: it.of("book_deltas", is_snapshot=True))
             await socket.send_str(depth(11, 12))
             await socket.send_str(depth(15, 30))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.wires.instruments import listing, told
-from xarb.wires.continuity import OLD_IN_A_ROW, OLD_WHEN_STARTED, OVERLAP_RULE, BookSync, Snapshots, Update
+from xarb.wires.continuity import OLD_IN_A_ROW, OLD_WHEN_STARTED, OVERLAP_RULE, BookSync, Update
 from xarb.wires.events import APPLY, UNSYNCED, DepthEvent, LinkEvent, WireEvent
+from xarb.wires.fetched import Snapshots
 from xarb.wires.session import Fetch
 
 LISTING = listing("kucoin", "BTC-USDT")

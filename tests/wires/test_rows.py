@@ -13,9 +13,20 @@ from hypothesis import strategies as st
 from tests.wires.generators import NUMBERS
 from xarb.catalog import load_instruments
 from xarb.errors import InvariantBroken
-from xarb.model.columns import TABLES
+from xarb.model.columns import CONNECTION_EVENTS, TABLES
 from xarb.wires.decimals import Listing, Unrepresentable
-from xarb.wires.events import APPLY, BookEvent, DepthEvent, LinkEvent, MarkEvent, QuoteEvent, RejectEvent, TradeEvent
+from xarb.wires.events import (
+    APPLY,
+    OLD,
+    UNSYNCED,
+    BookEvent,
+    DepthEvent,
+    LinkEvent,
+    MarkEvent,
+    QuoteEvent,
+    RejectEvent,
+    TradeEvent,
+)
 from xarb.wires.rows import Link, RowBuilder
 
 BTC = load_instruments().require("binance", "BTC/USDT")
@@ -138,7 +149,19 @@ def test_a_part_that_cannot_be_kept_leaves_no_message_open(place: int, expected:
     assert [row["is_last"] for row in rows if row["table"] == "book_deltas"] == expected
     assert [row["rule"] for row in rows if row["table"] == "rejects"] == ["unrepresentable"]
     builder.add(13, LINK, msgspec.structs.replace(events[place], is_last=True))
-    assert [row["table"] for row in named(builder)] == ["rejects"]
+    assert [row["table"] for row in named(builder)] == ["rejects", "connections"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"), [(APPLY, ["rejects", "connections"]), (UNSYNCED, ["rejects"]), (OLD, ["rejects"])]
+)
+def test_a_book_without_a_part_that_would_have_moved_it_is_a_gap(verdict: int, expected: list[str]) -> None:
+    """The gap is that symbol's; what moves no book leaves none."""
+    builder, listing = RowBuilder(scales={("binance", "BTC/USDT"): (18, 8)}), Listing(BTC)
+    builder.add(12, LINK, DepthEvent(listing, 9, 8, None, None, False, verdict, [6183763], [1], [], [], 2, 8))
+    rows = named(builder)
+    assert [row["table"] for row in rows] == expected
+    assert [(row["event"], row["symbol"]) for row in rows[1:]] == [(CONNECTION_EVENTS.index("gap"), "BTC/USDT")] * (len(rows) - 1)
 
 
 def test_levels_beyond_the_tenth_are_lists() -> None:

@@ -20,12 +20,12 @@ whatever cannot be decoded is a reject with its text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from xarb.model.units import INT64_MAX
-from xarb.wires.continuity import BUFFERED, BookSync, Rule, Snapshots, Update
+from xarb.wires.continuity import BUFFERED, Rule, Update
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
     APPLY,
@@ -36,13 +36,12 @@ from xarb.wires.events import (
     LinkEvent,
     MarkEvent,
     QuoteEvent,
-    RejectEvent,
     TradeEvent,
     WireEvent,
-    readable,
 )
-from xarb.wires.refusal import ratio_of
-from xarb.wires.session import Ask, Reopen, Send
+from xarb.wires.fetched import FetchedSession
+from xarb.wires.refusal import Refused, need, ratio_of
+from xarb.wires.session import Ask, Send
 from xarb.wires.times import nanos_of
 
 MARKETS: Final = {"spot": "binance", "usdm": "binanceusdm", "coinm": "binancecoinm"}
@@ -57,7 +56,6 @@ _ENDS: Final = ("serverShutdown", "eventStreamTerminated")
 
 _Id = Annotated[int, msgspec.Meta(ge=-1, le=INT64_MAX)]
 _Levels = list[tuple[str, str]]
-_T = TypeVar("_T")
 
 
 class _Frame(msgspec.Struct, gc=False):
@@ -124,7 +122,7 @@ def _level(level: object) -> object:
     return [str(number) if isinstance(number, int) and not isinstance(number, bool) else number for number in level]
 
 
-class BinanceSession:
+class BinanceSession(FetchedSession):
     """One connection to one of Binance's three market-data services.
 
     Args:
@@ -135,17 +133,11 @@ class BinanceSession:
     """
 
     def __init__(self, market: str, listings: Iterable[Listing], channels: Sequence[str] = (), *, buffered: int = BUFFERED) -> None:
-        self.venue = MARKETS[market]
         self._futures = market != "spot"
-        self._listings = {listing.instrument.native: listing for listing in listings}
-        self._streams = [f"{native.lower()}@{_STREAMS[market][channel]}" for native in self._listings for channel in channels]
-        rule = FUTURES_RULE if self._futures else SPOT_RULE
-        self._syncs = {
-            native: BookSync(self.venue, listing.instrument.symbol, rule, buffered=buffered)
-            for native, listing in self._listings.items()
-        }
-        self._snapshots = Snapshots(lambda native: f"{_DEPTH_PATHS[market]}?symbol={native}&limit=1000", self._syncs)
-        self._reopen: str | None = None
+        rule, path = FUTURES_RULE if self._futures else SPOT_RULE, _DEPTH_PATHS[market] + "?symbol={}&limit=1000"
+        super().__init__(MARKETS[market], listings, rule, path.format, buffered=buffered)
+        natives = self._intake.listings
+        self._streams = [f"{native.lower()}@{_STREAMS[market][channel]}" for native in natives for channel in channels]
         self._readers: dict[str, Callable[[_Frame, Listing], list[WireEvent]]] = {
             "depthUpdate": self._depth,
             "bookTicker": self._ticker,
@@ -162,45 +154,20 @@ class BinanceSession:
             texts.append(msgspec.json.encode({"method": "SUBSCRIBE", "params": params, "id": number + 1}).decode())
         return [Send(text) for text in texts]
 
-    def asks(self) -> list[Ask]:
-        """Snapshots that are missing, and the reconnect that the exchange announced."""
-        asks: list[Ask] = list(self._snapshots.asks())
-        if self._reopen is not None:
-            asks.append(Reopen(self._reopen))
-            self._reopen = None
-        return asks
-
-    def tick(self, ts: int) -> list[Ask]:
-        """Snapshots asked for in vain; the exchange itself sends pings, below the protocol."""
-        return list(self._snapshots.tick(ts))
-
-    def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
-        """Decode one frame as it arrived, or the answer to a depth request for `native`.
-
-        A REST snapshot in the stream of a one-symbol session is taken as such.
-        """
-        return self._guarded(payload, native)
-
-    def _guarded(self, payload: bytes, native: str | None) -> list[WireEvent]:
+    def _read(self, payload: bytes, native: str | None) -> list[WireEvent]:
+        """Decode a frame; a REST snapshot in the stream of a one-symbol session is taken as such."""
         try:
             frame = _decode(payload)
         except msgspec.ValidationError:
             try:
                 frame = _untyped(payload)
             except (msgspec.DecodeError, ValueError, RecursionError) as error:
-                return [self._reject("wrong_type", str(error), payload)]
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            return [self._reject("bad_json", str(error), payload)]
+                raise Refused("wrong_type", str(error)) from error
         body = frame.data if frame.data is not None else frame
         name = native or body.s or body.symbol
-        try:
-            return self._dispatch(body, name, payload)
-        except ValueError as error:
-            return [self._reject("bad_number", str(error), payload, native=name)]
-
-    def _dispatch(self, body: _Frame, name: str | None, payload: bytes) -> list[WireEvent]:
+        self._intake.about(name)
         if body.lastUpdateId is not None:
-            name = name or (next(iter(self._listings)) if len(self._listings) == 1 else None)
+            name = name or (next(iter(self._syncs)) if len(self._syncs) == 1 else None)
             reader: Callable[[_Frame, Listing], list[WireEvent]] | None = self._snapshot
         elif body.e is None and body.u is not None and isinstance(body.b, str):
             reader = self._ticker
@@ -214,24 +181,13 @@ class BinanceSession:
         else:
             reader = None
         if reader is None:
-            return [self._reject("unknown_message", f"message type {body.e!r} is not decoded", payload, native=name)]
-        listing = self._listings.get(name or "")
-        if listing is None:
-            return [self._reject("unknown_instrument", f"{name!r} is no instrument of this connection", payload, native=name)]
-        try:
-            return reader(body, listing)
-        except _Missing as missing:
-            return [self._reject("missing_field", str(missing), payload, native=name)]
-
-    def _reject(self, rule: str, detail: str, payload: bytes, *, native: str | None = None) -> RejectEvent:
-        listing = self._listings.get(native or "")
-        symbol = listing.instrument.symbol if listing else native
-        return RejectEvent(rule, readable(detail[:500]), readable(payload), self.venue, symbol)
+            raise Refused("unknown_message", f"message type {body.e!r} is not decoded")
+        return reader(body, self._intake.listing(name))
 
     def _ticker(self, body: _Frame, listing: Listing) -> list[WireEvent]:
         if not isinstance(body.b, str) or not isinstance(body.a, str):
-            raise _Missing("b and a must be prices")
-        bid_qty, ask_qty = _need(body.B, "B"), _need(body.A, "A")
+            raise Refused("missing_field", "b and a must be prices")
+        bid_qty, ask_qty = need(body.B, "B"), need(body.A, "A")
         bid, bid_size, ask, ask_size = listing.quote(body.b, bid_qty, body.a, ask_qty)
         if bid_size == 0:  # Binance sends zero price and size for an empty side
             bid = bid_size = None
@@ -242,15 +198,15 @@ class BinanceSession:
     def _trade(self, body: _Frame, listing: Listing) -> list[WireEvent]:
         number = body.t if body.e == "trade" else body.a
         if not isinstance(number, int):
-            raise _Missing("a trade must have its id")
+            raise Refused("missing_field", "a trade must have its id")
         if body.m is None:
-            raise _Missing("m, whether the buyer is the maker, is absent")
-        prices, qtys = listing.levels([(_need(body.p, "p"), _need(_text(body.q), "q"))])
+            raise Refused("missing_field", "m, whether the buyer is the maker, is absent")
+        prices, qtys = listing.levels([(need(body.p, "p"), need(_text(body.q), "q"))])
         aggressor = SELL if body.m else BUY
         return [TradeEvent(listing, _when(body), None, str(number), prices[0], qtys[0], aggressor, *listing.scales)]
 
     def _mark(self, body: _Frame, listing: Listing) -> list[WireEvent]:
-        mark, _, index, _ = listing.quote(_need(body.p, "p"), None, body.i or None, None)
+        mark, _, index, _ = listing.quote(need(body.p, "p"), None, body.i or None, None)
         rate = ratio_of(body.r)
         due = nanos_of(str(body.T), "ms") if body.T else None
         when = nanos_of(str(body.E), "ms") if body.E is not None else None  # T is the next funding time in this message
@@ -259,14 +215,16 @@ class BinanceSession:
     def _levels_of(self, body: _Frame, listing: Listing) -> tuple[list[int], list[int], list[int], list[int], int, int]:
         bids, asks = (body.bids, body.asks) if body.lastUpdateId is not None else (body.b, body.a)
         if not isinstance(bids, list) or not isinstance(asks, list):
-            raise _Missing("bids and asks must be lists of levels")
+            raise Refused("missing_field", "bids and asks must be lists of levels")
         prices, qtys = listing.levels(bids + asks)
         cut = len(bids)
         return prices[:cut], qtys[:cut], prices[cut:], qtys[cut:], *listing.scales
 
     def _depth(self, body: _Frame, listing: Listing) -> list[WireEvent]:
-        first, last = _need(body.U, "U"), _need(body.u, "u")
-        prev = _need(body.pu, "pu") if self._futures else None
+        native = listing.instrument.native
+        self._concerns(native)
+        first, last = need(body.U, "U"), need(body.u, "u")
+        prev = need(body.pu, "pu") if self._futures else None
         event = DepthEvent(
             listing,
             _when(body),
@@ -277,19 +235,12 @@ class BinanceSession:
             UNSYNCED,
             *self._levels_of(body, listing),
         )
-        native = listing.instrument.native
-        events = self._syncs[native].update(Update(first, last, prev, event))
-        if len(events) > 1 or event is events[0]:  # a break, or no book yet
-            self._snapshots.check(native)
-        return events
+        return self._updated(native, Update(first, last, prev, event))
 
     def _snapshot(self, body: _Frame, listing: Listing) -> list[WireEvent]:
-        last = _need(body.lastUpdateId, "lastUpdateId")
+        last = need(body.lastUpdateId, "lastUpdateId")
         event = DepthEvent(listing, _when(body), last, None, None, True, APPLY, *self._levels_of(body, listing))
-        native = listing.instrument.native
-        events = self._syncs[native].snapshot(last, event)
-        self._snapshots.check(native)
-        return events
+        return self._started(listing.instrument.native, last, event)
 
 
 def _spot_is_old(last: int, starting: bool, update: Update) -> bool:  # noqa: FBT001, ARG001  # columns of the rule
@@ -320,16 +271,6 @@ def _futures_expected(last: int, starting: bool) -> str:  # noqa: FBT001  # same
 
 SPOT_RULE: Final = Rule(_spot_is_old, _spot_continues, _spot_expected)
 FUTURES_RULE: Final = Rule(_futures_is_old, _futures_continues, _futures_expected)
-
-
-class _Missing(Exception):  # private, becomes a reject
-    """A field that the message type must have is absent or of another type."""
-
-
-def _need(value: _T | None, name: str) -> _T:
-    if value is None:
-        raise _Missing(f"{name} is absent")
-    return value
 
 
 def _text(value: str | int | None) -> str | None:

@@ -23,7 +23,7 @@ from typing import Annotated, Final
 import msgspec
 
 from xarb.model.units import INT64_MAX, NANOS_PER_S
-from xarb.wires.continuity import BUFFERED, BookSync, Rule, Snapshots, Update
+from xarb.wires.continuity import BUFFERED, Rule, Update
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
     APPLY,
@@ -33,14 +33,14 @@ from xarb.wires.events import (
     BookEvent,
     DepthEvent,
     LinkEvent,
-    RejectEvent,
     TradeEvent,
     WireEvent,
 )
-from xarb.wires.intake import Intake, counter, sides
+from xarb.wires.fetched import FetchedSession
+from xarb.wires.intake import counter, sides
 from xarb.wires.pings import Pings
 from xarb.wires.refusal import Refused
-from xarb.wires.session import Ask, Reopen, Send
+from xarb.wires.session import Ask, Send
 from xarb.wires.times import nanos_of
 
 PING_NS: Final = 20 * NANOS_PER_S
@@ -83,7 +83,7 @@ _levels = msgspec.json.Decoder(_Levels).decode
 _trade = msgspec.json.Decoder(_Trade).decode
 
 
-class BitstampSession:
+class BitstampSession(FetchedSession):
     """One connection to Bitstamp's public stream.
 
     Args:
@@ -92,21 +92,12 @@ class BitstampSession:
         buffered: updates kept per symbol while waiting for a snapshot; the oldest leaves the buffer first, its rows are recorded.
     """
 
-    venue = "bitstamp"
-
     def __init__(self, listings: Iterable[Listing], channels: Sequence[str] = (), *, buffered: int = BUFFERED) -> None:
-        self._intake = Intake(self.venue, listings)
+        pings = Pings(PING_NS, lambda _: _HEARTBEAT)
+        super().__init__("bitstamp", listings, TIME_RULE, "/api/v2/order_book/{}/".format, buffered=buffered, pings=pings)
         self._channels = channels
-        self._syncs = {
-            native: BookSync(self.venue, listing.instrument.symbol, TIME_RULE, buffered=buffered)
-            for native, listing in self._intake.listings.items()
-        }
-        self._snapshots = Snapshots("/api/v2/order_book/{}/".format, self._syncs)
         self._before: dict[str, int] = {}  # time of the update before, us; absent where that is not known
-        self._all = tuple(self._syncs)
-        self._doubted: tuple[str, ...] = ()  # books that miss an update if the frame at hand cannot be read
-        self._pings = Pings(PING_NS, lambda _: _HEARTBEAT)
-        self._reopen: str | None = None
+        self._unread = tuple(self._syncs)
         self._readers: dict[str, Callable[[msgspec.Raw, Listing], list[WireEvent]]] = {
             _DIFFS: self._depth,
             _BOOKS: self._book,
@@ -115,31 +106,13 @@ class BitstampSession:
 
     def open(self, ts: int) -> list[Ask]:
         """One subscription for each channel of each instrument, as the exchange wants it."""
-        self._pings.tick(ts)
+        self.tick(ts)
         names = [_CHANNELS[channel] + native for channel in self._channels for native in self._intake.listings]
         return [Send(msgspec.json.encode({"event": "bts:subscribe", "data": {"channel": name}}).decode()) for name in names]
 
-    def asks(self) -> list[Ask]:
-        """Snapshots that are missing, and the reconnect that the exchange asked for."""
-        asks: list[Ask] = list(self._snapshots.asks())
-        if self._reopen is not None:
-            asks.append(Reopen(self._reopen))
-            self._reopen = None
-        return asks
-
-    def tick(self, ts: int) -> list[Ask]:
-        """A heartbeat every 20 s, which the exchange answers, and snapshots asked for in vain."""
-        return [*self._pings.tick(ts), *self._snapshots.tick(ts)]
-
-    def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
-        """Decode one frame as it arrived, or the answer to a snapshot request for `native`."""
-        self._doubted = () if native is not None else self._all
-        events = self._intake.guarded(self._read, payload, native)
-        if len(events) == 1 and isinstance(events[0], RejectEvent):
-            for one in self._doubted:
-                self._before.pop(one, None)
-                events += self._syncs[one].lose("an update could not be read")
-        return events
+    def _misses(self, native: str, rule: str) -> list[WireEvent]:
+        self._before.pop(native, None)
+        return super()._misses(native, rule)
 
     def _read(self, payload: bytes, native: str | None) -> list[WireEvent]:
         if native is not None:
@@ -147,7 +120,7 @@ class BitstampSession:
         frame = _frame(payload)
         prefix = next((one for one in self._readers if frame.channel.startswith(one)), "")
         name = frame.channel.removeprefix(prefix)
-        self._doubted = (name,) if prefix == _DIFFS and name in self._syncs else ()
+        self._concerns(name if prefix == _DIFFS else "")
         if frame.event.startswith("bts:"):
             return self._control(frame, name)
         if not prefix or frame.event not in {"data", "trade"}:
@@ -187,16 +160,11 @@ class BitstampSession:
         if before is not None and when < before:
             before = None  # the times of the stream no longer prove anything
         self._before[native] = when
-        events = self._syncs[native].update(Update(when, when, before, event))
-        self._snapshots.check(native)
-        return events
+        return self._updated(native, Update(when, when, before, event))
 
     def _snapshot(self, body: _Levels, listing: Listing) -> list[WireEvent]:
         when = counter(body.microtimestamp, "microtimestamp")
-        native = listing.instrument.native
-        events = self._syncs[native].snapshot(when, _depth_event(listing, body, is_snapshot=True))
-        self._snapshots.check(native)
-        return events
+        return self._started(listing.instrument.native, when, _depth_event(listing, body, is_snapshot=True))
 
 
 def _depth_event(listing: Listing, body: _Levels, *, is_snapshot: bool) -> DepthEvent:

@@ -15,14 +15,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from xarb.model.units import NANOS_PER_S
 from xarb.wires.events import APPLY, OLD, UNSYNCED, DepthEvent, LinkEvent, WireEvent
-from xarb.wires.session import Fetch
 
 BUFFERED: Final = 2048  # updates kept per symbol while waiting for a snapshot: 200 s at 100 ms, several at the raw pace
 OLD_IN_A_ROW: Final = 1_000  # no snapshot is so far ahead of its stream; a counter that began again at a lower number is,
 OLD_WHEN_STARTED: Final = 50  # and none of these follows an update that was applied: repetitions come in ones
-AGAIN_NS: Final = 5 * NANOS_PER_S  # a snapshot that did not come, or came too old, is asked for again after this long
 
 
 class Update(msgspec.Struct, frozen=True, gc=False):
@@ -145,47 +142,6 @@ def one_message(events: list[WireEvent]) -> list[WireEvent]:
     """The events of one book, of which those up to the last to be applied become one message; repetitions behind it stand alone."""
     last = max(place for place, event in enumerate(events) if isinstance(event, DepthEvent) and event.verdict == APPLY)
     return [msgspec.structs.replace(event, is_last=False) for event in events[:last]] + events[last:]
-
-
-class Snapshots:
-    """Which books wait for a snapshot, and since when each has been asked for.
-
-    Args:
-        path_of: the REST path of a native name's snapshot.
-        syncs: by native name.
-    """
-
-    def __init__(self, path_of: Callable[[str], str], syncs: dict[str, BookSync]) -> None:
-        self._path_of = path_of
-        self._syncs = syncs
-        self._wanted: list[str] = []
-        self._asked: dict[str, int] = {}  # when, 0 until the next tick says what time it is
-
-    def check(self, native: str) -> None:
-        """Look at a symbol after events that may have left it without a book."""
-        if not self._syncs[native].needs_snapshot:
-            self._asked.pop(native, None)
-        elif native not in self._asked:
-            self._asked[native] = 0
-            self._wanted.append(native)
-
-    def asks(self) -> list[Fetch]:
-        """The snapshots to fetch now; a call takes them."""
-        if not self._wanted:
-            return []
-        wanted, self._wanted = self._wanted, []
-        return [Fetch(self._path_of(native), native) for native in dict.fromkeys(wanted) if native in self._asked]
-
-    def tick(self, ts: int) -> list[Fetch]:
-        """Those that were asked for long ago in vain, at `ts` ns."""
-        due = []
-        for native, asked in self._asked.items():
-            if asked == 0:
-                self._asked[native] = ts
-            elif ts - asked >= AGAIN_NS:
-                self._asked[native] = ts
-                due.append(Fetch(self._path_of(native), native))
-        return due
 
 
 def _ids(update: Update) -> str:

@@ -18,10 +18,11 @@ from typing import Annotated, Any, Final
 import msgspec
 
 from xarb.model.units import INT64_MAX, NANOS_PER_S
-from xarb.wires.continuity import BUFFERED, OVERLAP_RULE, BookSync, Snapshots, Update
+from xarb.wires.continuity import BUFFERED, OVERLAP_RULE, Update
 from xarb.wires.decimals import Listing
 from xarb.wires.events import APPLY, BUY, SELL, UNSYNCED, DepthEvent, LinkEvent, TradeEvent, WireEvent
-from xarb.wires.intake import Intake, best, millis, sides
+from xarb.wires.fetched import FetchedSession
+from xarb.wires.intake import best, millis, sides
 from xarb.wires.pings import Pings
 from xarb.wires.refusal import Refused
 from xarb.wires.session import Ask, Send
@@ -96,7 +97,7 @@ _trade = msgspec.json.Decoder(_Trade).decode
 _book = msgspec.json.Decoder(_Book).decode
 
 
-class GateSession:
+class GateSession(FetchedSession):
     """One connection to Gate's public spot stream.
 
     Args:
@@ -105,18 +106,11 @@ class GateSession:
         buffered: updates kept per symbol while waiting for a snapshot; the oldest leaves the buffer first, its rows are recorded.
     """
 
-    venue = "gate"
-
     def __init__(self, listings: Iterable[Listing], channels: Sequence[str] = (), *, buffered: int = BUFFERED) -> None:
-        self._intake = Intake(self.venue, listings)
-        self._channels = channels
-        self._syncs = {
-            native: BookSync(self.venue, listing.instrument.symbol, OVERLAP_RULE, buffered=buffered)
-            for native, listing in self._intake.listings.items()
-        }
         path = "/api/v4/spot/order_book?currency_pair={}&limit=100&with_id=true"
-        self._snapshots = Snapshots(path.format, self._syncs)
-        self._pings = Pings(PING_NS, lambda ts: _message(ts, {"channel": "spot.ping"}))
+        pings = Pings(PING_NS, lambda ts: _message(ts, {"channel": "spot.ping"}))
+        super().__init__("gate", listings, OVERLAP_RULE, path.format, buffered=buffered, pings=pings)
+        self._channels = channels
         self._readers: dict[str, Callable[[msgspec.Raw], list[WireEvent]]] = {
             "spot.book_ticker": self._best,
             "spot.order_book_update": self._depth,
@@ -125,7 +119,7 @@ class GateSession:
 
     def open(self, ts: int) -> list[Ask]:
         """Subscriptions: up to 100 instruments a message, one a message where a pace is named beside it."""
-        self._pings.tick(ts)
+        self.tick(ts)
         natives = list(self._intake.listings)
         asks: list[Ask] = []
         for channel in self._channels:
@@ -136,18 +130,6 @@ class GateSession:
             for payload in payloads:
                 asks.append(Send(_message(ts, {"channel": _CHANNELS[channel], "event": "subscribe", "payload": payload})))
         return asks
-
-    def asks(self) -> list[Ask]:
-        """Snapshots that are missing."""
-        return list(self._snapshots.asks())
-
-    def tick(self, ts: int) -> list[Ask]:
-        """A ping every 15 s, and snapshots asked for in vain."""
-        return [*self._pings.tick(ts), *self._snapshots.tick(ts)]
-
-    def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
-        """Decode one frame as it arrived, or the answer to a snapshot request for `native`."""
-        return self._intake.guarded(self._read, payload, native)
 
     def _read(self, payload: bytes, native: str | None) -> list[WireEvent]:
         if native is not None:
@@ -183,24 +165,19 @@ class GateSession:
     def _depth(self, result: msgspec.Raw) -> list[WireEvent]:
         body = _depth(result)
         listing = self._intake.listing(body.s)
+        native = listing.instrument.native
+        self._concerns(native)
         if body.u < body.U:
             raise Refused("wrong_type", f"U {body.U} lies behind u {body.u}")
         levels = sides(listing, _kept(body.b), _kept(body.a)) if body.full else sides(listing, body.b, body.a)
         verdict = APPLY if body.full else UNSYNCED
         event = DepthEvent(listing, millis(body.t), body.u, body.U, None, body.full, verdict, *levels)
-        native = listing.instrument.native
-        sync = self._syncs[native]
-        events = sync.snapshot(body.u, event) if body.full else sync.update(Update(body.U, body.u, None, event))
-        self._snapshots.check(native)
-        return events
+        return self._started(native, body.u, event) if body.full else self._updated(native, Update(body.U, body.u, None, event))
 
     def _snapshot(self, body: _Book, listing: Listing) -> list[WireEvent]:
         levels = sides(listing, body.bids, body.asks)
         event = DepthEvent(listing, millis(body.update), body.id, None, None, True, APPLY, *levels)
-        native = listing.instrument.native
-        events = self._syncs[native].snapshot(body.id, event)
-        self._snapshots.check(native)
-        return events
+        return self._started(listing.instrument.native, body.id, event)
 
 
 def _kept(levels: list[tuple[str, str]]) -> list[tuple[str, str]]:

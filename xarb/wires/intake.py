@@ -40,6 +40,10 @@ class Intake:
         except FAULTS as error:
             return [reject_of(error, payload, self.venue, self._named, self.listings.get(self._named or ""))]
 
+    def about(self, native: str | None) -> None:
+        """The frame at hand gives this native name, for its reject."""
+        self._named = native
+
     def listing(self, native: str | None) -> Listing:
         """The listing of a native name that a frame gives.
 

@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 import msgspec
 
 from xarb.model.units import INT64_MAX, NANOS_PER_S
-from xarb.wires.continuity import BUFFERED, OVERLAP_RULE, BookSync, Snapshots, Update
+from xarb.wires.continuity import BUFFERED, OVERLAP_RULE, Update
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
     APPLY,
@@ -34,7 +34,8 @@ from xarb.wires.events import (
     TradeEvent,
     WireEvent,
 )
-from xarb.wires.intake import Intake, best, counter, millis, sides
+from xarb.wires.fetched import FetchedSession
+from xarb.wires.intake import best, counter, millis, sides
 from xarb.wires.pings import Pings
 from xarb.wires.refusal import Refused
 from xarb.wires.session import Ask, Send
@@ -188,7 +189,7 @@ class _Known:
         return LEAST_KNOWN <= len(known) <= MOST_KNOWN
 
 
-class KucoinSession:
+class KucoinSession(FetchedSession):
     """One connection to KuCoin's public spot stream.
 
     Args:
@@ -197,19 +198,13 @@ class KucoinSession:
         buffered: updates kept per symbol while waiting for a snapshot; the oldest leaves the buffer first, its rows are recorded.
     """
 
-    venue = "kucoin"
-
     def __init__(self, listings: Iterable[Listing], channels: Sequence[str] = (), *, buffered: int = BUFFERED) -> None:
-        self._intake = Intake(self.venue, listings)
+        path = "/api/v1/market/orderbook/level2_100?symbol={}"
+        pings = Pings(PING_NS, lambda ts: msgspec.json.encode({"id": str(ts), "type": "ping"}).decode())
+        super().__init__("kucoin", listings, OVERLAP_RULE, path.format, buffered=buffered, pings=pings)
         self._channels = channels
         self._wanted: list[Ask] = []
-        self._syncs = {
-            native: BookSync(self.venue, listing.instrument.symbol, OVERLAP_RULE, buffered=buffered)
-            for native, listing in self._intake.listings.items()
-        }
-        self._snapshots = Snapshots(lambda native: f"/api/v1/market/orderbook/level2_100?symbol={native}", self._syncs)
         self._known: dict[str, tuple[_Known, _Known]] = {}
-        self._pings = Pings(PING_NS, lambda ts: msgspec.json.encode({"id": str(ts), "type": "ping"}).decode())
         self._readers: dict[str, Callable[[msgspec.Raw, Listing], list[WireEvent]]] = {
             "trade.l2update": self._depth,
             "level1": self._best,
@@ -219,21 +214,13 @@ class KucoinSession:
 
     def open(self, ts: int) -> list[Ask]:
         """Nothing yet but the clock of the pings: subscriptions follow the exchange's welcome."""
-        self._pings.tick(ts)
+        self.tick(ts)
         return []
 
     def asks(self) -> list[Ask]:
         """Subscriptions after the welcome, and snapshots that are missing."""
         wanted, self._wanted = self._wanted, []
-        return [*wanted, *self._snapshots.asks()]
-
-    def tick(self, ts: int) -> list[Ask]:
-        """A ping every 15 s, and snapshots asked for in vain."""
-        return [*self._pings.tick(ts), *self._snapshots.tick(ts)]
-
-    def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
-        """Decode one frame as it arrived, or the answer to a snapshot request for `native`."""
-        return self._intake.guarded(self._read, payload, native)
+        return [*wanted, *super().asks()]
 
     def _read(self, payload: bytes, native: str | None) -> list[WireEvent]:
         frame = _frame(payload)
@@ -245,6 +232,8 @@ class KucoinSession:
         if reader is None:
             raise Refused("unknown_message", f"subject {frame.subject!r} is not decoded")
         listing = self._intake.listing((frame.topic or "").partition(":")[2])
+        if frame.subject == "trade.l2update":
+            self._concerns(listing.instrument.native)
         return reader(frame.data, listing)
 
     def _control(self, frame: _Frame) -> list[WireEvent]:
@@ -305,9 +294,8 @@ class KucoinSession:
         levels = sides(listing, _moved(body.changes.bids), _moved(body.changes.asks))
         event = DepthEvent(listing, millis(body.time), last, first, None, False, UNSYNCED, *levels)
         native = listing.instrument.native
-        events = self._syncs[native].update(Update(first, last, None, event))
+        events = self._updated(native, Update(first, last, None, event))
         gap = self._left(native, events)
-        self._snapshots.check(native)
         return [*gap, event] if gap else events  # the event is unsynced, as it is while a snapshot is awaited
 
     def _snapshot(self, frame: _Frame, listing: Listing) -> list[WireEvent]:
@@ -317,9 +305,8 @@ class KucoinSession:
         last = counter(body.sequence, "sequence")
         event = DepthEvent(listing, millis(body.time), last, None, None, True, APPLY, *sides(listing, body.bids, body.asks))
         native = listing.instrument.native
-        events = self._syncs[native].snapshot(last, event)
+        events = self._started(native, last, event)
         gap = self._left(native, events)
-        self._snapshots.check(native)
         return [*gap, msgspec.structs.replace(event, verdict=UNSYNCED)] if gap else events
 
     def _left(self, native: str, events: list[WireEvent]) -> list[WireEvent]:

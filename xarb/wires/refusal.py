@@ -64,3 +64,8 @@ def reject_of(error: Exception, payload: bytes, venue: str, native: str | None, 
         rule = "bad_number"
     symbol = listing.instrument.symbol if listing else native and readable(native)
     return RejectEvent(rule, readable(str(error)[:_DETAIL_LIMIT]), readable(payload), venue, symbol)
+
+
+def of_waiting(reject: RejectEvent) -> RejectEvent:
+    """The reject of a message of a book that waits, which says what is done; no time is in it, since messages are decoded again without."""
+    return msgspec.structs.replace(reject, detail=f"{reject.detail}; the book waits for a snapshot, which is asked for ever later")

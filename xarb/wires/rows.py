@@ -18,6 +18,7 @@ from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRU
 from xarb.model.units import INT64_MAX
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
+    APPLY,
     ASK,
     BID,
     BookEvent,
@@ -103,9 +104,8 @@ class RowBuilder:
                 except OverflowError as error:
                     symbol = listing.instrument.symbol
                     self._reject(link, RejectEvent("unrepresentable", str(error), readable(repr(event)), link.venue, symbol))
-                    if isinstance(event, DepthEvent) and event.is_last and listing.key in self._unfinished:
-                        empty = msgspec.structs.replace(event, bids=[], bid_qtys=[], asks=[], ask_qtys=[])
-                        self._depth(empty, link.conn, known)  # what came before it ends all the same
+                    if isinstance(event, DepthEvent):
+                        self._without(event, link, known)
                     return
             self._adders[type(event)](event, link.conn, known)
 
@@ -229,6 +229,17 @@ class RowBuilder:
         ends = [False] * (count - 1) + [event.is_last]
         prices, qtys = event.bids + event.asks, event.bid_qtys + event.ask_qtys
         rows.extend(zip(range(seq, seq + count), *head, sides, prices, qtys, *scales, ends, *tail, strict=False))
+
+    def _without(self, event: DepthEvent, link: Link, known: tuple[int, int]) -> None:
+        """What is left of a book message that cannot be kept: the end of what came before it, and a gap where it would have moved the book.
+
+        Texts that are decoded by the log's own listing always fit (`ScaledTable.grow`), so that no session need be told.
+        """
+        if event.is_last and event.listing.key in self._unfinished:
+            self._depth(msgspec.structs.replace(event, bids=[], bid_qtys=[], asks=[], ask_qtys=[]), link.conn, known)
+        if event.verdict == APPLY:
+            detail = "a message does not fit at the log's scale"
+            self._connection(link, LinkEvent(*event.listing.key, "gap", detail))
 
     def _book(self, event: BookEvent, conn: int, known: tuple[int, int]) -> None:
         sides = (event.bids, event.bid_qtys, event.asks, event.ask_qtys)

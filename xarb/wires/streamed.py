@@ -14,31 +14,27 @@ from typing import Final, TypeVar
 import msgspec
 
 from xarb.model.units import NANOS_PER_S
+from xarb.wires.asking import Asking
 from xarb.wires.decimals import Listing
 from xarb.wires.events import APPLY, UNSYNCED, DepthEvent, LinkEvent, RejectEvent, WireEvent
-from xarb.wires.refusal import FAULTS, Refused, reject_of
+from xarb.wires.refusal import FAULTS, Refused, of_waiting, reject_of
 from xarb.wires.session import Ask, Reopen, Send
 
-WAIT_NS: Final = 10 * NANOS_PER_S  # a snapshot that did not come is asked for again after this long, twice as long after each time
-MOST_DOUBLINGS: Final = 5  # at most 320 s
+WAIT_NS: Final = 10 * NANOS_PER_S  # a snapshot that did not come is asked for after this long, again after twice as long each time
 SEND_NS: Final = NANOS_PER_S // 4  # the slowest pace at which an adapter sends what it was asked to
-CALM_NS: Final = 60 * NANOS_PER_S  # a book that lived this long was sound: its next loss is answered at once
 
 _T = TypeVar("_T")
 
 
 class _Book:
-    """What is known of one symbol's book; times are ns."""
+    """What is known of one symbol's book."""
 
-    __slots__ = ("asked", "broken", "last", "live", "since", "tries")
+    __slots__ = ("broken", "last", "live")
 
     def __init__(self) -> None:
         self.live = False
         self.last = 0  # the exchange's counter at the last message that was applied
         self.broken = False  # a gap was told since the last snapshot
-        self.since = 0  # when the last snapshot came
-        self.asked = 0
-        self.tries = 0
 
 
 class StreamedBooks:
@@ -55,13 +51,11 @@ class StreamedBooks:
         self._listings = listings
         self._request = request
         self._books = {native: _Book() for native in listings}
-        self._due: dict[str, int] = {}  # books that wait for a snapshot: when it is asked for (again)
-        self._now = 0
+        self._asking = Asking(listings, 2 * WAIT_NS)
 
     def expect(self, ts: int, messages: int) -> None:
         """All books are subscribed from `ts` ns on, with so many messages, which an adapter sends no slower than four a second."""
-        self._now = ts
-        self._due = dict.fromkeys(self._books, ts + WAIT_NS + messages * SEND_NS)
+        self._asking.expect(ts, ts + WAIT_NS + messages * SEND_NS)
 
     def last(self, native: str) -> int | None:
         """The exchange's counter at the last applied message of a book; None while the book is not in sync."""
@@ -79,8 +73,8 @@ class StreamedBooks:
         if book.live or book.broken:
             why = "the exchange sent a new snapshot" if book.live else "snapshot after a gap"
             events.insert(0, LinkEvent(self._venue, event.listing.instrument.symbol, "resync", f"{why}, {last}"))
-        book.live, book.broken, book.last, book.since = True, False, last, self._now
-        self._due.pop(native, None)
+        book.live, book.broken, book.last = True, False, last
+        self._asking.came(native)
         return events
 
     def update(self, native: str, last: int, event: DepthEvent) -> list[WireEvent]:
@@ -107,29 +101,17 @@ class StreamedBooks:
 
     def _lose(self, native: str, book: _Book) -> bool:
         news, book.live, book.broken = book.live, False, True
-        if native not in self._due:
-            if self._now - book.since >= CALM_NS:
-                book.tries = 0
-            self._due[native] = book.asked + _wait(book) if book.tries else self._now
+        self._asking.want(native)
         return news
 
     def asks(self) -> list[Ask]:
         """The subscriptions that are due; a call takes them."""
-        if not self._due:
-            return []
-        ready = [native for native, due in self._due.items() if due <= self._now]
-        if not ready:
-            return []
-        for native in ready:
-            book = self._books[native]
-            book.asked = self._now
-            book.tries += 1
-            self._due[native] = self._now + _wait(book)
-        return [Send(text) for text in self._request(ready)]
+        ready = self._asking.due()
+        return [Send(text) for text in self._request(ready)] if ready else []
 
     def tick(self, ts: int) -> list[Ask]:
         """The same, with the time in ns."""
-        self._now = ts
+        self._asking.at(ts)
         return self.asks()
 
 
@@ -236,7 +218,8 @@ class StreamSession(ABC):
             reject = self._reject(error, payload, native)
             if native not in self._listings:
                 return [reject]
-            return [reject, *self._books.lost(native, f"a message was rejected: {reject.rule}")]
+            gap = self._books.lost(native, f"a message was rejected: {reject.rule}")
+            return [reject, *gap] if gap else [of_waiting(reject)]
 
 
 def unsynced(event: DepthEvent) -> DepthEvent:
@@ -262,7 +245,3 @@ def depth_of(
     cut = len(bids)
     levels = prices[:cut], qtys[:cut], prices[cut:], qtys[cut:]
     return DepthEvent(listing, ts_event, last, None, prev, is_snapshot, APPLY, *levels, *listing.scales)
-
-
-def _wait(book: _Book) -> int:
-    return WAIT_NS << min(book.tries, MOST_DOUBLINGS)
