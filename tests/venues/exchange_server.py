@@ -44,6 +44,7 @@ class SmallExchange:
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.balances = {"USDT": Decimal(1_000_000), "BTC": Decimal(100), "BNB": Decimal(5)}
         self.deposits: list[dict[str, Any]] = []
+        self.tells_withdrawals = True
         self.used_weight = 1
         self.used_orders = 0
         self.rate_limits: list[dict[str, Any]] = []
@@ -115,7 +116,7 @@ class SmallExchange:
                 "balances": [{"asset": a, "free": f"{v:f}", "locked": "0.00000000"} for a, v in self.balances.items()],
             },
             ("GET", "/deposit/hisrec"): lambda _: self.deposits,
-            ("GET", "/withdraw/history"): lambda _: [],
+            ("GET", "/withdraw/history"): lambda _: [] if self.tells_withdrawals else _error(-1000, "An unknown error occurred"),
             ("GET", "/tradeFee"): lambda _: (
                 [{"symbol": SYMBOL, "makerCommission": "0.00075", "takerCommission": "0.001"}] if self.fees_known else []
             ),

@@ -13,9 +13,10 @@ import pytest
 
 from tests.venues.exchange_server import SmallExchange
 from tests.venues.trader import BTC, trading
-from xarb.errors import InvariantBroken, Refused
+from xarb.errors import InvariantBroken, Refused, VenueError
 from xarb.model.command import SubmitOrder
 from xarb.model.units import Money
+from xarb.venues.funds import Transfers
 from xarb.venues.limits import Limit
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
@@ -427,6 +428,49 @@ def test_balances_and_transfers_are_rows() -> None:
                     await at.venue.rows_came()
             row = at.of("transfers")[0]
             assert (row["asset"], row["qty"], row["transfer_id"], row["status"]) == ("BTC", 25 * 10**17, "d1", "ok")
+
+    run(work())
+
+
+def _deposit(server: SmallExchange, number: str) -> None:
+    """A deposit of 2.5 BTC, done now; the exchange has no id of its own for it where `number` is empty."""
+    deposit = {"id": number, "amount": "2.50000000", "coin": "BTC", "network": "BTC", "status": 1, "txId": number and "ab"}
+    server.deposits.append({**deposit, "insertTime": time.time_ns() // 1_000_000, "transferType": 0, "address": "x"})
+
+
+def test_deposit_is_told_though_the_withdrawals_could_not_be_had() -> None:
+    """What one look could not finish the next one tells, however much time lies between them."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            transfers = Transfers(at.venue.desks["main"].account, "binance")
+            since_ms = time.time_ns() // 1_000_000
+            _deposit(server, "d1")
+            server.tells_withdrawals = False
+            with pytest.raises(VenueError):
+                await transfers.fresh(since_ms)
+            server.tells_withdrawals = True
+            rows = await transfers.fresh(since_ms + 60_000)
+            assert [row.values["transfer_id"] for row in rows] == ["d1"]
+            assert await transfers.fresh(since_ms + 60_000) == []
+
+    run(work())
+
+
+def test_transfers_without_an_id_are_told_each() -> None:
+    """Two that only their times tell apart are two rows, each once."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            transfers = Transfers(at.venue.desks["main"].account, "binance")
+            since_ms = time.time_ns() // 1_000_000
+            _deposit(server, "")
+            _deposit(server, "")
+            server.deposits[1]["insertTime"] += 5
+            assert len(await transfers.fresh(since_ms)) == 2
+            assert await transfers.fresh(since_ms) == []
 
     run(work())
 

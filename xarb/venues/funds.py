@@ -66,6 +66,7 @@ class Transfers:
         self._venue = venue
         self._told: dict[tuple[str, str], str] = {}
         self._has_looked = False
+        self._first_ms: int | None = None  # of the first look, also if it failed
 
     async def fresh(self, since_ms: int) -> list[VenueRow]:
         """Rows of `transfers` that are new or whose status changed.
@@ -73,21 +74,25 @@ class Transfers:
         Raises:
             Retryable, Rejected: as `Account.ask` does.
         """
-        client, rows, is_first = self._account.client, [], not self._has_looked
+        client, found = self._account.client, []
+        if self._first_ms is None:
+            self._first_ms = since_ms
         begin = since_ms - LOOK_BACK_MS
-        for way, fetch in (("in", client.fetch_deposits), ("out", client.fetch_withdrawals)):
+        for sign, fetch in ((1, client.fetch_deposits), (-1, client.fetch_withdrawals)):
             for one in await self._account.ask("transfers", lambda: fetch(None, begin), _list):  # noqa: B023  # awaited at once
-                row = self._row(one, 1 if way == "in" else -1)
-                key = (way, str(row.values["transfer_id"]))
-                if self._told.get(key) != row.values["status"]:
-                    self._told[key] = row.values["status"]
-                    was_there = (
-                        max(row.values["ts_event"] or 0, _nanos(one.get("updated")) or 0) < since_ms * NANOS_PER_MILLI
-                        and row.values["status"] in _FINAL
-                    )
-                    if not (is_first and was_there):
-                        rows.append(row)
-        self._has_looked = True
+                found.append((self._row(one, sign), _nanos(one.get("updated")) or 0))
+        rows, is_first = [], not self._has_looked
+        self._has_looked = True  # only now, that both lists are there and were read
+        for row, updated in found:
+            values = row.values
+            name = values["transfer_id"] or f"{values['asset']} {values['qty']} {values['ts_event']}"
+            key = ("in" if values["qty"] > 0 else "out", name)
+            if self._told.get(key) == values["status"]:
+                continue
+            self._told[key] = values["status"]
+            was_there = max(values["ts_event"] or 0, updated) < self._first_ms * NANOS_PER_MILLI and values["status"] in _FINAL
+            if not (is_first and was_there):
+                rows.append(row)
         return rows
 
     def _row(self, raw: Any, sign: int) -> VenueRow:
