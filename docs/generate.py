@@ -33,6 +33,7 @@ COMMANDS: Final = (
     ("diff",),
     ("status",),
     ("watch",),
+    ("sim",),
     ("check",),
     ("symbols",),
     ("import",),

@@ -219,7 +219,7 @@ class Disk:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     """A disk that is under the journals' writes."""
     found = Disk(10**9, 7, errno.ENOSPC)
-    monkeypatch.setattr("xarb.log.journal.os", SimpleNamespace(**(vars(os) | {"write": found.write})))
+    monkeypatch.setattr("xarb.log.disk.os", SimpleNamespace(**(vars(os) | {"write": found.write})))
     yield found
     monkeypatch.undo()
 

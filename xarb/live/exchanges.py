@@ -137,6 +137,11 @@ class Exchanges:
             self._venues[venue] = CexVenue(venue, mine, self._instruments, wishes=wishes, conns=conns)
         self.next_conn = conn
 
+    @property
+    def venues(self) -> Mapping[str, CexVenue]:
+        """The venues by name; none after `let_go`."""
+        return self._venues
+
     async def open(self) -> Found:
         """Connect, reconcile, cancel what earlier starts left open, and ask everything that decides whether orders may be sent.
 

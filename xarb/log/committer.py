@@ -16,6 +16,7 @@ import msgspec
 
 from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log.checkpoints import Checkpoint, write_checkpoint
+from xarb.log.disk import DISK, Disk
 from xarb.log.journal import Opening, make_journal, new_opening
 from xarb.log.manifest import Manifest
 from xarb.log.prune import Retention
@@ -97,8 +98,8 @@ class Committer:
     A failed fsync is final: the kernel may have dropped the pages, so nothing is tried again and every later call raises.
     """
 
-    def __init__(self, folder: Path, claim: Claim, policy: Policy, *, synced_seq: int) -> None:
-        self.folder, self.policy = folder, policy
+    def __init__(self, folder: Path, claim: Claim, policy: Policy, *, synced_seq: int, disk: Disk = DISK) -> None:
+        self.folder, self.policy, self.disk = folder, policy, disk
         self._claim = claim
         self._log_id = Manifest(folder).header.log_id
         self._head = Manifest(folder).head  # of lines that are on the disk: never read while a sealer may write one
@@ -259,7 +260,7 @@ class Committer:
             for file, last in zip(files, lasts, strict=True):
                 began = time.monotonic_ns()
                 try:
-                    os.fdatasync(file.handle)
+                    self.disk.flush(file.handle)
                 except OSError as error:
                     self.fail(f"fsync of {file.path} failed and is never tried again: {error}")
                     return

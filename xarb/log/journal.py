@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from xarb.errors import InvariantBroken, LogError
 from xarb.log import manifest
+from xarb.log.disk import DISK, Disk
 from xarb.log.packing import KINDS, NUMBERS, Row, pack, unpack
 from xarb.log.schema import schema_digest
 from xarb.model.columns import TABLES
@@ -216,7 +217,7 @@ def new_opening(segment: int, head: str, log_id: str, previous: int = 0) -> Open
     return Opening(segment=segment, salt=salt, schema=tables_digest(), head=head, log_id=log_id, previous=previous)
 
 
-def write_whole(handle: int, data: bytes) -> None:
+def write_whole(handle: int, data: bytes, disk: Disk = DISK) -> None:
     """Write all of the bytes: a nearly full disk takes a part of them first (measured).
 
     Raises:
@@ -224,7 +225,7 @@ def write_whole(handle: int, data: bytes) -> None:
     """
     view = memoryview(data)
     while view:
-        view = view[os.write(handle, view) :]
+        view = view[disk.write(handle, view) :]
 
 
 def read_opening(path: Path) -> tuple[Opening, int]:

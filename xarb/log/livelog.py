@@ -16,6 +16,7 @@ from xarb.log import manifest
 from xarb.log.checkpoints import Checkpoint
 from xarb.log.claim import Claim
 from xarb.log.committer import FULL, Committer, JournalFile, Policy, to_ns
+from xarb.log.disk import DISK, Disk
 from xarb.log.journal import ENDED, FOLDER, by_kind, frame_bytes, write_whole
 from xarb.log.manifest import Header, Manifest
 from xarb.log.recovery import Recovery, mend_manifest, recover
@@ -104,7 +105,7 @@ class LiveLog:
         LogError: another writer holds the log, or it is damaged: names the command that mends it.
     """
 
-    def __init__(self, claim: Claim, policy: Policy, recovered: Recovery | None) -> None:
+    def __init__(self, claim: Claim, policy: Policy, recovered: Recovery | None, disk: Disk = DISK) -> None:
         self.folder = claim.folder
         self.recovered = recovered
         self.is_full = False
@@ -114,7 +115,7 @@ class LiveLog:
         self._reserve = self._make_reserve()
         found = Manifest(self.folder)
         self.last, self.last_ts = found.last, found.last_ts
-        self._committer = Committer(self.folder, claim, policy, synced_seq=self.last)
+        self._committer = Committer(self.folder, claim, policy, synced_seq=self.last, disk=disk)
         self._file.first_seq = self.last + 1
         self._written = self.last
         self._inputs: dict[str, list[Row]] = {}
@@ -127,24 +128,24 @@ class LiveLog:
         self._is_torn = False  # an append or a write was left in its middle: an interrupt came
 
     @classmethod
-    def create(cls, folder: Path | str, header: Header, policy: Policy | None = None) -> LiveLog:
+    def create(cls, folder: Path | str, header: Header, policy: Policy | None = None, disk: Disk = DISK) -> LiveLog:
         """A new log in a folder that does not exist yet or is empty."""
         claim = Claim(Path(folder), header)
         try:
-            return cls(claim, policy or Policy(), None)
+            return cls(claim, policy or Policy(), None, disk)
         except BaseException:
             claim.discard()
             raise
 
     @classmethod
-    def open(cls, folder: Path | str, policy: Policy | None = None) -> LiveLog:
+    def open(cls, folder: Path | str, policy: Policy | None = None, disk: Disk = DISK) -> LiveLog:
         """An existing log: what its last writer left in journals is sealed first, so that readers see all of it."""
         claim = Claim(Path(folder), None, wait_s=_ORPHAN_WAIT_S)
         try:
             mend_manifest(claim.folder)
             if Manifest(claim.folder).header.kind != "log":
                 raise LogError(f"{folder} is a run; only a log can be continued")
-            return cls(claim, policy or Policy(), recover(claim.folder, claim))
+            return cls(claim, policy or Policy(), recover(claim.folder, claim), disk)
         except BaseException:
             claim.release()
             raise
@@ -287,7 +288,7 @@ class LiveLog:
     def _write_bytes(self, file: JournalFile, data: bytes) -> None:
         try:
             try:
-                write_whole(file.handle, data)
+                write_whole(file.handle, data, self._committer.disk)
             except OSError as error:
                 os.ftruncate(file.handle, file.size)  # no half a frame before a whole one
                 if error.errno not in FULL or self._reserve is None:
@@ -295,7 +296,7 @@ class LiveLog:
                 self.is_full = True
                 self._reserve.unlink(missing_ok=True)
                 self._reserve = None
-                write_whole(file.handle, data)
+                write_whole(file.handle, data, self._committer.disk)
         except OSError as error:
             self._committer.fail(f"{file.path}: {error}")
             self._committer.check()

@@ -1,0 +1,246 @@
+"""An account at an exchange of a world, as a trading process has one: requests that travel, get lost, come late or are refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+from xarb.errors import OutcomeUnknown, Rejected, Retryable
+from xarb.model.command import SubmitOrder
+from xarb.model.instrument import Instrument
+from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, format_decimal
+from xarb.simulation.exchange import Exchange, Placed
+from xarb.simulation.world import EPOCH_NS
+from xarb.venues.account import AccountTerms, ClockReading
+from xarb.venues.cex import CexVenue
+from xarb.venues.orderrules import RULES
+from xarb.venues.passage import Passage
+from xarb.venues.replies import OrderSaid, TradeSaid
+
+ACCOUNT: Final = "main"
+_TRIP_NS: Final = 40 * NANOS_PER_MS  # one way, at most
+_TIMEOUT_S: Final = (0.0, 1.0)  # a lost reply is noticed at once, by the connection's end, or by the time-out
+_OPEN: Final = {"networks": {"main": {"deposit": True, "withdraw": True}}}
+
+
+class Access:
+    """One process's account at one exchange; `is_calm` while questions are always answered.
+
+    Attributes:
+        readings: at each look at the balances, how many fills there were and what was locked.
+        submits: how often each client id was sent.
+    """
+
+    def __init__(self, exchange: Exchange, *, acknowledges: bool) -> None:
+        self.exchange, self.world = exchange, exchange.world
+        self.terms = AccountTerms(label=ACCOUNT, exchange="binance")
+        self.label, self.symbols, self.fingerprint = ACCOUNT, (exchange.instrument.symbol,), "simulated"
+        self.rules = RULES["binance"]._replace(stream="", acknowledges=acknowledges)
+        self.fee_asset: str | None = None
+        self.is_calm = True
+        self.readings: list[tuple[int, dict[str, int]]] = []
+        self.submits: dict[str, int] = {}
+        self.client = SimpleNamespace(
+            fetch_balance=self._balances,
+            fetch_deposits=_nothing,
+            fetch_withdrawals=_nothing,
+            fetch_trading_fee=_fees,
+            fetch_currencies=_networks,
+            sapiGetBnbBurn=_no_burn,
+            sapiGetAccountApiRestrictions=_rights,
+        )
+
+    # --- the private stream
+
+    def connect(self, venue: CexVenue) -> None:
+        """Be told of everything from now on; now and then the stream breaks off."""
+        desk = venue.desks[ACCOUNT]
+        loop = asyncio.get_running_loop()
+        exchange, epoch = self.exchange, 0
+
+        def stand() -> None:
+            nonlocal epoch
+            epoch += 1
+            exchange.push = lambda told: loop.call_soon(desk.told, told)
+            desk.opened(epoch)
+            desk.ready(epoch)
+            if self.world.chance(exchange.odds.drop_stream):
+                loop.call_later(self.world.draw.random() * 5, fall)
+
+        def fall() -> None:
+            exchange.push = None
+            self.world.note(f"{exchange.name}: the private stream breaks off")
+            desk.lost(epoch, "dropped")
+            loop.call_later(self.world.draw.random() * 4, stand)
+
+        stand()
+
+    # --- time and money
+
+    def now(self) -> int:
+        """Monotonic ns."""
+        return self.world.now
+
+    def wall(self) -> int:
+        """Unix ns."""
+        return EPOCH_NS + self.world.now
+
+    async def open(self) -> None:
+        """Nothing is to be loaded."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def clock(self, looks: int = 3) -> ClockReading:
+        """The clocks agree."""
+        del looks
+        return ClockReading(0, 1)
+
+    async def ask(self, _call: str, make: Callable[[], Any], read: Callable[[Any], Any]) -> Any:
+        """A question of whatever kind."""
+        await self._read()
+        return read(await make())
+
+    async def _balances(self, _what: object) -> dict[str, Any]:
+        locked = self.exchange.locked()
+        self.readings.append((len(self.exchange.fills), locked))
+        free = {asset: amount - locked[asset] for asset, amount in self.exchange.balances.items()}
+        return {"free": _texts(free), "used": _texts(locked), "timestamp": self.wall() // NANOS_PER_MS}
+
+    # --- orders
+
+    async def submit(
+        self, _instrument: Instrument, command: SubmitOrder, client_id: str, passage: Passage
+    ) -> tuple[OrderSaid, list[TradeSaid]]:
+        """Send an order, with everything that may happen to it."""
+        world, odds, exchange = self.world, self.exchange.odds, self.exchange
+        self.submits[client_id] = self.submits.get(client_id, 0) + 1
+        if world.chance(odds.no_connection):
+            raise Retryable("no connection", reason="exchange_not_available")
+        passage.written()
+        if world.chance(odds.lose_request):
+            await self._time_out()
+        for is_revived, chance, first, last in ((False, odds.late_request, 0, 1), (True, odds.very_late_request, 5, 10)):
+            if world.chance(chance):
+                late = _TRIP_NS + world.draw.randrange(first * NANOS_PER_S, last * NANOS_PER_S)
+                exchange.arrive_late(late, client_id, command, is_revived=is_revived)
+                await self._time_out()
+        if world.chance(odds.refuse):
+            await self._trip()
+            raise Rejected("the exchange does not want it", reason="invalid_order")
+        arrived: asyncio.Future[Placed | None] = asyncio.get_running_loop().create_future()
+
+        def arrive() -> None:
+            order = exchange.arrive(client_id, command)
+            if not arrived.done():
+                arrived.set_result(order)
+
+        world.after(world.draw.randrange(NANOS_PER_MS, _TRIP_NS), arrive)
+        order = await arrived
+        if world.chance(odds.lose_reply):
+            await self._time_out()
+        if order is None:
+            await self._trip()
+            raise Rejected("no money", reason="insufficient_funds")
+        said, fills = exchange.said(order), exchange.shown_fills(order)
+        await self._trip()
+        if self.rules.acknowledges:
+            return OrderSaid(symbol=said.symbol, venue_order_id=order.id, state="open", client_id=client_id), []
+        return said, fills
+
+    async def cancel(self, _symbol: str, client_id: str, passage: Passage) -> OrderSaid | None:
+        """Cancel an order."""
+        world, odds, exchange = self.world, self.exchange.odds, self.exchange
+        passage.written()
+        if world.chance(odds.lose_cancel):
+            await self._time_out()
+        done: asyncio.Future[OrderSaid | None] = asyncio.get_running_loop().create_future()
+
+        def arrive() -> None:
+            order, said = exchange.orders.get(client_id), None
+            if order is not None and order.state == "open":
+                exchange.cancel(order)
+                said = exchange.said(order)
+            if not done.done():
+                done.set_result(said)
+
+        world.after(world.draw.randrange(NANOS_PER_MS, _TRIP_NS), arrive)
+        said = await done
+        if world.chance(odds.lose_cancel):
+            await self._time_out()
+        await self._trip()
+        if said is None:
+            raise Rejected("unknown order", reason="order_not_found")
+        return None if self.rules.acknowledges else said
+
+    # --- questions
+
+    async def lookup(self, _symbol: str, client_id: str) -> OrderSaid | None:
+        """An order by client id."""
+        await self._read()
+        order = self.exchange.shown(client_id)
+        return None if order is None else self.exchange.said(order)
+
+    async def order_by_venue_id(self, _symbol: str, venue_order_id: str) -> OrderSaid | None:
+        """An order by the exchange's id."""
+        await self._read()
+        found = (order for order in self.exchange.orders.values() if order.id == venue_order_id)
+        return next((self.exchange.said(order) for order in found), None)
+
+    async def open_orders(self, _symbol: str) -> list[OrderSaid]:
+        """Open ones, as far as they are shown."""
+        await self._read()
+        orders = self.exchange.orders.values()
+        return [self.exchange.said(one) for one in orders if one.state == "open" and one.visible_at <= self.world.now]
+
+    async def order_trades(self, _symbol: str, venue_order_id: str) -> list[TradeSaid]:
+        """Fills of an order."""
+        await self._read()
+        orders = [order for order in self.exchange.orders.values() if order.id == venue_order_id]
+        return [fill for order in orders for fill in self.exchange.shown_fills(order)]
+
+    async def trades_since(self, _symbol: str, since_ms: int) -> list[TradeSaid]:
+        """Fills since a time."""
+        await self._read()
+        found = [fill for order in self.exchange.orders.values() for fill in self.exchange.shown_fills(order)]
+        return [fill for fill in found if (fill.ts_event or 0) >= since_ms * NANOS_PER_MS]
+
+    # --- the way there and back
+
+    async def _trip(self) -> None:
+        await asyncio.sleep(self.world.draw.randrange(NANOS_PER_MS, _TRIP_NS) / NANOS_PER_S)
+
+    async def _read(self) -> None:
+        await self._trip()
+        if not self.is_calm and self.world.chance(self.exchange.odds.fail_read):
+            raise Retryable("busy", reason="timeout")
+
+    async def _time_out(self) -> None:
+        await asyncio.sleep(self.world.draw.choice(_TIMEOUT_S))
+        raise OutcomeUnknown("cut", reason="timeout")
+
+
+async def _nothing(*_: object) -> list[object]:
+    return []
+
+
+async def _fees(_symbol: str) -> dict[str, str]:
+    return {"maker": "0.001", "taker": "0.001"}
+
+
+async def _networks() -> dict[str, Any]:
+    return {"BTC": _OPEN, "USDT": _OPEN}
+
+
+async def _no_burn() -> dict[str, bool]:
+    return {"spotBNBBurn": False}
+
+
+async def _rights() -> dict[str, bool]:
+    return {"enableSpotAndMarginTrading": True, "enableWithdrawals": False, "ipRestrict": True}
+
+
+def _texts(amounts: dict[str, int]) -> dict[str, str]:
+    return {asset: format_decimal(Money(amount), MONEY_SCALE) for asset, amount in amounts.items()}

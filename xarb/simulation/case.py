@@ -1,0 +1,238 @@
+"""One case: a world is made from its seed, trades for some seconds with its faults, comes to rest without them, and is judged."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from xarb.errors import InvariantBroken, LogError, Retryable
+from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NANOS_PER_S
+from xarb.simulation import market, oracles
+from xarb.simulation.disk import TestedDisk
+from xarb.simulation.exchange import Exchange
+from xarb.simulation.faults import NONE, draw_odds
+from xarb.simulation.market import Move
+from xarb.simulation.oracles import Judge, Violation
+from xarb.simulation.trader import Site, Trader
+from xarb.simulation.world import Trace, World
+from xarb.wires.decimals import Listing
+
+_FEED_NS: Final = 15 * NANOS_PER_MS  # a quote's way to the process, at most
+_REST_NS: Final = 1_000 * NANOS_PER_MS  # interval of quotes while a world comes to rest
+_SETTLE_NS: Final = 120 * NANOS_PER_S  # by when everything has an end, once the faults are over
+_STARTS: Final = 4  # how often a process may fail for what happened to it before
+_RESTART_NS: Final = 500 * NANOS_PER_MS  # what a supervisor waits before it starts a process again
+
+
+class Verdict(NamedTuple):
+    """What became of a case.
+
+    Attributes:
+        seed: its seed. digest: over everything that happened. events: how many there were. orders, fills: at the exchanges.
+        starts: of the process. violations: what must never be and was; empty in a sound world.
+    """
+
+    seed: int
+    digest: str
+    events: int
+    orders: int
+    fills: int
+    starts: int
+    violations: tuple[Violation, ...]
+
+
+class Case:
+    """One world. `run` it once."""
+
+    def __init__(self, seed: int, folder: Path, trace: Trace | None = None) -> None:
+        self.seed = seed
+        self.world = world = World(seed, trace)
+        draw = world.draw
+        self.odds = odds = draw_odds(draw)
+        count = draw.choice([2, 2, 3])
+        log_id = f"{seed % 2**32:08x}00000000"
+        balances = {"BTC": 4 * MONEY_ONE, "USDT": 400 * MONEY_ONE}
+        self.exchanges = [Exchange(world, odds, one, balances, log_id) for one in market.instruments(count)]
+        self.site = Site(
+            world,
+            self.exchanges,
+            folder,
+            log_id,
+            TestedDisk(world),
+            market.resolved(draw, seed, count),
+            odds.power > 0 or draw.random() < 0.3,
+            draw.random() < 0.3,
+        )
+        self.listings = [Listing(one.instrument) for one in self.exchanges]
+        self.judge = Judge(self.site)
+        self.traders: list[Trader] = []
+        self.last_quote: dict[int, Move] = {}
+        self._deaf: dict[int, int] = {}  # until when an exchange's market data do not come
+        self._is_calm = False
+        world.note(f"seed {seed}: {count} exchanges, {odds!r}")
+
+    @property
+    def trader(self) -> Trader:
+        """The process that lives."""
+        return self.traders[-1]
+
+    def run(self) -> Verdict:
+        """Let it happen, and judge it."""
+        world = self.world
+        self._start()
+        if not world.run(world.now + 60 * NANOS_PER_S, lambda: self.trader.is_ready or self._has_failed()):
+            raise AssertionError(f"seed {self.seed}: the first start does not come about")
+        begin, last = world.now, 0
+        for move in market.moves(world.draw, len(self.exchanges), gaps=world.draw.randrange(1, 5)):
+            world.at(begin + move.ts, partial(self._move, move))
+            last = move.ts
+        self._plan_faults(begin, last)
+        world.run(begin + last + 300 * NANOS_PER_MS, lambda: False)
+        self._come_to_rest()
+        self.judge.judge(self.traders, self.exchanges)
+        fills = sum(len(one.fills) for one in self.exchanges)
+        orders = sum(len(one.orders) for one in self.exchanges)
+        return Verdict(self.seed, world.digest, world.events, orders, fills, len(self.traders), tuple(self.judge.violations))
+
+    # --- the process
+
+    def _start(self) -> None:
+        trader = Trader(self.site, self.judge.outputs)
+        self.traders.append(trader)
+        self.judge.follow(trader)
+        trader.begin()
+
+    def _has_failed(self) -> bool:
+        trader = self.trader
+        if trader.failure is None and trader.loop.failures:
+            trader.fail(trader.loop.failures[0])
+        return trader.failure is not None
+
+    def _restart(self, why: str) -> None:
+        """The process is gone; a supervisor starts it again."""
+        self.world.note(f"the process is dead: {why}")
+        self.trader.die()
+        self.world.after(_RESTART_NS, self._start)
+
+    def _die(self, *, power: bool) -> None:
+        trader = self.trader
+        if self._is_calm or trader.ended or trader.is_dead or trader.failure is not None:
+            return
+        trader.die()
+        if power:
+            self.world.note(f"power fails: {self.site.disk.lose_power(self.site.folder)} bytes are lost")
+        self._restart("killed")
+
+    # --- faults
+
+    def _plan_faults(self, begin: int, last: int) -> None:
+        world, odds = self.world, self.odds
+        when = begin + world.draw.randrange(last // 4, last + NANOS_PER_S)
+        if odds.kill or odds.power:
+            world.at(when, lambda: self._die(power=odds.power > 0))
+        for wanted, name, code in (
+            (odds.full_disk, "write_error", errno.ENOSPC),
+            (odds.failed_disk, "write_error", errno.EIO),
+            (odds.failed_sync, "sync_error", errno.EIO),
+        ):
+            if wanted:
+                world.at(when, partial(self._break_disk, name, code))
+
+    def _break_disk(self, name: str, code: int) -> None:
+        if not self._is_calm:
+            setattr(self.site.disk, name, code)
+
+    def _move(self, move: Move) -> None:
+        """The market of an exchange moves; a while later the process hears of it, unless something is wrong with the feed."""
+        world, odds, number = self.world, self.odds, move.exchange
+        exchange = self.exchanges[number]
+        self.last_quote[number] = move
+        exchange.quote(move.bid, move.ask, move.size)
+        world.note(f"{exchange.name}: quotes {move.bid} {move.ask} for {move.size}")
+        bid, ask = move.bid, move.ask
+        if not self._is_calm:
+            if self._deaf.get(number, 0) > world.now:
+                return
+            if world.chance(odds.silent_feed):
+                self._deaf[number] = world.now + world.draw.randrange(5 * NANOS_PER_S)
+                return
+            if world.chance(odds.gap):
+                self.trader.lose(exchange, "gap")
+                world.after(world.draw.randrange(NANOS_PER_S), lambda: self.trader.lose(exchange, "resync"))
+            if world.chance(odds.wild_quote):
+                bid, ask = world.draw.choice([(bid * 10, ask * 10), (ask, bid), (bid, ask * 10), (1, 2)])
+        quote = (bid, ask, move.size)
+        world.after(world.draw.randrange(NANOS_PER_MS, _FEED_NS), lambda: self.trader.hear(exchange, self.listings[number], quote))
+
+    # --- the end
+
+    def _come_to_rest(self) -> None:
+        """No faults any more: everything comes to its end, then the process stops in order."""
+        world = self.world
+        self._is_calm = True
+        for exchange in self.exchanges:
+            exchange.odds = NONE
+        self.site.disk.write_error = self.site.disk.sync_error = 0
+        world.note("the faults are over")
+        self._rest()
+        for _ in range(_STARTS):
+            if self._has_stopped():
+                return
+            dead = self.trader
+            if not isinstance(dead.failure, LogError | OSError | Retryable):
+                return  # a bug: `_has_stopped` said so
+            self._restart("it failed")
+            world.run(world.now + _SETTLE_NS, lambda: self.trader is not dead)  # noqa: B023  # used at once
+        self.judge.say("liveness", "the process fails again and again once the faults are over")
+
+    def _has_stopped(self) -> bool:
+        """Wait until everything has its end, and stop the process; whether it stopped in order."""
+        world = self.world
+        world.run(world.now + _SETTLE_NS, lambda: self._is_at_rest() or self._has_failed())
+        trader = self.trader
+        if trader.failure is None and not self._is_at_rest():
+            open_ = trader.open_bundles() if trader.is_ready else 0
+            self.judge.say("liveness", f"long after the faults are over: ready {trader.is_ready}, {open_} bundles are open")
+        if trader.failure is None and trader.is_ready:
+            trader.stop()
+            world.run(world.now + _SETTLE_NS, lambda: trader.ended or self._has_failed())
+        if trader.failure is None and not trader.ended:
+            self.judge.say("liveness", "the process does not stop")
+            trader.fail(InvariantBroken("it does not stop"))
+        elif trader.failure is not None and not isinstance(trader.failure, LogError | OSError | Retryable):
+            self.judge.say("failure", f"{type(trader.failure).__name__}: {trader.failure}")
+        return trader.ended
+
+    def _rest(self) -> None:
+        """Quotes go on, so that residuals can be flattened, until the process has ended."""
+        if self.trader.ended:
+            return
+        for number in range(len(self.exchanges)):
+            last = self.last_quote.get(number)
+            if last is not None:
+                self._move(last._replace(ts=0))
+        self.world.after(_REST_NS, self._rest)
+
+    def _is_at_rest(self) -> bool:
+        trader = self.trader
+        if trader.ended:
+            return True
+        if trader.is_dead or not trader.is_ready or not all(one.is_at_rest for one in self.exchanges):
+            return False
+        return oracles.living_orders(trader) == 0 and trader.open_bundles() == 0
+
+
+def run_case(seed: int, scratch: Path, trace: Trace | None = None) -> Verdict:
+    """Run one case in a folder below `scratch`, which is removed again."""
+    folder = scratch / f"world-{seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    case = Case(seed, folder, trace)
+    try:
+        return case.run()
+    finally:
+        for trader in case.traders:
+            trader.die()
+        shutil.rmtree(folder, ignore_errors=True)

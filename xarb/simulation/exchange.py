@@ -1,0 +1,254 @@
+"""An exchange of a world: a top of book, one account's money, orders, and everything that may go wrong on the way there and back.
+
+Its own books are the truth against which a trader is judged. `Access` is an account at it as a trading process has one: it has the
+methods of `venues.account.Account` and no network. What has left a process arrives although the process dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from xarb.model.command import SubmitOrder
+from xarb.model.instrument import Instrument
+from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, ceil_div
+from xarb.simulation.faults import Odds
+from xarb.simulation.world import EPOCH_NS, World
+from xarb.venues.orderids import ClientIds, OrderName
+from xarb.venues.replies import OrderSaid, TradeSaid
+from xarb.venues.userwires import Told
+
+FEE_PPB: Final = 1_000_000  # 10 bps, of what an order receives
+Push = Callable[[Told], object]
+
+
+class Made(NamedTuple):
+    """A fill as it truly was: of which order, what it changed by asset, when, and from when on the exchange tells of it."""
+
+    order: Placed
+    said: TradeSaid
+    changes: dict[str, int]
+    at: int
+    told_at: int
+
+
+class Placed:
+    """An order that arrived; quantities in lots of the instrument."""
+
+    def __init__(self, number: int, client_id: str, command: SubmitOrder, name: OrderName, visible_at: int) -> None:
+        self.id = f"{number}"
+        self.client_id = client_id
+        self.name = name
+        self.side, self.price, self.lots = command.side, command.price_int, command.qty_int
+        self.filled = 0
+        self.state = "open"
+        self.visible_at = visible_at
+        self.is_revived = False  # it came so late that it was proven not to be there
+        self.fills: list[Made] = []
+
+    @property
+    def left(self) -> int:
+        """Lots that may still fill."""
+        return self.lots - self.filled
+
+
+class Exchange:
+    """One exchange with one account.
+
+    Args:
+        world: whose time and chance it has.
+        odds: what goes wrong there.
+        instrument: what is traded.
+        balances: of the account at first, money by asset.
+        log_id: of the log whose orders these are.
+
+    Attributes:
+        orders: by client id. fills: in order. doubles: client ids that arrived twice. short: ids of orders that money lacked for.
+    """
+
+    def __init__(self, world: World, odds: Odds, instrument: Instrument, balances: dict[str, int], log_id: str) -> None:
+        self.world, self.odds, self.instrument = world, odds, instrument
+        self.name = instrument.venue
+        self.ids = ClientIds(log_id, "binance")
+        self.balances = dict(balances)
+        self.orders: dict[str, Placed] = {}
+        self.fills: list[Made] = []
+        self.doubles: list[str] = []
+        self.short: list[str] = []
+        self.push: Push | None = None  # of the private stream, while one stands
+        self.bid = self.ask = self.size = 0
+        self.under_way = 0  # orders that will come late
+        self._px_unit = 10 ** (MONEY_SCALE - instrument.px_scale)
+        self._qty_unit = 10 ** (MONEY_SCALE - instrument.qty_scale)
+        self._value_unit = 10 ** (MONEY_SCALE - instrument.scale)
+
+    # --- the market
+
+    def quote(self, bid: int, ask: int, size: int) -> None:
+        """The market moved."""
+        self.bid, self.ask, self.size = bid, ask, size
+
+    # --- money
+
+    def locked(self) -> dict[str, int]:
+        """What open orders may take, by asset."""
+        base, quote = self.instrument.base, self.instrument.quote
+        found = {base: 0, quote: 0}
+        for order in self.orders.values():
+            if order.state == "open" and order.side == "buy":
+                found[quote] += order.price * order.left * self._value_unit
+            elif order.state == "open":
+                found[base] += order.left * self._qty_unit
+        return found
+
+    def _lacks(self, command: SubmitOrder) -> bool:
+        buys = command.side == "buy"
+        asset = self.instrument.quote if buys else self.instrument.base
+        amount = command.price_int * command.qty_int * self._value_unit if buys else command.qty_int * self._qty_unit
+        return bool(amount > self.balances[asset] - self.locked()[asset])
+
+    # --- orders
+
+    def arrive(self, client_id: str, command: SubmitOrder, *, is_revived: bool = False) -> Placed | None:
+        """An order reaches the exchange; None: it is refused."""
+        name = self.ids.decode(client_id)
+        if client_id in self.orders or name is None:
+            self.doubles.append(client_id)
+            return None
+        if self._lacks(command):
+            self.short.append(client_id)
+            self.world.note(f"{self.name}: {client_id} lacks money")
+            return None
+        now, draw = self.world.now, self.world.draw
+        hidden = draw.randrange(2 * NANOS_PER_S) if self.world.chance(self.odds.hide) else 0
+        order = Placed(len(self.orders) + 1, client_id, command, name, now + hidden)
+        order.is_revived = is_revived
+        self.orders[client_id] = order
+        self.world.note(f"{self.name}: {client_id} arrives, {order.side} {order.lots} at {order.price}")
+        lingers = self.world.chance(self.odds.linger)
+        share = draw.random() if self.world.chance(self.odds.partial) or lingers else 1.0
+        self._match(order, int(order.lots * share))
+        if order.state == "open" and not lingers:
+            self._end(order, "expired")
+        elif order.state == "open":
+            self._tell(order, None)
+            self.world.after(draw.randrange(50 * NANOS_PER_MS, 6 * NANOS_PER_S), lambda: self._come_to_end(order))
+        return order
+
+    def _come_to_end(self, order: Placed) -> None:
+        if order.state == "open" and self.world.draw.random() < 0.5:
+            self._match(order, order.left)
+        if order.state == "open":
+            self._end(order, "expired")
+
+    def arrive_late(self, delay_ns: int, client_id: str, command: SubmitOrder, *, is_revived: bool) -> None:
+        """An order reaches the exchange so much later, whatever becomes of who sent it."""
+        self.under_way += 1
+
+        def arrive() -> None:
+            self.under_way -= 1
+            self.arrive(client_id, command, is_revived=is_revived)
+
+        self.world.after(delay_ns, arrive)
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether nothing more happens there of itself: no order is open or under way, and everything is told."""
+        now = self.world.now
+        told = all(made.told_at <= now for made in self.fills)
+        return not self.under_way and told and all(one.state != "open" and one.visible_at <= now for one in self.orders.values())
+
+    def cancel(self, order: Placed) -> None:
+        """Take an open order out of the book."""
+        if order.left and self.world.chance(self.odds.stale_end):
+            self._match(order, 1 + self.world.draw.randrange(order.left))  # it filled while the cancel was on its way
+        if order.state == "open":
+            self._end(order, "canceled")
+
+    def _end(self, order: Placed, state: str) -> None:
+        order.state = state
+        self.world.note(f"{self.name}: {order.client_id} {state}, {order.filled} filled")
+        self._tell(order, None)
+
+    def _match(self, order: Placed, lots: int) -> None:
+        """Fill up to so many lots at the best price, in one or two parts."""
+        price = self.ask if order.side == "buy" else self.bid
+        crosses = price > 0 and (price <= order.price if order.side == "buy" else price >= order.price)
+        lots = min(lots, self.size) if crosses else 0
+        first = self.world.draw.randrange(lots) if lots > 1 and self.world.draw.random() < 0.3 else 0
+        for part in (first, lots - first):
+            if part:
+                self._fill(order, price, part)
+
+    def _fill(self, order: Placed, price: int, lots: int) -> None:
+        buys = order.side == "buy"
+        qty, value = lots * self._qty_unit, price * lots * self._value_unit
+        base, quote = self.instrument.base, self.instrument.quote
+        fee_asset = base if buys else quote
+        fee = ceil_div((qty if buys else value) * FEE_PPB, PPB)
+        changes = {base: qty if buys else -qty, quote: -value if buys else value}
+        changes[fee_asset] -= fee
+        for asset, change in changes.items():
+            self.balances[asset] += change
+        order.filled += lots
+        self.size -= lots
+        draw, now = self.world.draw, self.world.now
+        told_at = now
+        if self.world.chance(self.odds.stale_end):
+            told_at = now + draw.randrange(NANOS_PER_S, 8 * NANOS_PER_S)
+        said = TradeSaid(
+            symbol=self.instrument.symbol,
+            fill_id=f"{self.name}{len(self.fills) + 1}",
+            venue_order_id=order.id,
+            price=Money(price * self._px_unit),
+            qty=Money(qty),
+            side=order.side,
+            fee=Money(fee),
+            fee_asset=fee_asset,
+            liquidity="taker",
+            ts_event=EPOCH_NS + now,
+        )
+        made = Made(order, said, changes, now, told_at)
+        self.fills.append(made)
+        order.fills.append(made)
+        if order.left == 0:
+            order.state = "filled"
+        self.world.note(f"{self.name}: {order.client_id} fill {said.fill_id}, {lots} at {price}, told at {told_at}")
+        self.world.at(told_at, lambda: self._tell(order, said))
+
+    # --- what it says
+
+    def said(self, order: Placed) -> OrderSaid:
+        """The order as the exchange states it now: fills that it tells of later do not count yet."""
+        counted = sum(made.said.qty for made in order.fills if made.told_at <= self.world.now)
+        state = "expired" if order.state == "filled" and counted < order.lots * self._qty_unit else order.state
+        return OrderSaid(
+            symbol=self.instrument.symbol,
+            venue_order_id=order.id,
+            state=state,
+            client_id=order.client_id,
+            side=order.side,
+            qty=Money(order.lots * self._qty_unit),
+            cum_qty=Money(counted),
+            ts_event=EPOCH_NS + self.world.now,
+        )
+
+    def shown(self, client_id: str) -> Placed | None:
+        """An order as far as questions find it."""
+        order = self.orders.get(client_id)
+        return order if order is not None and order.visible_at <= self.world.now else None
+
+    def shown_fills(self, order: Placed) -> list[TradeSaid]:
+        """Fills of an order as far as questions find them."""
+        now = self.world.now
+        return [made.said for made in order.fills if max(made.told_at, order.visible_at) <= now]
+
+    def _tell(self, order: Placed, trade: TradeSaid | None) -> None:
+        """Push what is so now, as the private stream brings it."""
+        if self.push is None or self.world.chance(self.odds.lose_push):
+            return
+        told = Told(self.said(order), trade)
+        for _ in range(2 if self.world.chance(self.odds.repeat_push) else 1):
+            late = 5 * NANOS_PER_S if self.world.chance(self.odds.late_push) else 20 * NANOS_PER_MS
+            self.world.after(NANOS_PER_MS + self.world.draw.randrange(late), partial(self.push, told))

@@ -1,0 +1,83 @@
+"""What goes wrong in a world, and how often: drawn from the seed, so that some worlds know one fault alone and some none."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+import msgspec
+
+
+class Odds(msgspec.Struct, frozen=True, kw_only=True):
+    """The probability of each fault; the numbers in brackets are those of the table of faults in SECURITY.md and docs/simulation.md.
+
+    Attributes:
+        no_connection: an order never leaves.
+        lose_request: an order leaves and never arrives [2].
+        late_request: it arrives within a second after its request was given up [1, 3].
+        very_late_request: it arrives 5 to 10 s after that.
+        lose_reply: it arrives and the reply is lost [1].
+        hide: the exchange does not know an order or fill when it is asked within the next 2 s [3].
+        refuse: an order is refused [9].
+        partial: a part fills [8].
+        linger: an immediate order stays open for seconds, and may fill then [8, 10].
+        late_push: a push comes up to 5 s late and out of order [6].
+        lose_push: a push never comes.
+        repeat_push: a push comes twice [4].
+        stale_end: an end is told with a count of fills that is too low; they are told later [10].
+        lose_cancel: the request or the reply of a cancel is lost.
+        fail_read: a question is not answered.
+        drop_stream: the private stream breaks off for a while.
+        silent_feed: market data of a venue stop without a word [11].
+        gap: market data are lost, and the connection says so [12].
+        wild_quote: a price is ten times too high or crossed [13, 14].
+        full_disk, failed_disk, failed_sync: a write finds the disk full, fails, an fsync fails [18].
+        kill: the process dies and is started again [16].
+        power: the machine dies: what was not on the disk is gone or torn [17].
+    """
+
+    no_connection: float = 0.0
+    lose_request: float = 0.0
+    late_request: float = 0.0
+    very_late_request: float = 0.0
+    lose_reply: float = 0.0
+    hide: float = 0.0
+    refuse: float = 0.0
+    partial: float = 0.0
+    linger: float = 0.0
+    late_push: float = 0.0
+    lose_push: float = 0.0
+    repeat_push: float = 0.0
+    stale_end: float = 0.0
+    lose_cancel: float = 0.0
+    fail_read: float = 0.0
+    drop_stream: float = 0.0
+    silent_feed: float = 0.0
+    gap: float = 0.0
+    wild_quote: float = 0.0
+    full_disk: float = 0.0
+    failed_disk: float = 0.0
+    failed_sync: float = 0.0
+    kill: float = 0.0
+    power: float = 0.0
+
+
+FAULTS: Final = Odds.__struct_fields__
+NONE: Final = Odds()
+_DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # once in a world at most
+_CALM: Final = 0.1
+_ALONE: Final = 0.35
+
+
+def draw_odds(draw: random.Random) -> Odds:
+    """The faults of one world: none, one alone and often, or a mixture; the process dies in one world of eight."""
+    kind = draw.random()
+    if kind < _CALM:
+        return NONE
+    if kind < _ALONE:
+        name = draw.choice(FAULTS)
+        return Odds(**{name: 1.0 if name in _DISK else draw.choice([0.2, 0.5, 0.9])})
+    chosen = {name: draw.random() ** 3 for name in FAULTS if name not in _DISK and draw.random() < 0.4}
+    if draw.random() < 0.15:
+        chosen[draw.choice(_DISK)] = 1.0
+    return Odds(**chosen)

@@ -1,0 +1,113 @@
+"""The made-up markets of a world: one instrument at two or three exchanges, and a gap between two of them every now and then."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from xarb.assembly import Resolved
+from xarb.catalog import load_assets
+from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
+from xarb.model.instrument import FeeTier, Instrument
+from xarb.model.units import MONEY_ONE, NANOS_PER_MS, Money
+from xarb.simulation.exchange import FEE_PPB
+
+NAMES: Final = ("alpha", "bravo", "charlie")
+STRATEGY: Final = "cross"
+PRICE: Final = 10_000  # cents
+_SPREAD: Final = 4
+_LOTS: Final = 100_000  # of one BTC
+
+
+class Move(NamedTuple):
+    """A quote of an exchange (by number) at a time, ns."""
+
+    ts: int
+    exchange: int
+    bid: int
+    ask: int
+    size: int
+
+
+def instruments(count: int) -> list[Instrument]:
+    """BTC/USDT on so many exchanges, in cents and hundred-thousandths."""
+    return [
+        Instrument(
+            venue=name,
+            symbol="BTC/USDT",
+            native="BTCUSDT",
+            kind="spot",
+            base="BTC",
+            quote="USDT",
+            settle="USDT",
+            px_scale=2,
+            qty_scale=5,
+            tick_int=1,
+            lot_int=1,
+            min_notional=Money(MONEY_ONE),
+        )
+        for name in NAMES[:count]
+    ]
+
+
+def moves(draw: random.Random, count: int, *, gaps: int) -> Iterator[Move]:
+    """Quotes in order of time: everyone quotes, then gaps open and close."""
+    ts, middle = 0, PRICE
+
+    def quote(exchange: int, by: int) -> Move:
+        nonlocal ts
+        ts += draw.randrange(NANOS_PER_MS, 60 * NANOS_PER_MS)
+        bid = middle + by
+        return Move(ts, exchange, bid, bid + _SPREAD, draw.randrange(_LOTS // 20, 2 * _LOTS))
+
+    for _ in range(2):
+        for exchange in range(count):
+            yield quote(exchange, 0)
+    for _ in range(gaps):
+        middle += draw.randrange(-10, 11)
+        apart = draw.randrange(count)
+        by = draw.choice([-1, 1]) * draw.randrange(35, 70)
+        for exchange in range(count):
+            yield quote(exchange, by if exchange == apart else 0)
+        ts += draw.randrange(20 * NANOS_PER_MS, 500 * NANOS_PER_MS)
+        yield quote(apart, draw.choice([0, by // 2]))
+
+
+def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
+    """The config of a world: one strategy with limits that bind now and then."""
+    names = NAMES[:count]
+    strategy = StrategyConfig(
+        kind="micro",
+        min_profit_bps=Decimal(2),
+        min_profit_quote=Decimal("0.001"),
+        max_notional_quote=Decimal(draw.choice([20, 60, 150])),
+        open_bps=Decimal(3),
+        scan_ms=Decimal(draw.choice([0, 250])),
+        max_edge_bps=Decimal(200),
+        latency_threshold_ms=Decimal(5_000),
+        execution_timeout_ms=Decimal(draw.choice([100, 400, 1500])),
+        max_open_bundles=draw.choice([1, 2, 4]),
+        daily_volume_quote=Decimal(draw.choice([300, 3_000])),
+        max_orders_per_s=draw.choice([4, 20]),
+        cool_down_ms=Decimal(draw.choice([0, 300])),
+        sequence=draw.choice(["simultaneous", "hard_leg_first"]),
+        max_attempts=draw.choice([1, 3, 5]),
+        max_cancels=draw.choice([1, 3]),
+        retry_ms=Decimal(draw.choice([100, 500])),
+        max_exposure={"BTC": Decimal(draw.choice(["1.6", "3"]))},
+    )
+    feeds = FeedConfig(liveness_ms=Decimal(3_000), jump_bps=Decimal(0))
+    return Resolved(
+        run=RunConfig(seed=seed),
+        venues={name: VenueConfig(fees="simulated") for name in names},
+        feeds=feeds,
+        venue_feeds=dict.fromkeys(names, feeds),
+        accounts={"main": {name: {"BTC": Decimal(4), "USDT": Decimal(400)} for name in names}},
+        pegs={},
+        rates={},
+        strategies={STRATEGY: strategy},
+        fees=dict.fromkeys(names, FeeTier(maker_ppb=FEE_PPB, taker_ppb=FEE_PPB, asset="received")),  # type: ignore[arg-type]  # parts per billion
+        assets=tuple(one for one in load_assets().assets if one.id in ("BTC", "USDT")),
+    )

@@ -1,0 +1,331 @@
+"""A trading process of a world: the real log, engine, execution, risk and order desks, begun and ended as `live.session` does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import msgspec
+
+from xarb.assembly import Assembly, Resolved
+from xarb.engine.liverows import ARM, CANCEL, DISARM
+from xarb.errors import LogError
+from xarb.imports.run import LogState, state_of
+from xarb.live.begin import Listening, Past, begin, past_of
+from xarb.live.exchanges import Exchanges
+from xarb.live.timers import Timers
+from xarb.live.trading import Trading
+from xarb.log import manifest
+from xarb.log.committer import Policy
+from xarb.log.ends import ENDED, left_off
+from xarb.log.livelog import LiveLog
+from xarb.log.manifest import Header
+from xarb.log.reader import LogReader
+from xarb.model.command import Command
+from xarb.model.event import OutputRow
+from xarb.model.instrument import Instrument
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, NEVER
+from xarb.simulation.access import ACCOUNT, Access
+from xarb.simulation.disk import TestedDisk
+from xarb.simulation.exchange import Exchange
+from xarb.simulation.world import EPOCH_NS, Loop, World
+from xarb.starts import LIVE
+from xarb.venues.account import Account
+from xarb.venues.clock import Clock
+from xarb.venues.intake import Intake
+from xarb.venues.venue import VenueRow
+from xarb.wires.decimals import Listing
+from xarb.wires.events import QuoteEvent
+from xarb.wires.rows import Link, Row, RowBuilder
+
+POLICY: Final = Policy(commit_ms=1e9, seal_s=1e9, seal_rows=10**9, reserve_bytes=4096, separate=False)
+COMMIT_NS: Final = 10 * NANOS_PER_MS  # what the writer thread's commit time is in the world outside
+_STOP_S: Final = 30.0
+_LOOK_S: Final = 0.05
+Watch = Callable[[Sequence[OutputRow]], None]
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What a process finds when it starts.
+
+    Attributes:
+        world: its world. exchanges: by number of their instrument. folder: its log. log_id: of that. disk: below that.
+        resolved: its config. strict: whether commands wait for the disk. acknowledges: whether replies only acknowledge.
+    """
+
+    world: World
+    exchanges: Sequence[Exchange]
+    folder: Path
+    log_id: str
+    disk: TestedDisk
+    resolved: Resolved
+    strict: bool
+    acknowledges: bool
+
+
+class Trader:
+    """One process. `begin` starts it; its end is `ended`, an error of `loop.failures`, or `die`.
+
+    Attributes:
+        is_ready: it was started and armed. is_dead: it died. is_armed: whether the operator's last word was to arm. ended: it has stopped in order.
+        failure: what ended it otherwise.
+        accesses: its accounts by venue. opened: the looks at balances that it opened with, by venue.
+        outputs: is shown the output rows of each pass.
+    """
+
+    log: LiveLog
+    intake: Intake
+    assembly: Assembly
+    trading: Trading
+    exchanges: Exchanges
+
+    def __init__(self, site: Site, outputs: Watch) -> None:
+        self.site, self.loop = site, Loop(site.world)
+        self.outputs = outputs
+        self.is_ready = self.is_armed = self.ended = self.is_dead = False
+        self.failure: BaseException | None = None
+        self.accesses = {one.name: Access(one, acknowledges=site.acknowledges) for one in site.exchanges}
+        self.opened: dict[str, tuple[int, dict[str, int]]] = {}
+        self.number = 0
+        self._links: dict[str, Link] = {}
+        self._prelude: dict[str, list[Row]] | None = {}
+        self._timers = Timers(self._put)
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = NEVER
+        self._is_over = self._has_ended = self._commits = False
+        self._stopping = False
+
+    # --- from start to stop
+
+    def begin(self) -> None:
+        """Start."""
+        self.loop.begin(self._run()).add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Something broke: the process ends."""
+        if self.failure is None:
+            self.failure = error
+            self.site.world.note(f"the process fails: {type(error).__name__}: {_without_place(error, self.site.folder)}")
+
+    def die(self) -> None:
+        """As kill -9 does."""
+        self.is_dead = True
+        self.loop.die()
+        for access in self.accesses.values():
+            access.exchange.push = None
+        if hasattr(self, "log"):
+            self.log.abandon()
+
+    async def _run(self) -> None:
+        site = self.site
+        self.log, state, known = self._open_log()
+        past = past_of(site.folder)
+        self.number = past.next_start
+        clock = Clock(self.log.last_ts, wall=self._wall, monotonic=self._monotonic)
+        builder = RowBuilder(self.log.last + 1, self.log.last_ts, state.scales)
+        self.intake = Intake(builder, clock, self._deliver, keeps_frames=False)
+        instruments = [one.instrument for one in site.exchanges]
+        if not known:
+            for one in instruments:
+                self.intake.announce(Listing(one))
+        self.intake.flush()
+        await self._open_exchanges(past, instruments, state.next_conn)
+        self.log.sync()  # a start is durable before it arms
+        self.exchanges.listen()
+        for venue, access in self.accesses.items():
+            access.is_calm = False
+            access.connect(self.exchanges.venues[venue])
+        for link in self._links.values():
+            self.intake.link(link, "opened")
+            self.intake.link(link, "subscribed")
+        self._put("operator", (ARM, "start", None))
+        self.is_armed = self.is_ready = True
+        site.world.note(f"start {self.number} is armed")
+
+    async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int) -> None:
+        """Connect, and write the row of the start."""
+        accounts = {name: [cast("Account", access)] for name, access in self.accesses.items()}
+        self.exchanges = Exchanges(accounts, instruments, past=past, first_conn=first_conn, take=self._take, fail=self.fail)
+        found = await self.exchanges.open()
+        self.opened = {
+            name: access.readings[-2] for name, access in self.accesses.items()
+        }  # the last was to judge whether it may trade
+        first = self.exchanges.next_conn
+        self._links = {
+            one.name: Link(first + at, one.name, "market", epoch=self.number) for at, one in enumerate(self.site.exchanges)
+        }
+        resolved = msgspec.structs.replace(self.site.resolved, fees=self.site.resolved.fees | found.fees)
+        listening = Listening(instruments, [("quotes",)] * len(instruments), first + len(instruments))
+        start, self.assembly = begin(resolved, past, listening, mode=LIVE, balances=found.balances)
+        self.intake.flush()
+        prelude, self._prelude = self._prelude or {}, None
+        if prelude:
+            self.log.append(prelude)
+            self.log.write()
+        self.trading = Trading(self.log, self.assembly, send=self._send, strict=self.site.strict, sink=self.outputs)
+        self._put("starts", start.row())
+        self.intake.flush()
+
+    def _open_log(self) -> tuple[LiveLog, LogState, list[Instrument]]:
+        """As `upkeep.open_log`, by this world's clock and disk."""
+        site = self.site
+        if not (site.folder / manifest.NAME).is_file():
+            header = Header(kind="log", log_id=site.log_id, origin="a simulated world")
+            return LiveLog.create(site.folder, header, POLICY, site.disk.disk), LogState(), []
+        log = LiveLog.open(site.folder, POLICY, site.disk.disk)
+        with LogReader(site.folder) as reader:
+            state, known = state_of(reader), reader.instruments_at(reader.last_seq + 1)
+            rows = left_off(reader, max(log.last_ts, self._wall()), f"process {self.site.world.now}")
+            if rows:
+                log.append({"operator": rows})
+                log.write()
+        return log, state, known
+
+    def stop(self) -> None:
+        """Stop in order, as a person asks for."""
+        if not self._stopping:
+            self._stopping = True
+            self.loop.begin(self._stop()).add_done_callback(self._over)
+
+    async def _stop(self) -> None:
+        self.is_armed = False
+        self._put("operator", (DISARM, "stop", None))
+        self.intake.flush()
+        await self._quiet()
+        if self.open_bundles():
+            self._put("operator", (CANCEL, "stop", "the time of a stop is up"))
+            self.intake.flush()
+            await self._quiet()
+        await self.exchanges.reconcile()
+        if self.open_bundles():  # a fill that only the comparison told opened one again
+            await self._quiet()
+            await self.exchanges.reconcile()
+        await self.exchanges.let_go()
+        self._is_over = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._put("operator", (ENDED, "stop", None))
+        self.intake.flush()
+        self._has_ended = True
+        self.intake.flush()
+        if self.log.is_full:
+            raise LogError("the disk is full; trading was ended in order")
+        self.ended = True
+
+    async def _quiet(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _STOP_S
+        while self.open_bundles() and loop.time() < until and not self.intake.failure.done():  # noqa: ASYNC110  # rows decide it
+            await asyncio.sleep(_LOOK_S)
+
+    def open_bundles(self) -> int:
+        """Bundles that are open now."""
+        execution = self.assembly.engine.execution
+        return sum(execution.open_bundles(name) for name in self.assembly.resolved.strategies)
+
+    # --- rows
+
+    def _put(self, kind: str, values: tuple[Any, ...]) -> None:
+        self.intake.put(kind, values)
+
+    def _take(self, row: VenueRow) -> None:
+        self.intake.put_named(row.kind, row.values)
+
+    def hear(self, exchange: Exchange, listing: Listing, quote: tuple[int, int, int]) -> None:
+        """A quote (bid, ask, size) of an exchange reaches the process."""
+        if not self._listens:
+            return
+        bid, ask, size = quote
+        one = listing.instrument
+        event = QuoteEvent(listing, None, None, bid, size, ask, size, one.px_scale, one.qty_scale)
+        self.in_loop(lambda: self.intake.event(self.intake.clock.now(), self._links[exchange.name], event))
+
+    def lose(self, exchange: Exchange, event: str) -> None:
+        """The market connection of an exchange says that something is lost or there again: one of `CONNECTION_EVENTS`."""
+        if self._listens:
+            self.in_loop(lambda: self.intake.link(self._links[exchange.name], event, symbol=exchange.instrument.symbol))
+
+    @property
+    def _listens(self) -> bool:
+        return self.is_ready and not self.is_dead and self.failure is None and not self._is_over
+
+    def in_loop(self, call: Callable[[], object]) -> None:
+        """Call something as one of the process's own callbacks."""
+        self.loop.call_soon(call)
+
+    def _deliver(self, rows: dict[str, list[Row]]) -> None:
+        """Rows of a pass, as `live.session` takes them."""
+        if self._prelude is not None:
+            for kind, mine in rows.items():
+                self._prelude.setdefault(kind, []).extend(mine)
+            return
+        try:
+            if self._has_ended:
+                self.log.append(rows)
+                self.log.write()
+                return
+            self.trading.take(rows)
+        except BaseException as error:
+            self.fail(error)
+            raise
+        if not self._commits:
+            self._commits = True
+            self.loop.call_later(COMMIT_NS / NANOS_PER_S, self._commit)
+        if self.log.is_full and self.intake.takes_market:
+            self.intake.takes_market = False
+            self.site.world.note("the disk is full: the process stops in order")
+            self.stop()
+        if not self._is_over:
+            self._plan()
+
+    def _commit(self) -> None:
+        """What the writer thread does every so often."""
+        self._commits = False
+        if self.failure is None and not self.ended:
+            try:
+                self.log.sync()
+            except BaseException as error:  # noqa: BLE001  # it ends the process, as the next write would
+                self.fail(error)
+
+    def _send(self, commands: Sequence[Command]) -> None:
+        self.exchanges.follow(self.assembly.engine.instruments)
+        self.exchanges.send(commands)
+
+    # --- time
+
+    def _monotonic(self) -> int:
+        return self.site.world.now
+
+    def _wall(self) -> int:
+        return EPOCH_NS + self.site.world.now
+
+    def _plan(self) -> None:
+        engine, now = self.assembly.engine, self.intake.clock.now()
+        again = self._timers.look(now, self.log.last_ts, engine.timers(), engine.next_due)
+        if self._alarm is not None and self._alarm_at <= again and self._alarm_at > now:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = again
+        self._alarm = asyncio.get_running_loop().call_later(max(again - now, 0) / NANOS_PER_S, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        if not self.intake.failure.done() and not self._is_over:
+            self._plan()
+
+    @property
+    def balances(self) -> Mapping[tuple[str, str, str], int]:
+        """What the engine says that the accounts hold."""
+        return {key: amount for key, amount in self.assembly.engine.portfolio.balances().items() if key[0] == ACCOUNT}
+
+
+def _without_place(error: BaseException, folder: Path) -> str:
+    """An error's text without the place of the log, which is another one each time."""
+    return str(error).replace(str(folder), "LOG")
