@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,13 @@ from xarb.backtest import backtest
 from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.diff import Outcome, diff
-from xarb.errors import ConfigError
+from xarb.errors import ConfigError, Refused
 from xarb.inquiry.align import EpisodePair, align_decisions
 from xarb.inquiry.causes import CAUSES, total_of
 from xarb.inquiry.course import Decision, Episode
 from xarb.inquiry.sections import as_json
-from xarb.log.manifest import Header
+from xarb.log.manifest import Header, Manifest
+from xarb.log.prune import prune
 from xarb.log.reader import LogReader
 from xarb.log.writer import LogWriter
 from xarb.model.columns import INPUTS, KERNEL_KINDS
@@ -340,6 +342,16 @@ def test_the_second_start_began_with_empty_books_and_other_money(tmp_path: Path)
     assert "A was not there" in {one.because for one in found.differences}
     assert any(one.because.startswith("A began") for one in found.differences)
     assert any(one.because.startswith("opening.main") for one in found.differences)
+
+
+def test_a_side_of_which_inputs_were_pruned_is_refused(live: Path, same: Path, tmp_path: Path) -> None:
+    """Rows that are gone from a copy of the log are no missing data of the one who decided on them."""
+    copy = tmp_path / "copy"
+    shutil.copytree(live, copy)
+    assert compared(copy, same).equal
+    prune(copy, Manifest(copy).segments[0].last_ts + 1, by="a test")
+    with pytest.raises(Refused, match=r"copy, start 1 \(paper\) cannot be compared any more: .*were pruned"):
+        diff(copy, same)
 
 
 def test_sides_may_be_given_in_either_order(live: Path, same: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from xarb.errors import ConfigError, Refused
 from xarb.inquiry.decided import open_decided
 from xarb.inquiry.moment import Wanted, witness
 from xarb.inquiry.sections import as_json
+from xarb.log.manifest import Manifest
+from xarb.log.prune import prune
 from xarb.log.reader import LogReader
 from xarb.model.units import parse_money
 from xarb.why import Question, why
@@ -276,6 +279,23 @@ def test_command_prints_tables_or_json(run: Path) -> None:
     assert "# What the strategy saw: levels\n" in plain.stdout
     found = json.loads(CliRunner().invoke(app, ["why", str(run), "1", "--format", "json"]).stdout)
     assert found["commands"][0]["order"] == 1
+
+
+def test_of_a_pruned_log_what_is_left_is_told(live: Path, tmp_path: Path) -> None:
+    """Orders, fills and money as before; the rows that went are named, and no state is shown in their place."""
+    whole, folder = told(live, "1", start=1), tmp_path / "pruned"
+    shutil.copytree(live, folder)
+    prune(folder, Manifest(folder).segments[0].last_ts + 1, by="a test")
+    found = told(folder, "1", start=1)
+    for key in ("commands", "bundle", "opportunity", "reports", "states", "fills", "ledger", "result"):
+        assert found[key] == whole[key], key
+    assert not any(key.startswith("decision") for key in found)
+    (seen,) = (row["value"] for row in found["subject"] if row["what"] == "state seen")
+    assert seen.startswith("not shown: ")
+    assert "were pruned" in seen
+    set_by = [row for row in whole["evidence"] if "set the" in row["is"]]
+    assert {row["seq"] for row in found["evidence"]} == {row["seq"] for row in set_by}
+    assert {row["content"] for row in found["evidence"]} == {"this row is not in the log any more"}
 
 
 def test_a_log_without_a_start_has_nothing_to_explain(tmp_path: Path) -> None:

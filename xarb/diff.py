@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from xarb.errors import ConfigError, InvariantBroken
+from xarb.errors import ConfigError, InvariantBroken, Refused
 from xarb.inquiry.causes import CAUSES, Comparison, Difference, total_of
 from xarb.inquiry.course import Course, Decision, Flow, Order, course_of
 from xarb.inquiry.decided import Decided, open_decided
@@ -38,10 +38,15 @@ def diff(a: Path, b: Path, *, log: Path | None = None, start: int | None = None)
     Raises:
         ConfigError: one of them is neither, or which start is meant must be said.
         LogError: one of them is damaged.
+        Refused: inputs of one of them were pruned, or a run's log is another one.
     """
     if a.resolve() == b.resolve():
         raise ConfigError(f"{a} is given twice")
     with _opened(a, log, start) as mine, _opened(b, log, start) as theirs:
+        for side in (mine, theirs):
+            pruned = side.pruned()
+            if pruned is not None:  # it would look like missing data, and what rests on it could not be told
+                raise Refused(f"{side.title} cannot be compared any more: {pruned}")
         courses = (course_of(mine), course_of(theirs))
         found = Comparison((mine, theirs), courses)
         total = _minus(courses[1].total, courses[0].total)

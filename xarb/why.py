@@ -55,7 +55,8 @@ def why(folder: Path, question: Question, *, log: Path | None = None) -> list[Se
     Raises:
         ConfigError: there is no such order or opportunity, or it must be said of which start.
         LogError: the log is damaged.
-        Refused: the log is not the run's, or this code decides otherwise than the code of the run did.
+        Refused: the log is not the run's, or this code decides otherwise than the code of the run did. What was pruned is named in the
+            answer.
     """
     if (question.order is None) == (question.opportunity is None):
         raise ConfigError(
@@ -150,6 +151,9 @@ def _witness(decided: Decided, chain: _Chain) -> tuple[Witness | None, str]:
     sealed = Manifest(decided.log).last
     if decided.span is not None and max(row["after_seq"] for _, row in rows) >= sealed:
         return None, f"not shown yet: the log is sealed up to seq {sealed}, and the rows of the decision lie in its open tail"
+    pruned = decided.pruned()
+    if pruned is not None:
+        return None, f"not shown: {pruned}"
     about = [row for row in chain.opportunities if row["phase"] == "decided"]
     wanted = Wanted(
         strategy=rows[-1][1]["strategy"],

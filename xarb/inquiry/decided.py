@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from xarb.assembly import Replay, decode_config, replay_of_run
-from xarb.errors import ConfigError, LogError
+from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader
 from xarb.model.columns import INPUTS
@@ -115,6 +115,20 @@ class Decided:
         if self.span is None:
             return replay_of_run(self.resolved, reader, rows=BATCH_ROWS)
         return replay_of_start(reader, self.span, rows=BATCH_ROWS)
+
+    def pruned(self) -> str | None:
+        """Which of the inputs on which it was decided are gone, None when all are there.
+
+        Raises:
+            LogError: a file is damaged.
+            Refused: the log is not the one that the run was made from.
+        """
+        with self.open_inputs() as reader:
+            try:
+                self.replay(reader)
+            except Refused as error:
+                return str(error)
+        return None
 
     def open_inputs(self) -> LogReader:
         """The sealed inputs as they stood when the run was made, or as they stand now.

@@ -25,13 +25,17 @@ def evidence(decided: Decided, roles: Mapping[int, Sequence[str]], ts: int) -> S
         ts: when it was decided, ns.
     """
     found: dict[int, tuple[str, Row, str]] = {}
+    gone: list[tuple[Any, ...]] = []
     for seq in sorted(roles):
         if seq < 0:
             continue  # nothing had set that side
-        for kind, row in _message(decided, seq):
+        message = _message(decided, seq)
+        if not message:
+            gone.append((seq, None, ", ".join(roles[seq]), *[None] * (len(_COLUMNS) - 4), "this row is not in the log any more"))
+        for kind, row in message:
             role = ", ".join(roles.get(row["seq"], ())) or "of the same message"
             found[row["seq"]] = (kind, row, role)
-    rows = [
+    rows = gone + [
         _line(*found[seq], ts) for seq in sorted(found, key=lambda seq: (seq not in roles, seq))
     ]  # what it rested on comes first
     return Section("evidence", "The market events that it rested on, with their age at the decision", _COLUMNS, rows)
