@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.live.player import EXPERIMENT, SMALL, Player, recorded
@@ -22,6 +24,7 @@ from xarb.log.check import verify_log
 from xarb.log.ends import ENDED, LEFT_OFF
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
+from xarb.model.columns import REPORT_EVENTS, TABLES
 from xarb.model.command import Command, SubmitOrder
 from xarb.model.units import Money
 from xarb.starts import LIVE
@@ -87,6 +90,64 @@ def test_money_on_paper_that_is_not_carried_over_is_found(tmp_path: Path, monkey
         resolved = resolve(load_experiment(EXPERIMENT), list(reader.instruments))
     with pytest.raises(Refused, match="had no such account"):
         paper_money(resolved, past._replace(closing={}))
+
+
+def test_an_asset_that_is_new_in_the_config_is_refused_by_name(tmp_path: Path) -> None:
+    """What the start before left goes on; money that it never had would else be nothing without a word. None of it is no news."""
+    folder = tmp_path / "log"
+    Player(folder).end()
+    past = past_of(folder)
+    with LogReader(folder) as reader:
+        resolved = resolve(load_experiment(EXPERIMENT), list(reader.instruments))
+    account, venue = next((account, venue) for account, venues in resolved.accounts.items() for venue in venues)
+    mine = resolved.accounts[account][venue]
+    for amount in ("0", "5"):
+        accounts = {**resolved.accounts, account: {**resolved.accounts[account], venue: {**mine, "XYZ": Decimal(amount)}}}
+        changed = msgspec.structs.replace(resolved, accounts=accounts)
+        if amount == "0":
+            assert paper_money(changed, past) == past.closing
+        else:
+            with pytest.raises(Refused, match=f"accounts.{account}.{venue}.XYZ: the start before had none of it"):
+                paper_money(changed, past)
+
+
+def test_rows_that_the_engine_cannot_take_are_logged(tmp_path: Path) -> None:
+    """Recorded data is never dropped: they stand behind the end of the start, which is proven up to there, and the next one goes on."""
+    folder = tmp_path / "log"
+    player = Player(folder)
+    player.play(market(0, 6_000))
+    last, outputs = player.log.last, len(player.outputs)
+    [quote] = [row for kind, row in market(6_000, 500) if kind == "quotes"][:1]
+    ts = max(player.log.last_ts, quote[1])
+    report = {
+        "account": "main",
+        "strategy": "",
+        "client_order_id": "x",
+        "side": 0,
+        "source": 0,
+        "venue": "nowhere",
+        "symbol": "X/Y",
+        "start": 1,
+        "order": 1,
+        "event": REPORT_EVENTS.index("accepted"),
+    }
+    values = tuple(report.get(column.name) for column in TABLES["reports"].columns[2:])
+    with pytest.raises(LogError, match="a report of order 1 on X/Y@nowhere"):
+        player.trading.take({"quotes": [(last + 1, ts, *quote[2:])], "reports": [(last + 2, ts, *values)]})
+    assert len(player.outputs) == outputs
+    player.log.abandon()
+    second = Player(folder, seed=2)
+    second.play(market(10_000, 5_000))
+    second.end()
+    proof = verify(folder, advance=silent)
+    assert [row[-1] for row in proof.tables[0].rows] == ["equal", "equal"]
+    with LogReader(folder) as reader:
+        [end] = [row for row in reader.rows("operator") if row["action"] == LEFT_OFF]
+        assert (end["seq"], end["actor"]) == (last + 1, "session")
+        assert "LogError: seq" in end["detail"]
+        assert [row["seq"] for row in reader.rows("reports")] == [last + 3]
+        assert any(row["seq"] == last + 2 for row in reader.rows("quotes"))
+    assert verify_log(folder).ok
 
 
 def test_rows_that_others_write_after_a_death_are_not_its_starts(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def paper_money(resolved: Resolved, past: Past) -> Balances:
     """What the accounts of a start on paper open with: what the start before left, else what the config gives.
 
     Raises:
-        Refused: accounts are configured that the start before did not have.
+        Refused: accounts, or assets of them, are configured that the start before did not have.
     """
     configured = opening_balances(resolved)
     if past.span is None:
@@ -133,6 +133,11 @@ def paper_money(resolved: Resolved, past: Past) -> Balances:
     if new:
         account, venue = new[0]
         raise Refused(f"accounts.{account}.{venue}: the start before had no such account; money on paper needs a log of its own")
+    for (account, venue, asset), amount in sorted(configured.items()):
+        if amount and (account, venue, asset) not in past.closing:
+            raise Refused(
+                f"accounts.{account}.{venue}.{asset}: the start before had none of it; money on paper needs a log of its own"
+            )
     return past.closing
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from xarb.assembly import Assembly
 from xarb.live.checkpoints import Checkpoints
 from xarb.log.batching import Batcher
+from xarb.log.ends import LEFT_OFF
 from xarb.log.livelog import LiveLog
 from xarb.log.packing import Row
 from xarb.model.command import Command
 from xarb.model.event import OutputRow
 from xarb.replay import turn
 
+_WHY: Final = 1_000
 Send = Callable[[Sequence[Command]], None]
 Sink = Callable[[Sequence[OutputRow]], None]
 
@@ -40,9 +43,13 @@ class Trading:
 
         Raises:
             InvariantBroken: the rows do not follow, or the engine broke a promise.
-            LogError: they cannot be written: no command leaves.
+            LogError: they cannot be written: no command leaves. Or the engine could not take one of them.
         """
-        commands = turn(self.assembly, self._batcher.batch(rows))
+        try:
+            commands = turn(self.assembly, self._batcher.batch(rows))
+        except Exception as error:
+            self._keep(rows, error)
+            raise
         outputs = self.assembly.engine.outputs.drain()
         self._log.append(rows, outputs)
         if commands and self._strict:
@@ -54,3 +61,17 @@ class Trading:
         if outputs:
             self._sink(outputs)
         self._checkpoints.look()
+
+    def _keep(self, rows: Mapping[str, Sequence[Row]], error: Exception) -> None:
+        """Log rows that could not be decided on, behind a row that says so: this start ends before them, and its proof with it.
+
+        The row takes the place of the first of them, and they move on by one; nothing that is handed in afterwards would follow.
+        """
+        told = {kind: list(found) for kind, found in rows.items()}
+        if "starts" not in told:  # else this start has not begun, and who writes on ends it
+            first, ts = min(found[0][:2] for found in rows.values())
+            why = f"it could not go on: {type(error).__name__}: {error}"[:_WHY]
+            told = {kind: [(row[0] + 1, *row[1:]) for row in found] for kind, found in told.items()}
+            told["operator"] = [(first, ts, LEFT_OFF, "session", why), *told.get("operator", ())]
+        self._log.append(told)
+        self._log.sync()
