@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from tests.imports.conftest import ROOT
+from tests.live.player import Player
 from tests.log.logs import forge, rewrite
 from tests.trial import Trial, gap, head, quiet, tick, usual
 from xarb.backtest import backtest
@@ -240,6 +241,15 @@ def test_log_is_no_run(place: Path) -> None:
     """Verifying a log by replay is wrong use; the message names the right command."""
     with pytest.raises(ConfigError, match="xarb log verify"):
         verify(place / "log", advance=quiet)
+
+
+def test_a_start_that_is_not_sealed_yet_is_said(tmp_path: Path) -> None:
+    """While the first seal is still to come the log has a start: the proof waits for it, and does not say that there is none."""
+    player = Player(tmp_path / "live")
+    with pytest.raises(Refused, match="no start is sealed yet"):
+        verify(tmp_path / "live", advance=quiet)
+    player.end()
+    assert verify(tmp_path / "live", advance=quiet).equal
 
 
 def test_exit_code_tells(place: Path) -> None:

@@ -133,6 +133,11 @@ class _Part(NamedTuple):
 def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof:
     """Replay each start of a live log on its own inputs; with a checkpoint that start's from there on, and those after it."""
     found = list(spans(log))
+    if not found and log.is_open:
+        raise Refused(
+            f"{log.folder}: no start is sealed yet. Its open tail is not read: it is being written (try again after a seal), or its writer "
+            f"died (run: xarb log repair {log.folder})"
+        )
     if not found:
         raise ConfigError(
             f"{log.folder} is a log without a start: nothing was decided on it; check it with: xarb log verify {log.folder}"

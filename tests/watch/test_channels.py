@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ import pytest
 from tests.watch.listener import Listener
 from xarb.config_watch import AlertConfig
 from xarb.errors import ConfigError
+from xarb.watch import channels
 from xarb.watch.channels import Channel, target_of, text_of
 from xarb.watch.rules import Notice
 
@@ -101,6 +103,48 @@ def test_a_command_gets_the_text_and_the_rule(tmp_path: Path) -> None:
 
     run(story())
     assert out.read_text() == "feed_down|on|xarb log: feed_down $(touch x): `lost`"
+
+
+def test_a_command_gets_no_secret_but_its_own(tmp_path: Path) -> None:
+    """Neither the keys of accounts nor what other tables name; what its own table names, and whatever else there is."""
+    out = tmp_path / "out"
+    script = "import os, sys; open(sys.argv[1], 'w').write(' '.join(sorted(os.environ)))"
+    config = AlertConfig(kind="command", command=(sys.executable, "-c", script, str(out)), token_env="MINE")  # noqa: S106  # a name
+    environment = {"MINE": TOKEN, "OTHER": TOKEN, "LANG": "C", "XARB_BINANCE_MAIN_API_SECRET": "x", "XARB_OKX_MAIN_PASSWORD": "x"}
+    target = target_of(1, config, environment, secrets={"MINE", "OTHER"})
+
+    async def story() -> None:
+        async with aiohttp.ClientSession() as http:
+            await Channel(target, http, about="log", say=print)._deliver(GAPS)
+
+    run(story())
+    found = set(out.read_text().split())
+    assert found >= {"MINE", "LANG", "XARB_RULE"}
+    assert not found & {"OTHER", "XARB_BINANCE_MAIN_API_SECRET", "XARB_OKX_MAIN_PASSWORD"}
+
+
+def test_a_command_that_hangs_is_killed_with_what_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script whose child hangs: neither is left over, and the message is lost with a line."""
+    monkeypatch.setattr(channels, "_COMMAND_S", 0.5)
+    said: list[str] = []
+    fifo = tmp_path / "held"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    command = ("/bin/sh", "-c", f"sleep 600 > {fifo} & wait")
+
+    async def story() -> None:
+        async with channel(AlertConfig(kind="command", command=command), said, rests_s=()) as made:
+            made.tell(GAPS)
+            await made.idle()
+            assert made.lost == 1
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(reader, ended.set)  # ready when the last writer is gone
+        await asyncio.wait_for(ended.wait(), 10)
+        loop.remove_reader(reader)
+
+    run(story())
+    os.close(reader)
+    assert "took more than" in said[0]
 
 
 def test_a_command_that_fails_is_tried_again_and_then_said(tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final, Protocol
 
 import aiohttp
@@ -24,6 +26,7 @@ _RESTS_S: Final = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # between the tries of one 
 _REST_LIMIT_S: Final = 120.0  # of what a server asks for
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 _COMMAND_S: Final = 30.0
+_KEYS: Final = re.compile(r"XARB_.+_(API_KEY|API_SECRET|PASSWORD|UID|PRIVATE_KEY_FILE)")  # of accounts, see `venues.keys`
 Say = Callable[[str], None]
 
 
@@ -35,6 +38,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         name: by which it is spoken of.
         url, token: empty where it has none.
         redact: hides them in texts.
+        environment: what a command gets; without API keys and what other tables name.
     """
 
     config: AlertConfig
@@ -42,13 +46,20 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     token: str
     redact: Redactor
+    environment: Mapping[str, str]
 
     def __repr__(self) -> str:
         return f"Target({self.name})"
 
 
-def target_of(number: int, config: AlertConfig, environment: Mapping[str, str]) -> Target:
+def target_of(number: int, config: AlertConfig, environment: Mapping[str, str], *, secrets: Collection[str] = ()) -> Target:
     """Look up what a table names.
+
+    Args:
+        number: of the table, from 1.
+        config: the table.
+        environment: where secrets are.
+        secrets: variables that any table names.
 
     Raises:
         ConfigError: a key is missing or an environment variable is not set; never shows a value.
@@ -70,7 +81,11 @@ def target_of(number: int, config: AlertConfig, environment: Mapping[str, str]) 
         raise ConfigError(f"{name}: its address must begin with https:// or http://")
     if config.daily_at is not None:
         minute_of(config.daily_at, name)
-    return Target(config=config, name=name, url=url, token=token, redact=Redactor([url, token]))
+    mine = (config.url_env, config.token_env)
+    left = {
+        name: value for name, value in environment.items() if name in mine or (name not in secrets and not _KEYS.fullmatch(name))
+    }
+    return Target(config=config, name=name, url=url, token=token, redact=Redactor([url, token]), environment=left)
 
 
 def _secret(name: str, key: str, variable: str | None, environment: Mapping[str, str]) -> str:
@@ -202,7 +217,8 @@ class Channel:
         await request(self._http, "POST", self.target, url, json={"chat_id": self.target.config.chat, "text": text})
 
     async def _command(self, notice: Notice, text: str) -> None:
-        environment = os.environ | {
+        environment = {
+            **self.target.environment,
             "XARB_RULE": notice.rule,
             "XARB_SUBJECT": notice.subject,
             "XARB_STATE": "over" if notice.is_over else "on",
@@ -210,7 +226,9 @@ class Channel:
         }
         program = self.target.config.command
         try:
-            process = await asyncio.create_subprocess_exec(*program, stdin=asyncio.subprocess.PIPE, env=environment)
+            process = await asyncio.create_subprocess_exec(
+                *program, stdin=asyncio.subprocess.PIPE, env=environment, start_new_session=True
+            )
         except (OSError, ValueError) as error:  # the latter: a NUL in what the environment gets
             raise Retryable(f"{program[0]}: {error}") from None
         try:
@@ -220,8 +238,8 @@ class Channel:
             raise Retryable(f"{program[0]} took more than {_COMMAND_S:g} s") from None
         finally:
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.SIGKILL)  # and whatever it began
                 await process.wait()
         if process.returncode:
             raise Retryable(f"{program[0]} ended with {process.returncode}")

@@ -150,7 +150,8 @@ def watch(
         ConfigError: the folder is no log, an alert lacks a key or a secret, the port is taken.
         LogError: the log is damaged at the start; later that is told as `unreadable`.
     """
-    targets = [target_of(number, one, environment) for number, one in enumerate(alerts, start=1)]
+    secrets = {name for one in alerts for name in (one.url_env, one.token_env) if name is not None}
+    targets = [target_of(number, one, environment, secrets=secrets) for number, one in enumerate(alerts, start=1)]
     wanted = config.metrics_port if port is None else port
     run_loop(_run(Watch(folder, config), targets, say, None if port is None and not wanted else wanted))
 
