@@ -260,6 +260,8 @@ def test_the_witness_sees_each_decision_in_order(run: Path) -> None:
         (["1", "--start", "7"], "has no start 7"),
         (["1", "--start", "0"], "has no start 0"),
         (["\u00b2"], "has no order"),
+        (["9" * 5_000], "has no order"),
+        (["--opportunity", "9" * 5_000], "must be a whole number"),
         (["--opportunity", "\u00b2"], "must be a whole number"),
         ([], "an order or an opportunity"),
     ],

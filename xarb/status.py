@@ -18,15 +18,17 @@ from xarb.inquiry.decided import starts_in
 from xarb.inquiry.sections import Section, Shown, amount, listed, millis, moment_of
 from xarb.log.ends import ENDS, LEFT_OFF
 from xarb.log.manifest import Manifest
+from xarb.model.columns import ORDER_STATES
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.query.connection import Query, open_query
-from xarb.query.pick import Condition, latest, pick, tally
+from xarb.query.pick import Condition, latest, pick, summed, tally, tally_latest
 from xarb.starts import LIVE, Span
 
 SILENCE_NS: Final = 5 * NANOS_PER_S  # a driver writes a heartbeat every second
 LOOK_BACK_NS: Final = 600 * NANOS_PER_S  # how far back the last row of a feed is looked for
 _MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades")
+_ALIVE: Final = [state for state in ORDER_STATES if state not in ORDER_TERMINAL]
 _BREAKS: Final = ("gap", "lost", "closed")
 Row = dict[str, Any]
 
@@ -193,8 +195,7 @@ def _heard(view: _View) -> dict[tuple[str, str], int]:
 
 def _orders(view: _View) -> list[Section]:
     """Orders that are alive with their bundles, and what was counted."""
-    last = latest(view.query, "orders", ("order",), view.after)
-    alive = [row for row in last if row["state"] not in ORDER_TERMINAL]
+    alive = latest(view.query, "orders", ("order",), view.after, keep=("state", "in", _ALIVE))
     sent = {
         row["order"]: row
         for row in pick(
@@ -216,7 +217,8 @@ def _orders(view: _View) -> list[Section]:
     counts += [
         ("decisions", *row) for row in tally(view.query, "opportunities", ("verdict",), view.after, ("phase", "=", "decided"))
     ]
-    counts += [("orders", state, sum(row["state"] == state for row in last)) for state in sorted({row["state"] for row in last})]
+    states: dict[str, int] = dict(tally_latest(view.query, "orders", ("order",), "state", view.after))
+    counts += [("orders", *one) for one in sorted(states.items())]
     counts += [("fills", *row) for row in tally(view.query, "fills", ("purpose",), view.after)]
     refusals = tally(view.query, "refusals", ("reason",), view.after)
     counts += [("refusals", *row) for row in sorted(refusals, key=lambda row: (-row[1], row[0]))]
@@ -262,10 +264,9 @@ def _money(view: _View) -> list[Section]:
             )
         )
     changes: dict[tuple[str, str], list[int]] = {}
-    for row in pick(
-        view.query, "ledger", view.after, ("cause", "in", ["trade", "fee"]), columns=("strategy", "asset", "cause", "delta")
-    ):
-        changes.setdefault((row["strategy"], row["asset"]), [0, 0])[row["cause"] == "fee"] += row["delta"]
+    by = ("strategy", "asset", "cause")
+    for strategy, asset, cause, total in summed(view.query, "ledger", by, "delta", view.after, ("cause", "in", ["trade", "fee"])):
+        changes.setdefault((strategy, asset), [0, 0])[cause == "fee"] += total
     gained = [(*key, amount(trade), amount(fee), amount(trade + fee)) for key, (trade, fee) in sorted(changes.items())]
     return [
         Section(

@@ -23,6 +23,7 @@ from xarb.query.pick import pick
 
 Row = dict[str, Any]
 _WHAT: Final = ("what", "value")
+_LONGEST: Final = 18  # digits of a number that there can be
 _PLACE: Final[tuple[Shown, ...]] = ("after_seq", "n", ("ts", moment_of))
 
 
@@ -93,7 +94,7 @@ def numbered(option: str, given: str | None) -> int | None:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) <= _LONGEST
 
 
 def _start_of(folder: Path, question: Question) -> int | None:

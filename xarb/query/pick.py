@@ -55,19 +55,38 @@ def tally(query: Query, kind: str, by: Sequence[str], *where: Condition) -> list
     return list(query.run(sql).rows())
 
 
-def latest(query: Query, kind: str, by: Sequence[str], *where: Condition) -> list[dict[str, Any]]:
-    """The last row for each combination of the columns `by`, in order of their values.
+def latest(query: Query, kind: str, by: Sequence[str], *where: Condition, keep: Condition | None = None) -> list[dict[str, Any]]:
+    """The last row for each combination of the columns `by`, in order of their values; of these only the ones that meet `keep`.
 
     Raises:
         LogError: a file of the log is damaged.
     """
-    table = TABLES[kind]
-    names = [column.name for column in table.columns]
-    conditions = " AND ".join(_condition(*one) for one in where) or "true"
-    keys, order = ", ".join(map(name, by)), ", ".join(f"{name(key)} DESC" for key in table.key)
-    sql = f"""SELECT {", ".join(map(name, names))} FROM {name(kind)} WHERE {conditions}
-    QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1 ORDER BY {keys}"""
+    names = [column.name for column in TABLES[kind].columns]
+    kept = "true" if keep is None else _condition(*keep)
+    keys = ", ".join(map(name, by))
+    sql = f"{_last_of(kind, names, by, where)} AND {kept} ORDER BY {keys}"
     return [dict(zip(names, map(_value, row), strict=True)) for row in query.run(sql).rows()]
+
+
+def tally_latest(query: Query, kind: str, by: Sequence[str], column: str, *where: Condition) -> list[tuple[Any, int]]:
+    """How many of the rows that `latest` gives have each value of a column, in order of the values.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    sql = f"SELECT {name(column)}, count(*) FROM ({_last_of(kind, [column], by, where)}) GROUP BY ALL ORDER BY ALL"
+    return list(query.run(sql).rows())  # type: ignore[arg-type]  # the columns of the statement above
+
+
+def summed(query: Query, kind: str, by: Sequence[str], column: str, *where: Condition) -> list[tuple[Any, ...]]:
+    """The exact sum of a money column for each combination of the columns `by`: their values, then the sum, in order of the values.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    conditions = " AND ".join(_condition(*one) for one in where) or "true"
+    sql = f"SELECT {', '.join(map(name, by))}, sum({name(column)}) FROM {name(kind)} WHERE {conditions} GROUP BY ALL ORDER BY ALL"
+    return [tuple(map(_value, row)) for row in query.run(sql).rows()]
 
 
 def time_range(query: Query, kind: str, *where: Condition) -> tuple[int, int] | None:
@@ -97,6 +116,13 @@ def unmatched(query: Query, kind: str, ignoring: Sequence[str]) -> list[tuple[in
         SELECT {values}, CAST(sum(CASE source WHEN {text(one)} THEN 1 ELSE -1 END) AS BIGINT) AS more
         FROM {name(kind)} GROUP BY ALL) WHERE more <> 0 ORDER BY ALL"""
     return list(query.run(sql).rows())  # type: ignore[arg-type]  # the columns of the statement above
+
+
+def _last_of(kind: str, names: Sequence[str], by: Sequence[str], where: Sequence[Condition]) -> str:
+    conditions = " AND ".join(_condition(*one) for one in where) or "true"
+    keys, order = ", ".join(map(name, by)), ", ".join(f"{name(key)} DESC" for key in TABLES[kind].key)
+    return f"""SELECT {", ".join(map(name, names))} FROM {name(kind)} WHERE {conditions}
+    QUALIFY row_number() OVER (PARTITION BY {keys} ORDER BY {order}) = 1"""
 
 
 def _condition(column: str, operator: str, value: Any) -> str:
