@@ -126,7 +126,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Decimal, _doc("how long a stop lets open bundles come to their end; then their orders are canceled, with as long again")
     ] = Decimal(10_000)
     max_clock_offset_ms: Annotated[
-        Count, _doc("distance of an exchange's clock from ours beyond which no start trades for real")
+        Count, _doc("distance of an exchange's clock from ours beyond which no start trades for real, and a running one disarms")
     ] = 50
     request_timeout_ms: Annotated[Count, _doc("time after which a request without a reply has an unknown fate")] = 5_000
     keys: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.defaults import risk_limits, strategy_terms
@@ -78,6 +79,21 @@ def test_a_report_that_cannot_be_applied_is_named(changes: dict[str, Any], says:
     one.tell(*GOOD)
     with pytest.raises(LogError, match=f"seq {one.seq}.*{says}"):
         report(one, 1, "fill", **(FILL | changes))
+
+
+def test_a_fill_finer_than_the_order_is_booked_once_the_scales_grew() -> None:
+    """An `instruments` row with the finer scale comes before it; what is paid is the fill's own price, to the last digit."""
+    one = desk()
+    one.tell(*GOOD)
+    known = one.engine.instruments[one.letters.index("a")]
+    finer = msgspec.structs.asdict(known) | {"px_scale": known.px_scale + 2}
+    one.slow("instruments", finer | {"tick_int": known.tick_int and known.tick_int * 100})
+    price = int(money(101)) - int(money(1)) // 10 ** (known.px_scale + 2)
+    report(one, 1, "fill", **(FILL | {"price": price}))
+    [fill] = one.drained("fills")
+    assert fill["price"] == price
+    paid = [row["delta"] for row in one.drained("ledger") if row["asset"] == "USD"]
+    assert paid[-1] == -5 * price  # after the opening balances
 
 
 def test_a_disarmed_engine_sends_no_bundle_until_it_is_armed() -> None:

@@ -307,6 +307,39 @@ def test_orders_keep_their_price_and_size_when_scales_grow(tmp_path: Path) -> No
     assert verify(log, advance=silent).equal
 
 
+def test_a_clock_that_goes_wrong_disarms_until_it_is_right_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The row says which clock and how far it is off; the session goes on, and its orders when the clock is right."""
+    monkeypatch.setattr("xarb.venues.desk.CLOCK_S", 0.0)
+    monkeypatch.setattr("xarb.venues.desk.POLL_S", 0.1)
+    log = tmp_path / "log"
+    acts: list[tuple[str, str, str]] = []
+    faults = (Fault(kind="clock_offset", at_s=Decimal(8), for_s=Decimal(2), offset_ms=300, venue="bravo"),)
+
+    def rearmed(session: Session) -> bool:
+        if not acts:
+            acts.append(("", "", ""))
+            put = session.intake.put
+
+            def noted(kind: str, values: tuple[Any, ...]) -> None:
+                if kind == "operator":
+                    acts.append(values)
+                put(kind, values)
+
+            session.intake.put = noted  # type: ignore[method-assign]  # watched from outside, passed on as it is
+        return len(acts) > 3 and acts[3][0] == "arm"
+
+    async def story() -> None:
+        async with site(tmp_path, faults) as at:
+            await traded(at, log, rearmed)
+
+    asyncio.run(story())
+    with LogReader(log) as reader:
+        said = [(row["action"], row["actor"], row["detail"]) for row in reader.rows("operator")]
+    assert [one[:2] for one in said[:3]] == [("arm", "start"), ("disarm", "session"), ("arm", "session")]
+    assert re.match(r"the clock of bravo is (29|30)\d\.\d ms from ours, 50 ms are allowed", said[1][2])
+    assert verify(log, advance=silent).equal
+
+
 def test_a_process_killed_with_its_log_unsealed_is_killed_by_name(tmp_path: Path) -> None:
     """SIGKILL before anything was sealed: `kill` reads the journal, so that it knows whose orders to cancel, and the log stays provable."""
     log = tmp_path / "log"

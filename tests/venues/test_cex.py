@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine
 from decimal import Decimal
@@ -16,6 +17,7 @@ from tests.venues.trader import BTC, trading
 from xarb.errors import InvariantBroken, Refused, VenueError
 from xarb.model.command import SubmitOrder
 from xarb.model.units import Money
+from xarb.venues import desk
 from xarb.venues.funds import Transfers
 from xarb.venues.limits import Limit
 from xarb.venues.liveorders import Expected
@@ -485,6 +487,35 @@ def test_clock_that_is_off_refuses_the_start() -> None:
             with pytest.raises(Refused, match="50 ms are allowed"):
                 async with trading(server):
                     pass
+
+    run(work())
+
+
+def test_clock_is_watched_while_trading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that goes wrong speaks against new orders until it is right again; each change is told once, with the distance."""
+    monkeypatch.setattr(desk, "CLOCK_S", 0.0)
+    monkeypatch.setattr(desk, "POLL_S", 0.02)
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            mine = at.venue.desks["main"]
+
+            async def turned(value: int) -> str:
+                async with asyncio.timeout(10):
+                    while True:
+                        at.take()
+                        off = [row for row in at.of("health") if row["metric"] == "clock_off"]
+                        if off and off[-1]["value"] == value:
+                            return f"{len(off)}: {off[-1]['detail']}"
+                        await asyncio.sleep(0.02)
+
+            server.clock_ms = 400
+            assert re.match(r"1: main: the clock of binance is [34]\d\d\.\d ms from ours, 50 ms are allowed", await turned(1))
+            assert mine.objection is not None
+            server.clock_ms = 0
+            assert await turned(0) == "2: main: the clock is right again"
+            assert mine.objection is None
 
     run(work())
 

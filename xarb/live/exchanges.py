@@ -185,6 +185,10 @@ class Exchanges:
                         raise Refused(f"{account.label} pays other fees on {symbol}@{venue} than another account does")
         return found
 
+    def objections(self) -> list[str]:
+        """What speaks against new orders now; a `health` row tells of each change."""
+        return [desk.objection for venue in self._venues.values() for desk in venue.desks.values() if desk.objection is not None]
+
     def follow(self, instruments: Sequence[Instrument]) -> None:
         """Know the instruments as the engine does now."""
         self._instruments[:] = instruments

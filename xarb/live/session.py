@@ -12,6 +12,7 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,9 +22,11 @@ import msgspec
 from xarb.assembly import Assembly, Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
-from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL
+from xarb.engine.liverows import CANCEL, DISARM, KILL
 from xarb.errors import Interrupted, LogError, Retryable, VenueError
 from xarb.live import requests
+from xarb.live.accountrows import AccountRows
+from xarb.live.arming import Arming
 from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
 from xarb.live.exchanges import Exchanges, Found, accounts_of, spot_symbols
 from xarb.live.timers import Timers
@@ -44,6 +47,7 @@ from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds, Source, listings_of, load_all
 from xarb.venues.intake import Intake
 from xarb.venues.stream import StreamPolicy
+from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
 
@@ -83,6 +87,7 @@ class Session:
         self._is_over = False
         self._has_ended = False
         self._stops = False
+        self._arming = Arming(lambda *act: self._put("operator", act))
         self._prelude: dict[str, list[Row]] | None = {}
         self._ending: asyncio.Future[Ending]
         self._failed: BaseException | None = None
@@ -131,7 +136,8 @@ class Session:
         instruments = _after(past.instruments, self._prelude or {})
         found = None
         if self._mode == LIVE:
-            found = await self._open_exchanges(past, instruments, first_conn)
+            rows = AccountRows(self.intake, chain.from_iterable(listings.values()), start=past.next_start, fail=self._fail)
+            found = await self._open_exchanges(past, instruments, first_conn, rows)
             first_conn = self.exchanges.next_conn  # type: ignore[union-attr]  # just opened
         resolved = self._resolve(instruments, found)
         balances = paper_money(resolved, past) if found is None else found.balances
@@ -154,14 +160,14 @@ class Session:
             self.exchanges.listen()
         return first_conn
 
-    async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int) -> Found:
+    async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:
         """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
         self.exchanges = Exchanges(
             accounts_of(self._experiment, self._sources, spot_symbols(instruments)),
             instruments,
             past=past,
             first_conn=first_conn,
-            take=lambda row: self.intake.put_named(row.kind, row.values),
+            take=lambda row: self._hear(row, rows),
             fail=self._fail,
         )
         return await self.exchanges.open()
@@ -169,6 +175,12 @@ class Session:
     def _resolve(self, instruments: Sequence[Instrument], found: Found | None) -> Resolved:
         resolved = resolve(self._experiment, instruments)
         return resolved if found is None else msgspec.structs.replace(resolved, fees=resolved.fees | found.fees)
+
+    def _hear(self, row: VenueRow, rows: AccountRows) -> None:
+        """An account said something."""
+        rows.take(row)
+        if row.kind == "health" and self.exchanges is not None:
+            self._arming.judge(self.exchanges.objections())
 
     def _fail(self, error: BaseException) -> None:
         """Something beside the loop broke: the session ends in order, and with this error."""
@@ -264,11 +276,15 @@ class Session:
             raise error
 
     async def _arm(self) -> None:
-        """Arm once every market speaks."""
-        while not all(stream.is_open and stream.meter.events for stream in self.feeds.streams):  # noqa: ASYNC110  # they have no event for it
+        """Arm once every market speaks, and nothing speaks against it."""
+        while not self._is_ready():  # noqa: ASYNC110  # the streams have no event for it
             await asyncio.sleep(_LOOK_S)
-        self._put("operator", (ARM, "start", "every market speaks"))
+        self._arming.begin()
         notify("READY=1")
+
+    def _is_ready(self) -> bool:
+        speaks = all(stream.is_open and stream.meter.events for stream in self.feeds.streams)
+        return speaks and (self.exchanges is None or not self.exchanges.objections())
 
     async def _obey(self, stop: asyncio.Event, duration_s: float | None) -> None:
         """Wait for the wish to end: a signal, a request, the end of the duration."""
@@ -297,6 +313,7 @@ class Session:
     async def _wind_down(self, ending: Ending) -> None:
         """No new bundles; open ones come to their end, or are canceled when their time is up."""
         self._stops = True
+        self._arming.end()
         self._put("operator", (KILL if ending.killed else DISARM, ending.actor, None))
         self.intake.flush()
         await self._quiet(lambda: ending.killed)

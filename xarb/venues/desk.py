@@ -33,6 +33,7 @@ READY_S: Final = 10.0  # how long a start waits for the private stream before it
 RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
 CLOCK_LOOKS: Final = 3  # and at the start so often in a row
+CLOCK_OFF: Final = "clock_off"  # 1: it is too far from ours to trade; 0: no more
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
 BEFORE_MS: Final = 60_000  # fills are asked for from so long before the start, or before the last reconciliation
 _TEXT: Final = 4096
@@ -78,6 +79,7 @@ class AccountDesk:
         self.ids = ClientIds(wishes.log_id, account.terms.exchange)
         self.orders = LiveOrders(account.label, venue, self.ids)
         self.is_streaming = False
+        self.objection: str | None = None  # what speaks against new orders since the start
         self.conn = -1  # of the private stream in the log; set before `open`
         self._natives = natives
         self._tell = tell
@@ -119,10 +121,24 @@ class AccountDesk:
         Raises:
             Refused: it is too far from ours.
         """
-        reading, bound = await self._clock(), self.account.terms.max_clock_ms * NANOS_PER_MS
-        if abs(reading.offset_ns) > bound:
-            away = f"{reading.offset_ns / NANOS_PER_MS:.1f} ms"
-            raise Refused(f"the clock of {self.venue} is {away} from ours, {self.account.terms.max_clock_ms} ms are allowed")
+        if (why := self._off(await self._clock())) is not None:
+            raise Refused(why)
+
+    async def _watch_clock(self) -> None:
+        """Measure the clock while trading; one that seems off is measured as at the start before it is said to be."""
+        why = self._off(await self._clock(1))
+        if why is not None:
+            why = self._off(await self._clock())
+        if (why is None) != (self.objection is None):
+            self.objection = why
+            self._health(CLOCK_OFF, int(why is not None), f"{self.account.label}: {why or 'the clock is right again'}")
+
+    def _off(self, reading: ClockReading) -> str | None:
+        """What is wrong with a clock, if anything is."""
+        if abs(reading.offset_ns) <= self.account.terms.max_clock_ms * NANOS_PER_MS:
+            return None
+        away = f"{reading.offset_ns / NANOS_PER_MS:.1f} ms"
+        return f"the clock of {self.venue} is {away} from ours, {self.account.terms.max_clock_ms} ms are allowed"
 
     async def _clock(self, looks: int = CLOCK_LOOKS) -> ClockReading:
         reading = await self.account.clock(looks)
@@ -266,7 +282,7 @@ class AccountDesk:
             if now - measured >= CLOCK_S * NANOS_PER_S:
                 measured = now
                 try:
-                    await self._clock(1)
+                    await self._watch_clock()
                 except (Retryable, Rejected) as error:
                     self._health("clock_failed", 1, f"{self.account.label}: {error}")
             if now - reconciled >= RECONCILE_S * NANOS_PER_S:
