@@ -113,6 +113,31 @@ def test_a_recording_holds_what_was_sent_and_goes_on_where_it_ended(tmp_path: Pa
     assert all(abs(offset) < 100_000_000 for offset in offsets)
 
 
+def test_the_quality_of_each_feed_is_reported(tmp_path: Path) -> None:
+    """A feed that spoke has a score, one that did not has none."""
+
+    async def story() -> None:
+        async with Player().serving() as player:
+
+            async def send() -> None:
+                socket = await player.next_subscription()
+                await socket.send_str(ticker(1))
+                await socket.close()
+                await player.next_subscription()  # so what came before the end is recorded
+
+            report = await recorded(player, tmp_path / "one", send, sources=[source(player, channels=("quotes",))])
+            (score,) = [row[-1] for row in report.feeds.rows]
+            assert 0 < int(score) <= 1000
+
+            async def listen() -> None:
+                await player.next_subscription()
+
+            report = await recorded(player, tmp_path / "two", listen, sources=[source(player, channels=("quotes",))])
+            assert [row[-1] for row in report.feeds.rows] == ["-"]
+
+    run(story())
+
+
 async def until_requested(player: Player, path: str) -> None:
     """Wait until somebody asked for a path."""
     while path not in player.requests:  # noqa: ASYNC110  # the server has no event for each path
@@ -385,7 +410,9 @@ def test_on_a_terminal_it_is_drawn_and_elsewhere_said_in_lines(tmp_path: Path) -
     for second in range(1, 22):
         stream.meter.events += 50
         board.update([stream], second * NANOS_PER_S, STATS, float(second))  # type: ignore[list-item]  # only what is shown
-    assert len(said) == 4
+    board.update([stream], 40 * NANOS_PER_S, STATS, 40.0, scores=lambda one: one.feed.conn * 100)  # type: ignore[list-item]  # same
+    assert [line.rpartition(" quality=")[2] for line in said[::2]] == ["-", "-", "700"]
+    assert len(said) == 6
     assert said[0].startswith("feed=alpha_7 state=open instruments=2 events_per_s=50 age_s=- lag_ms=1.50 ")
     assert "sync_p99_ms=2.00" in said[1]
 

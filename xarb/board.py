@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from xarb.venues.stream import Stream
 
     Watched = Stream | GenericStream
+    Scores = Callable[[Watched], int | None]  # the lowest score of a connection's instruments, None where there is none yet
 
 _COLUMNS: Final = (
     "feed",
@@ -27,8 +28,13 @@ _COLUMNS: Final = (
     "events",
     "gaps",
     "rejects",
+    "quality",
 )
 _PLAIN_S: Final = 10.0
+
+
+def _unknown(_: Watched) -> None:
+    """No score, where nobody keeps any."""
 
 
 class Board:
@@ -45,23 +51,24 @@ class Board:
         self._rates: dict[int, float] = {}
         self._said_s = 0.0
 
-    def update(self, streams: Sequence[Watched], now: int, stats: Stats, seconds: float) -> None:
+    def update(self, streams: Sequence[Watched], now: int, stats: Stats, seconds: float, *, scores: Scores = _unknown) -> None:
         """Show how it goes, `seconds` after the start."""
         for stream in streams:
             self._rate(stream, now)
         if self._draw is not None:
-            self._draw([self.feed_table(streams, now, f"Recording for {seconds:.0f} s"), _journal_table(stats)])
+            feeds = self.feed_table(streams, now, f"Recording for {seconds:.0f} s", scores=scores)
+            self._draw([feeds, _journal_table(stats)])
         elif self._say is not None and seconds - self._said_s >= _PLAIN_S:
             self._said_s = seconds
-            for row in self.feed_table(streams, now, "").rows:
+            for row in self.feed_table(streams, now, "", scores=scores).rows:
                 self._say(" ".join(f"{name}={cell.replace(' ', '_')}" for name, cell in zip(_PLAIN, row, strict=True)))
             self._say(" ".join(f"{name.replace(' ', '_')}={value}" for name, value in _journal_table(stats).rows))
 
-    def feed_table(self, streams: Sequence[Watched], now: int, title: str) -> Table:
+    def feed_table(self, streams: Sequence[Watched], now: int, title: str, *, scores: Scores = _unknown) -> Table:
         """One row a connection."""
         rows = []
         for stream in streams:
-            meter = stream.meter
+            meter, score = stream.meter, scores(stream)
             rows.append(
                 (
                     f"{stream.feed.venue} {stream.feed.conn}",
@@ -75,6 +82,7 @@ class Board:
                     f"{meter.events}",
                     f"{meter.gaps}",
                     f"{meter.rejects}",
+                    "-" if score is None else f"{score}",
                 )
             )
         return Table(title, _COLUMNS, tuple(rows))

@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from xarb.board import Board
-from xarb.config import RecordConfig
+from xarb.config import FeedConfig, RecordConfig
 from xarb.console import Table
 from xarb.errors import Interrupted
 from xarb.imports.run import LogState
@@ -23,11 +23,14 @@ from xarb.log.livelog import LiveLog
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S
 from xarb.process import notify, run_loop, stop_on_signals, unless_stopped
+from xarb.settings import nanos
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds, Source, listings_of, load_all
+from xarb.venues.generic import GenericStream
 from xarb.venues.intake import Intake
-from xarb.venues.stream import StreamPolicy
+from xarb.venues.quality import Limits, Quality
+from xarb.venues.stream import Stream, StreamPolicy
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
 
@@ -115,7 +118,8 @@ class Recorder:
         stop, duration_s, board = ends
         clock = Clock(log.last_ts)
         builder = RowBuilder(log.last + 1, log.last_ts, state.scales)
-        self.log, self.intake = log, Intake(builder, clock, self._deliver, keeps_frames=self._config.frames)
+        keeps_frames, self._quality = self._config.frames, self._scores(listings)
+        self.log, self.intake = log, Intake(builder, clock, self._deliver, keeps_frames=keeps_frames, quality=self._quality)
         policy = StreamPolicy(age_s=float(self._config.max_age_ms) / 1000)
         self.feeds = Feeds(self._sources, listings, intake=self.intake, http=http, first_conn=state.next_conn, policy=policy)
         first, began = builder.next_seq, clock.now()
@@ -132,7 +136,8 @@ class Recorder:
         finally:
             notify("STOPPING=1")
             seconds = (clock.now() - began) / NANOS_PER_S
-            feeds = board.feed_table(self.feeds.streams, clock.now(), "Feeds, as they were at the stop")
+            title = "Feeds, as they were at the stop"
+            feeds = board.feed_table(self.feeds.streams, clock.now(), title, scores=self._score)
             for task in (*tasks, ended):
                 task.cancel()
             await asyncio.gather(*tasks, ended, return_exceptions=True)
@@ -149,7 +154,16 @@ class Recorder:
     def _show(self, board: Board, began: int) -> None:
         now = self.intake.clock.now()
         notify("WATCHDOG=1")  # the loop turns, and the log was looked after
-        board.update(self.feeds.streams, now, self.log.stats, (now - began) / NANOS_PER_S)
+        board.update(self.feeds.streams, now, self.log.stats, (now - began) / NANOS_PER_S, scores=self._score)
+
+    def _scores(self, listings: dict[str, list[Listing]]) -> Quality:
+        """The quality of all feeds, by the limits of a config that says nothing else."""
+        usual = FeedConfig()
+        limits = Limits(nanos(usual.max_latency_ms), nanos(usual.future_ms), nanos(usual.score_ms))
+        return Quality(limits, {one.key: source.subscribed() for source in self._sources for one in listings[source.venue]})
+
+    def _score(self, stream: Stream | GenericStream) -> int | None:
+        return self._quality.lowest((one.key for one in stream.feed.listings), self.intake.clock.now())
 
     def _deliver(self, parts: dict[str, list[Row]]) -> None:
         self.log.append(parts)

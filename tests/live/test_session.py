@@ -171,6 +171,7 @@ def test_trading_on_paper_is_proven_and_goes_on(tmp_path: Path) -> None:
             config = made.config(tmp_path)
             first, ending = await traded(config, folder, filled(5), interrupt)
             assert ending.actor == "signal"
+            assert all(0 < (first.score(stream) or 0) <= 1000 for stream in first.feeds.streams)
             second, _ = await traded(config, folder, filled(3), interrupt)
             assert second.assembly.opening == first.assembly.engine.portfolio.balances()
 

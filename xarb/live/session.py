@@ -45,8 +45,9 @@ from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds, Source, listings_of, load_all
+from xarb.venues.generic import GenericStream
 from xarb.venues.intake import Intake
-from xarb.venues.stream import StreamPolicy
+from xarb.venues.stream import Stream, StreamPolicy
 from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
@@ -387,7 +388,13 @@ class Session:
     def _show(self, board: Board, began: int) -> None:
         notify("WATCHDOG=1")  # the loop turns, and the log was looked after
         seconds = (self.intake.clock.now() - began) / NANOS_PER_S
-        board.update(self.feeds.streams, self.intake.clock.now(), self.log.stats, seconds)
+        board.update(self.feeds.streams, self.intake.clock.now(), self.log.stats, seconds, scores=self.score)
+
+    def score(self, stream: Stream | GenericStream) -> int | None:
+        """The lowest score that the engine gives an instrument of a connection."""
+        engine, keys = self.assembly.engine, {one.key for one in stream.feed.listings}
+        mine = [number for number, one in enumerate(engine.instruments) if (one.venue, one.symbol) in keys]
+        return min((engine.feed(number).score for number in mine), default=None)
 
 
 def _after(instruments: Sequence[Instrument], prelude: dict[str, list[Row]]) -> list[Instrument]:

@@ -74,7 +74,7 @@ def trade(
         Table("Live trading", ("what", "value"), what),
         assembly.assumptions(),
         *session.summary.tables(),
-        shown.feed_table(session.feeds.streams, session.intake.clock.now(), "Feeds"),
+        shown.feed_table(session.feeds.streams, session.intake.clock.now(), "Feeds", scores=session.score),
     ]
     return Result(KILLED if ending.killed else 0, [table for table in tables if table.rows])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from xarb.venues.clock import Clock
+from xarb.venues.quality import Quality
 from xarb.wires.decimals import Listing
 from xarb.wires.events import LinkEvent, WireEvent
 from xarb.wires.rows import Link, Row, RowBuilder
@@ -26,6 +27,7 @@ class Intake:
         clock: the process's.
         deliver: takes all rows of a pass, by kind; what it raises ends the intake.
         keeps_frames: whether raw messages become rows of `frames`; may be changed while it runs.
+        quality: is told every event, where somebody wants to know.
 
     Attributes:
         takes_market: whether what the markets say is taken; without it only what becomes of connections, orders and ourselves is. Switched
@@ -33,11 +35,13 @@ class Intake:
         failure: done with the exception once a delivery failed; nothing is taken after that.
     """
 
-    def __init__(self, builder: RowBuilder, clock: Clock, deliver: Deliver, *, keeps_frames: bool = True) -> None:
+    def __init__(
+        self, builder: RowBuilder, clock: Clock, deliver: Deliver, *, keeps_frames: bool = True, quality: Quality | None = None
+    ) -> None:
         self.builder, self.clock = builder, clock
         self.keeps_frames = keeps_frames
         self.takes_market = True
-        self._deliver = deliver
+        self._deliver, self._quality = deliver, quality
         self._loop = asyncio.get_running_loop()
         self._scheduled = False
         self.failure: asyncio.Future[None] = self._loop.create_future()
@@ -55,6 +59,8 @@ class Intake:
         if not self.takes_market and not isinstance(event, LinkEvent):
             return
         self.builder.add(ts, link, event)
+        if self._quality is not None:
+            self._quality.take(ts, link, event)
         if not self._scheduled or self.builder.held >= _HELD_ROWS:
             self._schedule()
 
