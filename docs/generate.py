@@ -9,14 +9,16 @@ import inspect
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Final, get_type_hints
+from typing import Any, Final, get_type_hints
 
 import msgspec
+import typer.main
 
 from xarb import config, config_watch
+from xarb.cli import app
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE
@@ -24,42 +26,26 @@ from xarb.wires import binance, bitstamp, bybit, coinbase, gate, kraken, kucoin,
 from xarb.wires.exchanges import WIRES
 
 DOCS: Final = Path(__file__).resolve().parent
-COMMANDS: Final = (
-    (),
-    ("demo",),
-    ("backtest",),
-    ("verify",),
-    ("why",),
-    ("diff",),
-    ("status",),
-    ("watch",),
-    ("sim",),
-    ("check",),
-    ("symbols",),
-    ("import",),
-    ("record",),
-    ("scan",),
-    ("venues",),
-    ("serve",),
-    ("query",),
-    ("synthetic",),
-    ("log", "info"),
-    ("log", "verify"),
-    ("log", "repair"),
-    ("log", "rederive"),
-    ("log", "prune"),
-    ("log", "archive"),
-    ("config", "show"),
-)
 _MADE: Final = "<!-- made by docs/generate.py from the code; do not edit -->\n"
 _WIDTH: Final = "100"
+
+
+def commands(group: Any = None, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The words of every command that is shown, in the order of the help; a group's own help is left out but for the first."""
+    group = group or typer.main.get_command(app)
+    if not words:
+        yield ()
+    for name, command in group.commands.items():
+        if not command.hidden:
+            is_group = hasattr(command, "commands")
+            yield from commands(command, (*words, name)) if is_group else [(*words, name)]
 
 
 def commands_page() -> str:
     """Help of every command, as it is printed."""
     parts = [_MADE, "# The command line\n"]
     environment = os.environ | {"COLUMNS": _WIDTH, "TERMINAL_WIDTH": _WIDTH, "NO_COLOR": "1"}
-    for words in COMMANDS:
+    for words in commands():
         command = [sys.executable, "-m", "xarb", *words, "--help"]
         text = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=DOCS.parent).stdout  # noqa: S603  # our own command
         text = "\n".join(line.rstrip() for line in text.replace("python -m xarb", "xarb").strip().splitlines())

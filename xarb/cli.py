@@ -11,6 +11,7 @@ import typer
 from xarb import __version__, cli_markets, cli_sim, cli_watch
 from xarb.console import Table, drawn_in_place, interruptible, progress, say, show, warn
 from xarb.errors import Refused
+from xarb.model.order import STOP, KillLevel
 from xarb.verbs import (
     ExperimentPath,
     FormatOption,
@@ -140,6 +141,14 @@ def stop(log: TradedLog, wait: WaitOption = "60s") -> None:
 def kill(
     log: TradedLog,
     wait: WaitOption = "60s",
+    level: Annotated[
+        KillLevel,
+        typer.Option(
+            "--level",
+            help="entries: no new bundles, those under way come to their end. cancel: every order is canceled and nothing more is sent. "
+            "unwind: every order is canceled, and what is left is undone within its caps. stop: as cancel, and the process ends.",
+        ),
+    ] = STOP,
     reset: Annotated[bool, typer.Option("--reset", help="Take an earlier kill back, so that trading may start again.")] = False,
     config: Annotated[
         Path | None,
@@ -147,6 +156,9 @@ def kill(
     ] = None,
 ) -> None:
     """Kill trading on a log: cancel every order at once and end. No start follows until it is taken back with --reset.
+
+    Below the level stop the process goes on without new bundles, so that it can be looked at; end it with xarb stop. A file named KILL in the
+    log's folder does the same as this command, empty or with a level in it, and SIGQUIT the same as the level stop.
 
     Where the process is dead its real orders are canceled at the exchanges themselves, with the keys of --config, until none is left.
     Exit code 0 once all is done, 1 when it is not, or there is nothing to kill.
@@ -159,7 +171,7 @@ def kill(
     if reset:
         say(f"{log}: the kill by {run_reset(log)} is taken back")
         return
-    show(run_kill(log, wait_s=seconds_of(wait), experiment=None if config is None else load_experiment(config)))
+    show(run_kill(log, wait_s=seconds_of(wait), level=level, experiment=None if config is None else load_experiment(config)))
     say(f"{log}: killed; before another start: xarb kill {log} --reset")
 
 

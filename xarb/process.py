@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 _Made = TypeVar("_Made")
@@ -35,6 +35,17 @@ def stop_on_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def call_on_signal(number: signal.Signals, call: Callable[[], None]) -> Iterator[None]:
+    """Call something when a signal comes, in place of what it does else."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(number, call)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)
 
 
 async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, _Made]) -> _Made | None:

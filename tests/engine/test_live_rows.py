@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.defaults import risk_limits, strategy_terms
+from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import HOUR, Desk, Told, money
 from xarb.engine.strategy import Pair, Wakes
 from xarb.errors import LogError
@@ -15,8 +15,9 @@ from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
 from xarb.model.columns import TABLES
 from xarb.model.command import CancelOrder
 from xarb.model.event import SlowRow
-from xarb.model.units import NANOS_PER_MS
+from xarb.model.units import NANOS_PER_MS, NEVER
 
+NO_AGE = risk_limits(latency_threshold_ns=HOUR)
 GOOD = ("buy a 101 5", "sell b 100 5")
 SECOND = 1_000_000_000
 
@@ -125,6 +126,79 @@ def test_a_kill_cancels_what_may_still_fill_and_disarms() -> None:
     assert one.slow("operator", {"action": "kill", "actor": "me", "detail": None}) == ["cancel 2"]
     assert isinstance(one.sent[-1], CancelOrder)
     assert one.tell(*GOOD) == ["refuse disarmed"]
+
+
+def _kill(one: Desk, level: str | None) -> list[str]:
+    return one.slow("operator", {"action": "kill", "actor": "me", "detail": level})
+
+
+def _naked(one: Desk) -> None:
+    """The first leg filled, the second on its way."""
+    one.tell(*GOOD)
+    report(one, 1, "fill", **FILL)
+
+
+def test_a_kill_of_entries_lets_what_is_under_way_come_to_its_end() -> None:
+    """No cancel; a leg that fails is hedged; no new bundle, armed again or not."""
+    one = desk()
+    _naked(one)
+    assert _kill(one, "entries") == []
+    assert report(one, 2, "rejected") == ["hedge 3 sell b 100 5"]
+    one.slow("operator", {"action": "arm", "actor": "me", "detail": None})
+    assert one.tell(*GOOD) == ["refuse disarmed"]
+
+
+@pytest.mark.parametrize("level", ["cancel", "stop", None, "the process had ended"])
+def test_a_kill_that_cancels_sends_nothing_more(level: str | None) -> None:
+    """What the cancels leave is held as inventory. A row without a level is of the highest."""
+    one = desk()
+    _naked(one)
+    assert _kill(one, level) == ["cancel 2"]
+    assert report(one, 2, "canceled") == ["refuse killed"]
+    assert one.bundle.state == "held"
+    assert one.engine.execution.killed == (level if level == "cancel" else "stop")
+
+
+def test_a_kill_that_cancels_ends_what_waits_for_its_next_try() -> None:
+    """At once, not when the pause is over."""
+    one = desk(terms={"s": strategy_terms(limits=NO_AGE, execution=execution_policy(hedge_cap_ppb=0, unwind_cap_ppb=0))})
+    _naked(one)
+    one.quote(1, 90, 91)
+    assert report(one, 2, "rejected") == ["refuse hedge_cap", "refuse unwind_cap"]
+    assert _kill(one, "cancel") == ["refuse killed"]
+    assert (one.bundle.state, one.engine.execution.next_deadline()) == ("held", NEVER)
+
+
+def test_a_kill_that_unwinds_undoes_and_never_completes() -> None:
+    """Within the cap, though the missing leg could be had; beyond the cap it is tried again, and then held."""
+    one = desk(terms={"s": strategy_terms(limits=NO_AGE, execution=execution_policy(unwind_cap_ppb=10_000_000))})
+    _naked(one)
+    assert _kill(one, "unwind") == ["cancel 2"]
+    assert report(one, 2, "canceled") == ["unwind 3 sell a 100 5"]
+    one.quote(0, 90, 91)
+    assert report(one, 3, "expired") == ["refuse unwind_cap"]
+
+
+def test_a_hard_leg_releases_nothing_after_a_kill_that_cancels() -> None:
+    """Its fill is undone instead."""
+    one = desk(terms={"s": strategy_terms(limits=NO_AGE, execution=execution_policy(unwind_cap_ppb=10_000_000))})
+    assert one.tell(*GOOD, sequence="hard_leg_first") == ["open 1 buy a 101 5"]
+    assert _kill(one, "unwind") == ["cancel 1"]
+    assert report(one, 1, "fill", **FILL) == ["unwind 2 sell a 100 5"]
+
+
+def test_a_kill_goes_up_and_not_back() -> None:
+    """A lower level after a higher one changes nothing, a higher one goes on from there; a copy knows the level."""
+    one = desk()
+    _naked(one)
+    assert _kill(one, "cancel") == ["cancel 2"]
+    assert _kill(one, "entries") == []
+    assert _kill(one, "cancel") == []
+    assert one.engine.execution.killed == "cancel"
+    other = desk()
+    other.engine.execution.restore(one.engine.execution.capture())
+    assert other.engine.execution.killed == "cancel"
+    assert _kill(one, "stop") == ["cancel 2"]
 
 
 def test_a_cancel_of_all_leaves_the_engine_armed() -> None:

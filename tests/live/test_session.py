@@ -230,6 +230,61 @@ def test_a_kill_from_another_shell_ends_it_and_holds_until_it_is_reset(tmp_path:
     assert verify(folder, advance=silent).equal
 
 
+def test_below_a_stop_a_killed_process_goes_on_without_bundles(tmp_path: Path) -> None:
+    """The command returns when the log has it; the process records on and ends by a stop, as killed; no start follows before a reset."""
+    folder, after = tmp_path / "log", 0
+    config = tmp_path / "live.toml"
+
+    async def story() -> None:
+        nonlocal config, after
+        async with market() as made:
+            config = made.config(tmp_path)
+            session = Session(load_experiment(config), folder, mode=PAPER, policy=QUICK)
+            running = asyncio.ensure_future(session.run(None, Board(None)))
+            async with asyncio.timeout(60):
+                while not hasattr(session, "summary") or not filled(1)(session):  # noqa: ASYNC110  # a session has no event for it
+                    await asyncio.sleep(0.02)
+                await asyncio.to_thread(kill, folder, wait_s=20, level="cancel")
+                bundles, seen = session.summary.bundles, session.log.last
+                while session.log.last < seen + 200:  # noqa: ASYNC110  # a session has no event for it
+                    await asyncio.sleep(0.02)
+                after = session.summary.bundles - bundles
+                interrupt()
+                assert not (await running).killed
+                assert session.was_killed
+
+    asyncio.run(story())
+    assert after == 0
+    assert acts(folder) == [ARM, KILL, DISARM, "ended"]
+    with pytest.raises(Killed, match="killed by"):
+        check_may_start(past_of(folder), PAPER)
+    assert verify(folder, advance=silent).equal
+
+
+@pytest.mark.parametrize(("text", "level"), [("", "stop"), ("unwind\n", "unwind"), ("nonsense", "stop"), ("\xff", "stop")])
+def test_a_file_in_the_logs_folder_is_a_kill(tmp_path: Path, text: str, level: str) -> None:
+    """Once; what it says is the level, and anything else the highest."""
+    (tmp_path / requests.FLAG).write_bytes(text.encode("latin-1"))
+    requests.forget(tmp_path, time.time_ns())
+    [found] = requests.take(tmp_path)
+    assert (found.action, found.level, found.actor) == ("kill", level, "the file KILL")
+    assert requests.take(tmp_path) == []
+
+
+def test_sigquit_is_a_kill(tmp_path: Path) -> None:
+    """Where neither a shell nor the disk helps."""
+    folder = tmp_path / "log"
+
+    async def story() -> Ending:
+        async with market() as made:
+            _, ending = await traded(made.config(tmp_path), folder, filled(1), lambda: os.kill(os.getpid(), signal.SIGQUIT))
+            return ending
+
+    ending = asyncio.run(story())
+    assert (ending.killed, ending.actor) == (True, "signal SIGQUIT")
+    assert acts(folder) == [ARM, KILL, "ended"]
+
+
 def test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up(tmp_path: Path) -> None:
     """`stop_ms`: with an exchange that takes a minute to answer, a stop waits so long, cancels, and ends."""
     folder = tmp_path / "log"

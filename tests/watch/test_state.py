@@ -119,7 +119,7 @@ def test_acts_of_the_operator_show_at_once(player: Player) -> None:
     """Disarmed, killed and reset: metrics and the conditions that go with them; a kill holds over starts."""
     watch = looked(player, WatchConfig())
     assert [one.rule for one in watch.found if one.rule != "disk_low"] == []
-    for action, level, wrong in (("disarm", 1, "disarmed"), ("arm", 0, None), ("kill", 2, "killed")):
+    for action, level, wrong in (("disarm", 1, "disarmed"), ("arm", 0, None), ("kill", 4, "killed")):
         player._put("operator", (action, "ann", "lunch"))
         player.flush()
         watch.look()

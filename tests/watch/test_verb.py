@@ -146,7 +146,7 @@ def test_trading_is_seen_from_arming_to_a_kill(tmp_path: Path) -> None:
                     assert await live.wait() == KILLED
                     await listener.until(lambda: len(listener.texts()) >= 2)
                     last = values((await fetched(url))[2])
-                    assert (last["xarb_armed"], last["xarb_kill_level"], last["xarb_up"]) == ("0", "2", "0")
+                    assert (last["xarb_armed"], last["xarb_kill_level"], last["xarb_up"]) == ("0", "4", "0")
                     watch.send_signal(signal.SIGTERM)
                     assert await watch.wait() == 0
             assert [body["rule"] for _, _, body, _ in listener.got] == ["killed", "stopped"]

@@ -95,6 +95,7 @@ class ExecutionCopy(msgspec.Struct, frozen=True):
     archive: ArchiveCopy
     deadlines: list[DueCopy]
     ordinal: int
+    killed: str | None = None  # older copies have none
 
 
 class DeskCopy(msgspec.Struct, frozen=True):

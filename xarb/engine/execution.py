@@ -23,7 +23,7 @@ from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Strategy
 from xarb.errors import InvariantBroken
 from xarb.model.command import Command, Report
-from xarb.model.order import BUNDLE_LIFE, advance
+from xarb.model.order import BUNDLE_LIFE, CANCEL, ENTRIES, KILL_LEVELS, STOP, UNWIND, advance
 from xarb.model.units import ceil_div
 
 _ORDER: Final = "order"
@@ -54,6 +54,7 @@ class Execution:
         self._deadlines = self._orders.deadlines
         self._bundles = 0
         self._closed: list[Closed] = []
+        self._killed: str | None = None  # the highest level so far
 
     # --- what the engine calls
 
@@ -119,6 +120,25 @@ class Execution:
                 if order.alive:
                     self._orders.cancel(order)
         return self._orders.take_commands()
+
+    def kill(self, level: str) -> list[Command]:
+        """Go to a level of `KILL_LEVELS`, not back to a lower one; the commands that follow."""
+        if self._killed is not None and KILL_LEVELS.index(level) <= KILL_LEVELS.index(self._killed):
+            return []
+        self._killed = level
+        if level == ENTRIES:
+            return []
+        commands = self.cancel_all()
+        for bundle in self._archive.open_bundles():
+            if bundle.live == 0:
+                bundle.due = 0
+                self._settle(bundle, waited=True)
+        return commands + self._orders.take_commands()
+
+    @property
+    def killed(self) -> str | None:
+        """The highest level that a kill went to."""
+        return self._killed
 
     def next_deadline(self) -> int:
         """Time of the next deadline, NEVER without one."""
@@ -200,11 +220,12 @@ class Execution:
             self._archive.capture(),
             dues,
             self._deadlines.ordinal,
+            self._killed,
         )
 
     def restore(self, copy: ExecutionCopy) -> None:
         """Take over a copy; there were no orders."""
-        self._bundles = copy.bundles
+        self._bundles, self._killed = copy.bundles, copy.killed
         self._closed = [Closed(*one) for one in copy.closed]
         self._archive.restore(copy.archive)
         self._deadlines.restore([(one.ts, one.ordinal, self._due(one)) for one in copy.deadlines], copy.ordinal)
@@ -233,6 +254,8 @@ class Execution:
 
     def _release_others(self, bundle: Bundle) -> None:
         """Each fill of the first leg releases the others in proportion, rounded down to lots, once a venue takes the size."""
+        if self._killed not in (None, ENTRIES):
+            return
         first = bundle.legs[0]
         for at in range(1, len(bundle.legs)):
             leg = bundle.legs[at]
@@ -269,7 +292,7 @@ class Execution:
             return
         blocked: list[str] = []
         for asset in left:
-            step = self._flattening.next_step(bundle, asset, given_up)
+            step = self._flattening.next_step(bundle, asset, given_up, only="unwind" if self._killed == UNWIND else None)
             if step.order is not None:
                 self._send_step(bundle, asset, step.order)
                 return
@@ -286,6 +309,8 @@ class Execution:
     def _given_up(self, bundle: Bundle) -> str | None:
         """Why a residual is flattened no longer, or not at all."""
         policy = bundle.desk.policy
+        if self._killed in (CANCEL, STOP):
+            return "killed"
         if policy.residual == "hold":
             return "residual_hold"
         if policy.residual_ttl_ns and self._market.now - bundle.unbalanced_at >= policy.residual_ttl_ns:

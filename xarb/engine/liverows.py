@@ -17,6 +17,7 @@ from xarb.model.columns import REPORT_EVENTS
 from xarb.model.command import Command, Report
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
+from xarb.model.order import KILL_LEVELS, STOP
 from xarb.model.units import MONEY_SCALE
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ KINDS: Final = ("timers", "reports", "operator")
 ARM: Final = "arm"
 DISARM: Final = "disarm"
 CANCEL: Final = "cancel"  # every order that may still fill, and nothing else
-KILL: Final = "kill"  # disarm and cancel; it takes a `reset` before another start
+KILL: Final = "kill"  # disarm, for good, and as far as its level says (`kill_level`); it takes a `reset` before another start
 RESET: Final = "reset"
 
 
@@ -95,8 +96,15 @@ class LiveRows:
         """Do what a person asked; the commands that follow. An act that is none of ours changes nothing."""
         action = values["action"]
         if action in (ARM, DISARM, KILL):
-            self._risk.armed = action == ARM
-        return self._execution.cancel_all() if action in (KILL, CANCEL) else []
+            self._risk.armed = action == ARM and self._execution.killed is None
+        if action == KILL:
+            return self._execution.kill(kill_level(values["detail"]))
+        return self._execution.cancel_all() if action == CANCEL else []
+
+
+def kill_level(detail: str | None) -> str:
+    """The level of a kill's row: its detail, or the highest where that is none."""
+    return STOP if detail is None or detail not in KILL_LEVELS else detail
 
 
 def timers_wanted(strategies: Sequence[Strategy], table: np.ndarray[Any, np.dtype[Any]]) -> list[tuple[str, int]]:

@@ -33,8 +33,15 @@ class Flattening:
         self._market = market
         self._risk = risk
 
-    def next_step(self, bundle: Bundle, asset: str, given_up: str | None) -> Step:
-        """The next order for the bundle's residual of `asset`; none, for the reason `given_up`, where there is such a reason."""
+    def next_step(self, bundle: Bundle, asset: str, given_up: str | None, only: str | None) -> Step:
+        """The next order for the bundle's residual of `asset`.
+
+        Args:
+            bundle: whose.
+            asset: which of its assets.
+            given_up: the reason for which there is to be none.
+            only: the one purpose that is left, after a kill; None: both.
+        """
         policy = bundle.desk.policy
         residual = bundle.flows[asset]
         refusals: list[Refusal] = []
@@ -45,6 +52,7 @@ class Flattening:
                 tries.append(("hedge", at, leg.side, policy.hedge_cap_ppb))
             elif sign != 0:
                 tries.append(("unwind", at, bundle.desk.side(leg.instrument, sign), policy.unwind_cap_ppb))
+        tries = [one for one in tries if only in (None, one[0])]
         tries.sort(key=_by_leg)
         tries.sort(key=_by_purpose, reverse=policy.residual == "reverse")
         attempt = bundle.attempts.get(asset, 0) + 1

@@ -1,6 +1,7 @@
 """What another shell asks of a process that trades: a small file in the log's folder, taken within a fraction of a second.
 
-The process answers by what it does: each act is an `operator` row of the log, and a stop ends in the log being let go.
+The process answers by what it does: each act is an `operator` row of the log, and a stop ends in the log being let go. Where nothing else
+works a file by the name of FLAG, empty or with a level in it, is a kill too, also of the process that starts next.
 """
 
 from __future__ import annotations
@@ -16,26 +17,29 @@ from typing import Final, Literal
 import msgspec
 
 from xarb.errors import LogError
+from xarb.model.order import KILL_LEVELS, STOP
 
+FLAG: Final = "KILL"
 _PREFIX: Final = ".request-"
 _POLL_S: Final = 0.05
 Action = Literal["stop", "kill"]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One wish: what is to be done, and who asked."""
+    """One wish: what is to be done, who asked, and how far a kill goes (`KILL_LEVELS`)."""
 
     action: Action
     actor: str
+    level: str = STOP
 
 
-def ask(folder: Path, action: Action) -> None:
+def ask(folder: Path, action: Action, level: str = STOP) -> Request:
     """Leave a request for the process that trades on a log.
 
     Raises:
         LogError: the folder cannot be written.
     """
-    request = Request(action=action, actor=who())
+    request = Request(action=action, actor=who(), level=level)
     path = folder / f"{_PREFIX}{time.time_ns():020d}-{os.getpid()}"
     made = path.with_suffix(".new")
     try:
@@ -43,6 +47,7 @@ def ask(folder: Path, action: Action) -> None:
         made.rename(path)
     except OSError as error:
         raise LogError(f"{path}: {error.strerror}: the process cannot be asked") from None
+    return request
 
 
 def who() -> str:
@@ -59,6 +64,11 @@ def take(folder: Path) -> list[Request]:
         with contextlib.suppress(msgspec.DecodeError, FileNotFoundError):
             found.append(msgspec.json.decode(path.read_bytes(), type=Request))
         path.unlink(missing_ok=True)
+    flag = folder / FLAG
+    with contextlib.suppress(FileNotFoundError):
+        level = flag.read_bytes()[:20].decode(errors="replace").strip().lower()
+        found.append(Request(action="kill", actor=f"the file {FLAG}", level=level if level in KILL_LEVELS else STOP))
+        flag.unlink(missing_ok=True)
     return found
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -37,8 +38,9 @@ from xarb.log.ends import ENDED
 from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument, instrument_fields
+from xarb.model.order import STOP
 from xarb.model.units import NANOS_PER_S, NEVER
-from xarb.process import notify, stop_on_signals, unless_stopped
+from xarb.process import call_on_signal, notify, stop_on_signals, unless_stopped
 from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.summary import Summary, summary_of
@@ -75,6 +77,7 @@ class Session:
 
     Attributes:
         log, intake, feeds, assembly, trading, summary: its parts, there once it runs.
+        was_killed: a kill came at which the process goes on without new bundles.
     """
 
     def __init__(self, experiment: Experiment, folder: Path, *, mode: str, policy: Policy) -> None:
@@ -93,6 +96,7 @@ class Session:
         self._ending: asyncio.Future[Ending]
         self._failed: BaseException | None = None
         self.exchanges: Exchanges | None = None
+        self.was_killed = False  # to a level at which the process goes on
 
     log: LiveLog
     intake: Intake
@@ -106,7 +110,7 @@ class Session:
     async def run(self, duration_s: float | None, board: Board) -> Ending:
         """Trade until someone asks for a stop, or the duration is over; the log is sealed when this returns."""
         began_ns = time.time_ns()
-        with stop_on_signals() as stop:
+        with stop_on_signals() as stop, call_on_signal(signal.SIGQUIT, self._kill_by_signal):
             self._ending = asyncio.get_running_loop().create_future()
             instruments = await unless_stopped(stop, load_all(self._sources))
             if instruments is None:
@@ -297,8 +301,16 @@ class Session:
             elif until is not None and loop.time() >= until:
                 self._end(Ending(actor="duration"))
             for request in requests.take(self._folder):
-                self._end(Ending(actor=request.actor, killed=request.action == "kill"))
+                if request.action == "kill" and request.level != STOP:
+                    self.was_killed = True
+                    self._arming.end()
+                    self._put("operator", (KILL, request.actor, request.level))
+                else:
+                    self._end(Ending(actor=request.actor, killed=request.action == "kill"))
             await asyncio.sleep(_LOOK_S)
+
+    def _kill_by_signal(self) -> None:
+        self._end(Ending(actor="signal SIGQUIT", killed=True))
 
     def _end(self, ending: Ending) -> None:
         """End for that reason; of several the first counts, but that a kill goes before a stop also while that is under way."""
@@ -309,13 +321,13 @@ class Session:
         if ending.killed and not first.killed:
             first.actor, first.killed = ending.actor, True
             if self._stops:
-                self._put("operator", (KILL, ending.actor, None))
+                self._put("operator", (KILL, ending.actor, STOP))
 
     async def _wind_down(self, ending: Ending) -> None:
         """No new bundles; open ones come to their end, or are canceled when their time is up."""
         self._stops = True
         self._arming.end()
-        self._put("operator", (KILL if ending.killed else DISARM, ending.actor, None))
+        self._put("operator", (KILL, ending.actor, STOP) if ending.killed else (DISARM, ending.actor, None))
         self.intake.flush()
         await self._quiet(lambda: ending.killed)
         if self.open_bundles() and not ending.killed:

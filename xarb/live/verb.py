@@ -20,7 +20,10 @@ from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
 from xarb.log.manifest import Manifest, header_of
 from xarb.log.reader import LogReader
+from xarb.model.order import STOP
 from xarb.process import run_loop
+from xarb.query.connection import open_query
+from xarb.query.pick import pick
 from xarb.settings import log_policy
 from xarb.sources import market_sources
 from xarb.starts import LIVE
@@ -76,7 +79,7 @@ def trade(
         *session.summary.tables(),
         shown.feed_table(session.feeds.streams, session.intake.clock.now(), "Feeds", scores=session.score),
     ]
-    return Result(KILLED if ending.killed else 0, [table for table in tables if table.rows])
+    return Result(KILLED if ending.killed or session.was_killed else 0, [table for table in tables if table.rows])
 
 
 def check_wanted(experiment: Experiment, *, is_live: bool, label: str | None) -> None:
@@ -110,11 +113,12 @@ def stop(folder: Path, *, wait_s: float) -> None:
     _request(folder, "stop", wait_s)
 
 
-def kill(folder: Path, *, wait_s: float, experiment: Experiment | None = None) -> list[Table]:
-    """Cancel everything of a log's trading and keep it from starting again before a reset.
+def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experiment | None = None) -> list[Table]:
+    """Kill a log's trading to a level of `KILL_LEVELS`, and keep it from starting again before a reset.
 
-    The process that trades is asked to. Where it is dead and orders were real, they are canceled at the exchanges that `experiment` names
-    until none is left there, which is proven by their own lists; what was done is returned as a table.
+    The process that trades is asked to; below STOP it goes on without new bundles, and this returns when its log says so. Where it is
+    dead and orders were real, they are canceled at the exchanges that `experiment` names until none is left there, which is proven by their
+    own lists; what was done is returned as a table.
 
     A log that cannot be read or written keeps no order alive: they are canceled first, and the damage is said then.
 
@@ -124,6 +128,9 @@ def kill(folder: Path, *, wait_s: float, experiment: Experiment | None = None) -
         LogError: the log is damaged or cannot be written, so that the kill is not noted in it.
     """
     was_asked = is_claimed(folder)
+    if was_asked and level != STOP:
+        _kill_to(folder, level, wait_s)
+        return []
     if was_asked:
         _request(folder, "kill", wait_s)
     damage: Exception | None = None
@@ -218,6 +225,19 @@ async def _kill_everywhere(experiment: Experiment, whose: _Whose) -> list[tuple[
                     what = ("", "not known", "", str(error))
                 rows.append((account.label, venue, *(word or "-" for word in what)))
     return rows
+
+
+def _kill_to(folder: Path, level: str, wait_s: float) -> None:
+    """Ask for a kill at which the process goes on, and wait until its log has it."""
+    request = requests.ask(folder, "kill", level)
+
+    def is_logged() -> bool:
+        with open_query([folder]) as query:
+            acts = pick(query, "operator", ("action", "=", KILL), columns=("actor", "detail"))
+            return (request.actor, level) in {(row["actor"], row["detail"]) for row in acts}
+
+    if not requests.wait_until(is_logged, wait_s):
+        raise Refused(f"{folder}: asked for a kill of {level}, but the log does not show it after {wait_s:g} s; it may still come")
 
 
 def _request(folder: Path, action: requests.Action, wait_s: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
 from xarb.errors import InvariantBroken
 
@@ -64,6 +64,14 @@ BUNDLE_LIFE: Final[dict[tuple[str, str], str]] = {
     ("closed", "late_fill"): "residual",
 }
 BUNDLE_DONE: Final = frozenset({"closed", "held"})
+
+# How far a kill goes, each level with all before it but that `unwind` sends the orders that undo; none goes back without a reset.
+ENTRIES: Final = "entries"  # no new bundles; those under way end by their policy
+CANCEL: Final = "cancel"  # every order is canceled and nothing more is sent: what is left is held
+UNWIND: Final = "unwind"  # every order is canceled, and what is left is undone within its caps
+STOP: Final = "stop"  # as `cancel`, and the process ends
+KillLevel = Literal["entries", "cancel", "unwind", "stop"]
+KILL_LEVELS: Final = get_args(KillLevel)
 
 
 def advance(table: Mapping[tuple[str, str], str], state: str, event: str) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from xarb.engine.liverows import kill_level
 from xarb.model.columns import TABLES
+from xarb.model.order import KILL_LEVELS
 from xarb.model.units import NANOS_PER_S
 from xarb.watch.rules import Place, money
 from xarb.watch.state import Watched
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-ARMED, DISARMED, KILLED = 0, 1, 2  # kill levels: bundles are sent, no new bundles, no start either
+ARMED, DISARMED = 0, 1  # kill levels: bundles are sent, no new bundles; further ones as KILL_LEVELS
 Sample = tuple[Mapping[str, str], float | str]
 
 
@@ -95,7 +97,9 @@ def _trading(state: Watched, place: Place) -> list[Metric]:
     trading = state.trading
     if not trading.number:
         return []
-    level = KILLED if state.killed is not None else ARMED if trading.armed else DISARMED
+    level = ARMED if trading.armed else DISARMED
+    if state.killed is not None:
+        level = DISARMED + KILL_LEVELS.index(kill_level(state.killed.detail))
     end = trading.ended.ts if trading.ended is not None else place.now
     alive: dict[str, int] = {}
     for word, _, _ in trading.alive.values():
@@ -104,7 +108,7 @@ def _trading(state: Watched, place: Place) -> list[Metric]:
         ("xarb_start_number", "gauge", "Number of the last start.", [({"mode": trading.mode}, trading.number)]),
         ("xarb_uptime_seconds", "gauge", "Time since the last start, up to its end.", [({}, _seconds(end - trading.since))]),
         ("xarb_armed", "gauge", "1 while bundles are sent.", [({}, int(trading.armed))]),
-        ("xarb_kill_level", "gauge", "0 armed, 1 no new bundles, 2 killed until it is reset.", [({}, level)]),
+        ("xarb_kill_level", "gauge", "0 armed, 1 no new bundles, killed to 2 cancel, 3 unwind, 4 stop.", [({}, level)]),
         ("xarb_scans_total", "counter", "Timer wakes of strategies, in this start.", [({}, trading.scans)]),
         ("xarb_opportunities_total", "counter", "Opportunities that opened, in this start.", [({}, trading.opportunities)]),
         ("xarb_decisions_total", "counter", "Decisions on opportunities.", _by("verdict", trading.decided)),
