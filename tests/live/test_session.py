@@ -34,6 +34,7 @@ from xarb.log import journal, livelog
 from xarb.log.check import verify_log
 from xarb.log.checkpoints import checkpoint_paths
 from xarb.log.committer import Policy
+from xarb.log.disk import Disk
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.starts import PAPER
@@ -323,11 +324,11 @@ def test_a_full_disk_ends_trading_in_order(tmp_path: Path, monkeypatch: pytest.M
     write = journal.write_whole
     full: list[bool] = []
 
-    def fill(handle: int, data: bytes) -> None:
+    def fill(handle: int, data: bytes, disk: Disk) -> None:
         if full == [True]:
             full.append(False)
             raise OSError(errno.ENOSPC, "no space left")
-        write(handle, data)
+        write(handle, data, disk)
 
     monkeypatch.setattr(livelog, "write_whole", fill)
 
