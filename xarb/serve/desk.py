@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from xarb.errors import InvariantBroken
 from xarb.model.command import CancelOrder, Report, SubmitOrder
-from xarb.model.units import MONEY_SCALE
+from xarb.model.units import INT64_MAX, MONEY_SCALE
 from xarb.serve.clock import Stamps
 from xarb.serve.market import Market
 from xarb.serve.orders import (
@@ -96,6 +96,10 @@ class Desk:
             ms=ms,
             updated_ms=ms,
         )
+        too_large = "price" if intent.price_int > INT64_MAX else "qty" if intent.qty_int > INT64_MAX else None
+        if too_large is not None:
+            order.status, order.reason = REJECTED, too_large
+            return order
         self._orders[order_id] = order
         reports = self._market.send(
             lambda ts: SubmitOrder(

@@ -141,7 +141,7 @@ class Server:
         self.exchanges = {part.exchange.name: part.exchange for part in self._parts}
         self.addresses: list[Address] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._broken: BaseException | None = None  # a bug of ours, met while answering
+        self._broken: Exception | None = None  # a bug of ours, met while answering
         self._breaks = asyncio.Event()
 
     def _part(self, venue: str) -> _Part:
@@ -168,7 +168,7 @@ class Server:
                 await web.TCPSite(part.runner, LOOPBACK, port, ssl_context=self._plan.tls).start()
                 bound = part.runner.addresses[0][1]
                 self.addresses.append(Address(venue, self._plan.wires.get(venue, "binance"), bound, "s" if self._plan.tls else ""))
-        except BaseException:
+        except BaseException:  # a Ctrl-C too: ports that listen already must not stay open, and __aexit__ is not called
             await self._stop()
             raise
         exchanges = Exchanges(self.exchanges.values(), self.desk, self._clock)
@@ -221,7 +221,16 @@ class Server:
         for part in self._parts:
             part.faults.begin()
             if part.faults.timed():
-                self._tasks.append(asyncio.ensure_future(self._strike(part)))
+                striking = asyncio.ensure_future(self._strike(part))
+                striking.add_done_callback(self._struck)
+                self._tasks.append(striking)
+
+    def _struck(self, task: asyncio.Task[None]) -> None:
+        """A bug of ours in the schedule ends the server, as one in an answer does."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._broken = self._broken or error
+            self._breaks.set()
 
     async def _strike(self, part: _Part) -> None:
         """Do what the schedule says by the clock."""

@@ -14,6 +14,7 @@ from xarb.serve.faults import Fault, Faults
 from xarb.serve.requests import RequestLog
 
 _PATIENCE_S: Final = 2.0
+_MOST_WAITING: Final = 1 << 26  # characters that may wait for one socket, whatever the number of frames
 ABORT: Final = 1006  # a close code that no frame carries: the connection just ends
 
 
@@ -55,6 +56,7 @@ class Socket:
         self._venue = house.venue
         self._most = house.queued
         self._queue: deque[str] = deque()
+        self._waiting = 0  # characters of the queue
         self._wake = asyncio.Event()
         self._thaw = asyncio.Event()
         self._thaw.set()
@@ -88,7 +90,7 @@ class Socket:
     def close(self, code: int = WSCloseCode.GOING_AWAY, reason: bytes = b"") -> None:
         """End the connection once what waits was sent; with ABORT at once and without a word."""
         if code == ABORT:
-            self._queue.clear()
+            self._forget()
             if self._transport is not None:
                 self._transport.abort()
             return
@@ -114,7 +116,9 @@ class Socket:
                 self._wake.clear()
                 while queue:
                     await self._thaw.wait()
-                    await ws.send_str(queue.popleft())
+                    text = queue.popleft()
+                    self._waiting -= len(text)
+                    await ws.send_str(text)
                 if self._closing is not None:
                     await self._thaw.wait()
                     self.finished.set()
@@ -128,14 +132,19 @@ class Socket:
     def _put(self, name: str, text: str) -> None:
         if self._ws.closed or self._closing is not None:
             return
-        if len(self._queue) >= self._most:
-            self._queue.clear()
+        if len(self._queue) >= self._most or self._waiting + len(text) > _MOST_WAITING:
+            self._forget()
             self.give_up(b"too slow")
             return
         self._queue.append(text)
+        self._waiting += len(text)
         if self._log.is_on:
             self._log.note(self._venue, "frame_out", name, conn=self.conn, body=text)
         self._wake.set()
+
+    def _forget(self) -> None:
+        self._queue.clear()
+        self._waiting = 0
 
     def _strike(self, fault: Fault, name: str, text: str) -> None:
         if fault.kind == "malformed":

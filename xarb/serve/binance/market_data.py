@@ -29,11 +29,13 @@ class MarketData:
     Args:
         exchange: the venue.
         limits: as exchangeInfo states them.
+        most_orders: that an account may have open on a symbol.
     """
 
-    def __init__(self, exchange: Exchange, limits: Limits) -> None:
+    def __init__(self, exchange: Exchange, limits: Limits, most_orders: int) -> None:
         self._exchange = exchange
         self._limits = limits
+        self._most_orders = most_orders
         self.requests: dict[str, Public] = {
             "ping": Public(_one(1), lambda _: {}),
             "time": Public(_one(1), lambda _: {"serverTime": exchange.now_ms()}),
@@ -69,7 +71,7 @@ class MarketData:
             "serverTime": self._exchange.now_ms(),
             "rateLimits": self.rate_limits(),
             "exchangeFilters": [],
-            "symbols": [shapes.symbol(listing.instrument) for listing in chosen],
+            "symbols": [shapes.symbol(listing.instrument, self._most_orders) for listing in chosen],
         }
 
     def _depth(self, parameters: Parameters) -> dict[str, Any]:

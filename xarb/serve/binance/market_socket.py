@@ -8,8 +8,8 @@ import msgspec
 
 from xarb.serve.binance.streams import Listener, Streams, is_stream
 from xarb.serve.socket import Socket
+from xarb.serve.untrusted import object_of
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 _METHODS: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 
@@ -54,8 +54,8 @@ class MarketSocket:
 
     def _answer(self, listener: Listener, text: str) -> dict[str, Any]:
         try:
-            message = _decode(text)
-        except msgspec.MsgspecError as error:
+            message = object_of(text)
+        except ValueError as error:
             return _error(3, f"Invalid JSON: {error}", None)
         method, params, number = message.get("method"), message.get("params"), message.get("id")
         if method not in _METHODS:

@@ -13,6 +13,7 @@ from xarb.serve.binance.signing import Key, check_signature, check_time
 from xarb.serve.binance.venue import BinanceVenue
 from xarb.serve.faults import Fault
 from xarb.serve.socket import ABORT, Socket
+from xarb.serve.untrusted import object_of
 
 _PUBLIC: Final = {
     "ping": "ping",
@@ -49,7 +50,6 @@ _SESSION: Final = (
     "userDataStream.subscribe.signature",
     "userDataStream.unsubscribe",
 )
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -200,8 +200,8 @@ def _farewell(now_ms: int) -> str:
 
 def _message(text: str) -> dict[str, Any]:
     try:
-        message = _decode(text)
-    except msgspec.MsgspecError:
+        message = object_of(text)
+    except ValueError:
         raise ApiError(-1135, "Invalid JSON Request.") from None
     if not isinstance(message.get("method"), str) or not isinstance(message.get("params") or {}, dict):
         raise ApiError(-1135, "Invalid JSON Request: 'method' must be a string and 'params' an object.")

@@ -12,6 +12,7 @@ from xarb.serve.binance.parameters import Parameters
 from xarb.serve.binance.signing import check_signature, check_time
 from xarb.serve.binance.venue import BinanceVenue
 from xarb.serve.replies import Reply, failed, send
+from xarb.serve.untrusted import body_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -78,7 +79,7 @@ class Rest:
         """Answer one request."""
         house, name = self._venue.house, f"{request.method} {request.path}"
         _, _, query = request.raw_path.partition("?")
-        body = await request.text()
+        body = await body_of(request)
         number = house.log.next_id()
         house.log.note(house.venue, "request", name, exchange_id=number, body=f"{query}{'&' if query and body else ''}{body}")
         fault = house.faults.request(name) if house.faults.any else None

@@ -37,7 +37,7 @@ def precision_of(scale: int) -> int:
     return max(PRECISION, scale)
 
 
-def symbol(one: Instrument) -> dict[str, Any]:
+def symbol(one: Instrument, most_orders: int) -> dict[str, Any]:
     """A symbol of exchangeInfo; steps that the log does not know are one unit of its scale, and trading is off."""
     tick, lot = one.tick_int or 1, one.lot_int or 1
     step = lot * 10 ** (MONEY_SCALE - one.qty_scale)
@@ -84,7 +84,7 @@ def symbol(one: Instrument) -> dict[str, Any]:
                 "applyMaxToMarket": False,
                 "avgPriceMins": 0,
             },
-            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": 200},
+            {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": most_orders},
         ],
         "permissions": [],
         "permissionSets": [["SPOT"]],

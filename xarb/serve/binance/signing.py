@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
+import re
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -16,10 +16,12 @@ from xarb.errors import ConfigError
 from xarb.serve.binance.errors import ApiError, illegal, missing
 from xarb.serve.binance.parameters import Parameters
 from xarb.serve.config import KeyConfig
+from xarb.serve.untrusted import is_same
 
 _WINDOW_MS: Final = 5_000
 _LONGEST_WINDOW_MS: Final = 60_000
 _AHEAD_MS: Final = 1_000
+_WINDOW: Final = re.compile(r"[0-9]{1,5}(\.[0-9]{1,3})?\Z")  # microseconds may be given as decimals
 
 
 class Key:
@@ -55,11 +57,11 @@ class Key:
     def signed(self, payload: bytes, signature: str) -> bool:
         """Whether the signature is this key's over the payload."""
         if self._secret is not None:
-            return hmac.compare_digest(hmac.new(self._secret, payload, hashlib.sha256).hexdigest(), signature.lower())
+            return is_same(hmac.new(self._secret, payload, hashlib.sha256).hexdigest(), signature.lower())
         assert self._public is not None
         try:
             self._public.verify(base64.b64decode(signature, validate=True), payload)
-        except (InvalidSignature, binascii.Error):
+        except (InvalidSignature, ValueError):  # ValueError: no base64
             return False
         return True
 
@@ -114,12 +116,12 @@ def _window(parameters: Parameters) -> int:
     text = parameters.optional("recvWindow")
     if text is None:
         return _WINDOW_MS
-    whole, _, fraction = text.partition(".")  # microseconds may be given as decimals
-    if not whole.isdecimal() or (fraction and not fraction.isdecimal()):
+    if not _WINDOW.match(text):
         raise illegal("recvWindow", r"^[0-9]{1,5}(\.[0-9]{1,3})?$")
-    if int(whole) > _LONGEST_WINDOW_MS:
+    window = int(text.partition(".")[0])
+    if window > _LONGEST_WINDOW_MS:
         raise ApiError(-1131, "recvWindow must be less than 60000")
-    return int(whole)
+    return window
 
 
 __all__ = ["Key", "Keys", "check_signature", "check_time"]

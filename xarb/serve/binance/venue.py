@@ -35,8 +35,8 @@ class BinanceVenue:
         self.limits = RateLimits(config.limits)
         self.streams = Streams(exchange)
         self.users = Users(exchange)
-        self.market_data = MarketData(exchange, config.limits)
         terms = config.venues.get(exchange.name, VenueTerms())
+        self.market_data = MarketData(exchange, config.limits, terms.max_open_orders)
         self.trading = Trading(exchange, self.limits, house.clock, terms)
 
     def weigh(self, address: str, weight: int) -> int:

@@ -17,17 +17,18 @@ from xarb.serve.okx.errors import OkxError
 from xarb.serve.okx.rest import OkxRest, batch_answer
 from xarb.serve.okx.venue import OkxVenue
 from xarb.serve.socket import ABORT, Socket
+from xarb.serve.untrusted import is_flat, object_of
 
 HOSTS: Final = ("www.okx.com", "ws.okx.com", "localhost")
 _BEAT_S: Final = 0.1
 _FLUSH_BEATS: Final = 10
+_ECHO: Final = 200  # characters of a message that is said to be illegal
 _OPS: Final = ("order", "batch-orders", "cancel-order", "batch-cancel-orders")
 _NOTICE: Final = {
     "event": "notice",
     "code": "64008",
     "msg": "The connection will soon be closed for a service upgrade. Please reconnect.",
 }
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -111,10 +112,10 @@ class OkxSocket:
             socket.reply("pong", "pong")
             return
         try:
-            message = _decode(text)
+            message = _read(text)
             op, args = message.get("op"), message.get("args")
-            if not isinstance(args, list) or not all(isinstance(one, dict) for one in args):
-                raise OkxError("60012", f"Illegal request: {text}")
+            if not isinstance(op, str) or not isinstance(args, list) or not all(is_flat(one) for one in args):
+                raise _illegal(text)
             if op in _OPS:
                 self._order(socket, message)
             elif op == "login":
@@ -124,9 +125,7 @@ class OkxSocket:
                 for arg in args:
                     self._subscription(socket, op, arg)
             else:
-                raise OkxError("60012", f"Illegal request: {text}")
-        except msgspec.MsgspecError:
-            self._say(socket, {"event": "error", "code": "60012", "msg": f"Illegal request: {text}"})
+                raise _illegal(text)
         except OkxError as error:
             self._say(socket, {"event": "error", "code": error.code, "msg": error.message})
 
@@ -170,6 +169,17 @@ class OkxSocket:
 
     def _say(self, socket: Socket, message: dict[str, Any]) -> None:
         socket.reply("answer", _encode({**message, "connId": f"{socket.conn:08x}"}).decode())
+
+
+def _read(text: str) -> dict[str, Any]:
+    try:
+        return object_of(text)
+    except ValueError:
+        raise _illegal(text) from None
+
+
+def _illegal(text: str) -> OkxError:
+    return OkxError("60012", f"Illegal request: {text[:_ECHO]}")
 
 
 def _deliver(socket: Socket, op: str, text: str, fault: Fault | None) -> None:

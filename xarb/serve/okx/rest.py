@@ -14,6 +14,7 @@ from xarb.serve.okx.errors import OkxError, bad, no_instrument
 from xarb.serve.okx.trading import Items
 from xarb.serve.okx.venue import OkxVenue
 from xarb.serve.replies import Reply, failed, send
+from xarb.serve.untrusted import body_of, json_of, whole_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -74,7 +75,7 @@ class PublicData:
         interval = shapes.BARS.get(values.get("bar", "1m"))
         if interval is None:
             raise bad("bar")
-        before, after = (int(values[name]) if values.get(name, "").isdecimal() else None for name in ("before", "after"))
+        before, after = (whole_of(values.get(name)) for name in ("before", "after"))
         bars = [
             one for one in listing.tape.bars(interval) if (before is None or one.ms > before) and (after is None or one.ms < after)
         ]
@@ -102,7 +103,7 @@ class OkxRest:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
         house, name = self._venue.house, f"{request.method} {request.path}"
-        body = await request.text()
+        body = await body_of(request)
         number = house.log.next_id()
         house.log.note(house.venue, "request", name, exchange_id=number, body=f"{request.query_string} {body}".strip())
         fault = house.faults.request(name) if house.faults.any else None
@@ -150,16 +151,16 @@ def batch_answer(items: Items) -> dict[str, Any]:
 
 def _json(body: str) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except msgspec.MsgspecError:
+        return json_of(body)
+    except ValueError:
         raise OkxError("50006", "Invalid Content-Type, please use 'application/json' format.", status=400) from None
 
 
 def _count(values: Mapping[str, str], name: str, default: int, most: int) -> int:
-    text = values.get(name) or str(default)
-    if not text.isdecimal() or int(text) < 1:
+    found = whole_of(values.get(name) or default)
+    if not found:
         raise bad(name)
-    return min(int(text), most)
+    return min(found, most)
 
 
 __all__ = ["OkxRest", "batch_answer"]

@@ -15,6 +15,7 @@ from xarb.serve.okx import shapes
 from xarb.serve.okx.errors import OkxError, bad, no_instrument, refusal
 from xarb.serve.orders import LIMIT, LIMIT_MAKER, MARKET, REJECTED, Intent, ServedOrder
 from xarb.serve.sizing import reach, spend_of
+from xarb.serve.untrusted import is_flat, whole_of
 
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9]{1,32}\Z")
 _TIFS: Final = {"limit": "gtc", "post_only": "gtc", "ioc": "ioc", "fok": "fok", "market": "ioc"}
@@ -180,7 +181,7 @@ class OkxTrading:
         order = self._desk.order(
             key.account,
             self._exchange.name,
-            order_id=int(number) if number.isdecimal() else None,
+            order_id=whole_of(number),
             client_id=client_id,
         )
         if order is None or order.intent.number != listing.number:
@@ -223,7 +224,7 @@ class OkxTrading:
 
     def _fills(self, one: Values, key: KeyConfig) -> Items:
         wanted, name = str(one.get("ordId") or ""), one.get("instId")
-        begin, end = (int(one[field]) if str(one.get(field) or "").isdecimal() else None for field in ("begin", "end"))
+        begin, end = (whole_of(one.get(field)) for field in ("begin", "end"))
         found = [
             (order, fill)
             for order in self._desk.orders(key.account, self._exchange.name)
@@ -297,7 +298,7 @@ class OkxTrading:
 
 
 def _batch(orders: Any) -> list[Values]:
-    if not isinstance(orders, list) or not all(isinstance(one, dict) for one in orders):
+    if not isinstance(orders, list) or not all(is_flat(one) for one in orders):
         raise bad("args")
     if not 0 < len(orders) <= _MOST_ORDERS:
         raise OkxError("51010", f"The number of orders must be from 1 to {_MOST_ORDERS}.")
@@ -316,10 +317,10 @@ def _money(one: Values, name: str) -> int:
 
 
 def _limit(one: Values) -> int:
-    text = str(one.get("limit") or "100")
-    if not text.isdecimal() or not 0 < int(text) <= 100:
+    found = whole_of(one.get("limit") or "100")
+    if found is None or not 0 < found <= 100:
         raise bad("limit")
-    return int(text)
+    return found
 
 
 def _ratio(ppb: int) -> str:
