@@ -129,6 +129,9 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Count, _doc("distance of an exchange's clock from ours beyond which no start trades for real, and a running one disarms")
     ] = 50
     request_timeout_ms: Annotated[Count, _doc("time after which a request without a reply has an unknown fate")] = 5_000
+    max_send_lag_ms: Annotated[
+        Count, _doc("age, from the message that led to it, beyond which an order is not sent any more, but told as `not_sent`")
+    ] = 1_000
     keys: Annotated[
         dict[str, str], _doc("by ACCOUNT.VENUE a private file of API keys, relative to the file; else they are in the environment")
     ] = {}

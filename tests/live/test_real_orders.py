@@ -608,7 +608,9 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
     """Clock bound, time-out, key file beside the config, and who may withdraw; a key file that others may read is refused."""
     path = tmp_path / "live.toml"
     keys = '[live.keys]\n"main.alpha" = "keys.toml"\n'
-    more = CONFIG.replace("[live]", '[live]\nmax_clock_offset_ms = 7\nrequest_timeout_ms = 1234\nallow_withdraw = ["main"]')
+    more = CONFIG.replace(
+        "[live]", '[live]\nmax_clock_offset_ms = 7\nmax_send_lag_ms = 99\nrequest_timeout_ms = 1234\nallow_withdraw = ["main"]'
+    )
     path.write_text(more + keys + VENUE.format(venue="alpha", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:2"))
     file = tmp_path / "keys.toml"
     file.write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
@@ -616,10 +618,11 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
     experiment = load_experiment(path)
 
     async def story() -> None:
-        [account] = accounts_of(experiment, market_sources(experiment), TRADED, {})["alpha"]
+        [account] = accounts_of(experiment, market_sources(experiment), TRADED, {}, now=lambda: 5)["alpha"]
         terms = account.terms
         assert (terms.label, terms.max_clock_ms, terms.timeout_ms, terms.allow_withdraw) == ("main", 7, 1234, True)
         assert (terms.place.rest_url, terms.place.stream_url) == ("http://127.0.0.1:1", "ws://127.0.0.1:2")
+        assert (terms.max_send_lag_ms, account.now()) == (99, 5)
         assert account.symbols == ("BTC/USDT",)
         await account.close()
         file.chmod(0o644)

@@ -344,6 +344,24 @@ def test_budget_of_orders_is_never_exceeded() -> None:
     run(work())
 
 
+def test_order_that_is_too_old_does_not_leave() -> None:
+    """Older than the bound when its turn comes: told as not sent; a younger one is sent, and without a bound any."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server, max_send_lag_ms=60_000) as at:
+            await at.submit(1, age_ms=60_001)
+            assert at.events(1) == ["not_sent too_old"]
+            assert server.orders == {}
+            await at.submit(2, age_ms=1)
+            await at.until(ends("fill 1"), 2)
+        async with server.serving(), trading(server) as at:
+            await at.submit(3, age_ms=10**9)
+            await at.until(ends("fill 1"), 3)
+
+    run(work())
+
+
 def test_published_limits_are_held_and_what_others_used_counts() -> None:
     """The exchange publishes three orders in ten seconds, one of which somebody else had: the third of ours is not sent."""
 

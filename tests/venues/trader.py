@@ -13,7 +13,7 @@ from tests.venues.exchange_server import KEY, SECRET, SYMBOL, SmallExchange
 from tests.venues.okx_server import NATIVE, PASSWORD, SmallOkx
 from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.model.instrument import Instrument
-from xarb.model.units import format_decimal
+from xarb.model.units import NANOS_PER_MS, format_decimal
 from xarb.venues.account import Account, AccountTerms
 from xarb.venues.cex import CexVenue
 from xarb.venues.desk import Wishes
@@ -50,13 +50,20 @@ class Trader:
         self._builder = RowBuilder()
 
     async def submit(
-        self, order: int, qty_int: int = 100_000, *, tif: str = "ioc", side: str = "buy", price_int: int = 6_000_001
+        self,
+        order: int,
+        qty_int: int = 100_000,
+        *,
+        tif: str = "ioc",
+        side: str = "buy",
+        price_int: int = 6_000_001,
+        age_ms: int = 0,
     ) -> None:
-        """Send an order; done when a row tells what came of it first."""
+        """Send an order that is so old; done when a row tells what came of it first."""
         self.venue.send(
             [
                 SubmitOrder(
-                    ts=0,
+                    ts=self.venue.desks["main"].account.now() - age_ms * NANOS_PER_MS,
                     order=order,
                     client_order_id=f"{LOG_ID[:8]}-1-{order}",
                     account="main",

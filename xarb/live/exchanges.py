@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -46,6 +47,8 @@ def accounts_of(
     sources: Sequence[Source],
     symbols: Mapping[str, Sequence[str]],
     environment: Mapping[str, str] | None = None,
+    *,
+    now: Callable[[], int] | None = None,
 ) -> dict[str, list[Account]]:
     """The accounts of the config by venue, with keys from `live.keys` or the environment; within a running loop.
 
@@ -54,6 +57,7 @@ def accounts_of(
         sources: say which exchanges they are at.
         symbols: what they may trade, by venue.
         environment: where keys are looked for, None for the process's own.
+        now: the log's clock, ns, which bounds the age of commands; None: no commands will be sent.
 
     Raises:
         ConfigError: a venue has no market data, so that nothing says which exchange it is; keys are missing, or others may read them;
@@ -74,7 +78,7 @@ def accounts_of(
     found: dict[str, list[Account]] = {}
     for (label, venue), mine in keys.items():
         terms = _terms(experiment, label, by_venue[venue])
-        account = Account(terms, mine, symbols.get(venue, ()), weight=budgets[venue])
+        account = Account(terms, mine, symbols.get(venue, ()), weight=budgets[venue], now=now or time.monotonic_ns)
         found.setdefault(venue, []).append(account)
     return found
 
@@ -95,6 +99,7 @@ def _terms(experiment: Experiment, label: str, source: Source) -> AccountTerms:
         exchange=source.exchange,
         timeout_ms=int(live.request_timeout_ms),
         max_clock_ms=int(live.max_clock_offset_ms),
+        max_send_lag_ms=int(live.max_send_lag_ms),
         allow_withdraw=label in live.allow_withdraw,
         place=source.place,
     )

@@ -168,7 +168,7 @@ class Session:
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:
         """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
         self.exchanges = Exchanges(
-            accounts_of(self._experiment, self._sources, spot_symbols(instruments)),
+            accounts_of(self._experiment, self._sources, spot_symbols(instruments), now=self.intake.clock.now),
             instruments,
             past=past,
             first_conn=first_conn,

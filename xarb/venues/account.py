@@ -33,8 +33,8 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What is set for one account at one venue.
 
     label: the account's name here. exchange: ccxt's id. timeout_ms: after which a request has an unknown fate. order_limits: in place of
-    the exchange's own. max_clock_ms: how far the exchange's clock may be from ours. allow_withdraw: whether a key that may withdraw
-    is taken.
+    the exchange's own. max_clock_ms: how far the exchange's clock may be from ours. max_send_lag_ms: how old, by `now`, a command may be
+    when it is sent; None: any age. allow_withdraw: whether a key that may withdraw is taken.
     """
 
     label: str
@@ -42,6 +42,7 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeout_ms: int = 5_000
     order_limits: tuple[Limit, ...] = ()
     max_clock_ms: int = 50
+    max_send_lag_ms: int | None = None
     allow_withdraw: bool = False
     place: Place = OWN_PLACE
 
@@ -61,7 +62,7 @@ class Account:
         keys: its keys.
         symbols: those that it may trade.
         weight: budget of the address's request weight, shared by all accounts of the exchange; else one of its own.
-        now: monotonic time, ns. wall: Unix time, ns.
+        now: monotonic time, ns; the log's clock where `terms` bound the age of commands. wall: Unix time, ns.
     """
 
     def __init__(
@@ -126,9 +127,13 @@ class Account:
         """Send a limit order under a client id.
 
         Raises:
-            Rejected: refused. Retryable: it never left, the budget allows no order now among the reasons. OutcomeUnknown: look it up.
+            Rejected: refused. Retryable: it never left, that it is too old or the budget allows no order now among the reasons.
+            OutcomeUnknown: look it up.
         """
         price, qty = order_texts(instrument, command.price_int, command.qty_int)
+        most_ms, age = self.terms.max_send_lag_ms, self.now() - command.ts
+        if most_ms is not None and age > most_ms * NANOS_PER_MS:
+            raise Retryable(f"decided on what came {age // NANOS_PER_MS} ms ago, {most_ms} ms are allowed", reason="too_old")
         if not self.room():
             raise Retryable("the budget of orders or requests is used up", reason="rate_limit")
         self.orders.spend(self.now(), 1)
