@@ -139,8 +139,8 @@ class Inputs:
     def differ(self, market: Market, ts: int) -> str | None:
         """Whether what the sides know of a market at `ts` rests on other rows, and which.
 
-        Books start empty: of what came before a side began it knows nothing. A quote or a whole book heals what was missed before it; changed levels are healed by a snapshot. A few seconds longer a feed
-        may stand differently for having missed rows.
+        Books start empty: of what came before a side began it knows nothing. A quote or a whole book heals what was missed before it;
+        changed levels are healed by a snapshot. A few seconds longer a feed may stand differently for having missed rows.
         """
         first, later = min(self._begins), max(self._begins)
         for kind in MARKET_KINDS[:3] if first < later else ():
