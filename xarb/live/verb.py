@@ -18,12 +18,11 @@ from xarb.live.exchanges import accounts_of, spot_symbols
 from xarb.live.session import Session
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
+from xarb.log.follow import Follower
 from xarb.log.manifest import Manifest, header_of
 from xarb.log.reader import LogReader
 from xarb.model.order import STOP
 from xarb.process import run_loop
-from xarb.query.connection import open_query
-from xarb.query.pick import pick
 from xarb.settings import log_policy
 from xarb.sources import market_sources
 from xarb.starts import LIVE
@@ -231,13 +230,16 @@ def _kill_to(folder: Path, level: str, wait_s: float) -> None:
     """Ask for a kill at which the process goes on, and wait until its log has it."""
     request = requests.ask(folder, "kill", level)
 
-    def is_logged() -> bool:
-        with open_query([folder]) as query:
-            acts = pick(query, "operator", ("action", "=", KILL), columns=("actor", "detail"))
+    with Follower(folder, ("operator",), always=("operator",)) as follower:
+
+        def is_logged() -> bool:
+            acts = [row for _, row in follower.take().rows if row["action"] == KILL]
             return (request.actor, level) in {(row["actor"], row["detail"]) for row in acts}
 
-    if not requests.wait_until(is_logged, wait_s):
-        raise Refused(f"{folder}: asked for a kill of {level}, but the log does not show it after {wait_s:g} s; it may still come")
+        if not requests.wait_until(is_logged, wait_s):
+            raise Refused(
+                f"{folder}: asked for a kill of {level}, but the log does not show it after {wait_s:g} s; it may still come"
+            )
 
 
 def _request(folder: Path, action: requests.Action, wait_s: float) -> None:
