@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from xarb.log.packing import pack
 from xarb.wires.events import RejectEvent, WireEvent
 from xarb.wires.rows import Link, RowBuilder
+from xarb.wires.session import Session
 
 VALUES: list[Any] = [
     None,
@@ -85,3 +86,25 @@ def writable(venue: str, events: Sequence[WireEvent], builder: RowBuilder | None
         assert not isinstance(event, RejectEvent) or (event.rule and event.detail and event.payload is not None)
     for kind, rows in builder.take().items():
         pack(kind, rows)
+
+
+def endured(session: Session, venue: str, payload: bytes, native: str | None = None) -> None:
+    """Assert that a frame, or the answer to a request for `native`, becomes events that a log takes."""
+    events = session.receive(payload, native)
+    assert events
+    writable(venue, events)
+    session.asks()
+
+
+def endured_all(session: Session, venue: str, *payloads: bytes) -> None:
+    """Assert that frames, one after another, become what a log takes, if anything."""
+    for payload in payloads:
+        writable(venue, session.receive(payload))
+        session.asks()
+
+
+def rejected(session: Session, payload: bytes, rule: str) -> None:
+    """Assert that a frame becomes one reject with that rule and its text."""
+    (found,) = session.receive(payload)
+    assert isinstance(found, RejectEvent)
+    assert (found.rule, found.payload) == (rule, payload.decode())

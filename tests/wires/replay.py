@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -110,3 +110,15 @@ class Replay:
             native = getattr(ask, "native", None)
             if native is not None:
                 yield native
+
+
+def replayed(session: Session, frames: Iterable[Frame], snapshots: Mapping[str, bytes]) -> tuple[Replay, list[WireEvent]]:
+    """A replay that answers the first snapshot request of each instrument, and all its events."""
+    replay = answering(session, snapshots)
+    return replay, [event for frame in frames for event in replay.feed(frame.payload)]
+
+
+def answering(session: Session, snapshots: Mapping[str, bytes]) -> Replay:
+    """A replay that answers the first snapshot request of each instrument."""
+    left = dict(snapshots)
+    return Replay(session, lambda native: left.pop(native, None))

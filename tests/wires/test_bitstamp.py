@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wires.hostile import mutated, writable
+from tests.wires.hostile import endured, mutated
 from tests.wires.instruments import listing
-from tests.wires.replay import Book, Frame, Replay, captured, exact
+from tests.wires.replay import Book, Frame, answering, captured, exact, replayed
 from xarb.wires.bitstamp import PING_NS, BitstampSession
 from xarb.wires.events import APPLY, BUY, OLD, SELL, BookEvent, DepthEvent, LinkEvent, RejectEvent, TradeEvent, WireEvent
 from xarb.wires.session import Fetch, Reopen, Send
@@ -65,18 +65,10 @@ def recorded() -> tuple[list[Frame], dict[str, bytes]]:
     return captured("BITSTAMP.ws.1.0"), {one.url.rpartition("/")[2]: one.payload for one in captured("BITSTAMP.http.0.0")}
 
 
-def replayed(frames: list[Frame], snapshots: dict[str, bytes]) -> tuple[Replay, list[WireEvent]]:
-    """A replay that answers the first snapshot request of each instrument, and all its events."""
-    left = dict(snapshots)
-    replay = Replay(session(*snapshots), lambda native: left.pop(native, None))
-    return replay, [event for frame in frames for event in replay.feed(frame.payload)]
-
-
 def test_the_recording_gives_what_is_in_it() -> None:
     """Recording: 717 messages of nine books (the tenth is silent), ten trades, no gap, and no book is ever crossed."""
     frames, snapshots = recorded()
-    left = dict(snapshots)
-    replay = Replay(session(*snapshots), lambda native: left.pop(native, None))
+    replay = answering(session(*snapshots), snapshots)
     seen: Counter[str] = Counter()
     for frame in frames:
         for event in replay.feed(frame.payload):
@@ -98,7 +90,7 @@ def test_the_recording_gives_what_is_in_it() -> None:
 def test_books_equal_those_of_a_plain_model() -> None:
     """Recording: the rebuilt books are those of a few lines that read the raw messages themselves, to the last digit."""
     frames, snapshots = recorded()
-    replay, _ = replayed(frames, snapshots)
+    replay, _ = replayed(session(*snapshots), frames, snapshots)
     compared = 0
     for native, text in snapshots.items():
         data, book = json.loads(text), Book()
@@ -160,11 +152,11 @@ def test_the_recorded_taker_is_the_side_of_the_newer_order() -> None:
 def test_a_frame_that_cannot_be_read_is_a_gap_of_its_symbol_alone() -> None:
     """Recording: with its 20th message damaged a book has one gap there and waits; the others end as before."""
     frames, snapshots = recorded()
-    whole, _ = replayed(frames, snapshots)
+    whole, _ = replayed(session(*snapshots), frames, snapshots)
     of_it = [number for number, frame in enumerate(frames) if b'"channel":"diff_order_book_adaeur","event":"data"' in frame.payload]
     place = of_it[-1]
     frames[place] = frames[place]._replace(payload=frames[place].payload.replace(b'"bids"', b'"bidz"'))
-    replay, events = replayed(frames, snapshots)
+    replay, events = replayed(session(*snapshots), frames, snapshots)
     assert [link for link in replay.links if link[1] in {"gap", "resync"}] == [("adaeur", "gap")]
     assert [event.symbol for event in events if isinstance(event, RejectEvent)] == ["adaeur"]
     assert {name: book.top for name, book in replay.books.items()} == {
@@ -383,10 +375,7 @@ def test_hostile_frames(payload: bytes, in_sync: bool) -> None:
     if in_sync:
         one.receive(update(5))
         one.receive(snapshot(10), BTC)
-    events = one.receive(payload)
-    assert events
-    writable("bitstamp", events)
-    one.asks()
+    endured(one, "bitstamp", payload)
 
 
 @given(mutated([snapshot(10)]))
@@ -394,7 +383,4 @@ def test_hostile_snapshots(payload: bytes) -> None:
     """The same for the answer to a snapshot request."""
     one = session()
     one.receive(update(5))
-    events = one.receive(payload, BTC)
-    assert events
-    writable("bitstamp", events)
-    one.asks()
+    endured(one, "bitstamp", payload, BTC)

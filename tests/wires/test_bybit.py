@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wires.captures import FOLDER
-from tests.wires.hostile import mutated, writable
+from tests.wires.hostile import endured_all, mutated, rejected
 from tests.wires.instruments import Book, listing, told
 from xarb.model.units import NANOS_PER_S
 from xarb.wires.bybit import BybitSession
@@ -217,15 +217,10 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
 )
 def test_hostile_frames(payload: bytes, rule: str) -> None:
     """Whatever is wrong becomes one reject with its rule and its text."""
-    (found,) = session().receive(payload)
-    assert isinstance(found, RejectEvent)
-    assert (found.rule, found.payload) == (rule, payload.decode())
+    rejected(session(), payload, rule)
 
 
 @given(st.lists(mutated(VALID), min_size=1, max_size=4))
 def test_no_frame_raises_and_every_row_can_be_written(payloads: list[bytes]) -> None:
     """Damaged frames, between valid ones, give events that a log takes."""
-    one = session("deltas")
-    for payload in (VALID[0], *payloads, VALID[1]):
-        writable("bybitlinear", one.receive(payload))
-        one.asks()
+    endured_all(session("deltas"), "bybitlinear", VALID[0], *payloads, VALID[1])

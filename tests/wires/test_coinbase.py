@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wires.hostile import mutated, writable
+from tests.wires.hostile import endured_all, mutated, rejected
 from tests.wires.instruments import listing, told
 from xarb.model.units import NANOS_PER_S
 from xarb.wires.coinbase import CoinbaseSession
-from xarb.wires.events import BUY, SELL, DepthEvent, LinkEvent, QuoteEvent, RejectEvent, TradeEvent
+from xarb.wires.events import BUY, SELL, DepthEvent, LinkEvent, QuoteEvent, TradeEvent
 from xarb.wires.session import Send
 
 Levels = Sequence[tuple[str, str, str]]
@@ -271,15 +271,10 @@ def test_a_connection_opens_with_its_subscriptions() -> None:
 )
 def test_hostile_frames(payload: bytes, rule: str) -> None:
     """Whatever is wrong becomes one reject with its rule and its text."""
-    (found,) = session().receive(payload)
-    assert isinstance(found, RejectEvent)
-    assert (found.rule, found.payload) == (rule, payload.decode())
+    rejected(session(), payload, rule)
 
 
 @given(st.lists(mutated(VALID), min_size=1, max_size=4))
 def test_no_frame_raises_and_every_row_can_be_written(payloads: list[bytes]) -> None:
     """Damaged frames, between valid ones, give events that a log takes."""
-    one = session("deltas")
-    for payload in (VALID[0], *payloads, VALID[2]):
-        writable("coinbase", one.receive(payload))
-        one.asks()
+    endured_all(session("deltas"), "coinbase", VALID[0], *payloads, VALID[2])

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wires.hostile import mutated, writable
+from tests.wires.hostile import endured, mutated
 from tests.wires.instruments import listing, told
-from tests.wires.replay import Book, Frame, Replay, captured, exact
-from xarb.wires.events import APPLY, BUY, SELL, DepthEvent, LinkEvent, QuoteEvent, RejectEvent, TradeEvent, WireEvent
+from tests.wires.replay import Book, Frame, answering, captured, exact, replayed
+from xarb.wires.events import APPLY, BUY, SELL, DepthEvent, LinkEvent, QuoteEvent, RejectEvent, TradeEvent
 from xarb.wires.gate import PING_NS, GateSession
 from xarb.wires.session import Fetch, Send
 
@@ -53,18 +53,10 @@ def recorded() -> tuple[list[Frame], dict[str, bytes]]:
     return captured("GATEIO.ws.1.0"), snapshots
 
 
-def replayed(frames: list[Frame], snapshots: dict[str, bytes]) -> tuple[Replay, list[WireEvent]]:
-    """A replay that answers the first snapshot request of each instrument, and all its events."""
-    left = dict(snapshots)
-    replay = Replay(session(*snapshots), lambda native: left.pop(native, None))
-    return replay, [event for frame in frames for event in replay.feed(frame.payload)]
-
-
 def test_the_recording_gives_what_is_in_it() -> None:
     """Recording: 172 updates (10 wait, 4 more are in the snapshots already), 10 snapshots, 9 trades, no gap, no crossed book."""
     frames, snapshots = recorded()
-    left = dict(snapshots)
-    replay = Replay(session(*snapshots), lambda native: left.pop(native, None))
+    replay = answering(session(*snapshots), snapshots)
     seen: Counter[str] = Counter()
     for frame in frames:
         events = replay.feed(frame.payload)
@@ -87,7 +79,7 @@ def test_the_recording_gives_what_is_in_it() -> None:
 def test_books_equal_those_of_a_plain_model() -> None:
     """Recording: the rebuilt books are those of a few lines that read the raw messages themselves, to the last digit."""
     frames, snapshots = recorded()
-    replay, _ = replayed(frames, snapshots)
+    replay, _ = replayed(session(*snapshots), frames, snapshots)
     compared = 0
     for native, text in snapshots.items():
         data, book = json.loads(text), Book()
@@ -131,13 +123,13 @@ def test_every_recorded_number_is_exact() -> None:
 def test_a_frame_taken_out_is_a_gap_of_its_symbol_alone() -> None:
     """Recording: without its tenth update a book has one gap there and waits; the others end as before."""
     frames, snapshots = recorded()
-    whole, _ = replayed(frames, snapshots)
+    whole, _ = replayed(session(*snapshots), frames, snapshots)
     native = "NEO_BTC"
     of_it = [
         number for number, frame in enumerate(frames) if b"order_book_update" in frame.payload and native.encode() in frame.payload
     ]
     del frames[of_it[10]]
-    replay, _ = replayed(frames, snapshots)
+    replay, _ = replayed(session(*snapshots), frames, snapshots)
     assert [link for link in replay.links if link[1] in {"gap", "resync"}] == [(native, "gap")]
     assert native not in replay.books
     assert {name: book.top for name, book in replay.books.items()} == {
@@ -258,7 +250,7 @@ def test_quotes_and_trades_are_exact() -> None:
 def test_recorded_trades_name_their_taker() -> None:
     """Recording: nine trades, with ids, sides and times to the tenth of a microsecond as in the text."""
     frames, snapshots = recorded()
-    _, events = replayed(frames, snapshots)
+    _, events = replayed(session(*snapshots), frames, snapshots)
     raw = [json.loads(frame.payload)["result"] for frame in frames if b'spot.trades","event":"update' in frame.payload]
     assert len(raw) == 9
     assert [(one.trade_id, one.aggressor, one.ts_event) for one in events if isinstance(one, TradeEvent)] == [
@@ -336,10 +328,7 @@ def test_hostile_frames(payload: bytes, in_sync: bool) -> None:
     one = session()
     if in_sync:
         one.receive(snapshot(10), BTC)
-    events = one.receive(payload)
-    assert events
-    writable("gate", events)
-    one.asks()
+    endured(one, "gate", payload)
 
 
 @given(mutated([snapshot(10)]))
@@ -347,7 +336,4 @@ def test_hostile_snapshots(payload: bytes) -> None:
     """The same for the answer to a snapshot request."""
     one = session()
     one.receive(update(11, 11))
-    events = one.receive(payload, BTC)
-    assert events
-    writable("gate", events)
-    one.asks()
+    endured(one, "gate", payload, BTC)

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.wires.hostile import mutated, writable
+from tests.wires.hostile import endured, mutated
 from tests.wires.instruments import listing, told
-from tests.wires.replay import Book, Frame, Replay, captured, exact
-from xarb.wires.events import APPLY, BUY, OLD, SELL, UNSYNCED, DepthEvent, LinkEvent, QuoteEvent, RejectEvent, TradeEvent, WireEvent
+from tests.wires.replay import Book, Frame, answering, captured, exact, replayed
+from xarb.wires.events import APPLY, BUY, OLD, SELL, UNSYNCED, DepthEvent, LinkEvent, QuoteEvent, RejectEvent, TradeEvent
 from xarb.wires.kucoin import LEAST_KNOWN, PING_NS, SNAPSHOT_LEVELS, KucoinSession, stream_url
 from xarb.wires.session import Fetch, Send
 
@@ -47,18 +47,10 @@ def recorded() -> tuple[list[Frame], dict[str, bytes]]:
     return captured("KUCOIN.ws.1.0"), {one.url.partition("symbol=")[2]: one.payload for one in captured("KUCOIN.http.0.0")}
 
 
-def replayed(frames: list[Frame], snapshots: dict[str, bytes]) -> tuple[Replay, list[WireEvent]]:
-    """A replay that answers the first snapshot request of each instrument, and all its events."""
-    left = dict(snapshots)
-    replay = Replay(session(*snapshots), lambda native: left.pop(native, None))
-    return replay, [event for frame in frames for event in replay.feed(frame.payload)]
-
-
 def test_every_recorded_quote_is_the_top_of_the_rebuilt_book() -> None:
     """Recording: wherever a ticker has the sequence of its book, 766 times, both agree in all four numbers; and nothing is lost."""
     frames, snapshots = recorded()
-    left = dict(snapshots)
-    replay = Replay(session(*snapshots), lambda native: left.pop(native, None))
+    replay = answering(session(*snapshots), snapshots)
     seen: Counter[str] = Counter()
     for frame in frames:
         for event in replay.feed(frame.payload):
@@ -106,7 +98,7 @@ def test_every_recorded_number_is_exact() -> None:
 def test_books_equal_those_of_a_plain_model() -> None:
     """Recording: the rebuilt books are those of twenty lines that read the raw messages themselves."""
     frames, snapshots = recorded()
-    replay, _ = replayed(frames, snapshots)
+    replay, _ = replayed(session(*snapshots), frames, snapshots)
     for native, text in snapshots.items():
         data, book = json.loads(text)["data"], Book()
         last = int(data["sequence"])
@@ -129,11 +121,11 @@ def test_books_equal_those_of_a_plain_model() -> None:
 def test_a_frame_taken_out_is_a_gap_of_its_symbol_alone() -> None:
     """Recording: without its 100th update a book has one gap there and waits; the eight others go on and end as before."""
     frames, snapshots = recorded()
-    whole, _ = replayed(frames, snapshots)
+    whole, _ = replayed(session(*snapshots), frames, snapshots)
     native = "BCHSV-USDT"
     of_it = [number for number, frame in enumerate(frames) if b"l2update" in frame.payload and native.encode() in frame.payload]
     del frames[of_it[100]]
-    replay, events = replayed(frames, snapshots)
+    replay, events = replayed(session(*snapshots), frames, snapshots)
     assert [link for link in replay.links if link[1] in {"gap", "resync"}] == [(native, "gap")]
     gap = next(event for event in events if isinstance(event, LinkEvent) and event.event == "gap")
     assert gap.detail is not None
@@ -286,7 +278,7 @@ def test_quotes_and_trades_are_exact() -> None:
 def test_recorded_trades_name_their_taker() -> None:
     """Recording: 18 trades, sides and times as in the text."""
     frames, snapshots = recorded()
-    _, events = replayed(frames, snapshots)
+    _, events = replayed(session(*snapshots), frames, snapshots)
     raw = [json.loads(frame.payload)["data"] for frame in frames if b"l3match" in frame.payload]
     found = [event for event in events if isinstance(event, TradeEvent)]
     assert [(one.trade_id, one.aggressor, one.ts_event) for one in found] == [
@@ -398,10 +390,7 @@ def test_hostile_frames(payload: bytes, in_sync: bool) -> None:
     one = session()
     if in_sync:
         one.receive(snapshot(10), BTC)
-    events = one.receive(payload)
-    assert events
-    writable("kucoin", events)
-    one.asks()
+    endured(one, "kucoin", payload)
 
 
 @given(mutated([snapshot(10)]))
@@ -409,7 +398,4 @@ def test_hostile_snapshots(payload: bytes) -> None:
     """The same for the answer to a snapshot request."""
     one = session()
     one.receive(update(11, 11))
-    events = one.receive(payload, BTC)
-    assert events
-    writable("kucoin", events)
-    one.asks()
+    endured(one, "kucoin", payload, BTC)

@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.wires.captures import frames
-from tests.wires.hostile import mutated, writable
+from tests.wires.hostile import endured_all, mutated, rejected
 from tests.wires.instruments import Book, listing, told
 from xarb.model.units import NANOS_PER_S
-from xarb.wires.events import BUY, DepthEvent, LinkEvent, MarkEvent, QuoteEvent, RejectEvent, TradeEvent
+from xarb.wires.events import BUY, DepthEvent, LinkEvent, MarkEvent, QuoteEvent, TradeEvent
 from xarb.wires.okx import OkxSession
 from xarb.wires.session import Reopen, Send
 
@@ -232,6 +232,10 @@ def test_pings_and_announcements() -> None:
             b'{"arg":{"channel":"books","instId":"ETH-USDT"},"action":"update","data":[{"asks":[],"bids":[],"seqId":1}]}',
             "unknown_instrument",
         ),
+        (
+            b'{"arg":{"channel":"index-tickers","instId":"XRP-USD"},"data":[{"idxPx":"1","ts":"1597026383085"}]}',
+            "unknown_instrument",
+        ),
         (b'{"arg":{"channel":"candle1m","instId":"BTC-USDT"},"data":[]}', "unknown_message"),
         (b'{"data":[]}', "missing_field"),
         (TRADE.replace(b'"buy"', b'"both"'), "wrong_type"),
@@ -243,15 +247,10 @@ def test_pings_and_announcements() -> None:
 )
 def test_hostile_frames(payload: bytes, rule: str) -> None:
     """Whatever is wrong becomes one reject with its rule and its text."""
-    (found,) = session().receive(payload)
-    assert isinstance(found, RejectEvent)
-    assert (found.rule, found.payload) == (rule, payload.decode())
+    rejected(session(), payload, rule)
 
 
 @given(st.lists(mutated(VALID), min_size=1, max_size=4))
 def test_no_frame_raises_and_every_row_can_be_written(payloads: list[bytes]) -> None:
     """Damaged frames, between valid ones, give events that a log takes."""
-    one = session("deltas")
-    for payload in (VALID[0], *payloads, VALID[1]):
-        writable("okx", one.receive(payload))
-        one.asks()
+    endured_all(session("deltas"), "okx", VALID[0], *payloads, VALID[1])

@@ -113,6 +113,16 @@ def test_a_break_that_is_none_of_ours_is_answered_at_once() -> None:
         assert told(session.receive(write(whole(number, [])), "X")).startswith("resync, snapshot ")
 
 
+def test_a_frame_that_was_garbled_on_its_way_is_answered_at_once() -> None:
+    """It says nothing of the next one either: Bitstamp's book, which has no counter, is given up and fetched again without a wait."""
+    write, session = fetched.PROTOCOLS["bitstamp"].write, in_sync("bitstamp")
+    for second in range(1, 50):
+        assert told(session.receive(write(change(20 * second, [["10", "3"]]))[:-9])) == "RejectEvent, gap"
+        session.receive(write(change(20 * second + 1, [["10", "3"]])))
+        assert fetches(session, second) == 1
+        assert told(session.receive(write(whole(20 * second + 1, [])), "X")).startswith("resync, snapshot ")
+
+
 def message(kind: str, number: int, bids: list[tuple[str, str]]) -> streamed.Message:
     """A message of a book that starts in the stream; its checksum holds for a book of one bid and nothing else."""
     return streamed.Message(kind, number, number - 1, bids, [], streamed._checksum(dict(bids), {}))

@@ -66,7 +66,7 @@ class Asking:
             for book in self._books.values():
                 book.asked = ts
             self._due = {native: due + ts for native, due in self._due.items()}
-        self._now = max(self._now, ts)
+        self._now = ts
 
     def due(self) -> list[str]:
         """The books to ask for now; a call takes them."""

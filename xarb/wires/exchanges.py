@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
+from xarb.wires.binance import MARKETS as MARKETS_OF_BINANCE
 from xarb.wires.binance import BinanceSession
 from xarb.wires.bitstamp import BitstampSession
 from xarb.wires.bybit import VENUES as MARKETS_OF_BYBIT
@@ -87,7 +88,7 @@ _BINANCE: Final = (
         stream_url="wss://stream.binance.com:9443/stream",
         rest_url="https://api.binance.com",
         channels=("quotes", "deltas", "trades"),
-        session=lambda listings, channels: BinanceSession("spot", listings, channels),
+        session=partial(BinanceSession, "spot"),
         max_instruments=300,
         silence_s=60,
         continuity="U = last u + 1; REST snapshot",
@@ -96,33 +97,22 @@ _BINANCE: Final = (
         snapshots=Rate(20, 1.5),  # 1,000 levels weigh 50 of 6,000 a minute (rest-api.md): 92 % at most
         markets=("spot",),
     ),
-    Wire(
-        venue="binanceusdm",
-        stream_url="wss://fstream.binance.com/stream",
-        rest_url="https://fapi.binance.com",
-        channels=("quotes", "deltas", "trades", "marks"),
-        session=lambda listings, channels: BinanceSession("usdm", listings, channels),
-        max_instruments=50,
-        silence_s=60,
-        continuity="pu = last u; REST snapshot",
-        documentation="Binance USD-M futures, market streams, 2026",
-        messages=Rate(2, 4.0),  # 10 a second (same page), pings among them
-        snapshots=Rate(20, 1.5),  # 1,000 levels weigh 20 of 2,400 a minute ("Order Book"): 92 % at most
-        markets=("linear",),
-    ),
-    Wire(
-        venue="binancecoinm",
-        stream_url="wss://dstream.binance.com/stream",
-        rest_url="https://dapi.binance.com",
-        channels=("quotes", "deltas", "trades", "marks"),
-        session=lambda listings, channels: BinanceSession("coinm", listings, channels),
-        max_instruments=50,
-        silence_s=60,
-        continuity="pu = last u; REST snapshot",
-        documentation="Binance COIN-M futures, market streams, 2026",
-        messages=Rate(2, 4.0),  # 10 a second (same page), pings among them
-        snapshots=Rate(20, 1.5),  # 1,000 levels weigh 20 of 2,400 a minute ("Order Book"): 92 % at most
-        markets=("inverse",),
+    *(
+        Wire(
+            venue=MARKETS_OF_BINANCE[market],
+            stream_url=f"wss://{letter}stream.binance.com/stream",
+            rest_url=f"https://{letter}api.binance.com",
+            channels=("quotes", "deltas", "trades", "marks"),
+            session=partial(BinanceSession, market),
+            max_instruments=50,
+            silence_s=60,
+            continuity="pu = last u; REST snapshot",
+            documentation=f"Binance {name} futures, market streams, 2026",
+            messages=Rate(2, 4.0),  # 10 a second (same page), pings among them
+            snapshots=Rate(20, 1.5),  # 1,000 levels weigh 20 of 2,400 a minute ("Order Book"): 92 % at most
+            markets=(kind,),
+        )
+        for market, letter, name, kind in (("usdm", "f", "USD-M", "linear"), ("coinm", "d", "COIN-M", "inverse"))
     ),
 )
 _OKX: Final = (

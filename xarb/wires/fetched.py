@@ -107,10 +107,10 @@ class FetchedSession(ABC):
 
     def receive(self, payload: bytes, native: str | None = None) -> list[WireEvent]:
         """Decode one frame as it arrived, or the answer to a snapshot request for `native`."""
-        self._doubted = self._unread if native is None else ()
+        self._doubted = self._unread
         events = self._intake.guarded(self._read, payload, native)
         if len(events) == 1 and isinstance(reject := events[0], RejectEvent):
-            if native in self._syncs:
+            if native is not None:
                 return [of_waiting(reject)]
             for one in self._doubted:
                 events += self._misses(one, reject.rule)
