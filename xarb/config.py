@@ -132,6 +132,10 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_send_lag_ms: Annotated[
         Count, _doc("age, from the message that led to it, beyond which an order is not sent any more, but told as `not_sent`")
     ] = 1_000
+    wallets_ms: Annotated[
+        int,
+        msgspec.Meta(ge=1_000, le=10**9, description="time after which the exchanges are asked anew which networks are open"),
+    ] = 600_000
     keys: Annotated[
         dict[str, str], _doc("by ACCOUNT.VENUE a private file of API keys, relative to the file; else they are in the environment")
     ] = {}

@@ -36,6 +36,7 @@ from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import parse_money
+from xarb.serve.binance import order_shapes
 from xarb.serve.clock import WallClock
 from xarb.serve.config import KeyConfig, VenueTerms
 from xarb.serve.faults import Fault
@@ -337,6 +338,37 @@ def test_a_clock_that_goes_wrong_disarms_until_it_is_right_again(tmp_path: Path,
         said = [(row["action"], row["actor"], row["detail"]) for row in reader.rows("operator")]
     assert [one[:2] for one in said[:3]] == [("arm", "start"), ("disarm", "session"), ("arm", "session")]
     assert re.match(r"the clock of bravo is (29|30)\d\.\d ms from ours, 50 ms are allowed", said[1][2])
+    assert verify(log, advance=silent).equal
+
+
+def test_networks_are_asked_for_anew_while_trading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `live.wallets_ms`; what closed is in the log within that time, once, and the asset is not traded from there on."""
+    log = tmp_path / "log"
+    closed: list[float] = []
+    coin = order_shapes.coin
+
+    def shape(asset: str, free: int, held: int, *, is_open: bool) -> dict[str, Any]:
+        return coin(asset, free, held, is_open=is_open and not (closed and asset == "BTC"))
+
+    monkeypatch.setattr(order_shapes, "coin", shape)
+
+    def later(session: Session) -> bool:
+        if not closed and filled(1)(session):
+            closed.append(asyncio.get_running_loop().time() + 4)
+        return bool(closed) and asyncio.get_running_loop().time() > closed[0]
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            at.config.write_text(at.config.read_text().replace("[live]", "[live]\nwallets_ms = 1000"))
+            await traded(at, log, later)
+
+    asyncio.run(story())
+    with LogReader(log) as reader:
+        start = max(row["seq"] for row in reader.rows("starts"))
+        told = [row for row in reader.rows("wallets") if row["seq"] > start]
+        assert sorted((row["venue"], row["asset"], row["deposit_open"]) for row in told) == [(one, "BTC", False) for one in VENUES]
+        after = [row for _, row in reader.outputs(kinds=("refusals",)) if row["reason"] == "not_transferable"]
+        assert after
     assert verify(log, advance=silent).equal
 
 

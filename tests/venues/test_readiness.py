@@ -4,35 +4,69 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 from tests.venues.exchange_server import KEY, SmallExchange
 from tests.venues.test_cex import ends, run
 from tests.venues.trader import LOG_ID, trading
+from xarb.errors import Retryable
 from xarb.model.instrument import FeeTier
+from xarb.venues.funds import Networks
 from xarb.venues.killing import kill
 from xarb.venues.readiness import inspect
 from xarb.wires.rows import RowBuilder
 
+NETWORK = {
+    "network": "BTC",
+    "coin": "BTC",
+    "name": "BTC",
+    "depositEnable": True,
+    "withdrawEnable": False,
+    "withdrawFee": "0.00012",
+    "withdrawMin": "0.001",
+    "withdrawMax": "10",
+    "withdrawIntegerMultiple": "0.00000001",
+    "isDefault": True,
+}
 COIN = {
     "coin": "BTC",
     "name": "Bitcoin",
     "free": "0",
     "depositAllEnable": True,
     "withdrawAllEnable": False,
-    "networkList": [
-        {
-            "network": "BTC",
-            "coin": "BTC",
-            "name": "BTC",
-            "depositEnable": True,
-            "withdrawEnable": False,
-            "withdrawFee": "0.00012",
-            "withdrawMin": "0.001",
-            "withdrawMax": "10",
-            "withdrawIntegerMultiple": "0.00000001",
-            "isDefault": True,
-        }
-    ],
+    "networkList": [NETWORK],
 }
+
+
+def test_networks_are_told_when_they_change() -> None:
+    """What was told is not told again; what closed, opened or is listed no longer is; an answer that failed changes nothing."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.coins = [COIN]
+        async with server.serving(), trading(server) as at:
+            account = at.venue.desks["main"].account
+            found = await inspect(account, "binance", ["BTC"])
+            networks = Networks(account, "binance", ["BTC"], found.wallets)
+
+            async def told() -> list[tuple[str, bool, bool]]:
+                rows = [row.values for row in await networks.fresh()]
+                return [(one["network"], one["deposit_open"], one["withdraw_open"]) for one in rows]
+
+            assert await told() == []
+            server.coins = [{**COIN, "networkList": [{**NETWORK, "depositEnable": False}]}]
+            assert await told() == [("BTC", False, False)]
+            server.coins = [{**COIN, "networkList": [{**NETWORK, "withdrawEnable": True}]}]
+            server.has_wallet = False
+            with pytest.raises(Retryable):
+                await networks.fresh()
+            server.has_wallet = True
+            assert await told() == [("BTC", True, True)]
+            server.coins = []
+            assert await told() == [("BTC", False, False)]
+            assert await told() == []
+
+    run(work())
 
 
 def test_account_that_may_trade_has_no_objections() -> None:

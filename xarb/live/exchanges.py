@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.config import Experiment
-from xarb.errors import ConfigError, InvariantBroken, Refused
+from xarb.errors import ConfigError, InvariantBroken, Refused, Rejected, Retryable
 from xarb.live.begin import Past
 from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import FeeTier, Instrument
@@ -19,6 +19,7 @@ from xarb.venues.account import Account, AccountTerms, weight_budget
 from xarb.venues.cex import CexVenue
 from xarb.venues.desk import Wishes
 from xarb.venues.feeds import Source
+from xarb.venues.funds import Networks
 from xarb.venues.keys import Keys, load_keys
 from xarb.venues.readiness import Readiness, inspect
 from xarb.venues.venue import VenueRow
@@ -135,6 +136,7 @@ class Exchanges:
         wishes = Wishes(log_id=past.log_id, start=past.next_start, left=past.left, since_ms=since_ms)
         self._tasks: set[asyncio.Task[None]] = set()
         self._venues: dict[str, CexVenue] = {}
+        self._networks: dict[str, Networks] = {}
         conn = first_conn
         for venue, mine in accounts.items():
             conns = {account.label: conn + number for number, account in enumerate(mine)}
@@ -173,6 +175,7 @@ class Exchanges:
                 readiness.append(found)
                 for row in found.wallets:
                     self._take(row)
+            self._networks[venue_id] = Networks(mine[-1], venue_id, sorted(assets), readiness[-1].wallets)
         objections = [f"{one.account} at {one.exchange}: {why}" for one in readiness for why in one.objections]
         if objections:
             raise Refused("no real orders: " + "; ".join(objections))
@@ -198,10 +201,23 @@ class Exchanges:
         """Know the instruments as the engine does now."""
         self._instruments[:] = instruments
 
-    def listen(self) -> None:
-        """From here on hand on what the exchanges say, as it comes."""
+    def listen(self, *, wallets_s: float | None) -> None:
+        """From here on hand on what the exchanges say, as it comes; which networks are open is asked for every so many seconds, None: never."""
         for venue in self._venues.values():
             self._spawn(self._hear(venue))
+        if wallets_s is not None:
+            for venue_id, networks in self._networks.items():
+                self._spawn(self._watch(venue_id, networks, wallets_s))
+
+    async def _watch(self, venue: str, networks: Networks, wallets_s: float) -> None:
+        while True:
+            await asyncio.sleep(wallets_s)
+            try:
+                rows = await networks.fresh()
+            except (Retryable, Rejected) as error:
+                rows = [VenueRow("health", {"venue": venue, "metric": "wallets_unknown", "value": 1, "detail": str(error)})]
+            for row in rows:
+                self._take(row)
 
     async def _hear(self, venue: CexVenue) -> None:
         while True:

@@ -162,7 +162,7 @@ class Session:
         self.intake.flush()
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
-            self.exchanges.listen()
+            self.exchanges.listen(wallets_s=self._experiment.live.wallets_ms / 1000)
         return first_conn
 
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:

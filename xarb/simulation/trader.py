@@ -137,7 +137,7 @@ class Trader:
         self.intake.flush()
         await self._open_exchanges(past, instruments, state.next_conn)
         self.log.sync()  # a start is durable before it arms
-        self.exchanges.listen()
+        self.exchanges.listen(wallets_s=None)  # these exchanges have no networks
         for venue, access in self.accesses.items():
             access.is_calm = False
             access.connect(self.exchanges.venues[venue])

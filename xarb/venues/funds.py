@@ -142,6 +142,42 @@ async def wallets(account: Account, venue: str, assets: Iterable[str]) -> list[V
     return rows
 
 
+class Networks:
+    """Rows of `wallets` of a venue, each when the exchange says something new.
+
+    Args:
+        account: asks.
+        venue: venue id.
+        assets: those whose networks matter.
+        known: rows that were told already.
+    """
+
+    def __init__(self, account: Account, venue: str, assets: Sequence[str], known: Iterable[VenueRow] = ()) -> None:
+        self._account, self._venue, self._assets = account, venue, assets
+        self._told: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in known:
+            self._is_news(row)
+
+    async def fresh(self) -> list[VenueRow]:
+        """Rows that differ from those before; a network that the exchange lists no longer is closed.
+
+        Raises:
+            Retryable, Rejected: as `Account.ask` does.
+        """
+        found = await wallets(self._account, self._venue, self._assets)
+        listed = {(row.values["asset"], row.values["network"]) for row in found}
+        gone = [values for key, values in self._told.items() if key not in listed]
+        found += [VenueRow("wallets", {**values, "deposit_open": False, "withdraw_open": False}) for values in gone]
+        return [row for row in found if self._is_news(row)]
+
+    def _is_news(self, row: VenueRow) -> bool:
+        key = row.values["asset"], row.values["network"]
+        if self._told.get(key) == row.values:
+            return False
+        self._told[key] = row.values
+        return True
+
+
 async def fee_tier(account: Account, symbol: str) -> FeeTier:
     """The account's own fees on a symbol, as the exchange states them.
 
