@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import shutil
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from xarb.engine.liverows import ARM, DISARM
 from xarb.errors import InvariantBroken, LogError, Retryable
-from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NANOS_PER_S
-from xarb.simulation import market, oracles
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.settings import money_of
+from xarb.simulation import market
+from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import TestedDisk
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.faults import NONE, draw_odds
@@ -23,6 +27,9 @@ from xarb.wires.decimals import Listing
 _FEED_NS: Final = 15 * NANOS_PER_MS  # a quote's way to the process, at most
 _REST_NS: Final = 1_000 * NANOS_PER_MS  # interval of quotes while a world comes to rest
 _SETTLE_NS: Final = 120 * NANOS_PER_S  # by when everything has an end, once the faults are over
+_DISARMED: Final = 0.15  # worlds in which a person disarms for a while
+_AT_AN_ORDER: Final = 0.7  # deaths that come soon after an order
+_SOON_NS: Final = 40 * NANOS_PER_MS
 _STARTS: Final = 4  # how often a process may fail for what happened to it before
 _RESTART_NS: Final = 500 * NANOS_PER_MS  # what a supervisor waits before it starts a process again
 
@@ -54,15 +61,19 @@ class Case:
         self.odds = odds = draw_odds(draw)
         count = draw.choice([2, 2, 3])
         log_id = f"{seed % 2**32:08x}00000000"
-        balances = {"BTC": 4 * MONEY_ONE, "USDT": 400 * MONEY_ONE}
-        self.exchanges = [Exchange(world, odds, one, balances, log_id) for one in market.instruments(count)]
+        resolved = market.resolved(draw, seed, count)
+        balances = resolved.accounts[ACCOUNT]
+        self.exchanges = [
+            Exchange(world, odds, one, {asset: money_of(amount) for asset, amount in balances[one.venue].items()}, log_id)
+            for one in market.instruments(count)
+        ]
         self.site = Site(
             world,
             self.exchanges,
             folder,
             log_id,
             TestedDisk(world),
-            market.resolved(draw, seed, count),
+            resolved,
             odds.power > 0 or draw.random() < 0.3,
             draw.random() < 0.3,
         )
@@ -100,7 +111,7 @@ class Case:
     # --- the process
 
     def _start(self) -> None:
-        trader = Trader(self.site, self.judge.outputs)
+        trader = Trader(self.site, self.judge.outputs, self.judge.restarted)
         self.traders.append(trader)
         self.judge.follow(trader)
         trader.begin()
@@ -132,7 +143,15 @@ class Case:
         world, odds = self.world, self.odds
         when = begin + world.draw.randrange(last // 4, last + NANOS_PER_S)
         if odds.kill or odds.power:
-            world.at(when, lambda: self._die(power=odds.power > 0))
+            die = partial(self._die, power=odds.power > 0)
+            if world.draw.random() < _AT_AN_ORDER:
+                self._die_behind_an_order(world.draw.randrange(1, 5), die)
+            else:
+                world.at(when, die)
+        if world.draw.random() < _DISARMED:
+            off = begin + world.draw.randrange(last)
+            world.at(off, partial(self._operate, DISARM))
+            world.at(off + world.draw.randrange(NANOS_PER_S), partial(self._operate, ARM))
         for wanted, name, code in (
             (odds.full_disk, "write_error", errno.ENOSPC),
             (odds.failed_disk, "write_error", errno.EIO),
@@ -140,6 +159,23 @@ class Case:
         ):
             if wanted:
                 world.at(when, partial(self._break_disk, name, code))
+
+    def _die_behind_an_order(self, left: int, die: Callable[[], None]) -> None:
+        """Die soon after so many orders have arrived: then there is most to lose."""
+
+        def arrived() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                self.world.after(self.world.draw.randrange(_SOON_NS), die)
+
+        for exchange in self.exchanges:
+            exchange.arrived = arrived
+
+    def _operate(self, action: str) -> None:
+        trader = self.trader
+        if trader.listens and not self._is_calm:
+            trader.in_loop(partial(trader.arm, action))
 
     def _break_disk(self, name: str, code: int) -> None:
         if not self._is_calm:
@@ -222,7 +258,7 @@ class Case:
             return True
         if trader.is_dead or not trader.is_ready or not all(one.is_at_rest for one in self.exchanges):
             return False
-        return oracles.living_orders(trader) == 0 and trader.open_bundles() == 0
+        return self.judge.living() == 0 and trader.open_bundles() == 0
 
 
 def run_case(seed: int, scratch: Path, trace: Trace | None = None) -> Verdict:

@@ -32,18 +32,25 @@ class Made(NamedTuple):
     at: int
     told_at: int
 
+    @property
+    def is_denied(self) -> bool:
+        """Whether the exchange told of it later than it happened, or the order came when it was proven not to be there."""
+        return self.order.is_revived or self.told_at > self.at
+
 
 class Placed:
     """An order that arrived; quantities in lots of the instrument."""
 
-    def __init__(self, number: int, client_id: str, command: SubmitOrder, name: OrderName, visible_at: int) -> None:
+    def __init__(
+        self, number: int, client_id: str, command: SubmitOrder, name: OrderName, *, arrived_at: int, visible_at: int
+    ) -> None:
         self.id = f"{number}"
         self.client_id = client_id
         self.name = name
         self.side, self.price, self.lots = command.side, command.price_int, command.qty_int
         self.filled = 0
         self.state = "open"
-        self.visible_at = visible_at
+        self.arrived_at, self.visible_at = arrived_at, visible_at
         self.is_revived = False  # it came so late that it was proven not to be there
         self.fills: list[Made] = []
 
@@ -76,6 +83,7 @@ class Exchange:
         self.fills: list[Made] = []
         self.doubles: list[str] = []
         self.short: list[str] = []
+        self.arrived: Callable[[], object] = _nothing  # called at each arrival
         self.push: Push | None = None  # of the private stream, while one stands
         self.bid = self.ask = self.size = 0
         self.under_way = 0  # orders that will come late
@@ -117,15 +125,17 @@ class Exchange:
             self.doubles.append(client_id)
             return None
         if self._lacks(command):
-            self.short.append(client_id)
+            if not self.has_denied and not is_revived:
+                self.short.append(client_id)
             self.world.note(f"{self.name}: {client_id} lacks money")
             return None
         now, draw = self.world.now, self.world.draw
         hidden = draw.randrange(2 * NANOS_PER_S) if self.world.chance(self.odds.hide) else 0
-        order = Placed(len(self.orders) + 1, client_id, command, name, now + hidden)
+        order = Placed(len(self.orders) + 1, client_id, command, name, arrived_at=now, visible_at=now + hidden)
         order.is_revived = is_revived
         self.orders[client_id] = order
         self.world.note(f"{self.name}: {client_id} arrives, {order.side} {order.lots} at {order.price}")
+        self.arrived()
         lingers = self.world.chance(self.odds.linger)
         share = draw.random() if self.world.chance(self.odds.partial) or lingers else 1.0
         self._match(order, int(order.lots * share))
@@ -158,6 +168,11 @@ class Exchange:
         now = self.world.now
         told = all(made.told_at <= now for made in self.fills)
         return not self.under_way and told and all(one.state != "open" and one.visible_at <= now for one in self.orders.values())
+
+    @property
+    def has_denied(self) -> bool:
+        """Whether it ever took an order or a fill of which it had said that there is none: nobody can reckon with such."""
+        return any(made.is_denied for made in self.fills) or any(order.is_revived for order in self.orders.values())
 
     def cancel(self, order: Placed) -> None:
         """Take an open order out of the book."""
@@ -252,3 +267,7 @@ class Exchange:
         for _ in range(2 if self.world.chance(self.odds.repeat_push) else 1):
             late = 5 * NANOS_PER_S if self.world.chance(self.odds.late_push) else 20 * NANOS_PER_MS
             self.world.after(NANOS_PER_MS + self.world.draw.randrange(late), partial(self.push, told))
+
+
+def _nothing() -> None:
+    """Nobody waits for arrivals."""

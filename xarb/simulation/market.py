@@ -15,7 +15,7 @@ from xarb.model.units import MONEY_ONE, NANOS_PER_MS, Money
 from xarb.simulation.exchange import FEE_PPB
 
 NAMES: Final = ("alpha", "bravo", "charlie")
-STRATEGY: Final = "cross"
+STRATEGIES: Final = ("cross", "other")  # of one account: they spend the same money
 PRICE: Final = 10_000  # cents
 _SPREAD: Final = 4
 _LOTS: Final = 100_000  # of one BTC
@@ -76,13 +76,38 @@ def moves(draw: random.Random, count: int, *, gaps: int) -> Iterator[Move]:
 
 
 def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
-    """The config of a world: one strategy with limits that bind now and then."""
+    """The config of a world: one or two strategies with limits and money that bind now and then."""
+    strategies = {name: _strategy(draw) for name in STRATEGIES[: draw.choice([1, 2])]}
+    most = max(one.max_notional_quote for one in strategies.values())
     names = NAMES[:count]
-    strategy = StrategyConfig(
+    balances = {name: {"BTC": most / 100 * _share(draw), "USDT": most * _share(draw)} for name in names}
+    feeds = FeedConfig(liveness_ms=Decimal(3_000), jump_bps=Decimal(0))
+    return Resolved(
+        run=RunConfig(seed=seed),
+        venues={name: VenueConfig(fees="simulated") for name in names},
+        feeds=feeds,
+        venue_feeds=dict.fromkeys(names, feeds),
+        accounts={"main": balances},
+        pegs={},
+        rates={},
+        strategies=strategies,
+        fees=dict.fromkeys(names, FeeTier(maker_ppb=FEE_PPB, taker_ppb=FEE_PPB, asset="received")),  # type: ignore[arg-type]  # parts per billion
+        assets=tuple(one for one in load_assets().assets if one.id in ("BTC", "USDT")),
+    )
+
+
+def _share(draw: random.Random) -> Decimal:
+    """How many of the largest legs an account can pay for."""
+    return Decimal(draw.choice(["0.8", "1.3", "1.3", "4"]))
+
+
+def _strategy(draw: random.Random) -> StrategyConfig:
+    notional = Decimal(draw.choice([20, 60, 150]))
+    return StrategyConfig(
         kind="micro",
         min_profit_bps=Decimal(2),
         min_profit_quote=Decimal("0.001"),
-        max_notional_quote=Decimal(draw.choice([20, 60, 150])),
+        max_notional_quote=notional,
         open_bps=Decimal(3),
         scan_ms=Decimal(draw.choice([0, 250])),
         max_edge_bps=Decimal(200),
@@ -96,18 +121,5 @@ def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
         max_attempts=draw.choice([1, 3, 5]),
         max_cancels=draw.choice([1, 3]),
         retry_ms=Decimal(draw.choice([100, 500])),
-        max_exposure={"BTC": Decimal(draw.choice(["1.6", "3"]))},
-    )
-    feeds = FeedConfig(liveness_ms=Decimal(3_000), jump_bps=Decimal(0))
-    return Resolved(
-        run=RunConfig(seed=seed),
-        venues={name: VenueConfig(fees="simulated") for name in names},
-        feeds=feeds,
-        venue_feeds=dict.fromkeys(names, feeds),
-        accounts={"main": {name: {"BTC": Decimal(4), "USDT": Decimal(400)} for name in names}},
-        pegs={},
-        rates={},
-        strategies={STRATEGY: strategy},
-        fees=dict.fromkeys(names, FeeTier(maker_ppb=FEE_PPB, taker_ppb=FEE_PPB, asset="received")),  # type: ignore[arg-type]  # parts per billion
-        assets=tuple(one for one in load_assets().assets if one.id in ("BTC", "USDT")),
+        max_exposure={"BTC": notional / 100 * Decimal(draw.choice(["1.1", "1.6", "3"]))},
     )

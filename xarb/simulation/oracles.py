@@ -5,24 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from xarb.assembly import Assembly, decode_config
+from xarb.config import StrategyConfig
+from xarb.errors import InvariantBroken, LogError
 from xarb.log.batching import Batcher, slow_row
 from xarb.log.journal import Walk, journals, read_opening
 from xarb.log.packing import Row
 from xarb.log.reader import LogReader
 from xarb.model.columns import TABLES
 from xarb.model.event import OutputRow, named
-from xarb.model.units import MONEY_ONE, NANOS_PER_S
+from xarb.model.order import ORDER_TERMINAL
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
 from xarb.replay import turn
 from xarb.settings import money_of
 from xarb.simulation.access import ACCOUNT
-from xarb.simulation.exchange import Exchange, Made
-from xarb.simulation.market import STRATEGY
+from xarb.simulation.exchange import Exchange
 from xarb.simulation.trader import Site, Trader
 from xarb.starts import ground_of, read_start
 from xarb.verify import verify
 
 BASE: Final = "BTC"
+_ENDS: Final = ("canceled", "expired", "rejected", "not_sent")
 
 
 class Violation(NamedTuple):
@@ -30,6 +35,34 @@ class Violation(NamedTuple):
 
     oracle: str
     what: str
+
+
+class Known(msgspec.Struct):
+    """An order as the output rows tell it: its strategy, bundle, leg and purpose, its state, and its fills."""
+
+    strategy: str
+    bundle: int
+    leg: int
+    purpose: str
+    state: str = "pending"
+    fills: list[str] = []
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it may fill in the ordinary course."""
+        return self.state not in ORDER_TERMINAL
+
+
+class Desk:
+    """What one strategy did, and what it may do."""
+
+    def __init__(self, config: StrategyConfig) -> None:
+        self.config = config
+        self.notional, self.bound = money_of(config.max_notional_quote), money_of(config.max_exposure[BASE])
+        self.daily = None if config.daily_volume_quote is None else money_of(config.daily_volume_quote)
+        self.volume = 0
+        self.bundles: set[int] = set()
+        self.sent: list[int] = []  # times of submits
 
 
 class Judge:
@@ -41,12 +74,10 @@ class Judge:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._config = site.resolved.strategies[STRATEGY]
         self._trader: Trader | None = None
-        self._bundles: set[int] = set()  # of the process that lives
-        self._sent: list[tuple[int, int]] = []  # time and bundle of each submit of it
-        self._volume = 0
-        self.commands: set[str] = set()  # client ids that the engine decided on
+        self._orders: dict[int, Known] = {}  # of the process that lives
+        self._desks: dict[str, Desk] = {}
+        self._commands: set[str] = set()  # client ids that an engine decided on
         self.violations: list[Violation] = []
 
     def say(self, oracle: str, what: str) -> None:
@@ -56,67 +87,103 @@ class Judge:
 
     def follow(self, trader: Trader) -> None:
         """A process begins: its engine starts anew."""
-        self._trader, self._volume = trader, 0
-        self._bundles, self._sent = set(), []
+        self._trader, self._orders = trader, {}
+        self._desks = {name: Desk(config) for name, config in self._site.resolved.strategies.items()}
+
+    def living(self) -> int:
+        """Orders of the process that have no end."""
+        return sum(one.is_alive for one in self._orders.values())
 
     # --- at each pass
 
     def outputs(self, rows: Sequence[OutputRow]) -> None:
         """Judge what was just decided, and how things stand now."""
-        assert self._trader is not None, "outputs come of a process"
+        trader = self._trader
+        assert trader is not None, "outputs come of a process"
+        moved = False
         for row in rows:
             self._site.world.note(f"{row}")
-            if row[0] == "commands":
-                self._command(named(row))
-        self._exposure(self._trader)
+            if row[0] in ("commands", "orders", "fills"):
+                values, moved = named(row), True
+                if row[0] == "commands":
+                    self._command(trader, values)
+                elif row[0] == "orders":
+                    self._orders[values["order"]].state = values["state"]
+                else:
+                    self._orders[values["order"]].fills.append(values["fill_id"])
+        if moved:
+            self._exposure(trader)
 
-    def _command(self, row: dict[str, Any]) -> None:
+    def _command(self, trader: Trader, row: dict[str, Any]) -> None:
         if row["kind"] != "submit":
             return
-        if row["client_order_id"] in self.commands:
-            self.say("one order an intent", f"{row['client_order_id']} was decided on twice")
-        self.commands.add(row["client_order_id"])
-        bundle, config = row["bundle"], self._config
-        ts = row["ts"]
-        self._sent.append((ts, bundle))
-        value = row["price_int"] * row["qty_int"] * 10 ** (18 - row["px_scale"] - row["qty_scale"])
-        is_new = bundle not in self._bundles
-        self._bundles.add(bundle)
-        if row["purpose"] != "open":
-            return
-        self._volume += value
-        if is_new and self._trader is not None and not self._trader.is_armed:
-            self.say("armed", f"bundle {bundle} begins while disarmed")
-        if value > money_of(config.max_notional_quote):
+        name, bundle, leg, purpose = row["client_order_id"], row["bundle"], row["leg"], row["purpose"]
+        desk = self._desks[row["strategy"]]
+        if name in self._commands:
+            self.say("one order an intent", f"{name} was decided on twice")
+        self._commands.add(name)
+        mine = [one for one in self._orders.values() if one.bundle == bundle]
+        if purpose == "open":
+            is_piece = desk.config.sequence == "hard_leg_first" and leg > 0
+            if not is_piece and any((one.leg, one.purpose) == (leg, purpose) for one in mine):
+                self.say("one order an intent", f"{name} is leg {leg} of bundle {bundle}, which was sent before")
+            self._opened(trader, desk, row)
+        elif any(one.is_alive for one in mine):
+            self.say("one order an intent", f"{name} flattens bundle {bundle} while another order of it lives")
+        self._orders[row["order"]] = Known(row["strategy"], bundle, leg, purpose)
+        desk.sent.append(row["ts"])
+
+    def _opened(self, trader: Trader, desk: Desk, row: dict[str, Any]) -> None:
+        """An order that opens: the limits, reckoned anew."""
+        bundle, ts, config = row["bundle"], row["ts"], desk.config
+        value = row["price_int"] * row["qty_int"] * 10 ** (MONEY_SCALE - row["px_scale"] - row["qty_scale"])
+        desk.volume += value
+        if value > desk.notional:
             self.say("max_notional", f"{row['client_order_id']} is worth {value / MONEY_ONE}")
-        if is_new:
-            recent = [one for one in self._sent if ts - one[0] < NANOS_PER_S and one[1] != bundle]
-            if config.max_orders_per_s is not None and len(recent) + 1 > config.max_orders_per_s:
-                self.say("orders_per_second", f"bundle {bundle} begins after {len(recent)} orders in a second")
-        if config.daily_volume_quote is not None and self._volume > money_of(config.daily_volume_quote):
-            self.say("daily_volume", f"{self._volume / MONEY_ONE} were opened")
+        if desk.daily is not None and desk.volume > desk.daily:
+            self.say("daily_volume", f"{desk.volume / MONEY_ONE} were opened")
+        if bundle in desk.bundles:
+            return
+        desk.bundles.add(bundle)
+        if not trader.is_armed:
+            self.say("armed", f"bundle {bundle} begins while disarmed")
+        recent = sum(ts - one < NANOS_PER_S for one in desk.sent)
+        if config.max_orders_per_s is not None and recent + 2 > config.max_orders_per_s:
+            self.say("orders_per_second", f"bundle {bundle} of two legs begins after {recent} orders in a second")
+        living = [one.bundle for one in self._orders.values() if one.is_alive and one.strategy == row["strategy"]]
+        if len({bundle, *living}) > config.max_open_bundles:
+            self.say("max_open_bundles", f"bundle {bundle} begins while orders of {living} live")
 
     def _exposure(self, trader: Trader) -> None:
         """What truly happened lies within what the engine counts with, and that within the bound."""
-        low, high = trader.assembly.engine.execution.exposure(STRATEGY, BASE)
-        truth = self._true_flow(trader)
-        if not low <= truth <= high:
-            self.say("exposure", f"the true position {truth / MONEY_ONE} is not within {low / MONEY_ONE} and {high / MONEY_ONE}")
-        bound = money_of(self._config.max_exposure[BASE])
-        if abs(truth) > bound:
-            self.say("max_exposure", f"the position is {truth / MONEY_ONE}, allowed are {bound / MONEY_ONE}")
+        for name, desk in self._desks.items():
+            low, high = trader.assembly.engine.execution.exposure(name, BASE)
+            truth = self._true_flow(trader, name)
+            slack = abs(truth) // 100  # fees in base count in the engine's flow and not in its bounds
+            if not low - slack <= truth <= high + slack:
+                self.say("exposure", f"{name}: {truth / MONEY_ONE} in truth is not within {low / MONEY_ONE} and {high / MONEY_ONE}")
+            if abs(truth) > desk.bound and not any(one.has_denied for one in self._site.exchanges):
+                self.say("max_exposure", f"{name}: the position is {truth / MONEY_ONE}, allowed are {desk.bound / MONEY_ONE}")
 
-    def _true_flow(self, trader: Trader) -> int:
+    def _true_flow(self, trader: Trader, strategy: str) -> int:
         """What fills of this start's orders changed, but for those that the exchange denied when the order's end was told."""
-        execution, flow = trader.assembly.engine.execution, 0
+        flow = 0
         for exchange in self._site.exchanges:
             for made in exchange.fills:
-                if made.order.name.start != trader.number:
+                order = self._orders.get(made.order.name.order) if made.order.name.start == trader.number else None
+                if order is None or order.strategy != strategy:
                     continue
-                order = execution.order(made.order.name.order)
-                if order.alive or made.said.fill_id in order.fill_ids or not _was_denied(made):
+                if order.is_alive or not made.is_denied or made.said.fill_id in order.fills:
                     flow += made.changes[BASE]
         return flow
+
+    def restarted(self, trader: Trader) -> None:
+        """A process is about to arm: what earlier ones left open, and could be seen and canceled, is open no more."""
+        for exchange in self._site.exchanges:
+            for order in exchange.orders.values():
+                seen_ns = trader.began - max(order.arrived_at, order.visible_at)
+                if order.state == "open" and order.name.start < trader.number and seen_ns > 0 and not exchange.odds.lose_cancel:
+                    self.say("left", f"{order.client_id} of an earlier start is open at {exchange.name}")
 
     # --- at the end
 
@@ -129,10 +196,14 @@ class Judge:
             return
         for exchange in exchanges:
             self._balances(exchange, last)
-        if living_orders(last):
-            self.say("liveness", f"{living_orders(last)} orders have no end")
-        found = self._log(last, is_alone=len(traders) == 1)
-        self._reports(found, exchanges)
+        if self.living():
+            self.say("liveness", f"{self.living()} orders have no end")
+        try:
+            found = self._log(last, is_alone=len(traders) == 1)
+        except (InvariantBroken, LogError) as error:
+            self.say("replay", f"the log cannot be decided on again: {error}")
+        else:
+            self._reports(found, exchanges)
 
     def _exchange(self, exchange: Exchange, traders: Sequence[Trader]) -> None:
         for client_id in exchange.doubles:
@@ -156,12 +227,19 @@ class Judge:
     def _reports(self, found: dict[str, list[dict[str, Any]]], exchanges: Sequence[Exchange]) -> None:
         """Every fill of ours is told exactly once, and every order that arrived was decided on in the log."""
         told: dict[str, int] = {}
+        ended, late = set[str](), list[str]()
         for row in found.get("reports", ()):
             if row["event"] == "fill":
                 told[row["fill_id"]] = told.get(row["fill_id"], 0) + 1
+                if row["client_order_id"] in ended:
+                    late.append(row["fill_id"])
+            elif row["event"] in _ENDS:
+                ended.add(row["client_order_id"])
         decided = {row["client_order_id"] for row in found.get("commands", ()) if row["kind"] == "submit"}
         for exchange in exchanges:
             for made in exchange.fills:
+                if made.said.fill_id in late and not made.is_denied:
+                    self.say("fills", f"{made.said.fill_id} is told after the end of {made.order.client_id}")
                 if told.get(made.said.fill_id, 0) != 1:
                     self.say(
                         "fills", f"{made.said.fill_id} of {made.order.client_id} was told {told.get(made.said.fill_id, 0)} times"
@@ -229,17 +307,6 @@ def read_rows(site: Site) -> dict[str, list[dict[str, Any]]]:
     with LogReader(site.folder) as reader:
         commands = [dict(row) for _, row in reader.outputs(kinds=("commands",))]
         return {"reports": [dict(row) for row in reader.rows("reports")], "commands": commands}
-
-
-def living_orders(trader: Trader) -> int:
-    """Orders of the process's engine that have no end."""
-    execution = trader.assembly.engine.execution
-    return sum(execution.order(number).alive for number in range(1, execution.orders + 1))
-
-
-def _was_denied(made: Made) -> bool:
-    """Whether the exchange told of a fill later than it happened, or of the whole order."""
-    return made.order.is_revived or made.told_at > made.at or made.order.visible_at > made.at
 
 
 def _silent(done: int, total: int, note: str = "") -> None:

@@ -72,7 +72,7 @@ class Trader:
         is_ready: it was started and armed. is_dead: it died. is_armed: whether the operator's last word was to arm. ended: it has stopped in order.
         failure: what ended it otherwise.
         accesses: its accounts by venue. opened: the looks at balances that it opened with, by venue.
-        outputs: is shown the output rows of each pass.
+        began: when it was started.
     """
 
     log: LiveLog
@@ -81,9 +81,10 @@ class Trader:
     trading: Trading
     exchanges: Exchanges
 
-    def __init__(self, site: Site, outputs: Watch) -> None:
+    def __init__(self, site: Site, outputs: Watch, arming: Callable[[Trader], None]) -> None:
         self.site, self.loop = site, Loop(site.world)
-        self.outputs = outputs
+        self.outputs, self._arming = outputs, arming
+        self.began = 0
         self.is_ready = self.is_armed = self.ended = self.is_dead = False
         self.failure: BaseException | None = None
         self.accesses = {one.name: Access(one, acknowledges=site.acknowledges) for one in site.exchanges}
@@ -124,6 +125,7 @@ class Trader:
 
     async def _run(self) -> None:
         site = self.site
+        self.began = site.world.now
         self.log, state, known = self._open_log()
         past = past_of(site.folder)
         self.number = past.next_start
@@ -144,8 +146,9 @@ class Trader:
         for link in self._links.values():
             self.intake.link(link, "opened")
             self.intake.link(link, "subscribed")
-        self._put("operator", (ARM, "start", None))
-        self.is_armed = self.is_ready = True
+        self._arming(self)
+        self.arm()
+        self.is_ready = True
         site.world.note(f"start {self.number} is armed")
 
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int) -> None:
@@ -186,6 +189,13 @@ class Trader:
                 log.append({"operator": rows})
                 log.write()
         return log, state, known
+
+    def arm(self, action: str = ARM) -> None:
+        """The operator arms, or disarms."""
+        if not self._stopping:
+            self._put("operator", (action, "a person", None))
+            self.intake.flush()
+            self.is_armed = action == ARM
 
     def stop(self) -> None:
         """Stop in order, as a person asks for."""
@@ -239,7 +249,7 @@ class Trader:
 
     def hear(self, exchange: Exchange, listing: Listing, quote: tuple[int, int, int]) -> None:
         """A quote (bid, ask, size) of an exchange reaches the process."""
-        if not self._listens:
+        if not self.listens:
             return
         bid, ask, size = quote
         one = listing.instrument
@@ -248,11 +258,12 @@ class Trader:
 
     def lose(self, exchange: Exchange, event: str) -> None:
         """The market connection of an exchange says that something is lost or there again: one of `CONNECTION_EVENTS`."""
-        if self._listens:
+        if self.listens:
             self.in_loop(lambda: self.intake.link(self._links[exchange.name], event, symbol=exchange.instrument.symbol))
 
     @property
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
+        """Whether it takes what comes."""
         return self.is_ready and not self.is_dead and self.failure is None and not self._is_over
 
     def in_loop(self, call: Callable[[], object]) -> None:

@@ -1,0 +1,450 @@
+"""Bugs that are planted in the real code, one at a time, for the simulator to find: each takes away what some rule is there for.
+
+A bug is a function that patches; `faults` names those without which the bug has no effect, so that worlds without them need not be tried.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from xarb import assembly
+from xarb.engine import execution, orders, portfolio
+from xarb.engine.bundle import OrderPlan
+from xarb.engine.desk import Desk
+from xarb.engine.execution import Execution
+from xarb.engine.orders import Orders
+from xarb.engine.risk import Risk
+from xarb.engine.rules import Refusal
+from xarb.errors import OutcomeUnknown
+from xarb.live import begin
+from xarb.live.exchanges import Exchanges
+from xarb.live.trading import Trading
+from xarb.log import journal, recovery
+from xarb.log.committer import Committer
+from xarb.log.livelog import LiveLog
+from xarb.model.order import ORDER_TERMINAL
+from xarb.replay import turn
+from xarb.venues import desk
+from xarb.venues.cex import CexVenue
+from xarb.venues.desk import AccountDesk
+from xarb.venues.liveorders import LiveOrders
+from xarb.venues.passage import Passage
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+class Bug(NamedTuple):
+    """A bug: what it is, how it is planted, faults of which a world must have one, and what is broken by it."""
+
+    name: str
+    plant: Plant
+    faults: tuple[str, ...]
+    oracles: tuple[str, ...]
+
+
+BUGS: list[Bug] = []
+
+
+def bug(*oracles: str, faults: Iterable[str] = ()) -> Callable[[Plant], Plant]:
+    """Register a bug."""
+
+    def take(plant: Plant) -> Plant:
+        BUGS.append(Bug(plant.__name__, plant, tuple(faults), oracles))
+        return plant
+
+    return take
+
+
+# --- the log
+
+
+@bug("cause", "fills", "replay", faults=("power",))
+def no_fsync(patch: pytest.MonkeyPatch) -> None:
+    """What is written is called durable, and never is synced."""
+
+    def pretend(self: Committer) -> None:
+        self.dirty_since = 0
+        self.synced_seq = max(self.synced_seq, self.current.last_seq)
+
+    patch.setattr(Committer, "_sync", pretend)
+
+
+@bug("cause", "fills", "left", faults=("power",))
+def strict_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """In strict mode commands leave when the operating system has what they follow from, not the disk."""
+    real = Trading.__init__
+
+    def lax(self: Trading, *args: Any, **more: Any) -> None:
+        real(self, *args, **(more | {"strict": False}))
+
+    patch.setattr(Trading, "__init__", lax)
+
+
+@bug("cause", faults=("failed_disk",))
+def sent_before_written(patch: pytest.MonkeyPatch) -> None:
+    """Commands leave before their log has them."""
+
+    def take(self: Any, rows: Any) -> None:
+        commands = turn(self.assembly, self._batcher.batch(rows))
+        outputs = self.assembly.engine.outputs.drain()
+        if commands:
+            self._send(commands)
+        self._log.append(rows, outputs)
+        self._log.write()
+        self._sink(outputs)
+
+    patch.setattr(Trading, "take", take)
+
+
+@bug("cause", "fills", "replay", "left", faults=("kill",))
+def frames_kept_in_memory(patch: pytest.MonkeyPatch) -> None:
+    """Rows are written when they are synced, not before a command leaves."""
+    real, syncing = LiveLog.write, LiveLog.sync
+
+    def sync(self: LiveLog) -> None:
+        real(self)
+        syncing(self)
+
+    patch.setattr(LiveLog, "write", lambda _: None)
+    patch.setattr(LiveLog, "sync", sync)
+
+
+@bug("cause", "fills", "failure", "replay", "left", faults=("kill", "power"))
+def last_frame_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Recovery cuts the last sound frame off with the torn tail."""
+    real = recovery._look
+
+    def look(folder: Any, path: Any) -> Any:
+        opening, start = journal.read_opening(path)
+        frames = list(journal.Walk(path.read_bytes()[start:], opening, start=start))
+        if len(frames) > 1:
+            with path.open("r+b") as file:
+                file.truncate(frames[-1].start)
+        return real(folder, path)
+
+    patch.setattr(recovery, "_look", look)
+
+
+@bug("replay", "failure")
+def outputs_lost(patch: pytest.MonkeyPatch) -> None:
+    """A refusal does not reach the log."""
+    real = LiveLog.append
+
+    def append(self: LiveLog, inputs: Any, outputs: Any = ()) -> None:
+        kept = list(outputs)
+        if kept and kept[-1][0] in ("refusals", "orders"):
+            kept.pop()
+        real(self, inputs, kept)
+
+    patch.setattr(LiveLog, "append", append)
+
+
+@bug("replay")
+def chance_in_the_engine(patch: pytest.MonkeyPatch) -> None:
+    """A decision depends on a draw that nobody handed in."""
+    real, draw = Risk._check_limits, random.SystemRandom()
+
+    def check(self: Risk, legs: Any, one: Any, form: Any) -> Any:
+        if draw.random() < 0.5:
+            return Refusal("cool_down")
+        return real(self, legs, one, form)
+
+    patch.setattr(Risk, "_check_limits", check)
+
+
+# --- orders at their exchanges
+
+
+@bug("one order an intent", faults=("lose_reply", "lose_request", "late_request"))
+def resent_after_a_time_out(patch: pytest.MonkeyPatch) -> None:
+    """An order whose reply did not come is sent again."""
+    from xarb.simulation.access import Access
+
+    real = CexVenue._submit
+
+    async def submit(self: CexVenue, mine: AccountDesk, one: Any, order: Any) -> None:
+        await real(self, mine, one, order)
+        if one.is_unknown:
+            access: Any = mine.account
+            assert isinstance(access, Access)
+            try:
+                await access.submit(order[1], order[0], one.sent_id, Passage())
+            except OutcomeUnknown:
+                return
+
+    patch.setattr(CexVenue, "_submit", submit)
+
+
+@bug("fills", faults=("repeat_push", "lose_reply", "late_push"))
+def duplicate_ignored(patch: pytest.MonkeyPatch) -> None:
+    """A fill that is heard twice is told twice."""
+    real = LiveOrders._fill
+
+    def fill(self: LiveOrders, one: Any, trade: Any, source: str) -> Any:
+        if trade.fill_id in one.fill_ids and trade.fee is not None:
+            return [self._row(one, "fill", source, trade=trade)]
+        return real(self, one, trade, source)
+
+    patch.setattr(LiveOrders, "_fill", fill)
+
+
+@bug("fills", "balances", "exposure", faults=("stale_end",))
+def late_fill_dropped_by_the_venue(patch: pytest.MonkeyPatch) -> None:
+    """A fill that is heard after its order's end is nobody's."""
+    real = LiveOrders._fill
+
+    def fill(self: LiveOrders, one: Any, trade: Any, source: str) -> Any:
+        return [] if one.is_done else real(self, one, trade, source)
+
+    patch.setattr(LiveOrders, "_fill", fill)
+
+
+@bug("exposure", "fills", faults=("lose_push", "late_push", "lose_reply"))
+def end_told_before_its_fills(patch: pytest.MonkeyPatch) -> None:
+    """An order's end is told although the exchange counts fills that are not known yet."""
+    patch.setattr("xarb.venues.liveorders.Watched.lacks_fills", property(lambda _: False))
+
+
+@bug("exposure", "fills", "balances", faults=("hide", "late_request"))
+def not_found_is_final(patch: pytest.MonkeyPatch) -> None:
+    """One look-up that finds nothing proves that an order is not there."""
+    patch.setattr(desk, "MISSES", 1)
+    patch.setattr(desk, "SETTLE_S", 0.0)
+
+
+@bug("exposure", "fills", faults=("lose_reply", "late_request"))
+def unknown_is_a_refusal(patch: pytest.MonkeyPatch) -> None:
+    """An order whose reply did not come is called rejected."""
+
+    def lost(self: LiveOrders, one: Any, reason: str, error: str | None = None, *, source: str = "send") -> Any:
+        del source
+        return self.refused(one, reason, error) if not (one.is_placed or one.is_done) else []
+
+    patch.setattr(LiveOrders, "lost", lost)
+
+
+@bug("exposure", "fills")
+def cancel_that_found_nothing_is_an_end(patch: pytest.MonkeyPatch) -> None:
+    """A cancel that the exchange refuses, since the order is done, is taken for a canceled order without fills."""
+    real = LiveOrders.cancel_failed
+
+    def failed(self: LiveOrders, one: Any, reason: str, error: str | None = None) -> Any:
+        rows = real(self, one, reason, error)
+        if reason != "order_not_found" or one.is_done:
+            return rows
+        self._end(one)
+        return [*rows, self._row(one, "canceled", "cancel", reason=reason)]
+
+    patch.setattr(LiveOrders, "cancel_failed", failed)
+
+
+@bug("fills", "balances", "exposure", "liveness", faults=("lose_push", "stale_end"))
+def fills_never_compared(patch: pytest.MonkeyPatch) -> None:
+    """Reconciliation does not ask for trades."""
+
+    async def nothing(_: AccountDesk, _trades: Any) -> None:
+        return
+
+    patch.setattr(AccountDesk, "_report", nothing)
+
+
+@bug("left", "fills", faults=("kill", "power"))
+def left_orders_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A start does not look for the orders that the one before it left."""
+
+    async def none(_: CexVenue) -> None:
+        return
+
+    patch.setattr(begin, "left_orders", lambda *_: ())
+    patch.setattr(CexVenue, "cancel_left", none)
+    patch.setattr(LiveOrders, "_adopt", lambda *_: None)
+
+
+@bug("fills", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
+def known_fills_told_again(patch: pytest.MonkeyPatch) -> None:
+    """After a restart the list of trades is told as if the log knew none of them."""
+    patch.setattr(Exchanges, "_tell", lambda self, row: self._take(row))
+
+
+@bug("balances", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
+def start_opens_flat(patch: pytest.MonkeyPatch) -> None:
+    """A start opens with the money that the first one had, whatever the exchange says."""
+    real, first = Exchanges.open, dict[str, Any]()
+
+    async def flat(self: Exchanges) -> Any:
+        found = await real(self)
+        return found._replace(balances=first.setdefault(self._past.log_id, found.balances))
+
+    patch.setattr(Exchanges, "open", flat)
+
+
+# --- execution
+
+
+@bug("one order an intent")
+def new_order_after_a_time_out(patch: pytest.MonkeyPatch) -> None:
+    """An order that does not answer is followed by another one for the same leg."""
+    real = Orders.time_out
+
+    def time_out(self: Orders, order: Any) -> None:
+        real(self, order)
+        self.send(order.bundle, order.plan, ())
+
+    patch.setattr(Orders, "time_out", time_out)
+
+
+@bug("one order an intent")
+def both_legs_retried(patch: pytest.MonkeyPatch) -> None:
+    """Where the legs do not balance both are sent again."""
+    real = Execution._settle
+
+    def settle(self: Execution, bundle: Any, *, waited: bool = False) -> None:
+        if bundle.state == "open" and bundle.filled and len(bundle.orders) <= len(bundle.legs):
+            for at, leg in enumerate(bundle.legs):
+                self._send(bundle, OrderPlan(at, 0, "open", leg.side, leg.price, leg.qty))
+            return
+        real(self, bundle, waited=waited)
+
+    patch.setattr(Execution, "_settle", settle)
+
+
+@bug("one order an intent")
+def flattened_while_an_order_lives(patch: pytest.MonkeyPatch) -> None:
+    """What the first leg leaves is flattened although the other one may still fill."""
+
+    def progress(self: Execution, bundle: Any) -> None:
+        if bundle.state == "open" and bundle.sequence == "hard_leg_first":
+            self._release_others(bundle)
+        if bundle.live <= 1 and bundle.due == 0 and not bundle.done:
+            self._settle(bundle)
+
+    patch.setattr(Execution, "_progress", progress)
+
+
+@bug("balances", "exposure", faults=("stale_end", "very_late_request"))
+def late_fill_dropped_by_the_engine(patch: pytest.MonkeyPatch) -> None:
+    """A fill of an order that has its end moves nothing."""
+    real = Orders._fill
+
+    def fill(self: Orders, order: Any, report: Any) -> bool:
+        return False if order.state in ORDER_TERMINAL else real(self, order, report)
+
+    patch.setattr(Orders, "_fill", fill)
+
+
+@bug("exposure")
+def unknown_counts_as_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Orders of unknown fate have no part in the exposure."""
+    real = Execution._exposure
+
+    def exposure(self: Execution, mine: Desk, asset: str) -> tuple[int, int]:
+        hidden = []
+        for bundle in self._archive.open_bundles():
+            hidden += [(order, order.qty) for order in bundle.orders if order.state == "unknown"]
+        for order, _ in hidden:
+            order.qty = order.filled
+        try:
+            return real(self, mine, asset)
+        finally:
+            for order, qty in hidden:
+                order.qty = qty
+
+    patch.setattr(Execution, "_exposure", exposure)
+
+
+@bug("reservations", "exposure", faults=("late_request", "linger"))
+def unknown_frees_its_money(patch: pytest.MonkeyPatch) -> None:
+    """What is reserved for an order is free again once its fate is unknown."""
+    real = Orders._move
+
+    def move(self: Orders, order: Any, event: str, reason: str | None) -> None:
+        real(self, order, event, reason)
+        if order.state == "unknown":
+            portfolio.release(order.hold)
+            order.hold = ()
+
+    patch.setattr(Orders, "_move", move)
+
+
+@bug("reservations", faults=("late_request", "linger", "lose_reply"))
+def nothing_reserved(patch: pytest.MonkeyPatch) -> None:
+    """Money is not set aside for orders on their way."""
+    for module in (execution, orders):
+        patch.setattr(module, "reserve", lambda _: None)
+        patch.setattr(module, "release", lambda _: None)
+
+
+@bug("balances")
+def fee_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """A fill's fee is not taken from the account."""
+    real = Orders._post
+
+    def post(self: Orders, order: Any, trade: Any, fee: tuple[str, int]) -> None:
+        real(self, order, trade, (fee[0], 0))
+
+    patch.setattr(Orders, "_post", post)
+
+
+@bug("balances")
+def fee_in_the_wrong_coin(patch: pytest.MonkeyPatch) -> None:
+    """A fee is taken in the quote currency, whatever the fill says."""
+    real = Orders._post
+
+    def post(self: Orders, order: Any, trade: Any, fee: tuple[str, int]) -> None:
+        real(self, order, trade, ("USDT", fee[1]))
+
+    patch.setattr(Orders, "_post", post)
+
+
+@bug("liveness", "balances", "exposure")
+def partial_fill_is_the_whole(patch: pytest.MonkeyPatch) -> None:
+    """The first fill of an order ends it."""
+    real = Orders._fill
+
+    def fill(self: Orders, order: Any, report: Any) -> bool:
+        counted = real(self, order, report)
+        if counted and order.alive:
+            self._move(order, "canceled", None)
+        return counted
+
+    patch.setattr(Orders, "_fill", fill)
+
+
+# --- limits
+
+
+@bug("armed")
+def disarmed_is_not_asked(patch: pytest.MonkeyPatch) -> None:
+    """Bundles are approved whether armed or not."""
+    patch.setattr(Risk, "armed", property(lambda _: True, lambda _self, _value: None), raising=False)
+
+
+@bug("orders_per_second")
+def order_rate_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Orders of the last second are not counted."""
+    patch.setattr(Desk, "orders_in_last_second", lambda _: 0)
+
+
+@bug("daily_volume")
+def volume_of_the_day_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What was sent today is not counted."""
+    patch.setattr(Desk, "volume_today", lambda *_: 0)
+
+
+@bug("max_open_bundles")
+def open_bundles_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """Any number of bundles may be open."""
+    for name in ("strategy_terms", "micro_params"):
+        real = getattr(assembly, name)
+        patch.setattr(assembly, name, lambda one, real=real: real(msgspec.structs.replace(one, max_open_bundles=1_000)))
+
+
+@bug("max_exposure", faults=("refuse", "lose_request", "no_connection"))
+def exposure_not_bounded(patch: pytest.MonkeyPatch) -> None:
+    """The bound of the exposure is not asked for."""
+    patch.setattr(Risk, "_check_exposure", lambda *_: None)

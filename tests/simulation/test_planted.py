@@ -1,0 +1,50 @@
+"""The simulator finds what it is there to find: each planted bug breaks a world within a bounded number of seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+
+from tests.simulation.planted import BUGS, Bug
+from xarb.simulation.case import run_case
+from xarb.simulation.faults import draw_odds
+from xarb.simulation.verb import scratch
+from xarb.simulation.world import World
+
+WORLDS = 120  # worlds that a bug has to show itself in; two thirds of the bugs need ten
+
+
+def worlds(bug: Bug) -> Iterator[int]:
+    """Seeds in which the bug can have an effect."""
+    seed = 0
+    while True:
+        seed += 1
+        odds = draw_odds(World(seed).draw)
+        if not bug.faults or any(getattr(odds, name) > 0 for name in bug.faults):
+            yield seed
+
+
+def find(bug: Bug) -> tuple[int, set[str]]:
+    """In how many worlds the bug was looked for until one was broken, and by which oracles; 0 where none was."""
+    with scratch() as folder:
+        for number, seed in enumerate(islice(worlds(bug), WORLDS), start=1):
+            verdict = run_case(seed, folder)
+            if verdict.violations:
+                return number, {one.oracle for one in verdict.violations}
+    return 0, set()
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A world is broken by the bug, and by an oracle that stands for what the bug does."""
+    bug.plant(monkeypatch)
+    worlds, oracles = find(bug)
+    assert worlds, f"{bug.name} lived through {WORLDS} worlds"
+    assert oracles & set(bug.oracles), f"{bug.name} was found by {oracles} only"
+
+
+def test_enough_bugs_are_planted() -> None:
+    """The list has at least twenty, each of another name."""
+    assert len({bug.name for bug in BUGS}) == len(BUGS) >= 20
