@@ -109,6 +109,8 @@ class Player:
         self.refusal: dict[str, str] = {}
         self.subscribed = asyncio.Event()
         self.depth_answer: Callable[[str], tuple[int, str, dict[str, str]]] = lambda _: (200, snapshot(0), {})
+        self.answers = asyncio.Event()  # cleared: depth requests wait
+        self.answers.set()
         self.trades: list[dict[str, Any]] = []
         self.port = 0
 
@@ -154,6 +156,7 @@ class Player:
 
     async def _depth(self, request: web.Request) -> web.Response:
         self.requests.append(request.path_qs)
+        await self.answers.wait()
         status, text, headers = self.depth_answer(request.query["symbol"])
         return web.Response(status=status, text=text, headers=headers, content_type="application/json")
 

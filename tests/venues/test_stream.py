@@ -194,6 +194,26 @@ def test_a_book_is_synced_from_a_snapshot_and_resynced_after_a_gap() -> None:
     run(story())
 
 
+def test_a_snapshot_on_its_way_ends_with_its_connection() -> None:
+    """The next connection fetches its own, although the answer to the last one's request never came."""
+
+    async def story() -> None:
+        async with desk(channels=("deltas",)) as it:
+            it.player.depth_answer = lambda _: (200, snapshot(10), {})
+            it.player.answers.clear()
+            socket = await it.player.next_subscription()
+            await socket.send_str(depth(8, 10))
+            await it.until(lambda: bool(it.player.requests))
+            await socket.close()
+            socket = await it.player.next_subscription()
+            it.player.answers.set()
+            await socket.send_str(depth(8, 10))
+            await it.until(lambda: it.of("book_deltas", is_snapshot=True))
+            assert it.player.requests == ["/api/v3/depth?symbol=BTCUSDT&limit=1000"] * 2
+
+    run(story())
+
+
 def test_an_announced_shutdown_makes_it_reconnect() -> None:
     """`serverShutdown` and `eventStreamTerminated` are answered with a new connection, closed by us."""
 

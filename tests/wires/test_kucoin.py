@@ -363,6 +363,17 @@ def test_bad_frames(payload: bytes, rule: str) -> None:
     assert (found.rule, found.payload) == (rule, payload.decode("utf-8", "backslashreplace")[:4096])
 
 
+def test_more_known_levels_than_the_engine_keeps_start_the_book_anew() -> None:
+    """A side of 100 levels into which 4,900 others come is known; one more is a gap, as it is where too few are left."""
+    one = session()
+    bids, asks = [[str(10_000 - at), "1"] for at in range(100)], [["10001", "1"]]
+    one.receive(update(1, 1, [], []))
+    assert told(one.receive(snapshot(1, bids, asks), BTC)) == "snapshot 1 apply"
+    between = [[f"{9901 + at // 50}.{at % 50 + 10}", "1", "2"] for at in range(4_900)]
+    assert told(one.receive(update(2, 2, between))) == "2 apply"
+    assert told(one.receive(update(3, 3, [["9999.99", "1", "3"]]))) == "gap, 3 unsynced"
+
+
 def test_a_refused_snapshot_is_asked_for_again() -> None:
     """Documented: an error in place of the snapshot is a reject, and after five seconds the snapshot is asked for again."""
     one = session()
