@@ -444,7 +444,7 @@ def open_bundles_not_counted(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(assembly, name, lambda one, real=real: real(msgspec.structs.replace(one, max_open_bundles=1_000)))
 
 
-@bug("max_exposure", faults=("refuse", "lose_request", "no_connection"))
+@bug("max_exposure")
 def exposure_not_bounded(patch: pytest.MonkeyPatch) -> None:
     """The bound of the exposure is not asked for."""
     patch.setattr(Risk, "_check_exposure", lambda *_: None)
