@@ -17,8 +17,8 @@ import uvloop
 
 from tests.venues.exchange_server import KEY, SECRET, SmallExchange
 from tests.venues.trader import trading
+from xarb.venues.budgets import Limit
 from xarb.venues.exchange import Place, exchange
-from xarb.venues.limits import Limit
 
 ORDERS: Final = 1_000
 _SERVER: Final = "--serve"

@@ -310,8 +310,8 @@ def test_orders_keep_their_price_and_size_when_scales_grow(tmp_path: Path) -> No
 
 def test_a_clock_that_goes_wrong_disarms_until_it_is_right_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The row says which clock and how far it is off; the session goes on, and its orders when the clock is right."""
-    monkeypatch.setattr("xarb.venues.desk.CLOCK_S", 0.0)
-    monkeypatch.setattr("xarb.venues.desk.POLL_S", 0.1)
+    monkeypatch.setattr("xarb.venues.accountdesk.CLOCK_S", 0.0)
+    monkeypatch.setattr("xarb.venues.accountdesk.POLL_S", 0.1)
     log = tmp_path / "log"
     acts: list[tuple[str, str, str]] = []
     faults = (Fault(kind="clock_offset", at_s=Decimal(8), for_s=Decimal(2), offset_ms=300, venue="bravo"),)

@@ -29,9 +29,9 @@ from xarb.log.committer import Committer
 from xarb.log.livelog import LiveLog
 from xarb.model.order import ORDER_TERMINAL
 from xarb.replay import turn
-from xarb.venues import desk
+from xarb.venues import accountdesk
+from xarb.venues.accountdesk import AccountDesk
 from xarb.venues.cex import CexVenue
-from xarb.venues.desk import AccountDesk
 from xarb.venues.liveorders import LiveOrders
 from xarb.venues.passage import Passage
 
@@ -213,8 +213,8 @@ def end_told_before_its_fills(patch: pytest.MonkeyPatch) -> None:
 @bug("exposure", "fills", "balances", faults=("hide", "late_request"))
 def not_found_is_final(patch: pytest.MonkeyPatch) -> None:
     """One look-up that finds nothing proves that an order is not there."""
-    patch.setattr(desk, "MISSES", 1)
-    patch.setattr(desk, "SETTLE_S", 0.0)
+    patch.setattr(accountdesk, "MISSES", 1)
+    patch.setattr(accountdesk, "SETTLE_S", 0.0)
 
 
 @bug("exposure", "fills", faults=("lose_reply", "late_request"))

@@ -17,9 +17,9 @@ from tests.venues.trader import BTC, trading
 from xarb.errors import InvariantBroken, Refused, VenueError
 from xarb.model.command import SubmitOrder
 from xarb.model.units import Money
-from xarb.venues import desk
+from xarb.venues import accountdesk
+from xarb.venues.budgets import Limit
 from xarb.venues.funds import Transfers
-from xarb.venues.limits import Limit
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
 from xarb.venues.passage import Passage
@@ -511,8 +511,8 @@ def test_clock_that_is_off_refuses_the_start() -> None:
 
 def test_clock_is_watched_while_trading(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that goes wrong speaks against new orders until it is right again; each change is told once, with the distance."""
-    monkeypatch.setattr(desk, "CLOCK_S", 0.0)
-    monkeypatch.setattr(desk, "POLL_S", 0.02)
+    monkeypatch.setattr(accountdesk, "CLOCK_S", 0.0)
+    monkeypatch.setattr(accountdesk, "POLL_S", 0.02)
 
     async def work() -> None:
         server = SmallExchange()

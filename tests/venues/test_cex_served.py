@@ -23,8 +23,8 @@ from xarb.serve.certificates import AUTHORITY, tls_context
 from xarb.serve.config import KeyConfig
 from xarb.serve.faults import Fault
 from xarb.venues.account import Account, AccountTerms
+from xarb.venues.accountdesk import Wishes
 from xarb.venues.cex import CexVenue
-from xarb.venues.desk import Wishes
 from xarb.venues.exchange import Place
 from xarb.venues.keys import Keys
 from xarb.venues.readiness import inspect

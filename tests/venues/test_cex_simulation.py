@@ -12,8 +12,8 @@ from tests.venues.simulated_account import UNIT, SimulatedAccount, VirtualLoop
 from tests.venues.trader import BTC, LOG_ID
 from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.venues.account import Account
+from xarb.venues.accountdesk import Wishes
 from xarb.venues.cex import CexVenue
-from xarb.venues.desk import Wishes
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
 from xarb.venues.venue import VenueRow

@@ -15,8 +15,8 @@ from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, format_decimal
 from xarb.venues.account import Account, AccountTerms
+from xarb.venues.accountdesk import Wishes
 from xarb.venues.cex import CexVenue
-from xarb.venues.desk import Wishes
 from xarb.venues.exchange import Place
 from xarb.venues.keys import Keys
 from xarb.venues.liveorders import Expected

@@ -16,8 +16,8 @@ from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NANOS_PER_MS, Money
 from xarb.starts import Balances
 from xarb.venues.account import Account, AccountTerms, weight_budget
+from xarb.venues.accountdesk import Wishes
 from xarb.venues.cex import CexVenue
-from xarb.venues.desk import Wishes
 from xarb.venues.feeds import Source
 from xarb.venues.funds import Networks
 from xarb.venues.keys import Keys, load_keys

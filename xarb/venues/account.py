@@ -17,9 +17,9 @@ from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
 from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, format_decimal
+from xarb.venues.budgets import Budget, Limit
 from xarb.venues.exchange import OWN_PLACE, Place, session_for, trading_exchange
 from xarb.venues.keys import Keys
-from xarb.venues.limits import Budget, Limit
 from xarb.venues.orderrules import OrderRules, Published, TradesAsked, rules_of
 from xarb.venues.outcomes import outcome_of, pause_of
 from xarb.venues.passage import Passage

@@ -17,7 +17,7 @@ from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, Money
 from xarb.venues.account import Account
-from xarb.venues.desk import AccountDesk, Wishes
+from xarb.venues.accountdesk import AccountDesk, Wishes
 from xarb.venues.liveorders import Expected, Watched
 from xarb.venues.orderids import OrderName
 from xarb.venues.passage import Passage

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from xarb.errors import ConfigError
-from xarb.venues.limits import Limit
+from xarb.venues.budgets import Limit
 
 Params = dict[str, Any]
 CALLS: Final = (

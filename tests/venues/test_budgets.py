@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from xarb.errors import ConfigError
 from xarb.model.units import NANOS_PER_S
-from xarb.venues.limits import SLACK_NS, Budget, Limit
+from xarb.venues.budgets import SLACK_NS, Budget, Limit
 
 ASKED = st.lists(
     st.tuples(st.integers(0, 3 * NANOS_PER_S), st.integers(1, 5), st.booleans(), st.integers(0, SLACK_NS - 1)), max_size=60
