@@ -157,7 +157,7 @@ def test_only_the_last_start_is_shown(player: Player) -> None:
 def test_a_start_whose_process_died_is_not_running_when_others_write(player: Player) -> None:
     """Whoever writes on says that it was left off: fresh rows are not the start's, and it is armed no more."""
     player.log.abandon()
-    log, _, _ = open_log(player.log.folder, "", SMALL)
+    log = open_log(player.log.folder, "", SMALL).log
     found = status(log.folder, now=log.last_ts)
     with Watch(log.folder, WatchConfig(disk_mb=0), now=lambda: log.last_ts) as watch:
         watch.look()

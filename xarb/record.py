@@ -99,7 +99,7 @@ class Recorder:
             if instruments is None:
                 raise Interrupted("stopped before anything was recorded")
             origin = "record of " + ", ".join(f"{one.venue} ({' '.join(one.symbols)})" for one in self._sources)
-            log, state, known = open_log(self._folder, origin[:1000], self._policy)
+            log, state, known = open_log(self._folder, origin[:1000], self._policy)[:3]
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 with log:
                     listings = listings_of(instruments, state.scales)

@@ -8,7 +8,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,7 +19,7 @@ from xarb.log import manifest
 from xarb.log.committer import Policy
 from xarb.log.ends import left_off
 from xarb.log.livelog import LiveLog
-from xarb.log.manifest import Header
+from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
@@ -33,8 +33,17 @@ _LATE_NS: Final = 100 * NANOS_PER_MS  # a loop that comes round so late was bloc
 _MB: Final = 10**6
 
 
-def open_log(folder: Path, origin: str, policy: Policy) -> tuple[LiveLog, LogState, list[Instrument]]:
-    """A log to write on: one that is there goes on, else it is made; with what is known of its end.
+class Opened(NamedTuple):
+    """A log to write on, with what is known of its end: its instruments in their latest form, and what is sealed of it."""
+
+    log: LiveLog
+    state: LogState
+    known: list[Instrument]
+    sealed: Manifest
+
+
+def open_log(folder: Path, origin: str, policy: Policy) -> Opened:
+    """A log to write on: one that is there goes on, else it is made.
 
     Where the process of its last start died, a row says first that nothing from there on was applied by that start.
 
@@ -44,16 +53,16 @@ def open_log(folder: Path, origin: str, policy: Policy) -> tuple[LiveLog, LogSta
     """
     if not (folder / manifest.NAME).is_file():
         header = Header(kind="log", log_id=secrets.token_hex(8), origin=origin)
-        return LiveLog.create(folder, header, policy), LogState(), []
-    log = LiveLog.open(folder, policy)
+        return Opened(LiveLog.create(folder, header, policy), LogState(), [], Manifest(folder))
+    log, sealed = LiveLog.open_with(folder, policy)
     try:
-        with LogReader(folder) as reader:
+        with LogReader(folder, found=sealed) as reader:
             state, known = state_of(reader), reader.instruments_at(reader.last_seq + 1)
             rows = left_off(reader, Clock(log.last_ts).now(), f"process {os.getpid()}")
             if rows:
                 log.append({"operator": rows})
                 log.write()
-            return log, state, known
+            return Opened(log, state, known, sealed)
     except BaseException:  # an interrupt among them: the log must not stay claimed
         log.abandon()
         raise

@@ -158,14 +158,14 @@ def test_rows_that_others_write_after_a_death_are_not_its_starts(tmp_path: Path)
     assert any(row[0] == "commands" for row in first.outputs)
     first.log.abandon()
     for writer in range(2):  # the second finds that it was said
-        log, _, _ = open_log(folder, "", SMALL)
+        log = open_log(folder, "", SMALL).log
         log.append({"operator": [(log.last + 1, log.last_ts + 60_000_000_000, KILL, f"{writer}", None)]})
         log.close()
     assert verify(folder, advance=silent).equal
     second = Player(folder, mode=LIVE, send=lambda _: None)
     second.play(market(6_000, 3_000))
     second.end()
-    log, _, _ = open_log(folder, "", SMALL)
+    log = open_log(folder, "", SMALL).log
     log.close()
     proof = verify(folder, advance=silent)
     assert [row[-1] for row in proof.tables[0].rows] == ["equal", "equal"]

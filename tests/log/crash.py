@@ -21,9 +21,9 @@ from xarb.log.claim import Claim
 from xarb.log.committer import Policy
 from xarb.log.journal import FOLDER
 from xarb.log.livelog import LiveLog
-from xarb.log.manifest import NAME
+from xarb.log.manifest import NAME, Manifest
 from xarb.log.prune import prune
-from xarb.log.recovery import recover
+from xarb.log.recovery import mend_manifest, recover
 from xarb.log.repair import repair
 from xarb.log.seal import seal_ended
 
@@ -33,13 +33,14 @@ QUICK = Policy(commit_ms=1, reserve_bytes=0, separate=False)
 
 def _seal(folder: Path) -> None:
     claim = Claim(folder, None)
-    seal_ended(folder, claim)
+    seal_ended(Manifest(folder), claim)
     claim.release()
 
 
 def _recover(folder: Path) -> None:
     claim = Claim(folder, None)
-    recover(folder, claim)
+    mend_manifest(folder)
+    recover(Manifest(folder), claim)
     claim.release()
 
 

@@ -476,10 +476,10 @@ def test_retention_keeps_whole_days_and_does_nothing_twice(tmp_path: Path) -> No
     """Days are counted back from the last input, not from the clock; 0 is for ever; below zero is no number of days."""
     folder = aged(tmp_path / "log")
     for days, kept in ((0, 4), (4, 4), (3, 4), (2, 3), (1, 2)):
-        apply_retention(folder, Retention(frames_days=days))
+        apply_retention(Manifest(folder), Retention(frames_days=days))
         assert len(named(folder, FRAMES, range(4))) - len(Manifest(folder).gone) == kept
     lines = (folder / manifest.NAME).read_bytes()
-    assert apply_retention(folder, Retention(frames_days=1)) == []
+    assert apply_retention(Manifest(folder), Retention(frames_days=1)) == []
     assert (folder / manifest.NAME).read_bytes() == lines
     with pytest.raises(ConfigError, match="inputs_days = -1"):
         Retention(inputs_days=-1)
@@ -493,4 +493,4 @@ def test_a_log_without_old_rows_has_nothing_to_prune(tmp_path: Path) -> None:
     claim.release()
     assert prune(tmp_path / "empty", START, by="a test").parts == ()
     assert plan(Manifest(tmp_path / "empty"), START, (FRAMES,)) == ()
-    assert apply_retention(tmp_path / "empty", Retention(frames_days=1)) == []
+    assert apply_retention(Manifest(tmp_path / "empty"), Retention(frames_days=1)) == []

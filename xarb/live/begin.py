@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
+import numpy as np
+import pyarrow as pa
 
 from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
 from xarb.engine.liverows import KILL, RESET
 from xarb.errors import Killed, Refused
 from xarb.live.left import as_opening, left_orders
+from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader, Selection
+from xarb.log.rows import from_table
+from xarb.model.columns import TABLES
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S, Money
 from xarb.provenance import code_digest
@@ -22,6 +27,7 @@ from xarb.venues.liveorders import Expected
 FILLS_NS: Final = 600 * NANOS_PER_S  # fills before the end of a log are known so far back; they are asked for a minute back
 _CLOCKS_NS: Final = 3_600 * NANOS_PER_S  # the wall may have been set forward while the log was written: so far at most
 _FILL_COLUMNS: Final = ("ts_recv", "ts_event", "account", "venue", "symbol", "event", "fill_id")
+_FILL: Final = next(column for column in TABLES["reports"].columns if column.name == "event").values.index("fill")
 Fill = tuple[str, str, str, str]  # account, venue, symbol, fill id: both sides of a trade between two accounts have its id
 
 
@@ -72,13 +78,13 @@ class Listening(NamedTuple):
     connections: int
 
 
-def past_of(folder: Path) -> Past:
-    """What a log knows.
+def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
+    """What a log knows; `sealed` is its manifest where that was read already.
 
     Raises:
         LogError: it is damaged.
     """
-    with LogReader(folder) as reader:
+    with LogReader(folder, found=sealed) as reader:
         found = list(spans(reader))
         span = found[-1] if found else None
         switch = [row for row in reader.rows("operator") if row["action"] in (KILL, RESET)]
@@ -99,12 +105,12 @@ def past_of(folder: Path) -> Past:
 def _fills(reader: LogReader) -> frozenset[Fill]:
     """Fills that were received, or happened by their exchange's clock, in the time from which fills are asked for anew."""
     since = reader.manifest.last_ts - FILLS_NS
-    found = reader.rows("reports", columns=_FILL_COLUMNS, select=Selection(first_ts=since - _CLOCKS_NS))
-    return frozenset(
-        (row["account"], row["venue"], row["symbol"], row["fill_id"])
-        for row in found
-        if row["event"] == "fill" and max(row["ts_recv"], row["ts_event"] or 0) >= since
-    )
+    found: set[Fill] = set()
+    for part in reader.tables("reports", _FILL_COLUMNS, Selection(first_ts=since - _CLOCKS_NS)):
+        late = np.maximum(part.column("ts_recv").to_numpy(), part.column("ts_event").fill_null(0).to_numpy()) >= since
+        mine = part.filter(pa.array(late & (part.column("event").to_numpy() == _FILL)))
+        found.update((row["account"], row["venue"], row["symbol"], row["fill_id"]) for row in from_table("reports", mine))
+    return frozenset(found)
 
 
 def check_may_start(past: Past, mode: str) -> None:

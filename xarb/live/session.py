@@ -115,12 +115,13 @@ class Session:
             instruments = await unless_stopped(stop, load_all(self._sources))
             if instruments is None:
                 raise Interrupted("stopped before anything began")
-            log, state, known = open_log(self._folder, f"live of {self._experiment.origin}", self._policy)
+            log, state, known, sealed = open_log(self._folder, f"live of {self._experiment.origin}", self._policy)
             async with AsyncExitStack() as stack:
                 stack.enter_context(log)
                 self.log = log
                 requests.forget(self._folder, began_ns)
-                past = past_of(self._folder)
+                past = past_of(self._folder, sealed)
+                del sealed  # of a long log it is large
                 check_may_start(past, self._mode)
                 http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
                 clock = Clock(log.last_ts)

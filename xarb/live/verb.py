@@ -267,14 +267,14 @@ def reset(folder: Path) -> str:
 def _settled_past(folder: Path) -> Past:
     """What a log that nobody writes knows, also of what a dead process left in its journal."""
     Manifest(folder)  # a folder that is no log must not become one
-    log, _, _ = open_log(folder, "", Policy())
+    log = open_log(folder, "", Policy()).log
     log.close()
     return past_of(folder)
 
 
 def _note(folder: Path, action: str, detail: str | None) -> None:
     """Put an act of the operator into a log that nobody writes."""
-    log, _, _ = open_log(folder, "", Policy())
+    log = open_log(folder, "", Policy()).log
     with log:
         builder = RowBuilder(log.last + 1, log.last_ts)
         builder.put("operator", Clock(log.last_ts).now(), (action, requests.who(), detail))

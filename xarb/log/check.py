@@ -346,6 +346,7 @@ class _FileCheck:
         self._last: Position | None = None
         self._last_ts = entry.first_ts
         self._instruments: dict[str, None] = {}
+        self._connections_end = 0
 
     def take(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Check rows; their keys, ordinals (outputs) and times."""
@@ -357,6 +358,8 @@ class _FileCheck:
         if self.entry.kind in MARKET_KINDS:
             note_instruments(batch, self._instruments)
             self._scales(batch, keys)
+        if self.entry.kind == "connections":
+            self._connections_end = max(self._connections_end, 1 + int(batch.column("conn").fill_null(-1).to_numpy().max()))
         if "conn" in batch.schema.names and self.entry.kind != "connections":
             self._connections(batch.column("conn"), keys)
         self._rows += len(keys)
@@ -370,6 +373,8 @@ class _FileCheck:
         last_key = self._last[0] if self._last else None
         stated = {"rows": (entry.rows, self._rows), "last": (entry.last, last_key), "last_ts": (entry.last_ts, self._last_ts)}
         stated["instruments"] = (entry.instruments, tuple(self._instruments))  # type: ignore[assignment]  # compared, nothing else
+        if entry.connections is not msgspec.UNSET:
+            stated["connections"] = (entry.connections, self._connections_end)
         for name, range_ in ranges.items():
             of = (entry.first, entry.last) if name in self.table.key else (entry.first_ts, entry.last_ts)
             stated[f"range of {name}"] = (of, range_)  # type: ignore[assignment]  # compared, nothing else

@@ -18,7 +18,7 @@ from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log.checkpoints import Checkpoint, write_checkpoint
 from xarb.log.disk import DISK, Disk
 from xarb.log.journal import Opening, make_journal, new_opening
-from xarb.log.manifest import Manifest
+from xarb.log.manifest import Manifest, last_digest
 from xarb.log.prune import Retention
 from xarb.log.seal import seal_and_prune
 from xarb.model.units import NANOS_PER_S
@@ -98,12 +98,12 @@ class Committer:
     A failed fsync is final: the kernel may have dropped the pages, so nothing is tried again and every later call raises.
     """
 
-    def __init__(self, folder: Path, claim: Claim, policy: Policy, *, synced_seq: int, disk: Disk = DISK) -> None:
-        self.folder, self.policy, self.disk = folder, policy, disk
+    def __init__(self, found: Manifest, claim: Claim, policy: Policy, disk: Disk = DISK) -> None:
+        self.folder, self.policy, self.disk = found.folder, policy, disk
         self._claim = claim
-        self._log_id = Manifest(folder).header.log_id
-        self._head = Manifest(folder).head  # of lines that are on the disk: never read while a sealer may write one
-        self.synced_seq = synced_seq
+        self._log_id = found.header.log_id
+        self._head = found.head  # of lines that are on the disk: never read while a sealer may write one
+        self.synced_seq = found.last
         self.sync_ns: deque[int] = deque(maxlen=_KEPT)
         self.dirty_since = 0  # monotonic ns of the oldest write that no fsync has begun for, 0 for none
         self._syncing_since = 0  # of the oldest write that an fsync is under way for
@@ -121,7 +121,7 @@ class Committer:
         self._sealer: subprocess.Popen[bytes] | None = None
         self._to_seal = False
         self._seal_at = 0.0  # monotonic s before which no seal is tried
-        self.current = self._make(len(Manifest(folder).segments), 0)
+        self.current = self._make(len(found.segments), 0)
         self._thread = threading.Thread(target=self._run, name="xarb-journal", daemon=True)
         self._thread.start()
 
@@ -299,7 +299,7 @@ class Committer:
 
     def _sealed(self, count: int) -> None:
         """Seals ended well, and no other is under way: their lines are on the disk."""
-        self._head = Manifest(self.folder).head  # before the count: who sees that finds this
+        self._head = last_digest(self.folder)  # before the count: who sees that finds this
         self.seals += count
         self.seal_error = None
 

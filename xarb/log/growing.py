@@ -6,6 +6,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,6 +46,7 @@ class GrowingFile:
         self.first = self.last = -1
         self.first_ts = self.last_ts = 0
         self.instruments: dict[str, None] = {}
+        self.connections: int | msgspec.UnsetType = msgspec.UNSET
 
     def add(self, table: pa.Table, keys: NDArray[np.int64], times: NDArray[np.int64]) -> None:
         """Take rows in key order; `keys` are seq or after_seq, `times` ns."""
@@ -55,6 +57,8 @@ class GrowingFile:
         if self.kind in MARKET_KINDS:
             for batch in table.to_batches():
                 note_instruments(batch, self.instruments)
+        if self.kind == "connections":
+            self.connections = max(self.connections or 0, 1 + int(table.column("conn").to_numpy().max()))
         self._held.append(table)
         self._held_rows += len(table)
         if self._held_rows >= self._row_group:
@@ -106,6 +110,7 @@ class GrowingFile:
             bytes=self.path.stat().st_size,
             schema=schema_digest(self.kind),
             instruments=tuple(self.instruments),
+            connections=self.connections,
         )
 
     def drop(self) -> None:

@@ -105,7 +105,7 @@ class LiveLog:
         LogError: another writer holds the log, or it is damaged: names the command that mends it.
     """
 
-    def __init__(self, claim: Claim, policy: Policy, recovered: Recovery | None, disk: Disk = DISK) -> None:
+    def __init__(self, found: Manifest, claim: Claim, policy: Policy, recovered: Recovery | None, disk: Disk = DISK) -> None:
         self.folder = claim.folder
         self.recovered = recovered
         self.is_full = False
@@ -113,9 +113,8 @@ class LiveLog:
         (self.folder / FOLDER).mkdir(exist_ok=True)
         manifest.sync_folder(self.folder)
         self._reserve = self._make_reserve()
-        found = Manifest(self.folder)
         self.last, self.last_ts = found.last, found.last_ts
-        self._committer = Committer(self.folder, claim, policy, synced_seq=self.last, disk=disk)
+        self._committer = Committer(found, claim, policy, disk)
         self._file.first_seq = self.last + 1
         self._written = self.last
         self._inputs: dict[str, list[Row]] = {}
@@ -132,21 +131,28 @@ class LiveLog:
         """A new log in a folder that does not exist yet or is empty."""
         claim = Claim(Path(folder), header)
         try:
-            return cls(claim, policy or Policy(), None, disk)
-        except BaseException:
+            return cls(Manifest(claim.folder), claim, policy or Policy(), None, disk)
+        except BaseException:  # an interrupt among them: no half a log is left behind
             claim.discard()
             raise
 
     @classmethod
     def open(cls, folder: Path | str, policy: Policy | None = None, disk: Disk = DISK) -> LiveLog:
         """An existing log: what its last writer left in journals is sealed first, so that readers see all of it."""
+        return cls.open_with(folder, policy, disk)[0]
+
+    @classmethod
+    def open_with(cls, folder: Path | str, policy: Policy | None = None, disk: Disk = DISK) -> tuple[LiveLog, Manifest]:
+        """The same, with its manifest as it stands then: of a long log it costs more to read than everything else."""
         claim = Claim(Path(folder), None, wait_s=_ORPHAN_WAIT_S)
         try:
             mend_manifest(claim.folder)
-            if Manifest(claim.folder).header.kind != "log":
+            found = Manifest(claim.folder)
+            if found.header.kind != "log":
                 raise LogError(f"{folder} is a run; only a log can be continued")
-            return cls(claim, policy or Policy(), recover(claim.folder, claim), disk)
-        except BaseException:
+            recovered = recover(found, claim)
+            return cls(found, claim, policy or Policy(), recovered, disk), found
+        except BaseException:  # an interrupt among them: the log must not stay claimed
             claim.release()
             raise
 

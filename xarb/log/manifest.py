@@ -17,17 +17,20 @@ from xarb.log.tombstones import MARK, Tombstone, covered
 from xarb.model.columns import FORMAT_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 NAME: Final = "manifest.jsonl"
+_BLOCK: Final = 65_536  # bytes that are read at once from the end
 Line = TypeVar("Line")
 
 
-class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # a log has hundreds of thousands, in no cycle
     """One Parquet file: `first` and `last` are seq (inputs) or after_seq (outputs), times are ns.
 
     `instruments` are those that a file of market rows holds, such as "BTC/USDT@binance", in order of first appearance; a file of
-    another kind has none.
+    another kind has none. `connections` is one more than the highest connection number in a file of that kind; files of other kinds, and
+    those that were written before this was kept, have none.
     """
 
     path: str
@@ -42,6 +45,7 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     schema: str
     instruments: tuple[str, ...] = ()
+    connections: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,15 +106,11 @@ class Manifest:
     def __init__(self, folder: Path, head: str | None = None) -> None:
         self.folder = folder
         self.path = folder / NAME
-        self.bytes = 0  # what was read of the file, which only grows
         try:
             raw = self.path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise ConfigError(f"{folder} is no log: it has no {NAME}") from None
-        self.bytes = len(raw)
-        if not raw.endswith(b"\n"):
-            raise LogError(f"{self.path} ends in the middle of a line: it was cut off; run xarb log verify")
-        lines = raw[:-1].split(b"\n")
+        lines = self._lines_of(raw)
         self.header = _decode(self.path, 1, lines[0], Header)
         if self.header.format != FORMAT_VERSION:
             raise LogError(f"{self.path} has format {self.header.format}, this version reads {FORMAT_VERSION}")
@@ -120,19 +120,39 @@ class Manifest:
         self.gone: dict[str, Tombstone] = {}
         self.places: list[tuple[int, int]] = []
         self._stood: dict[str, int] = {}  # by digest of a line: how many segments there were with it
-        previous, end = _digest_of(lines[0]), len(lines[0]) + 1
-        for number, line in enumerate(lines[1:], start=2):
-            end += len(line) + 1
-            self._stood[previous] = len(self.segments)
-            entry = self._take(number, line)
-            if len(self.segments) > len(self.places):
-                self.places.append((number, end))
-            if entry.previous != previous:
-                raise LogError(f"{self.path} line {number}: the chain is broken, the line before it was changed or removed")
-            previous = _digest_of(line)
-        self.head = previous
+        self.head = _digest_of(lines[0])
+        self.bytes = len(lines[0]) + 1  # what was read of the file, which only grows
+        self._read(lines[1:])
         if head is not None and head != self.head:
             self._stop_at(head)
+
+    def grow(self) -> None:
+        """Take the lines that were appended since; what was read before never changes, and costs nothing again.
+
+        Raises:
+            LogError: as when it was read; also where it was read up to an earlier line.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self.bytes)
+            raw = file.read()
+        if raw:
+            self._read(self._lines_of(raw))
+
+    def _lines_of(self, raw: bytes) -> list[bytes]:
+        if not raw.endswith(b"\n"):
+            raise LogError(f"{self.path} ends in the middle of a line: it was cut off; run xarb log verify")
+        return raw[:-1].split(b"\n")
+
+    def _read(self, lines: Sequence[bytes]) -> None:
+        """Take lines that follow each other and what was read."""
+        for number, line in enumerate(lines, start=len(self._stood) + 2):
+            entry = self._take(number, line)
+            if entry.previous != self.head:
+                raise LogError(f"{self.path} line {number}: the chain is broken, the line before it was changed or removed")
+            self._stood[self.head] = len(self.segments) - isinstance(entry, Segment)
+            self.head, self.bytes = _digest_of(line), self.bytes + len(line) + 1
+            if isinstance(entry, Segment):
+                self.places.append((number, self.bytes))
 
     def _stop_at(self, head: str) -> None:
         if head not in self._stood:
@@ -208,6 +228,26 @@ def header_of(folder: Path) -> Header:
             return _decode(path, 1, file.readline().removesuffix(b"\n"), Header)
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(f"{folder} is no log: it has no {NAME}") from None
+
+
+def last_digest(folder: Path) -> str:
+    """The digest of the last line alone, whatever the length of the manifest.
+
+    Raises:
+        LogError: that line is damaged.
+    """
+    path = folder / NAME
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        start, raw = end, b""
+        while start and b"\n" not in raw[:-1]:
+            start = max(0, start - _BLOCK)
+            file.seek(start)
+            raw = file.read(end - start)
+    line = raw[:-1].rpartition(b"\n")[2]
+    if not raw.endswith(b"\n") or not is_whole(line):
+        raise LogError(f"{path}: the last line is damaged; run xarb log verify")
+    return _digest_of(line)
 
 
 def is_whole(line: bytes) -> bool:

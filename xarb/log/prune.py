@@ -114,15 +114,19 @@ def prune(folder: Path, before: int, *, by: str, frames_only: bool = False, dry_
         return outcome
 
 
-def apply_retention(folder: Path, retention: Retention, *, by: str = "retention") -> list[Pruned]:
+def apply_retention(found: Manifest, retention: Retention, *, by: str = "retention") -> list[Pruned]:
     """Remove what a log need not keep any longer. The caller holds the log's claim, and no seal is under way.
+
+    Args:
+        found: the log's manifest, which grows with what is removed.
+        retention: how long what is kept.
+        by: what asked for it.
 
     Raises:
         LogError: the log is damaged, or a file cannot be removed.
     """
     removed = []
     for days, kinds in ((retention.frames_days, FRAMES), (retention.inputs_days, ENGINE_INPUTS)):
-        found = Manifest(folder)
         before = (found.last_ts // _DAY_NS - days) * _DAY_NS
         parts = plan(found, before, (kinds,)) if days else ()
         if parts:
@@ -205,7 +209,7 @@ def said(found: Manifest, before: int, parts: tuple[Part, ...]) -> Pruned:
 
 
 def bury(found: Manifest, parts: Sequence[Part], *, by: str, to: str | None = None) -> None:
-    """Append the tombstone of these parts, durable, then remove their files.
+    """Append the tombstone of these parts, durable, by which the manifest grows, then remove their files.
 
     Raises:
         LogError: a file cannot be removed; the tombstone stands, and the next pruning goes on.
@@ -221,7 +225,8 @@ def bury(found: Manifest, parts: Sequence[Part], *, by: str, to: str | None = No
     manifest.sync_folder(found.folder)
     manifest.append_line(found.path, stone)
     copy.unlink()
-    remove_covered(Manifest(found.folder))
+    found.grow()
+    remove_covered(found)
 
 
 def remove_covered(found: Manifest) -> list[FileEntry]:

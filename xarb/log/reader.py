@@ -98,6 +98,8 @@ EVERYTHING: Final = Selection()
 class LogReader:
     """A sealed log or run, as its manifest stands now, or as it stood when `head` was the digest of its last line.
 
+    Who has read the manifest already hands it over as `found`; it does not grow while the reader is used.
+
     Attributes:
         header: what the folder is.
         instruments: every instrument in its first known form, in number order (`inst` of a batch).
@@ -113,20 +115,23 @@ class LogReader:
         LogError: the manifest is damaged, a file that holds instruments or connections is, or no line has the digest `head`.
     """
 
-    def __init__(self, folder: Path | str, *, head: str | None = None) -> None:
+    def __init__(self, folder: Path | str, *, head: str | None = None, found: Manifest | None = None) -> None:
         self.folder = Path(folder)
-        self.manifest = Manifest(self.folder, head)
+        self.manifest = Manifest(self.folder, head) if found is None else found
         self.header = self.manifest.header
         self.digest = self.manifest.head
         self.last_seq = self.manifest.last
         self.is_open = bool(journals(self.folder))
         self.files = Files(self.folder)
+        self._entries: dict[str, list[FileEntry]] = {}  # of files that are there, by kind
+        for entry in self.manifest.files:
+            self._entries.setdefault(entry.kind, []).append(entry)
         self._forms: list[list[tuple[int, Instrument]]] = []  # by number: (seq, form from there on)
         self._numbers: dict[tuple[str, str], int] = {}
         for row in self._all_rows("instruments"):
             self._announce(row)
         self.instruments = [forms[0][1] for forms in self._forms]
-        self.connections = 1 + max((row["conn"] for row in self._all_rows("connections")), default=-1)
+        self.connections = self._connections()
         self.kinds_of = self._kinds()
 
     def __enter__(self) -> Self:
@@ -168,6 +173,25 @@ class LogReader:
         """
         self._refuse_gone([kind], select)
         return self._all_rows(kind, columns, select)
+
+    def tables(self, kind: str, columns: Collection[str], select: Selection = EVERYTHING) -> Iterator[pa.RecordBatch]:
+        """Columns of the rows of a kind as Arrow, enums as their index: of a million rows those that matter are found ten times as fast.
+
+        The columns of its key and time are there in any case; instruments are not chosen by.
+
+        Raises:
+            LogError: a file was changed.
+            Refused: some of the rows were pruned.
+        """
+        self._refuse_gone([kind], select)
+        table = TABLES[kind]
+        wanted = {*columns, table.key[0], "ts_recv" if table.is_input else "ts"}
+        names = [column.name for column in table.columns if column.name in wanted]
+        for entry in self.entries(kind, select):
+            for batch in self.files.chosen(entry, names, BATCH_ROWS, seqs=select.seqs, times=select.times):
+                part = _narrowed(kind, batch, select)
+                if part.num_rows:
+                    yield part
 
     def batches(
         self, *, kinds: Collection[str] = BACKTEST_KINDS, rows: int = BATCH_ROWS, select: Selection = EVERYTHING
@@ -251,7 +275,7 @@ class LogReader:
 
     def entries(self, kind: str, select: Selection = EVERYTHING) -> list[FileEntry]:
         """The files of a kind that may hold rows of the selection, in order."""
-        found = [entry for entry in self.manifest.files if entry.kind == kind and select.wants(entry)]
+        found = [entry for entry in self._entries.get(kind, ()) if select.wants(entry)]
         return sorted(found, key=lambda entry: (entry.first, entry.last))
 
     def _stream(self, kind: str, select: Selection) -> Stream:
@@ -318,6 +342,17 @@ class LogReader:
             self._numbers[key] = len(self._forms)
             self._forms.append([])
         self._forms[self._numbers[key]].append((row["seq"], form))
+
+    def _connections(self) -> int:
+        """By the manifest; files of a time when it did not say so are read. None is ever pruned."""
+        highest = 0
+        for entry in self._entries.get("connections", ()):
+            if entry.connections is not msgspec.UNSET:
+                highest = max(highest, entry.connections)
+            else:
+                for batch in self.files.batches(entry, ["conn"], _SLOW_ROWS):
+                    highest = max(highest, 1 + int(batch.column("conn").to_numpy().max()))
+        return highest
 
     def _kinds(self) -> list[tuple[str, ...]]:
         there: dict[str, set[str]] = {}

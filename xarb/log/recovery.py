@@ -49,26 +49,26 @@ class _Left(msgspec.Struct):
     last_ts: int = 0
 
 
-def recover(folder: Path, claim: Claim) -> Recovery | None:
+def recover(found: Manifest, claim: Claim) -> Recovery | None:
     """Bring a log into the state of a clean stop; None when it was in it.
 
     Args:
-        folder: the log.
+        found: the log's manifest, mended (`mend_manifest`); it grows with what is sealed.
         claim: the caller's claim on it.
 
     Raises:
         LogError: the manifest or a journal is damaged, or rows that were on the disk are missing; names `xarb log repair`.
     """
-    mend_manifest(folder)
+    folder = found.folder
     for half in (folder / FOLDER).glob(".*.tmp"):
         half.unlink()
     drop_replaced(folder)
-    check_openings(folder, Manifest(folder))
-    sealed = len(seal_ended(folder, claim))  # before anything else: a seal that was interrupted
+    check_openings(folder, found)
+    sealed = len(seal_ended(found, claim))  # before anything else: a seal that was interrupted
     left = [_look(folder, path) for _, path in journals(folder)]
     if not left:
         return Recovery(sealed=sealed, truncated_bytes=0) if sealed else None
-    _check_rows(folder, Manifest(folder), left)
+    _check_rows(folder, found, left)
     torn = next((place for place, one in enumerate(left) if one.trouble is not None or not one.ended), len(left) - 1)
     cut = left[torn].torn_bytes
     for later in reversed(left[torn + 1 :]):
@@ -82,7 +82,7 @@ def recover(folder: Path, claim: Claim) -> Recovery | None:
     else:
         left[torn].path.unlink()
     manifest.sync_folder(folder / FOLDER)
-    sealed += len(seal_ended(folder, claim))
+    sealed += len(seal_ended(found, claim))
     return Recovery(sealed=sealed, truncated_bytes=cut) if sealed or cut else None
 
 
@@ -97,9 +97,14 @@ def mend_manifest(folder: Path) -> int:
     """
     mend_tombstone(folder)
     path = folder / manifest.NAME
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        if file.read(1) == b"\n":
+            return 0  # however long it is
     raw = path.read_bytes()
     whole = raw.rfind(b"\n") + 1
-    if whole in {0, len(raw)}:
+    if not whole:
         return 0
     lines = raw[:whole].splitlines()
     segment = sum(MARK not in line for line in lines) - 1  # the first line is the header

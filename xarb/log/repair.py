@@ -71,7 +71,7 @@ def repair(folder: Path) -> Repair:
     try:
         mend_manifest(folder)
         try:
-            found = recover(folder, claim)
+            found = recover(Manifest(folder), claim)
         except LogError:
             return _rebuild(folder, claim)
         return Repair(rows=0, lost=0, left_out=0, kept=(), sealed=found.sealed if found else 0)
@@ -111,7 +111,7 @@ def _rebuild(folder: Path, claim: Claim) -> Repair:
             path.unlink()
     if not pile.rows:
         made.unlink()
-    sealed = seal_ended(folder, claim)
+    sealed = seal_ended(found, claim)
     names = tuple(path.relative_to(folder).as_posix() for path in kept)
     return Repair(rows=pile.rows, lost=pile.lost, left_out=pile.left_out, kept=names, sealed=len(sealed))
 

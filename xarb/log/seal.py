@@ -31,26 +31,26 @@ CHUNK_ROWS: Final = 65_536  # rows that become tables together
 _LOW_PRIORITY: Final = 15
 
 
-def seal_ended(folder: Path, claim: Claim) -> list[int]:
+def seal_ended(found: Manifest, claim: Claim) -> list[int]:
     """Seal every complete journal of a log, in order; the numbers of the segments.
 
     Args:
-        folder: the log.
+        found: the log's manifest, which grows with them.
         claim: the caller's claim on it.
 
     Raises:
         LogError: a journal is damaged, or does not follow the sealed segments.
     """
     sealed = []
-    for segment, path in journals(folder):
+    for segment, path in journals(found.folder):
         opening, start = read_opening(path)
         walk = Walk(path.read_bytes()[start:], opening, start=start)
-        if segment < len(Manifest(folder).segments):
-            _compare(folder, opening, walk)
+        if segment < len(found.segments):
+            _compare(found, opening, walk)
         else:
             if not is_complete(walk, path):
                 break
-            seal_journal(folder, path, claim)
+            seal_journal(found, path, claim)
             sealed.append(segment)
         path.unlink()
         manifest.sync_folder(path.parent)
@@ -68,9 +68,10 @@ def seal_and_prune(folder: Path, claim: Claim, retention: Retention | None) -> l
     Raises:
         LogError: as `seal_ended`, or a file cannot be removed.
     """
-    sealed = seal_ended(folder, claim)
+    found = Manifest(folder)
+    sealed = seal_ended(found, claim)
     if retention is not None:
-        apply_retention(folder, retention)
+        apply_retention(found, retention)
     return sealed
 
 
@@ -83,21 +84,21 @@ def is_complete(walk: Walk, path: Path) -> bool:
     return walk.ended and walk.trouble is None
 
 
-def seal_journal(folder: Path, path: Path, claim: Claim) -> None:
+def seal_journal(found: Manifest, path: Path, claim: Claim) -> None:
     """Publish one complete journal as the next segment; the journal stays.
 
     Raises:
         LogError: it does not follow the log's end, is damaged, or what was written reads otherwise.
     """
     try:
-        _seal(folder, path, claim)
+        _seal(found, path, claim)
     except InvariantBroken as error:
-        raise LogError(f"{path} holds rows that do not follow: {error}; run: xarb log repair {folder}") from None
+        raise LogError(f"{path} holds rows that do not follow: {error}; run: xarb log repair {found.folder}") from None
 
 
-def _seal(folder: Path, path: Path, claim: Claim) -> None:
+def _seal(found: Manifest, path: Path, claim: Claim) -> None:
     opening, start = read_opening(path)
-    with LogWriter.sealing(folder, claim) as writer:
+    with LogWriter.sealing(found, claim) as writer:
         if opening.segment != len(writer.manifest.segments):
             raise LogError(f"{path} is of segment {opening.segment}; {len(writer.manifest.segments)} would follow in the log")
         walk = Walk(path.read_bytes()[start:], opening, start=start, next_seq=writer.last + 1)
@@ -109,7 +110,7 @@ def _seal(folder: Path, path: Path, claim: Claim) -> None:
                 _write(writer, held)
                 held = {}
         if walk.trouble is not None:
-            raise LogError(f"{path} is damaged at byte {walk.end}: {walk.trouble}; run: xarb log repair {folder}")
+            raise LogError(f"{path} is damaged at byte {walk.end}: {walk.trouble}; run: xarb log repair {found.folder}")
         _write(writer, held)
 
 
@@ -122,9 +123,9 @@ def _write(writer: LogWriter, held: Mapping[str, Sequence[Row]]) -> None:
     writer.commit()
 
 
-def _compare(folder: Path, opening: Opening, walk: Walk) -> None:
+def _compare(found: Manifest, opening: Opening, walk: Walk) -> None:
     """Refuse to drop a journal whose segment does not hold all of it."""
-    segment = Manifest(folder).segments[opening.segment]
+    folder, segment = found.folder, found.segments[opening.segment]
     counts: Counter[str] = Counter()
     first = None
     for frame in walk:

@@ -60,14 +60,14 @@ class LogWriter:
         row_group: int = ROW_GROUP,
         seal_rows: int | None = SEAL_ROWS,
         file_rows: int = FILE_ROWS,
-        claim: Claim | None = None,
+        sealing: tuple[Claim, Manifest] | None = None,
     ) -> None:
         self.folder = folder
         self._row_group, self._seal_rows, self._file_rows = row_group, seal_rows, file_rows
-        self._claim = Claim(folder, header) if claim is None else claim
-        self._is_seal = claim is not None  # of a journal, for the process that holds the claim
+        self._claim = Claim(folder, header) if sealing is None else sealing[0]
+        self._is_seal = sealing is not None  # of a journal, for the process that holds the claim
         try:
-            self.manifest = Manifest(folder)
+            self.manifest = Manifest(folder) if sealing is None else sealing[1]
             if self.manifest.summary is not None:
                 raise LogError(f"{folder} is a finished run; nothing can be added to it")
             if not self._is_seal and journals(folder):
@@ -106,12 +106,12 @@ class LogWriter:
         return cls(Path(folder), None, seal_rows=seal_rows)
 
     @classmethod
-    def sealing(cls, folder: Path, claim: Claim) -> LogWriter:
-        """A writer of one segment out of a journal, under the claim of the log's writer, which it leaves alone.
+    def sealing(cls, found: Manifest, claim: Claim) -> LogWriter:
+        """A writer of one segment out of a journal, under the claim of the log's writer, which it leaves alone; the manifest grows by it.
 
         What it wrote is read again before the manifest names it, and leaving after an exception drops this segment only.
         """
-        return cls(Path(folder), None, seal_rows=None, claim=claim)
+        return cls(found.folder, None, seal_rows=None, sealing=(claim, found))
 
     def __enter__(self) -> Self:
         return self
@@ -124,14 +124,23 @@ class LogWriter:
 
     def _remove_leftovers(self) -> None:
         """Remove what an interrupted writer left: temporary files, and files beyond the log's end that no manifest line names."""
-        for leftover in self.folder.glob("kind=*/date=*/.*.tmp"):
-            leftover.unlink()
-        named = {entry.path for entry in self.manifest.files}
-        for found in self.folder.glob("kind=*/date=*/*.parquet"):
-            first = found.name.partition("-")[0]
-            beyond = first.isdigit() and int(first) > self.manifest.last
-            if beyond and found.relative_to(self.folder).as_posix() not in named:
-                found.unlink()  # renamed, but its manifest line was never written: it does not exist
+        since = date_of(
+            max(self.manifest.last_ts // _DAY_NS - 1, 0)
+        )  # time does not go back; a day of many thousand files is enough
+        named: set[str] | None = None
+        for found in self.folder.glob("kind=*/date=*"):
+            if found.name.removeprefix("date=") < since:
+                continue
+            for path in found.iterdir():
+                if path.name.startswith(".") and path.suffix == ".tmp":
+                    path.unlink()
+                    continue
+                first = path.name.partition("-")[0]
+                if path.suffix != ".parquet" or not first.isdigit() or int(first) <= self.manifest.last:
+                    continue
+                named = {entry.path for entry in self.manifest.files} if named is None else named
+                if path.relative_to(self.folder).as_posix() not in named:
+                    path.unlink()  # renamed, but its manifest line was never written: it does not exist
 
     def write_rows(self, kind: str, rows: Sequence[dict[str, Any]]) -> None:
         """`write` for rows as dicts; see `xarb.log.rows`."""
@@ -253,8 +262,8 @@ class LogWriter:
             files=tuple(entries),
             previous=self.manifest.head,
         )
-        self.manifest.head = manifest.append_line(self.folder / manifest.NAME, segment)
-        self.manifest.segments.append(segment)
+        manifest.append_line(self.manifest.path, segment)
+        self.manifest.grow()
         self._full = []
         self._segment_first, self._rows = -1, 0
 
@@ -263,15 +272,15 @@ class LogWriter:
         self._write_held()
         self.seal()
         entry = Summary(output_digest=output_digest, last_seq=last_seq, previous=self.manifest.head)
-        self.manifest.head = manifest.append_line(self.folder / manifest.NAME, entry)
-        self.manifest.summary = entry
+        manifest.append_line(self.manifest.path, entry)
+        self.manifest.grow()
 
     def close(self) -> None:
         """Commit, seal and let go of the log; if that fails, what was not sealed is dropped."""
         try:
             self._write_held()
             self.seal()
-        except BaseException:
+        except BaseException:  # an interrupt among them: nothing half-written is left, and the log not claimed
             self.abort()
             raise
         if not self._is_seal:
