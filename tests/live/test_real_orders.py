@@ -24,14 +24,12 @@ from tests.serve.site import KEY, SECRET, config
 from tests.trial import LOT, Rows, tick, write_log
 from xarb.board import Board
 from xarb.config import load_experiment
-from xarb.errors import ConfigError, LogError, Refused
+from xarb.errors import ConfigError, Refused
 from xarb.live.exchanges import accounts_of
 from xarb.live.session import Ending, Session
 from xarb.live.verb import check_wanted, kill
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
-from xarb.log.journal import HEAD, journals, read_opening
-from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.model.order import ORDER_TERMINAL
@@ -431,45 +429,6 @@ def test_a_stop_ends_while_an_exchange_does_not_answer(tmp_path: Path) -> None:
         assert [*acts] == ["arm", "disarm", "cancel", "ended"]
         late = [row["ts"] for kind, row in reader.outputs(kinds=("commands",)) if row["ts"] > acts["cancel"]]
         assert late, "a deadline passed while connections were closing"
-
-
-def damage(log: Path) -> None:
-    """Spoil a frame in the middle of the last journal: sound ones follow."""
-    path = journals(log)[-1][1]
-    raw = bytearray(path.read_bytes())
-    _, start = read_opening(path)
-    raw[start + HEAD.size + 1] ^= 0xFF
-    path.write_bytes(raw)
-
-
-def test_a_kill_on_a_damaged_log_cancels_first_and_names_the_damage_then(tmp_path: Path) -> None:
-    """The process died and its journal is damaged in the middle: the log's orders go all the same, and the error says both."""
-    log = tmp_path / "log"
-
-    async def story() -> None:
-        async with site(tmp_path) as at:
-            await traded(at, log, filled(1))
-            with LogReader(log) as reader:
-                mine = f"{reader.header.log_id[:8]}-1-9999"
-            with LiveLog.open(log, QUICK) as left:
-                for _ in range(3):
-                    row = (left.last + 1, left.last_ts, None, "disk_free_mb", 1, None)
-                    left.append({"health": [row]})
-                    left.write()
-                left.abandon()
-            damage(log)
-            await account_order(at, "alpha", mine)
-            with pytest.raises(LogError, match="damaged") as said:
-                await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
-            assert mine in str(said.value)
-            assert "xarb log repair" in str(said.value)
-            assert said.value.exit_code == 1
-            states = {order["client_id"]: order["status"] for order in await at.ask("alpha", "orders")}
-            assert states[mine] == "CANCELED"
-            with pytest.raises(LogError, match="damaged"):
-                await asyncio.to_thread(lambda: kill(log, wait_s=1))
-
-    asyncio.run(story())
 
 
 async def account_order(at: Site, venue: str, name: str) -> None:

@@ -119,19 +119,25 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
     dead and orders were real, they are canceled at the exchanges that `experiment` names until none is left there, which is proven by their
     own lists; what was done is returned as a table.
 
-    A log that cannot be read or written keeps no order alive: they are canceled first, and the damage is said then.
+    With `experiment` a process that hangs, or a log that cannot be read or written, keeps no order alive: they are canceled first, and what
+    is wrong is said then.
 
     Raises:
-        Refused: the process did not end in time, no process trades and the config is not given, or an exchange still lists an order or
+        Refused: the config is not given and the process did not end in time, or no process trades; or an exchange still lists an order or
             does not say what is open, so that nothing is proven there; the others are dealt with all the same.
-        LogError: the log is damaged or cannot be written, so that the kill is not noted in it.
+        LogError: the log is damaged, cannot be written or is being written still, so that the kill is not noted in it.
     """
     was_asked = is_claimed(folder)
     if was_asked and level != STOP:
         _kill_to(folder, level, wait_s)
         return []
     if was_asked:
-        _request(folder, "kill", wait_s)
+        try:
+            _request(folder, "kill", wait_s)
+        except Refused:
+            if experiment is None:
+                raise
+            # it hangs, and its orders are canceled all the same; or a process that is no writer of ours got its number
     damage: Exception | None = None
     try:
         whose = _noted(folder, was_asked=was_asked, experiment=experiment)
@@ -148,7 +154,7 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
         raise LogError(
             f"{folder}: canceled at the exchanges: {done}"
             + (f"; orders are still open: {left}; try again" if left else "")
-            + f"; but the kill is not noted in the log, whose next start nothing keeps back once it is mended: {damage}"
+            + f"; but the kill is not noted in the log, so that nothing keeps back its next start: {damage}"
         ) from damage
     if left:
         raise Refused(f"orders are still open: {left}; try again")
