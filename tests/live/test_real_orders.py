@@ -24,8 +24,8 @@ from tests.serve.site import KEY, SECRET, config
 from tests.trial import LOT, Rows, tick, write_log
 from xarb.board import Board
 from xarb.config import load_experiment
-from xarb.errors import ConfigError, Refused
-from xarb.live.exchanges import accounts_of
+from xarb.errors import ConfigError, LogError, Refused
+from xarb.live.exchanges import Exchanges, accounts_of
 from xarb.live.session import Ending, Session
 from xarb.live.verb import check_wanted, kill
 from xarb.log.check import verify_log
@@ -244,6 +244,45 @@ def test_with_faults_nothing_is_sent_twice_or_forgotten(tmp_path: Path) -> None:
 
     asyncio.run(story())
     assert verify(log, advance=silent).equal
+
+
+@pytest.mark.parametrize("is_stopping", [False, True])
+def test_a_log_that_fails_leaves_no_order_at_the_exchanges(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_stopping: bool
+) -> None:
+    """Nothing can be logged any more, in the middle or during a stop: what may still fill is canceled there, and the error is told."""
+    canceled: list[bool] = []
+    cancel_open = Exchanges.cancel_open
+
+    async def seen(exchanges: Exchanges) -> None:
+        await cancel_open(exchanges)
+        canceled.append(True)
+
+    monkeypatch.setattr(Exchanges, "cancel_open", seen)
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            session = Session(load_experiment(at.config), tmp_path / "log", mode=LIVE, policy=QUICK)
+
+            def broken() -> None:
+                raise LogError("the disk is gone")
+
+            def until(session: Session) -> bool:
+                if filled(1)(session) and "write" not in vars(session.log):
+                    session.log.write = broken  # type: ignore[method-assign]  # the disk fails from now on
+                    if is_stopping:
+                        os.kill(os.getpid(), signal.SIGINT)
+                return False
+
+            task = asyncio.create_task(session.run(None, Board(None)))
+            async with asyncio.timeout(60):
+                while not task.done() and not (hasattr(session, "summary") and until(session)):  # noqa: ASYNC110  # no event
+                    await asyncio.sleep(0.02)
+                with pytest.raises(LogError, match="the disk is gone"):
+                    await task
+
+    asyncio.run(story())
+    assert canceled == [True]
 
 
 def test_a_process_killed_while_trading_forgets_no_order(tmp_path: Path) -> None:

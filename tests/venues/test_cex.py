@@ -151,6 +151,23 @@ def test_exchange_that_is_down_leaves_orders_unsent() -> None:
     run(work())
 
 
+def test_all_that_may_still_fill_is_canceled_at_once() -> None:
+    """Orders that rest are canceled, done ones are left alone; the cancels were answered when it returns."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            await at.submit(1)
+            await at.until(ends("fill 1"), 1)
+            server.fill = Decimal(0)
+            await at.submit(2, tif="gtc")
+            await at.submit(3, tif="gtc")
+            await at.venue.cancel_open()
+            assert [order["status"] for order in server.orders.values()] == ["FILLED", "CANCELED", "CANCELED"]
+
+    run(work())
+
+
 def test_repeated_and_late_pushes_count_once() -> None:
     """Every push three times, replies and look-ups beside them: each fill and each end is reported once."""
 

@@ -261,6 +261,10 @@ class Exchanges:
                 values |= {"event": "not_sent", "source": "send", "reason": "session_ended"}
                 self._take(VenueRow("reports", values))
 
+    async def cancel_open(self) -> None:
+        """Cancel whatever may still fill."""
+        await asyncio.gather(*(venue.cancel_open() for venue in self._venues.values()))
+
     async def reconcile(self) -> None:
         """Compare with the exchanges once more, so that the log ends with what is true there.
 

@@ -8,6 +8,7 @@ go, the start ends, the log is sealed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import signal
 import time
@@ -217,10 +218,11 @@ class Session:
             notify("STOPPING=1")
             arming.cancel()  # what is being stopped must not be armed any more
             if not self._ending.done():
+                await self._cancel_unlogged()
                 return Ending(actor="failure")
             ending = self._ending.result()
             await self._wind_down(ending)
-            await self._reconcile(ending)
+            await (self._cancel_unlogged() if self.intake.failure.done() else self._reconcile(ending))
             return ending
         finally:
             for task in tasks:
@@ -236,6 +238,13 @@ class Session:
     def _task_ended(self, task: asyncio.Future[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fail(error)
+
+    async def _cancel_unlogged(self) -> None:
+        """Cancel at the exchanges what may still fill, although nothing can be logged any more; the next start tells what came of it."""
+        if self.exchanges is not None:
+            with contextlib.suppress(TimeoutError):  # the next start cancels what is left
+                async with asyncio.timeout(self._stop_s):
+                    await self.exchanges.cancel_open()
 
     async def _reconcile(self, ending: Ending) -> None:
         """Compare with the exchanges once more; in vain, that is a failure, but a kill stays a kill.

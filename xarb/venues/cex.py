@@ -184,6 +184,11 @@ class CexVenue:
                 if one.expected.name.start != self._wishes.start:
                     await desk.cancel(one, Passage())
 
+    async def cancel_open(self) -> None:
+        """Cancel whatever may still fill, of this start too; done when each cancel was answered or lost."""
+        open_orders = [(desk, one) for desk in self._desks.values() for one in desk.orders.open_orders()]
+        await asyncio.gather(*(self._cancel(desk, one) for desk, one in open_orders))
+
     # --- the end
 
     async def close(self) -> None:
