@@ -80,6 +80,7 @@ def kernel(market: Market, source: int) -> state.KernelState:
         armed=True,
         start=1,
         not_transferable_anyway={},
+        results=(),
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)

@@ -272,6 +272,12 @@ def _one_leg_fails() -> Rows:
     return [*head(), *calm, *gap(until=1100), (1015, tick("bravo"))]
 
 
+def _lost_and_again() -> Rows:
+    """One leg fails and the other is undone at a loss; two seconds later there is a gap that stands."""
+    calm = [(at, row) for at, row in steady(5000) if at != 1000 and not 3000 <= at < 4000]
+    return [*head(), *calm, *gap(until=1100), (1015, tick("bravo")), *gap(3000, 4000)]
+
+
 def _dollars() -> Rows:
     """The same gap, but bravo quotes dollars."""
     found: Rows = []
@@ -472,6 +478,12 @@ CASES: Final = {
     ),
     "strategies.max_exposure": Case(
         usual, *_pair(CROSS + "max_exposure", "{ BTC = 0.01 }", "{ BTC = 10 }"), _refused("max_exposure")
+    ),
+    "strategies.max_day_loss": Case(
+        _lost_and_again, *_pair(CROSS + "max_day_loss", "{ USDT = 0 }", "{ USDT = 10 }"), _refused("day_loss")
+    ),
+    "strategies.max_drawdown": Case(
+        _lost_and_again, *_pair(CROSS + "max_drawdown", "{ USDT = 0 }", "{ USDT = 10 }"), _refused("drawdown")
     ),
     "strategies.max_levels": Case(
         _books,

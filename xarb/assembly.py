@@ -19,6 +19,7 @@ from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, Venue
 from xarb.console import Table
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
+from xarb.engine.results import Carried
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import Strategy
 from xarb.errors import ConfigError
@@ -82,6 +83,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         timers_are_rows: whether timers come as inputs, as in a live log.
         armed: whether bundles are sent before the operator says so.
         start: number of the start; 1 in a backtest.
+        results: what strategies made in earlier starts, where they have a limit of loss; none in a backtest.
     """
 
     instruments: Sequence[Instrument]
@@ -93,6 +95,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     timers_are_rows: bool
     armed: bool
     start: int
+    results: Sequence[Carried] = ()
 
 
 def resolve_recorded(experiment: Experiment, reader: LogReader) -> Resolved:
@@ -311,6 +314,7 @@ class Assembly:
             timers_are_rows=ground.timers_are_rows,
             armed=ground.armed,
             start=ground.start,
+            results=ground.results,
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))

@@ -150,6 +150,9 @@ def kill(
         ),
     ] = STOP,
     reset: Annotated[bool, typer.Option("--reset", help="Take an earlier kill back, so that trading may start again.")] = False,
+    forget_losses: Annotated[
+        bool, typer.Option("--forget-losses", help="Have the next start count the day's loss and the drawdown from nothing.")
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="CONFIG.toml", help="Where the process is dead: whose keys cancel its orders."),
@@ -164,12 +167,17 @@ def kill(
     Exit code 0 once all is done, 1 when it is not, or there is nothing to kill.
     """
     from xarb.config import load_experiment
+    from xarb.live.verb import forget_losses as run_forget
     from xarb.live.verb import kill as run_kill
     from xarb.live.verb import reset as run_reset
+    from xarb.model.units import MONEY_SCALE, format_decimal
     from xarb.sources import seconds_of
 
     if reset:
         say(f"{log}: the kill by {run_reset(log)} is taken back")
+    for one in run_forget(log) if forget_losses else ():
+        say(f"{log}: {one.strategy} made {format_decimal(one.last, MONEY_SCALE)} {one.currency} so far, which is forgotten")
+    if reset or forget_losses:
         return
     show(run_kill(log, wait_s=seconds_of(wait), level=level, experiment=None if config is None else load_experiment(config)))
     say(f"{log}: killed; before another start: xarb kill {log} --reset")

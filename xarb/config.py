@@ -220,6 +220,14 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_exposure: Annotated[
         dict[str, Decimal], _doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
     ] = {}
+    max_day_loss: Annotated[
+        dict[str, Decimal],
+        _doc("by currency the most that may be lost in a UTC day; beyond it no bundle begins, whatever is restarted"),
+    ] = {}
+    max_drawdown: Annotated[
+        dict[str, Decimal],
+        _doc("by currency the most that its result may lie below its highest; beyond it no bundle begins until a person resets it"),
+    ] = {}
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):

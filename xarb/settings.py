@@ -122,6 +122,8 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             latency_threshold_ns=nanos(config.latency_threshold_ms),
             orders_per_second=config.max_orders_per_s,
             max_exposure={asset: money_of(amount) for asset, amount in config.max_exposure.items()},
+            max_day_loss={asset: money_of(amount) for asset, amount in config.max_day_loss.items()},
+            max_drawdown={asset: money_of(amount) for asset, amount in config.max_drawdown.items()},
         ),
         execution=ExecutionPolicy(
             timeout_ns=nanos(config.execution_timeout_ms),

@@ -11,13 +11,16 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from xarb.assembly import Ground, Replay, decode_config
+from xarb.assembly import Ground, Replay, Resolved, decode_config
+from xarb.engine.liverows import FORGET
+from xarb.engine.results import DAY_NS, Carried, currencies_of
 from xarb.errors import LogError
 from xarb.log.ends import ENDS, LEFT_OFF
 from xarb.log.reader import LogReader, Selection
 from xarb.model.columns import INPUTS
 from xarb.model.instrument import Instrument
-from xarb.model.units import MONEY_SCALE, Money, format_decimal, parse_money
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, Money, format_decimal, parse_money
+from xarb.settings import strategy_terms
 
 PAPER: Final = "paper"
 LIVE: Final = "live"
@@ -32,12 +35,16 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         sources: by instrument ("BTC/USDT@binance") which rows move its book, as in the engine's setup.
         armed: whether bundles are sent before the operator says so.
         left: orders of earlier starts whose end is not known yet, as plain data (`live.left`); the engine knows nothing of them.
+        results: what strategies made in earlier starts, in the currencies that limits of loss ever named; money is an int at 18 decimals.
+        told_seq: fills reported up to this input are in `results`.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
     sources: dict[str, int]
     armed: bool
     left: tuple[dict[str, Any], ...] = ()
+    results: tuple[Carried, ...] = ()
+    told_seq: int = -1
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +126,7 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
         timers_are_rows=True,
         armed=start.opening.armed,
         start=start.number,
+        results=start.opening.results,
     )
 
 
@@ -189,3 +197,89 @@ def closing_balances(reader: LogReader, span: Span) -> dict[tuple[str, str, str]
     for _, row in reader.outputs(kinds=("ledger",), select=span.selection):
         found[row["account"], row["venue"], row["asset"]] = Money(row["balance"])
     return found
+
+
+def carried_into(resolved: Resolved, before: Sequence[Carried]) -> tuple[Carried, ...]:
+    """What earlier starts made, as the next one opens with it: with nothing made where a limit names a currency for the first time."""
+    found = {one.key: one for one in before}
+    for name, config in resolved.strategies.items():
+        for currency in currencies_of(strategy_terms(config).limits):
+            new = Carried(account=config.account, strategy=name, currency=currency)
+            found.setdefault(new.key, new)
+    return tuple(found[key] for key in sorted(found))
+
+
+def closing_results(reader: LogReader, span: Span) -> tuple[Carried, ...]:
+    """What strategies made up to the end of the log, the last start being `span`: nothing once a person had it forgotten.
+
+    What opened it goes on by its ledger, by the results that it wrote, and by fills that were reported outside of it: after its end, and of
+    orders of earlier starts.
+
+    Raises:
+        LogError: a file was changed, or a fill does not say what it made.
+    """
+    opening = span.start.opening
+    if not opening.results or any(row["action"] == FORGET and row["seq"] > span.first for row in reader.rows("operator")):
+        return ()
+    flows = _Flows(opening.results)
+    states = {one.key: one for one in opening.results}
+    seen: set[tuple[Any, ...]] = set()
+    for kind, row in reader.outputs(kinds=("fills", "ledger", "results"), select=span.selection):
+        owner = (row["account"], row["strategy"])
+        if kind == "fills":
+            seen.add((row["account"], row["venue"], row["symbol"], row["fill_id"]))
+        elif kind == "ledger":
+            flows.add(owner, row["asset"], row["delta"])
+        elif (*owner, row["currency"]) in states:
+            key = (*owner, row["currency"])
+            states[key] = msgspec.structs.replace(
+                states[key], day=row["ts"] // DAY_NS, base=row["pnl"] - row["day_pnl"], peak=row["peak"], last=row["pnl"]
+            )
+    _add_reported(reader, span, flows, seen)
+    return tuple(msgspec.structs.replace(states[key], flows=flows.of(key)) for key in sorted(states))
+
+
+def _add_reported(reader: LogReader, span: Span, flows: _Flows, seen: set[tuple[Any, ...]]) -> None:
+    """Add the fills that no ledger has; `seen` are those that one has."""
+    markets = {(one.venue, one.symbol): one for one in reader.instruments}
+    sides: dict[str, str] = {}
+    for row in reader.rows("reports", select=Selection(first_seq=span.start.opening.told_seq + 1)):
+        fill = (row["account"], row["venue"], row["symbol"], row["fill_id"])
+        in_ledger = row["start"] == span.start.number and row["seq"] <= span.last
+        is_old = row["seq"] <= span.start.opening.told_seq
+        if row["event"] != "fill" or row["order"] is None or in_ledger or is_old or fill in seen:
+            continue
+        seen.add(fill)
+        if row["side"] is None and not sides:
+            sides = {one["client_order_id"]: one["side"] for _, one in reader.outputs(kinds=("commands",))}
+        side = row["side"] or sides.get(row["client_order_id"])
+        market = markets.get((row["venue"], row["symbol"]))
+        if market is None or None in (side, row["price"], row["qty"], row["fee"], row["fee_asset"]):
+            raise LogError(f"seq {row['seq']}: what the fill {row['fill_id']} made cannot be known, so that no loss can be told")
+        flows.fill(row, market, 1 if side == "buy" else -1)
+
+
+class _Flows:
+    """What fills changed, by account and strategy, where something of them is carried on."""
+
+    def __init__(self, carried: Sequence[Carried]) -> None:
+        self._before = {one.key: one.flows for one in carried}
+        self._since: dict[tuple[str, str], dict[str, int]] = {(one.account, one.strategy): {} for one in carried}
+
+    def add(self, owner: tuple[str, str], asset: str, delta: int) -> None:
+        mine = self._since.get(owner)
+        if mine is not None:
+            mine[asset] = mine.get(asset, 0) + delta
+
+    def fill(self, row: Mapping[str, Any], market: Instrument, sign: int) -> None:
+        """A reported fill; what it is worth in quote is rounded against us."""
+        owner = (row["account"], row["strategy"])
+        self.add(owner, market.base, sign * row["qty"])
+        self.add(owner, market.quote, -sign * row["price"] * row["qty"] // MONEY_ONE)
+        self.add(owner, row["fee_asset"], -row["fee"])
+
+    def of(self, key: tuple[str, str, str]) -> dict[str, int]:
+        found = {**self._before[key]}
+        for asset, delta in self._since[key[:2]].items():
+            found[asset] = found.get(asset, 0) + delta
+        return {asset: found[asset] for asset in sorted(found)}

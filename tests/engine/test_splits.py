@@ -92,7 +92,9 @@ class Parts:
                 log_id="splitted",
                 terms={
                     "quick": strategy_terms(execution=execution_policy(timeout_ns=25 * MS, retry_ns=40 * MS)),
-                    "calm": strategy_terms(limits=risk_limits(cool_down_ns=50 * MS, orders_per_second=6)),
+                    "calm": strategy_terms(
+                        limits=risk_limits(cool_down_ns=50 * MS, orders_per_second=6, max_drawdown={"USD": Money(MONEY_ONE // 10)})
+                    ),
                     "witness": strategy_terms(),
                 },
             ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,19 @@ class Player:
         strict: whether commands wait for the disk.
         send: takes the commands of LIVE.
         armed: whether the operator arms at once.
+        changes: of the config, dotted keys with TOML values.
     """
 
     def __init__(
-        self, folder: Path, *, seed: int = 1, mode: str = PAPER, strict: bool = False, send: Send = _refuse, armed: bool = True
+        self,
+        folder: Path,
+        *,
+        seed: int = 1,
+        mode: str = PAPER,
+        strict: bool = False,
+        send: Send = _refuse,
+        armed: bool = True,
+        changes: Mapping[str, str] | None = None,
     ) -> None:
         is_new = not folder.exists()
         self.log = (
@@ -57,7 +66,7 @@ class Player:
         past = past_of(folder)
         with LogReader(QUICKSTART) as source:
             instruments, kinds = list(source.instruments), source.kinds_of
-        resolved: Resolved = resolve(load_experiment(EXPERIMENT), instruments)
+        resolved: Resolved = resolve(load_experiment(EXPERIMENT, changes), instruments)
         if is_new:
             rows = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
             self.log.append({"instruments": rows})

@@ -37,12 +37,12 @@ def silent(done: int, total: int, note: str = "") -> None:
 class Hand(Player):
     """Plays, and answers commands by hand, late and out of order, between rows that change nothing."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, changes: Mapping[str, str] | None = None) -> None:
         self.sent: list[Command] = []
         self.all_sent: list[Command] = []
         self.dice = random.Random(seed)  # noqa: S311  # a test's draw
         self._fills = 0
-        super().__init__(folder, seed=seed, mode=LIVE, send=self._take)
+        super().__init__(folder, seed=seed, mode=LIVE, send=self._take, changes=changes)
 
     def _take(self, commands: Any) -> None:
         self.sent += commands
@@ -102,9 +102,9 @@ class Hand(Player):
             self._put(kind, (self.dice.choice(["disarm", "arm", "arm", "cancel", "note"]), "test", None))
 
 
-def played(folder: Path, seed: int, rows: int = 12_000) -> Hand:
+def played(folder: Path, seed: int, rows: int = 12_000, changes: Mapping[str, str] | None = None) -> Hand:
     """A log on which many things happened."""
-    hand = Hand(folder, seed)
+    hand = Hand(folder, seed, changes)
     market = list(recorded(0, rows))
     while market:
         count = hand.dice.choice([1, 10, 100, 300])

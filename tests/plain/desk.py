@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from tests.plain.episodes import Pair
 from tests.plain.feeds import PPB, Feed
+from tests.plain.results import Results
 from tests.plain.rows import Outputs
 from tests.plain.terms import StrategyTerms, VenueTerms
 from tests.plain.venue import MONEY, Order, Report
@@ -78,8 +79,10 @@ class Desk:
         venues: dict[str, VenueTerms],
         opening: dict[tuple[str, str], Fraction],
         outputs: Outputs,
+        feeds: list[Feed],
     ) -> None:
         self.strategies, self.venues, self.outputs = strategies, venues, outputs
+        self.results = [Results(terms, feeds) for terms in strategies]
         self.opening = dict(sorted(opening.items()))
         self.balances = dict(self.opening)
         self.flows: dict[tuple[int, str], Fraction] = {}  # by strategy and asset
@@ -174,6 +177,9 @@ class Desk:
     def _refused(self, plan: Plan, terms: StrategyTerms) -> str | None:
         """Limits that the strategy itself does not look at."""
         now, first = self.outputs.now, plan.legs[0].feed
+        broken = self.results[plan.strategy].broken(self._mine(plan.strategy), now)
+        if broken is not None:
+            return self._refuse(plan, broken[0], None, *broken[1:])
         until = self.cool.get((plan.strategy, _places(plan)), now)
         if until > now:
             return self._refuse(plan, "cool_down", first, Fraction(until - now, SECOND), Fraction(0))
@@ -188,7 +194,7 @@ class Desk:
                 return self._refuse(plan, "orders_per_second", None, Fraction(count), Fraction(terms.orders_per_second))
         return None
 
-    def _refuse(self, plan: Plan, reason: str, feed: Feed | None, value: Fraction | None, bound: Fraction) -> str:
+    def _refuse(self, plan: Plan, reason: str, feed: Feed | None, value: Fraction | None, bound: Fraction | None) -> str:
         self.outputs.emit(
             "refusals",
             account="main",
@@ -201,6 +207,9 @@ class Desk:
             bound=bound,
         )
         return reason
+
+    def _mine(self, strategy: int) -> dict[str, Fraction]:
+        return {asset: flow for (owner, asset), flow in self.flows.items() if owner == strategy}
 
     def _today(self, strategy: int, asset: str) -> Fraction:
         return self.volume.get((strategy, self.outputs.now // DAY, asset), Fraction(0))
@@ -370,6 +379,8 @@ class Desk:
                 self._wait(bundle, terms)
                 return
         self.open[plan.strategy] -= 1
+        for told in self.results[plan.strategy].take(self._mine(plan.strategy), self.outputs.now):
+            self.outputs.emit("results", account="main", strategy=terms.name, **told)
         closed = Closed(plan.strategy, plan.pair)
         if terms.cool_down_ns > 0:
             self.cool[plan.strategy, _places(plan)] = self.outputs.now + terms.cool_down_ns

@@ -73,6 +73,16 @@ CASES = {
     "residuals that are held": Case(
         BUSY, terms(BUSY, MODEST._replace(residual="hold"), order_latency=(0, 60 * MS)), (("refusals", "reason", "residual_hold"),)
     ),
+    "losses beyond a limit": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(name="day", residual="hold", max_day_loss=Fraction(1, 5)),
+            MODEST._replace(name="peak", max_day_loss=Fraction(10**6), max_drawdown=Fraction(1, 20)),
+            order_latency=(0, 60 * MS),
+        ),
+        (("results", "currency", "USDT"), ("refusals", "reason", "day_loss"), ("refusals", "reason", "drawdown")),
+    ),
     "caps in steps, residuals that grow old": Case(
         BUSY,
         terms(

@@ -98,6 +98,16 @@ class ExecutionCopy(msgspec.Struct, frozen=True):
     killed: str | None = None  # older copies have none
 
 
+class ResultCopy(msgspec.Struct, frozen=True, array_like=True):
+    """What was made in one currency, without its flows; see `results.Carried`."""
+
+    currency: str
+    day: int
+    base: int
+    peak: int
+    last: int
+
+
 class DeskCopy(msgspec.Struct, frozen=True):
     """What a strategy did; see `desk.Desk`. `cool_until` is a set of instruments and a time, `volume` is by asset: day, notional."""
 
@@ -105,6 +115,7 @@ class DeskCopy(msgspec.Struct, frozen=True):
     cool_until: list[tuple[tuple[int, ...], int]]
     volume: dict[str, tuple[int, int]]
     sent: list[int]
+    results: list[ResultCopy]
 
 
 class RiskCopy(msgspec.Struct, frozen=True):

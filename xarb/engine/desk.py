@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
 from xarb.engine.captured import DeskCopy
 from xarb.engine.portfolio import Portfolio, Till
+from xarb.engine.results import DAY_NS, Results
 from xarb.engine.rules import Market
 from xarb.engine.side import Side
 from xarb.engine.strategy import Strategy
@@ -16,19 +16,17 @@ from xarb.engine.terms import StrategyTerms
 from xarb.model.instrument import FeeTier
 from xarb.model.units import NANOS_PER_S
 
-_DAY_NS: Final = 86_400 * NANOS_PER_S
-
 
 class Desk:
     """What a strategy trades with, and what it did today.
 
     `open_bundles` counts the bundles that are neither closed nor held. `cool_until` says by a bundle's set of instruments until when
-    they rest. A side is laid out when it is first asked for.
+    they rest. A side is laid out when it is first asked for. `results` are what it made, None where no limit asks for it.
     """
 
     __slots__ = (
         *("_fees", "_market", "_portfolio", "_sent", "_sides", "_volume"),
-        *("account", "cool_until", "limits", "open_bundles", "policy", "strategy"),
+        *("account", "cool_until", "limits", "open_bundles", "policy", "results", "strategy"),
     )
 
     def __init__(
@@ -39,11 +37,13 @@ class Desk:
         market: Market,
         portfolio: Portfolio,
         fees: Mapping[tuple[str, int], FeeTier],
+        results: Results | None,
     ) -> None:
         self.strategy = strategy.id
         self.account = strategy.account
         self.limits = terms.limits
         self.policy = terms.execution
+        self.results = results
         self.open_bundles = 0
         self.cool_until: dict[tuple[int, ...], int] = {}
         self._market = market
@@ -81,12 +81,12 @@ class Desk:
     def volume_today(self, asset: str) -> int:
         """Notional sent in the present UTC day, in one quote currency; counted where a limit asks for it."""
         day, amount = self._volume.get(asset, (0, 0))
-        return amount if day == self._market.now // _DAY_NS else 0
+        return amount if day == self._market.now // DAY_NS else 0
 
     def count_volume(self, asset: str, value: int) -> None:
         """A notional counts towards the day."""
         if self.limits.daily_volume is not None:
-            self._volume[asset] = (self._market.now // _DAY_NS, self.volume_today(asset) + value)
+            self._volume[asset] = (self._market.now // DAY_NS, self.volume_today(asset) + value)
 
     def orders_in_last_second(self) -> int:
         """Orders sent within the last second; counted where a limit asks for it."""
@@ -110,7 +110,8 @@ class Desk:
 
     def capture(self) -> DeskCopy:
         """What it did, as plain values."""
-        return DeskCopy(self.open_bundles, [*self.cool_until.items()], {**self._volume}, [*self._sent])
+        results = [] if self.results is None else self.results.capture()
+        return DeskCopy(self.open_bundles, [*self.cool_until.items()], {**self._volume}, [*self._sent], results)
 
     def restore(self, copy: DeskCopy) -> None:
         """Take over what a copy did."""
@@ -118,3 +119,5 @@ class Desk:
         self.cool_until = dict(copy.cool_until)
         self._volume = {**copy.volume}
         self._sent = deque(copy.sent)
+        if self.results is not None:
+            self.results.restore(copy.results)

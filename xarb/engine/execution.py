@@ -362,6 +362,7 @@ class Execution:
 
     def _close(self, bundle: Bundle) -> None:
         bundle.desk.open_bundles -= 1
+        self._rows.results(bundle.desk)
         until = bundle.desk.cool(bundle.instruments)
         if bundle.pair >= 0:
             closed = Closed(bundle.desk.strategy, bundle.pair)

@@ -29,6 +29,7 @@ DISARM: Final = "disarm"
 CANCEL: Final = "cancel"  # every order that may still fill, and nothing else
 KILL: Final = "kill"  # disarm, for good, and as far as its level says (`kill_level`); it takes a `reset` before another start
 RESET: Final = "reset"
+FORGET: Final = "forget_losses"  # between starts: the next one counts its losses, and the peak of its result, from nothing
 
 
 class LiveRows:

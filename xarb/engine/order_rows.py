@@ -57,6 +57,11 @@ class OrderRows:
         )
         self._emit("fills", order.names + what)
 
+    def results(self, desk: Desk) -> None:
+        """What a strategy made, where a limit of loss asks for it, as a bundle ended."""
+        for taken in () if desk.results is None else desk.results.take():
+            self._emit("results", (desk.account, desk.strategy, *taken))
+
     def refusal(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
         """Something is not sent."""
         self.last_refusal = refusal.reason

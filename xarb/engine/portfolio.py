@@ -197,6 +197,10 @@ class Portfolio:
         mine = sorted({t.asset for t in self._tills.values() if t.posted and t.names[1] == strategy})
         return {asset: self._shares[strategy, asset].flow for asset in mine}
 
+    def changes(self, strategy: str) -> list[tuple[str, int]]:
+        """(asset, what the strategy's fills changed of it, fees included), in no order that means anything."""
+        return [(asset, share.flow) for (owner, asset), share in self._shares.items() if owner == strategy]
+
     def flow(self, strategy: str, asset: str) -> int:
         """What the strategy's fills changed in one asset, fees included."""
         share = self._shares.get((strategy, asset))

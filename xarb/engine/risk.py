@@ -9,6 +9,7 @@ from xarb.engine.bundle import Leg
 from xarb.engine.captured import RiskCopy
 from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold, Portfolio, Till
+from xarb.engine.results import Pricing, Results, currencies_of
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.shape import Form, Shape
@@ -42,12 +43,16 @@ class Risk:
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
         self.desks: dict[str, Desk] = {}
+        pricing = Pricing(market, setup.instruments)
         for strategy in strategies:
             if strategy.id not in setup.terms:
                 raise ConfigError(f"strategy {strategy.id} has no terms")
-            terms = setup.terms[strategy.id]
-            self.desks[strategy.id] = Desk(strategy, terms, market=market, portfolio=portfolio, fees=setup.fees)
             _check_assets(strategy.id, setup)
+            terms, results = setup.terms[strategy.id], None
+            if currencies_of(terms.limits):
+                who = (strategy.account, strategy.id)
+                results = Results(who, terms.limits, setup.results, pricing=pricing, portfolio=portfolio, market=market)
+            self.desks[strategy.id] = Desk(strategy, terms, market=market, portfolio=portfolio, fees=setup.fees, results=results)
         self._instrument_count = len(setup.instruments)
         self._shape = Shape(market, setup, strategies)
 
@@ -121,6 +126,9 @@ class Risk:
         limits = desk.limits
         if desk.open_bundles >= limits.max_open_bundles:
             return Refusal("max_open_bundles", -1, (desk.open_bundles + 1) * MONEY_ONE, limits.max_open_bundles * MONEY_ONE)
+        refusal = None if desk.results is None else desk.results.check()
+        if refusal is not None:
+            return refusal
         now = self._market.now
         until = desk.cool_until.get(form.instruments, now)
         if until > now:
@@ -223,7 +231,9 @@ def _check_assets(strategy: str, setup: Setup) -> None:
     """A limit on an asset that does not exist would hold nobody to anything."""
     terms = setup.terms[strategy]
     known = {asset for one in setup.instruments for asset in (one.base, one.quote)} | {tier.asset for tier in setup.fees.values()}
-    for name, assets in (("budget", terms.budget), ("max_exposure", terms.limits.max_exposure)):
+    limits = terms.limits
+    named = {"max_exposure": limits.max_exposure, "max_day_loss": limits.max_day_loss, "max_drawdown": limits.max_drawdown}
+    for name, assets in {"budget": terms.budget, **named}.items():
         for asset in assets:
             if asset not in known:
                 raise ConfigError(f"strategy {strategy}: {name} names {asset}, which no instrument trades and no fee is paid in")

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from xarb.engine.kernel import state
+from xarb.engine.results import Carried
 from xarb.engine.strategy import Pair, Strategy
 from xarb.engine.terms import StrategyTerms
 from xarb.errors import ConfigError
@@ -65,7 +66,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     `timers_are_rows` says that timers come as inputs, as they do live; else the kernel fires them on their grid. Without `armed` no
     bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
-    traded although the venue says that deposits or withdrawals are suspended.
+    traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts.
     """
 
     instruments: Sequence[Instrument]
@@ -83,6 +84,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     armed: bool
     start: int
     not_transferable_anyway: Mapping[str, frozenset[str]]
+    results: Sequence[Carried]
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

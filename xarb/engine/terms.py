@@ -21,7 +21,9 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     of engine time, in each quote currency on its own. `cool_down_ns` runs for a strategy's set of instruments from the close of a
     bundle on them. `latency_threshold_ns` is the largest age of the row that last confirmed a leg's quote. `orders_per_second`
     bounds orders of this strategy in any window of one second. `max_exposure` bounds, by asset and at 18 decimals, what the
-    strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. Orders that a hard leg
+    strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. `max_day_loss` and
+    `max_drawdown` bound by currency what its fills lost there since the UTC day of engine time began, and since the peak of what they made,
+    starts before included; beyond them no bundle begins (`results.Results`). Orders that a hard leg
     releases or that flatten a residual count towards the daily volume and the orders per second but are not refused by them: a naked
     leg is the costlier risk.
     """
@@ -33,6 +35,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     latency_threshold_ns: int
     orders_per_second: int | None
     max_exposure: Mapping[str, Money]
+    max_day_loss: Mapping[str, Money]
+    max_drawdown: Mapping[str, Money]
 
 
 class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):

@@ -38,6 +38,8 @@ _HELD_BACK: Final = {
     "balance": "opening",
     "budget": "budget",
     "max_exposure": "max_exposure",
+    "day_loss": "max_day_loss",
+    "drawdown": "max_drawdown",
     "daily_volume": "daily_volume_quote",
     "orders_per_second": "max_orders_per_s",
 }

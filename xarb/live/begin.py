@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
 from xarb.engine.liverows import KILL, RESET
+from xarb.engine.results import Carried
 from xarb.errors import Killed, Refused
 from xarb.live.left import as_opening, left_orders
 from xarb.log.manifest import Manifest
@@ -21,7 +22,18 @@ from xarb.model.columns import TABLES
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S, Money
 from xarb.provenance import code_digest
-from xarb.starts import LIVE, Balances, Span, Start, closing_balances, ground_of, opening_of, spans
+from xarb.starts import (
+    LIVE,
+    Balances,
+    Span,
+    Start,
+    carried_into,
+    closing_balances,
+    closing_results,
+    ground_of,
+    opening_of,
+    spans,
+)
 from xarb.venues.liveorders import Expected
 
 FILLS_NS: Final = 600 * NANOS_PER_S  # fills before the end of a log are known so far back; they are asked for a minute back
@@ -45,6 +57,7 @@ class Past(NamedTuple):
         left: orders of earlier starts whose end is not known.
         fills: (account, venue, symbol, fill id) of reported fills that an exchange may list again: those of the last minutes.
         last_ts: ts_recv of the last input, ns.
+        results: what strategies with a limit of loss made so far.
     """
 
     log_id: str
@@ -57,6 +70,7 @@ class Past(NamedTuple):
     left: tuple[Expected, ...]
     fills: frozenset[Fill]
     last_ts: int
+    results: tuple[Carried, ...]
 
     @property
     def next_start(self) -> int:
@@ -98,6 +112,7 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
             left=() if span is None else left_orders(reader, span),
             fills=_fills(reader),
             last_ts=reader.manifest.last_ts,
+            results=() if span is None else closing_results(reader, span),
             killed=switch[-1]["actor"] if switch and switch[-1]["action"] == KILL else None,
         )
 
@@ -169,7 +184,10 @@ def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, ba
         seed=resolved.run.seed,
         mode=mode,
         opening=msgspec.structs.replace(
-            opening_of(balances, listening.instruments, sources, armed=False), left=as_opening(past.left)
+            opening_of(balances, listening.instruments, sources, armed=False),
+            left=as_opening(past.left),
+            results=carried_into(resolved, past.results),
+            told_seq=past.last_seq,
         ),
         applied_seq=None if past.span is None else past.span.last,
     )

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.console import Table
-from xarb.engine.liverows import KILL, RESET
+from xarb.engine.liverows import FORGET, KILL, RESET
+from xarb.engine.results import Carried
 from xarb.errors import ConfigError, Killed, LogError, Refused, Rejected, Retryable
 from xarb.live import requests
 from xarb.live.begin import Past, past_of
@@ -268,6 +269,20 @@ def reset(folder: Path) -> str:
         raise Refused(f"{folder}: trading on this log was not killed")
     _note(folder, RESET, None)
     return past.killed
+
+
+def forget_losses(folder: Path) -> tuple[Carried, ...]:
+    """Have the next start count losses, and the peak of results, from nothing; what is forgotten.
+
+    Raises:
+        Refused: nothing was counted.
+        LogError: a process has the log, or it is damaged.
+    """
+    past = _settled_past(folder)
+    if not past.results:
+        raise Refused(f"{folder}: no start counted losses; max_day_loss and max_drawdown are the limits that do")
+    _note(folder, FORGET, None)
+    return past.results
 
 
 def _settled_past(folder: Path) -> Past:

@@ -664,6 +664,15 @@ _OUTPUT_TABLES: Final = (
         _enum("cause", LEDGER_CAUSES, "cause"),
         _id("order", "order concerned", nullable=True),
     ),
+    _output(
+        "results",
+        "What a strategy made so far, as a bundle of it ended; only where it has `max_day_loss` or `max_drawdown`.",
+        *_ACTOR,
+        _text("currency", "currency in which it is valued"),
+        _money("pnl", "what its fills made, all starts of the log together"),
+        _money("day_pnl", "that of the UTC day"),
+        _money("peak", "highest pnl so far"),
+    ),
 )
 
 

@@ -1,0 +1,68 @@
+"""What a strategy of the plain model made in USDT, and the limits on what it may lose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from math import floor
+
+from tests.plain.feeds import Feed
+from tests.plain.terms import StrategyTerms
+from tests.plain.venue import MONEY
+
+DAY = 86_400 * 10**9
+CURRENCY = "USDT"
+Broken = tuple[str, Fraction | None, Fraction | None]
+
+
+class Results:
+    """Results at the end of each bundle: (time, result), the first one before everything; nothing without limits."""
+
+    def __init__(self, terms: StrategyTerms, feeds: list[Feed]) -> None:
+        self.terms, self.feeds = terms, feeds
+        self.limited = terms.max_day_loss is not None or terms.max_drawdown is not None
+        self.taken: list[tuple[int, Fraction]] = [(0, Fraction(0))]
+
+    def broken(self, flows: dict[str, Fraction], now: int) -> Broken | None:
+        """The limit that forbids another bundle: reason, what was lost, what may be."""
+        if not self.limited:
+            return None
+        made = self._worth(flows)
+        if made is None:
+            return "loss_unknown", None, None
+        peak = max(result for _, result in self.taken)
+        for name, lost, bound in (
+            ("day_loss", self._morning(now) - made, self.terms.max_day_loss),
+            ("drawdown", peak - made, self.terms.max_drawdown),
+        ):
+            if bound is not None and lost > bound:
+                return name, lost, bound
+        return None
+
+    def take(self, flows: dict[str, Fraction], now: int) -> Iterator[dict[str, object]]:
+        """A bundle ended: the columns of its row."""
+        made = self._worth(flows) if self.limited else None
+        if made is not None:
+            self.taken.append((now, made))
+            peak = max(result for _, result in self.taken)
+            yield {"currency": CURRENCY, "pnl": made, "day_pnl": made - self._morning(now), "peak": peak}
+
+    def _morning(self, now: int) -> Fraction:
+        """The last result of an earlier day."""
+        return [result for at, result in self.taken if at // DAY < now // DAY][-1]
+
+    def _worth(self, flows: dict[str, Fraction]) -> Fraction | None:
+        total = Fraction(0)
+        for asset, amount in flows.items():
+            if asset == CURRENCY or amount == 0:
+                total += amount
+                continue
+            prices = [
+                Fraction(feed.quote.bid if amount > 0 else feed.quote.ask, feed.coin.px)
+                for feed in self.feeds
+                if (feed.coin.base, feed.coin.quote) == (asset, CURRENCY) and feed.tradable and feed.quote is not None
+            ]
+            if not prices:
+                return None
+            total += Fraction(floor(amount * (min(prices) if amount > 0 else max(prices)) * MONEY), MONEY)
+        return total
