@@ -5,6 +5,7 @@ Dtypes are made once; numba dispatches on the object, and a new equal dtype woul
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from xarb.engine.kernel import pointer
 from xarb.engine.kernel.memory import Memory, Part, lay, lay_used, trimmed, used
 from xarb.errors import LogError
-from xarb.model.batch import Batch, Books, Deltas, Quotes, Trades
+from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Books, Deltas, Quotes, Trades
 
 SPREAD_SAMPLES: Final = 31
 RECENT_TRADES: Final = 64  # a power of two
@@ -274,6 +275,11 @@ _DTYPES: Final = {
 }
 
 
+_NONE: Final = tuple(  # the blocks that batches without rows of a kind share, and where their columns lie: most of a live batch
+    (block, tuple(pointer.address(column) for column in block)) for block in (NO_QUOTES, NO_DELTAS, NO_TRADES, NO_BOOKS)
+)
+
+
 class KernelState:
     """The kernel's memory: one WORLD record whose addresses lead to the tables; `tables[i]` are the arrays that own them.
 
@@ -305,7 +311,11 @@ class KernelState:
         world = self.world
         world["cursor"] = 0
         world["rows"] = [len(block.seq) for block in blocks]
-        world["columns"] = [pointer.address(column) for column in self._columns]
+        world["columns"] = [
+            place
+            for block, (none, known) in zip(blocks, _NONE, strict=True)
+            for place in (known if block is none else _places(block))
+        ]
 
     def capture(self) -> Memory:
         """A copy of it between two batches, when the buffers are empty."""
@@ -350,6 +360,11 @@ class KernelState:
         """The WORLD record, a view."""
         record: np.void = self.block[0]
         return record
+
+
+def _places(block: Sequence[NDArray[Any]]) -> list[int]:
+    """Where the columns of a block lie."""
+    return [pointer.address(column) for column in block]
 
 
 def _shape(table: int, sizes: dict[int, int]) -> tuple[int, ...]:
