@@ -17,6 +17,10 @@ from xarb.simulation.world import World
 
 SEEDS = int(os.environ.get("XARB_SIM_SEEDS", "600"))
 BLOCKS = 4
+REGRESSIONS = {
+    10347: "a start armed beside an open order of an earlier one, whose cancel was lost",
+    14699: "the same, where one order of several stayed open",
+}
 
 
 @pytest.fixture
@@ -32,6 +36,12 @@ def test_nothing_is_broken(block: int, place: Path) -> None:
     for seed in range(1 + block * SEEDS // BLOCKS, 1 + (block + 1) * SEEDS // BLOCKS):
         verdict = run_case(seed, place)
         assert not verdict.violations, f"{verdict.violations[0]}; see it with: xarb sim --seed {seed} --trace"
+
+
+@pytest.mark.parametrize("seed", sorted(REGRESSIONS), ids=lambda seed: REGRESSIONS[seed])
+def test_what_was_broken_once_is_not_again(seed: int, place: Path) -> None:
+    """Worlds in which real bugs were found."""
+    assert not run_case(seed, place).violations
 
 
 def test_same_seed_is_the_same_world(place: Path) -> None:

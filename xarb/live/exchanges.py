@@ -25,6 +25,7 @@ from xarb.venues.readiness import Readiness, inspect
 from xarb.venues.venue import VenueRow
 
 _BEFORE_MS: Final = 60_000  # fills are asked for from so long before the log's last row
+_LEFT_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)  # pauses between cancels of what earlier starts left: an order is given up within 4 s
 Take = Callable[[VenueRow], None]
 Fail = Callable[[BaseException], None]
 
@@ -157,9 +158,7 @@ class Exchanges:
             Retryable, Rejected: an exchange did not tell.
         """
         await asyncio.gather(*(venue.open() for venue in self._venues.values()))
-        if self._past.left:
-            await asyncio.gather(*(venue.cancel_left() for venue in self._venues.values()))
-            await self.reconcile()  # a cancel moves money, and so does a fill before it
+        left = await self._end_left()
         balances: dict[tuple[str, str, str], int] = {}
         for venue in self._venues.values():
             for row in venue.take_rows():
@@ -176,10 +175,24 @@ class Exchanges:
                 for row in found.wallets:
                     self._take(row)
             self._networks[venue_id] = Networks(mine[-1], venue_id, sorted(assets), readiness[-1].wallets)
-        objections = [f"{one.account} at {one.exchange}: {why}" for one in readiness for why in one.objections]
+        objections = left + [f"{one.account} at {one.exchange}: {why}" for one in readiness for why in one.objections]
         if objections:
             raise Refused("no real orders: " + "; ".join(objections))
         return Found({key: Money(amount) for key, amount in balances.items()}, self._fees(readiness), readiness)
+
+    async def _end_left(self) -> list[str]:
+        """Cancel what earlier starts left until the fate of each order is known; what is not known then speaks against a start."""
+        for pause_s in _LEFT_S:
+            if not any(venue.left for venue in self._venues.values()):
+                break
+            await asyncio.sleep(pause_s)
+            await asyncio.gather(*(venue.cancel_left() for venue in self._venues.values()))
+            await self.reconcile()  # a cancel moves money, and so does a fill before it
+        return [
+            f"order {one.sent_id} of an earlier start may be open at {name} still"
+            for name, venue in self._venues.items()
+            for one in venue.left
+        ]
 
     def _fees(self, readiness: Sequence[Readiness]) -> dict[str, FeeTier]:
         """The tiers by instrument; accounts that pay different fees on one instrument cannot share a session."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from xarb.engine.liverows import ARM, DISARM
-from xarb.errors import InvariantBroken, LogError, Retryable
+from xarb.errors import InvariantBroken, LogError, Refused, Retryable
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.settings import money_of
 from xarb.simulation import market
@@ -30,6 +30,7 @@ _SETTLE_NS: Final = 120 * NANOS_PER_S  # by when everything has an end, once the
 _DISARMED: Final = 0.15  # worlds in which a person disarms for a while
 _AT_AN_ORDER: Final = 0.7  # deaths that come soon after an order
 _SOON_NS: Final = 40 * NANOS_PER_MS
+_NOT_OURS: Final = (LogError, OSError, Refused, Retryable)  # failures after which a supervisor starts it again
 _STARTS: Final = 4  # how often a process may fail for what happened to it before
 _RESTART_NS: Final = 500 * NANOS_PER_MS  # what a supervisor waits before it starts a process again
 
@@ -112,6 +113,7 @@ class Case:
 
     def _start(self) -> None:
         trader = Trader(self.site, self.judge.outputs, self.judge.restarted)
+        trader.failed = partial(self._failed, trader)
         self.traders.append(trader)
         self.judge.follow(trader)
         trader.begin()
@@ -125,8 +127,14 @@ class Case:
     def _restart(self, why: str) -> None:
         """The process is gone; a supervisor starts it again."""
         self.world.note(f"the process is dead: {why}")
-        self.trader.die()
+        if not self.trader.is_dead:
+            self.trader.die()
         self.world.after(_RESTART_NS, self._start)
+
+    def _failed(self, trader: Trader) -> None:
+        """While the world still has its faults a supervisor starts a process again; later the end looks after it."""
+        if not self._is_calm and not trader.is_dead and isinstance(trader.failure, _NOT_OURS) and len(self.traders) < _STARTS:
+            self._restart("it failed")
 
     def _die(self, *, power: bool) -> None:
         trader = self.trader
@@ -218,15 +226,15 @@ class Case:
             if self._has_stopped():
                 return
             dead = self.trader
-            if not isinstance(dead.failure, LogError | OSError | Retryable):
+            if not isinstance(dead.failure, _NOT_OURS):
                 return  # a bug: `_has_stopped` said so
             self._restart("it failed")
-            world.run(world.now + _SETTLE_NS, lambda: self.trader is not dead)  # noqa: B023  # used at once
         self.judge.say("liveness", "the process fails again and again once the faults are over")
 
     def _has_stopped(self) -> bool:
         """Wait until everything has its end, and stop the process; whether it stopped in order."""
         world = self.world
+        world.run(world.now + _SETTLE_NS, lambda: not self.trader.is_dead)  # it is being started again
         world.run(world.now + _SETTLE_NS, lambda: self._is_at_rest() or self._has_failed())
         trader = self.trader
         if trader.failure is None and not self._is_at_rest():
@@ -238,7 +246,7 @@ class Case:
         if trader.failure is None and not trader.ended:
             self.judge.say("liveness", "the process does not stop")
             trader.fail(InvariantBroken("it does not stop"))
-        elif trader.failure is not None and not isinstance(trader.failure, LogError | OSError | Retryable):
+        elif trader.failure is not None and not isinstance(trader.failure, _NOT_OURS):
             self.judge.say("failure", f"{type(trader.failure).__name__}: {trader.failure}")
         return trader.ended
 

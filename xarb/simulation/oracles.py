@@ -182,7 +182,7 @@ class Judge:
         for exchange in self._site.exchanges:
             for order in exchange.orders.values():
                 seen_ns = trader.began - max(order.arrived_at, order.visible_at)
-                if order.state == "open" and order.name.start < trader.number and seen_ns > 0 and not exchange.odds.lose_cancel:
+                if order.state == "open" and order.name.start < trader.number and seen_ns > 0:
                     self.say("left", f"{order.client_id} of an earlier start is open at {exchange.name}")
 
     # --- at the end

@@ -84,6 +84,7 @@ class Trader:
     def __init__(self, site: Site, outputs: Watch, arming: Callable[[Trader], None]) -> None:
         self.site, self.loop = site, Loop(site.world)
         self.outputs, self._arming = outputs, arming
+        self.failed: Callable[[], object] = _nothing  # called once when it fails
         self.began = 0
         self.is_ready = self.is_armed = self.ended = self.is_dead = False
         self.failure: BaseException | None = None
@@ -113,6 +114,7 @@ class Trader:
         if self.failure is None:
             self.failure = error
             self.site.world.note(f"the process fails: {type(error).__name__}: {_without_place(error, self.site.folder)}")
+            self.site.world.after(0, self.failed)
 
     def die(self) -> None:
         """As kill -9 does."""
@@ -340,3 +342,7 @@ class Trader:
 def _without_place(error: BaseException, folder: Path) -> str:
     """An error's text without the place of the log, which is another one each time."""
     return str(error).replace(str(folder), "LOG")
+
+
+def _nothing() -> None:
+    """Nobody waits for a failure."""

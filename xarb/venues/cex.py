@@ -177,12 +177,20 @@ class CexVenue:
         await desk.until_answered(one)
         await desk.cancel(one, Passage())
 
+    @property
+    def left(self) -> list[Watched]:
+        """Orders of earlier starts that are open, or whose fate is not known."""
+        return [
+            one
+            for desk in self._desks.values()
+            for one in desk.orders.open_orders()
+            if one.expected.name.start != self._wishes.start
+        ]
+
     async def cancel_left(self) -> None:
         """Cancel what earlier starts left open; rows tell what came of it."""
-        for desk in self._desks.values():
-            for one in desk.orders.open_orders():
-                if one.expected.name.start != self._wishes.start:
-                    await desk.cancel(one, Passage())
+        for one in self.left:
+            await self._desks[one.expected.account].cancel(one, Passage())
 
     async def cancel_open(self) -> None:
         """Cancel whatever may still fill, of this start too; done when each cancel was answered or lost."""
