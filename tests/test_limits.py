@@ -479,6 +479,8 @@ CASES: Final = {
     "strategies.max_exposure": Case(
         usual, *_pair(CROSS + "max_exposure", "{ BTC = 0.01 }", "{ BTC = 10 }"), _refused("max_exposure")
     ),
+    "strategies.max_symbol_open_quote": Case(usual, *_pair(CROSS + "max_symbol_open_quote", "10", "1000"), _refused("symbol_open")),
+    "strategies.max_venue_open_quote": Case(usual, *_pair(CROSS + "max_venue_open_quote", "5", "1000"), _refused("venue_open")),
     "strategies.max_day_loss": Case(
         _lost_and_again, *_pair(CROSS + "max_day_loss", "{ USDT = 0 }", "{ USDT = 10 }"), _refused("day_loss")
     ),

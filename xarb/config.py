@@ -220,6 +220,12 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_exposure: Annotated[
         dict[str, Decimal], _doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
     ] = {}
+    max_symbol_open_quote: Annotated[
+        Decimal | None, _doc("notional that may still fill on one symbol over all venues, in each quote currency")
+    ] = None
+    max_venue_open_quote: Annotated[Decimal | None, _doc("notional that may still fill on one venue, in each quote currency")] = (
+        None
+    )
     max_day_loss: Annotated[
         dict[str, Decimal],
         _doc("by currency the most that may be lost in a UTC day; beyond it no bundle begins, whatever is restarted"),

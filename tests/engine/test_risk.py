@@ -13,7 +13,7 @@ from tests.engine.table import instrument
 from xarb.engine.engine import Engine
 from xarb.engine.strategy import Pair
 from xarb.engine.terms import StrategyTerms
-from xarb.errors import ConfigError
+from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
 
@@ -75,6 +75,67 @@ def test_what_the_instrument_forbids(changes: dict[str, Any], reason: str) -> No
 def test_what_the_legs_must_be(legs: tuple[str, ...], reason: str) -> None:
     """Legs that do not make a balanced bundle are refused by name."""
     assert Desk().tell(*legs) == [f"refuse {reason}"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "did"),
+    [
+        ({"venues": ("a", "b"), "symbols": ("BTC/USD",)}, SENT),
+        ({"venues": ("a",)}, ["refuse not_allowed"]),
+        ({"symbols": ("ETH/USD",)}, ["refuse not_allowed"]),
+    ],
+)
+def test_only_what_is_named_is_traded(limits: dict[str, Any], did: list[str]) -> None:
+    """A strategy that plans on another venue or symbol than its config names is refused, whatever it watches."""
+    assert limited(**limits).tell(*GOOD) == did
+
+
+def test_no_order_leaves_for_what_may_not_be_traded() -> None:
+    """The last step before a command asks again: whoever wants the order, the engine breaks, and no command waits to be taken."""
+    desk = limited()
+    desk.tell(*GOOD)
+    desk.fill(1, 101, 5)
+    desk.engine.execution._desks["s"].allowed = frozenset()
+    with pytest.raises(InvariantBroken, match="which it may not trade"):
+        desk.report(2, "expired")
+    assert desk.engine.take_commands() == []
+
+
+def test_a_check_that_fails_lets_nothing_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in a rule goes up to the driver; no command and no reservation is left of the bundle."""
+    desk = limited(max_symbol_open=money(10**6))
+
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("xarb.engine.risk._check_notional", broken)
+    with pytest.raises(ZeroDivisionError):
+        desk.tell(*GOOD)
+    assert desk.engine.take_commands() == []
+    assert desk.engine.portfolio.reserved(("main", "a", "USD")) == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "bound", "reason", "value"),
+    [("max_symbol_open", 1909, "symbol_open", 2010), ("max_venue_open", 1009, "venue_open", 1010)],
+)
+def test_what_may_still_fill_is_bounded(limit: str, bound: int, reason: str, value: int) -> None:
+    """Orders on their way and UNKNOWN ones count with what is left of them, on one symbol over all venues, or on one venue."""
+    desk = limited(**{limit: money(bound)})
+    assert desk.tell(*GOOD) == SENT
+    desk.report(1, "unknown")
+    assert desk.tell(*GOOD) == [f"refuse {reason}"]
+    assert last(desk) == (money(value), money(bound))
+    desk.fill(1, 101, 1)
+    assert len(desk.tell(*GOOD)) == 2
+
+
+def test_what_a_hard_leg_may_release_may_still_fill() -> None:
+    """The second leg counts before it is sent."""
+    desk = limited(max_venue_open=money(999))
+    assert desk.tell(*GOOD, sequence="hard_leg_first") == SENT[:1]
+    assert desk.tell(*GOOD) == ["refuse venue_open"]
+    assert last(desk) == (money(1010), money(999))
 
 
 def test_an_unknown_sequence_is_refused() -> None:

@@ -192,6 +192,20 @@ class Desk:
             count = 2 + sum(one.at > now - SECOND for one in mine)
             if count > terms.orders_per_second:
                 return self._refuse(plan, "orders_per_second", None, Fraction(count), Fraction(terms.orders_per_second))
+        return self._too_much_open(plan, terms)
+
+    def _too_much_open(self, plan: Plan, terms: StrategyTerms) -> str | None:
+        """What may still fill, on one symbol and on one venue."""
+        mine = [(one.order, one.order.qty - one.filled) for one in self.alive if one.bundle.plan.strategy == plan.strategy]
+        for what, bound in (("symbol", terms.max_symbol_open), ("venue", terms.max_venue_open)):
+            for place, leg in enumerate(plan.legs):
+                planned = [(one, one.qty) for one in plan.legs[: place + 1]]
+                name, quote = getattr(leg.feed.coin, what), leg.feed.coin.quote
+                there = [(one.price, qty) for one, qty in mine + planned if getattr(one.feed.coin, what) == name]
+                after = sum((price * qty for price, qty in there), Fraction(0))
+                assert all(one.feed.coin.quote == quote for one, _ in mine), "one quote currency"
+                if bound is not None and after > bound:
+                    return self._refuse(plan, f"{what}_open", leg.feed, after, bound)
         return None
 
     def _refuse(self, plan: Plan, reason: str, feed: Feed | None, value: Fraction | None, bound: Fraction | None) -> str:

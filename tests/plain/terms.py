@@ -68,6 +68,8 @@ class StrategyTerms(NamedTuple):
     residual: str = "proceed"
     cap_step_ppb: int = 0
     residual_ttl_ns: int = 0
+    max_symbol_open: Fraction | None = None
+    max_venue_open: Fraction | None = None
     max_day_loss: Fraction | None = None  # in USDT
     max_drawdown: Fraction | None = None
     budget: tuple[tuple[str, Fraction], ...] = ()
@@ -146,6 +148,9 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
         lines.append(f"daily_volume_quote = {text(strategy.daily_volume)}")
     if strategy.orders_per_second is not None:
         lines.append(f"max_orders_per_s = {strategy.orders_per_second}")
+    for key in ("max_symbol_open", "max_venue_open"):
+        if getattr(strategy, key) is not None:
+            lines.append(f"{key}_quote = {text(getattr(strategy, key))}")
     for key in ("max_day_loss", "max_drawdown"):
         if getattr(strategy, key) is not None:
             lines.append(f"{key} = {{ USDT = {text(getattr(strategy, key))} }}")

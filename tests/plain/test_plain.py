@@ -73,6 +73,16 @@ CASES = {
     "residuals that are held": Case(
         BUSY, terms(BUSY, MODEST._replace(residual="hold"), order_latency=(0, 60 * MS)), (("refusals", "reason", "residual_hold"),)
     ),
+    "too much that may still fill": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(name="symbol", max_symbol_open=Fraction(900)),
+            MODEST._replace(name="venue", max_venue_open=Fraction(600)),
+            order_latency=(0, 60 * MS),
+        ),
+        (*TRADED, ("refusals", "reason", "symbol_open"), ("refusals", "reason", "venue_open")),
+    ),
     "losses beyond a limit": Case(
         BUSY,
         terms(

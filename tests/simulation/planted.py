@@ -18,7 +18,7 @@ from xarb.engine.bundle import OrderPlan
 from xarb.engine.desk import Desk
 from xarb.engine.execution import Execution
 from xarb.engine.orders import Orders
-from xarb.engine.risk import Risk
+from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Refusal
 from xarb.errors import OutcomeUnknown
 from xarb.live import begin
@@ -340,21 +340,21 @@ def late_fill_dropped_by_the_engine(patch: pytest.MonkeyPatch) -> None:
 @bug("exposure")
 def unknown_counts_as_nothing(patch: pytest.MonkeyPatch) -> None:
     """Orders of unknown fate have no part in the exposure."""
-    real = Execution._exposure
+    real = Execution._working
 
-    def exposure(self: Execution, mine: Desk, asset: str) -> tuple[int, int]:
+    def working(self: Execution, mine: Desk) -> list[Way]:
         hidden = []
         for bundle in self._archive.open_bundles():
             hidden += [(order, order.qty) for order in bundle.orders if order.state == "unknown"]
         for order, _ in hidden:
             order.qty = order.filled
         try:
-            return real(self, mine, asset)
+            return real(self, mine)
         finally:
             for order, qty in hidden:
                 order.qty = qty
 
-    patch.setattr(Execution, "_exposure", exposure)
+    patch.setattr(Execution, "_working", working)
 
 
 @bug("reservations", "exposure", faults=("late_request", "linger"))

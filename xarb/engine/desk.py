@@ -21,12 +21,13 @@ class Desk:
     """What a strategy trades with, and what it did today.
 
     `open_bundles` counts the bundles that are neither closed nor held. `cool_until` says by a bundle's set of instruments until when
-    they rest. A side is laid out when it is first asked for. `results` are what it made, None where no limit asks for it.
+    they rest. A side is laid out when it is first asked for. `results` are what it made, None where no limit asks for it. `allowed` are
+    the instruments on which it may send orders: none before risk says which.
     """
 
     __slots__ = (
         *("_fees", "_market", "_portfolio", "_sent", "_sides", "_volume"),
-        *("account", "cool_until", "limits", "open_bundles", "policy", "results", "strategy"),
+        *("account", "allowed", "cool_until", "limits", "open_bundles", "policy", "results", "strategy"),
     )
 
     def __init__(
@@ -44,6 +45,7 @@ class Desk:
         self.limits = terms.limits
         self.policy = terms.execution
         self.results = results
+        self.allowed: frozenset[int] = frozenset()
         self.open_bundles = 0
         self.cool_until: dict[tuple[int, ...], int] = {}
         self._market = market

@@ -17,7 +17,7 @@ from xarb.engine.orders import Orders
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Holding, Portfolio, release, reserve
 from xarb.engine.residual import Flattening
-from xarb.engine.risk import Risk
+from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Strategy
@@ -64,7 +64,7 @@ class Execution:
         `pair` is the kernel pair whose episode the plan rests on.
         """
         desk = self._desks[strategy.id]
-        approved = self._risk.approve(plan, desk, self._exposure)
+        approved = self._risk.approve(plan, desk, self._working)
         if isinstance(approved, Refusal):
             self._rows.refusal(approved, desk, plan.opportunity)
             return [], None
@@ -184,19 +184,17 @@ class Execution:
 
         Orders in flight and UNKNOWN count at worst, and so does what a hard leg may still release.
         """
-        return self._exposure(self._desks[strategy], asset)
+        desk = self._desks[strategy]
+        return self._risk.exposure(desk, asset, self._working(desk))
 
-    def _exposure(self, desk: Desk, asset: str) -> tuple[int, int]:
-        low = high = self._portfolio.flow(desk.strategy, asset)
+    def _working(self, desk: Desk) -> list[Way]:
+        """What of a strategy may still fill: orders that are alive, UNKNOWN ones too, and what a hard leg may still release."""
+        ways: list[Way] = []
         for bundle in self._archive.open_bundles():
-            if bundle.desk is not desk:
-                continue
-            ways = [(order.side, (order.price, order.left)) for order in bundle.orders if order.alive]
-            ways += [(leg.side, (leg.price, max(0, leg.qty - leg.released))) for leg in bundle.legs if leg.hold]
-            for side, order in ways:
-                down, up = self._risk.swing(side, order, asset)
-                low, high = low - down, high + up
-        return low, high
+            if bundle.desk is desk:
+                ways += [(order.side, (order.price, order.left)) for order in bundle.orders if order.alive]
+                ways += [(leg.side, (leg.price, max(0, leg.qty - leg.released))) for leg in bundle.legs if leg.hold]
+        return ways
 
     def record_report(self, report: Report) -> None:
         """Write a report of a simulated venue as the `sim_reports` row that it is."""

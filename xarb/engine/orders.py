@@ -50,9 +50,15 @@ class Orders:
     # --- out
 
     def send(self, bundle: Bundle, plan: OrderPlan, hold: Hold) -> None:
-        """Send an order of a bundle; `hold` is reserved already."""
+        """Send an order of a bundle; `hold` is reserved already.
+
+        Raises:
+            InvariantBroken: the strategy may not trade the instrument, so that nothing may leave.
+        """
         desk = bundle.desk
         side = plan.side
+        if side.number not in desk.allowed:
+            raise InvariantBroken(f"strategy {desk.strategy} sends an order on {side.instrument.id}, which it may not trade")
         order = self._archive.add(bundle, plan)
         order.hold = hold
         bundle.live += 1

@@ -20,7 +20,8 @@ from xarb.errors import ConfigError
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div
 
 _NANO: Final = 10 ** (MONEY_SCALE - 9)  # one ns as money of seconds
-Exposure = Callable[[Desk, str], tuple[int, int]]  # the least and the most of an asset that a strategy may come to
+Way = tuple[Side, tuple[int, int]]  # something that may still fill: price and quantity
+Working = Callable[[Desk], list[Way]]  # all of that of a strategy
 
 
 class Risk:
@@ -37,7 +38,7 @@ class Risk:
     """
 
     def __init__(self, market: Market, portfolio: Portfolio, setup: Setup, strategies: list[Strategy]) -> None:
-        self._market = market
+        self._market, self._portfolio = market, portfolio
         self.armed = setup.armed
         self.wallets = Wallets(setup.not_transferable_anyway)
         self._rates = setup.rates
@@ -52,7 +53,9 @@ class Risk:
             if currencies_of(terms.limits):
                 who = (strategy.account, strategy.id)
                 results = Results(who, terms.limits, setup.results, pricing=pricing, portfolio=portfolio, market=market)
-            self.desks[strategy.id] = Desk(strategy, terms, market=market, portfolio=portfolio, fees=setup.fees, results=results)
+            desk = Desk(strategy, terms, market=market, portfolio=portfolio, fees=setup.fees, results=results)
+            desk.allowed = _allowed(strategy, setup)
+            self.desks[strategy.id] = desk
         self._instrument_count = len(setup.instruments)
         self._shape = Shape(market, setup, strategies)
 
@@ -75,7 +78,7 @@ class Risk:
 
     # --- approval
 
-    def approve(self, plan: BundlePlan, desk: Desk, exposure: Exposure) -> tuple[list[Leg], Form] | Refusal:
+    def approve(self, plan: BundlePlan, desk: Desk, working: Working) -> tuple[list[Leg], Form] | Refusal:
         """The legs as they may be sent, with what each may take, and their form; or the first rule that the bundle breaks."""
         if not self.armed:
             return Refusal("disarmed")
@@ -94,7 +97,7 @@ class Risk:
         refusal = (
             self._shape.check(legs, form)
             or self._check_limits(legs, desk, form)
-            or self._check_exposure(legs, desk, exposure)
+            or self._check_open(legs, desk, working)
             or self._check_money(legs)
         )
         return (legs, form) if refusal is None else refusal
@@ -106,6 +109,8 @@ class Risk:
         sign = SIGNS.get(planned.side)
         if sign is None:
             return Refusal("side_unknown", number)
+        if number not in desk.allowed:
+            return Refusal("not_allowed", number)
         side = desk.side(number, sign)
         refusal = side.untradable or side.check_steps(planned.price_int, planned.qty_int)
         if refusal is not None:
@@ -151,10 +156,26 @@ class Risk:
                 return Refusal("orders_per_second", -1, count * MONEY_ONE, limits.orders_per_second * MONEY_ONE)
         return None
 
-    def _check_exposure(self, legs: list[Leg], desk: Desk, exposure: Exposure) -> Refusal | None:
+    def exposure(self, desk: Desk, asset: str, ways: list[Way]) -> tuple[int, int]:
+        """The least and the most of an asset that a strategy may come to, if whatever part of `ways` fills."""
+        low = high = self._portfolio.flow(desk.strategy, asset)
+        for side, order in ways:
+            down, up = self.swing(side, order, asset)
+            low, high = low - down, high + up
+        return low, high
+
+    def _check_open(self, legs: list[Leg], desk: Desk, working: Working) -> Refusal | None:
+        """Whatever fills of all that may: what it comes to of an asset, and how much that is on a symbol and a venue."""
+        limits = desk.limits
+        if not limits.max_exposure and limits.max_symbol_open is None and limits.max_venue_open is None:
+            return None
+        ways = working(desk)
+        return self._check_exposure(legs, desk, ways) or _check_notional(legs, desk, ways)
+
+    def _check_exposure(self, legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | None:
         """Whatever part of all legs fills, and of those before it, the strategy stays within its bound of an asset, long and short."""
         for asset, bound in desk.limits.max_exposure.items():
-            low, high = exposure(desk, asset)
+            low, high = self.exposure(desk, asset, ways)
             number = -1
             for leg in legs:
                 down, up = self.swing(leg.side, (leg.price, leg.qty), asset)
@@ -225,6 +246,36 @@ class Risk:
         else:
             return 0, 0
         return (0, amount) if sign > 0 else (amount, 0)
+
+
+def _check_notional(legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | None:
+    """What may still fill on one symbol, and on one venue, by quote currency."""
+    limits = desk.limits
+    for reason, column, bound in (("symbol_open", 3, limits.max_symbol_open), ("venue_open", 2, limits.max_venue_open)):
+        if bound is None:
+            continue
+        sums: dict[tuple[str, str], int] = {}
+        for side, (price, qty) in ways:
+            key = (side.names[column], side.quote)
+            sums[key] = sums.get(key, 0) + side.notional(price, qty)
+        for leg in legs:
+            key = (leg.side.names[column], leg.side.quote)
+            sums[key] = after = sums.get(key, 0) + leg.value
+            if after > bound:
+                return Refusal(reason, leg.instrument, after, bound)
+    return None
+
+
+def _allowed(strategy: Strategy, setup: Setup) -> frozenset[int]:
+    """The instruments on which it may send orders."""
+    limits = setup.terms[strategy.id].limits
+    converts = [pair.convert for pair in strategy.wakes().pairs]
+    return frozenset(
+        number
+        for number, one in enumerate(setup.instruments)
+        if (not limits.venues or one.venue in limits.venues)
+        and (not limits.symbols or one.symbol in limits.symbols or number in converts)
+    )
 
 
 def _check_assets(strategy: str, setup: Setup) -> None:

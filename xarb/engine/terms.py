@@ -23,8 +23,11 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     bounds orders of this strategy in any window of one second. `max_exposure` bounds, by asset and at 18 decimals, what the
     strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. `max_day_loss` and
     `max_drawdown` bound by currency what its fills lost there since the UTC day of engine time began, and since the peak of what they made,
-    starts before included; beyond them no bundle begins (`results.Results`). Orders that a hard leg
-    releases or that flatten a residual count towards the daily volume and the orders per second but are not refused by them: a naked
+    starts before included; beyond them no bundle begins (`results.Results`). `max_symbol_open` and `max_venue_open` bound, in each quote
+    currency on its own, the notional of this strategy that may still fill on one symbol over all venues, and on one venue: orders on their
+    way (UNKNOWN ones too), what a hard leg may release, and the new bundle's legs. `venues` and `symbols` are the only ones that it may
+    trade (none: all); `symbols` does not bind what converts a quote currency. Orders that a hard leg
+    releases or that flatten a residual count towards the daily volume, the orders per second and what is open but are not refused by them: a naked
     leg is the costlier risk.
     """
 
@@ -35,6 +38,10 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     latency_threshold_ns: int
     orders_per_second: int | None
     max_exposure: Mapping[str, Money]
+    max_symbol_open: Money | None
+    max_venue_open: Money | None
+    venues: tuple[str, ...]
+    symbols: tuple[str, ...]
     max_day_loss: Mapping[str, Money]
     max_drawdown: Mapping[str, Money]
 

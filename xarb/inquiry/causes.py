@@ -38,6 +38,8 @@ _HELD_BACK: Final = {
     "balance": "opening",
     "budget": "budget",
     "max_exposure": "max_exposure",
+    "symbol_open": "max_symbol_open_quote",
+    "venue_open": "max_venue_open_quote",
     "day_loss": "max_day_loss",
     "drawdown": "max_drawdown",
     "daily_volume": "daily_volume_quote",
