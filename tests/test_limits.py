@@ -479,6 +479,7 @@ CASES: Final = {
     "strategies.max_exposure": Case(
         usual, *_pair(CROSS + "max_exposure", "{ BTC = 0.01 }", "{ BTC = 10 }"), _refused("max_exposure")
     ),
+    "strategies.price_band_bps": Case(usual, *_pair(CROSS + "price_band_bps", "40", "60"), _refused("price_band")),
     "strategies.max_symbol_open_quote": Case(usual, *_pair(CROSS + "max_symbol_open_quote", "10", "1000"), _refused("symbol_open")),
     "strategies.max_venue_open_quote": Case(usual, *_pair(CROSS + "max_venue_open_quote", "5", "1000"), _refused("venue_open")),
     "strategies.max_day_loss": Case(

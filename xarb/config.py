@@ -220,6 +220,9 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_exposure: Annotated[
         dict[str, Decimal], _doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
     ] = {}
+    price_band_bps: Annotated[
+        Decimal, _doc("how far a leg's price may lie from the median of all live venues' mids; 0 switches the rule off")
+    ] = Decimal(0)
     max_symbol_open_quote: Annotated[
         Decimal | None, _doc("notional that may still fill on one symbol over all venues, in each quote currency")
     ] = None

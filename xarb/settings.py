@@ -124,6 +124,7 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             max_exposure={asset: money_of(amount) for asset, amount in config.max_exposure.items()},
             max_symbol_open=None if config.max_symbol_open_quote is None else money_of(config.max_symbol_open_quote),
             max_venue_open=None if config.max_venue_open_quote is None else money_of(config.max_venue_open_quote),
+            price_band_ppb=ratio_of(config.price_band_bps),
             venues=config.venues,
             symbols=config.symbols,
             max_day_loss={asset: money_of(amount) for asset, amount in config.max_day_loss.items()},

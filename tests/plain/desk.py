@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import ceil, floor
+from statistics import median
 from typing import NamedTuple
 
 from tests.plain.episodes import Pair
@@ -83,6 +84,7 @@ class Desk:
     ) -> None:
         self.strategies, self.venues, self.outputs = strategies, venues, outputs
         self.results = [Results(terms, feeds) for terms in strategies]
+        self.feeds = feeds
         self.opening = dict(sorted(opening.items()))
         self.balances = dict(self.opening)
         self.flows: dict[tuple[int, str], Fraction] = {}  # by strategy and asset
@@ -206,6 +208,18 @@ class Desk:
                 assert all(one.feed.coin.quote == quote for one, _ in mine), "one quote currency"
                 if bound is not None and after > bound:
                     return self._refuse(plan, f"{what}_open", leg.feed, after, bound)
+        return self._off_market(plan, Fraction(terms.price_band_ppb, PPB))
+
+    def _off_market(self, plan: Plan, band: Fraction) -> str | None:
+        """A leg too far from the median of all that is tradable."""
+        for leg in plan.legs if band else ():
+            same = [one for one in self.feeds if (one.coin.base, one.coin.quote) == (leg.feed.coin.base, leg.feed.coin.quote)]
+            quotes = [(Fraction(one.quote.bid + one.quote.ask, 2 * one.coin.px)) for one in same if one.tradable and one.quote]
+            middle = median(quotes)
+            if abs(leg.price - middle) > middle * band:
+                up = leg.price > middle
+                bound = middle * (1 + band if up else 1 - band) * MONEY
+                return self._refuse(plan, "price_band", leg.feed, leg.price, Fraction(floor(bound) if up else ceil(bound), MONEY))
         return None
 
     def _refuse(self, plan: Plan, reason: str, feed: Feed | None, value: Fraction | None, bound: Fraction | None) -> str:

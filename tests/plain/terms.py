@@ -68,6 +68,7 @@ class StrategyTerms(NamedTuple):
     residual: str = "proceed"
     cap_step_ppb: int = 0
     residual_ttl_ns: int = 0
+    price_band_ppb: int = 0
     max_symbol_open: Fraction | None = None
     max_venue_open: Fraction | None = None
     max_day_loss: Fraction | None = None  # in USDT
@@ -136,7 +137,7 @@ def experiment_toml(terms: Terms) -> str:
 
 def _strategy(strategy: StrategyTerms) -> list[str]:
     lines = [f"[strategies.{strategy.name}]", 'kind = "micro"', 'account = "main"', 'sequence = "simultaneous"']
-    for key in ("min_profit", "open", "close", "improve", "max_edge", "hedge_cap", "unwind_cap", "cap_step"):
+    for key in ("min_profit", "open", "close", "improve", "max_edge", "hedge_cap", "unwind_cap", "cap_step", "price_band"):
         lines.append(f"{key}_bps = {_bps(getattr(strategy, f'{key}_ppb'))}")
     for key in ("min_life", "scan", "latency_threshold", "cool_down", "retry", "residual_ttl"):
         lines.append(f"{key}_ms = {_ms(getattr(strategy, f'{key}_ns'))}")

@@ -83,6 +83,15 @@ CASES = {
         ),
         (*TRADED, ("refusals", "reason", "symbol_open"), ("refusals", "reason", "venue_open")),
     ),
+    "prices off the median": Case(
+        Market(5_000, symbols=2, venues=4, share=0.1, seed=3),
+        terms(
+            Market(0, symbols=2, venues=4, share=0),
+            MODEST._replace(price_band_ppb=22 * BPS),
+            order_latency=(0, 60 * MS),
+        ),
+        (*TRADED, ("refusals", "reason", "price_band")),
+    ),
     "losses beyond a limit": Case(
         BUSY,
         terms(

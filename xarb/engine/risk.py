@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from xarb.engine.band import Band
 from xarb.engine.bundle import Leg
 from xarb.engine.captured import RiskCopy
 from xarb.engine.desk import Desk
@@ -57,6 +58,7 @@ class Risk:
             desk.allowed = _allowed(strategy, setup)
             self.desks[strategy.id] = desk
         self._instrument_count = len(setup.instruments)
+        self._band = Band(market, setup.groups)
         self._shape = Shape(market, setup, strategies)
 
     def follow(self, number: int) -> None:
@@ -98,6 +100,7 @@ class Risk:
             self._shape.check(legs, form)
             or self._check_limits(legs, desk, form)
             or self._check_open(legs, desk, working)
+            or (self._band.check(legs, desk.limits.price_band_ppb) if desk.limits.price_band_ppb else None)
             or self._check_money(legs)
         )
         return (legs, form) if refusal is None else refusal

@@ -26,7 +26,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     starts before included; beyond them no bundle begins (`results.Results`). `max_symbol_open` and `max_venue_open` bound, in each quote
     currency on its own, the notional of this strategy that may still fill on one symbol over all venues, and on one venue: orders on their
     way (UNKNOWN ones too), what a hard leg may release, and the new bundle's legs. `venues` and `symbols` are the only ones that it may
-    trade (none: all); `symbols` does not bind what converts a quote currency. Orders that a hard leg
+    trade (none: all); `symbols` does not bind what converts a quote currency. `price_band_ppb` bounds how
+    far a planned leg's price may lie from the cross-venue median (`band.Band`); 0: no bound. Orders that a hard leg
     releases or that flatten a residual count towards the daily volume, the orders per second and what is open but are not refused by them: a naked
     leg is the costlier risk.
     """
@@ -40,6 +41,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_exposure: Mapping[str, Money]
     max_symbol_open: Money | None
     max_venue_open: Money | None
+    price_band_ppb: Ppb
     venues: tuple[str, ...]
     symbols: tuple[str, ...]
     max_day_loss: Mapping[str, Money]

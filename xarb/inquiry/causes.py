@@ -38,6 +38,7 @@ _HELD_BACK: Final = {
     "balance": "opening",
     "budget": "budget",
     "max_exposure": "max_exposure",
+    "price_band": "price_band_bps",
     "symbol_open": "max_symbol_open_quote",
     "venue_open": "max_venue_open_quote",
     "day_loss": "max_day_loss",
