@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ from xarb.live import requests
 from xarb.live.accountrows import AccountRows
 from xarb.live.arming import Arming
 from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
+from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, spot_symbols
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
@@ -222,7 +224,11 @@ class Session:
                 return Ending(actor="failure")
             ending = self._ending.result()
             await self._wind_down(ending)
-            await (self._cancel_unlogged() if self.intake.failure.done() else self._reconcile(ending))
+            if self.intake.failure.done():
+                await self._cancel_unlogged()
+            else:
+                quiet = partial(self._quiet, lambda: ending.killed)
+                await compare_at_the_end(partial(self._reconcile, ending), quiet, self.open_bundles)
             return ending
         finally:
             for task in tasks:

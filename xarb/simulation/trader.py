@@ -14,6 +14,7 @@ from xarb.engine.liverows import ARM, CANCEL, DISARM
 from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.live.begin import Listening, Past, begin, past_of
+from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
@@ -214,10 +215,7 @@ class Trader:
             self._put("operator", (CANCEL, "stop", "the time of a stop is up"))
             self.intake.flush()
             await self._quiet()
-        await self.exchanges.reconcile()
-        if self.open_bundles():  # a fill that only the comparison told opened one again
-            await self._quiet()
-            await self.exchanges.reconcile()
+        await compare_at_the_end(self.exchanges.reconcile, self._quiet, self.open_bundles)
         await self.exchanges.let_go()
         self._is_over = True
         if self._alarm is not None:
