@@ -171,3 +171,31 @@ def test_seed_and_peg_are_bounded(tmp_path: Path, key: str, value: str) -> None:
     """A seed is an int64 from 0 on; a peg is a finite number."""
     with pytest.raises(ConfigError, match=key):
         load(tmp_path, WHOLE, {key: value})
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('[live]\napi_key = "canary"', "live.api_key"),
+        ('[accounts.main.alpha]\nsecret = "canary"', "accounts.main.alpha.secret"),
+        ('[venues.alpha]\nfees = "x"\nfeeds = { password = "canary" }', "venues.alpha.feeds.password"),
+        ('[[alerts]]\nkind = "telegram"\ntoken = "canary"', "alerts.token"),
+        ('[live]\nprivate = "canary"', "live.private"),
+        ('[live]\nprivate_key = "canary"', "live.private_key"),
+        ('key = "canary"', "key"),
+    ],
+)
+def test_secret_in_a_config_is_refused_by_name(tmp_path: Path, lines: str, key: str) -> None:
+    """The message names the key and what to do, and does not show the value; on the command line too."""
+    with pytest.raises(ConfigError, match=f"{key} looks like a secret.*xarb keys add") as error:
+        load(tmp_path, lines)
+    assert "canary" not in str(error.value)
+    with pytest.raises(ConfigError, match=r"live\.api_secret looks like a secret") as error:
+        load(tmp_path, STRATEGY, {"live.api_secret": "canary"})
+    assert "canary" not in str(error.value)
+
+
+def test_assets_named_as_secrets_are_assets(tmp_path: Path) -> None:
+    """KEY and TOKEN are coins."""
+    text = STRATEGY + '[accounts.main.alpha]\nKEY = "5"\nTOKEN = "7"\n'
+    assert load(tmp_path, text).accounts["main"]["alpha"] == {"KEY": Decimal(5), "TOKEN": Decimal(7)}

@@ -12,7 +12,7 @@ from xarb.assembly import opening_balances, resolve
 from xarb.check import Findings, Sizes, judge
 from xarb.config import Experiment
 from xarb.console import Table
-from xarb.errors import Rejected, Retryable
+from xarb.errors import ConfigError, Rejected, Retryable
 from xarb.live.exchanges import accounts_of, spot_symbols
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NANOS_PER_MS, format_decimal
@@ -65,6 +65,26 @@ def check_live(experiment: Experiment, *, seconds: float) -> tuple[Findings, lis
         tables.append(estimate(sources, config=experiment.record, seconds=seconds))
     findings = judge(resolved, found.instruments, [Sizes() for _ in found.instruments], opening, tables)
     return findings, found.objections
+
+
+def check_keys(experiment: Experiment) -> tuple[list[Table], list[str]]:
+    """Ask the exchanges what the keys of a config's accounts may do; what was found, and what forbids real orders.
+
+    Raises:
+        ConfigError: keys are missing, or may not be read; there are no accounts, or no exchange where keys are of use.
+    """
+    if not experiment.accounts:
+        raise ConfigError(f"{experiment.origin}: there is no [accounts.NAME.VENUE], so there are no keys to check")
+    readiness = run_loop(_look_at_keys(experiment, market_sources(experiment)))
+    objections = [f"{one.account} at {venue}: {why}" for venue, mine in readiness.items() for one in mine for why in one.objections]
+    return _account_tables(readiness)[:1], objections
+
+
+async def _look_at_keys(experiment: Experiment, sources: Sequence[Source]) -> dict[str, list[Readiness]]:
+    found: dict[str, list[Readiness]] = {}
+    for venue, accounts in accounts_of(experiment, sources, {}).items():
+        found[venue] = [await _inspected(account, venue, ()) for account in accounts]
+    return found
 
 
 async def _look(experiment: Experiment, sources: Sequence[Source]) -> _Live:

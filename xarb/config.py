@@ -7,6 +7,7 @@ error that names the key and what is allowed.
 from __future__ import annotations
 
 import datetime as dt
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -293,6 +294,10 @@ _ABOVE_ZERO: Final = (
     "execution_timeout_ms",
     "price_update_interval_ms",
 )
+# Names of values that are secrets; assets, which are upper case (KEY, TOKEN), and names of variables or files are none.
+_SECRET: Final = re.compile(
+    r"(?:^|[_-])(?:(?:api|access|secret|private)?[_-]?key|apikey|secret|password|passphrase|private|token|mnemonic|seed_phrase)$"
+)
 FILE: Final = "file"
 DEFAULT: Final = "default"
 
@@ -308,6 +313,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
     for key, text in (overrides or {}).items():
         _override(raw, key, text)
         given[key] = "command line"
+    _refuse_secrets(path, raw)
     for key in raw:
         if key not in _SECTIONS:
             raise ConfigError(f"{path}: unknown section {key!r}; allowed: {', '.join(_SECTIONS)}")
@@ -458,6 +464,22 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
+
+
+def _refuse_secrets(path: Path, tree: object, where: str = "") -> None:
+    """A config goes into every log that it is traded on, so nothing secret stands in it."""
+    if isinstance(tree, list):
+        for part in tree:
+            _refuse_secrets(path, part, where)
+    elif isinstance(tree, dict):
+        for key, value in tree.items():
+            dotted = f"{where}.{key}" if where else key
+            if isinstance(value, str) and _SECRET.search(key):
+                raise ConfigError(
+                    f"{path}: {dotted} looks like a secret, and a config holds none: keep it with xarb keys add, or in an "
+                    "environment variable (docs/orders.md), then remove it here and make a new one at the exchange"
+                )
+            _refuse_secrets(path, value, dotted)
 
 
 def _override(raw: dict[str, Any], key: str, text: str) -> None:

@@ -22,6 +22,7 @@ from xarb.venues.feeds import Source
 from xarb.venues.funds import Networks
 from xarb.venues.keys import Keys, load_keys
 from xarb.venues.readiness import Readiness, inspect
+from xarb.venues.vault import stores_of
 from xarb.venues.venue import VenueRow
 
 _BEFORE_MS: Final = 60_000  # fills are asked for from so long before the log's last row
@@ -52,7 +53,7 @@ def accounts_of(
     *,
     now: Callable[[], int] | None = None,
 ) -> dict[str, list[Account]]:
-    """The accounts of the config by venue, with keys from `live.keys` or the environment; within a running loop.
+    """The accounts of the config by venue, with keys from `live.keys`, a store or the environment; within a running loop.
 
     Args:
         experiment: names them.
@@ -66,6 +67,8 @@ def accounts_of(
             orders are not possible at an exchange.
     """
     by_venue = {source.venue: source for source in sources}
+    environment = os.environ if environment is None else environment
+    stores = stores_of(environment)
     keys: dict[tuple[str, str], Keys] = {}
     for label, venues in experiment.accounts.items():  # all of them before anything is opened
         for venue in venues:
@@ -75,7 +78,7 @@ def accounts_of(
                 )
             file = experiment.live.keys.get(f"{label}.{venue}")
             path = None if file is None else experiment.folder / file
-            keys[label, venue] = load_keys(venue, label, environment=os.environ if environment is None else environment, file=path)
+            keys[label, venue] = load_keys(venue, label, environment=environment, file=path, stores=stores)
     budgets = {venue: weight_budget(by_venue[venue].exchange) for _, venue in keys}
     found: dict[str, list[Account]] = {}
     for (label, venue), mine in keys.items():

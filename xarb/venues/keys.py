@@ -1,4 +1,4 @@
-"""Keys of an account: read from the environment or a private file, kept out of every repr, text and log.
+"""Keys of an account: read from a private file, a store or the environment, kept out of every repr, text and log.
 
 ccxt's exceptions hold signed addresses, so every text of an error passes a `Redactor` before it goes anywhere.
 """
@@ -10,9 +10,9 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote, quote_plus
 
 from xarb.errors import ConfigError
@@ -88,10 +88,27 @@ class Redactor:
         return f"Redactor({len(self._known)} texts)"
 
 
-def load_keys(venue: str, account: str, *, environment: Mapping[str, str], file: Path | None = None) -> Keys:
-    """Keys from `file`, else from `XARB_<VENUE>_<ACCOUNT>_API_KEY`, `_API_SECRET`, `_PASSWORD`, `_UID`, `_PRIVATE_KEY_FILE`.
+class KeyStore(Protocol):
+    """Keeps the values of keys by ACCOUNT@VENUE."""
 
-    The file is TOML with `api_key`, `api_secret` (or `private_key_file`), `password`, `uid`; it and a private key file belong to the
+    name: str
+
+    def names(self) -> list[str]:
+        """Every entry."""
+
+    def get(self, name: str) -> dict[str, str] | None:
+        """The values of one entry, None where there is no such entry."""
+
+    def put(self, name: str, values: Mapping[str, str]) -> None:
+        """Keep an entry."""
+
+
+def load_keys(
+    venue: str, account: str, *, environment: Mapping[str, str], file: Path | None = None, stores: Sequence[KeyStore] = ()
+) -> Keys:
+    """Keys from `file`, else from the first store that has them, else from the environment.
+
+    There they are `XARB_<VENUE>_<ACCOUNT>_API_KEY`, `_API_SECRET`, `_PASSWORD`, `_UID`, `_PRIVATE_KEY_FILE`. The file is TOML with `api_key`, `api_secret` (or `private_key_file`), `password`, `uid`; it and a private key file belong to the
     user alone (mode 0600 or less).
 
     Raises:
@@ -100,6 +117,8 @@ def load_keys(venue: str, account: str, *, environment: Mapping[str, str], file:
     prefix = re.sub(r"[^A-Z0-9]", "_", f"XARB_{venue}_{account}_".upper())
     if file is not None:
         values, where, folder = _read(file), str(file), file.parent
+    elif (kept := _kept(stores, f"{account}@{venue}")) is not None:
+        return Keys(venue, account, kept)
     else:
         names = (*_FIELDS, "private_key_file")
         values = {name: environment[prefix + name.upper()] for name in names if environment.get(prefix + name.upper())}
@@ -107,7 +126,7 @@ def load_keys(venue: str, account: str, *, environment: Mapping[str, str], file:
     if path := values.pop("private_key_file", None):
         if "api_secret" in values:
             raise ConfigError(f"{where}: api_secret and private_key_file exclude each other")
-        values["api_secret"] = _private_text(folder / path)
+        values["api_secret"] = private_text(folder / path)
     missing = [name for name in ("api_key", "api_secret") if not values.get(name)]
     if missing:
         hint = "" if file is not None else f"; set {prefix}API_KEY and {prefix}API_SECRET, or name a keys file"
@@ -115,21 +134,53 @@ def load_keys(venue: str, account: str, *, environment: Mapping[str, str], file:
     return Keys(venue, account, values)
 
 
+def _kept(stores: Sequence[KeyStore], name: str) -> dict[str, str] | None:
+    for store in stores:
+        values = store.get(name)
+        if values is not None:
+            return check_values(values, store.name)
+    return None
+
+
+def check_values(values: Mapping[str, str], where: str) -> dict[str, str]:
+    """The same values, if they are those of keys that a store may hold.
+
+    Raises:
+        ConfigError: one is not known, or `api_key` or `api_secret` is missing.
+    """
+    for name in values:
+        if name not in _FIELDS:
+            raise ConfigError(f"{where}: unknown key {name}; allowed: {', '.join(_FIELDS)}")
+    for name in ("api_key", "api_secret"):
+        if not values.get(name, "").strip():
+            raise ConfigError(f"{where}: no {name}")
+    return dict(values)
+
+
 def _read(file: Path) -> dict[str, str]:
+    return values_of(private_text(file), str(file))
+
+
+def values_of(text: str, where: str) -> dict[str, str]:
+    """The fields of a keys file's TOML text.
+
+    Raises:
+        ConfigError: no TOML, an unknown key, a value that is no text; never shows a value.
+    """
     try:
-        found = tomllib.loads(_private_text(file))
+        found = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
-        raise ConfigError(f"{file}: no valid TOML") from None  # the decoder's words may show a value
+        raise ConfigError(f"{where}: no valid TOML") from None  # the decoder's words may show a value
     allowed = (*_FIELDS, "private_key_file")
     for name, value in found.items():
         if name not in allowed:
-            raise ConfigError(f"{file}: unknown key {name}; allowed: {', '.join(allowed)}")
+            raise ConfigError(f"{where}: unknown key {name}; allowed: {', '.join(allowed)}")
         if not isinstance(value, str):
-            raise ConfigError(f"{file}: {name} must be a text")
+            raise ConfigError(f"{where}: {name} must be a text")
     return found
 
 
-def _private_text(file: Path) -> str:
+def private_text(file: Path) -> str:
     """The text of a file that nobody else may read.
 
     Raises:

@@ -26,7 +26,9 @@ _RESTS_S: Final = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)  # between the tries of one 
 _REST_LIMIT_S: Final = 120.0  # of what a server asks for
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
 _COMMAND_S: Final = 30.0
-_KEYS: Final = re.compile(r"XARB_.+_(API_KEY|API_SECRET|PASSWORD|UID|PRIVATE_KEY_FILE)")  # of accounts, see `venues.keys`
+_KEYS: Final = re.compile(
+    r"XARB_.+_(API_KEY|API_SECRET|PASSWORD|UID|PRIVATE_KEY_FILE|PASSPHRASE|PASSPHRASE_FILE)"
+)  # of accounts, see `venues.keys`
 Say = Callable[[str], None]
 
 

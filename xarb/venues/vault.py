@@ -1,0 +1,315 @@
+"""API keys in one encrypted file: a passphrase through Argon2id, then AES-GCM; and keys in the keyring of the operating system.
+
+The file names its accounts in the clear, authenticated, so that nobody is asked for a passphrase over keys that it does not hold.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import importlib
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+
+from xarb.errors import ConfigError
+from xarb.venues.keys import Keys, KeyStore, private_text
+
+PASSPHRASE: Final = "XARB_KEYS_PASSPHRASE"  # noqa: S105  # the name of a variable
+_FORMAT: Final = "xarb-keys-1"
+_LIMIT_BYTES: Final = 1 << 20
+_MEMORY_KIB: Final = 64 << 10  # 64 MiB and 3 passes take 0.2 s to open, and as long for every guess
+_PASSES: Final = 3
+_LANES: Final = 4
+_SHORTEST: Final = 8
+_SERVICE: Final = "xarb"
+_NAMES: Final = "names"  # a keyring cannot list what it holds
+_Entries = dict[str, dict[str, str]]
+
+
+class _Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands in the clear; all of it is authenticated."""
+
+    format: str
+    names: tuple[str, ...]
+    memory_kib: int = msgspec.field(default=_MEMORY_KIB)
+    passes: int = msgspec.field(default=_PASSES)
+    lanes: int = msgspec.field(default=_LANES)
+    salt: bytes
+    nonce: bytes
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    head: _Head
+    sealed: bytes
+
+
+def stores_of(environment: Mapping[str, str]) -> list[KeyStore]:
+    """Where keys are looked for before the environment, in order: the keyring where there is one, the encrypted file where it exists.
+
+    Raises:
+        ConfigError: the keyring is there and cannot be used.
+    """
+    stores: list[KeyStore] = []
+    ring = Keyring.find()
+    if ring is not None:
+        stores.append(ring)
+    path = vault_path(environment)
+    if path is not None and path.exists():
+        stores.append(Vault(path, lambda: passphrase_of(environment)))
+    return stores
+
+
+def writable(source: str, environment: Mapping[str, str]) -> KeyStore:
+    """The store that new keys go to; "file" or "keyring".
+
+    Raises:
+        ConfigError: another word, no keyring here, or nothing says where the file is.
+    """
+    if source == "keyring":
+        return Keyring.needed()
+    if source != "file":
+        raise ConfigError(f"--source {source}: allowed: file, keyring")
+    path = vault_path(environment)
+    if path is None:
+        raise ConfigError("nothing says where keys are kept: set XARB_KEYS_VAULT")
+    return Vault(path, lambda: passphrase_of(environment, is_new=not path.exists()))
+
+
+def held(environment: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
+    """Account, venue, source and fingerprint of all keys; those of the environment with the variables' name in place of an account.
+
+    Raises:
+        ConfigError: a store cannot be read.
+    """
+    rows = []
+    for store in stores_of(environment):
+        for name in store.names():
+            account, _, venue = name.rpartition("@")
+            rows.append((account, venue, store.name, Keys(venue, account, store.get(name) or {}).fingerprint))
+    for variable in sorted(environment):
+        if variable.startswith("XARB_") and variable.endswith("_API_KEY"):
+            mine = Keys("", "", {"api_key": environment[variable]})
+            rows.append((f"{variable.removesuffix('API_KEY')}*", "-", "environment", mine.fingerprint))
+    return rows
+
+
+def vault_path(environment: Mapping[str, str]) -> Path | None:
+    """`XARB_KEYS_VAULT`, else `xarb/keys.vault` in the user's folder of settings; None where the environment names no such folder."""
+    if named := environment.get("XARB_KEYS_VAULT"):
+        return Path(named)
+    if settings := environment.get("XDG_CONFIG_HOME"):
+        return Path(settings) / "xarb" / "keys.vault"
+    return Path(environment["HOME"]) / ".config" / "xarb" / "keys.vault" if environment.get("HOME") else None
+
+
+def passphrase_of(environment: Mapping[str, str], *, is_new: bool = False) -> str:
+    """The passphrase: from `XARB_KEYS_PASSPHRASE`, the private file `XARB_KEYS_PASSPHRASE_FILE`, or the terminal, without echo.
+
+    Raises:
+        ConfigError: none of them gives one, or a new one was typed in two ways.
+    """
+    if given := environment.get(PASSPHRASE):
+        return given
+    if file := environment.get(f"{PASSPHRASE}_FILE"):
+        return private_text(Path(file)).strip()
+    if sys.stdin.isatty():
+        typed = getpass.getpass("Passphrase of the keys: ")
+        if is_new and getpass.getpass("The same again: ") != typed:
+            raise ConfigError("the two passphrases differ")
+        return typed
+    raise ConfigError(f"the keys are encrypted: set {PASSPHRASE} or {PASSPHRASE}_FILE, or start on a terminal")
+
+
+class Vault:
+    """The encrypted file; its folder is the user's alone (0700), and so is it (0600).
+
+    Args:
+        path: the file; made by the first `put`.
+        ask: gives the passphrase; asked once, when something is opened.
+    """
+
+    def __init__(self, path: Path, ask: Callable[[], str]) -> None:
+        self._path, self._ask = path, ask
+        self._passphrase: str | None = None
+        self.name = f"file {path}"
+
+    def names(self) -> list[str]:
+        """ACCOUNT@VENUE of every entry; needs no passphrase.
+
+        Raises:
+            ConfigError: others may read the file, or it is none of ours.
+        """
+        return list(self._load().head.names) if self._path.exists() else []
+
+    def get(self, name: str) -> dict[str, str] | None:
+        """The values of one entry.
+
+        Raises:
+            ConfigError: wrong passphrase, a damaged file, or one that others may read.
+        """
+        if not self._path.exists():
+            return None
+        file = self._load()
+        return self._open(file).get(name) if name in file.head.names else None
+
+    def put(self, name: str, values: Mapping[str, str]) -> None:
+        """Keep an entry, in place of the one of that name; the file is replaced at once or not at all.
+
+        Raises:
+            ConfigError: as `get`; or a passphrase shorter than 8 characters.
+        """
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._locked():
+            entries = self._open(self._load()) if self._path.exists() else {}
+            self._replace(entries | {name: dict(values)})
+
+    def _load(self) -> _File:
+        _check_folder(self._path.parent)
+        if self._path.stat().st_size > _LIMIT_BYTES:
+            raise ConfigError(f"{self._path}: larger than {_LIMIT_BYTES} bytes; no file of keys")
+        try:
+            file = msgspec.json.decode(private_text(self._path), type=_File)
+        except (msgspec.MsgspecError, ValueError):
+            raise ConfigError(f"{self._path}: damaged, or no file of keys") from None  # the decoder's words may show what is in it
+        head = file.head
+        if head.format != _FORMAT:
+            raise ConfigError(f"{self._path}: not of the format {_FORMAT}")
+        # What opening may cost is bounded: the head is believed only once it is opened.
+        if not (8 <= head.memory_kib <= 1 << 20 and 1 <= head.passes <= 20 and 1 <= head.lanes <= 16):
+            raise ConfigError(f"{self._path}: asks for more work than opening keys may take")
+        return file
+
+    def _open(self, file: _File) -> _Entries:
+        try:
+            plain = AESGCM(self._key(file.head)).decrypt(file.head.nonce, file.sealed, msgspec.json.encode(file.head))
+        except (InvalidTag, ValueError):
+            raise ConfigError(f"{self._path}: wrong passphrase, or the file is damaged") from None
+        return msgspec.json.decode(plain, type=_Entries)
+
+    def _key(self, head: _Head) -> bytes:
+        if self._passphrase is None:
+            self._passphrase = self._ask()
+        derive = Argon2id(salt=head.salt, length=32, iterations=head.passes, lanes=head.lanes, memory_cost=head.memory_kib)
+        return derive.derive(self._passphrase.encode())
+
+    def _replace(self, entries: _Entries) -> None:
+        head = _Head(format=_FORMAT, names=tuple(sorted(entries)), salt=secrets.token_bytes(16), nonce=secrets.token_bytes(12))
+        key = self._key(head)
+        if len(self._passphrase or "") < _SHORTEST:
+            raise ConfigError(f"the passphrase is shorter than {_SHORTEST} characters")
+        sealed = AESGCM(key).encrypt(head.nonce, msgspec.json.encode(entries), msgspec.json.encode(head))
+        beside = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(handle, "wb") as out:
+                out.write(msgspec.json.encode(_File(head, sealed)))
+                out.flush()
+                os.fsync(out.fileno())
+            beside.replace(self._path)
+        except BaseException:  # whatever ends it, no half of a file stays
+            beside.unlink(missing_ok=True)
+            raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time; the folder's entry is on disk when it ends."""
+        _check_folder(self._path.parent)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def __repr__(self) -> str:
+        return f"Vault({str(self._path)!r})"
+
+
+def _check_folder(folder: Path) -> None:
+    about = folder.stat()
+    if stat.S_IMODE(about.st_mode) & 0o077 or about.st_uid != os.geteuid():
+        raise ConfigError(f"{folder}: mode {stat.S_IMODE(about.st_mode):04o}; a folder of keys belongs to you alone: chmod 700")
+
+
+class Keyring:
+    """The keyring of the operating system, through the optional package `keyring`."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self.name = "keyring"
+
+    @classmethod
+    def find(cls) -> Keyring | None:
+        """The keyring, None where the package is not installed or finds no keyring on this machine."""
+        try:
+            package = importlib.import_module("keyring")
+        except ImportError:
+            return None
+        backend = package.get_keyring()
+        return None if type(backend).__module__ in {"keyring.backends.fail", "keyring.backends.null"} else cls(backend)
+
+    @classmethod
+    def needed(cls) -> Keyring:
+        """The keyring.
+
+        Raises:
+            ConfigError: there is none.
+        """
+        found = cls.find()
+        if found is None:
+            raise ConfigError("no keyring here: install the package keyring and unlock one, or use --source file")
+        return found
+
+    def names(self) -> list[str]:
+        """ACCOUNT@VENUE of every entry that was put by us.
+
+        Raises:
+            ConfigError: the keyring cannot be used.
+        """
+        told = self._call("get_password", _SERVICE, _NAMES)
+        return [] if told is None else self._decoded(told, list[str])
+
+    def get(self, name: str) -> dict[str, str] | None:
+        """The values of one entry.
+
+        Raises:
+            ConfigError: the keyring cannot be used, or holds something else under that name.
+        """
+        told = self._call("get_password", _SERVICE, f"keys {name}")
+        return None if told is None else self._decoded(told, dict[str, str])
+
+    def put(self, name: str, values: Mapping[str, str]) -> None:
+        """Keep an entry, in place of the one of that name.
+
+        Raises:
+            ConfigError: the keyring cannot be used.
+        """
+        self._call("set_password", _SERVICE, f"keys {name}", msgspec.json.encode(dict(values)).decode())
+        names = sorted({*self.names(), name})
+        self._call("set_password", _SERVICE, _NAMES, msgspec.json.encode(names).decode())
+
+    def _call(self, method: str, *texts: str) -> str | None:
+        try:
+            told: str | None = getattr(self._backend, method)(*texts)
+        except Exception as error:  # noqa: BLE001  # backends raise whatever their system gives; its text may show what was handed over
+            raise ConfigError(f"the keyring cannot be used ({type(error).__name__}); unlock it, or remove the package") from None
+        return told
+
+    @staticmethod
+    def _decoded(text: str, kind: Any) -> Any:
+        try:
+            return msgspec.json.decode(text, type=kind)
+        except msgspec.MsgspecError:
+            raise ConfigError("the keyring holds something else under our name") from None
