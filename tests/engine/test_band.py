@@ -92,3 +92,11 @@ def test_what_stands_alone_has_no_band() -> None:
     """Nothing else is proven the same: a pair of its own, such as one that converts, cannot be compared with anything."""
     desk = banded(1, "ab", groups=[[0], [1]], pairs=(Pair(1, 0, 0, 0, 0, 0),))
     assert len(desk.tell("buy a 101 5", "sell b 100 5")) == 2
+
+
+def test_where_peers_are_silent_nothing_is_sent() -> None:
+    """There are others of the same thing, but none of them is tradable: nobody knows where the market is."""
+    desk = banded(10_000, groups=[[0, 2], [1]], pairs=(Pair(1, 0, 0, 0, 0, 0),))
+    assert len(desk.tell("buy a 101 5", "sell b 100 5")) == 2
+    desk.quote(2, 120, 110)
+    assert desk.tell("buy a 101 5", "sell b 100 5") == ["refuse price_band_unknown"]
