@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from tests.defaults import execution_policy, risk_limits, strategy_terms
+from tests.defaults import execution_policy, feed_limits, risk_limits, strategy_terms
 from tests.engine.desk import Desk, money
 from tests.engine.table import instrument
 from xarb.engine.results import Carried
@@ -100,6 +101,24 @@ def test_what_is_held_counts_at_what_it_could_be_sold_for() -> None:
     desk.quote(1, 96, 97)
     assert desk.tell(*GOOD) == ["refuse day_loss"]
     assert last(desk) == (25, 20)
+
+
+@pytest.mark.parametrize("floor", [0, 1001])
+def test_a_feed_that_is_not_tradable_values_nothing(floor: int) -> None:
+    """A venue below its quality floor shows a bid at which nobody could sell for sure."""
+    limits = risk_limits(max_day_loss={"USD": money(20)})
+    feeds = feed_limits(liveness_ns=DAY, cache_ns=DAY, freeze_ns=0, outlier_floor_ppb=10**9, jump_ppb=0)
+    desk = Desk(
+        "abc",
+        terms={"s": strategy_terms(limits=limits, execution=execution_policy(residual="hold"))},
+        limits=[feeds, feeds, msgspec.structs.replace(feeds, quality_floor=floor)],
+    )
+    desk.tell(*GOOD)
+    desk.report(2, "expired")
+    desk.fill(1, 101, 5)
+    desk.quote(2, 50, 51)
+    assert desk.engine.feed(2).tradable == (floor == 0)
+    assert (desk.tell(*GOOD) == ["refuse day_loss"]) == (floor == 0)
 
 
 def test_what_is_owed_counts_at_what_it_would_cost() -> None:

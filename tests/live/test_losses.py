@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from tests.live.player import SMALL, Player, recorded
@@ -137,6 +138,13 @@ def test_fills_that_are_reported_when_no_start_runs_count(tmp_path: Path) -> Non
     late = {market.base: MONEY_ONE // 2, market.quote: -3 * MONEY_ONE // 2 - 7}
     expected = {asset: before.flows.get(asset, 0) + late.get(asset, 0) for asset in {**before.flows, **late}}
     assert [one.flows for one in past_of(folder).results] == [expected]
+    with LogReader(folder) as log:
+        span = list(spans(log))[-1]
+        opening = msgspec.structs.replace(
+            span.start.opening, told_seq=log.last_seq - 1
+        )  # all but the last, in the middle of a file
+        told_before = span._replace(start=msgspec.structs.replace(span.start, opening=opening))
+        assert [one.flows for one in closing_results(log, told_before)] == [before.flows]
     Player(folder, seed=6, mode=LIVE, send=lambda _: None, changes=LOOSE).end()
     assert [one.flows for one in past_of(folder).results] == [expected]
     with LogReader(folder) as log:
