@@ -271,6 +271,12 @@ def known_fills_told_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Exchanges, "_tell", lambda self, row: self._take(row))
 
 
+@bug("carried", faults=("kill", "power", "failed_disk", "failed_sync"))
+def loss_of_the_day_reset(patch: pytest.MonkeyPatch) -> None:
+    """A restart forgets what was lost before."""
+    patch.setattr(begin, "closing_results", lambda *_: ())
+
+
 @bug("balances", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
 def start_opens_flat(patch: pytest.MonkeyPatch) -> None:
     """A start opens with the money that the first one had, whatever the exchange says."""
@@ -401,7 +407,7 @@ def fee_in_the_wrong_coin(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Orders, "_post", post)
 
 
-@bug("liveness", "balances", "exposure")
+@bug("liveness", "balances", "exposure", "reservations")
 def partial_fill_is_the_whole(patch: pytest.MonkeyPatch) -> None:
     """The first fill of an order ends it."""
     real = Orders._fill

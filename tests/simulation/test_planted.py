@@ -13,7 +13,7 @@ from xarb.simulation.faults import draw_odds
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
 
-WORLDS = 120  # worlds that a bug has to show itself in; two thirds of the bugs need ten
+WORLDS = 250  # worlds that a bug has to show itself in; most need fewer than ten
 
 
 def worlds(bug: Bug) -> Iterator[int]:

@@ -15,8 +15,8 @@ from xarb.simulation.faults import FAULTS, NONE, draw_odds
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
 
-SEEDS = int(os.environ.get("XARB_SIM_SEEDS", "600"))
-BLOCKS = 4
+SEEDS = int(os.environ.get("XARB_SIM_SEEDS", "1200"))
+BLOCKS = 6
 REGRESSIONS = {
     871: "the last comparison of a stop told a fill, and what it opened again was let go in its middle",
     10347: "a start armed beside an open order of an earlier one, whose cancel was lost",

@@ -18,6 +18,7 @@ NAMES: Final = ("alpha", "bravo", "charlie")
 STRATEGIES: Final = ("cross", "other")  # of one account: they spend the same money
 PRICE: Final = 10_000  # cents
 _SPREAD: Final = 4
+_DAY_LOSS: Final = ("0.05", None, "1000", None, "1000", None)  # by seed: not drawn, so that worlds stay what they were
 _LOTS: Final = 100_000  # of one BTC
 
 
@@ -77,7 +78,7 @@ def moves(draw: random.Random, count: int, *, gaps: int) -> Iterator[Move]:
 
 def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
     """The config of a world: one or two strategies with limits and money that bind now and then."""
-    strategies = {name: _strategy(draw) for name in STRATEGIES[: draw.choice([1, 2])]}
+    strategies = {name: _strategy(draw, _DAY_LOSS[seed % len(_DAY_LOSS)]) for name in STRATEGIES[: draw.choice([1, 2])]}
     most = max(one.max_notional_quote for one in strategies.values())
     names = NAMES[:count]
     balances = {name: {"BTC": most / 100 * _share(draw), "USDT": most * _share(draw)} for name in names}
@@ -101,7 +102,7 @@ def _share(draw: random.Random) -> Decimal:
     return Decimal(draw.choice(["0.8", "1.3", "1.3", "4"]))
 
 
-def _strategy(draw: random.Random) -> StrategyConfig:
+def _strategy(draw: random.Random, loss: str | None) -> StrategyConfig:
     notional = Decimal(draw.choice([20, 60, 150]))
     return StrategyConfig(
         kind="micro",
@@ -121,5 +122,6 @@ def _strategy(draw: random.Random) -> StrategyConfig:
         max_attempts=draw.choice([1, 3, 5]),
         max_cancels=draw.choice([1, 3]),
         retry_ms=Decimal(draw.choice([100, 500])),
+        max_day_loss={} if loss is None else {"USDT": Decimal(loss)},
         max_exposure={"BTC": notional / 100 * Decimal(draw.choice(["0.6", "1.1", "1.6", "3"]))},
     )

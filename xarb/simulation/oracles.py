@@ -204,6 +204,7 @@ class Judge:
             self.say("replay", f"the log cannot be decided on again: {error}")
         else:
             self._reports(found, exchanges)
+            self._carried(found, last)
 
     def _exchange(self, exchange: Exchange, traders: Sequence[Trader]) -> None:
         for client_id in exchange.doubles:
@@ -247,6 +248,23 @@ class Judge:
             for client_id in exchange.orders:
                 if client_id not in decided:
                     self.say("cause", f"{client_id} is at {exchange.name} and not in the log")
+
+    def _carried(self, found: dict[str, list[dict[str, Any]]], last: Trader) -> None:
+        """What a strategy made is what the fills of all starts made that the last one knew when it began, and its own."""
+        told_seq = last.start.opening.told_seq
+        owners = {row["client_order_id"]: row["strategy"] for row in found.get("commands", ()) if row["kind"] == "submit"}
+        known = {row["fill_id"] for row in found.get("reports", ()) if row["event"] == "fill" and row["seq"] <= told_seq}
+        for one in last.start.opening.results:
+            ours, truth = {**one.flows}, dict[str, int]()
+            for asset, flow in last.assembly.engine.portfolio.changes(one.strategy):
+                ours[asset] = ours.get(asset, 0) + flow
+            for made in (made for exchange in self._site.exchanges for made in exchange.fills):
+                is_mine = made.order.name.start == last.number or made.said.fill_id in known
+                if is_mine and owners.get(made.order.client_id) == one.strategy:
+                    for asset, change in made.changes.items():
+                        truth[asset] = truth.get(asset, 0) + change
+            if {asset: flow for asset, flow in ours.items() if flow} != {asset: flow for asset, flow in truth.items() if flow}:
+                self.say("carried", f"{one.strategy} made {truth} over all starts, {ours} is reckoned with")
 
     # --- the log
 

@@ -32,7 +32,7 @@ from xarb.simulation.access import ACCOUNT, Access
 from xarb.simulation.disk import TestedDisk
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.world import EPOCH_NS, Loop, World
-from xarb.starts import LIVE
+from xarb.starts import LIVE, Start
 from xarb.venues.account import Account
 from xarb.venues.clock import Clock
 from xarb.venues.intake import Intake
@@ -81,6 +81,7 @@ class Trader:
     assembly: Assembly
     trading: Trading
     exchanges: Exchanges
+    start: Start
 
     def __init__(self, site: Site, outputs: Watch, arming: Callable[[Trader], None]) -> None:
         self.site, self.loop = site, Loop(site.world)
@@ -168,14 +169,14 @@ class Trader:
         }
         resolved = msgspec.structs.replace(self.site.resolved, fees=self.site.resolved.fees | found.fees)
         listening = Listening(instruments, [("quotes",)] * len(instruments), first + len(instruments))
-        start, self.assembly = begin(resolved, past, listening, mode=LIVE, balances=found.balances)
+        self.start, self.assembly = begin(resolved, past, listening, mode=LIVE, balances=found.balances)
         self.intake.flush()
         prelude, self._prelude = self._prelude or {}, None
         if prelude:
             self.log.append(prelude)
             self.log.write()
         self.trading = Trading(self.log, self.assembly, send=self._send, strict=self.site.strict, sink=self.outputs)
-        self._put("starts", start.row())
+        self._put("starts", self.start.row())
         self.intake.flush()
 
     def _open_log(self) -> tuple[LiveLog, LogState, list[Instrument]]:
