@@ -130,13 +130,17 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
     """Money.
 
     `pots` are account, venue, asset, balance, reserved; `tills` account, strategy, venue, asset and whether a fill changed it; `shares`
-    strategy, asset, flow, reserved; `holdings` strategy, asset, quote, quantity, cost.
+    strategy, asset, flow, reserved; `holdings` strategy, asset, quote, quantity, cost; `transfers` what each changed, by name;
+    `transferred` account, venue, asset and what they changed together.
     """
 
     pots: list[tuple[str, str, str, int, int]]
     tills: list[tuple[str, str, str, str, bool]]
     shares: list[tuple[str, str, int, int]]
     holdings: list[tuple[str, str, str, int, int]]
+    opened_at: int = 0  # older copies have none of these
+    transfers: dict[str, int] = {}
+    transferred: list[tuple[str, str, str, int]] = []
 
 
 class DecisionsCopy(msgspec.Struct, frozen=True):

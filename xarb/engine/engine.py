@@ -303,6 +303,8 @@ class Engine:
                 self._call(number, Wake(row.ts_recv, "timer", None))
         elif row.kind == "operator":
             self.commands += self._live_rows.operate(row.values)
+        elif row.kind == "transfers":
+            self._live_rows.transfer(row)
         else:
             report = self._live_rows.report(row)
             if report is not None:
@@ -326,7 +328,7 @@ class Engine:
         if not self._books_open and self.position >= 0:
             self._books_open = True
             self.outputs.take_kernel_rows()
-            self.portfolio.open_books()
+            self.portfolio.open_books(self._world[_NOW])
 
     def _set_stop(self, until: int) -> None:
         world = self._world

@@ -136,6 +136,11 @@ class Execution:
         return commands + self._orders.take_commands()
 
     @property
+    def portfolio(self) -> Portfolio:
+        """Where fills go."""
+        return self._portfolio
+
+    @property
     def killed(self) -> str | None:
         """The highest level that a kill went to."""
         return self._killed

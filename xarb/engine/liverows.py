@@ -1,4 +1,4 @@
-"""Inputs that only a live log has: timers as they were delivered, reports of real venues, acts of the operator.
+"""Inputs that only a live log has: timers as they were delivered, reports of real venues, deposits and withdrawals, acts of the operator.
 
 A timer wakes its strategy under the kernel's own condition. A report of another start's order, or of an order that is not ours, is
 recorded and changes nothing here: the start after it opens with what reconciliation found.
@@ -23,12 +23,14 @@ from xarb.model.units import MONEY_SCALE
 if TYPE_CHECKING:
     import numpy as np
 
-KINDS: Final = ("timers", "reports", "operator")
+KINDS: Final = ("timers", "reports", "operator", "transfers")
 ARM: Final = "arm"
 DISARM: Final = "disarm"
 CANCEL: Final = "cancel"  # every order that may still fill, and nothing else
 KILL: Final = "kill"  # disarm, for good, and as far as its level says (`kill_level`); it takes a `reset` before another start
 RESET: Final = "reset"
+CREDITED: Final = "ok"  # the word for a transfer that is done, and for one on its way
+ASKED: Final = "pending"
 FORGET: Final = "forget_losses"  # between starts: the next one counts its losses, and the peak of its result, from nothing
 
 
@@ -47,6 +49,7 @@ class LiveRows:
         self, execution: Execution, risk: Risk, instruments: Sequence[Instrument], strategies: Sequence[Strategy], *, start: int
     ) -> None:
         self._execution = execution
+        self._portfolio = execution.portfolio
         self._risk = risk
         self._instruments = instruments
         self._numbers = {(one.venue, one.symbol): number for number, one in enumerate(instruments)}
@@ -92,6 +95,21 @@ class LiveRows:
             liquidity=values["liquidity"],
             reason=values["reason"] or values["error"],
         )
+
+    def transfer(self, row: SlowRow) -> None:
+        """A deposit counts once it is credited, a withdrawal from its request on until it failed.
+
+        A withdrawal that was asked for before this start is left out: what the start opened with had left already.
+        """
+        values = row.values
+        qty, status, asked = values["qty"], values["status"], values["ts_event"]
+        if qty < 0 and (asked is None or asked < self._portfolio.opened_at):
+            return
+        counts = status == CREDITED if qty > 0 else status in (CREDITED, ASKED)
+        amount = qty - (values["fee"] or 0 if qty < 0 else 0) if counts else 0
+        name = values["transfer_id"] or f"{qty} {asked}"
+        place = (values["account"], values["venue"], values["asset"])
+        self._portfolio.transfer(f"{'|'.join(place)}|{'in' if qty > 0 else 'out'}|{name}", place, amount)
 
     def operate(self, values: Mapping[str, Any]) -> list[Command]:
         """Do what a person asked; the commands that follow. An act that is none of ours changes nothing."""

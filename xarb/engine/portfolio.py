@@ -91,8 +91,8 @@ class Holding(NamedTuple):
 class Valuation(NamedTuple):
     """Worth of an account's balances at given marks, rounded down per asset, in the marks' currency.
 
-    `trading` is equity minus the opening inventory at the same marks; `revaluation` is what the opening inventory gained from its
-    opening marks to the given ones.
+    `trading` is equity minus the opening inventory, and what transfers brought or took since, at the same marks; `revaluation` is what the
+    opening inventory gained from its opening marks to the given ones.
     """
 
     equity: int
@@ -118,9 +118,13 @@ class Portfolio:
         self._shares: dict[tuple[str, str], Share] = {}
         self._tills: dict[tuple[str, str, str, str], Till] = {}
         self._holdings: dict[tuple[str, str, str], Holding] = {}
+        self.opened_at = 0
+        self._transfers: dict[str, int] = {}  # by name, what each changed so far
+        self._transferred: dict[Place, int] = {}
 
-    def open_books(self) -> None:
-        """Write the opening rows, in order of account, venue and asset."""
+    def open_books(self, now: int) -> None:
+        """Write the opening rows, in order of account, venue and asset; `now` is the time of the first input."""
+        self.opened_at = now
         for (account, venue, asset), amount in self._opening.items():
             self._outputs.emit("ledger", (account, _NO_STRATEGY, venue, asset, amount, amount, "opening", None))
 
@@ -142,6 +146,21 @@ class Portfolio:
         till.posted = True
         self._outputs.emit("ledger", till.names + (delta, after, cause, order))  # noqa: RUF005  # unpacking takes twice as long
 
+    def transfer(self, name: str, place: Place, amount: int) -> None:
+        """A deposit or withdrawal of that name has changed the balance by `amount` in all; what is new of it is a `ledger` row.
+
+        It belongs to the account: no strategy's flow, and so no profit.
+        """
+        delta = amount - self._transfers.get(name, 0)
+        if delta == 0:
+            return
+        self._transfers[name] = amount
+        self._transferred[place] = self._transferred.get(place, 0) + delta
+        pot = self._pots.setdefault(place, Pot(0))
+        pot.balance += delta
+        account, venue, asset = place
+        self._outputs.emit("ledger", (account, _NO_STRATEGY, venue, asset, delta, pot.balance, "transfer", None))
+
     def capture(self) -> PortfolioCopy:
         """All money as plain values."""
         return PortfolioCopy(
@@ -149,14 +168,19 @@ class Portfolio:
             [(*names, till.posted) for names, till in self._tills.items()],
             [(*key, share.flow, share.reserved) for key, share in self._shares.items()],
             [(*key, held.qty, held.cost) for key, held in self._holdings.items()],
+            self.opened_at,
+            {**self._transfers},
+            [(*place, amount) for place, amount in self._transferred.items()],
         )
 
     def restore(self, copy: PortfolioCopy) -> None:
         """Take over a copy; what opened is the setup's."""
         for account, strategy, venue, asset, posted in copy.tills:
             self.till(strategy, (account, venue, asset)).posted = posted
+        self.opened_at, self._transfers = copy.opened_at, {**copy.transfers}
+        self._transferred = {(account, venue, asset): amount for account, venue, asset, amount in copy.transferred}
         for account, venue, asset, balance, reserved in copy.pots:
-            pot = self._pots[account, venue, asset]
+            pot = self._pots.setdefault((account, venue, asset), Pot(0))
             pot.balance, pot.reserved = balance, reserved
         for strategy, asset, flow, reserved in copy.shares:
             share = self._shares[strategy, asset]
@@ -189,7 +213,11 @@ class Portfolio:
 
     def balances(self) -> dict[Place, int]:
         """All balances that were opened or ever changed, in order of account, venue and asset."""
-        known = {*self._opening, *((account, venue, asset) for (account, _, venue, asset), t in self._tills.items() if t.posted)}
+        known = {
+            *self._opening,
+            *self._transferred,
+            *((account, venue, asset) for (account, _, venue, asset), t in self._tills.items() if t.posted),
+        }
         return {place: self._pots[place].balance for place in sorted(known)}
 
     def flows(self, strategy: str) -> dict[str, int]:
@@ -224,7 +252,8 @@ class Portfolio:
         """
         equity = _worth(self.balances(), account, marks)
         opening = _worth(self._opening, account, marks)
-        return Valuation(equity, opening, equity - opening, opening - _worth(self._opening, account, opening_marks))
+        brought = _worth(self._transferred, account, marks)
+        return Valuation(equity, opening, equity - opening - brought, opening - _worth(self._opening, account, opening_marks))
 
 
 def _worth(balances: Mapping[Place, int], account: str, marks: Mapping[str, int]) -> int:
