@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from tests.venues.player import NAMES, Player, depth, snapshot, ticker, trade
 from xarb.errors import InvariantBroken, LogError, Retryable
-from xarb.model.columns import TABLES
+from xarb.model.columns import CONNECTION_EVENTS, TABLES
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S
 from xarb.venues.clock import Clock
@@ -25,7 +25,7 @@ from xarb.wires.decimals import Listing
 from xarb.wires.events import WireEvent
 from xarb.wires.exchanges import WIRES, Lookup, Wire
 from xarb.wires.rows import Row, RowBuilder
-from xarb.wires.session import Ask
+from xarb.wires.session import Ask, Send
 
 QUICK = StreamPolicy(first_pause_s=0.01, longest_pause_s=0.05, tick_s=0.02, connect_s=2)
 WIRE = WIRES["binance"]
@@ -210,6 +210,21 @@ def test_a_snapshot_on_its_way_ends_with_its_connection() -> None:
             await socket.send_str(depth(8, 10))
             await it.until(lambda: it.of("book_deltas", is_snapshot=True))
             assert it.player.requests == ["/api/v3/depth?symbol=BTCUSDT&limit=1000"] * 2
+
+    run(story())
+
+
+def test_more_messages_than_may_wait_to_be_sent_end_the_connection() -> None:
+    """Nothing is left out in silence: a gap that says why, counted, and another connection."""
+
+    async def story() -> None:
+        async with desk(channels=("quotes",)) as it:
+            await it.player.next_subscription()
+            it.stream._do([Send("{}")] * 1_001)
+            await it.player.next_subscription()
+            (gap,) = it.of("connections", event=CONNECTION_EVENTS.index("gap"))
+            assert gap["detail"] == "by us: more than 1000 messages wait to be sent"
+            assert it.stream.meter.gaps == 1
 
     run(story())
 
