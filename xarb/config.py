@@ -462,7 +462,7 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=str)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
 
 
@@ -491,7 +491,7 @@ def _override(raw: dict[str, Any], key: str, text: str) -> None:
             raise ConfigError(f"--set {key}: {part} is no table")
     try:
         place[last] = tomllib.loads(f"value = {text}", parse_float=str)["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         place[last] = text
 
 

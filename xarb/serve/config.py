@@ -152,7 +152,7 @@ def read_toml(path: Path, kind: type[_Read]) -> _Read:
     """
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, ArithmeticError, RecursionError) as error:
         raise ConfigError(f"{path}: {error}") from None
     try:
         return msgspec.convert(plain, kind)

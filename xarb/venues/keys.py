@@ -169,7 +169,7 @@ def values_of(text: str, where: str) -> dict[str, str]:
     """
     try:
         found = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         raise ConfigError(f"{where}: no valid TOML") from None  # the decoder's words may show a value
     allowed = (*_FIELDS, "private_key_file")
     for name, value in found.items():

@@ -1,0 +1,133 @@
+"""What is fuzzed: for each reader of foreign bytes its corpus and how it is fed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Final, NamedTuple
+
+from tests.imports.conftest import imported
+from tests.log.logs import small_log
+from tests.log.test_journal import small_journal
+from tests.wires.instruments import listing
+from xarb.config import load_experiment
+from xarb.imports.sources import load_sources
+from xarb.log.journal import Walk, guess_opening, read_header, salvage
+from xarb.query.connection import open_query
+from xarb.wires.exchanges import WIRES, Wire
+
+CORPUS: Final = Path(__file__).parent / "corpus"
+_NATIVES: Final = ("BTCUSDT", "BTC-USDT", "BTC-USD", "BTC/USD", "btcusd", "BTC_USDT", "KRW-BTC")
+_SOURCES: Final = {
+    "quotes-csv": """
+[[source]]
+format = "quotes-csv"
+path = "input"
+time_unit = "s"
+time_rule = "ts_event + 5 ms"
+columns = { ts_event = "t", venue = "v", symbol = "s", bid = "b", bid_qty = "bq", ask = "a", ask_qty = "aq", venue_seq = "n" }
+ignore = ["note"]
+""",
+    "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
+}
+_HOSTILE_NAMES: Final = ("a'b", 'a"b', "a;DROP VIEW quotes;--", "a{b}", "a[0-9]*?", "a\\b", "ä\u202eb", " ", "a%s$1")
+
+
+class Target(NamedTuple):
+    """One reader; `feed(data, random)` may raise a `XarbError`, and nothing else."""
+
+    name: str
+    corpus: list[bytes]
+    feed: Callable[[bytes, Random], object]
+
+
+def targets(folder: Path) -> list[Target]:
+    """All of them, with what they write kept in `folder`."""
+    found = [_wire(wire) for wire in WIRES.values()]
+    found += [_config(folder), *(_importer(folder, name) for name in _SOURCES), _journal(folder), _views(folder)]
+    return found
+
+
+def _frames(wire: Wire) -> Path:
+    """Frames of the exchange, one a line; Binance's services share theirs."""
+    name = "binance" if wire.venue.startswith("binance") else wire.venue
+    return CORPUS / "wires" / f"{name}.txt"
+
+
+def _wire(wire: Wire) -> Target:
+    lines = _frames(wire).read_bytes().splitlines()
+    listings = [listing(wire.venue, native) for native in _NATIVES]
+
+    def feed(data: bytes, random: Random) -> None:
+        session = wire.session(listings, wire.channels)
+        session.open(0)
+        for frame in (random.choice(lines), data, random.choice(lines)):
+            session.receive(frame, random.choice((None, *_NATIVES)))
+            session.asks()
+        session.tick(random.randrange(10**12))
+
+    return Target(f"wire {wire.venue}", lines, feed)
+
+
+def _config(folder: Path) -> Target:
+    path = folder / "fuzz.toml"
+
+    def feed(data: bytes, random: Random) -> None:
+        path.write_bytes(data)
+        load_experiment(path, {"run.seed": random.choice(("1", "-1", "{", "x = 1"))})
+
+    return Target("config", [one.read_bytes() for one in sorted((CORPUS / "config").iterdir())], feed)
+
+
+def _importer(folder: Path, name: str) -> Target:
+    place = folder / name
+    place.mkdir()
+    (place / "sources.toml").write_text(_SOURCES[name])
+
+    def feed(data: bytes, random: Random) -> None:
+        del random
+        (place / "input").write_bytes(data)
+        imported(load_sources(place / "sources.toml"))
+
+    return Target(f"import {name}", [(CORPUS / "imports" / f"{name}.txt").read_bytes()], feed)
+
+
+def _journal(folder: Path) -> Target:
+    path, _, _ = small_journal(folder / "journal")
+    whole = path.read_bytes()
+
+    def feed(data: bytes, random: Random) -> None:
+        del random
+        guess_opening(data, 0)
+        path.write_bytes(data)
+        opening, start = read_header(path)
+        for frame in Walk(data[start:], opening, start=start):
+            frame.rows()
+        for frame in salvage(data[start:], opening, start=start):
+            frame.rows()
+
+    return Target("journal", [whole], feed)
+
+
+def _views(folder: Path) -> Target:
+    """Logs with hostile names, of which one file is what the case says."""
+    log = small_log(folder / "views")
+    files = sorted(path for path in log.rglob("*") if path.is_file())
+    whole = {path: path.read_bytes() for path in files}
+
+    def feed(data: bytes, random: Random) -> None:
+        place = folder / random.choice(_HOSTILE_NAMES)
+        shutil.copytree(log, place)
+        try:
+            for path, content in whole.items():
+                if data == content or data[:4] == content[:4]:
+                    (place / path.relative_to(log)).write_bytes(data)
+                    break
+            with open_query([place], threads=1) as query:
+                query.run("SELECT count(*), max(bid) FROM quotes")
+        finally:
+            shutil.rmtree(place)
+
+    return Target("views", [*whole.values()], feed)
