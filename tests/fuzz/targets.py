@@ -51,9 +51,8 @@ def targets(folder: Path) -> list[Target]:
 
 
 def _frames(wire: Wire) -> Path:
-    """Frames of the exchange, one a line; Binance's services share theirs."""
-    name = "binance" if wire.venue.startswith("binance") else wire.venue
-    return CORPUS / "wires" / f"{name}.txt"
+    """Frames of the exchange, one a line; an exchange's services (`bybitlinear`) share theirs (`bybit`)."""
+    return next(path for path in sorted((CORPUS / "wires").iterdir()) if wire.venue.startswith(path.stem))
 
 
 def _wire(wire: Wire) -> Target:
