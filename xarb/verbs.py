@@ -71,6 +71,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 log_app = typer.Typer(name="log", help="Look at a log and prove that it is whole.", no_args_is_help=True, rich_markup_mode=None)

@@ -44,7 +44,7 @@ def test_other_errors_are_not_swallowed() -> None:
 
 @pytest.mark.parametrize("text", ["x = " + "[" * 5000, "x = " + "9" * 5000, "x = " + "{ a = " * 3000, "x = 1e" + "9" * 30])
 def test_toml_that_overflows_its_parser_is_no_valid_toml(tmp_path: Path, text: str) -> None:
-    """Found by fuzzing: nesting deeper than the interpreter's stack, integers longer than it converts, and exponents out of range are errors of the file."""
+    """Nesting (found by fuzzing) deeper than the interpreter's stack, integers longer than it converts, and exponents out of range are errors of the file."""
     path = tmp_path / "x.toml"
     path.write_text(text)
     for read in (load_experiment, load_sources, load_config):
