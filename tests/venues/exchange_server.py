@@ -45,6 +45,7 @@ class SmallExchange:
         self.balances = {"USDT": Decimal(1_000_000), "BTC": Decimal(100), "BNB": Decimal(5)}
         self.deposits: list[dict[str, Any]] = []
         self.tells_withdrawals = True
+        self.cuts_reads, self.kept = False, 0.0  # replies to reads end after so much of them
         self.used_weight = 1
         self.used_orders = 0
         self.rate_limits: list[dict[str, Any]] = []
@@ -99,6 +100,9 @@ class SmallExchange:
                     request.transport.abort()
                     return web.Response()
                 used = {"X-MBX-USED-WEIGHT-1M": str(self.used_weight), "X-MBX-ORDER-COUNT-10S": str(self.used_orders)}
+                if self.cuts_reads and request.method == "GET":
+                    text = msgspec.json.encode(found).decode()
+                    return web.Response(text=text[: int(len(text) * self.kept)], content_type="application/json")
                 return web.json_response(found, headers=used)
         return web.json_response({"code": -1, "msg": path}, status=404)
 

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from tests.venues.exchange_server import SmallExchange
-from tests.venues.trader import BTC, trading
-from xarb.errors import InvariantBroken, Refused, VenueError
+from tests.venues.trader import BTC, LOG_ID, trading
+from xarb.errors import InvariantBroken, Refused, Retryable, VenueError
 from xarb.model.command import SubmitOrder
 from xarb.model.units import Money
 from xarb.venues import accountdesk
 from xarb.venues.budgets import Limit
-from xarb.venues.funds import Transfers
+from xarb.venues.funds import Transfers, balances
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
 from xarb.venues.passage import Passage
@@ -473,6 +473,32 @@ def _deposit(server: SmallExchange, number: str) -> None:
     """A deposit of 2.5 BTC, done now; the exchange has no id of its own for it where `number` is empty."""
     deposit = {"id": number, "amount": "2.50000000", "coin": "BTC", "network": "BTC", "status": 1, "txId": number and "ab"}
     server.deposits.append({**deposit, "insertTime": time.time_ns() // 1_000_000, "transferType": 0, "address": "x"})
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.01, 0.5])
+def test_reply_that_was_cut_off_is_no_answer(kept: float) -> None:
+    """Not no orders, no fills, no money: nothing of it, or a part that is no JSON."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        async with server.serving(), trading(server) as at:
+            account = at.venue.desks["main"].account
+            server.fill = Decimal(0)
+            await at.submit(1, tif="gtc")
+            _deposit(server, "d1")
+            server.kept, server.cuts_reads = kept, True
+            for call in (
+                lambda: account.open_orders("BTC/USDT"),
+                lambda: account.trades_since("BTC/USDT", 0),
+                lambda: account.lookup("BTC/USDT", f"{LOG_ID[:8]}-1-1"),
+                lambda: balances(account),
+                lambda: Transfers(account, "binance").fresh(0),
+            ):
+                with pytest.raises(Retryable):
+                    await call()
+            server.cuts_reads = False
+
+    run(work())
 
 
 def test_deposit_is_told_though_the_withdrawals_could_not_be_had() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -96,6 +96,7 @@ def trading_exchange(name: str, keys: Keys, *, place: Place, timeout_ms: int) ->
     client.logger = _SILENT  # at debug level ccxt logs headers and signed addresses
     client.price_to_precision = _as_given
     client.amount_to_precision = _as_given
+    client.on_rest_response = _whole(client)
     missing = [key for key, needed in client.requiredCredentials.items() if needed and not getattr(client, key, None)]
     if missing:
         raise ConfigError(f"{keys}: {name} also requires {', '.join(missing)}")
@@ -140,6 +141,19 @@ def _address(name: str, text: str) -> tuple[str, int]:
     if not host or not port.isdigit():
         raise ConfigError(f"hosts.{name} = {text}: allowed is ADDRESS:PORT")
     return host, int(port)
+
+
+def _whole(client: Any) -> Callable[..., str]:
+    """What refuses the reply to a read that is no JSON: ccxt hands its text on, and finds no orders, fills or money in it."""
+    from ccxt.base.errors import BadResponse
+
+    def look(code: int, reason: str, url: str, method: str, headers: Mapping[str, str], body: str, *_: object) -> str:
+        del reason, url, headers
+        if method == "GET" and code // 100 == 2 and client.parse_json(body) is None:  # a success
+            raise BadResponse(f"{client.id}: the reply is no JSON")
+        return body.strip()
+
+    return look
 
 
 def _as_given(symbol: str, number: str) -> str:

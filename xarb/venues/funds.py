@@ -38,8 +38,6 @@ async def balances(account: Account) -> list[BalanceTold]:
     def read(raw: Any) -> list[BalanceTold]:
         if not isinstance(raw, Mapping) or not isinstance(raw.get("free"), Mapping) or not isinstance(raw.get("used"), Mapping):
             raise UnreadableReply("the reply has no balances")
-        if not isinstance(raw.get("info"), Mapping | list):  # ccxt makes no money of a reply that is no JSON, and hands on its text
-            raise UnreadableReply("the reply is no JSON")
         ts, found = _nanos(raw.get("timestamp")), []
         for asset, free in raw["free"].items():
             one = BalanceTold(asset, money_said(free, asset), money_said(raw["used"].get(asset, "0"), asset), ts)
