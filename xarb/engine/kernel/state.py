@@ -305,7 +305,7 @@ class KernelState:
     def load(self, batch: Batch) -> None:
         """Point the cursors at the first rows of a batch; it is kept until the next one is loaded."""
         pointer.disown(self._columns)
-        blocks = (batch.quotes, batch.deltas, batch.trades, batch.books)
+        blocks: tuple[Quotes | Deltas | Trades | Books, ...] = (batch.quotes, batch.deltas, batch.trades, batch.books)
         self._columns = [column for block in blocks for column in block]
         pointer.own(self._columns)
         world = self.world
