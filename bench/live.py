@@ -128,8 +128,8 @@ class _Walk:
         return commands
 
     def sent(self, mine: LiveOrders, one: Watched, now: int) -> list[VenueRow]:
-        """As the real one, whose `now` is when the bytes were written."""
-        self.wired[one.sent_id] = now
+        """As the real one, which is called when the bytes were written."""
+        self.wired[one.sent_id] = time.monotonic_ns()
         return self._sent(mine, one, now)
 
 
