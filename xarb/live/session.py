@@ -29,6 +29,7 @@ from xarb.engine.liverows import CANCEL, DISARM, KILL
 from xarb.errors import Interrupted, LogError, Retryable, VenueError
 from xarb.live import requests
 from xarb.live.accountrows import AccountRows
+from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
 from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
 from xarb.live.ending import compare_at_the_end
@@ -42,7 +43,7 @@ from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.order import STOP
-from xarb.model.units import NANOS_PER_S, NEVER
+from xarb.model.units import NANOS_PER_S
 from xarb.process import call_on_signal, notify, stop_on_signals, unless_stopped
 from xarb.sources import market_sources
 from xarb.starts import LIVE
@@ -89,8 +90,7 @@ class Session:
         for source in self._sources:
             source.wire()
         self._timers = Timers(self._put)
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = NEVER
+        self._alarm = Alarm(self._ring)
         self._is_over = False
         self._has_ended = False
         self._stops = False
@@ -281,8 +281,7 @@ class Session:
     def _finish(self) -> None:
         """End the start, if the log still takes it; nothing comes after it."""
         self._is_over = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._alarm.cancel()
         if not self.intake.failure.done():
             self._put("operator", (ENDED, "session", None))
             self.intake.flush()
@@ -401,15 +400,9 @@ class Session:
         venues = self.assembly.venues
         due = engine.next_due if venues is None else min(engine.next_due, venues.horizon())
         again = self._timers.look(now, self.log.last_ts, engine.timers(), due)
-        if self._alarm is not None and self._alarm_at <= again and self._alarm_at > now:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_at = again
-        self._alarm = asyncio.get_running_loop().call_later(max(again - now, 0) / NANOS_PER_S, self._ring)
+        self._alarm.set(again, now)
 
     def _ring(self) -> None:
-        self._alarm = None
         if not self.intake.failure.done() and not self._is_over:
             self._plan()
 

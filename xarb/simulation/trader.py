@@ -13,6 +13,7 @@ from xarb.assembly import Assembly, Resolved
 from xarb.engine.liverows import ARM, CANCEL, DISARM
 from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
+from xarb.live.alarm import Alarm
 from xarb.live.begin import Listening, Past, begin, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
@@ -27,7 +28,7 @@ from xarb.log.reader import LogReader
 from xarb.model.command import Command
 from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
-from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, NEVER
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.simulation.access import ACCOUNT, Access
 from xarb.simulation.disk import TestedDisk
 from xarb.simulation.exchange import Exchange
@@ -96,8 +97,7 @@ class Trader:
         self._links: dict[str, Link] = {}
         self._prelude: dict[str, list[Row]] | None = {}
         self._timers = Timers(self._put)
-        self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = NEVER
+        self._alarm = Alarm(self._ring)
         self._is_over = self._has_ended = self._commits = False
         self._stopping = False
 
@@ -219,8 +219,7 @@ class Trader:
         await compare_at_the_end(self.exchanges.reconcile, self._quiet, self.open_bundles)
         await self.exchanges.let_go()
         self._is_over = True
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._alarm.cancel()
         self._put("operator", (ENDED, "stop", None))
         self.intake.flush()
         self._has_ended = True
@@ -320,15 +319,9 @@ class Trader:
     def _plan(self) -> None:
         engine, now = self.assembly.engine, self.intake.clock.now()
         again = self._timers.look(now, self.log.last_ts, engine.timers(), engine.next_due)
-        if self._alarm is not None and self._alarm_at <= again and self._alarm_at > now:
-            return
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_at = again
-        self._alarm = asyncio.get_running_loop().call_later(max(again - now, 0) / NANOS_PER_S, self._ring)
+        self._alarm.set(again, now)
 
     def _ring(self) -> None:
-        self._alarm = None
         if not self.intake.failure.done() and not self._is_over:
             self._plan()
 
