@@ -106,7 +106,9 @@ def test_each_seal_leaves_a_checkpoint_from_which_proof_goes_on(log: Path) -> No
         assert proof.equal, proof.tables
         assert int(path.stem) + 1 == int(proof.tables[0].rows[0][2].split()[0])
         counts.append(int(proof.tables[0].rows[0][3]))
-    assert 0 < counts[2] <= counts[1] <= counts[0] < int(verify(log, advance=silent).tables[0].rows[0][3])
+    # what follows the last one depends on when its seal was done: maybe nothing any more
+    assert 0 <= counts[2] <= counts[1] <= counts[0] < int(verify(log, advance=silent).tables[0].rows[0][3])
+    assert counts[1] > 0
     last = verify(log, since="last", advance=silent)
     assert int(last.tables[0].rows[0][3]) == counts[-1]
 
