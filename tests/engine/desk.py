@@ -16,7 +16,7 @@ from tests.defaults import engine_setup, feed_limits, strategy_terms
 from tests.engine.table import Nothing, instrument
 from xarb.engine.engine import Engine, Stop
 from xarb.engine.kernel import state
-from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Plan, View, Wake, Wakes
+from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Plan, Strategy, View, Wake, Wakes
 from xarb.engine.terms import StrategyTerms
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Quotes, field_dtype
 from xarb.model.command import Command, Report, SubmitOrder
@@ -54,7 +54,10 @@ class Told:
 
 
 class Desk:
-    """An engine with instruments a, b, ... at 100 bid and 101 ask, rich accounts, and one or more strategies that do as told."""
+    """An engine with instruments a, b, ... at 100 bid and 101 ask, rich accounts, and one or more strategies that do as told.
+
+    The strategies of `real`, whose terms are among the others, decide for themselves.
+    """
 
     def __init__(
         self,
@@ -64,6 +67,7 @@ class Desk:
         terms: Mapping[str, StrategyTerms] | None = None,
         fee: FeeTier | None = None,
         opening: Mapping[tuple[str, str, str], Money] | None = None,
+        real: Sequence[Strategy] = (),
         **setup: Any,
     ) -> None:
         self.letters = letters
@@ -85,8 +89,9 @@ class Desk:
             "log_id": "testlog1",
             "terms": terms,
         }
-        self.told = {name: Told(name, len(chosen), pairs) for name in terms}
-        self.engine = Engine(engine_setup(**(base | setup)), list(self.told.values()))
+        deciding = {one.id: one for one in real}
+        self.told = {name: Told(name, len(chosen), pairs) for name in terms if name not in deciding}
+        self.engine = Engine(engine_setup(**(base | setup)), [*self.told.values(), *real])
         self.now = 0
         self.seq = 0
         self.rows: list[tuple[str, dict[str, Any]]] = []

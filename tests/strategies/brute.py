@@ -45,10 +45,19 @@ def lot_of(leg: Leg) -> Fraction:
     return Fraction(leg.lot, 10**leg.qty_scale)
 
 
+def first_price(leg: Leg, *, sells: bool) -> Fraction:
+    """What a unit of proceeds is worth at the best price of a conversion."""
+    price = real_levels(leg)[0][0]
+    return price if sells else 1 / price
+
+
 def conversions(leg: Leg, proceeds: Fraction, *, sells: bool) -> Fraction | None:
-    """The worth of what is converted: as many lots as the proceeds and the leg allow; None when that is too little."""
+    """The worth of what is converted: as many lots as the proceeds and the leg allow; None when that is too little.
+
+    A fee in a third coin takes none of the proceeds: its cost is deducted from the worth.
+    """
     lot, levels = lot_of(leg), real_levels(leg)
-    base, quote = Fraction(leg.base_fee_ppb, PPB), Fraction(leg.quote_fee_ppb, PPB)
+    base, quote, coin = (Fraction(fee, PPB) for fee in (leg.base_fee_ppb, leg.quote_fee_ppb, leg.coin_fee_ppb))
     best = None
     steps = 1
     while True:
@@ -62,7 +71,9 @@ def conversions(leg: Leg, proceeds: Fraction, *, sells: bool) -> Fraction | None
         over = over or (leg.max_spend is not None and qty * limit > Fraction(leg.max_spend, ONE))
         if spent > proceeds or over:
             break
-        best = (notional * (1 - quote) if sells else qty * (1 - base)) if fits(leg, qty, limit) else None
+        worth = notional * (1 - quote) if sells else qty * (1 - base)
+        cost = notional * coin if sells else notional * coin * first_price(leg, sells=False)
+        best = worth - cost if fits(leg, qty, limit) else None
         steps += 1
     return best
 
@@ -84,10 +95,12 @@ def outcomes(sell: Leg, buy: Leg, convert: Leg | None, *, sells: bool) -> Iterat
             return
         if fits(sell, sold, sale[1]) and fits(buy, bought, purchase[1]):
             income: Fraction | None = sale[0] * (1 - Fraction(sell.quote_fee_ppb, PPB))
+            coins = sale[0] * Fraction(sell.coin_fee_ppb, PPB)
             if convert is not None and income is not None:
                 income = conversions(convert, income, sells=sells)
+                coins *= first_price(convert, sells=sells)
             if income is not None:
-                yield sold, bought, income - purchase[0] * (1 + Fraction(buy.quote_fee_ppb, PPB))
+                yield sold, bought, income - coins - purchase[0] * (1 + Fraction(buy.quote_fee_ppb + buy.coin_fee_ppb, PPB))
         sold += step
 
 
@@ -106,7 +119,7 @@ def best_of_units(sell: Leg, buy: Leg, convert: Leg | None = None, *, sells: boo
     proceeds, costs = sums_of(bids), sums_of(asks)
     ways = units_of(convert) if convert is not None else []
     turned = sums_of(ways)
-    best: int | None = None
+    best: Fraction | None = None
     for sold in range(1, len(bids) + 1):
         bought = ceil(Fraction(sold * (PPB + sell.base_fee_ppb), PPB - buy.base_fee_ppb))
         if bought > len(asks):
@@ -114,20 +127,23 @@ def best_of_units(sell: Leg, buy: Leg, convert: Leg | None = None, *, sells: boo
         if not takes(sell, sold, bids) or not takes(buy, bought, asks):
             continue
         income = proceeds[sold] * (PPB - sell.quote_fee_ppb)
+        coins = proceeds[sold] * sell.coin_fee_ppb
         if convert is not None:
+            first = convert.levels[0][0]
             if sells:
                 lots = min(income // (PPB + convert.base_fee_ppb), len(ways))
-                income = turned[lots] * (PPB - convert.quote_fee_ppb)
+                worth = Fraction(turned[lots] * (PPB - convert.quote_fee_ppb - convert.coin_fee_ppb) - coins * first)
             else:
                 lots = bisect_right(turned, income * 1000 // (PPB + convert.quote_fee_ppb)) - 1
-                income = lots * (PPB - convert.base_fee_ppb) * 1000
+                spent = turned[lots] * convert.coin_fee_ppb + coins * 1000
+                worth = lots * (PPB - convert.base_fee_ppb) * 1000 - Fraction(spent * 1000, first)
             if not takes(convert, lots, ways):
                 continue
         else:
-            income *= 1000
-        profit = income - costs[bought] * (PPB + buy.quote_fee_ppb) * 1000
+            worth = Fraction((income - coins) * 1000)
+        profit = worth - costs[bought] * (PPB + buy.quote_fee_ppb + buy.coin_fee_ppb) * 1000
         best = profit if best is None else max(best, profit)
-    return None if best is None else best * (ONE // (PPB * 1000))
+    return None if best is None else floor(best * (ONE // (PPB * 1000)))
 
 
 def units_of(leg: Leg) -> list[int]:

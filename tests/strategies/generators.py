@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 from xarb.strategies.ladder import Leg
 
 ONE = 10**18
+PLACES = st.sampled_from(["quote", "base", "coin"])  # where a fee is taken
+MOSTLY_BASE = st.sampled_from(["base", "base", "base", "quote", "coin"])
 RARELY = st.sampled_from([False, False, False, True])
 FEES = st.sampled_from([0, 0, 1, 100_000, 1_000_000, 2_600_000, 30_000_000])
+
+
+def fees_in(ratios: st.SearchStrategy[int], places: st.SearchStrategy[str] = PLACES) -> st.SearchStrategy[dict[str, Any]]:
+    """A fee, and where it is taken, as fields of a leg."""
+    return st.tuples(places, ratios).map(lambda one: {f"{one[0]}_fee_ppb": one[1]})
 
 
 @st.composite
@@ -23,8 +32,7 @@ def legs(draw: st.DrawFn, side: str) -> Leg:
         levels.append((price, draw(st.integers(0, 5 * 10**qty_scale + 5))))
         step = draw(st.integers(1, unit))
         price += -step if side == "bid" else step
-    in_base = draw(st.booleans())
-    fee = draw(FEES)
+    fees = draw(fees_in(FEES))
     bound = draw(st.integers(1, 12 * 10**qty_scale)) if draw(RARELY) else None
     spend = draw(st.integers(0, 1500 * ONE)) if side == "ask" and draw(RARELY) else None
     return Leg(
@@ -32,8 +40,7 @@ def legs(draw: st.DrawFn, side: str) -> Leg:
         px_scale,
         qty_scale,
         lot=draw(st.integers(1, 4)),
-        quote_fee_ppb=0 if in_base else fee,
-        base_fee_ppb=fee if in_base else 0,
+        **fees,
         min_qty=draw(st.sampled_from([0, 0, 0, ONE // 100, ONE])),
         min_notional=draw(st.sampled_from([0, 0, 0, 5 * ONE, 200 * ONE])),
         max_qty=bound,
@@ -51,15 +58,13 @@ def conversions(draw: st.DrawFn) -> tuple[Leg, bool]:
     for _ in range(draw(st.integers(1, 3))):
         levels.append((price, draw(st.integers(0, 900 * 10**qty_scale))))
         price += -draw(st.integers(1, 5)) if sells else draw(st.integers(1, 5))
-    in_base = draw(st.booleans())
-    fee = draw(FEES)
+    fees = draw(fees_in(FEES))
     leg = Leg(
         levels,
         3,
         qty_scale,
         lot=draw(st.integers(1, 40)),
-        quote_fee_ppb=0 if in_base else fee,
-        base_fee_ppb=fee if in_base else 0,
+        **fees,
         min_qty=draw(st.sampled_from([0, 0, 0, ONE, 100 * ONE])),
         min_notional=draw(st.sampled_from([0, 0, 5 * ONE])),
         max_qty=draw(st.integers(0, 900 * 10**qty_scale)) if draw(RARELY) else None,
@@ -77,15 +82,13 @@ def deep_legs(draw: st.DrawFn, side: str) -> Leg:
         levels.append((price, draw(st.integers(0, 1_500))))
         step = draw(st.integers(1, 40))
         price += -step if side == "bid" else step
-    in_base = draw(st.sampled_from([True, True, False]))
-    fee = draw(st.integers(500_000, 5_000_000) | st.sampled_from([500_000, 1_000_000, 2_000_000, 5_000_000]))
+    fees = draw(fees_in(st.integers(500_000, 5_000_000) | st.sampled_from([500_000, 1_000_000, 2_000_000, 5_000_000]), MOSTLY_BASE))
     return Leg(
         levels,
         0,
         0,
         lot=1,
-        quote_fee_ppb=0 if in_base else fee,
-        base_fee_ppb=fee if in_base else 0,
+        **fees,
         min_qty=draw(st.sampled_from([0, 0, 0, 700 * ONE])),
         min_notional=draw(st.sampled_from([0, 0, 0, 9_000_000 * ONE])),
     )
@@ -100,6 +103,6 @@ def deep_conversions(draw: st.DrawFn) -> tuple[Leg, bool]:
     for _ in range(draw(st.integers(1, 3))):
         levels.append((price, draw(st.integers(0, 20_000))))
         price += -draw(st.integers(1, 3)) if sells else draw(st.integers(1, 3))
-    fee, in_base = draw(st.sampled_from([0, 100_000, 500_000])), draw(st.booleans())
+    fees = draw(fees_in(st.sampled_from([0, 100_000, 500_000])))
     least = draw(st.sampled_from([0, 0, 0, 5_000 * ONE]))
-    return Leg(levels, 3, 0, lot=1, quote_fee_ppb=0 if in_base else fee, base_fee_ppb=fee if in_base else 0, min_qty=least), sells
+    return Leg(levels, 3, 0, lot=1, **fees, min_qty=least), sells

@@ -139,6 +139,14 @@ def test_a_third_coin_is_paid_from_its_own_balance() -> None:
     assert reason(micro().on_wake(wake(), board)) == "fee_rate_unknown"
 
 
+def test_a_rebate_in_a_third_coin_is_worth_nothing() -> None:
+    """It needs neither the coin nor its price, and adds nothing to the profit."""
+    plain, board = market(), market()
+    board.fees = [tier(-10_000_000, "BNB"), tier(-10_000_000, "BNB"), tier(0)]
+    plans = [bundle(micro().on_wake(wake(), one)) for one in (plain, board)]
+    assert plans[0] == plans[1]
+
+
 def test_lots_of_two_venues_meet_at_their_common_multiple() -> None:
     """Lots of 2 and 3 trade 6 at a time."""
     board = market()

@@ -20,7 +20,7 @@ BNB_BID, BNB_ASK = 10, 12  # their ratio times any fee is whole in ppb, where th
 
 @st.composite
 def boards(draw: st.DrawFn) -> tuple[Board, Pair]:
-    """A profitable-looking market of two or three legs with any fee assets and balances;."""
+    """A profitable-looking market of two or three legs with any fee assets and balances."""
     through = draw(st.sampled_from(["", "bid", "ask"]))
     sell_quote = "USDC" if through else "USDT"
     convert = "USDT/USDC" if through == "ask" else "USDC/USDT"
@@ -36,10 +36,9 @@ def boards(draw: st.DrawFn) -> tuple[Board, Pair]:
     sizes = st.integers(1, 400)
     board.books[0] = ([(p, draw(sizes)) for p in (112, 108, 105)][: draw(st.integers(1, 3))], [])
     board.books[1] = ([], [(p, draw(sizes)) for p in (100, 103, 106)][: draw(st.integers(1, 3))])
-    board.books[2] = ([(p, draw(sizes) * 20) for p in (100, 99)], [(p, draw(sizes) * 20) for p in (100, 101)])
-    coins = "BNB" if not through else "quote"  # BNB is priced in either quote asset, but a coin's rate has one instrument here
+    board.books[2] = ([(p, draw(sizes) * 20) for p in (98, 97)], [(p, draw(sizes) * 20) for p in (102, 103)])
     for number in range(3):
-        asset = draw(st.sampled_from(["quote", "base", "received", coins]))
+        asset = draw(st.sampled_from(["quote", "base", "received", "BNB"]))
         board.fees[number] = tier(draw(st.sampled_from([0, 100_000, 1_000_000, 2_600_000])), asset)
     for venue, asset in (("a", "BTC"), ("b", "USDT"), ("a", "USDC"), ("a", "USDT"), ("a", "BNB"), ("b", "BNB")):
         units = draw(st.sampled_from([10**6, 10**6, 3, 400] if asset != "BNB" else [10**6, 1]))
@@ -47,8 +46,8 @@ def boards(draw: st.DrawFn) -> tuple[Board, Pair]:
     return board, Pair(0, 1, 0, 0, 0, 0)._replace(convert=2 if through else -1, convert_side=through)
 
 
-def settle(board: Board, leg: LegPlan, flows: Flows, *, at_limit: bool) -> None:
-    """Book what an order moves on its venue when it fills: against the book, or all at its limit price."""
+def settle(board: Board, leg: LegPlan, flows: Flows, *, at_limit: bool) -> Fraction:
+    """Book what an order moves on its venue when it fills: against the book, or all at its limit price. What its coins cost in its quote asset."""
     one, fees = board.instruments[leg.instrument], board.fees[leg.instrument]
     unit, price_unit = Fraction(1, 10**one.qty_scale), Fraction(1, 10**one.px_scale)
     sign = 1 if leg.side == "buy" else -1
@@ -68,14 +67,31 @@ def settle(board: Board, leg: LegPlan, flows: Flows, *, at_limit: bool) -> None:
     asset = {"received": "base" if leg.side == "buy" else "quote"}.get(fees.asset, fees.asset)
     flows[one.venue, one.base] += sign * qty - (qty * ratio if asset == "base" else 0)
     flows[one.venue, one.quote] += -sign * notional - (notional * ratio if asset == "quote" else 0)
-    if asset == "BNB":
-        flows[one.venue, "BNB"] -= notional * ratio / BNB_BID
+    if asset != "BNB":
+        return Fraction(0)
+    coins = notional * ratio / BNB_BID
+    flows[one.venue, "BNB"] -= coins
+    return coins * BNB_ASK
+
+
+def left_at_most(board: Board, leg: LegPlan, most: int) -> Fraction | None:
+    """What a conversion may leave: less than a lot, two where it buys; None where depth, balances or the limit may have ended it."""
+    one, asks = board.instruments[leg.instrument], leg.side == "buy"
+    lot = Fraction(one.lot_int or 0, 10**one.qty_scale)
+    depth = sum(size or 0 for _, size in board.books[leg.instrument][asks])
+    poor = any(board.free("a", asset) < 10**6 * MONEY_ONE for asset in ("USDC", "USDT", "BNB"))
+    if most < 10**6 or poor or leg.qty_int + (one.lot_int or 0) > depth:
+        return None
+    return 2 * lot * leg.price_int / 100 if asks else lot
 
 
 @settings(max_examples=250, deadline=None)
 @given(boards(), st.sampled_from(["simultaneous", "hard_leg_first"]), st.sampled_from([10**6, 700]))
 def test_plans_keep_what_they_promise(case: tuple[Board, Pair], sequence: str, most: int) -> None:
-    """Filled as planned: no asset is overdrawn even at the limit prices, base does not shrink, and the profit is the one stated."""
+    """Filled as planned: no asset is overdrawn even at the limit prices, base does not shrink, and the profit is the one stated.
+
+    Nothing that a further lot of the conversion would take is left over.
+    """
     board, pair = case
     params = micro_params(
         min_profit_ppb=Ppb(0),
@@ -83,15 +99,16 @@ def test_plans_keep_what_they_promise(case: tuple[Board, Pair], sequence: str, m
         max_notional_quote=Money(most * MONEY_ONE),
         sequence=sequence,
     )
-    rates = {(one.venue, "BNB", one.quote): 3 for one in board.instruments if one.quote == board.instruments[3].quote}
+    rates = {(one.venue, "BNB", one.quote): 3 if one.quote == "USDT" else 4 for one in board.instruments}
     (plan,) = Micro("m", "main", [pair], params, rates=rates, assumed_qty={}).on_wake(Wake(NOW, "open", edge()), board)
     if not isinstance(plan, BundlePlan):
         return
     actual: Flows = defaultdict(Fraction)
+    cost: dict[str, Fraction] = defaultdict(Fraction)
     for leg in plan.legs:
         worst: Flows = defaultdict(Fraction)
         one = board.instruments[leg.instrument]
-        settle(board, leg, actual, at_limit=False)
+        cost[one.quote] += settle(board, leg, actual, at_limit=False)
         settle(board, leg, worst, at_limit=True)
         for (venue, asset), flow in worst.items():
             assert -flow * MONEY_ONE <= board.free(venue, asset), asset
@@ -103,4 +120,8 @@ def test_plans_keep_what_they_promise(case: tuple[Board, Pair], sequence: str, m
     lot = Fraction(int(board.instruments[1].lot_int or 0), 10 ** board.instruments[1].qty_scale)
     assert 0 <= total["BTC"] < lot, buy
     assert total["USDC"] >= 0
-    assert plan.expected_profit == (total["USDT"] + total["BNB"] * BNB_ASK) * MONEY_ONE // 1
+    for leg in plan.legs[2:]:
+        most_left = left_at_most(board, leg, most)
+        assert most_left is None or total["USDC"] < most_left
+    usdc = Fraction(98, 100) if pair.convert_side == "bid" else Fraction(100, 102)
+    assert plan.expected_profit == (total["USDT"] - cost["USDT"] - cost["USDC"] * usdc) * MONEY_ONE // 1

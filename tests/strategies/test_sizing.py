@@ -39,6 +39,28 @@ def test_no_size_earns_more_through_a_conversion(sell: Leg, buy: Leg, way: tuple
     assert (found.profit if isinstance(found, Size) else None) == best_profit(sell, buy, convert, sells=sells)
 
 
+@settings(max_examples=200, deadline=None)
+@given(legs("bid"), legs("ask"), conversions(), st.tuples(*[st.integers(0, 1_100_000_000)] * 3))
+def test_no_size_earns_more_whatever_fees_in_a_third_coin(
+    sell: Leg, buy: Leg, way: tuple[Leg, bool], fees: tuple[int, int, int]
+) -> None:
+    """Nor where fees in a third coin, beside others, take more than all that a larger size brings: the bound falls before its depth ends."""
+    convert, sells = way
+    found = Sizing(
+        replace(sell, coin_fee_ppb=fees[0]),
+        replace(buy, coin_fee_ppb=fees[1]),
+        replace(convert, coin_fee_ppb=fees[2] // 2),
+        convert_sells=sells,
+    ).best()
+    brute = best_profit(
+        replace(sell, coin_fee_ppb=fees[0]),
+        replace(buy, coin_fee_ppb=fees[1]),
+        replace(convert, coin_fee_ppb=fees[2] // 2),
+        sells=sells,
+    )
+    assert (found.profit if isinstance(found, Size) else None) == brute
+
+
 @settings(max_examples=150, deadline=None)
 @given(deep_legs("bid"), deep_legs("ask"))
 def test_no_size_of_thousands_of_lots_earns_more(sell: Leg, buy: Leg) -> None:
@@ -61,7 +83,7 @@ def test_no_size_of_thousands_of_lots_earns_more_through_a_conversion(sell: Leg,
 @given(legs("bid"), legs("ask"))
 def test_two_ways_to_try_every_size_agree(sell: Leg, buy: Leg) -> None:
     """The fast model that writes out every unit gives what the plain one gives."""
-    fast = [Leg([(price, qty % 30) for price, qty in one.levels], 0, 0, 1, *astuple(one)[4:8]) for one in (sell, buy)]
+    fast = [Leg([(price, qty % 30) for price, qty in one.levels], 0, 0, 1, *astuple(one)[4:9]) for one in (sell, buy)]
     assert best_of_units(*fast) == best_profit(*fast)
 
 
@@ -101,6 +123,27 @@ def test_a_fee_that_leaves_nothing_is_no_size() -> None:
     assert isinstance(Sizing(bids, replace(asks, base_fee_ppb=10**9)).best(), TooSmall)
     assert isinstance(Sizing(replace(bids, quote_fee_ppb=10**9), asks, way).best(), TooSmall)
     assert isinstance(Sizing(replace(bids, quote_fee_ppb=2 * 10**9), asks, way, convert_sells=False).best(), TooSmall)
+    for sells in (True, False):
+        assert isinstance(Sizing(bids, asks, replace(way, coin_fee_ppb=10**9), convert_sells=sells).best(), TooSmall)
+
+
+def test_a_fee_in_a_third_coin_leaves_the_proceeds_whole() -> None:
+    """The 1,000 of ten sold are all converted; coins for 3 % of them, and for 1 % of the conversion, only lessen the profit."""
+    sell, buy = leg((100, 10), coin_fee_ppb=30_000_000), leg((40, 10))
+    sold = Sizing(sell, buy, leg((2, 10_000), coin_fee_ppb=10_000_000)).best()
+    assert isinstance(sold, Size)
+    assert (sold.convert_qty, sold.profit) == (1_000, (2_000 - 400 - 60 - 20) * ONE)
+    spent = Sizing(sell, leg((20, 10)), leg((2, 300), (4, 10_000), coin_fee_ppb=10_000_000), convert_sells=False).best()
+    assert isinstance(spent, Size)
+    assert (spent.convert_qty, spent.profit) == (400, (400 - 200 - 15 - 5) * ONE)
+
+
+def test_the_size_ends_where_coins_cost_more_than_a_sale_brings() -> None:
+    """Beyond the conversion's first level a unit of proceeds is worth 10 and its fee 15: nothing more is sold, however cheap the buying."""
+    sell, buy = leg((100, 1_000), coin_fee_ppb=150_000_000), leg((1, 1_000))
+    found = Sizing(sell, buy, leg((100, 20_000), (10, 10**6))).best()
+    assert isinstance(found, Size)
+    assert (found.sell_qty, found.profit) == (200, (20_000 * 100 - 20_000 * 15 - 200) * ONE)
 
 
 @settings(max_examples=100, deadline=None)

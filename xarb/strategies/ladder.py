@@ -15,10 +15,11 @@ TEN: Final[tuple[int, ...]] = tuple(10**power for power in range(128))
 class Leg(msgspec.Struct, frozen=True):
     """One leg's book and terms.
 
-    `levels` are (price, quantity) from the best, at `px_scale` and `qty_scale`; prices are above zero. `quote_fee_ppb` is the fee that
-    counts in quote (including the worth of a third coin), `base_fee_ppb` the fee that is taken in base. `min_qty` and `min_notional`
-    are at 18 decimals. `max_qty` is the most that balances and limits allow, at `qty_scale`; it does not know the price of a later
-    level, `max_spend` does: limit price times quantity stays within it (18 decimals, None: no bound). `bound` names what set them.
+    `levels` are (price, quantity) from the best, at `px_scale` and `qty_scale`; prices are above zero. `quote_fee_ppb` is the fee that is
+    taken in quote, `base_fee_ppb` the one in base, `coin_fee_ppb` what one in a third coin costs, in quote, without taking any of it; that
+    one is not negative. `min_qty` and `min_notional` are at 18 decimals. `max_qty` is the most that balances and limits allow, at
+    `qty_scale`; it does not know the price of a later level, `max_spend` does: limit price times quantity stays within it (18 decimals,
+    None: no bound). `bound` names what set them.
     """
 
     levels: list[Level]
@@ -27,6 +28,7 @@ class Leg(msgspec.Struct, frozen=True):
     lot: int
     quote_fee_ppb: int = 0
     base_fee_ppb: int = 0
+    coin_fee_ppb: int = 0
     min_qty: int = 0
     min_notional: int = 0
     max_qty: int | None = None

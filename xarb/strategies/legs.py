@@ -25,7 +25,8 @@ class Rate(msgspec.Struct, frozen=True):
 class LegTerms(msgspec.Struct, frozen=True):
     """A leg's fixed terms: the side of the book that it takes, and how its taker fee is charged.
 
-    Exactly one of the three fee parts is the tier's taker fee. `spends` is the asset that it draws on: base for "bid", quote for "ask".
+    One of the three fee parts is the tier's taker fee, or none: a rebate in a third coin is worth nothing to us. `spends` is the asset that
+    it draws on: base for "bid", quote for "ask".
     """
 
     number: int
@@ -51,7 +52,7 @@ def leg_terms(number: int, instrument: Instrument, side: str, tier: FeeTier) -> 
     elif asset == instrument.base:
         asset = "base"
     fee = int(tier.taker_ppb)
-    is_coin = asset not in {"quote", "base"} and fee != 0
+    is_coin = asset not in {"quote", "base"} and fee > 0
     return LegTerms(
         number,
         instrument,
@@ -77,7 +78,7 @@ def draws_of(terms: Sequence[LegTerms]) -> list[tuple[int, int]]:
 
 
 def bounded_leg(terms: LegTerms, levels: list[Level], funds: tuple[int, int], most: int, rate: Rate | None) -> Leg:
-    """The leg as the size search takes it; the worth of a fee in a coin is rounded up to a whole ppb of the notional.
+    """The leg as the size search takes it; what buying back the coins of a fee costs is rounded up to a whole ppb of the notional.
 
     Args:
         terms: its terms; `refused` is None.
@@ -89,10 +90,10 @@ def bounded_leg(terms: LegTerms, levels: list[Level], funds: tuple[int, int], mo
     one = terms.instrument
     free, free_coin = funds
     spend, bound = most, "max_notional"
-    worth = terms.quote_fee_ppb
+    coins = 0
     if rate is not None:
-        worth = ceil_div(terms.coin_fee_ppb * rate.ask, rate.bid)
-        payable = free_coin * rate.bid * PPB // (_TEN[rate.px_scale] * max(terms.coin_fee_ppb, 1))
+        coins = ceil_div(terms.coin_fee_ppb * rate.ask, rate.bid)
+        payable = free_coin * rate.bid * PPB // (_TEN[rate.px_scale] * terms.coin_fee_ppb)
         if payable < spend:
             spend, bound = payable, "balance"
     max_qty = max_spend = None
@@ -113,8 +114,9 @@ def bounded_leg(terms: LegTerms, levels: list[Level], funds: tuple[int, int], mo
         one.px_scale,
         one.qty_scale,
         one.lot_int or 1,
-        worth,
+        terms.quote_fee_ppb,
         terms.base_fee_ppb,
+        coins,
         one.min_qty or 0,
         one.min_notional or 0,
         max_qty,

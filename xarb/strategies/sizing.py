@@ -8,10 +8,12 @@ What a size q earns, in the quote asset of the buy leg, for q base units sold:
   common multiple); with them each lies on its own grid, the bought one is rounded up, and the surplus is worth nothing to us.
 - With a conversion the proceeds are turned into the buy leg's quote asset as far as they fill lots of the conversion instrument; what
   is left over is worth nothing to us.
-- A fee in a third coin counts as a fee in quote at the price of buying the coin back.
+- A fee in a third coin costs what buying the coins back costs; no quantity depends on it. With a conversion, costs in the currency that is
+  converted count at its best price.
 
-Without lots on the bought and converted quantity the profit is concave in q, and never below the true one: the bound. With them it is a
-sawtooth on it, whose teeth may be 1 / fee lots apart (1,000 at 10 bps), so that the best size can be far from the bound's peak.
+Without lots on the bought and converted quantity the profit is never below the true one: the bound. It is concave in q, and from where more
+proceeds are worth less than their fee in coins it falls. With lots the profit is a sawtooth on it, whose teeth may be 1 / fee lots apart
+(1,000 at 10 bps), so that the best size can be far from the bound's peak.
 
 The search goes through cells: ranges of q in which no leg changes its level. It starts at the peak and goes outwards until the bound says
 that nothing better can follow. In a cell the profit is a line plus a staircase for each rounded quantity. With at most one staircase (no
@@ -86,8 +88,8 @@ def _at_one_price(sell: Leg, buy: Leg) -> Size | None:
     least = -(-least // step) * step
     if most < least:
         return None
-    income = bid * TEN[px_scale - sell.px_scale] * (PPB - sell.quote_fee_ppb)
-    margin = income - ask * TEN[px_scale - buy.px_scale] * (PPB + buy.quote_fee_ppb)
+    income = bid * TEN[px_scale - sell.px_scale] * (PPB - sell.quote_fee_ppb - sell.coin_fee_ppb)
+    margin = income - ask * TEN[px_scale - buy.px_scale] * (PPB + buy.quote_fee_ppb + buy.coin_fee_ppb)
     size = most if margin > 0 else least
     notional = ceil_div(ask * size * MONEY_ONE, TEN[scale + buy.px_scale])
     profit = size * margin * MONEY_ONE // TEN[scale + px_scale + 9]
@@ -118,14 +120,18 @@ class Sizing:
         self._bids = [(price, qty * self._sell_unit) for price, qty in sell.levels]
         self._asks = [(price, qty * self._buy_unit) for price, qty in buy.levels]
         self._up, self._down = PPB + sell.base_fee_ppb, PPB - buy.base_fee_ppb  # bought * down >= sold * up
-        self._keep, self._pay = PPB - sell.quote_fee_ppb, PPB + buy.quote_fee_ppb
-        # Income and cost are at `money` decimals and 9 more, which hold the fee.
+        self._keep = PPB - sell.quote_fee_ppb  # what is left of the proceeds
+        # Income, coins and cost are at `money` decimals and 9 more, which hold the fee, and times what the conversion says.
         self._conversion = Conversion(convert, scale + sell.px_scale, sells=convert_sells) if convert is not None else None
-        income_scale = scale + sell.px_scale if self._conversion is None else self._conversion.worth_scale
-        cost_scale = scale + buy.px_scale
-        money = max(income_scale, cost_scale)
-        self._money_one = TEN[money + 9]
-        self._income_unit, self._cost_unit = TEN[money - income_scale], TEN[money - cost_scale] * self._pay
+        income_scale, coin_scale, cost_scale, times, rate = scale + sell.px_scale, scale + sell.px_scale, scale + buy.px_scale, 1, 1
+        if self._conversion is not None:
+            income_scale, times, rate = self._conversion.worth_scale, self._conversion.times, self._conversion.rate
+            coin_scale += self._conversion.rate_scale
+        money = max(income_scale, coin_scale, cost_scale)
+        self._money_one = TEN[money + 9] * times
+        self._income_unit = TEN[money - income_scale]
+        self._coin_unit = TEN[money - coin_scale] * rate * sell.coin_fee_ppb  # of the proceeds before fees
+        self._cost_unit = TEN[money - cost_scale] * (PPB + buy.quote_fee_ppb + buy.coin_fee_ppb) * times
         self._sell_most, self._buy_most = most_of(sell, self._bids, scale), most_of(buy, self._asks, scale)
         self._grid = self._buy_lot if self._in_base else self._step
         # `grow` / `width` of a grid step is bought for each step sold.
@@ -172,7 +178,7 @@ class Sizing:
         return bound <= enough and bound <= height
 
     def _slack(self) -> int:
-        """How far the rounded bound can lie above the concave function that it stands for."""
+        """How far the rounded bound can lie above the function that it stands for."""
         if not self._rounded:
             return 0
         unit = self._conversion.finest if self._conversion is not None else 0
@@ -239,16 +245,18 @@ class Sizing:
         price, before, total, qty = _level_at(self._bids, k * self._step)
         low, high = before // self._step + 1, min((before + qty) // self._step, self._last)
         first = max(ceil_div(self._least, self._step), ceil_div(least_of(self._sell, price) * self._sell_unit, self._step))
-        income = ((total - price * before) * self._keep, price * self._step * self._keep)
+        proceeds = (total - price * before, price * self._step)
+        income = (proceeds[0] * self._keep, proceeds[1] * self._keep)
         price, before, total, qty = _level_at(self._asks, ceil_div(k * self._grow, self._width) * self._grid)
         low = max(low, before // self._grid * self._width // self._grow + 1)
         high = min(high, (before + qty) // self._grid * self._width // self._grow)
         least = ceil_div(least_of(self._buy, price) * self._buy_unit, self._grid)
         first = max(first, (least - 1) * self._width // self._grow + 1)
-        base, slope = (price * before - total) * self._cost_unit, 0
+        base = (price * before - total) * self._cost_unit - proceeds[0] * self._coin_unit
+        slope = -proceeds[1] * self._coin_unit
         cost = price * self._grid * self._cost_unit
         if not self._in_base:
-            slope, cost = -cost, 0
+            slope, cost = slope - cost, 0
         if self._conversion is None:
             base, slope = base + income[0] * self._income_unit, slope + income[1] * self._income_unit
             return _Cell(low, high, first, base, slope, cost, _FLAT)
@@ -323,12 +331,13 @@ class Sizing:
         return profit + into.gain * self._income_unit * ((into.grow * k + into.shift) // into.width)
 
     def _bound(self, sold: int) -> int:
-        """The profit without lots on the bought and converted quantity, rounded up: concave, never below the profit."""
+        """The profit without lots on the bought and converted quantity, rounded up: never below the profit, it rises and then falls."""
         bought = sold * self._up // self._down
-        income = walk(self._bids, sold)[0] * self._keep
+        proceeds = walk(self._bids, sold)[0]
+        income = proceeds * self._keep
         if self._conversion is not None:
             income = self._conversion.worth(self._conversion.most_for(income, 1) + 1)
-        return income * self._income_unit - walk(self._asks, bought)[0] * self._cost_unit
+        return income * self._income_unit - proceeds * self._coin_unit - walk(self._asks, bought)[0] * self._cost_unit
 
     def _size(self, sold: int, profit: int) -> Size:
         bought = self._bought(sold)
