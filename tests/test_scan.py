@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.instruments import spot
 from tests.test_record import Command, _file, run
 from tests.venues.player import Player
 from xarb.edges import Best, Scan, edge_of
 from xarb.engine.strategy import Pair
-from xarb.model.instrument import Instrument
 from xarb.venues.markets import Listed
 from xarb.wires.decimals import Listing
 from xarb.wires.events import LinkEvent, QuoteEvent
@@ -64,9 +64,7 @@ def test_without_a_price_there_is_no_edge(missing: int) -> None:
 
 def listed(venue: str, symbol: str = "BTC/USDT", taker_ppb: int | None = 1_000_000) -> Listed:
     """An instrument with a fee of 10 bps."""
-    base, quote = symbol.split("/")
-    more: dict[str, Any] = {"kind": "spot", "settle": quote, "px_scale": 2, "qty_scale": 5, "tick_int": 1, "lot_int": 1}
-    return Listed(Instrument(venue=venue, symbol=symbol, native=symbol, base=base, quote=quote, **more), taker_ppb)
+    return Listed(spot(venue, symbol, native=symbol), taker_ppb)
 
 
 def test_prices_come_from_rows_and_go_with_their_connection() -> None:

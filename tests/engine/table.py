@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tests.defaults import engine_setup, feed_limits
+from tests.instruments import instrument
 from xarb.engine.kernel import fold, state
 from xarb.engine.outputs import Outputs
 from xarb.engine.setup import FeedLimits, build_state, lay_mid_units
@@ -44,24 +45,6 @@ class Watcher:
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """Nothing."""
         return ()
-
-
-def instrument(letter: str, **changes: object) -> Instrument:
-    """Instrument `letter`: ASSET/USD on a venue of that name, prices and sizes without decimals."""
-    plain = Instrument(
-        venue=letter,
-        symbol="BTC/USD",
-        native="BTCUSD",
-        kind="spot",
-        base="BTC",
-        quote="USD",
-        settle="USD",
-        px_scale=0,
-        qty_scale=0,
-        tick_int=1,
-        lot_int=1,
-    )
-    return msgspec.structs.replace(plain, **changes)
 
 
 class Fold:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.defaults import engine_setup, execution_policy, feed_limits, micro_params, risk_limits, strategy_terms, venue_model
 from tests.engine.table import Nothing
-from tests.venues.market import MS, RICH, Row, batch_of, instrument
+from tests.instruments import instrument
+from tests.venues.market import MS, RICH, Row, batch_of
 from xarb.engine.engine import Engine
 from xarb.engine.strategy import Pair, Plan, View, Wake, Wakes
 from xarb.model.event import OutputRow, named

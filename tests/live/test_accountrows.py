@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.instruments import spot
 from xarb.errors import LogError
 from xarb.live.accountrows import AccountRows
 from xarb.log.batching import slow_row
 from xarb.model.event import SlowRow
-from xarb.model.instrument import Instrument
 from xarb.model.units import parse_money
 from xarb.venues.clock import Clock
 from xarb.venues.intake import Intake
@@ -20,19 +20,7 @@ from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import RowBuilder
 
-BTC = Instrument(
-    venue="alpha",
-    symbol="BTC/USDT",
-    native="BTCUSDT",
-    kind="spot",
-    base="BTC",
-    quote="USDT",
-    settle="USDT",
-    px_scale=2,
-    qty_scale=5,
-    tick_int=1,
-    lot_int=10,
-)
+BTC = spot("alpha", lot_int=10)
 
 
 def heard(price: str, qty: str = "0.5", *, start: int = 2) -> tuple[list[SlowRow], list[BaseException]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.live.test_real_orders import VENUES, site
+from tests.live.site import VENUES, site
 from xarb.cli import app
 from xarb.cli_keys import keys_app
 from xarb.log.reader import LogReader

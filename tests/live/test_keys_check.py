@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.test_real_orders import site
+from tests.live.site import site
 from tests.serve.site import KEY, SECRET
 from xarb.check_live import check_keys
 from xarb.config import load_experiment

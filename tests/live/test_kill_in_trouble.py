@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.test_real_orders import QUICK, account_order, filled, site, traded
+from tests.live.site import QUICK, left_order, site, statuses
 from xarb.config import load_experiment
 from xarb.errors import LogError, Refused
 from xarb.live.verb import kill
 from xarb.log.journal import HEAD, journals, read_opening
 from xarb.log.livelog import LiveLog
-from xarb.log.reader import LogReader
 
 
 def damage(log: Path) -> None:
@@ -31,9 +30,7 @@ def test_a_kill_on_a_damaged_log_cancels_first_and_names_the_damage_then(tmp_pat
 
     async def story() -> None:
         async with site(tmp_path) as at:
-            await traded(at, log, filled(1))
-            with LogReader(log) as reader:
-                mine = f"{reader.header.log_id[:8]}-1-9999"
+            mine = await left_order(at, log)
             with LiveLog.open(log, QUICK) as left:
                 for _ in range(3):
                     row = (left.last + 1, left.last_ts, None, "disk_free_mb", 1, None)
@@ -41,14 +38,12 @@ def test_a_kill_on_a_damaged_log_cancels_first_and_names_the_damage_then(tmp_pat
                     left.write()
                 left.abandon()
             damage(log)
-            await account_order(at, "alpha", mine)
             with pytest.raises(LogError, match="damaged") as said:
                 await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
             assert mine in str(said.value)
             assert "xarb log repair" in str(said.value)
             assert said.value.exit_code == 1
-            states = {order["client_id"]: order["status"] for order in await at.ask("alpha", "orders")}
-            assert states[mine] == "CANCELED"
+            assert (await statuses(at, "alpha"))[mine] == "CANCELED"
             with pytest.raises(LogError, match="damaged"):
                 await asyncio.to_thread(lambda: kill(log, wait_s=1))
 
@@ -61,17 +56,13 @@ def test_a_kill_cancels_what_a_process_that_hangs_left_open(tmp_path: Path) -> N
 
     async def story() -> None:
         async with site(tmp_path) as at:
-            await traded(at, log, filled(1))
-            with LogReader(log) as reader:
-                mine = f"{reader.header.log_id[:8]}-1-9999"
-            await account_order(at, "alpha", mine)
+            mine = await left_order(at, log)
             with LiveLog.open(log, QUICK):
                 with pytest.raises(Refused, match="has not ended"):
                     await asyncio.to_thread(lambda: kill(log, wait_s=0.1))
                 with pytest.raises(LogError, match="being written") as said:
                     await asyncio.to_thread(lambda: kill(log, wait_s=0.1, experiment=load_experiment(at.config)))
                 assert mine in str(said.value)
-            states = {order["client_id"]: order["status"] for order in await at.ask("alpha", "orders")}
-            assert states[mine] == "CANCELED"
+            assert (await statuses(at, "alpha"))[mine] == "CANCELED"
 
     asyncio.run(story())

@@ -9,19 +9,17 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import msgspec
 import pytest
 
-from tests.log.logs import connection, instrument
-from tests.serve.site import KEY, SECRET, config
-from tests.trial import LOT, Rows, tick, write_log
+from tests.instruments import spot
+from tests.live.site import CONFIG, QUICK, TRADED, VENUE, VENUES, Site, account_order, filled, left_order, site, statuses, traded
+from tests.serve.site import KEY, SECRET
+from tests.trial import quiet
 from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.errors import ConfigError, LogError, Refused
@@ -29,136 +27,16 @@ from xarb.live.exchanges import Exchanges, accounts_of
 from xarb.live.session import Ending, Session
 from xarb.live.verb import check_wanted, kill
 from xarb.log.check import verify_log
-from xarb.log.committer import Policy
 from xarb.log.reader import LogReader
-from xarb.model.instrument import Instrument
 from xarb.model.order import ORDER_TERMINAL
-from xarb.model.units import parse_money
 from xarb.serve.binance import order_shapes
-from xarb.serve.clock import WallClock
-from xarb.serve.config import KeyConfig, VenueTerms
+from xarb.serve.config import KeyConfig
 from xarb.serve.faults import Fault
-from xarb.serve.server import Plan, Server
 from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.venues.account import Account
 from xarb.verify import verify
 from xarb.wires.decimals import Listing
-
-QUICK = Policy(reserve_bytes=4096, separate=False)
-VENUES = ("alpha", "bravo")
-SECONDS = 120
-CONFIG = """
-[live]
-mode = "live"
-stop_ms = 8000
-
-[strategies.cross]
-kind = "micro"
-min_profit_bps = 1
-min_profit_quote = 0.01
-max_notional_quote = 200
-cool_down_ms = 100
-latency_threshold_ms = 3000
-execution_timeout_ms = 3000
-"""
-VENUE = """
-[markets.{venue}]
-exchange = "binance"
-symbols = ["BTC/USDT"]
-channels = ["quotes"]
-rest_url = "{rest}"
-stream_url = "{streams}"
-
-[venues.{venue}]
-fees = "synthetic-{venue}"
-
-[accounts.main.{venue}]
-"""
-MONEY = {"USDT": 100_000, "BTC": 50}
-
-
-BTC = Instrument(
-    venue="alpha",
-    symbol="BTC/USDT",
-    native="BTCUSDT",
-    kind="spot",
-    base="BTC",
-    quote="USDT",
-    settle="USDT",
-    px_scale=2,
-    qty_scale=5,
-)
-TRADED = dict.fromkeys(VENUES, ("BTC/USDT",))
-
-
-def silent(done: int, total: int, note: str = "") -> None:
-    """No progress."""
-
-
-def market(folder: Path) -> Path:
-    """Two minutes in which bravo is 1 % dearer, or cheaper, for half of every second."""
-    steps = {"tick_int": 1, "lot_int": 10, "min_qty": parse_money("0.0001"), "min_notional": parse_money("5")}
-    rows: Rows = []
-    for number, venue in enumerate(VENUES):
-        rows.append((0, connection(number, venue)))
-        rows.append((0, instrument((venue, "BTC/USDT"), 2, 5, native="BTCUSDT", **steps)))
-    for at in range(0, SECONDS * 1000, 50):
-        apart = (100 if at // 1000 % 2 else -100) if at % 1000 < 500 else 0
-        rows.append((at, tick("alpha", 10_000 + at // 50 % 3, 10_010 + at // 50 % 3, size=LOT)))
-        rows.append((at + 1, tick("bravo", 10_000 + apart, 10_010 + apart, size=LOT)))
-    return write_log(folder / "market", rows)
-
-
-class Site:
-    """Two served exchanges and the config of who trades there."""
-
-    def __init__(self, server: Server, folder: Path) -> None:
-        self.server, self.folder = server, folder
-        parts = {
-            one.venue: VENUE.format(venue=one.venue, rest=one.rest, streams=one.rest.replace("http", "ws"))
-            for one in server.addresses
-        }
-        self.config = folder / "live.toml"
-        self.config.write_text(CONFIG + "".join(parts.values()))
-
-    async def ask(self, venue: str, what: str) -> Any:
-        """The server's own word, such as `orders`."""
-        rest = next(one.rest for one in self.server.addresses if one.venue == venue)
-        async with aiohttp.ClientSession() as http, http.get(f"{rest}/xarb/{what}?account=main") as answer:
-            return await answer.json()
-
-
-@contextlib.asynccontextmanager
-async def site(folder: Path, faults: tuple[Fault, ...] = (), **changes: Any) -> AsyncIterator[Site]:
-    """Serve the market from now on, once as fast as it was."""
-    for name in ("API_KEY", "API_SECRET"):
-        for venue in VENUES:
-            os.environ[f"XARB_{venue.upper()}_MAIN_{name}"] = KEY if name == "API_KEY" else SECRET
-    terms = dict.fromkeys(VENUES, VenueTerms())
-    accounts = {"main": dict.fromkeys(VENUES, MONEY)}
-    plan = Plan([(venue, 0) for venue in VENUES], config(accounts=accounts, venues=terms, **changes), faults=faults)
-    with LogReader(market(folder)) as reader:
-        async with Server(reader, plan, WallClock()) as server:
-            yield Site(server, folder)
-
-
-async def traded(at: Site, log: Path, until: Callable[[Session], bool]) -> Session:
-    """Trade until something holds and all bundles have ended, then stop as Ctrl-C does."""
-    session = Session(load_experiment(at.config), log, mode=LIVE, policy=QUICK)
-    task = asyncio.create_task(session.run(None, Board(None)))
-    async with asyncio.timeout(90):
-        while not (task.done() or (hasattr(session, "summary") and until(session) and not session.open_bundles())):  # noqa: ASYNC110  # no event
-            await asyncio.sleep(0.02)
-        if not task.done():
-            os.kill(os.getpid(), signal.SIGINT)
-        await task
-    return session
-
-
-def filled(count: int) -> Callable[[Session], bool]:
-    """Whether so many bundles were sent."""
-    return lambda session: session.summary.bundles >= count
 
 
 def fills_of(log: Path) -> dict[str, set[tuple[str, str, int, int, int, str]]]:
@@ -210,7 +88,7 @@ def test_real_orders_are_proven_and_true_to_the_exchanges_books(tmp_path: Path) 
 
     asyncio.run(story())
     assert verify_log(log).ok
-    proof = verify(log, advance=silent)
+    proof = verify(log, advance=quiet)
     assert [(row[0], row[1], row[-1]) for row in proof.tables[0].rows] == [("1", "live", "equal"), ("2", "live", "equal")]
     with LogReader(log) as reader:
         assert not any(kind == "sim_reports" for kind, _ in reader.outputs())
@@ -243,7 +121,7 @@ def test_with_faults_nothing_is_sent_twice_or_forgotten(tmp_path: Path) -> None:
                 assert len(sent) == len(set(sent))
 
     asyncio.run(story())
-    assert verify(log, advance=silent).equal
+    assert verify(log, advance=quiet).equal
 
 
 @pytest.mark.parametrize("is_stopping", [False, True])
@@ -312,15 +190,13 @@ def test_a_process_killed_while_trading_forgets_no_order(tmp_path: Path) -> None
 
     asyncio.run(story())
     assert verify_log(log).ok
-    assert [row[-1] for row in verify(log, advance=silent).tables[0].rows] == ["equal"] * 3
+    assert [row[-1] for row in verify(log, advance=quiet).tables[0].rows] == ["equal"] * 3
 
 
 def test_orders_keep_their_price_and_size_when_scales_grow(tmp_path: Path) -> None:
     """A finer price and a finer size are seen while trading: the orders after it say the same as those before, not a hundred times as much."""
     log = tmp_path / "log"
-    finer = [
-        Listing(msgspec.structs.replace(BTC, venue=venue, tick_int=1, lot_int=10), px_scale=4, qty_scale=6) for venue in VENUES
-    ]
+    finer = [Listing(spot(venue, lot_int=10), px_scale=4, qty_scale=6) for venue in VENUES]
     grown: list[int] = []
 
     def seen(session: Session) -> bool:
@@ -342,7 +218,7 @@ def test_orders_keep_their_price_and_size_when_scales_grow(tmp_path: Path) -> No
             assert len(fills_of(log)["alpha"]) >= 3
 
     asyncio.run(story())
-    assert verify(log, advance=silent).equal
+    assert verify(log, advance=quiet).equal
 
 
 def test_a_clock_that_goes_wrong_disarms_until_it_is_right_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +251,7 @@ def test_a_clock_that_goes_wrong_disarms_until_it_is_right_again(tmp_path: Path,
         said = [(row["action"], row["actor"], row["detail"]) for row in reader.rows("operator")]
     assert [one[:2] for one in said[:3]] == [("arm", "start"), ("disarm", "session"), ("arm", "session")]
     assert re.match(r"the clock of bravo is (29|30)\d\.\d ms from ours, 50 ms are allowed", said[1][2])
-    assert verify(log, advance=silent).equal
+    assert verify(log, advance=quiet).equal
 
 
 def test_networks_are_asked_for_anew_while_trading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,7 +282,7 @@ def test_networks_are_asked_for_anew_while_trading(tmp_path: Path, monkeypatch: 
         assert sorted((row["venue"], row["asset"], row["deposit_open"]) for row in told) == [(one, "BTC", False) for one in VENUES]
         after = [row for _, row in reader.outputs(kinds=("refusals",)) if row["reason"] == "not_transferable"]
         assert after
-    assert verify(log, advance=silent).equal
+    assert verify(log, advance=quiet).equal
 
 
 def test_a_process_killed_with_its_log_unsealed_is_killed_by_name(tmp_path: Path) -> None:
@@ -432,7 +308,7 @@ def test_a_process_killed_with_its_log_unsealed_is_killed_by_name(tmp_path: Path
 
     asyncio.run(story())
     assert verify_log(log).ok
-    assert verify(log, advance=silent).equal
+    assert verify(log, advance=quiet).equal
 
 
 class Mute(Session):
@@ -462,24 +338,12 @@ def test_a_stop_ends_while_an_exchange_does_not_answer(tmp_path: Path) -> None:
 
     assert asyncio.run(story()).actor == "signal"
     assert verify_log(log).ok
-    assert verify(log, advance=silent).equal
+    assert verify(log, advance=quiet).equal
     with LogReader(log) as reader:
         acts = {row["action"]: row["ts_recv"] for row in reader.rows("operator")}
         assert [*acts] == ["arm", "disarm", "cancel", "ended"]
         late = [row["ts"] for kind, row in reader.outputs(kinds=("commands",)) if row["ts"] > acts["cancel"]]
         assert late, "a deadline passed while connections were closing"
-
-
-async def account_order(at: Site, venue: str, name: str) -> None:
-    """An order of the account, far from the market, under any name."""
-    found = accounts_of(load_experiment(at.config), market_sources(load_experiment(at.config)), TRADED)
-    for accounts in found.values():
-        for account in accounts:
-            if found[venue] == accounts:
-                await account.open()
-                order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.5", "price": "50", "newClientOrderId": name}
-                await account.client.privatePostOrder({"symbol": "BTCUSDT", "side": "BUY"} | order)
-            await account.close()
 
 
 def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: Path) -> None:
@@ -488,17 +352,14 @@ def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: P
 
     async def story() -> None:
         async with site(tmp_path) as at:
-            await traded(at, log, filled(1))
-            with LogReader(log) as reader:
-                mine = f"{reader.header.log_id[:8]}-1-9999"
-            for name in (mine, "somebody-else"):
-                await account_order(at, "alpha", name)
+            mine = await left_order(at, log)
+            await account_order(at, "alpha", "somebody-else")
             with pytest.raises(Refused, match="--config"):
                 await asyncio.to_thread(lambda: kill(log, wait_s=1))
             tables = await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
             [row] = [row for row in tables[0].rows if row[1] == "alpha"]
             assert row[2:5] == (mine, "-", "1")
-            states = {order["client_id"]: order["status"] for order in await at.ask("alpha", "orders")}
+            states = await statuses(at, "alpha")
             assert (states[mine], states["somebody-else"]) == ("CANCELED", "NEW")
             with pytest.raises(Refused, match="killed by"):
                 await traded(at, log, filled(1))
@@ -508,12 +369,11 @@ def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: P
             await account_order(at, "bravo", mine)
             with pytest.raises(Refused, match="main at alpha: not known"):
                 await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(dead)))
-            states = {order["client_id"]: order["status"] for order in await at.ask("bravo", "orders")}
-            assert states[mine] == "CANCELED", "an exchange that does not answer stops none of the others"
+            assert (await statuses(at, "bravo"))[mine] == "CANCELED", "an exchange that does not answer stops none of the others"
 
     asyncio.run(story())
     assert verify_log(log).ok
-    assert verify(log, advance=silent).equal
+    assert verify(log, advance=quiet).equal
 
 
 @pytest.mark.parametrize(
@@ -549,74 +409,6 @@ def test_a_key_that_may_not_trade_is_refused_by_name(tmp_path: Path) -> None:
                 await traded(at, tmp_path / "log", filled(1))
 
     asyncio.run(story())
-
-
-def test_check_says_how_exchanges_and_accounts_stand(tmp_path: Path) -> None:
-    """From the command line: distance and clock, rights, true fees, balances, gigabytes a day, and what could trade."""
-
-    async def story() -> tuple[int, str, str]:
-        async with site(tmp_path) as at:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "xarb", "check", str(at.config), "--measure", "1s"),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            async with asyncio.timeout(90):
-                out, err = await process.communicate()
-            return process.returncode or 0, out.decode(), err.decode()
-
-    code, out, err = asyncio.run(story())
-    assert code == 0, out + err
-    assert "can trade: yes, can withdraw: no" in out
-    assert "BTC/USDT 0.001 taker in received" in out
-    assert "main\talpha\tUSDT\t100000\t0" in out
-    assert any(line.startswith("alpha\tBTC\t") and line.endswith("\topen\topen") for line in out.splitlines())
-    assert "GB a day" in out
-    assert "ready: 2 of 2 pairs can trade" in err
-
-
-def test_check_says_what_forbids_real_orders(tmp_path: Path) -> None:
-    """A venue whose clock is wrong and a key that only reads: exit code 1, both are named, and everything else is still shown."""
-    keys = {"read": KeyConfig(account="main", api_key=KEY, secret=SECRET, permissions=("read",))}
-    faults = (Fault(kind="clock_offset", at_s=Decimal(0), offset_ms=300, venue="bravo"),)
-
-    async def story() -> tuple[int, str, str]:
-        async with site(tmp_path, faults, keys=keys) as at:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "xarb", "check", str(at.config), "--measure", "100ms"),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            async with asyncio.timeout(90):
-                out, err = await process.communicate()
-            return process.returncode or 0, out.decode(), err.decode()
-
-    code, out, err = asyncio.run(story())
-    assert code == 1
-    assert re.search(r"the clock of bravo is (299|300)\.\d ms from ours", err)
-    assert "main at alpha: the key may not trade" in err
-    assert "bravo / alpha" in out or "BTC/USDT@bravo" in out
-
-
-def test_check_on_paper_shows_a_wrong_clock_and_forbids_nothing(tmp_path: Path) -> None:
-    """The bound is of real orders; on paper a clock that is off is a figure in a table."""
-    faults = (Fault(kind="clock_offset", at_s=Decimal(0), offset_ms=300, venue="bravo"),)
-
-    async def story() -> tuple[int, str, str]:
-        async with site(tmp_path, faults) as at:
-            at.config.write_text(at.config.read_text().replace('mode = "live"', 'mode = "paper"') + "USDT = 1000\nBTC = 1\n")
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "xarb", "check", str(at.config), "--measure", "100ms"),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-            async with asyncio.timeout(90):
-                out, err = await process.communicate()
-            return process.returncode or 0, out.decode(), err.decode()
-
-    _, out, err = asyncio.run(story())
-    assert "no real orders" not in err
-    assert re.search(r"^bravo\tbinance\t.*\t(299|300)\.\d ms\t1$", out, re.MULTILINE)
 
 
 def test_missing_keys_leave_no_connection_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.test_real_orders import VENUES, filled, site, traded
+from tests.live.site import VENUES, filled, site, traded
 from tests.trial import quiet
 from xarb.backtest import backtest
 from xarb.config import load_experiment

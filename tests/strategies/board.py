@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.engine.table import instrument
+from tests.instruments import instrument
 from xarb.engine.strategy import BestQuote, Edge, FeedView
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
@@ -20,8 +20,7 @@ def tier(taker_ppb: int, asset: str = "quote") -> FeeTier:
 
 def spot(symbol: str, venue: str, **changes: object) -> Instrument:
     """A spot instrument named by its symbol, without decimals unless changed."""
-    base, quote = symbol.split("/")
-    return instrument(venue, symbol=symbol, native=symbol, base=base, quote=quote, settle=quote, **changes)
+    return instrument(venue, symbol, **changes)
 
 
 class Board:

@@ -38,25 +38,6 @@ class Row(NamedTuple):
     values: tuple[Any, ...]
 
 
-def instrument(venue: str = "a", symbol: str = "BTC/USD", **changes: Any) -> Instrument:
-    """A spot instrument without decimals, tick 1, lot 1."""
-    base, _, quote = symbol.partition("/")
-    fields: dict[str, Any] = {
-        "venue": venue,
-        "symbol": symbol,
-        "native": symbol,
-        "kind": "spot",
-        "base": base,
-        "quote": quote,
-        "settle": quote,
-        "px_scale": 0,
-        "qty_scale": 0,
-        "tick_int": 1,
-        "lot_int": 1,
-    }
-    return Instrument(**(fields | changes))
-
-
 FREE = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))
 RICH = Money(10**9 * MONEY_ONE)
 
@@ -236,7 +217,6 @@ __all__ = [
     "Told",
     "batch_of",
     "cancel",
-    "instrument",
     "plain_model",
     "play",
     "setup_of",

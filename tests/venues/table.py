@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.instruments import instrument as plain_instrument
 from tests.venues.market import MS, Row, plain_model, play, setup_of, submit, text
 from tests.venues.market import cancel as cancel_of
-from tests.venues.market import instrument as plain_instrument
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument
 from xarb.venues.simulated import SimulatedVenues

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tests.venues.market import MS, Row, batch_of, instrument, plain_model, setup_of, submit
+from tests.instruments import instrument
+from tests.venues.market import MS, Row, batch_of, plain_model, setup_of, submit
 from tests.venues.table import check
 from xarb.errors import InvariantBroken
 from xarb.venues.simulated import SimulatedVenues

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.venues.market import MS, instrument, plain_model, setup_of
+from tests.instruments import instrument
+from tests.venues.market import MS, plain_model, setup_of
 from tests.venues.table import check, one
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier

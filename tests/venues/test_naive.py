@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.defaults import venue_model
-from tests.venues.market import MS, Row, Told, instrument, play, setup_of, submit
+from tests.instruments import instrument
+from tests.venues.market import MS, Row, Told, play, setup_of, submit
 from tests.venues.market import cancel as cancel_of
 from tests.venues.naive import Said, naive_reports
 from xarb.model.command import Command, Report

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.venues.market import MS, Row, batch_of, instrument, plain_model, setup_of, submit
+from tests.instruments import instrument
+from tests.venues.market import MS, Row, batch_of, plain_model, setup_of, submit
 from xarb.venues.fold import book as kernel
 from xarb.venues.fold.state import FILLS
 from xarb.venues.shown import ASK, BID

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.defaults import venue_model
-from tests.venues.market import MS, instrument, plain_model, setup_of
+from tests.instruments import instrument
+from tests.venues.market import MS, plain_model, setup_of
 from xarb.errors import ConfigError
 from xarb.model.units import MONEY_ONE, Money
 from xarb.venues.fold.draw import draw_below, splitmix64

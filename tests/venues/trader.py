@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from tests.instruments import spot
 from tests.venues.exchange_server import KEY, SECRET, SYMBOL, SmallExchange
 from tests.venues.okx_server import NATIVE, PASSWORD, SmallOkx
 from xarb.model.command import CancelOrder, SubmitOrder
-from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, format_decimal
 from xarb.venues.account import Account, AccountTerms
 from xarb.venues.accountdesk import Wishes
@@ -25,19 +25,7 @@ from xarb.venues.venue import VenueRow
 from xarb.wires.rows import RowBuilder
 
 LOG_ID = "0123abcd45678901"
-BTC = Instrument(
-    venue="binance",
-    symbol="BTC/USDT",
-    native=SYMBOL,
-    kind="spot",
-    base="BTC",
-    quote="USDT",
-    settle="USDT",
-    px_scale=2,
-    qty_scale=5,
-    tick_int=1,
-    lot_int=1,
-)
+BTC = spot("binance", native=SYMBOL)
 WAIT_S = 20.0
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from xarb.config_watch import WatchConfig
+from xarb.config_watch import Rule, WatchConfig
 from xarb.console import utc
 from xarb.engine.liverows import DISARM, KILL
 from xarb.log.ends import LEFT_OFF
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal, parse_money
-from xarb.watch.state import WINDOW_S, Watched
+from xarb.watch.state import WINDOW_S, Watched, Window
 
 GONE_NS: Final = 5 * NANOS_PER_S  # a writer that let go of its log and wrote nothing for so long has ended
 _MB: Final = 10**6
@@ -48,7 +48,7 @@ class Place(NamedTuple):
 class Condition(NamedTuple):
     """One thing that is wrong: the rule, what it is about, and a sentence."""
 
-    rule: str
+    rule: Rule
     subject: str
     text: str
 
@@ -115,11 +115,12 @@ def _feeds(state: Watched, place: Place, config: WatchConfig) -> Iterator[Condit
 
 
 def _storms(state: Watched, place: Place, config: WatchConfig) -> Iterator[Condition]:
-    for rule, what, window, bound in (
+    storms: tuple[tuple[Rule, str, Window, int], ...] = (
         ("gaps", "gaps", state.recent_gaps, config.gaps_per_min),
         ("rejects", "bad input rows", state.recent_rejects, config.rejects_per_min),
         ("order_rejects", "orders refused by venues", state.recent_refused, config.order_rejects_per_min),
-    ):
+    )
+    for rule, what, window, bound in storms:
         count = window.count(place.now)
         if bound and count >= bound:
             yield Condition(rule, "", f"{count} {what} within a minute")
