@@ -80,6 +80,11 @@ class ManualClock(WallClock):
         self._moved = asyncio.Condition()
         self.idle = asyncio.Event()
         self.shift_ns = 0
+        self.passed_ns = 0
+
+    def mono_ns(self) -> int:
+        """The machine's time and what the test lets pass."""
+        return super().mono_ns() + self.passed_ns
 
     def wall_ns(self) -> int:
         """The machine's time and what the test adds to it."""

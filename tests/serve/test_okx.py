@@ -154,7 +154,8 @@ def test_errors_are_mapped_as_in_production(tmp_path: Path, call: Any, error: st
     run(test())
 
 
-async def _signed(site: Site, method: str, path: str, body: Any = None, **changed: str) -> tuple[int, Any]:
+async def signed(site: Site, method: str, path: str, body: Any = None, **changed: str) -> tuple[int, Any]:
+    """A signed request with changed headers; status and answer."""
     text = "" if body is None else msgspec.json.encode(body).decode()
     stamp = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     headers = {"OK-ACCESS-KEY": KEY, "OK-ACCESS-PASSPHRASE": PHRASE, "OK-ACCESS-TIMESTAMP": stamp} | changed
@@ -182,7 +183,7 @@ def test_who_may_not_trade(tmp_path: Path, changed: dict[str, str], status: int,
 
     async def test() -> None:
         async with site_of(tmp_path) as site:
-            answer = await _signed(site, "POST", "trade/order", LIMIT, **changed)
+            answer = await signed(site, "POST", "trade/order", LIMIT, **changed)
             assert (answer[0], answer[1]["code"]) == (status, code)
 
     run(test())
@@ -210,7 +211,7 @@ def test_a_bad_order_has_its_own_code(tmp_path: Path, changes: dict[str, str], c
     async def test() -> None:
         async with site_of(tmp_path) as site:
             await site.to(10)
-            _, answer = await _signed(site, "POST", "trade/order", LIMIT | changes)
+            _, answer = await signed(site, "POST", "trade/order", LIMIT | changes)
             assert (answer["code"], answer["data"][0]["sCode"]) == ("1", code)
             assert site.server.desk.orders("main", "alpha") == []
 
@@ -224,16 +225,16 @@ def test_batches_and_orders_that_may_not_take(tmp_path: Path) -> None:
         async with site_of(tmp_path, config=okx_config(limits=Limits(orders_2s=4, frames_1s=1000))) as site:
             await site.to(10)
             batch = [LIMIT | {"clOrdId": "one"}, LIMIT | {"clOrdId": "one"}, LIMIT | {"ordType": "post_only", "px": "101"}]
-            _, answer = await _signed(site, "POST", "trade/batch-orders", batch)
+            _, answer = await signed(site, "POST", "trade/batch-orders", batch)
             assert (answer["code"], [one["sCode"] for one in answer["data"]]) == ("2", ["0", "51016", "0"])
             number = answer["data"][2]["ordId"]
-            _, known = await _signed(site, "GET", f"trade/order?instId={NAME}&ordId={number}")
+            _, known = await signed(site, "GET", f"trade/order?instId={NAME}&ordId={number}")
             assert (known["data"][0]["state"], known["data"][0]["cancelSource"]) == ("canceled", "31")
-            _, gone = await _signed(site, "POST", "trade/cancel-order", {"instId": NAME, "clOrdId": "one"})
+            _, gone = await signed(site, "POST", "trade/cancel-order", {"instId": NAME, "clOrdId": "one"})
             assert gone["code"] == "0"
-            _, again = await _signed(site, "POST", "trade/cancel-order", {"instId": NAME, "clOrdId": "one"})
+            _, again = await signed(site, "POST", "trade/cancel-order", {"instId": NAME, "clOrdId": "one"})
             assert again["data"][0]["sCode"] == "51401"
-            codes = [(await _signed(site, "POST", "trade/order", LIMIT))[1]["data"][0]["sCode"] for _ in range(5)]
+            codes = [(await signed(site, "POST", "trade/order", LIMIT))[1]["data"][0]["sCode"] for _ in range(5)]
             assert "50011" in codes
 
     run(test())
@@ -336,8 +337,8 @@ def test_faults_strike_here_too(tmp_path: Path) -> None:
         async with site_of(tmp_path, [*ROWS, *moves], faults=faults) as site:
             await site.to(10)
             with pytest.raises(aiohttp.ServerDisconnectedError):
-                await _signed(site, "POST", "trade/order", LIMIT)
-            assert (await _signed(site, "POST", "trade/order", LIMIT))[1]["code"] == "50001"
+                await signed(site, "POST", "trade/order", LIMIT)
+            assert (await signed(site, "POST", "trade/order", LIMIT))[1]["code"] == "50001"
             assert len(site.server.desk.orders("main", "alpha")) == 1
             async with site.http.ws_connect(site.base + "/ws/v5/public") as ws:
                 await ws.send_json({"op": "subscribe", "args": [{"channel": "books", "instId": NAME}]})

@@ -116,18 +116,18 @@ class RateLimits:
 
 
 class Windows:
-    """Counts of two seconds, each under a name of its own, as OKX limits each path and address, and each account's orders."""
+    """Counts of short spans, each under a name of its own, as OKX limits each path and address, and each account's orders."""
 
     def __init__(self) -> None:
         self._spans: dict[tuple[str, str], _Spans] = {}
 
-    def count(self, what: str, who: str, most: int, now: int) -> None:
-        """Count one more.
+    def count(self, what: str, who: str, most: int, now: int, *, span_ns: int = 2 * NANOS_PER_S) -> None:
+        """Count one more; a name keeps the span with which it was counted first.
 
         Raises:
             TooMany: more than `most` in this span.
         """
-        spans = self._spans.setdefault((what, who), _Spans(2 * NANOS_PER_S))
+        spans = self._spans.setdefault((what, who), _Spans(span_ns))
         if spans.add(now, 1) > most:
             raise TooMany(what, spans.left_s(now))
 

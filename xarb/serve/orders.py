@@ -23,7 +23,8 @@ OPEN: Final = (NEW, PARTIALLY_FILLED)
 class Intent(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asks for, checked against the instrument. `price_int` is the worst price, `qty_int` the size, at its scales.
 
-    `kind` is LIMIT, MARKET or LIMIT_MAKER; `quote_value` is set when a market order states what to spend or to earn.
+    `kind` is LIMIT, MARKET or LIMIT_MAKER; `quote_value` is set when a market order states what to spend or to earn;
+    `tag` is a client's own word for orders that it treats alike.
     """
 
     account: str
@@ -35,6 +36,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True):
     qty_int: int
     client_id: str
     quote_value: int = 0
+    tag: str = ""
     kept: tuple[str, ...] = ("self_trade",)  # reasons for which the venue takes the order and lets it expire, in place of a refusal
 
 

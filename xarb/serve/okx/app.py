@@ -51,9 +51,14 @@ class OkxApp:
         return [*sockets, web.route("*", "/{path:.*}", self._any)]
 
     def census(self) -> dict[str, int]:
-        """Open sockets, public channels that somebody listens to, sockets on private ones."""
-        channels = self._venue.channels
-        return {"sockets": len(self._venue.house.sockets), "streams": channels.listened, "users": channels.users}
+        """Open sockets, public channels that somebody listens to, sockets on private ones, countdowns that run."""
+        channels, sockets = self._venue.channels, len(self._venue.house.sockets)
+        return {
+            "sockets": sockets,
+            "streams": channels.listened,
+            "users": channels.users,
+            "countdowns": self._venue.countdowns.running,
+        }
 
     def end_user_streams(self) -> None:
         """OKX has no such event: the login ends, and with it what is told."""
@@ -66,6 +71,7 @@ class OkxApp:
         while True:
             beat += 1
             await asyncio.sleep(max(0.0, start + beat * _BEAT_S - loop.time()))
+            self._venue.countdowns.look()
             self._venue.channels.beat()
             if beat % _FLUSH_BEATS == 0:
                 self._venue.house.log.flush()
@@ -159,6 +165,7 @@ class OkxSocket:
                 raise OkxError("60011", "Please log in")
             if "trade" not in self._key.permissions:
                 raise OkxError("50120", "This API key doesn't have permission to use this function")
+            self._venue.countdowns.look()
             trading = self._venue.trading
             act = trading.cancel if "cancel" in op else trading.place
             answer |= batch_answer(act(args, self._key)) | {"msg": ""}  # on a socket the items alone say what is wrong

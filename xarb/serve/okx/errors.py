@@ -29,6 +29,12 @@ def no_instrument() -> OkxError:
     return OkxError("51001", "Instrument ID, Instrument ID code, or Spread ID doesn't exist.")
 
 
+def throttled(*, status: int = 200) -> OkxError:
+    """Too many requests, or orders, in their span."""
+    text = "Rate limit reached. Please refer to API documentation and throttle requests accordingly."
+    return OkxError("50011", text, status=status)
+
+
 # What the simulated venue's reasons are called here.
 REASONS: Final[dict[str, tuple[str, str]]] = {
     "balance": ("51008", "Order failed. Insufficient account balance."),
@@ -50,4 +56,4 @@ def refusal(reason: str | None) -> OkxError:
     return OkxError(*REASONS.get(reason or "", ("51000", f"Order failed: {reason}")))
 
 
-__all__ = ["OkxError", "bad", "no_instrument", "refusal"]
+__all__ = ["OkxError", "bad", "no_instrument", "refusal", "throttled"]

@@ -125,6 +125,7 @@ class OkxRest:
         if not request.path.startswith(PREFIX) or (signed is None and public is None):
             return Reply(404, _encode({"code": "404", "msg": "Not Found", "data": []}), _JSON)
         try:
+            self._venue.countdowns.look()
             self._venue.count(path, request.remote or "")
             if public is not None:
                 return Reply(200, _encode({"code": "0", "msg": "", "data": public(values)}), _JSON)

@@ -9,6 +9,7 @@ from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, format_decimal
 from xarb.serve.book import ASK, BID
 from xarb.serve.exchange import Listing
+from xarb.serve.okx.countdowns import CANCEL_ID
 from xarb.serve.orders import FILLED, LIMIT_MAKER, MARKET, NEW, PARTIALLY_FILLED, Fill, ServedOrder
 from xarb.serve.tape import INTERVALS, Bar, Print
 from xarb.venues.accounts import Purse
@@ -145,7 +146,7 @@ def order(one: ServedOrder, instrument_id: str) -> dict[str, Any]:
         "instId": instrument_id,
         "ordId": str(one.id),
         "clOrdId": one.intent.client_id,
-        "tag": "",
+        "tag": one.intent.tag,
         "px": "" if one.intent.kind == MARKET else text(one.price),
         "sz": text(one.intent.quote_value if by_quote else one.qty),
         "tgtCcy": ("quote_ccy" if by_quote else "base_ccy") if one.intent.kind == MARKET else "",
@@ -200,7 +201,7 @@ def fill(one: ServedOrder, instrument_id: str, part: Fill) -> dict[str, Any]:
         "ordId": str(one.id),
         "clOrdId": one.intent.client_id,
         "billId": str(part.trade_id),
-        "tag": "",
+        "tag": one.intent.tag,
         "fillPx": text(part.price),
         "fillSz": text(part.qty),
         "side": "buy" if one.intent.buy else "sell",
@@ -242,7 +243,8 @@ def _average(one: ServedOrder) -> str:
 def _cancel_source(one: ServedOrder) -> str:
     if one.status in STATES:
         return ""
-    return {"post_only_would_cross": "31", "self_trade": "32"}.get(one.reason or "", "14" if one.cancel_id == "" else "1")
+    by_whom = {"": "14", CANCEL_ID: "20"}.get(one.cancel_id, "1")  # its time in force, the countdown, the user
+    return {"post_only_would_cross": "31", "self_trade": "32"}.get(one.reason or "", by_whom)
 
 
 __all__ = [

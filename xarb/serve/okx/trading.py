@@ -12,7 +12,8 @@ from xarb.serve.config import KeyConfig, Limits, VenueTerms
 from xarb.serve.exchange import Exchange, Listing
 from xarb.serve.limits import TooMany, Windows
 from xarb.serve.okx import shapes
-from xarb.serve.okx.errors import OkxError, bad, no_instrument, refusal
+from xarb.serve.okx.countdowns import TAG
+from xarb.serve.okx.errors import OkxError, bad, no_instrument, refusal, throttled
 from xarb.serve.orders import LIMIT, LIMIT_MAKER, MARKET, REJECTED, Intent, ServedOrder
 from xarb.serve.sizing import reach, spend_of
 from xarb.serve.untrusted import is_flat, whole_of
@@ -99,9 +100,7 @@ class OkxTrading:
         try:
             self._windows.count("orders", key.account, self._limits.orders_2s, self._clock.wall_ns())
         except TooMany:
-            raise OkxError(
-                "50011", "Rate limit reached. Please refer to API documentation and throttle requests accordingly."
-            ) from None
+            raise throttled() from None
         intent = self._intent(one, key.account)
         mine = self._desk.open_orders(key.account, self._exchange.name)
         if intent.client_id and any(other.intent.client_id == intent.client_id for other in mine):
@@ -123,6 +122,9 @@ class OkxTrading:
         client_id = str(one.get("clOrdId") or "")
         if client_id and not _CLIENT_ID.match(client_id):
             raise bad("clOrdId")
+        tag = str(one.get("tag") or "")
+        if tag and not TAG.match(tag):
+            raise bad("tag")
         known, buy = listing.instrument, side == "buy"
         closed = known.untradable_because()
         if closed is not None:
@@ -155,6 +157,7 @@ class OkxTrading:
             qty_int=qty,
             client_id=client_id,
             quote_value=spend,
+            tag=tag,
             kept=_KEPT,
         )
 

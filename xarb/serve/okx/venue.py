@@ -6,10 +6,11 @@ from xarb.serve.config import ServeConfig, VenueTerms
 from xarb.serve.exchange import Exchange
 from xarb.serve.limits import TooMany, Windows
 from xarb.serve.okx.channels import Channels
-from xarb.serve.okx.errors import OkxError
+from xarb.serve.okx.countdowns import Countdowns
+from xarb.serve.okx.errors import throttled
 from xarb.serve.okx.shapes import inst_id
 from xarb.serve.okx.signing import OkxKeys
-from xarb.serve.okx.trading import OkxTrading
+from xarb.serve.okx.trading import OkxTrading, Signed
 from xarb.serve.socket import House
 
 
@@ -28,7 +29,9 @@ class OkxVenue:
         self.listings = {inst_id(one.instrument): one for one in exchange.listings.values()}
         self.keys = OkxKeys(config.keys)
         terms = config.venues.get(exchange.name, VenueTerms())
+        self.countdowns = Countdowns(exchange, house.clock)
         self.trading = OkxTrading(exchange, self.listings, config.limits, house.clock, terms)
+        self.trading.requests["POST", "trade/cancel-all-after"] = Signed("trade", self.countdowns.set)
         self.channels = Channels(exchange, self.listings, self.trading.assets)
         self._limits = config.limits
         self._windows = Windows()
@@ -42,8 +45,7 @@ class OkxVenue:
         try:
             self._windows.count(path, address, self._limits.requests_2s, self.house.clock.wall_ns())
         except TooMany:
-            text = "Rate limit reached. Please refer to API documentation and throttle requests accordingly."
-            raise OkxError("50011", text, status=429) from None
+            raise throttled(status=429) from None
 
 
 __all__ = ["OkxVenue"]
