@@ -17,6 +17,7 @@ NAMES: Final = (
     "orders",
     "micro",
     "sizing",
+    "pools",
     "asking",
     "journal",
     "recovery",

@@ -1,0 +1,1 @@
+"""Pools: integers equal to the contracts."""
