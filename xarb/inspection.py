@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from xarb.console import Advance, Table, utc
-from xarb.log.check import Report, verify_log
+from xarb.log.check import verify_log
+from xarb.log.findings import Report
 from xarb.log.info import GoneInfo, TailInfo, info
 from xarb.log.prune import Pruned
 from xarb.log.repair import repair

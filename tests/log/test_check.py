@@ -11,7 +11,8 @@ import pytest
 
 from tests.log.logs import BTC, HEADER, Row, connection, forge, instrument, placed, quote, read_all, rewrite, small_log, write
 from xarb.errors import LogError
-from xarb.log.check import FINDINGS_LIMIT, CheckProgress, Report, verify_log
+from xarb.log.check import CheckProgress, verify_log
+from xarb.log.findings import FINDINGS_LIMIT, Report
 from xarb.log.info import info
 from xarb.log.manifest import Header, Segment
 from xarb.log.writer import LogWriter

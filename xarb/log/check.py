@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -12,70 +12,20 @@ import numpy as np
 from xarb.errors import LogError
 from xarb.log import checkpoints, manifest
 from xarb.log.claim import LOCK
+from xarb.log.filecheck import FileCheck, Form, Key
 from xarb.log.files import Files
-from xarb.log.growing import MARKET_KINDS, note_instruments
+from xarb.log.findings import Report
 from xarb.log.journal import FOLDER
 from xarb.log.manifest import FileEntry, Manifest, Segment
 from xarb.log.merge import Chunk, Part, Position, Stream, merged
 from xarb.log.schema import schema_digest
 from xarb.log.tailcheck import check_tail
-from xarb.log.writer import date_of
-from xarb.model.columns import TABLES, Type
+from xarb.model.columns import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
-
-FINDINGS_LIMIT: Final = 1_000  # findings kept; more are counted only
 CHUNK_ROWS: Final = 65_536
-_PER_FILE: Final = 20
-Key = tuple[str, str]
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One broken promise: where (`file` relative to the folder, `row` from 0 within it where one row is at fault), and what."""
-
-    file: str
-    what: str
-    row: int | None = None
-
-
-class Report(msgspec.Struct, kw_only=True):
-    """What `verify_log` found: `ok` when nothing is wrong.
-
-    `leftovers` are temporary files of a writer at work or of one that was interrupted, files that a tombstone covers and that an
-    interrupted pruning left, and damaged journals that a repair kept; they are no part of the log. `files`, `rows` and `bytes` are of
-    what is there, `gone_files` and `gone_rows` of what tombstones cover. The tail is what stands in journals: sound frames count as rows and bytes, `torn_bytes` are behind them.
-    """
-
-    folder: str
-    digest: str | None = None
-    segments: int = 0
-    files: int = 0
-    rows: int = 0
-    bytes: int = 0
-    gone_files: int = 0
-    gone_rows: int = 0
-    findings: list[Finding] = []
-    more_findings: int = 0
-    leftovers: list[str] = []
-    checkpoints: int = 0
-    tail_rows: int = 0
-    tail_bytes: int = 0
-    torn_bytes: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """Whether every promise holds."""
-        return not self.findings
-
-    def add(self, file: str, what: str, row: int | None = None) -> None:
-        """Note a broken promise."""
-        if len(self.findings) < FINDINGS_LIMIT:
-            self.findings.append(Finding(file=file, what=what, row=row))
-        else:
-            self.more_findings += 1
 
 
 class CheckProgress(msgspec.Struct, frozen=True):
@@ -161,7 +111,7 @@ class _Check:
         self.report = report
         self._progress = progress
         self._total = sum(entry.bytes for entry in found.files)
-        self._forms: dict[Key, list[tuple[int, int, int]]] = {}  # (seq, px_scale, qty_scale) in order
+        self._forms: dict[Key, list[Form]] = {}  # in order
         self._conns: dict[int, int] = {}  # number: seq of its first row
         self._outputs_at: Position = (-(2**63), -1)
         self._last_ts = 0
@@ -267,7 +217,7 @@ class _Check:
         for number, entry in enumerate(entries):
             if number:
                 yield (entry.first, 0), None
-            inside = _FileCheck(entry, self.report, self._forms, self._conns)
+            inside = FileCheck(entry, self.report, self._forms, self._conns)
             for batch in self.files.batches(entry, [column.name for column in TABLES[entry.kind].columns], CHUNK_ROWS):
                 keys, ordinals, times = inside.take(batch)
                 chunk = Chunk(keys, ordinals, times, _slice)
@@ -328,125 +278,6 @@ class _Check:
                 row = wrong[0]
                 self.report.add(where, f"output ({keys[row]}, {ordinals[row]}) follows ({before_keys[row]}, {before[row]})")
             self._outputs_at = int(keys[-1]), int(ordinals[-1])
-
-
-class _FileCheck:
-    """What one file promises by itself, and about its rows and the instruments and connections they name."""
-
-    def __init__(
-        self, entry: FileEntry, report: Report, forms: dict[Key, list[tuple[int, int, int]]], conns: dict[int, int]
-    ) -> None:
-        self.entry = entry
-        self.table = TABLES[entry.kind]
-        self._report = report
-        self._forms = forms
-        self._conns = conns
-        self._rows = 0
-        self._said = 0
-        self._last: Position | None = None
-        self._last_ts = entry.first_ts
-        self._instruments: dict[str, None] = {}
-        self._connections_end = 0
-
-    def take(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """Check rows; their keys, ordinals (outputs) and times."""
-        keys = batch.column(self.table.key[0]).to_numpy()
-        ordinals = None if self.table.is_input else batch.column("n").to_numpy()
-        times = batch.column("ts_recv" if self.table.is_input else "ts").to_numpy()
-        self._order(keys, ordinals, times)
-        self._values(batch)
-        if self.entry.kind in MARKET_KINDS:
-            note_instruments(batch, self._instruments)
-            self._scales(batch, keys)
-        if self.entry.kind == "connections":
-            self._connections_end = max(self._connections_end, 1 + int(batch.column("conn").fill_null(-1).to_numpy().max()))
-        if "conn" in batch.schema.names and self.entry.kind != "connections":
-            self._connections(batch.column("conn"), keys)
-        self._rows += len(keys)
-        self._last_ts = int(times[-1])
-        self._last = int(keys[-1]), 0 if ordinals is None else int(ordinals[-1])
-        return keys, ordinals, times
-
-    def finish(self, ranges: dict[str, tuple[int, int]]) -> None:
-        """Check what the manifest says of the whole file; `ranges` are those of the file's own statistics, by which readers prune."""
-        entry = self.entry
-        last_key = self._last[0] if self._last else None
-        stated = {"rows": (entry.rows, self._rows), "last": (entry.last, last_key), "last_ts": (entry.last_ts, self._last_ts)}
-        stated["instruments"] = (entry.instruments, tuple(self._instruments))  # type: ignore[assignment]  # compared, nothing else
-        if entry.connections is not msgspec.UNSET:
-            stated["connections"] = (entry.connections, self._connections_end)
-        for name, range_ in ranges.items():
-            of = (entry.first, entry.last) if name in self.table.key else (entry.first_ts, entry.last_ts)
-            stated[f"range of {name}"] = (of, range_)  # type: ignore[assignment]  # compared, nothing else
-        for name, (said, is_) in stated.items():
-            if said != is_:
-                self._say(f"the manifest says {name} {said}, the file has {is_}", None)
-
-    def _say(self, what: str, row: int | None) -> None:
-        self._said += 1
-        if self._said <= _PER_FILE:
-            self._report.add(self.entry.path, what, row)
-        else:
-            self._report.more_findings += 1
-
-    def _first_of(self, wrong: np.ndarray, what: str) -> None:
-        """Report the first row of a batch for which `wrong` is true, and how many there are."""
-        if wrong.any():
-            row, count = self._rows + int(np.argmax(wrong)), int(wrong.sum())
-            self._say(what if count == 1 else f"{what} (and {count - 1} rows after it)", row)
-
-    def _order(self, keys: np.ndarray, ordinals: np.ndarray | None, times: np.ndarray) -> None:
-        entry = self.entry
-        if self._last is None and (int(keys[0]), int(times[0])) != (entry.first, entry.first_ts):
-            self._say(f"the manifest says first {entry.first} at {entry.first_ts}, the file has {keys[0]} at {times[0]}", 0)
-        last, last_n = self._last or (int(keys[0]) - 1, -1)
-        steps = np.diff(keys, prepend=last)
-        if ordinals is None:
-            self._first_of(steps <= 0, "seq does not increase")
-        else:
-            self._first_of(
-                (steps < 0) | ((steps == 0) & (np.diff(ordinals, prepend=last_n) <= 0)), "(after_seq, n) does not increase"
-            )
-        self._first_of(np.diff(times, prepend=self._last_ts) < 0, "time goes back")
-        days = times // (86_400 * 10**9)
-        strange = [day for day in (int(days[0]), int(days[-1])) if date_of(day) != entry.date]
-        if strange:
-            self._say(f"rows of {date_of(strange[0])} in a file of {entry.date}", self._rows)
-
-    def _values(self, batch: pa.RecordBatch) -> None:
-        for column in self.table.columns:
-            values = batch.column(column.name)
-            if values.null_count and not column.nullable:
-                self._first_of(values.is_null().to_numpy(zero_copy_only=False), f"{column.name} is null")
-            if column.type is Type.ENUM:
-                codes = values.fill_null(0).to_numpy()
-                self._first_of((codes < 0) | (codes >= len(column.values)), f"{column.name} is none of {column.values}")
-
-    def _scales(self, batch: pa.RecordBatch, keys: np.ndarray) -> None:
-        """Each row's scales are those of the latest instruments row before it."""
-        venue, symbol = batch.column("venue"), batch.column("symbol")
-        venues, symbols = venue.dictionary.to_pylist(), symbol.dictionary.to_pylist()
-        pairs = venue.indices.to_numpy().astype(np.int64) * len(symbols) + symbol.indices.to_numpy()
-        px, qty = batch.column("px_scale").to_numpy(), batch.column("qty_scale").to_numpy()
-        for pair in np.unique(pairs).tolist():
-            key = venues[pair // len(symbols)], symbols[pair % len(symbols)]
-            forms = np.array(self._forms.get(key, []), np.int64).reshape(-1, 3)
-            mine = pairs == pair
-            at = np.searchsorted(forms[:, 0], keys[mine]) - 1
-            wrong = np.zeros(len(keys), np.bool_)
-            wrong[mine] = at < 0
-            self._first_of(wrong, f"no instruments row of {key[1]}@{key[0]} stands before it")
-            if len(forms):
-                wrong[mine] = (at >= 0) & ((px[mine] != forms[at, 1]) | (qty[mine] != forms[at, 2]))
-                self._first_of(wrong, f"scales differ from the latest instruments row of {key[1]}@{key[0]}")
-
-    def _connections(self, column: Any, keys: np.ndarray) -> None:
-        numbers = column.fill_null(-1).to_numpy()
-        there = ~column.is_null().to_numpy(zero_copy_only=False)
-        for number in np.unique(numbers[there]).tolist():
-            first = self._conns.get(number)
-            wrong = there & (numbers == number) & (keys < first if first is not None else True)
-            self._first_of(wrong, f"no connections row of number {number} stands before it")
 
 
 def _in_order(parts: list[Part]) -> tuple[np.ndarray, np.ndarray]:

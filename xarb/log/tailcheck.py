@@ -14,7 +14,7 @@ from xarb.model.columns import INPUTS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from xarb.log.check import Report
+    from xarb.log.findings import Report
 
 
 def check_tail(folder: Path, report: Report) -> None:
