@@ -142,6 +142,7 @@ def test_a_backtest_imports_nothing_that_it_does_not_use(place: Path) -> None:
     command = [sys.executable, "-c", script, *words]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=True)
     unused = {"numba", "pydantic", "pyarrow.compute", "numpy.ma", "polars", "duckdb", "ccxt", "web3", "rich", "multiprocessing"}
+    unused |= {"eth_account", "Crypto"}
     assert unused & set(done.stdout.splitlines()[-1].split()) == set()
 
 

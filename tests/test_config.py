@@ -183,6 +183,7 @@ def test_seed_and_peg_are_bounded(tmp_path: Path, key: str, value: str) -> None:
         ('[live]\nprivate = "canary"', "live.private"),
         ('[live]\nprivate_key = "canary"', "live.private_key"),
         ('key = "canary"', "key"),
+        ('[live]\nallow_withdraw = { password = ["canary"] }', "live.allow_withdraw.password"),
     ],
 )
 def test_secret_in_a_config_is_refused_by_name(tmp_path: Path, lines: str, key: str) -> None:
@@ -193,6 +194,38 @@ def test_secret_in_a_config_is_refused_by_name(tmp_path: Path, lines: str, key: 
     with pytest.raises(ConfigError, match=r"live\.api_secret looks like a secret") as error:
         load(tmp_path, STRATEGY, {"live.api_secret": "canary"})
     assert "canary" not in str(error.value)
+
+
+HEX = "c0ffee" * 10 + "cafe"
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        (f'[live]\nnote = "{HEX}"', "live.note"),
+        (f'[run]\nlog = "0x{HEX.upper()}"', "run.log"),
+        (f'[[alerts]]\nkind = "webhook"\nurl = "https://x/{HEX}?a"', "alerts.url"),
+        (f'[[alerts]]\nkind = "command"\ncommand = ["sign", "--with={HEX}"]', "alerts.command"),
+        ("[live]\nnote = " + '"""-----BEGIN EC PRIVATE KEY-----\ncoffee\n"""', "live.note"),
+        ('[markets.okx]\nrest_url = "https://me:coffee@host"', "markets.okx.rest_url"),
+    ],
+)
+def test_private_key_in_a_config_is_refused_whatever_its_name(tmp_path: Path, lines: str, key: str) -> None:
+    """64 hexadecimal digits, a PEM block, an address with a password; on the command line too. No text shows them."""
+    with pytest.raises(ConfigError, match=f"{key} looks like a secret") as error:
+        load(tmp_path, lines)
+    with pytest.raises(ConfigError, match=r"run\.log looks like a secret") as other:
+        load(tmp_path, STRATEGY, {"run.log": HEX})
+    for text in (str(error.value), str(other.value)):
+        assert "coffee" not in text
+        assert HEX not in text
+
+
+def test_hash_in_a_config_is_no_private_key(tmp_path: Path) -> None:
+    """A value called by what it is, and one with another number of digits, get as far as any unknown key."""
+    for line in (f'pool_id = "0x{HEX}"', f'hash = "{HEX}"', f'note = "{HEX[:-1]}"', f'note = "{HEX}0"'):
+        with pytest.raises(ConfigError, match=r"unknown key live\."):
+            load(tmp_path, f"[live]\n{line}")
 
 
 def test_assets_named_as_secrets_are_assets(tmp_path: Path) -> None:

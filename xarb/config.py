@@ -298,6 +298,13 @@ _ABOVE_ZERO: Final = (
 _SECRET: Final = re.compile(
     r"(?:^|[_-])(?:(?:api|access|secret|private)?[_-]?key|apikey|secret|password|passphrase|private|token|mnemonic|seed_phrase)$"
 )
+# What a private key of a chain, or of an exchange, and an address with a password look like; hashes are called by what they are.
+_SECRET_VALUES: Final = (
+    re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
+    re.compile(r"^[a-z]+://[^/@\s]*:[^/@\s]+@"),
+)
+_NO_KEY: Final = re.compile(r"(?:^|_)(?:id|ids|hash|digest|sha256|topic)$")
 FILE: Final = "file"
 DEFAULT: Final = "default"
 
@@ -466,20 +473,23 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
 
 
-def _refuse_secrets(path: Path, tree: object, where: str = "") -> None:
-    """A config goes into every log that it is traded on, so nothing secret stands in it."""
+def _refuse_secrets(path: Path, tree: object, where: str = "", name: str = "") -> None:
+    """A config goes into every log that it is traded on, so nothing secret stands in it: by the names of values, and by their looks."""
     if isinstance(tree, list):
         for part in tree:
-            _refuse_secrets(path, part, where)
+            _refuse_secrets(path, part, where, name)
     elif isinstance(tree, dict):
         for key, value in tree.items():
-            dotted = f"{where}.{key}" if where else key
-            if isinstance(value, str) and _SECRET.search(key):
-                raise ConfigError(
-                    f"{path}: {dotted} looks like a secret, and a config holds none: keep it with xarb keys add, or in an "
-                    "environment variable (docs/orders.md), then remove it here and make a new one at the exchange"
-                )
-            _refuse_secrets(path, value, dotted)
+            _refuse_secrets(path, value, f"{where}.{key}" if where else key, key)
+    elif isinstance(tree, str) and (_SECRET.search(name) or (_looks_secret(tree) and not _NO_KEY.search(name))):
+        raise ConfigError(
+            f"{path}: {where} looks like a secret, and a config holds none: keep it with xarb keys add, or in an "
+            "environment variable (docs/orders.md), then remove it here and make a new one where it came from"
+        )
+
+
+def _looks_secret(text: str) -> bool:
+    return any(pattern.search(text) for pattern in _SECRET_VALUES)
 
 
 def _override(raw: dict[str, Any], key: str, text: str) -> None:

@@ -6,9 +6,7 @@ ccxt's exceptions hold signed addresses, so every text of an error passes a `Red
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Final, Protocol
 from urllib.parse import quote, quote_plus
 
 from xarb.errors import ConfigError
+from xarb.venues.private import private_text
 
 _FIELDS: Final = {"api_key": "apiKey", "api_secret": "secret", "password": "password", "uid": "uid"}  # ours, then ccxt's
 _TEXT_LIMIT: Final = 500
@@ -178,23 +177,3 @@ def values_of(text: str, where: str) -> dict[str, str]:
         if not isinstance(value, str):
             raise ConfigError(f"{where}: {name} must be a text")
     return found
-
-
-def private_text(file: Path) -> str:
-    """The text of a file that nobody else may read.
-
-    Raises:
-        ConfigError: it cannot be read, belongs to another user, or others may read it.
-    """
-    try:
-        with file.open("rb") as handle:
-            about = os.fstat(handle.fileno())
-            if stat.S_IMODE(about.st_mode) & 0o077:
-                raise ConfigError(f"{file}: mode {stat.S_IMODE(about.st_mode):04o}; keys belong to you alone: chmod 600")
-            if about.st_uid != os.geteuid():
-                raise ConfigError(f"{file}: belongs to another user")
-            return handle.read().decode("utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{file}: no UTF-8 text") from None

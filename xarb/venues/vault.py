@@ -5,15 +5,11 @@ The file names its accounts in the clear, authenticated, so that nobody is asked
 
 from __future__ import annotations
 
-import fcntl
 import getpass
 import importlib
-import os
 import secrets
-import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,11 +19,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from xarb.errors import ConfigError
-from xarb.venues.keys import Keys, KeyStore, private_text
+from xarb.venues.keys import Keys, KeyStore
+from xarb.venues.private import check_folder, locked_folder, private_text, replace_file
 
 PASSPHRASE: Final = "XARB_KEYS_PASSPHRASE"  # noqa: S105  # the name of a variable
 _FORMAT: Final = "xarb-keys-1"
-_LIMIT_BYTES: Final = 1 << 20
 _MEMORY_KIB: Final = 64 << 10  # 64 MiB and 3 passes take 0.2 s to open, and as long for every guess
 _PASSES: Final = 3
 _LANES: Final = 4
@@ -106,29 +102,46 @@ def held(environment: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
 
 def vault_path(environment: Mapping[str, str]) -> Path | None:
     """`XARB_KEYS_VAULT`, else `xarb/keys.vault` in the user's folder of settings; None where the environment names no such folder."""
-    if named := environment.get("XARB_KEYS_VAULT"):
+    return settings_path(environment, "XARB_KEYS_VAULT", "keys.vault")
+
+
+def settings_path(environment: Mapping[str, str], variable: str, name: str) -> Path | None:
+    """What `variable` says, else `xarb/` and the name in the user's folder of settings; None where the environment names no such folder."""
+    if named := environment.get(variable):
         return Path(named)
     if settings := environment.get("XDG_CONFIG_HOME"):
-        return Path(settings) / "xarb" / "keys.vault"
-    return Path(environment["HOME"]) / ".config" / "xarb" / "keys.vault" if environment.get("HOME") else None
+        return Path(settings) / "xarb" / name
+    return Path(environment["HOME"]) / ".config" / "xarb" / name if environment.get("HOME") else None
 
 
-def passphrase_of(environment: Mapping[str, str], *, is_new: bool = False) -> str:
-    """The passphrase: from `XARB_KEYS_PASSPHRASE`, the private file `XARB_KEYS_PASSPHRASE_FILE`, or the terminal, without echo.
+def passphrase_of(
+    environment: Mapping[str, str], variable: str = PASSPHRASE, *, what: str = "the keys", is_new: bool = False
+) -> str:
+    """A passphrase: from `variable`, the private file that `variable`_FILE names, or the terminal, without echo.
 
     Raises:
         ConfigError: none of them gives one, or a new one was typed in two ways.
     """
-    if given := environment.get(PASSPHRASE):
+    if given := environment.get(variable):
         return given
-    if file := environment.get(f"{PASSPHRASE}_FILE"):
+    if file := environment.get(f"{variable}_FILE"):
         return private_text(Path(file)).strip()
     if sys.stdin.isatty():
-        typed = getpass.getpass("Passphrase of the keys: ")
+        typed = getpass.getpass(f"Passphrase of {what}: ")
         if is_new and getpass.getpass("The same again: ") != typed:
             raise ConfigError("the two passphrases differ")
         return typed
-    raise ConfigError(f"the keys are encrypted: set {PASSPHRASE} or {PASSPHRASE}_FILE, or start on a terminal")
+    raise ConfigError(f"{what}: encrypted; set {variable} or {variable}_FILE, or start on a terminal")
+
+
+def check_passphrase(words: str) -> None:
+    """A passphrase that something is to be sealed with.
+
+    Raises:
+        ConfigError: it is shorter than 8 characters.
+    """
+    if len(words) < _SHORTEST:
+        raise ConfigError(f"the passphrase is shorter than {_SHORTEST} characters")
 
 
 class Vault:
@@ -169,15 +182,12 @@ class Vault:
         Raises:
             ConfigError: as `get`; or a passphrase shorter than 8 characters.
         """
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._locked():
+        with locked_folder(self._path.parent):
             entries = self._open(self._load()) if self._path.exists() else {}
             self._replace(entries | {name: dict(values)})
 
     def _load(self) -> _File:
-        _check_folder(self._path.parent)
-        if self._path.stat().st_size > _LIMIT_BYTES:
-            raise ConfigError(f"{self._path}: larger than {_LIMIT_BYTES} bytes; no file of keys")
+        check_folder(self._path.parent)
         try:
             file = msgspec.json.decode(private_text(self._path), type=_File)
         except (msgspec.MsgspecError, ValueError):
@@ -206,41 +216,12 @@ class Vault:
     def _replace(self, entries: _Entries) -> None:
         head = _Head(format=_FORMAT, names=tuple(sorted(entries)), salt=secrets.token_bytes(16), nonce=secrets.token_bytes(12))
         key = self._key(head)
-        if len(self._passphrase or "") < _SHORTEST:
-            raise ConfigError(f"the passphrase is shorter than {_SHORTEST} characters")
+        check_passphrase(self._passphrase or "")
         sealed = AESGCM(key).encrypt(head.nonce, msgspec.json.encode(entries), msgspec.json.encode(head))
-        beside = self._path.with_name(f"{self._path.name}.{secrets.token_hex(4)}")
-        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(handle, "wb") as out:
-                out.write(msgspec.json.encode(_File(head, sealed)))
-                out.flush()
-                os.fsync(out.fileno())
-            beside.replace(self._path)
-        except BaseException:  # whatever ends it, no half of a file stays
-            beside.unlink(missing_ok=True)
-            raise
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One writer at a time; the folder's entry is on disk when it ends."""
-        _check_folder(self._path.parent)
-        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            yield
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        replace_file(self._path, msgspec.json.encode(_File(head, sealed)))
 
     def __repr__(self) -> str:
         return f"Vault({str(self._path)!r})"
-
-
-def _check_folder(folder: Path) -> None:
-    about = folder.stat()
-    if stat.S_IMODE(about.st_mode) & 0o077 or about.st_uid != os.geteuid():
-        raise ConfigError(f"{folder}: mode {stat.S_IMODE(about.st_mode):04o}; a folder of keys belongs to you alone: chmod 700")
 
 
 class Keyring:
@@ -299,6 +280,22 @@ class Keyring:
         self._call("set_password", _SERVICE, f"keys {name}", msgspec.json.encode(dict(values)).decode())
         names = sorted({*self.names(), name})
         self._call("set_password", _SERVICE, _NAMES, msgspec.json.encode(names).decode())
+
+    def passphrase(self, wallet: str) -> str | None:
+        """The passphrase of a wallet, if it is kept here.
+
+        Raises:
+            ConfigError: the keyring cannot be used.
+        """
+        return self._call("get_password", _SERVICE, f"wallet {wallet}")
+
+    def keep_passphrase(self, wallet: str, words: str) -> None:
+        """Keep the passphrase of a wallet.
+
+        Raises:
+            ConfigError: the keyring cannot be used.
+        """
+        self._call("set_password", _SERVICE, f"wallet {wallet}", words)
 
     def _call(self, method: str, *texts: str) -> str | None:
         try:
