@@ -573,10 +573,10 @@ def test_clock_is_watched_while_trading(monkeypatch: pytest.MonkeyPatch) -> None
 
             server.clock_ms = 400
             assert re.match(r"1: main: the clock of binance is [34]\d\d\.\d ms from ours, 50 ms are allowed", await turned(1))
-            assert mine.objection is not None
+            assert mine.clock.objection is not None
             server.clock_ms = 0
             assert await turned(0) == "2: main: the clock is right again"
-            assert mine.objection is None
+            assert mine.clock.objection is None
 
     run(work())
 

@@ -107,7 +107,7 @@ def test_wrong_pass_phrase_is_no_stream() -> None:
     async def work() -> None:
         server = SmallOkx()
         async with server.serving(), trading(server) as at:
-            await at.venue.desks["main"].check_clock()
+            await at.venue.desks["main"].clock.check()
             at.venue.desks["main"].account.client.password = KEY
             for socket in list(server.sockets):
                 await socket.close()

@@ -211,7 +211,9 @@ class Exchanges:
 
     def objections(self) -> list[str]:
         """What speaks against new orders now; a `health` row tells of each change."""
-        return [desk.objection for venue in self._venues.values() for desk in venue.desks.values() if desk.objection is not None]
+        return [
+            why for venue in self._venues.values() for desk in venue.desks.values() if (why := desk.clock.objection) is not None
+        ]
 
     def follow(self, instruments: Sequence[Instrument]) -> None:
         """Know the instruments as the engine does now."""

@@ -12,10 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from xarb.errors import OutcomeUnknown, Refused, Rejected, Retryable, VenueError
+from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.venues import funds
-from xarb.venues.account import Account, ClockReading
+from xarb.venues.account import Account
+from xarb.venues.clockwatch import ClockWatch
 from xarb.venues.liveorders import Expected, LiveOrders, Watched
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.passage import Passage
@@ -32,8 +33,6 @@ CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
 RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
-CLOCK_LOOKS: Final = 3  # and at the start so often in a row
-CLOCK_OFF: Final = "clock_off"  # 1: it is too far from ours to trade; 0: no more
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
 BEFORE_MS: Final = 60_000  # fills are asked for from so long before the start, or before the last reconciliation
 _TEXT: Final = 4096
@@ -79,7 +78,7 @@ class AccountDesk:
         self.ids = ClientIds(wishes.log_id, account.terms.exchange)
         self.orders = LiveOrders(account.label, venue, self.ids)
         self.is_streaming = False
-        self.objection: str | None = None  # what speaks against new orders since the start
+        self.clock = ClockWatch(account, venue, self._health)
         self.conn = -1  # of the private stream in the log; set before `open`
         self._natives = natives
         self._tell = tell
@@ -105,7 +104,7 @@ class AccountDesk:
             Refused: the exchange's clock is too far from ours. Retryable, Rejected: the exchange did not answer, or not as it must.
         """
         await self.account.open()
-        await self.check_clock()
+        await self.clock.check()
         if self._since_ms == 0:
             self._since_ms = self.account.wall() // NANOS_PER_MS - BEFORE_MS
         if self.account.rules.stream:
@@ -114,36 +113,6 @@ class AccountDesk:
         if self._stream is not None:
             await self._wait(self._ready, READY_S)
         await self.reconcile()
-
-    async def check_clock(self) -> None:
-        """Measure the exchange's clock.
-
-        Raises:
-            Refused: it is too far from ours.
-        """
-        if (why := self._off(await self._clock())) is not None:
-            raise Refused(why)
-
-    async def _watch_clock(self) -> None:
-        """Measure the clock while trading; one that seems off is measured as at the start before it is said to be."""
-        why = self._off(await self._clock(1))
-        if why is not None:
-            why = self._off(await self._clock())
-        if (why is None) != (self.objection is None):
-            self.objection = why
-            self._health(CLOCK_OFF, int(why is not None), f"{self.account.label}: {why or 'the clock is right again'}")
-
-    def _off(self, reading: ClockReading) -> str | None:
-        """What is wrong with a clock, if anything is."""
-        if abs(reading.offset_ns) <= self.account.terms.max_clock_ms * NANOS_PER_MS:
-            return None
-        away = f"{reading.offset_ns / NANOS_PER_MS:.1f} ms"
-        return f"the clock of {self.venue} is {away} from ours, {self.account.terms.max_clock_ms} ms are allowed"
-
-    async def _clock(self, looks: int = CLOCK_LOOKS) -> ClockReading:
-        reading = await self.account.clock(looks)
-        self._health("clock_offset_ns", reading.offset_ns, f"{self.account.label}, round trip {reading.round_trip_ns} ns")
-        return reading
 
     def stop(self) -> None:
         """End what runs; requests in flight come to their end."""
@@ -282,7 +251,7 @@ class AccountDesk:
             if now - measured >= CLOCK_S * NANOS_PER_S:
                 measured = now
                 try:
-                    await self._watch_clock()
+                    await self.clock.look()
                 except (Retryable, Rejected) as error:
                     self._health("clock_failed", 1, f"{self.account.label}: {error}")
             if now - reconciled >= RECONCILE_S * NANOS_PER_S:
