@@ -17,7 +17,7 @@ from typing import Any, Final, get_type_hints
 import msgspec
 import typer.main
 
-from xarb import config, config_watch
+from xarb import config, config_inventory, config_watch
 from xarb.cli import app
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
@@ -69,6 +69,7 @@ def config_page() -> str:
         (config.RecordConfig, "[record]"),
         (config.LiveConfig, "[live]"),
         (config.RetentionConfig, "[retention]"),
+        (config_inventory.InventoryConfig, "[inventory]"),
         (config_watch.WatchConfig, "[watch]"),
         (config_watch.AlertConfig, "[[alerts]]"),
     )

@@ -44,6 +44,7 @@ from xarb.config import (
     VenueConfig,
     load_experiment,
 )
+from xarb.config_inventory import InventoryConfig
 from xarb.config_watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
@@ -548,6 +549,8 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "watch.day_loss": "tests.watch.test_rules:test_money_lost_is_told_by_currency",
     "watch.disk_mb": "tests.watch.test_rules:test_the_machine_is_looked_at",
     "watch.clock_offset_ms": "tests.watch.test_rules:test_the_machine_is_looked_at",
+    "inventory.band_bps": "tests.test_inventory:test_the_command_says_what_strays_and_exits_with_1",
+    "inventory.shares": "tests.test_inventory:test_a_run_tells_balance_target_and_drift",
     "alerts.kind": "tests.watch.test_channels:test_what_a_table_lacks_is_named",
     "alerts.on": "tests.watch.test_verb:test_rules_go_to_those_who_want_them",
     "alerts.url": "tests.watch.test_channels:test_a_webhook_gets_text_and_fields",
@@ -568,6 +571,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "record": RecordConfig,
     "live": LiveConfig,
     "retention": RetentionConfig,
+    "inventory": InventoryConfig,
     "watch": WatchConfig,
     "alerts": AlertConfig,
 }

@@ -16,6 +16,7 @@ import msgspec
 
 from xarb.catalog import load_assets, load_fees, read_assets, read_fees
 from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig, normal
+from xarb.config_inventory import InventoryConfig
 from xarb.console import Table
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
@@ -67,6 +68,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     strategies: dict[str, StrategyConfig]
     fees: dict[str, FeeTier]
     assets: tuple[Asset, ...]
+    inventory: InventoryConfig = InventoryConfig()
     added_latency_ns: int = 0
 
 
@@ -143,6 +145,7 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
         strategies=experiment.strategies,
         fees=fees,
         assets=_assets_of(table, instruments),
+        inventory=experiment.inventory,
     )
 
 

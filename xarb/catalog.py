@@ -148,6 +148,15 @@ def read_instruments(path: Path) -> Instruments:
     return Instruments(found)
 
 
+def read_entries(path: Path, name: str, kind: type[_T]) -> list[_T]:
+    """The `[[name]]` tables of a TOML file, in order; their numbers are decimal text where `kind` has text.
+
+    Raises:
+        ConfigError: unreadable, unknown keys or wrong types.
+    """
+    return [_converted(entry, kind, path, f"{name} {number}") for number, entry in enumerate(_tables(path, name), 1)]
+
+
 def read_fees(path: Path) -> dict[str, FeeSchedule]:
     """The fee schedules of a TOML file, one table per name.
 

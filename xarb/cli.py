@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from xarb import __version__, cli_keys, cli_markets, cli_sim, cli_watch
+from xarb import __version__, cli_inventory, cli_keys, cli_markets, cli_sim, cli_watch
 from xarb.console import Table, drawn_in_place, interruptible, progress, say, show, warn
 from xarb.errors import Refused
 from xarb.model.order import STOP, KillLevel
@@ -27,7 +27,7 @@ from xarb.verbs import (
 from xarb.verbs import Verb as _Verb
 from xarb.verbs import overrides_of as _overrides
 
-__all__ = ["app", "cli_keys", "cli_markets", "cli_sim", "cli_watch"]  # its commands are part of the application
+__all__ = ["app", "cli_inventory", "cli_keys", "cli_markets", "cli_sim", "cli_watch"]  # its commands are part of the application
 
 _DEMO: Final = "quickstart"
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from xarb.config_inventory import InventoryConfig, check_shares
 from xarb.config_watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
@@ -251,6 +252,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     venue_feeds: dict[str, FeedConfig]
     venues: dict[str, VenueConfig]
     accounts: dict[str, dict[str, dict[str, Decimal]]]
+    inventory: InventoryConfig
     pegs: dict[str, Decimal]
     rates: dict[str, str]
     strategies: dict[str, StrategyConfig]
@@ -276,6 +278,7 @@ _SECTIONS: Final = (
     "feeds",
     "venues",
     "accounts",
+    "inventory",
     "pegs",
     "rates",
     "strategies",
@@ -331,6 +334,8 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
     merged = {
         name: reader.section(raw.get("feeds", {}) | v.feeds, FeedConfig, f"venues.{name}.feeds") for name, v in venues.items()
     }
+    inventory = reader.section(raw.get("inventory", {}), InventoryConfig, "inventory")
+    check_shares(inventory, str(path))
     return Experiment(
         origin=str(path),
         name=path.stem,
@@ -340,6 +345,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         venue_feeds=merged,
         venues=venues,
         accounts=reader.amounts(raw.get("accounts", {}), dict[str, dict[str, dict[str, Decimal]]], "accounts"),
+        inventory=inventory,
         pegs=reader.amounts(raw.get("pegs", {}), dict[str, Decimal], "pegs"),
         rates=reader.convert(raw.get("rates", {}), dict[str, str], "rates"),
         strategies={n: reader.section(part, StrategyConfig, f"strategies.{n}") for n, part in reader.table(raw, "strategies")},

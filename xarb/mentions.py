@@ -34,6 +34,10 @@ def check_mentions(
         for venue in balances:
             if venue not in venues:
                 raise ConfigError(f"{origin}: accounts.{account}.{venue}: there is no [venues.{venue}]")
+    for account, shares in experiment.inventory.shares.items():
+        for venue in shares:
+            if venue not in experiment.accounts.get(account, ()):
+                raise ConfigError(f"{origin}: inventory.shares.{account}.{venue}: there is no [accounts.{account}.{venue}]")
     symbols = {instrument.symbol for instrument in instruments}
     for name, strategy in experiment.strategies.items():
         where = f"{origin}: strategies.{name}"
@@ -72,9 +76,10 @@ def _assets(instruments: Sequence[Instrument], venue: str, tier: FeeTier) -> lis
 
 def _named_assets(experiment: Experiment) -> Iterator[tuple[str, str, str | None]]:
     """(key, asset, venue) of the named assets; venue None: on any of the venues. Risk checks those of budgets and exposures."""
-    for account, balances in experiment.accounts.items():
-        for venue, amounts in balances.items():
-            for asset in amounts:
-                yield f"accounts.{account}.{venue}.{asset}", asset, venue
+    for section, owners in (("accounts", experiment.accounts), ("inventory.shares", experiment.inventory.shares)):
+        for account, balances in owners.items():
+            for venue, amounts in balances.items():
+                for asset in amounts:
+                    yield f"{section}.{account}.{venue}.{asset}", asset, venue
     for asset in experiment.run.currencies:
         yield f"run.currencies: {asset}", asset, None

@@ -73,7 +73,7 @@ def _is_of_outcomes(key: str) -> bool:
     words = key.split(".")
     if words[0] == "strategies":
         return words[2] in ("execution_timeout_ms", "max_cancels")
-    return words[0] not in ("feeds", "venue_feeds", "pegs")
+    return words[0] not in ("feeds", "venue_feeds", "pegs", "inventory")
 
 
 def _matters(key: str) -> bool:
@@ -84,7 +84,7 @@ def _matters(key: str) -> bool:
     words = key.split(".")
     if words[0] in ("accounts", "fees") or (words[0] == "venues" and words[2] == "fees"):
         return False
-    return key not in ("run.start", "run.end", "run.currencies")
+    return key not in ("run.start", "run.end", "run.currencies", "inventory.band_bps")
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
