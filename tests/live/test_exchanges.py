@@ -11,8 +11,9 @@ from tests.live.player import Player
 from xarb.config import load_experiment
 from xarb.errors import InvariantBroken, Retryable
 from xarb.live.begin import Past, past_of
+from xarb.live.ending import Ending
 from xarb.live.exchanges import Exchanges
-from xarb.live.session import Ending, Session
+from xarb.live.session import Session
 from xarb.log.committer import Policy
 from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.starts import LIVE

@@ -23,8 +23,9 @@ from tests.trial import quiet
 from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.errors import ConfigError, LogError, Refused
+from xarb.live.ending import Ending
 from xarb.live.exchanges import Exchanges, accounts_of
-from xarb.live.session import Ending, Session
+from xarb.live.session import Session
 from xarb.live.verb import check_wanted, kill
 from xarb.log.check import verify_log
 from xarb.log.reader import LogReader

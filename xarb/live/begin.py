@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -15,11 +15,12 @@ from xarb.engine.liverows import KILL, RESET
 from xarb.engine.results import Carried
 from xarb.errors import Killed, Refused
 from xarb.live.left import as_opening, left_orders
+from xarb.log.batching import slow_row
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader, Selection
 from xarb.log.rows import from_table
 from xarb.model.columns import TABLES
-from xarb.model.instrument import Instrument
+from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import NANOS_PER_S, Money
 from xarb.provenance import code_digest
 from xarb.starts import (
@@ -34,8 +35,11 @@ from xarb.starts import (
     opening_of,
     spans,
 )
+from xarb.venues.feeds import Source
 from xarb.venues.liveorders import Expected
+from xarb.wires.rows import Row
 
+_KINDS: Final = {"quotes": "quotes", "deltas": "book_deltas", "books": "books"}  # kinds of rows by channel
 FILLS_NS: Final = 600 * NANOS_PER_S  # fills before the end of a log are known so far back; they are asked for a minute back
 _CLOCKS_NS: Final = 3_600 * NANOS_PER_S  # the wall may have been set forward while the log was written: so far at most
 _FILL_COLUMNS: Final = ("ts_recv", "ts_event", "account", "venue", "symbol", "event", "fill_id")
@@ -160,6 +164,22 @@ def paper_money(resolved: Resolved, past: Past) -> Balances:
                 f"accounts.{account}.{venue}.{asset}: the start before had none of it; money on paper needs a log of its own"
             )
     return past.closing
+
+
+def instruments_after(instruments: Sequence[Instrument], prelude: Mapping[str, Sequence[Row]]) -> list[Instrument]:
+    """The instruments of a log by number, once the rows of `prelude` are in it."""
+    found = {(one.venue, one.symbol): one for one in instruments}
+    for row in prelude.get("instruments", ()):
+        one = Instrument(**instrument_fields(slow_row("instruments", row).values))
+        found[one.venue, one.symbol] = one
+    return list(found.values())
+
+
+def kinds_of(instruments: Sequence[Instrument], sources: Sequence[Source]) -> list[tuple[str, ...]]:
+    """Which kinds of rows that move a book come of each instrument."""
+    by_venue = {source.venue: tuple(_KINDS[channel] for channel in source.subscribed() if channel in _KINDS) for source in sources}
+    there = {(source.venue, symbol) for source in sources for symbol in source.symbols}
+    return [by_venue[one.venue] if (one.venue, one.symbol) in there else () for one in instruments]
 
 
 def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, balances: Balances) -> tuple[Start, Assembly]:

@@ -1,8 +1,17 @@
-"""The last comparison of a stop: what the exchanges tell then may open a bundle again, which is to come to its end as well."""
+"""The end of a session: who asked for it, and the last comparison, which may open a bundle again that is to come to its end as well."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+
+import msgspec
+
+
+class Ending(msgspec.Struct):
+    """How a session ends: who asked for it, and whether it was a kill."""
+
+    actor: str
+    killed: bool = False
 
 
 async def compare_at_the_end(

@@ -31,17 +31,16 @@ from xarb.live import requests
 from xarb.live.accountrows import AccountRows
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
-from xarb.live.begin import Listening, Past, begin, check_may_start, paper_money, past_of
-from xarb.live.ending import compare_at_the_end
+from xarb.live.begin import Listening, Past, begin, check_may_start, instruments_after, kinds_of, paper_money, past_of
+from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, spot_symbols
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
-from xarb.log.batching import slow_row
 from xarb.log.committer import Policy
 from xarb.log.ends import ENDED
 from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
-from xarb.model.instrument import Instrument, instrument_fields
+from xarb.model.instrument import Instrument
 from xarb.model.order import STOP
 from xarb.model.units import NANOS_PER_S
 from xarb.process import call_on_signal, notify, stop_on_signals, unless_stopped
@@ -50,7 +49,7 @@ from xarb.starts import LIVE
 from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
-from xarb.venues.feeds import Feeds, Source, listings_of, load_all
+from xarb.venues.feeds import Feeds, listings_of, load_all
 from xarb.venues.generic import GenericStream
 from xarb.venues.intake import Intake
 from xarb.venues.stream import Stream, StreamPolicy
@@ -58,16 +57,8 @@ from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
 
-_KINDS: Final = {"quotes": "quotes", "deltas": "book_deltas", "books": "books"}
 _LOOK_S: Final = 0.1  # interval at which requests of other shells are looked for
 _SPARE: Final = 64  # connection numbers kept for what a session opens later
-
-
-class Ending(msgspec.Struct):
-    """How a session ends: who asked for it, and whether it was a kill."""
-
-    actor: str
-    killed: bool = False
 
 
 class Session:
@@ -142,7 +133,7 @@ class Session:
         """Say what is known, then begin: from the row of the start on every row is decided on. The next connection's number."""
         announce_all(self.intake, listings, known)
         self.intake.flush()
-        instruments = _after(past.instruments, self._prelude or {})
+        instruments = instruments_after(past.instruments, self._prelude or {})
         found = None
         if self._mode == LIVE:
             rows = AccountRows(self.intake, chain.from_iterable(listings.values()), start=past.next_start, fail=self._fail)
@@ -150,8 +141,7 @@ class Session:
             first_conn = self.exchanges.next_conn  # type: ignore[union-attr]  # just opened
         resolved = self._resolve(instruments, found)
         balances = paper_money(resolved, past) if found is None else found.balances
-        kinds = _kinds_of(instruments, self._sources)
-        listening = Listening(instruments, kinds, first_conn + len(self._sources) * _SPARE)
+        listening = Listening(instruments, kinds_of(instruments, self._sources), first_conn + len(self._sources) * _SPARE)
         start, self.assembly = begin(resolved, past, listening, mode=self._mode, balances=balances)
         self.intake.flush()
         prelude, self._prelude = self._prelude or {}, None
@@ -416,19 +406,3 @@ class Session:
         engine, keys = self.assembly.engine, {one.key for one in stream.feed.listings}
         mine = [number for number, one in enumerate(engine.instruments) if (one.venue, one.symbol) in keys]
         return min((engine.feed(number).score for number in mine), default=None)
-
-
-def _after(instruments: Sequence[Instrument], prelude: dict[str, list[Row]]) -> list[Instrument]:
-    """The instruments of a log by number, once the rows of `prelude` are in it."""
-    found = {(one.venue, one.symbol): one for one in instruments}
-    for row in prelude.get("instruments", ()):
-        one = Instrument(**instrument_fields(slow_row("instruments", row).values))
-        found[one.venue, one.symbol] = one
-    return list(found.values())
-
-
-def _kinds_of(instruments: Sequence[Instrument], sources: Sequence[Source]) -> list[tuple[str, ...]]:
-    """Which kinds of rows that move a book come of each instrument."""
-    by_venue = {source.venue: tuple(_KINDS[channel] for channel in source.subscribed() if channel in _KINDS) for source in sources}
-    there = {(source.venue, symbol) for source in sources for symbol in source.symbols}
-    return [by_venue[one.venue] if (one.venue, one.symbol) in there else () for one in instruments]
