@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CHAIN := tests/chain/node_modules/.package-lock.json
 
 .PHONY: help demo test lint format bench docs clean
 
@@ -24,7 +25,12 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## install if needed, run the backtest of the shipped recording, say what came out and what to type next
 	@$(BIN)/xarb demo
 
-test: $(STAMP) lint ## everything: lint, types, import contracts, tests, documentation examples
+# A local EVM node and the contracts that the chain tests deploy on it, by the versions of its lock file.
+$(CHAIN): tests/chain/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/chain --silent && touch $@; \
+	else echo "no npm: the chain tests are left out"; fi
+
+test: $(STAMP) $(CHAIN) lint ## everything: lint, types, import contracts, tests, documentation examples
 	$(BIN)/python -m pytest -n 2
 
 lint: $(STAMP) ## ruff, mypy, import contracts
