@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import signal
 import sys
@@ -13,6 +14,8 @@ from types import FrameType
 from typing import Final
 
 from tests.fuzz.mutation import mutated
+from tests.fuzz.served import served
+from tests.fuzz.stores import stores
 from tests.fuzz.targets import Target, targets
 from xarb.errors import InvariantBroken, XarbError
 
@@ -49,8 +52,13 @@ def _hang(number: int, frame: FrameType | None) -> None:
 
 def run(seconds: float, seed: int) -> int:
     """Fuzz all targets in turn; prints what was done. Exit code."""
-    with tempfile.TemporaryDirectory() as folder:
-        rounds = targets(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        rounds = []
+        for make in (targets, stores, served):
+            made = make(Path(folder))
+            rounds += made
+            for one in made:
+                stack.callback(one.close)
         counts = dict.fromkeys((one.name for one in rounds), 0)
         for target in rounds:
             for data in target.corpus:
@@ -60,21 +68,26 @@ def run(seconds: float, seed: int) -> int:
             for target in rounds:
                 turn = time.monotonic() + 0.2
                 while time.monotonic() < turn:
-                    random = Random(f"{seed} {number}")
-                    data = mutated(random.choice(target.corpus), target.corpus, random)
+                    feed_mutated(target, seed, number)
                     number += 1
-                    try:
-                        feed(target, data, random)
-                    except Exception:
-                        Path("fuzz-failure.bin").write_bytes(data)
-                        print(f"{target.name}: seed {seed}, case {number - 1}: kept in fuzz-failure.bin")
-                        raise
                     counts[target.name] += 1
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     for name, count in counts.items():
         print(f"{name}\t{count}")
     print(f"{sum(counts.values())} cases in {seconds:g} s, seed {seed}, {grown >> 10} MiB grown")
     return int(grown > GROWTH_KIB)
+
+
+def feed_mutated(target: Target, seed: int, number: int) -> None:
+    """Feed the case of a number; one that fails is kept."""
+    random = Random(f"{seed} {number}")
+    data = mutated(random.choice(target.corpus), target.corpus, random)
+    try:
+        feed(target, data, random)
+    except Exception:
+        Path("fuzz-failure.bin").write_bytes(data)
+        print(f"{target.name}: seed {seed}, case {number}: kept in fuzz-failure.bin")
+        raise
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 _NASTY: Final = (
     *(
@@ -39,12 +40,19 @@ _NASTY: Final = (
 )
 
 
+_NODES: Final[tuple[Any, ...]] = (
+    *(None, True, False, 0, -1, 1, 1.5, 2**63, 10**30, -1e300, 1e-300),
+    *("", "x", "0", "-0", "-1", "1e999", "1e-999", "NaN", "Infinity", "1_0", "9" * 5000, "\u0661", "\ud800", "a\x00b"),
+    *([], {}, [[]], [None], [1], ["x"], [{}], {"": None}, {"a": {"b": []}}),
+)
+
+
 def mutated(data: bytes, corpus: Sequence[bytes], random: Random) -> bytes:
     """The bytes after one to four changes: cut, flipped, replaced, repeated, spliced with another of the corpus."""
     for _ in range(random.randint(1, 4)):
         first, last = sorted(random.randrange(len(data) + 1) for _ in range(2))
         last = min(last, first + random.choice((1, 4, 30, len(data))))
-        match random.randrange(7):
+        match random.randrange(9):
             case 0:
                 data = data[:first]
             case 1:
@@ -59,6 +67,8 @@ def mutated(data: bytes, corpus: Sequence[bytes], random: Random) -> bytes:
                 data = data[:first] + other[random.randrange(len(other) + 1) :]
             case 5:
                 data = _token_replaced(data, random)
+            case 6 | 7:
+                data = _node_replaced(data, random)
             case _:
                 data = data[:first] + random.choice(_NASTY) + data[last:]
     return data[: 1 << 20]
@@ -71,3 +81,38 @@ def _token_replaced(data: bytes, random: Random) -> bytes:
         return data
     at = random.randrange(len(ends) - 1)
     return data[: ends[at] + 1] + random.choice(_NASTY) + data[ends[at + 1] :]
+
+
+def _node_replaced(data: bytes, random: Random) -> bytes:
+    """One part of a JSON text made another, removed, or written twice; what stands before the text stays."""
+    at = min((place for place in (data.find(b"{"), data.find(b"[")) if place >= 0), default=-1)
+    try:
+        tree = json.loads(data[at:]) if at >= 0 else None
+    except (ValueError, RecursionError):
+        return data
+    places = list(_places(tree))
+    if not places:
+        return data
+    home, key = random.choice(places)
+    match random.randrange(6):
+        case 0:
+            del home[key]
+        case 1:
+            home[key] = [home[key], home[key]]
+        case 2:
+            home[key] = str(home[key])
+        case _:
+            home[key] = random.choice(_NODES)
+    return data[:at] + json.dumps(tree, separators=(",", ":")).encode()
+
+
+def _places(tree: Any) -> list[tuple[Any, Any]]:
+    """Every part of a tree by what holds it and under which key."""
+    found: list[tuple[Any, Any]] = []
+    waiting = [tree]
+    while waiting:
+        part = waiting.pop()
+        keys = list(part) if isinstance(part, dict) else range(len(part)) if isinstance(part, list) else ()
+        found += [(part, key) for key in keys]
+        waiting += [part[key] for key in keys]
+    return found

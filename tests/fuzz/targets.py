@@ -41,10 +41,11 @@ class Target(NamedTuple):
     name: str
     corpus: list[bytes]
     feed: Callable[[bytes, Random], object]
+    close: Callable[[], None] = lambda: None
 
 
 def targets(folder: Path) -> list[Target]:
-    """All of them, with what they write kept in `folder`."""
+    """Those of this module, with what they write kept in `folder`."""
     found = [_wire(wire) for wire in WIRES.values()]
     found += [_config(folder), *(_importer(folder, name) for name in _SOURCES), _journal(folder), _views(folder)]
     return found

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -43,6 +44,35 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK = Policy(commit_ms=1, reserve_bytes=4096, separate=False)
 SLOW_TO_MAKE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
 Rows = dict[str, list[Values]]
+
+
+def frame_of(payload: bytes) -> Frame:
+    """A frame whose checksum is of no interest any more."""
+    return Frame(0, len(payload), first_seq=0, synced=-1, inputs=1, outputs=0, raw_length=0, flags=0, payload=payload)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        msgspec.msgpack.encode(
+            {KINDS.index("quotes") - len(KINDS): msgspec.Raw(pack("quotes", quotes(2, 1)["quotes"]))}
+        ),  # a number from the end names no kind
+        msgspec.msgpack.encode({KINDS.index("rejects"): [[b"\xff"]]}),
+        b"\x81\x00" + b"\x91" * 100_000,
+    ],
+)
+def test_frame_of_another_writer_is_refused(payload: bytes) -> None:
+    """Behind a checksum that holds: kinds that are none, bytes that are no text, nested too deep."""
+    with pytest.raises(LogError, match="cannot be read"):
+        frame_of(payload).rows()
+
+
+def test_text_that_is_no_text_is_refused() -> None:
+    """Found by fuzzing: a row whose text is no UTF-8."""
+    packed = pack("quotes", quotes(2, 1)["quotes"])
+    venue = quotes(2, 1)["quotes"][0][4].encode()
+    with pytest.raises(LogError, match="cannot be read"):
+        unpack("quotes", packed.replace(venue, b"\xff" * len(venue)))
 
 
 def small_journal(folder: Path) -> tuple[Path, Opening, list[Rows]]:

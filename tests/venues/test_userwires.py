@@ -227,6 +227,28 @@ def test_what_cannot_be_read_is_refused(event: dict[str, Any]) -> None:
         said(binance(), wrapped(event))
 
 
+OKX_ABOUT = {"channel": "orders", "instType": "SPOT"}
+OKX_FILL = {**OKX_ORDER, "fillPx": "999", "fillSz": "1.5", "tradeId": "1", "fillFee": "-1", "fillFeeCcy": "BTC"}
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (binance, '{"event":' + "[" * 100_000),
+        (okx, '{"a":' * 50_000),
+        (binance, json.dumps(wrapped({**NEW, "C": ["mine"]}))),
+        (binance, json.dumps(wrapped({**FILL, "N": {"a": 1}}))),
+        (okx, json.dumps({"arg": OKX_ABOUT, "data": [{**OKX_ORDER, "clOrdId": 7}]})),
+        (okx, json.dumps({"arg": OKX_ABOUT, "data": [{**OKX_FILL, "fillFeeCcy": ["BTC"]}]})),
+        (okx, json.dumps({"arg": {"channel": "account"}, "data": [{"details": [[]]}]})),
+    ],
+)
+def test_what_fuzzing_found_is_refused(make: Any, text: str) -> None:
+    """Frames that ended the stream's task, or gave texts that were none: nested too deep, lists in place of words or objects."""
+    with pytest.raises(UnreadableReply):
+        make().take(text)
+
+
 @given(text=st.text(max_size=60) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps))
 @pytest.mark.parametrize("make", [binance, okx])
 def test_any_text_is_read_or_refused(make: Any, text: str) -> None:

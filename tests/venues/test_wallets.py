@@ -16,7 +16,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from eth_account import Account
 
 from tests.imports.conftest import ROOT
 from tests.venues.test_vault import _Backend
@@ -29,6 +28,7 @@ from xarb.venues.wallets import (
     add_wallet,
     check_keystore,
     entries,
+    eth_accounts,
     new_account,
     open_wallet,
     unlock,
@@ -36,6 +36,7 @@ from xarb.venues.wallets import (
 )
 
 # The test vector of the keystore format (Ethereum Wiki, Web3 Secret Storage Definition): key, passphrase, and both derivations.
+Account = eth_accounts()
 KEY = "7a28b5ba57c53603b0b07b56bba752f7784bf506fa95edc395f5cf6c7514fe9d"
 ADDRESS = "0x008AeEda4D805471dF9b2A5B0f38A0C3bCBA786b"
 VECTORS: dict[str, Any] = {
@@ -224,6 +225,11 @@ def test_modes_are_checked_and_shown(tmp_path: Path) -> None:
     path.parent.chmod(0o700)
     path.write_text("{}")
     assert "no keystore" in entries(place)[0].trouble
+    unnamed = json.loads(light())
+    del unnamed["address"]
+    path.write_text(json.dumps(unnamed))
+    with pytest.raises(ConfigError, match="names no address"):
+        open_wallet("hot", place)
     with pytest.raises(ConfigError, match=r"no such wallet.*keys add --wallet cold"):
         open_wallet("cold", place)
 
@@ -234,6 +240,18 @@ def test_what_is_no_private_key_is_refused_without_showing_it(text: str) -> None
     with pytest.raises(ConfigError, match=r"no private key|no key of the curve") as error:
         account_of(text, "x")
     assert not text or text not in "".join(traceback.format_exception(error.value))
+
+
+def test_a_wallet_leaves_the_interpreters_limit_as_it_was() -> None:
+    """What is imported for it raises the limit of recursion a hundredfold: a frame that is nested deeper would end the process."""
+    script = (
+        "import sys, msgspec; before = sys.getrecursionlimit()\n"
+        f"from xarb.venues.wallets import account_of; account_of('{KEY}', 'x')\n"
+        "try: msgspec.json.decode(b'[' * 99_000)\n"
+        "except RecursionError: print(sys.getrecursionlimit() == before, 'py_ecc' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "True"])
 
 
 def test_wallet_shows_and_copies_no_key() -> None:

@@ -88,8 +88,10 @@ class Frame(NamedTuple):
             if self.raw_length:
                 payload = _ZSTD.decompress(payload, self.raw_length, asbytes=True)
             packed = _PAYLOAD.decode(payload)
+            if any(number < 0 for number in packed):
+                raise IndexError("a kind of a number below zero")
             found = {KINDS[number]: unpack(KINDS[number], raw) for number, raw in sorted(packed.items())}
-        except (pa.ArrowException, OSError, msgspec.MsgspecError, IndexError) as error:
+        except (pa.ArrowException, OSError, msgspec.MsgspecError, IndexError, RecursionError) as error:
             raise LogError(f"the frame at byte {self.start} cannot be read: {error}") from None
         counts = [sum(len(rows) for kind, rows in found.items() if TABLES[kind].is_input is which) for which in (True, False)]
         if counts != [self.inputs, self.outputs]:

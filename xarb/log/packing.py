@@ -58,7 +58,7 @@ def unpack(kind: str, packed: bytes | msgspec.Raw) -> list[Row]:
     places = _MONEY[kind]
     try:
         rows = _decoder(kind).decode(packed)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise LogError(f"rows of {kind} cannot be read: {error}") from None
     return [_without_money(row, places) for row in rows] if places else rows
 

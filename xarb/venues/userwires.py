@@ -143,7 +143,7 @@ class BinanceUserSession:
         if state is None:
             raise UnreadableReply(f"order state {event['X']!r}")
         ts, side = _nanos(event.get("T")), _text(event, "S").lower()
-        client_id = event.get("C") or _text(event, "c")  # of a cancel, `c` is the cancel's own id
+        client_id = _text(event, "C" if event.get("C") else "c")  # of a cancel, `c` is the cancel's own id
         reason = event.get("r")
         order = OrderSaid(
             symbol=symbol,
@@ -159,7 +159,7 @@ class BinanceUserSession:
         )
         if event.get("x") != "TRADE":
             return Told(order, None)
-        fee_asset = event.get("N")
+        fee_asset = _optional(event, "N")
         trade = TradeSaid(
             symbol=symbol,
             fill_id=_number(event, "t"),
@@ -169,7 +169,7 @@ class BinanceUserSession:
             client_id=client_id,
             side=side,
             fee=money_said(event.get("n"), "n") if fee_asset else None,
-            fee_asset=self._names.asset(str(fee_asset)) if fee_asset else None,
+            fee_asset=self._names.asset(fee_asset) if fee_asset else None,
             liquidity="maker" if event.get("m") is True else "taker",
             ts_event=ts,
         )
@@ -231,9 +231,9 @@ class OkxUserSession:
     def _balances(self, part: Any) -> list[Item]:
         found: list[Item] = []
         for one in _list(part, "details"):
-            ts = _nanos(one.get("uTime"))
+            asset = self._names.asset(_text(one, "ccy"))
             free, locked = money_said(one.get("availBal"), "availBal"), money_said(one.get("frozenBal"), "frozenBal")
-            found.append(BalanceTold(self._names.asset(_text(one, "ccy")), free, locked, ts))
+            found.append(BalanceTold(asset, free, locked, _nanos(one.get("uTime"))))
         return found
 
     def _order(self, part: Any) -> Item:
@@ -241,7 +241,7 @@ class OkxUserSession:
         symbol, state = self._names.symbols.get(native, native), _OKX_STATES.get(_text(part, "state"))
         if state is None:
             raise UnreadableReply(f"order state {part['state']!r}")
-        client_id, venue_order_id, side = part.get("clOrdId") or None, _text(part, "ordId"), _text(part, "side")
+        client_id, venue_order_id, side = _optional(part, "clOrdId"), _text(part, "ordId"), _text(part, "side")
         order = OrderSaid(
             symbol=symbol,
             venue_order_id=venue_order_id,
@@ -255,7 +255,7 @@ class OkxUserSession:
         )
         if not part.get("tradeId"):
             return Told(order, None)
-        fee, fee_asset = part.get("fillFee"), part.get("fillFeeCcy")
+        fee, fee_asset = part.get("fillFee"), _optional(part, "fillFeeCcy")
         trade = TradeSaid(
             symbol=symbol,
             fill_id=_text(part, "tradeId"),
@@ -275,8 +275,8 @@ class OkxUserSession:
 def _object(text: str) -> dict[str, Any]:
     try:
         frame = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise UnreadableReply("a frame that is no JSON") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UnreadableReply("a frame that is no JSON, or nested too deep") from None
     if not isinstance(frame, dict):
         raise UnreadableReply("a frame that is no object")
     return frame
@@ -294,6 +294,10 @@ def _text(frame: Any, name: str) -> str:
     if not isinstance(found, str) or not found:
         raise UnreadableReply(f"no text {name}")
     return found
+
+
+def _optional(frame: Mapping[str, Any], name: str) -> str | None:
+    return _text(frame, name) if frame.get(name) else None
 
 
 def _number(frame: Mapping[str, Any], name: str) -> str:

@@ -7,6 +7,7 @@ key that came out of it has that address.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NamedTuple, Protocol
@@ -19,6 +20,7 @@ from xarb.venues.private import check_folder, locked_folder, objection, private_
 from xarb.venues.vault import Keyring, check_passphrase, passphrase_of, settings_path
 
 if TYPE_CHECKING:
+    from eth_account import Account
     from eth_account.signers.local import LocalAccount
 
 FOLDER: Final = "XARB_WALLETS"
@@ -172,7 +174,8 @@ def open_wallet(name: str, environment: Mapping[str, str]) -> Wallet:
         raise ConfigError(f"{path}: no such wallet; make it with xarb keys add --wallet {name}")
     check_folder(path.parent)
     text = private_text(path)
-    check_keystore(text, str(path))  # before anybody is asked for a passphrase
+    if check_keystore(text, str(path)).address is None:  # before anybody is asked for a passphrase
+        raise ConfigError(f"{path}: names no address, so that a changed one could not be told; add it anew with --keystore")
     return Wallet(name, unlock(text, wallet_passphrase(name, environment), str(path)))
 
 
@@ -194,11 +197,23 @@ def add_wallet(
     return Wallet(name, account), path
 
 
+def eth_accounts() -> type[Account]:
+    """The class of eth-account, imported so that nothing else changes.
+
+    One of the packages below it (py_ecc 9) raises the interpreter's limit of recursion to 100,000, and then JSON that is nested 50,000 deep ends
+    the process instead of being refused (measured).
+    """
+    limit = sys.getrecursionlimit()
+    try:
+        from eth_account import Account
+    finally:
+        sys.setrecursionlimit(limit)
+    return Account
+
+
 def new_account() -> LocalAccount:
     """A key that nobody has had."""
-    from eth_account import Account
-
-    made: LocalAccount = Account.create()
+    made: LocalAccount = eth_accounts().create()
     return made
 
 
@@ -208,12 +223,11 @@ def account_of(text: str, where: str) -> LocalAccount:
     Raises:
         ConfigError: it is none; never shows it.
     """
-    from eth_account import Account
-
     text = text.strip()
     if _PRIVATE_KEY.fullmatch(text) is None:
         raise ConfigError(f"{where}: no private key; that is 64 hexadecimal digits")
-    return _of(lambda: Account.from_key(text), ConfigError(f"{where}: no key of the curve"))
+    accounts = eth_accounts()
+    return _of(lambda: accounts.from_key(text), ConfigError(f"{where}: no key of the curve"))
 
 
 def unlock(text: str, words: str, where: str) -> LocalAccount:
@@ -222,11 +236,10 @@ def unlock(text: str, words: str, where: str) -> LocalAccount:
     Raises:
         ConfigError: no keystore, one that asks for too much work, a wrong passphrase, or a damaged file; never shows a value.
     """
-    from eth_account import Account
-
     keystore = check_keystore(text, where)
+    accounts = eth_accounts()
     wrong = ConfigError(f"{where}: wrong passphrase, or the file is damaged")
-    account = _of(lambda: Account.from_key(Account.decrypt(msgspec.to_builtins(keystore), words)), wrong)
+    account = _of(lambda: accounts.from_key(accounts.decrypt(msgspec.to_builtins(keystore), words)), wrong)
     if keystore.address is not None and account.address.lower() != f"0x{keystore.address.lower().removeprefix('0x')}":
         raise ConfigError(f"{where}: its key is not that of the address which it names: damaged, or changed")
     return account
