@@ -81,6 +81,7 @@ def kernel(market: Market, source: int) -> state.KernelState:
         start=1,
         not_transferable_anyway={},
         results=(),
+        volumes=(),
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)

@@ -444,6 +444,8 @@ CASES: Final = {
     ),
     "strategies.max_open_bundles": Case(_two_symbols, *_pair(CROSS + "max_open_bundles", "1", "10"), _refused("max_open_bundles")),
     "strategies.daily_volume_quote": Case(usual, *_pair(CROSS + "daily_volume_quote", "15", "1000000"), _refused("daily_volume")),
+    "strategies.daily_symbol_quote": Case(usual, *_pair(CROSS + "daily_symbol_quote", "15", "1000000"), _refused("daily_symbol")),
+    "strategies.daily_venue_quote": Case(usual, *_pair(CROSS + "daily_venue_quote", "7", "1000000"), _refused("daily_venue")),
     "strategies.max_orders_per_s": Case(usual, *_pair(CROSS + "max_orders_per_s", "1", "100"), _refused("orders_per_second")),
     "strategies.cool_down_ms": Case(_refreshed, *_pair(CROSS + "cool_down_ms", "5000", "0"), _refused("cool_down")),
     "strategies.sequence": Case(usual, *_pair(CROSS + "sequence", "hard_leg_first", "simultaneous"), _one_after_the_other),

@@ -23,6 +23,7 @@ from xarb.engine.portfolio import Valuation
 from xarb.engine.results import Carried
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import Strategy
+from xarb.engine.volumes import SentVolume
 from xarb.errors import ConfigError
 from xarb.log.reader import BACKTEST_KINDS, LogReader, Selection
 from xarb.marks import Marks
@@ -86,6 +87,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         armed: whether bundles are sent before the operator says so.
         start: number of the start; 1 in a backtest.
         results: what strategies made in earlier starts, where they have a limit of loss; none in a backtest.
+        volumes: what they sent in earlier starts of the day; none in a backtest.
     """
 
     instruments: Sequence[Instrument]
@@ -98,6 +100,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     armed: bool
     start: int
     results: Sequence[Carried] = ()
+    volumes: Sequence[SentVolume] = ()
 
 
 def resolve_recorded(experiment: Experiment, reader: LogReader) -> Resolved:
@@ -318,6 +321,7 @@ class Assembly:
             armed=ground.armed,
             start=ground.start,
             results=ground.results,
+            volumes=ground.volumes,
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))

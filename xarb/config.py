@@ -191,7 +191,11 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     latency_threshold_ms: Annotated[Decimal, _doc("age of a quote beyond which nothing is traded on it")] = Decimal(1000)
     execution_timeout_ms: Annotated[Decimal, _doc("time after which an unanswered order is UNKNOWN and canceled")] = Decimal(5000)
     max_open_bundles: Annotated[Count, _doc("bundles open at once")] = 10
-    daily_volume_quote: Annotated[Decimal | None, _doc("notional that may be sent per UTC day")] = None
+    daily_volume_quote: Annotated[
+        Decimal | None, _doc("notional that may be sent per UTC day, whatever is restarted, in each quote currency")
+    ] = None
+    daily_symbol_quote: Annotated[Decimal | None, _doc("the same on one symbol over all venues")] = None
+    daily_venue_quote: Annotated[Decimal | None, _doc("the same on one venue")] = None
     max_orders_per_s: Annotated[Count | None, _doc("orders sent per second over all venues")] = None
     cool_down_ms: Annotated[Decimal, _doc("pause of a pair after a bundle of it")] = Decimal(0)
     sequence: Annotated[

@@ -118,6 +118,8 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             max_open_bundles=config.max_open_bundles,
             max_notional=money_of(config.max_notional_quote),
             daily_volume=None if config.daily_volume_quote is None else money_of(config.daily_volume_quote),
+            daily_symbol=None if config.daily_symbol_quote is None else money_of(config.daily_symbol_quote),
+            daily_venue=None if config.daily_venue_quote is None else money_of(config.daily_venue_quote),
             cool_down_ns=nanos(config.cool_down_ms),
             latency_threshold_ns=nanos(config.latency_threshold_ms),
             orders_per_second=config.max_orders_per_s,

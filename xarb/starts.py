@@ -10,20 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import pyarrow.compute as pc
 
 from xarb.assembly import Ground, Replay, Resolved, decode_config
 from xarb.engine.liverows import FORGET
 from xarb.engine.results import DAY_NS, Carried, currencies_of
+from xarb.engine.volumes import SentVolume
 from xarb.errors import LogError
 from xarb.log.ends import ENDS, LEFT_OFF
 from xarb.log.reader import LogReader, Selection
+from xarb.log.rows import from_table
 from xarb.model.columns import INPUTS
 from xarb.model.instrument import Instrument
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, Money, format_decimal, parse_money
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, Money, ceil_div, format_decimal, parse_money
 from xarb.settings import strategy_terms
 
 PAPER: Final = "paper"
 LIVE: Final = "live"
+_SENT: Final = ("strategy", "venue", "symbol", "kind", "price_int", "qty_int", "px_scale", "qty_scale")
 Balances = Mapping[tuple[str, str, str], int]
 
 
@@ -36,7 +40,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         armed: whether bundles are sent before the operator says so.
         left: orders of earlier starts whose end is not known yet, as plain data (`live.left`); the engine knows nothing of them.
         results: what strategies made in earlier starts, in the currencies that limits of loss ever named; money is an int at 18 decimals.
-        told_seq: fills reported up to this input are in `results`.
+        volumes: what strategies sent in earlier starts on the last day on which they sent anything.
+        told_seq: what the log had when this was reckoned; fills reported up to this input are in `results`.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
@@ -44,6 +49,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     armed: bool
     left: tuple[dict[str, Any], ...] = ()
     results: tuple[Carried, ...] = ()
+    volumes: tuple[SentVolume, ...] = ()
     told_seq: int = -1
 
 
@@ -127,6 +133,7 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
         armed=start.opening.armed,
         start=start.number,
         results=start.opening.results,
+        volumes=start.opening.volumes,
     )
 
 
@@ -209,8 +216,8 @@ def carried_into(resolved: Resolved, before: Sequence[Carried]) -> tuple[Carried
     return tuple(found[key] for key in sorted(found))
 
 
-def closing_results(reader: LogReader, span: Span) -> tuple[Carried, ...]:
-    """What strategies made up to the end of the log, the last start being `span`: nothing once a person had it forgotten.
+def closing_results(reader: LogReader, span: Span, *, until: int) -> tuple[Carried, ...]:
+    """What strategies made up to input `until`, the last start before it being `span`: nothing once a person had it forgotten.
 
     What opened it goes on by its ledger, by the results that it wrote, and by fills that were reported outside of it: after its end, and of
     orders of earlier starts.
@@ -219,7 +226,8 @@ def closing_results(reader: LogReader, span: Span) -> tuple[Carried, ...]:
         LogError: a file was changed, or a fill does not say what it made.
     """
     opening = span.start.opening
-    if not opening.results or any(row["action"] == FORGET and row["seq"] > span.first for row in reader.rows("operator")):
+    acts = (row for row in reader.rows("operator") if span.first < row["seq"] <= until)
+    if not opening.results or any(row["action"] == FORGET for row in acts):
         return ()
     flows = _Flows(opening.results)
     states = {one.key: one for one in opening.results}
@@ -235,19 +243,39 @@ def closing_results(reader: LogReader, span: Span) -> tuple[Carried, ...]:
             states[key] = msgspec.structs.replace(
                 states[key], day=row["ts"] // DAY_NS, base=row["pnl"] - row["day_pnl"], peak=row["peak"], last=row["pnl"]
             )
-    _add_reported(reader, span, flows, seen)
+    _add_reported(reader, span, until, flows=flows, seen=seen)
     return tuple(msgspec.structs.replace(states[key], flows=flows.of(key)) for key in sorted(states))
 
 
-def _add_reported(reader: LogReader, span: Span, flows: _Flows, seen: set[tuple[Any, ...]]) -> None:
+def closing_volumes(reader: LogReader, span: Span) -> tuple[SentVolume, ...]:
+    """What strategies sent up to the end of a start, on the last day on which anything was sent."""
+    day = max((one.day for one in span.start.opening.volumes), default=0)
+    sums = {(one.strategy, one.venue, one.symbol, one.currency): one.amount for one in span.start.opening.volumes if one.day == day}
+    quotes = {(one.venue, one.symbol): one.quote for one in reader.instruments}
+    for part in reader.tables("commands", _SENT, span.selection):
+        newest = int(part.column("ts").to_numpy().max()) // DAY_NS
+        if newest > day:
+            day, sums = newest, {}
+        today = part.filter(pc.greater_equal(part.column("ts"), day * DAY_NS))
+        for row in from_table("commands", today):
+            if row["kind"] == "submit":
+                key = (row["strategy"], row["venue"], row["symbol"], quotes[row["venue"], row["symbol"]])
+                value = ceil_div(row["price_int"] * row["qty_int"] * MONEY_ONE, 10 ** (row["px_scale"] + row["qty_scale"]))
+                sums[key] = sums.get(key, 0) + value
+    return tuple(
+        SentVolume(strategy=key[0], venue=key[1], symbol=key[2], currency=key[3], day=day, amount=sums[key]) for key in sorted(sums)
+    )
+
+
+def _add_reported(reader: LogReader, span: Span, until: int, *, flows: _Flows, seen: set[tuple[Any, ...]]) -> None:
     """Add the fills that no ledger has; `seen` are those that one has."""
     markets = {(one.venue, one.symbol): one for one in reader.instruments}
     sides: dict[str, str] = {}
-    for row in reader.rows("reports", select=Selection(first_seq=span.start.opening.told_seq + 1)):
+    for row in reader.rows("reports", select=Selection(first_seq=span.start.opening.told_seq + 1, last_seq=until)):
         fill = (row["account"], row["venue"], row["symbol"], row["fill_id"])
         in_ledger = row["start"] == span.start.number and row["seq"] <= span.last
-        is_old = row["seq"] <= span.start.opening.told_seq
-        if row["event"] != "fill" or row["order"] is None or in_ledger or is_old or fill in seen:
+        is_other = not span.start.opening.told_seq < row["seq"] <= until
+        if row["event"] != "fill" or row["order"] is None or in_ledger or is_other or fill in seen:
             continue
         seen.add(fill)
         if row["side"] is None and not sides:

@@ -24,7 +24,17 @@ from xarb.model.columns import TABLES
 from xarb.model.event import named, output_row
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
-from xarb.starts import PAPER, Span, Start, opening_of, replay_of_start, spans
+from xarb.starts import (
+    PAPER,
+    Span,
+    Start,
+    carried_into,
+    closing_results,
+    closing_volumes,
+    opening_of,
+    replay_of_start,
+    spans,
+)
 
 BATCH_ROWS: Final = 262_144
 
@@ -151,9 +161,12 @@ def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof
     rows: list[tuple[str, ...]] = []
     for number, part in enumerate(parts):
         start = part.span.start
+        after = parts[number + 1].span.start if number + 1 < len(parts) else None
         head = (f"{start.number}", start.mode, f"{part.selection.first_seq} to {part.selection.last_seq}")
         if lost[number]:
             rows.append((*head, "-", "-", "-", "not provable: inputs were pruned"))
+            if after is not None:
+                _check_opening(log, part.span, after, None)
             continue
         comparison, assembly = _replayed_start(log, part, advance)
         rows.append(
@@ -167,9 +180,8 @@ def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof
         )
         if comparison.difference is not None:
             return Proof(False, [_starts_table(log, rows, checkpoint), _shown(comparison.difference)])  # noqa: FBT003  # a named field
-        after = parts[number + 1].span.start if number + 1 < len(parts) else None
-        if after is not None and after.mode == start.mode == PAPER:
-            _check_opening(start, after, assembly)
+        if after is not None:
+            _check_opening(log, part.span, after, assembly)
     return Proof(True, [_starts_table(log, rows, checkpoint)])  # noqa: FBT003  # a named field
 
 
@@ -234,16 +246,26 @@ def _outputs_behind(log: LogReader, checkpoint: Checkpoint, last: int) -> Iterat
             yield kind, row
 
 
-def _check_opening(before: Start, after: Start, assembly: Assembly) -> None:
-    """On paper nothing but the engine moves money: a start opens with what the one before it ended with.
+def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly | None) -> None:
+    """A start opens with what the one before it ended with: its results and volumes, and on paper, where nothing else moves it, its money.
+
+    Results and volumes are reckoned from orders and money, which no log ever loses; the money is that of the replay, None without one.
 
     Raises:
         LogError: it does not.
     """
-    closing = opening_of(assembly.engine.portfolio.balances(), (), (), armed=False).balances
-    for mine, theirs in zip_longest(closing, after.opening.balances):
-        if mine != theirs:
-            raise LogError(f"start {after.number} opens with {theirs}, but start {before.number} ended with {mine}")
+    opening, before = after.opening, span.start
+    results = carried_into(decode_config(after.config), closing_results(log, span, until=opening.told_seq))
+    pairs: list[tuple[Sequence[object], Sequence[object]]] = [
+        (results, opening.results),
+        (closing_volumes(log, span), opening.volumes),
+    ]
+    if assembly is not None and after.mode == before.mode == PAPER:
+        pairs.append((opening_of(assembly.engine.portfolio.balances(), (), (), armed=False).balances, opening.balances))
+    for ended, opened in pairs:
+        for mine, theirs in zip_longest(ended, opened):
+            if mine != theirs:
+                raise LogError(f"start {after.number} opens with {theirs}, but start {before.number} ended with {mine}")
 
 
 def _starts_table(log: LogReader, rows: Sequence[tuple[str, ...]], checkpoint: Checkpoint | None) -> Table:

@@ -13,6 +13,7 @@ from tests.engine.table import instrument
 from xarb.engine.engine import Engine
 from xarb.engine.strategy import Pair
 from xarb.engine.terms import StrategyTerms
+from xarb.engine.volumes import SentVolume
 from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
@@ -250,6 +251,48 @@ def test_daily_volume_starts_anew_at_midnight() -> None:
     assert desk.quote(0, ts=24 * HOUR - 1)[-1] == "refuse daily_volume"
     desk.told["s"].plans.append(desk.plan(*GOOD))
     assert desk.quote(0, ts=24 * HOUR) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+
+
+def test_daily_volume_is_bounded_on_a_symbol_and_on_a_venue() -> None:
+    """A symbol's bound counts both legs, a venue's one; the bound itself is allowed, a new day begins anew."""
+    for name, most in (("daily_symbol", 1005), ("daily_venue", 505)):
+        assert limited(**{name: Money(most * MONEY_ONE - 1)}).tell(*GOOD) == [f"refuse {name}"]
+        desk = limited(**{name: money(most)}, latency_threshold_ns=48 * HOUR)
+        assert desk.tell(*GOOD) == SENT
+        assert desk.tell(*GOOD) == [f"refuse {name}"]
+        assert last(desk) == (2 * most * MONEY_ONE, most * MONEY_ONE)
+        desk.quote(0, ts=24 * HOUR - 1)
+        desk.told["s"].plans.append(desk.plan(*GOOD))
+        assert desk.quote(0, ts=24 * HOUR) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+
+
+def test_what_earlier_starts_sent_today_counts() -> None:
+    """Of this strategy, in that scope, on this day; what came on an earlier day, elsewhere or of others does not."""
+    before: dict[str, Any] = {
+        "strategy": "s",
+        "venue": "a",
+        "symbol": "BTC/USD",
+        "currency": "USD",
+        "day": 0,
+        "amount": 500 * MONEY_ONE,
+    }
+    others: tuple[dict[str, Any], ...] = ({"strategy": "t"}, {"currency": "EUR"}, {"day": -1})
+
+    def refused(limits: dict[str, Money], **changes: Any) -> bool:
+        terms = strategy_terms(limits=risk_limits(**limits))
+        desk = Desk(terms={"s": terms}, volumes=(SentVolume(**(before | changes)),))
+        return desk.tell(*GOOD) != SENT
+
+    scopes: tuple[tuple[str, int, dict[str, Any]], ...] = (
+        ("daily_volume", 1505, {"currency": "EUR"}),
+        ("daily_symbol", 1505, {"symbol": "X/USD"}),
+        ("daily_venue", 1005, {"venue": "c"}),
+    )
+    for limit, most, elsewhere in scopes:
+        assert not refused({limit: money(most)})
+        tight = {limit: Money(most * MONEY_ONE - 1)}
+        assert refused(tight)
+        assert not any(refused(tight, **one) for one in (*others, elsewhere))
 
 
 def test_orders_per_second_slide() -> None:

@@ -144,8 +144,8 @@ def test_fills_that_are_reported_when_no_start_runs_count(tmp_path: Path) -> Non
             span.start.opening, told_seq=log.last_seq - 1
         )  # all but the last, in the middle of a file
         told_before = span._replace(start=msgspec.structs.replace(span.start, opening=opening))
-        assert [one.flows for one in closing_results(log, told_before)] == [before.flows]
+        assert [one.flows for one in closing_results(log, told_before, until=log.last_seq)] == [before.flows]
     Player(folder, seed=6, mode=LIVE, send=lambda _: None, changes=LOOSE).end()
     assert [one.flows for one in past_of(folder).results] == [expected]
     with LogReader(folder) as log:
-        assert [one.flows for one in closing_results(log, list(spans(log))[-1])] == [expected]
+        assert [one.flows for one in closing_results(log, list(spans(log))[-1], until=log.last_seq)] == [expected]

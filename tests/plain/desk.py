@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.plain.episodes import Pair
 from tests.plain.feeds import PPB, Feed
 from tests.plain.results import Results
-from tests.plain.rows import Outputs
+from tests.plain.rows import Coin, Outputs
 from tests.plain.terms import StrategyTerms, VenueTerms
 from tests.plain.venue import MONEY, Order, Report
 
@@ -92,7 +92,7 @@ class Desk:
         self.alive: list[Sent] = []
         self.bundles = 0
         self.open = dict.fromkeys(range(len(strategies)), 0)
-        self.volume: dict[tuple[int, int, str], Fraction] = {}  # by strategy, day and quote asset
+        self.volume: list[tuple[int, int, Coin, Fraction]] = []  # strategy, time, market and worth of what was sent
         self.cool: dict[tuple[int, tuple[int, ...]], int] = {}
         self.closed: list[Closed] = []
         self.due: list[tuple[int, int, Sent | Bundle | Closed]] = []  # time, how many were set before, what
@@ -185,16 +185,27 @@ class Desk:
         until = self.cool.get((plan.strategy, _places(plan)), now)
         if until > now:
             return self._refuse(plan, "cool_down", first, Fraction(until - now, SECOND), Fraction(0))
-        worth = sum((leg.price * leg.qty for leg in plan.legs), Fraction(0))
-        after = self._today(plan.strategy, first.coin.quote) + worth
-        if terms.daily_volume is not None and after > terms.daily_volume:
-            return self._refuse(plan, "daily_volume", first, after, terms.daily_volume)
+        broken_day = self._too_much_today(plan, terms)
+        if broken_day is not None:
+            return broken_day
         if terms.orders_per_second is not None:
             mine = [one for one in self.orders if one.bundle.plan.strategy == plan.strategy]
             count = 2 + sum(one.at > now - SECOND for one in mine)
             if count > terms.orders_per_second:
                 return self._refuse(plan, "orders_per_second", None, Fraction(count), Fraction(terms.orders_per_second))
         return self._too_much_open(plan, terms)
+
+    def _too_much_today(self, plan: Plan, terms: StrategyTerms) -> str | None:
+        """What was sent today, in all, on one symbol and on one venue, with what is planned."""
+        day, currency = self.outputs.now // DAY, plan.legs[0].feed.coin.quote
+        mine = [(coin, worth) for owner, at, coin, worth in self.volume if (owner, at // DAY) == (plan.strategy, day)]
+        mine = [one for one in mine if one[0].quote == currency] + [(leg.feed.coin, leg.price * leg.qty) for leg in plan.legs]
+        for what, bound in (("volume", terms.daily_volume), ("symbol", terms.daily_symbol), ("venue", terms.daily_venue)):
+            for leg in plan.legs:
+                there = [worth for coin, worth in mine if what == "volume" or getattr(coin, what) == getattr(leg.feed.coin, what)]
+                if bound is not None and sum(there) > bound:
+                    return self._refuse(plan, f"daily_{what}", leg.feed, sum(there, Fraction(0)), bound)
+        return None
 
     def _too_much_open(self, plan: Plan, terms: StrategyTerms) -> str | None:
         """What may still fill, on one symbol and on one venue."""
@@ -239,12 +250,8 @@ class Desk:
     def _mine(self, strategy: int) -> dict[str, Fraction]:
         return {asset: flow for (owner, asset), flow in self.flows.items() if owner == strategy}
 
-    def _today(self, strategy: int, asset: str) -> Fraction:
-        return self.volume.get((strategy, self.outputs.now // DAY, asset), Fraction(0))
-
     def _count(self, strategy: int, leg: Leg) -> None:
-        key = (strategy, self.outputs.now // DAY, leg.feed.coin.quote)
-        self.volume[key] = self.volume.get(key, Fraction(0)) + leg.price * leg.qty
+        self.volume.append((strategy, self.outputs.now, leg.feed.coin, leg.price * leg.qty))
 
     def _send(self, bundle: Bundle, place: int, order: Leg, purpose: str) -> None:
         sent = Sent(len(self.orders) + 1, bundle, place, order, purpose)

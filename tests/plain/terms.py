@@ -59,6 +59,8 @@ class StrategyTerms(NamedTuple):
     timeout_ns: int = 5000 * MS
     max_open_bundles: int = 10
     daily_volume: Fraction | None = None
+    daily_symbol: Fraction | None = None
+    daily_venue: Fraction | None = None
     orders_per_second: int | None = None
     cool_down_ns: int = 0
     hedge_cap_ppb: int = 20 * BPS
@@ -145,11 +147,9 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     lines += [f"min_profit_quote = {text(strategy.min_profit_quote)}", f"max_notional_quote = {text(strategy.max_notional)}"]
     lines += [f"max_open_bundles = {strategy.max_open_bundles}", f"max_attempts = {strategy.max_attempts}"]
     lines.append(f'residual = "{strategy.residual}"')
-    if strategy.daily_volume is not None:
-        lines.append(f"daily_volume_quote = {text(strategy.daily_volume)}")
     if strategy.orders_per_second is not None:
         lines.append(f"max_orders_per_s = {strategy.orders_per_second}")
-    for key in ("max_symbol_open", "max_venue_open"):
+    for key in ("max_symbol_open", "max_venue_open", "daily_volume", "daily_symbol", "daily_venue"):
         if getattr(strategy, key) is not None:
             lines.append(f"{key}_quote = {text(getattr(strategy, key))}")
     for key in ("max_day_loss", "max_drawdown"):

@@ -129,6 +129,16 @@ CASES = {
             ("refusals", "reason", "daily_volume"),
         ),
     ),
+    "much sent in a day": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(name="a", daily_symbol=Fraction(20_000)),
+            MODEST._replace(name="b", daily_venue=Fraction(20_000)),
+            order_latency=(0, 60 * MS),
+        ),
+        (*TRADED, ("refusals", "reason", "daily_symbol"), ("refusals", "reason", "daily_venue")),
+    ),
     "answers that come late": Case(
         BUSY,
         terms(BUSY, MODEST._replace(timeout_ns=9 * MS), order_latency=(0, 20 * MS), response_latency=(0, 20 * MS), rate_limit=2),

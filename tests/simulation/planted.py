@@ -20,6 +20,7 @@ from xarb.engine.execution import Execution
 from xarb.engine.orders import Orders
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Refusal
+from xarb.engine.volumes import Volumes
 from xarb.errors import OutcomeUnknown
 from xarb.live import begin
 from xarb.live.exchanges import Exchanges
@@ -439,7 +440,7 @@ def order_rate_forgotten(patch: pytest.MonkeyPatch) -> None:
 @bug("daily_volume")
 def volume_of_the_day_forgotten(patch: pytest.MonkeyPatch) -> None:
     """What was sent today is not counted."""
-    patch.setattr(Desk, "volume_today", lambda *_: 0)
+    patch.setattr(Volumes, "sent", lambda *_: 0)
 
 
 @bug("max_open_bundles")

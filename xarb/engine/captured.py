@@ -109,11 +109,11 @@ class ResultCopy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DeskCopy(msgspec.Struct, frozen=True):
-    """What a strategy did; see `desk.Desk`. `cool_until` is a set of instruments and a time, `volume` is by asset: day, notional."""
+    """What a strategy did; see `desk.Desk`. `cool_until` is a set of instruments and a time, `volumes` as `Volumes.capture` has them."""
 
     open_bundles: int
     cool_until: list[tuple[tuple[int, ...], int]]
-    volume: dict[str, tuple[int, int]]
+    volumes: tuple[int, list[tuple[str, str, str, int]]]
     sent: list[int]
     results: list[ResultCopy]
 

@@ -8,11 +8,12 @@ from functools import partial
 
 from xarb.engine.captured import DeskCopy
 from xarb.engine.portfolio import Portfolio, Till
-from xarb.engine.results import DAY_NS, Results
+from xarb.engine.results import Results
 from xarb.engine.rules import Market
 from xarb.engine.side import Side
 from xarb.engine.strategy import Strategy
 from xarb.engine.terms import StrategyTerms
+from xarb.engine.volumes import Volumes
 from xarb.model.instrument import FeeTier
 from xarb.model.units import NANOS_PER_S
 
@@ -21,13 +22,14 @@ class Desk:
     """What a strategy trades with, and what it did today.
 
     `open_bundles` counts the bundles that are neither closed nor held. `cool_until` says by a bundle's set of instruments until when
-    they rest. A side is laid out when it is first asked for. `results` are what it made, None where no limit asks for it. `allowed` are
+    they rest. A side is laid out when it is first asked for. `results` are what it made, None where no limit asks for it, `volumes` what it
+    sent today. `allowed` are
     the instruments on which it may send orders: none before risk says which.
     """
 
     __slots__ = (
-        *("_fees", "_market", "_portfolio", "_sent", "_sides", "_volume"),
-        *("account", "allowed", "cool_until", "limits", "open_bundles", "policy", "results", "strategy"),
+        *("_fees", "_market", "_portfolio", "_sent", "_sides"),
+        *("account", "allowed", "cool_until", "limits", "open_bundles", "policy", "results", "strategy", "volumes"),
     )
 
     def __init__(
@@ -45,6 +47,7 @@ class Desk:
         self.limits = terms.limits
         self.policy = terms.execution
         self.results = results
+        self.volumes = Volumes(strategy.id, terms.limits, market)
         self.allowed: frozenset[int] = frozenset()
         self.open_bundles = 0
         self.cool_until: dict[tuple[int, ...], int] = {}
@@ -52,7 +55,6 @@ class Desk:
         self._portfolio = portfolio
         self._fees = fees
         self._sides: dict[tuple[int, int], Side] = {}
-        self._volume: dict[str, tuple[int, int]] = {}  # by asset: day, notional sent
         self._sent: deque[int] = deque()
 
     # --- what it trades with
@@ -80,16 +82,6 @@ class Desk:
 
     # --- what it did
 
-    def volume_today(self, asset: str) -> int:
-        """Notional sent in the present UTC day, in one quote currency; counted where a limit asks for it."""
-        day, amount = self._volume.get(asset, (0, 0))
-        return amount if day == self._market.now // DAY_NS else 0
-
-    def count_volume(self, asset: str, value: int) -> None:
-        """A notional counts towards the day."""
-        if self.limits.daily_volume is not None:
-            self._volume[asset] = (self._market.now // DAY_NS, self.volume_today(asset) + value)
-
     def orders_in_last_second(self) -> int:
         """Orders sent within the last second; counted where a limit asks for it."""
         sent = self._sent
@@ -113,13 +105,13 @@ class Desk:
     def capture(self) -> DeskCopy:
         """What it did, as plain values."""
         results = [] if self.results is None else self.results.capture()
-        return DeskCopy(self.open_bundles, [*self.cool_until.items()], {**self._volume}, [*self._sent], results)
+        return DeskCopy(self.open_bundles, [*self.cool_until.items()], self.volumes.capture(), [*self._sent], results)
 
     def restore(self, copy: DeskCopy) -> None:
         """Take over what a copy did."""
         self.open_bundles = copy.open_bundles
         self.cool_until = dict(copy.cool_until)
-        self._volume = {**copy.volume}
+        self.volumes.restore(*copy.volumes)
         self._sent = deque(copy.sent)
         if self.results is not None:
             self.results.restore(copy.results)

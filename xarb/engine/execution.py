@@ -76,7 +76,7 @@ class Execution:
         desk.open_bundles += 1
         for leg in legs:
             reserve(leg.hold)
-            desk.count_volume(leg.side.quote, leg.value)
+            desk.volumes.count(leg.side, leg.value)
         for at, leg in enumerate(legs if plan.sequence == "simultaneous" else legs[:1]):
             leg.released, hold, leg.hold = leg.qty, leg.hold, ()  # the order takes the leg's reservation over
             self._orders.send(bundle, OrderPlan(at, 0, "open", leg.side, leg.price, leg.qty), hold)
@@ -323,7 +323,7 @@ class Execution:
     def _send_step(self, bundle: Bundle, asset: str, plan: OrderPlan) -> None:
         bundle.attempts[asset] = plan.attempt
         bundle.state = advance(BUNDLE_LIFE, bundle.state, f"{plan.purpose}_sent")
-        bundle.desk.count_volume(plan.side.quote, plan.side.notional(plan.price, plan.qty))
+        bundle.desk.volumes.count(plan.side, plan.side.notional(plan.price, plan.qty))
         self._send(bundle, plan)
 
     def _waits(self, bundle: Bundle, blocked: list[str]) -> bool:

@@ -55,6 +55,7 @@ class Risk:
                 who = (strategy.account, strategy.id)
                 results = Results(who, terms.limits, setup.results, pricing=pricing, portfolio=portfolio, market=market)
             desk = Desk(strategy, terms, market=market, portfolio=portfolio, fees=setup.fees, results=results)
+            desk.volumes.carry(setup.volumes)
             desk.allowed = _allowed(strategy, setup)
             self.desks[strategy.id] = desk
         self._instrument_count = len(setup.instruments)
@@ -145,14 +146,9 @@ class Risk:
             for leg in legs:
                 if leg.value > limits.max_notional:
                     return Refusal("max_notional", leg.instrument, leg.value, limits.max_notional)
-        if limits.daily_volume is not None:
-            volumes: dict[str, int] = {}
-            for leg in legs:
-                volumes[leg.side.quote] = volumes.get(leg.side.quote, 0) + leg.value
-            for asset, value in volumes.items():
-                after = desk.volume_today(asset) + value
-                if after > limits.daily_volume:
-                    return Refusal("daily_volume", legs[0].instrument, after, limits.daily_volume)
+        refusal = desk.volumes.check([(leg.side, leg.value) for leg in legs])
+        if refusal is not None:
+            return refusal
         if limits.orders_per_second is not None:
             count = desk.orders_in_last_second() + len(legs)
             if count > limits.orders_per_second:

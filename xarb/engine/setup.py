@@ -13,6 +13,7 @@ from xarb.engine.kernel import state
 from xarb.engine.results import Carried
 from xarb.engine.strategy import Pair, Strategy
 from xarb.engine.terms import StrategyTerms
+from xarb.engine.volumes import SentVolume
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import INT64_MAX, NEVER, NULL, PPB, Money
@@ -66,7 +67,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     `timers_are_rows` says that timers come as inputs, as they do live; else the kernel fires them on their grid. Without `armed` no
     bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
-    traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts.
+    traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts,
+    `volumes` what they sent in them.
     """
 
     instruments: Sequence[Instrument]
@@ -85,6 +87,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     not_transferable_anyway: Mapping[str, frozenset[str]]
     results: Sequence[Carried]
+    volumes: Sequence[SentVolume]
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

@@ -18,7 +18,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What risk holds a strategy to. Times are in ns, money is an int at 18 decimals; None means no limit.
 
     `max_notional` bounds each planned leg in its own quote currency. `daily_volume` bounds the notional of all orders sent in a UTC day
-    of engine time, in each quote currency on its own. `cool_down_ns` runs for a strategy's set of instruments from the close of a
+    of engine time, starts before included, in each quote currency on its own; `daily_symbol` and `daily_venue` that on one symbol over all
+    venues, and on one venue. `cool_down_ns` runs for a strategy's set of instruments from the close of a
     bundle on them. `latency_threshold_ns` is the largest age of the row that last confirmed a leg's quote. `orders_per_second`
     bounds orders of this strategy in any window of one second. `max_exposure` bounds, by asset and at 18 decimals, what the
     strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. `max_day_loss` and
@@ -35,6 +36,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_open_bundles: int
     max_notional: Money | None
     daily_volume: Money | None
+    daily_symbol: Money | None
+    daily_venue: Money | None
     cool_down_ns: int
     latency_threshold_ns: int
     orders_per_second: int | None

@@ -44,6 +44,8 @@ _HELD_BACK: Final = {
     "day_loss": "max_day_loss",
     "drawdown": "max_drawdown",
     "daily_volume": "daily_volume_quote",
+    "daily_symbol": "daily_symbol_quote",
+    "daily_venue": "daily_venue_quote",
     "orders_per_second": "max_orders_per_s",
 }
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
 from xarb.engine.liverows import KILL, RESET
 from xarb.engine.results import Carried
+from xarb.engine.volumes import SentVolume
 from xarb.errors import Killed, Refused
 from xarb.live.left import as_opening, left_orders
 from xarb.log.batching import slow_row
@@ -31,6 +32,7 @@ from xarb.starts import (
     carried_into,
     closing_balances,
     closing_results,
+    closing_volumes,
     ground_of,
     opening_of,
     spans,
@@ -62,6 +64,7 @@ class Past(NamedTuple):
         fills: (account, venue, symbol, fill id) of reported fills that an exchange may list again: those of the last minutes.
         last_ts: ts_recv of the last input, ns.
         results: what strategies with a limit of loss made so far.
+        volumes: what strategies sent on the last day on which they sent anything.
     """
 
     log_id: str
@@ -75,6 +78,7 @@ class Past(NamedTuple):
     fills: frozenset[Fill]
     last_ts: int
     results: tuple[Carried, ...]
+    volumes: tuple[SentVolume, ...]
 
     @property
     def next_start(self) -> int:
@@ -116,7 +120,8 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
             left=() if span is None else left_orders(reader, span),
             fills=_fills(reader),
             last_ts=reader.manifest.last_ts,
-            results=() if span is None else closing_results(reader, span),
+            results=() if span is None else closing_results(reader, span, until=reader.last_seq),
+            volumes=() if span is None else closing_volumes(reader, span),
             killed=switch[-1]["actor"] if switch and switch[-1]["action"] == KILL else None,
         )
 
@@ -207,6 +212,7 @@ def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, ba
             opening_of(balances, listening.instruments, sources, armed=False),
             left=as_opening(past.left),
             results=carried_into(resolved, past.results),
+            volumes=past.volumes,
             told_seq=past.last_seq,
         ),
         applied_seq=None if past.span is None else past.span.last,
