@@ -21,6 +21,7 @@ from xarb.inquiry.sections import as_json
 from xarb.inventory import inventory_of, inventory_sections
 from xarb.log.reader import LogReader
 from xarb.starts import LIVE
+from xarb.why import Question, why
 
 TARGETS = """
 [inventory]
@@ -37,6 +38,9 @@ USDT = 0.5
 OPENING = {
     f"accounts.main.{venue}.{asset}": value for venue in ("alpha", "bravo") for asset, value in (("BTC", "1"), ("USDT", "500"))
 }
+
+
+COST = {"strategies.cross.inventory_cost_bps": "{ BTC = 80 }"}
 
 
 def told(folder: Path, targets: InventoryConfig | None = None) -> dict[tuple[str, str], dict[str, Any]]:
@@ -147,6 +151,48 @@ def test_a_log_without_decisions_has_no_inventory(run: tuple[Trial, Path]) -> No
     done = CliRunner().invoke(app, ["inventory", str(folder.parent / "log")])
     assert isinstance(done.exception, ConfigError)
     assert "without a start" in str(done.exception)
+
+
+def test_costs_of_assets_that_do_not_exist_are_refused(run: tuple[Trial, Path]) -> None:
+    """A misspelt asset would cost nothing, and a ratio is as fine as every other one."""
+    trial, _ = run
+    experiment = trial.experiment(trial.folder / "log")
+    for costs, words in (("{ BCT = 1 }", r"inventory_cost_bps\.BCT: no asset"), ("{ BTC = 0.000001 }", "at most 5 decimals")):
+        with pytest.raises(ConfigError, match=words):
+            trial.run(experiment, {"strategies.cross.inventory_cost_bps": costs})
+
+
+# --- what it costs
+
+
+def asked(folder: Path, question: Question) -> dict[str, list[dict[str, Any]]]:
+    """The answer of `xarb why` by table."""
+    found: dict[str, list[dict[str, Any]]] = json.loads(as_json(why(folder, question)))
+    return found
+
+
+def test_why_tells_the_inventory_cost_of_what_was_taken_and_of_what_was_refused(tmp_path: Path) -> None:
+    """A bundle that took bitcoin from bravo, where too little lies, shows its cost in the plan; one that it spoils in the refusal."""
+    trial = Trial(tmp_path)
+    experiment = trial.experiment(trial.log(usual()), more=TARGETS)
+    trial.run(experiment, {**OPENING, "strategies.cross.inventory_cost_bps": "{ BTC = 10 }"})
+    decision = {row["what"]: row["value"] for row in asked(tmp_path / "run1", Question("1", None, None))["decision"]}
+    paid = next(row for row in asked(tmp_path / "run1", Question("1", None, None))["fills"] if row["side"] == "buy")
+    assert decision["after inventory cost of"] == f"{Decimal(paid['notional']) / 1000:f}".rstrip("0") + " USDT"
+    trial.run(experiment, {**OPENING, "strategies.cross.inventory_cost_bps": "{ BTC = 89 }"})
+    [refusal, *_] = asked(tmp_path / "run2", Question(None, 1, None))["refusals"]
+    assert refusal["reason"] == "inventory_cost"
+    assert Decimal(refusal["value"]) > Decimal(refusal["bound"]) > 0
+
+
+def test_a_bundle_that_brings_balances_nearer_is_free(tmp_path: Path) -> None:
+    """Where bravo has too much bitcoin, the same cost changes no row."""
+    trial = Trial(tmp_path)
+    nearer = TARGETS.replace("0.25", "0.9").replace("0.75", "0.1")
+    experiment = trial.experiment(trial.log(usual()), more=nearer)
+    rows = [trial.run(experiment, {**OPENING, "strategies.cross.max_open_bundles": "1", **more}) for more in ({}, COST)]
+    assert rows[0]["opportunities"] == rows[1]["opportunities"]
+    assert len(rows[0]["fills"]) == len(rows[1]["fills"]) > 0
 
 
 # --- live

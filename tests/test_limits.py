@@ -491,6 +491,9 @@ CASES: Final = {
     "strategies.max_drawdown": Case(
         _lost_and_again, *_pair(CROSS + "max_drawdown", "{ USDT = 0 }", "{ USDT = 10 }"), _refused("drawdown")
     ),
+    "strategies.inventory_cost_bps": Case(
+        usual, *_pair(CROSS + "inventory_cost_bps", "{ BTC = 200 }", "{ BTC = 1 }"), _refused("inventory_cost")
+    ),
     "strategies.max_levels": Case(
         _books,
         *_pair(CROSS + "max_levels", "1", "10", strategies__cross__max_notional_quote="50"),

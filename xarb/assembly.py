@@ -404,7 +404,7 @@ def _strategy(
         name,
         config.account,
         pairing_of(resolved, name, instruments).pairs,
-        micro_params(config),
+        micro_params(config, resolved.inventory),
         rates=rates,
         assumed_qty=assumed,
     )

@@ -223,6 +223,13 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dict[str, Decimal],
         _doc("of each asset what it may spend, over all venues: this and what its fills brought; an asset left out is free"),
     ] = {}
+    inventory_cost_bps: Annotated[
+        dict[str, Decimal],
+        _doc(
+            "by asset what moving it back to another venue costs, of its worth; deducted from the profit of a bundle that moves it away "
+            "from its target (docs/inventory.md)"
+        ),
+    ] = {}
     max_exposure: Annotated[
         dict[str, Decimal], _doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
     ] = {}
@@ -446,7 +453,8 @@ class _Reader:
             for part in value:
                 self._check(part, where)
         elif isinstance(value, Decimal):
-            decimals, bound = next((unit for end, unit in _UNITS.items() if where.endswith(end)), _AMOUNT)
+            keys = (where, where.rpartition(".")[0])  # of an amount by asset the key before it names the unit
+            decimals, bound = next((unit for end, unit in _UNITS.items() if any(key.endswith(end) for key in keys)), _AMOUNT)
             if not (value.is_finite() and 0 <= value < bound and _decimals(value) <= decimals):
                 raise ConfigError(
                     f"{self._path}: {where} = {value}: allowed are numbers from 0 on, below {bound}, with at most {decimals} decimals"

@@ -81,5 +81,8 @@ def _named_assets(experiment: Experiment) -> Iterator[tuple[str, str, str | None
             for venue, amounts in balances.items():
                 for asset in amounts:
                     yield f"{section}.{account}.{venue}.{asset}", asset, venue
+    for name, strategy in experiment.strategies.items():
+        for asset in strategy.inventory_cost_bps:
+            yield f"strategies.{name}.inventory_cost_bps.{asset}", asset, None
     for asset in experiment.run.currencies:
         yield f"run.currencies: {asset}", asset, None

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, StrategyConfig, VenueConfig
+from xarb.config_inventory import InventoryConfig
 from xarb.engine.setup import FeedLimits
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
@@ -15,6 +16,7 @@ from xarb.log.committer import Policy
 from xarb.log.prune import Retention
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money, Ppb, parse_bps, parse_money
 from xarb.strategies.micro import MicroParams
+from xarb.strategies.moving import MovingTerms
 from xarb.venues.terms import ConstantLatency, Latency, Outage, TableLatency, UniformLatency, VenueModel
 
 _Made = TypeVar("_Made")
@@ -147,8 +149,12 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
     )
 
 
-def micro_params(config: StrategyConfig) -> MicroParams:
-    """A strategy's section as the parameters of `micro`."""
+def micro_params(config: StrategyConfig, inventory: InventoryConfig | None = None) -> MicroParams:
+    """A strategy's section as the parameters of `micro`, with the targets of its account."""
+    shares: dict[str, dict[str, int]] = {}
+    for (account, asset), mine in ({} if inventory is None else inventory.by_asset()).items():
+        if account == config.account:
+            shares[asset] = {venue: money_of(share) for venue, share in mine.items()}
     return MicroParams(
         min_profit_ppb=ratio_of(config.min_profit_bps),
         min_profit_quote=money_of(config.min_profit_quote),
@@ -163,6 +169,7 @@ def micro_params(config: StrategyConfig) -> MicroParams:
         max_edge_ppb=ratio_of(config.max_edge_bps),
         sequence=config.sequence,
         max_levels=config.max_levels,
+        moving=MovingTerms(costs={asset: ratio_of(cost) for asset, cost in config.inventory_cost_bps.items()}, shares=shares),
     )
 
 

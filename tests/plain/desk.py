@@ -99,6 +99,7 @@ class Desk:
         self.deadlines = 0
         self.commands: list[tuple[int, Order | int]] = []  # instrument, and an order or the number of one to cancel
         self.prefix = ""
+        self.shares: dict[tuple[str, str], Fraction] = {}  # targets by (venue, asset)
 
     # --- money
 

@@ -40,6 +40,7 @@ class Model:
         self.feeds.look = self.episodes.look
         opening = dict(terms.opening)
         self.desk = Desk(strategies, venues, opening, self.outputs, self.feeds.all)
+        self.desk.shares = dict(terms.shares)
         self.rules = [Rule(number, self.desk, self.episodes, self.outputs) for number in range(len(strategies))]
         self.venues = {
             name: Venue(one, log.coins, {asset: amount for (venue, asset), amount in opening.items() if venue == name}, terms.seed)

@@ -112,9 +112,13 @@ class Rule:
         found = self._best(pair, lefts, funds)
         if found is None:
             return Pass(pair, self._too_small(sell.coin.lot, lefts, funds, (bid, ask)), Fraction(0), sell.coin.lot)
-        profit, bought, sold = found
+        profit, bought, sold, moving = found
         least = Fraction(ceil(bought * ask * MONEY), MONEY)
         profit = Fraction(floor(profit * MONEY), MONEY)
+        moving = Fraction(ceil(moving * MONEY), MONEY)
+        required = max(Fraction(ceil(least * MONEY * self.terms.min_profit_ppb / PPB), MONEY), self.terms.min_profit_quote)
+        if profit < required <= profit + moving:
+            return Pass(pair, "inventory_cost", moving, profit + moving - required)
         ratio = floor(profit / least * PPB)
         if ratio < self.terms.min_profit_ppb:
             return Pass(pair, "min_profit_bps", Fraction(ratio, PPB), Fraction(self.terms.min_profit_ppb, PPB))
@@ -124,8 +128,10 @@ class Rule:
         self._remember(pair, seqs, legs, spent)
         return Plan(self.number, pair, legs)
 
-    def _best(self, pair: Pair, lefts: list[Fraction], funds: list[Fraction]) -> tuple[Fraction, Fraction, Fraction] | None:
-        """(profit, bought, sold) of the size that earns most of all that depth, limit and balances allow, None where none does.
+    def _best(
+        self, pair: Pair, lefts: list[Fraction], funds: list[Fraction]
+    ) -> tuple[Fraction, Fraction, Fraction, Fraction] | None:
+        """(profit, bought, sold, what moving inventory costs) of the size that earns most of all that depth, limit and balances allow, None where none does.
 
         Both sides have the same units: sizes are counted in lots, money in the unit of a price times a lot times a ppb.
         """
@@ -144,19 +150,50 @@ class Rule:
         limit = floor(self.terms.max_notional * unit)
         have = (floor(funds[0] * coin.qty * PPB), floor(funds[1] * unit * PPB))
         depth = [floor(left * coin.qty) for left in lefts]
-        best: tuple[int, int, int] | None = None
+        moving = self._moving(pair)
+        best: tuple[int, int, int, int] | None = None
         for sold in range(1, depth[0] + 1):
             bought = ceil(Fraction(sold * gives, keeps)) if sells_in_base or buys_in_base else sold
             if sold * sell.bid > limit or bought * buy.ask > limit or bought > depth[1]:
                 break
             if sold * gives > have[0] or bought * ask > have[1]:
                 break
-            profit = sold * bid - bought * ask
+            moved = sum(max(0, bought - free) * buy.ask * ppb for free, ppb in moving)
+            profit = sold * bid - bought * ask - moved
             if best is None or profit > best[0]:
-                best = (profit, bought, sold)
+                best = (profit, bought, sold, moved)
         if best is None:
             return None
-        return Fraction(best[0], unit * PPB), Fraction(best[1], coin.qty), Fraction(best[2], coin.qty)
+        return (
+            Fraction(best[0], unit * PPB),
+            Fraction(best[1], coin.qty),
+            Fraction(best[2], coin.qty),
+            Fraction(best[3], unit * PPB),
+        )
+
+    def _moving(self, pair: Pair) -> list[tuple[int, int]]:
+        """Of base and quote the lots that may be bought without moving anything away from the targets, and what each more costs, in ppb."""
+        coin, buy = pair.buy.coin, pair.buy.quote
+        assert buy is not None
+        found = []
+        for asset, source, to in ((coin.base, pair.sell.coin.venue, coin.venue), (coin.quote, coin.venue, pair.sell.coin.venue)):
+            ppb = dict(self.terms.moving).get(asset, 0)
+            free = self._surplus(source, asset) + max(Fraction(0), -self._drift(to, asset))
+            lots = floor(free * coin.qty) if asset == coin.base else floor(free * coin.px * coin.qty / buy.ask)
+            found.append((lots, ppb))
+        return found
+
+    def _surplus(self, venue: str, asset: str) -> Fraction:
+        return max(Fraction(0), self._drift(venue, asset))
+
+    def _drift(self, venue: str, asset: str) -> Fraction:
+        """How far a balance lies above its target, zero where there is none."""
+        shares = {name: share for (name, one), share in self.desk.shares.items() if one == asset}
+        if venue not in shares:
+            return Fraction(0)
+        total = sum((self.desk.balances.get((name, asset), Fraction(0)) for name in shares), Fraction(0))
+        target = Fraction(floor(total * shares[venue] * MONEY), MONEY)
+        return self.desk.balances.get((venue, asset), Fraction(0)) - target
 
     def _too_small(self, lot: Fraction, lefts: list[Fraction], funds: list[Fraction], prices: tuple[Fraction, Fraction]) -> str:
         """Why not even one lot can be traded; the sell side's reason comes before the buy side's."""

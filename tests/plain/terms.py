@@ -75,6 +75,7 @@ class StrategyTerms(NamedTuple):
     max_venue_open: Fraction | None = None
     max_day_loss: Fraction | None = None  # in USDT
     max_drawdown: Fraction | None = None
+    moving: tuple[tuple[str, int], ...] = ()  # what moving an asset back costs, ppb
     budget: tuple[tuple[str, Fraction], ...] = ()
 
 
@@ -85,6 +86,7 @@ class Terms(NamedTuple):
     opening: tuple[tuple[tuple[str, str], Fraction], ...]
     strategies: tuple[StrategyTerms, ...] = (StrategyTerms(),)
     feeds: FeedTerms = FeedTerms()
+    shares: tuple[tuple[tuple[str, str], Fraction], ...] = ()  # targets by (venue, asset)
     seed: int = 7
 
 
@@ -132,6 +134,8 @@ def experiment_toml(terms: Terms) -> str:
             lines.append(f"{name} = {{ {value} }}")
         lines.append(f"[accounts.main.{venue.name}]")
         lines += [f"{asset} = {text(amount)}" for (name, asset), amount in terms.opening if name == venue.name]
+        lines.append(f"[inventory.shares.main.{venue.name}]")
+        lines += [f"{asset} = {text(share)}" for (name, asset), share in terms.shares if name == venue.name]
     for strategy in terms.strategies:
         lines += _strategy(strategy)
     return "\n".join(lines) + "\n"
@@ -155,6 +159,8 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     for key in ("max_day_loss", "max_drawdown"):
         if getattr(strategy, key) is not None:
             lines.append(f"{key} = {{ USDT = {text(getattr(strategy, key))} }}")
+    if strategy.moving:
+        lines.append("inventory_cost_bps = { " + ", ".join(f"{asset} = {_bps(ppb)}" for asset, ppb in strategy.moving) + " }")
     if strategy.budget:
         lines.append("budget = { " + ", ".join(f"{asset} = {text(amount)}" for asset, amount in strategy.budget) + " }")
     return lines

@@ -102,6 +102,22 @@ CASES = {
         ),
         (("results", "currency", "USDT"), ("refusals", "reason", "day_loss"), ("refusals", "reason", "drawdown")),
     ),
+    "moving inventory costs": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(moving=((COINS[0].base, 8 * BPS), (COINS[1].base, 3 * BPS), ("USDT", BPS))),
+            money_each=20_000,
+            order_latency=(0, 60 * MS),
+        )._replace(
+            shares=tuple(
+                ((venue, asset), Fraction(part, 10))
+                for asset in (COINS[0].base, "USDT")
+                for venue, part in zip(VENUES, (5, 3, 2), strict=False)
+            )
+        ),
+        (*TRADED, ("opportunities", "reason", "inventory_cost"), ("refusals", "reason", "inventory_cost")),
+    ),
     "caps in steps, residuals that grow old": Case(
         BUSY,
         terms(

@@ -64,6 +64,10 @@ class Board:
         """Free balance."""
         return self.money.get((venue, asset), Money(0))
 
+    def balance(self, venue: str, asset: str) -> Money:
+        """Balance, all of it free."""
+        return self.free(venue, asset)
+
     def open_bundles(self) -> int:
         """Open bundles."""
         return self.bundles

@@ -78,6 +78,18 @@ def conversions(leg: Leg, proceeds: Fraction, *, sells: bool) -> Fraction | None
     return best
 
 
+def moving(buy: Leg, bought: Fraction) -> Fraction:
+    """What moving inventory costs: of each step its ppb of the notional beyond its quantity."""
+    levels, cost = real_levels(buy), Fraction(0)
+    for from_qty, ppb in buy.moving:
+        free = min(Fraction(from_qty, 10**buy.qty_scale), bought)
+        whole, part = walk(levels, bought), walk(levels, free)
+        assert whole is not None
+        assert part is not None
+        cost += (whole[0] - part[0]) * Fraction(ppb, PPB)
+    return cost
+
+
 def outcomes(sell: Leg, buy: Leg, convert: Leg | None, *, sells: bool) -> Iterator[tuple[Fraction, Fraction, Fraction]]:
     """(sold, bought, profit) of every allowed size."""
     in_base = bool(sell.base_fee_ppb or buy.base_fee_ppb)
@@ -100,7 +112,8 @@ def outcomes(sell: Leg, buy: Leg, convert: Leg | None, *, sells: bool) -> Iterat
                 income = conversions(convert, income, sells=sells)
                 coins *= first_price(convert, sells=sells)
             if income is not None:
-                yield sold, bought, income - coins - purchase[0] * (1 + Fraction(buy.quote_fee_ppb + buy.coin_fee_ppb, PPB))
+                spent = purchase[0] * (1 + Fraction(buy.quote_fee_ppb + buy.coin_fee_ppb, PPB))
+                yield sold, bought, income - coins - spent - moving(buy, bought)
         sold += step
 
 
@@ -142,6 +155,7 @@ def best_of_units(sell: Leg, buy: Leg, convert: Leg | None = None, *, sells: boo
         else:
             worth = Fraction((income - coins) * 1000)
         profit = worth - costs[bought] * (PPB + buy.quote_fee_ppb + buy.coin_fee_ppb) * 1000
+        profit -= sum((costs[bought] - costs[min(qty, bought)]) * ppb for qty, ppb in buy.moving) * 1000
         best = profit if best is None else max(best, profit)
     return None if best is None else floor(best * (ONE // (PPB * 1000)))
 

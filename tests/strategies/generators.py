@@ -20,6 +20,13 @@ def fees_in(ratios: st.SearchStrategy[int], places: st.SearchStrategy[str] = PLA
     return st.tuples(places, ratios).map(lambda one: {f"{one[0]}_fee_ppb": one[1]})
 
 
+def steps(most: int) -> st.SearchStrategy[tuple[tuple[int, int], ...]]:
+    """What moving inventory costs, mostly nothing: up to three steps from quantities of up to `most` on."""
+    ratios = st.sampled_from([100_000, 2_000_000, 30_000_000])
+    some = st.lists(st.tuples(st.integers(0, most), ratios), min_size=1, max_size=3).map(lambda found: tuple(sorted(found)))
+    return st.one_of(st.just(()), some)
+
+
 @st.composite
 def legs(draw: st.DrawFn, side: str) -> Leg:
     """A sell leg ("bid": prices fall) or a buy leg ("ask": prices rise) around 100, with any fee, minima and bounds."""
@@ -45,6 +52,7 @@ def legs(draw: st.DrawFn, side: str) -> Leg:
         min_notional=draw(st.sampled_from([0, 0, 0, 5 * ONE, 200 * ONE])),
         max_qty=bound,
         max_spend=spend,
+        moving=draw(steps(12 * 10**qty_scale)) if side == "ask" else (),
     )
 
 
@@ -91,6 +99,7 @@ def deep_legs(draw: st.DrawFn, side: str) -> Leg:
         **fees,
         min_qty=draw(st.sampled_from([0, 0, 0, 700 * ONE])),
         min_notional=draw(st.sampled_from([0, 0, 0, 9_000_000 * ONE])),
+        moving=draw(steps(4_000)) if side == "ask" else (),
     )
 
 

@@ -83,7 +83,10 @@ def test_no_size_of_thousands_of_lots_earns_more_through_a_conversion(sell: Leg,
 @given(legs("bid"), legs("ask"))
 def test_two_ways_to_try_every_size_agree(sell: Leg, buy: Leg) -> None:
     """The fast model that writes out every unit gives what the plain one gives."""
-    fast = [Leg([(price, qty % 30) for price, qty in one.levels], 0, 0, 1, *astuple(one)[4:9]) for one in (sell, buy)]
+    fast = [
+        replace(Leg([(price, qty % 30) for price, qty in one.levels], 0, 0, 1, *astuple(one)[4:9]), moving=one.moving)
+        for one in (sell, buy)
+    ]
     assert best_of_units(*fast) == best_profit(*fast)
 
 

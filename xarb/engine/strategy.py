@@ -122,6 +122,9 @@ class View(Protocol):
     def free(self, venue: str, asset: str) -> Money:
         """Free balance of this strategy's account, reservations and its budget taken into account."""
 
+    def balance(self, venue: str, asset: str) -> Money:
+        """Balance of this strategy's account, reserved part included, whatever its budget."""
+
     def open_bundles(self) -> int:
         """Open bundles of this strategy."""
 
@@ -141,7 +144,8 @@ class LegPlan(msgspec.Struct, frozen=True, gc=False):
 class BundlePlan(msgspec.Struct, frozen=True, kw_only=True):
     """The legs of one opportunity. In `hard_leg_first` the first leg goes alone and each of its fills releases the others.
 
-    `quote_seqs` are the input rows on which the decision rests; `expected_profit` is after fees, in `profit_asset`.
+    `quote_seqs` are the input rows on which the decision rests; `expected_profit` is after fees, in `profit_asset`, and after
+    `inventory_cost`, what bringing back costs that the bundle moves away from its targets.
     """
 
     opportunity: int | None
@@ -151,6 +155,7 @@ class BundlePlan(msgspec.Struct, frozen=True, kw_only=True):
     expected_profit: Money
     profit_asset: str
     edge_ppb: int
+    inventory_cost: Money = Money(0)
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):

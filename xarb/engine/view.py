@@ -41,3 +41,7 @@ class StrategyView:
     def free(self, venue: str, asset: str) -> Money:
         """Free balance of this strategy's account within its budget."""
         return Money(self._free(self._strategy, venue, asset))
+
+    def balance(self, venue: str, asset: str) -> Money:
+        """Balance of this strategy's account, reserved part included."""
+        return Money(self._engine.portfolio.balance((self._strategy.account, venue, asset)))

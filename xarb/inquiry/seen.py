@@ -39,6 +39,8 @@ def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
     plan = moment.plan
     if isinstance(plan, BundlePlan):
         rows += [("sequence", plan.sequence), ("expected profit after fees", f"{amount(plan.expected_profit)} {plan.profit_asset}")]
+        if plan.inventory_cost:
+            rows.append(("after inventory cost of", f"{amount(plan.inventory_cost)} {plan.profit_asset}"))
         rows.append(("planned edge, bps", bps(plan.edge_ppb)))
     elif isinstance(plan, Pass):
         rows += [("passed on because of", plan.reason), ("asked", amount(plan.value)), ("allowed", amount(plan.bound))]

@@ -9,6 +9,7 @@ import msgspec
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, ceil_div
 
 Level = tuple[int, int]
+Steps = tuple[tuple[int, int], ...]  # (quantity, ppb): beyond it each unit costs so much more of its notional
 TEN: Final[tuple[int, ...]] = tuple(10**power for power in range(128))
 
 
@@ -19,7 +20,7 @@ class Leg(msgspec.Struct, frozen=True):
     taken in quote, `base_fee_ppb` the one in base, `coin_fee_ppb` what one in a third coin costs, in quote, without taking any of it; that
     one is not negative. `min_qty` and `min_notional` are at 18 decimals. `max_qty` is the most that balances and limits allow, at
     `qty_scale`; it does not know the price of a later level, `max_spend` does: limit price times quantity stays within it (18 decimals,
-    None: no bound). `bound` names what set them.
+    None: no bound). `bound` names what set them. `moving`, of a buy leg, is what moving inventory costs, from quantities at `qty_scale` on.
     """
 
     levels: list[Level]
@@ -34,6 +35,7 @@ class Leg(msgspec.Struct, frozen=True):
     max_qty: int | None = None
     max_spend: int | None = None
     bound: str = "limit"
+    moving: Steps = ()
 
 
 def walk(levels: list[Level], qty: int) -> tuple[int, int]:
@@ -45,6 +47,25 @@ def walk(levels: list[Level], qty: int) -> tuple[int, int]:
         total += price * size
         qty -= size
     return total, price
+
+
+def stepped(levels: list[Level], steps: Steps) -> tuple[list[Level], list[int]]:
+    """The levels, split where a step begins, and of each the ppb that are reached there; steps are in order of their quantity."""
+    split, reached = [], []
+    before = at = ppb = 0
+    for price, qty in levels:
+        end = before + qty
+        while at < len(steps) and steps[at][0] < end:
+            if steps[at][0] > before:
+                split.append((price, steps[at][0] - before))
+                reached.append(ppb)
+                before = steps[at][0]
+            ppb += steps[at][1]
+            at += 1
+        split.append((price, end - before))
+        reached.append(ppb)
+        before = end
+    return split, reached
 
 
 def least_of(leg: Leg, price: int) -> int:

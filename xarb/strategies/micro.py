@@ -22,6 +22,7 @@ from xarb.engine.strategy import BundlePlan, Edge, LegPlan, Pair, Pass, Plan, Vi
 from xarb.model.units import MONEY_ONE, PPB, Money, Ppb, ceil_div
 from xarb.strategies.ladder import Leg, Level
 from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
+from xarb.strategies.moving import Move, MovingTerms, Way, moves_of, steps_of
 from xarb.strategies.sizing import Size, TooSmall, best_size
 
 _FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
@@ -49,6 +50,7 @@ class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_edge_ppb: int
     sequence: str
     max_levels: int
+    moving: MovingTerms
 
     def __post_init__(self) -> None:
         """Raises ValueError on a sequence that does not exist, or a number that must not be negative or zero."""
@@ -98,11 +100,12 @@ _Planned = tuple[LegTerms, int, int, Rate | None]  # a planned leg: terms, price
 
 
 class _Terms(msgspec.Struct, frozen=True):
-    """A pair's legs, how many of them draw on each balance, and why one of them is refused by name."""
+    """A pair's legs, how many of them draw on each balance, why one of them is refused by name, and what a bundle moves at a cost."""
 
     legs: tuple[LegTerms, ...]
     draws: list[tuple[int, int]]
     refused: str | None
+    moves: tuple[Move, ...]
 
 
 class Micro:
@@ -187,7 +190,7 @@ class Micro:
             sides.append((legs.convert, legs.convert_side))
         made = tuple(leg_terms(number, instruments[number], side, view.fee(number)) for number, side in sides)
         refused = next((leg.refused for leg in made if leg.refused is not None), None)
-        self._terms[pair] = _Terms(made, draws_of(made), refused)
+        self._terms[pair] = _Terms(made, draws_of(made), refused, moves_of(made, self.params.moving.costs))
         return self._terms[pair]
 
     def rate(self, terms: LegTerms, view: View) -> Rate | None:
@@ -310,9 +313,17 @@ class _Decision:
             funds = (free // draws[0], coins // draws[1] if coins else 0)
             legs.append(bounded_leg(leg, levels, funds, params.max_notional_quote, rate))
         convert = legs[2] if len(legs) > 2 else None
+        if terms.moves:
+            way = Way() if convert is None else Way(convert.levels[0][0], convert.px_scale, terms.legs[-1].side == "bid")
+            steps = steps_of(terms.moves, params.moving.shares, view.balance, (terms.legs[1], books[1]), way)
+            legs[1] = msgspec.structs.replace(legs[1], moving=steps)
         size = best_size(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid")
         if isinstance(size, TooSmall):
             return self._pass(edge, size.reason, size.most, size.least)
+        if size.inventory_cost:
+            needed = max(ceil_div(size.buy_notional * params.min_profit_ppb, PPB), params.min_profit_quote)
+            if size.profit < needed <= size.profit + size.inventory_cost:
+                return self._pass(edge, "inventory_cost", size.inventory_cost, size.profit + size.inventory_cost - needed)
         ratio = size.profit * PPB // size.buy_notional
         if ratio < params.min_profit_ppb:
             return self._pass(edge, "min_profit_bps", ratio * _FROM_NINE, params.min_profit_ppb * _FROM_NINE)
@@ -373,6 +384,7 @@ class _Decision:
             expected_profit=size.profit,
             profit_asset=terms[1].instrument.quote,
             edge_ppb=edge.edge_ppb,
+            inventory_cost=size.inventory_cost,
         )
 
 

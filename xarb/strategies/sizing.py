@@ -8,6 +8,7 @@ What a size q earns, in the quote asset of the buy leg, for q base units sold:
   common multiple); with them each lies on its own grid, the bought one is rounded up, and the surplus is worth nothing to us.
 - With a conversion the proceeds are turned into the buy leg's quote asset as far as they fill lots of the conversion instrument; what
   is left over is worth nothing to us.
+- What moving inventory costs (`strategies/moving.py`) is a fee on the notional of the buy leg beyond a quantity; no quantity depends on it.
 - A fee in a third coin costs what buying the coins back costs; no quantity depends on it. With a conversion, costs in the currency that is
   converted count at its best price.
 
@@ -33,7 +34,7 @@ import msgspec
 
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, Money, ceil_div
 from xarb.strategies.conversion import FINE, Conversion, Stretch
-from xarb.strategies.ladder import TEN, Leg, Level, least_of, most_of, walk
+from xarb.strategies.ladder import TEN, Leg, Level, least_of, most_of, stepped, walk
 from xarb.strategies.staircase import Staircase, highest
 
 SPLITS: Final = 200  # up to 9 ms (`bench.sizing`); what it costs and misses: `python -m bench.sizing`
@@ -49,7 +50,8 @@ class Size(msgspec.Struct, frozen=True):
     convert_qty: int
     convert_price: int
     buy_notional: Money  # what the bought quantity costs before fees, rounded up
-    profit: Money  # after all fees, rounded down
+    profit: Money  # after all fees and what moving inventory costs, rounded down
+    inventory_cost: Money = Money(0)  # rounded up
 
 
 class TooSmall(msgspec.Struct, frozen=True):
@@ -66,7 +68,8 @@ class TooSmall(msgspec.Struct, frozen=True):
 
 def best_size(sell: Leg, buy: Leg, convert: Leg | None = None, *, convert_sells: bool = True) -> Size | TooSmall:
     """The best size of a bundle; the arguments are those of `Sizing`."""
-    if convert is None and len(sell.levels) == len(buy.levels) == 1 and sell.base_fee_ppb == buy.base_fee_ppb == 0:
+    is_plain = convert is None and sell.base_fee_ppb == buy.base_fee_ppb == 0 and not buy.moving
+    if is_plain and len(sell.levels) == len(buy.levels) == 1:
         size = _at_one_price(sell, buy)
         if size is not None:
             return size
@@ -118,7 +121,9 @@ class Sizing:
         sell_lot = sell.lot * self._sell_unit
         self._step = sell_lot if self._in_base else lcm(sell_lot, self._buy_lot)
         self._bids = [(price, qty * self._sell_unit) for price, qty in sell.levels]
-        self._asks = [(price, qty * self._buy_unit) for price, qty in buy.levels]
+        asks = [(price, qty * self._buy_unit) for price, qty in buy.levels]
+        self._moving = tuple((qty * self._buy_unit, ppb) for qty, ppb in buy.moving)
+        self._asks, moving = stepped(asks, self._moving) if buy.moving else (asks, [0] * len(asks))
         self._up, self._down = PPB + sell.base_fee_ppb, PPB - buy.base_fee_ppb  # bought * down >= sold * up
         self._keep = PPB - sell.quote_fee_ppb  # what is left of the proceeds
         # Income, coins and cost are at `money` decimals and 9 more, which hold the fee, and times what the conversion says.
@@ -131,7 +136,9 @@ class Sizing:
         self._money_one = TEN[money + 9] * times
         self._income_unit = TEN[money - income_scale]
         self._coin_unit = TEN[money - coin_scale] * rate * sell.coin_fee_ppb  # of the proceeds before fees
-        self._cost_unit = TEN[money - cost_scale] * (PPB + buy.quote_fee_ppb + buy.coin_fee_ppb) * times
+        self._cost_unit = TEN[money - cost_scale] * times
+        pay = PPB + buy.quote_fee_ppb + buy.coin_fee_ppb
+        self._paid = [(price * (pay + more), qty) for (price, qty), more in zip(self._asks, moving, strict=True)]
         self._sell_most, self._buy_most = most_of(sell, self._bids, scale), most_of(buy, self._asks, scale)
         self._grid = self._buy_lot if self._in_base else self._step
         # `grow` / `width` of a grid step is bought for each step sold.
@@ -182,7 +189,7 @@ class Sizing:
         if not self._rounded:
             return 0
         unit = self._conversion.finest if self._conversion is not None else 0
-        return unit * self._income_unit + self._asks[-1][0] * self._cost_unit
+        return unit * self._income_unit + self._paid[-1][0] * self._cost_unit
 
     def _too_small(self) -> TooSmall:
         reason = "min_notional" if self._conversion is None else "conversion"
@@ -242,15 +249,15 @@ class Sizing:
 
     def _cell(self, k: int) -> _Cell:
         """The cell around the size of k steps."""
-        price, before, total, qty = _level_at(self._bids, k * self._step)
+        _, price, before, total, qty = _level_at(self._bids, k * self._step)
         low, high = before // self._step + 1, min((before + qty) // self._step, self._last)
         first = max(ceil_div(self._least, self._step), ceil_div(least_of(self._sell, price) * self._sell_unit, self._step))
         proceeds = (total - price * before, price * self._step)
         income = (proceeds[0] * self._keep, proceeds[1] * self._keep)
-        price, before, total, qty = _level_at(self._asks, ceil_div(k * self._grow, self._width) * self._grid)
+        at, price, before, total, qty = _level_at(self._paid, ceil_div(k * self._grow, self._width) * self._grid)
         low = max(low, before // self._grid * self._width // self._grow + 1)
         high = min(high, (before + qty) // self._grid * self._width // self._grow)
-        least = ceil_div(least_of(self._buy, price) * self._buy_unit, self._grid)
+        least = ceil_div(least_of(self._buy, self._asks[at][0]) * self._buy_unit, self._grid)
         first = max(first, (least - 1) * self._width // self._grow + 1)
         base = (price * before - total) * self._cost_unit - proceeds[0] * self._coin_unit
         slope = -proceeds[1] * self._coin_unit
@@ -337,7 +344,7 @@ class Sizing:
         income = proceeds * self._keep
         if self._conversion is not None:
             income = self._conversion.worth(self._conversion.most_for(income, 1) + 1)
-        return income * self._income_unit - proceeds * self._coin_unit - walk(self._asks, bought)[0] * self._cost_unit
+        return income * self._income_unit - proceeds * self._coin_unit - walk(self._paid, bought)[0] * self._cost_unit
 
     def _size(self, sold: int, profit: int) -> Size:
         bought = self._bought(sold)
@@ -347,6 +354,8 @@ class Sizing:
         if self._conversion is not None:
             fine = self._conversion.most_for(proceeds * self._keep, self._conversion.lot)
             converted, convert_price = fine // TEN[FINE], walk(self._conversion.levels, fine)[1]
+        moving = sum((cost - walk(self._asks, min(qty, bought))[0]) * ppb for qty, ppb in self._moving)
+        one = self._one * TEN[self._buy.px_scale]
         return Size(
             sold // self._sell_unit,
             worst,
@@ -354,8 +363,9 @@ class Sizing:
             dearest,
             converted,
             convert_price,
-            Money(ceil_div(cost * MONEY_ONE, self._one * TEN[self._buy.px_scale])),
+            Money(ceil_div(cost * MONEY_ONE, one)),
             Money(profit * MONEY_ONE // self._money_one),
+            Money(ceil_div(moving * MONEY_ONE, one * PPB)),
         )
 
 
@@ -378,12 +388,12 @@ class _Cell(NamedTuple):
 _FLAT: Final = Stretch(0, None, 0, 0)
 
 
-def _level_at(levels: list[Level], qty: int) -> tuple[int, int, int, int]:
-    """The level at which a walk over `qty` ends: price, quantity and notional before it, its own quantity."""
-    before = total = price = size = 0
-    for price, size in levels:
+def _level_at(levels: list[Level], qty: int) -> tuple[int, int, int, int, int]:
+    """The level at which a walk over `qty` ends: its place, price, quantity and notional before it, its own quantity."""
+    at = before = total = price = size = 0
+    for at, (price, size) in enumerate(levels):  # noqa: B007  # what the last one was is the result
         if before + size >= qty:
             break
         total += price * size
         before += size
-    return price, before, total, size
+    return at, price, before, total, size
