@@ -1,0 +1,119 @@
+"""The contract `executor.vy`, compiled where it is needed, and what is said to it.
+
+The compiler is no dependency of xarb: it is asked for by whoever deploys (`pip install vyper==0.4.3`), and what it makes must be the code
+whose hash stands here, so that what runs on a chain is what was read and tested.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from eth_abi import decode, encode  # type: ignore[attr-defined]  # exported without a declaration
+from eth_utils.crypto import keccak
+
+from xarb.errors import ConfigError, InvariantBroken
+
+SOURCE: Final = Path(__file__).with_name("executor.vy")
+COMPILER: Final = "0.4.3"
+CODE_SHA256: Final = "7c2a8eb1ca2da26f05ac4848e7271809522c5747377a9bac10792cc4595b067a"
+MAX_HOPS: Final = 4
+NOBODY: Final = "0x" + "00" * 20
+
+_TYPES: Final = ["uint256[4]", "address[4]", "uint256", "uint256", "address", "uint256", "uint256"]
+_EXECUTE_SELECTOR: Final = keccak(text=f"execute({','.join(_TYPES)})")[:4]
+_WITHDRAW_SELECTOR: Final = keccak(text="withdraw(address,uint256)")[:4]
+EARNED_TOPIC: Final = "0x" + keccak(text="Earned(address,uint256,uint256)").hex()
+
+
+class Funding(IntEnum):
+    """Where the first hop's input comes from; the numbers are the contract's."""
+
+    WALLET = 1
+    CALLBACK = 2
+    BALANCER = 4
+    AAVE = 8
+    FLASH = 16
+
+
+class Hop(NamedTuple):
+    """A swap: the pool, the token it takes, and whether that is its token0. `fee_pips`: of a v2 pool, in millionths."""
+
+    pool: str
+    token_in: str
+    is_v3: bool
+    zero_for_one: bool
+    fee_pips: int
+
+
+def creation_code() -> bytes:
+    """The code that deploys the contract.
+
+    Raises:
+        ConfigError: the compiler is not installed, or is another version.
+        InvariantBroken: it makes other code than was tested.
+    """
+    try:
+        import vyper  # only for those who deploy
+    except ImportError:
+        raise ConfigError(f"deploying needs the compiler: pip install vyper=={COMPILER}") from None
+    if vyper.__version__ != COMPILER:
+        raise ConfigError(f"vyper {vyper.__version__} is installed; the contract is pinned to {COMPILER}")
+    made = vyper.compile_code(SOURCE.read_text(encoding="utf-8"), output_formats=["bytecode"])
+    code = bytes.fromhex(made["bytecode"][2:])
+    found = hashlib.sha256(code).hexdigest()
+    if found != CODE_SHA256:
+        raise InvariantBroken(f"{SOURCE.name} compiles to code of SHA-256 {found}, not to that which was tested: {CODE_SHA256}")
+    return code
+
+
+class Cycle(NamedTuple):
+    """What the contract is told: amounts in smallest units of the first hop's token, `deadline` in seconds of block time."""
+
+    hops: Sequence[Hop]
+    amount: int
+    funding: Funding
+    lender: str
+    min_profit: int
+    deadline: int
+
+
+def execute_data(cycle: Cycle) -> bytes:
+    """Call data that swap a cycle.
+
+    Raises:
+        ValueError: fewer than two hops or more than the contract takes, no lender where one is needed, or an amount not above 0.
+    """
+    if not 2 <= len(cycle.hops) <= MAX_HOPS:
+        raise ValueError(f"{len(cycle.hops)} hops: the contract takes 2 to {MAX_HOPS}")
+    if cycle.amount <= 0 or cycle.min_profit < 0:
+        raise ValueError(f"amount {cycle.amount} and least profit {cycle.min_profit}: above 0, and not below")
+    lends = cycle.funding not in (Funding.WALLET, Funding.CALLBACK)
+    if lends == (cycle.lender == NOBODY):
+        raise ValueError(f"funding {cycle.funding.name.lower()} with lender {cycle.lender}")
+    left = MAX_HOPS - len(cycle.hops)
+    hops = [*(_word(hop) for hop in cycle.hops), *[0] * left]
+    tokens = [*(hop.token_in for hop in cycle.hops), *[NOBODY] * left]
+    values = [hops, tokens, cycle.amount, int(cycle.funding), cycle.lender, cycle.min_profit, cycle.deadline]
+    return bytes(_EXECUTE_SELECTOR + encode(_TYPES, values))
+
+
+def _word(hop: Hop) -> int:
+    """A hop as the contract packs it."""
+    return int(hop.pool, 16) | hop.zero_for_one << 160 | hop.is_v3 << 161 | hop.fee_pips << 162
+
+
+def withdraw_data(token: str, amount: int) -> bytes:
+    """Call data that give tokens back to the owner."""
+    return bytes(_WITHDRAW_SELECTOR + encode(["address", "uint256"], [token, amount]))
+
+
+def earned(topics: Sequence[str], data: str) -> tuple[str, int, int] | None:
+    """Token, input and profit of the contract's own event; None for another one."""
+    if not topics or topics[0] != EARNED_TOPIC:
+        return None
+    amount_in, profit = decode(["uint256", "uint256"], bytes.fromhex(data[2:]))
+    return "0x" + topics[1][-40:], amount_in, profit
