@@ -138,7 +138,7 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
         except Refused:
             if experiment is None:
                 raise
-            # it hangs, and its orders are canceled all the same; or a process that is no writer of ours got its number
+            # it hangs, and its orders are canceled all the same
     damage: Exception | None = None
     try:
         whose = _noted(folder, was_asked=was_asked, experiment=experiment)

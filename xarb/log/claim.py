@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LOCK: Final = ".lock"  # held by the writer at work
 _POLL_S: Final = 0.05
+_ASKED_S: Final = 0.5  # who only asks whether the lock is held holds it for a moment
 
 
 class Claim:
@@ -70,11 +71,22 @@ class Claim:
 
 
 def is_claimed(folder: Path) -> bool:
-    """Whether the process that last claimed the log lives; the lock is not touched, which could keep a writer out."""
+    """Whether somebody holds the log: its writer, or what a dead one left to seal.
+
+    The lock is asked, not the process number in it, which another process may have by now: the first one of a container always has the
+    same. A writer that begins just then finds the lock taken for a moment, and tries again.
+    """
     try:
-        return _is_alive((folder / LOCK).read_text())
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _make(folder: Path) -> None:
@@ -89,7 +101,7 @@ def _make(folder: Path) -> None:
 def _lock(folder: Path, wait_s: float) -> int:
     """Take the log's lock file, which says that a writer is at work; it frees itself when the process ends."""
     path = folder / LOCK
-    until = time.monotonic() + wait_s
+    began = time.monotonic()
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -101,7 +113,8 @@ def _lock(folder: Path, wait_s: float) -> int:
                 return handle
         except BlockingIOError:
             writer = os.pread(handle, 20, 0).decode(errors="replace")
-            if _is_alive(writer) or time.monotonic() > until:
+            waited = time.monotonic() - began
+            if waited > _ASKED_S and (_is_alive(writer) or waited > wait_s):
                 os.close(handle)
                 raise LogError(f"{folder} is being written by another process ({writer or 'just starting'})") from None
             time.sleep(_POLL_S)
