@@ -82,6 +82,8 @@ def kernel(market: Market, source: int) -> state.KernelState:
         not_transferable_anyway={},
         results=(),
         volumes=(),
+        breakers={},
+        broken=(),
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)

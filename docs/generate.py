@@ -17,11 +17,11 @@ from typing import Any, Final, get_type_hints
 import msgspec
 import typer.main
 
-from xarb import config, config_inventory, config_watch
+from xarb import config, config_breakers, config_inventory, config_watch
 from xarb.cli import app
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
-from xarb.model.order import BUNDLE_LIFE, ORDER_LIFE
+from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, ORDER_LIFE
 from xarb.wires import binance, bitstamp, bybit, coinbase, gate, kraken, kucoin, okx, upbit
 from xarb.wires.exchanges import WIRES
 
@@ -62,6 +62,7 @@ def config_page() -> str:
     sections = (
         (config.RunConfig, "[run]"),
         (config.FeedConfig, "[feeds], [venues.NAME.feeds]"),
+        (config_breakers.BreakerConfig, "[breakers], [venues.NAME.breakers]"),
         (config.VenueConfig, "[venues.NAME]"),
         (config.LatencyConfig, "a latency, such as order_latency = { uniform_ms = [80, 120] }"),
         (config.StrategyConfig, "[strategies.NAME]"),
@@ -144,7 +145,7 @@ def _event(table: Table) -> str:
 def life_page() -> str:
     """Diagrams of the life cycles, from the tables that the code walks."""
     parts = [_MADE, "# Life cycles\n"]
-    lives = (("Order", ORDER_LIFE), ("Bundle", BUNDLE_LIFE), ("Feed", FEED_LIFE))
+    lives = (("Order", ORDER_LIFE), ("Bundle", BUNDLE_LIFE), ("Breaker", BREAKER_LIFE), ("Feed", FEED_LIFE))
     for title, table in lives:
         parts.append(f"## {title}\n\n{_diagram(table)}")
     return "\n".join(parts)

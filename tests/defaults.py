@@ -11,9 +11,12 @@ from typing import Any, Final
 import msgspec
 
 from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
+from xarb.config_breakers import BreakerConfig
+from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.model.units import Money, Ppb
+from xarb.settings import breaker_limits as breaker_limits_of
 from xarb.settings import feed_limits as feed_limits_of
 from xarb.settings import micro_params as micro_params_of
 from xarb.settings import ratio_of
@@ -32,6 +35,11 @@ _VENUE: Final = VenueConfig(fees="of no schedule")
 def feed_limits(**changes: Any) -> FeedLimits:
     """Limits of a feed."""
     return msgspec.structs.replace(feed_limits_of(FeedConfig()), **changes)
+
+
+def breaker_limits(**changes: Any) -> BreakerLimits:
+    """Limits of a venue's breaker."""
+    return msgspec.structs.replace(breaker_limits_of(BreakerConfig(), attended=True), **changes)
 
 
 def risk_limits(**changes: Any) -> RiskLimits:
@@ -66,4 +74,5 @@ def engine_setup(**fields: Any) -> Setup:
     plain: dict[str, Any] = {"terms": {}, "rates": {}, "coin_margin_ppb": ratio_of(RunConfig().coin_margin_bps)}
     plain |= {"timers_are_rows": False, "armed": True, "start": 1, "not_transferable_anyway": {}, "results": ()}
     plain |= {"volumes": ()}
+    plain |= {"breakers": {one.venue: breaker_limits() for one in fields["instruments"]}, "broken": ()}
     return Setup(**(plain | fields))

@@ -44,6 +44,7 @@ from xarb.config import (
     VenueConfig,
     load_experiment,
 )
+from xarb.config_breakers import BreakerConfig
 from xarb.config_inventory import InventoryConfig
 from xarb.config_watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
@@ -262,6 +263,19 @@ def _refreshed() -> Rows:
     return [*head(), *calm, *fresh]
 
 
+def _busy() -> Rows:
+    """As `_refreshed`, for eight seconds."""
+    calm = [(at, row) for at, row in steady(10_000) if not 1000 <= at < 9000]
+    fresh = [row for at in range(1000, 9000, 100) for row in gap(at, at + 100, size=LOT + at)]
+    return [*head(), *calm, *fresh]
+
+
+def _off_clock() -> Rows:
+    """Alpha's clock is 100 ms behind ours."""
+    reading = {"venue": "alpha", "metric": "clock_offset_ns", "value": -100 * MS}
+    return [*usual(), (500, ("health", reading))]
+
+
 def _long() -> Rows:
     calm = [(at, row) for at, row in steady(9000) if not 1000 <= at < 2000]
     return [*head(), *calm, *gap()]
@@ -301,6 +315,19 @@ FAILED: Final = {CROSS + "hedge_cap_bps": "20", CROSS + "unwind_cap_bps": "5"}
 
 def _order_latency(text: str) -> dict[str, str]:
     return {"venues.alpha.order_latency": text, "venues.bravo.order_latency": text}
+
+
+DOWN: Final = {"venues.alpha.outages": '[["2023-11-14T22:13:20Z", "2023-11-14T22:13:40Z"]]', "breakers.residual_held": "false"}
+DOWN_FOR_2S: Final = {**DOWN, "venues.alpha.outages": '[["2023-11-14T22:13:20Z", "2023-11-14T22:13:23Z"]]'}
+ONE_REJECT: Final = {**DOWN, "breakers.rejects": "1", "breakers.pause_ms": "200"}
+
+
+def _opened(reason: str) -> Seen:
+    return some("breakers", state="open", reason=reason)
+
+
+def _pauses(run: Run) -> list[int]:
+    return [(row["until"] - row["ts"]) // MS for row in run["breakers"] if row["state"] == "open"]
 
 
 EXPIRED: Final = some("sim_reports", order=1, event="expired")
@@ -386,6 +413,70 @@ CASES: Final = {
         _silent,
         *_pair("venues.alpha.feeds.liveness_ms", "1000", "5000", feeds__liveness_ms="5000"),
         some("feed_states", state="stale", venue="alpha"),
+    ),
+    "venues.breakers": Case(
+        _busy,
+        {**DOWN, "breakers.rejects": "0", "venues.alpha.breakers.rejects": "2"},
+        {**DOWN, "breakers.rejects": "0", "venues.bravo.breakers.rejects": "2"},
+        _opened("rejects"),
+    ),
+    "breakers.rejects": Case(_busy, {**DOWN, "breakers.rejects": "2"}, {**DOWN, "breakers.rejects": "0"}, _opened("rejects")),
+    "breakers.errors": Case(
+        _busy,
+        {**DOWN, "breakers.rejects": "0", "breakers.errors": "3"},
+        {**DOWN, "breakers.rejects": "0", "breakers.errors": "0"},
+        _opened("errors"),
+    ),
+    "breakers.error_recovery_ms": Case(
+        _busy,
+        {**DOWN, "breakers.rejects": "0", "breakers.errors": "3", "breakers.error_recovery_ms": "60000"},
+        {**DOWN, "breakers.rejects": "0", "breakers.errors": "3", "breakers.error_recovery_ms": "1"},
+        _opened("errors"),
+    ),
+    "breakers.unknown": Case(
+        _long,
+        *_pair(
+            "breakers.unknown",
+            "1",
+            "0",
+            strategies__cross__execution_timeout_ms="500",
+            venues__alpha__response_latency="{ constant_ms = 1500 }",
+        ),
+        _opened("unknown"),
+    ),
+    "breakers.max_ack_ms": Case(_busy, *_pair("breakers.max_ack_ms", "39", "40"), _opened("ack_latency")),
+    "breakers.min_feed_score": Case(
+        _unsized,
+        *_pair(
+            "breakers.min_feed_score",
+            "950",
+            "300",
+            feeds__score_ms="100",
+            venues__alpha__assumed_qty="0.05",
+            venues__bravo__assumed_qty="0.05",
+        ),
+        _opened("feed_score"),
+    ),
+    "breakers.max_clock_offset_ms": Case(_off_clock, *_pair("breakers.max_clock_offset_ms", "99", "100"), _opened("clock_offset")),
+    "breakers.residual_held": Case(
+        _one_leg_fails,
+        *_pair("breakers.residual_held", "true", "false", strategies__cross__max_attempts="0"),
+        _opened("residual_held"),
+    ),
+    "breakers.pause_ms": Case(
+        _busy, ONE_REJECT, {**ONE_REJECT, "breakers.pause_ms": "60000"}, some("breakers", state="half_open", reason="rejects")
+    ),
+    "breakers.max_pause_ms": Case(
+        _busy,
+        {**ONE_REJECT, "breakers.max_pause_ms": "200"},
+        {**ONE_REJECT, "breakers.max_pause_ms": "60000"},
+        lambda run: len(_pauses(run)) > 1 and set(_pauses(run)) == {200},
+    ),
+    "breakers.probe_quote": Case(
+        _busy,
+        {**DOWN_FOR_2S, "breakers.rejects": "1", "breakers.pause_ms": "200", "breakers.probe_quote": "0.0001"},
+        {**DOWN_FOR_2S, "breakers.rejects": "1", "breakers.pause_ms": "200", "breakers.probe_quote": "0.1"},
+        _refused("max_notional"),
     ),
     "latency.constant_ms": Case(_brief(), _order_latency("{ constant_ms = 500 }"), _order_latency("{ constant_ms = 20 }"), EXPIRED),
     "latency.uniform_ms": Case(
@@ -569,6 +660,7 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
 STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "run": RunConfig,
     "feeds": FeedConfig,
+    "breakers": BreakerConfig,
     "venues": VenueConfig,
     "latency": LatencyConfig,
     "strategies": StrategyConfig,

@@ -16,8 +16,10 @@ import msgspec
 
 from xarb.catalog import load_assets, load_fees, read_assets, read_fees
 from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig, normal
+from xarb.config_breakers import BreakerConfig
 from xarb.config_inventory import InventoryConfig
 from xarb.console import Table
+from xarb.engine.breaker import Broken
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
 from xarb.engine.results import Carried
@@ -33,7 +35,7 @@ from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money, format_decimal
 from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names, same_things
-from xarb.settings import feed_limits, micro_params, money_of, ratio_of, strategy_terms, ts_of, venue_model
+from xarb.settings import breaker_limits, feed_limits, micro_params, money_of, ratio_of, strategy_terms, ts_of, venue_model
 from xarb.strategies.micro import Micro
 from xarb.venues.simulated import SimulatedVenues
 from xarb.venues.terms import ConstantLatency, VenueModel, VenueSetup
@@ -63,6 +65,8 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     venues: dict[str, VenueConfig]
     feeds: FeedConfig
     venue_feeds: dict[str, FeedConfig]
+    breakers: BreakerConfig
+    venue_breakers: dict[str, BreakerConfig]
     accounts: dict[str, dict[str, dict[str, Decimal]]]
     pegs: dict[str, Decimal]
     rates: dict[str, str]
@@ -88,6 +92,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         start: number of the start; 1 in a backtest.
         results: what strategies made in earlier starts, where they have a limit of loss; none in a backtest.
         volumes: what they sent in earlier starts of the day; none in a backtest.
+        broken: breakers that earlier starts left open; none in a backtest.
     """
 
     instruments: Sequence[Instrument]
@@ -101,6 +106,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     start: int
     results: Sequence[Carried] = ()
     volumes: Sequence[SentVolume] = ()
+    broken: Sequence[Broken] = ()
 
 
 def resolve_recorded(experiment: Experiment, reader: LogReader) -> Resolved:
@@ -142,6 +148,8 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
         venues=experiment.venues,
         feeds=experiment.feeds,
         venue_feeds=experiment.venue_feeds,
+        breakers=experiment.breakers,
+        venue_breakers=experiment.venue_breakers,
         accounts=experiment.accounts,
         pegs=experiment.pegs,
         rates=experiment.rates,
@@ -322,6 +330,13 @@ class Assembly:
             start=ground.start,
             results=ground.results,
             volumes=ground.volumes,
+            breakers={
+                one.venue: breaker_limits(
+                    resolved.venue_breakers.get(one.venue, resolved.breakers), attended=ground.timers_are_rows
+                )
+                for one in instruments
+            },
+            broken=ground.broken,
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))

@@ -153,6 +153,9 @@ def kill(
     forget_losses: Annotated[
         bool, typer.Option("--forget-losses", help="Have the next start count the day's loss and the drawdown from nothing.")
     ] = False,
+    reset_breakers: Annotated[
+        bool, typer.Option("--reset-breakers", help="Have the next start begin with the breakers of all venues closed.")
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="CONFIG.toml", help="Where the process is dead: whose keys cancel its orders."),
@@ -170,6 +173,7 @@ def kill(
     from xarb.live.verb import forget_losses as run_forget
     from xarb.live.verb import kill as run_kill
     from xarb.live.verb import reset as run_reset
+    from xarb.live.verb import reset_breakers as run_reset_breakers
     from xarb.model.units import MONEY_SCALE, format_decimal
     from xarb.sources import seconds_of
 
@@ -177,7 +181,9 @@ def kill(
         say(f"{log}: the kill by {run_reset(log)} is taken back")
     for one in run_forget(log) if forget_losses else ():
         say(f"{log}: {one.strategy} made {format_decimal(one.last, MONEY_SCALE)} {one.currency} so far, which is forgotten")
-    if reset or forget_losses:
+    for broken in run_reset_breakers(log) if reset_breakers else ():
+        say(f"{log}: the breaker of {broken.account} on {broken.venue}, {broken.state} for {broken.reason}, is closed")
+    if reset or forget_losses or reset_breakers:
         return
     show(run_kill(log, wait_s=seconds_of(wait), level=level, experiment=None if config is None else load_experiment(config)))
     say(f"{log}: killed; before another start: xarb kill {log} --reset")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from xarb.config_breakers import BreakerConfig
 from xarb.config_inventory import InventoryConfig, check_shares
 from xarb.config_watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
@@ -90,6 +91,7 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Source | None, _doc("rows that move the book; else deltas, then books, then quotes, whatever the log has")
     ] = None
     feeds: Annotated[dict[str, Any], _doc("keys of [feeds] that differ on this venue")] = {}
+    breakers: Annotated[dict[str, Any], _doc("keys of [breakers] that differ on this venue")] = {}
 
 
 class MarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -261,6 +263,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     run: RunConfig
     feeds: FeedConfig
     venue_feeds: dict[str, FeedConfig]
+    breakers: BreakerConfig
+    venue_breakers: dict[str, BreakerConfig]
     venues: dict[str, VenueConfig]
     accounts: dict[str, dict[str, dict[str, Decimal]]]
     inventory: InventoryConfig
@@ -287,6 +291,7 @@ class Setting(NamedTuple):
 _SECTIONS: Final = (
     "run",
     "feeds",
+    "breakers",
     "venues",
     "accounts",
     "inventory",
@@ -307,6 +312,9 @@ _ABOVE_ZERO: Final = (
     "max_notional_quote",
     "execution_timeout_ms",
     "price_update_interval_ms",
+    "error_recovery_ms",
+    "pause_ms",
+    "probe_quote",
 )
 # Names of values that are secrets; assets, which are upper case (KEY, TOKEN), and names of variables or files are none.
 _SECRET: Final = re.compile(
@@ -342,8 +350,13 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
     run = reader.section(raw.get("run", {}), RunConfig, "run")
     feeds = reader.section(raw.get("feeds", {}), FeedConfig, "feeds")
     venues = {name: reader.section(part, VenueConfig, f"venues.{name}") for name, part in reader.table(raw, "venues")}
+    breakers = reader.section(raw.get("breakers", {}), BreakerConfig, "breakers")
     merged = {
         name: reader.section(raw.get("feeds", {}) | v.feeds, FeedConfig, f"venues.{name}.feeds") for name, v in venues.items()
+    }
+    merged_breakers = {
+        name: reader.section(raw.get("breakers", {}) | v.breakers, BreakerConfig, f"venues.{name}.breakers")
+        for name, v in venues.items()
     }
     inventory = reader.section(raw.get("inventory", {}), InventoryConfig, "inventory")
     check_shares(inventory, str(path))
@@ -354,6 +367,8 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         run=run,
         feeds=feeds,
         venue_feeds=merged,
+        breakers=breakers,
+        venue_breakers=merged_breakers,
         venues=venues,
         accounts=reader.amounts(raw.get("accounts", {}), dict[str, dict[str, dict[str, Decimal]]], "accounts"),
         inventory=inventory,
@@ -375,11 +390,13 @@ def settings(experiment: Experiment) -> list[Setting]:
     found: list[Setting] = []
     for section in _SECTIONS:
         for key, value in _leaves({section: msgspec.to_builtins(getattr(experiment, section), builtin_types=(Decimal,))}):
-            if value is not None and value != {} and ".feeds." not in key:
+            if value is not None and value != {} and ".feeds." not in key and ".breakers." not in key:
                 found.append(Setting(key, _shown(value), experiment.sources.get(key, DEFAULT)))
-    for venue, feeds in experiment.venue_feeds.items():
-        for key, value in _leaves(msgspec.to_builtins(feeds, builtin_types=(Decimal,))):
-            dotted = f"venues.{venue}.feeds.{key}"
+    own: list[tuple[str, msgspec.Struct]] = [(f"venues.{venue}.feeds", one) for venue, one in experiment.venue_feeds.items()]
+    own += [(f"venues.{venue}.breakers", one) for venue, one in experiment.venue_breakers.items()]
+    for where, part in own:
+        for key, value in _leaves(msgspec.to_builtins(part, builtin_types=(Decimal,))):
+            dotted = f"{where}.{key}"
             if dotted in experiment.sources:
                 found.append(Setting(dotted, _shown(value), experiment.sources[dotted]))
     return found

@@ -8,7 +8,9 @@ from decimal import Decimal
 from typing import TypeVar
 
 from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, StrategyConfig, VenueConfig
+from xarb.config_breakers import BreakerConfig
 from xarb.config_inventory import InventoryConfig
+from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
@@ -67,6 +69,23 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
         dense_trade_ids=config.dense_trade_ids,
         quality_floor=config.quality_floor,
         score_ns=nanos(config.score_ms),
+    )
+
+
+def breaker_limits(config: BreakerConfig, *, attended: bool) -> BreakerLimits:
+    """A breaker section in the engine's units; `attended` says that there is a person who could reset a breaker."""
+    return BreakerLimits(
+        errors=config.errors,
+        error_recovery_ns=nanos(config.error_recovery_ms),
+        unknown=config.unknown,
+        rejects=config.rejects,
+        ack_ns=nanos(config.max_ack_ms),
+        feed_score=config.min_feed_score,
+        clock_offset_ns=nanos(config.max_clock_offset_ms),
+        residual_held=attended if config.residual_held is None else config.residual_held,
+        pause_ns=nanos(config.pause_ms),
+        max_pause_ns=nanos(config.max_pause_ms),
+        probe=None if config.probe_quote is None else money_of(config.probe_quote),
     )
 
 

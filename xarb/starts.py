@@ -13,7 +13,8 @@ import msgspec
 import pyarrow.compute as pc
 
 from xarb.assembly import Ground, Replay, Resolved, decode_config
-from xarb.engine.liverows import FORGET
+from xarb.engine.breaker import Broken
+from xarb.engine.liverows import FORGET, RESET_BREAKERS
 from xarb.engine.results import DAY_NS, Carried, currencies_of
 from xarb.engine.volumes import SentVolume
 from xarb.errors import LogError
@@ -42,6 +43,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         results: what strategies made in earlier starts, in the currencies that limits of loss ever named; money is an int at 18 decimals.
         volumes: what strategies sent in earlier starts on the last day on which they sent anything.
         told_seq: what the log had when this was reckoned; fills reported up to this input are in `results`.
+        broken: breakers that earlier starts left open.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
@@ -51,6 +53,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     results: tuple[Carried, ...] = ()
     volumes: tuple[SentVolume, ...] = ()
     told_seq: int = -1
+    broken: tuple[Broken, ...] = ()
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +137,7 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
         start=start.number,
         results=start.opening.results,
         volumes=start.opening.volumes,
+        broken=start.opening.broken,
     )
 
 
@@ -265,6 +269,21 @@ def closing_volumes(reader: LogReader, span: Span) -> tuple[SentVolume, ...]:
     return tuple(
         SentVolume(strategy=key[0], venue=key[1], symbol=key[2], currency=key[3], day=day, amount=sums[key]) for key in sorted(sums)
     )
+
+
+def closing_breakers(reader: LogReader, span: Span, *, until: int) -> tuple[Broken, ...]:
+    """The breakers that are not closed at input `until`, the last start before it being `span`: none once a person reset them.
+
+    A pause goes on; what was half open is so again, without the bundle that was tried.
+    """
+    if any(row["action"] == RESET_BREAKERS and span.first < row["seq"] <= until for row in reader.rows("operator")):
+        return ()
+    found = {one.key: one for one in span.start.opening.broken}
+    for _, row in reader.outputs(kinds=("breakers",), select=span.selection):
+        names = ("account", "venue", "state", "reason", "until", "trips")
+        one = Broken(**{name: row[name] for name in names})
+        found[one.key] = one
+    return tuple(found[key] for key in sorted(found) if found[key].state != "closed")
 
 
 def _add_reported(reader: LogReader, span: Span, until: int, *, flows: _Flows, seen: set[tuple[Any, ...]]) -> None:

@@ -29,6 +29,7 @@ from xarb.starts import (
     Span,
     Start,
     carried_into,
+    closing_breakers,
     closing_results,
     closing_volumes,
     opening_of,
@@ -247,9 +248,9 @@ def _outputs_behind(log: LogReader, checkpoint: Checkpoint, last: int) -> Iterat
 
 
 def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly | None) -> None:
-    """A start opens with what the one before it ended with: its results and volumes, and on paper, where nothing else moves it, its money.
+    """A start opens with what the one before it ended with: its results, volumes and breakers, and on paper, where nothing else moves it, its money.
 
-    Results and volumes are reckoned from orders and money, which no log ever loses; the money is that of the replay, None without one.
+    They are reckoned from orders, money and outputs, which no log ever loses; the money is that of the replay, None without one.
 
     Raises:
         LogError: it does not.
@@ -259,6 +260,7 @@ def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly 
     pairs: list[tuple[Sequence[object], Sequence[object]]] = [
         (results, opening.results),
         (closing_volumes(log, span), opening.volumes),
+        (closing_breakers(log, span, until=opening.told_seq), opening.broken),
     ]
     if assembly is not None and after.mode == before.mode == PAPER:
         pairs.append((opening_of(assembly.engine.portfolio.balances(), (), (), armed=False).balances, opening.balances))

@@ -75,6 +75,12 @@ def test_every_cut_of_a_market_that_trades() -> None:
     assert any(one.open for one in archives)
     assert any(one.packed and one.rescales for one in archives)
     assert any(engine.decisions.execution.deadlines for engine, _ in states)
+    breakers = [one for engine, _ in states for one in engine.decisions.risk.breakers.breakers]
+    assert {one.state for one in breakers} == {"closed", "open", "half_open"}
+    assert any(one.probe for one in breakers)
+    assert any(one.acks for one in breakers)
+    assert any(one.waiting for one in breakers)
+    assert any(one.unknown for one in breakers)
     assert any(any(venues.dealings.sent) for _, venues in states)
     assert any(venues.dealings.matching.outbox for _, venues in states)
     for at in range(len(whole.rows) + 1):

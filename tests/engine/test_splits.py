@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.defaults import engine_setup, execution_policy, feed_limits, micro_params, risk_limits, strategy_terms, venue_model
+from tests.defaults import (
+    breaker_limits,
+    engine_setup,
+    execution_policy,
+    feed_limits,
+    micro_params,
+    risk_limits,
+    strategy_terms,
+    venue_model,
+)
 from tests.engine.table import Nothing
 from tests.instruments import instrument
 from tests.venues.market import MS, RICH, Row, batch_of
@@ -35,6 +44,11 @@ PAIRS: Final = tuple(Pair(sell, buy, 0, 0, 100_000, 100_000) for sell in range(3
 FEES: Final = {("main", number): FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(100_000)) for number in range(3)}
 OPENING: Final = {("main", venue, asset): RICH for venue in "abc" for asset in ("BTC", "USD")}
 LIMITS: Final = feed_limits(freeze_ns=400 * MS, freeze_moves=2, outlier_mads=2, outlier_floor_ppb=60_000_000, cache_ns=3_000 * MS)
+
+
+BREAKER: Final = breaker_limits(
+    unknown=1, errors=4, error_recovery_ns=200 * MS, ack_ns=35 * MS, pause_ns=10 * MS, max_pause_ns=40 * MS, residual_held=False
+)
 
 
 class Witness:
@@ -91,6 +105,7 @@ class Parts:
                 opening=OPENING,
                 connections=3,
                 log_id="splitted",
+                breakers=dict.fromkeys("abc", BREAKER),
                 terms={
                     "quick": strategy_terms(execution=execution_policy(timeout_ns=25 * MS, retry_ns=40 * MS)),
                     "calm": strategy_terms(

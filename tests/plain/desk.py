@@ -5,16 +5,18 @@ Every bundle has two legs, the sale first, sent at once. Its base asset is to en
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from math import ceil, floor
 from statistics import median
 from typing import NamedTuple
 
+from tests.plain.breakers import Breaker, Told
 from tests.plain.episodes import Pair
 from tests.plain.feeds import PPB, Feed
 from tests.plain.results import Results
 from tests.plain.rows import Coin, Outputs
-from tests.plain.terms import StrategyTerms, VenueTerms
+from tests.plain.terms import BreakerTerms, StrategyTerms, VenueTerms
 from tests.plain.venue import MONEY, Order, Report
 
 Reason = tuple[str, Feed, Fraction | None, Fraction | None]  # why an order is not sent, where, value and bound
@@ -62,6 +64,7 @@ class Sent:
         self.filled = Fraction(0)
         self.at = 0
         self.cancels = 0
+        self.heard = False
 
 
 class Closed(NamedTuple):
@@ -81,10 +84,12 @@ class Desk:
         opening: dict[tuple[str, str], Fraction],
         outputs: Outputs,
         feeds: list[Feed],
+        breakers: BreakerTerms,
     ) -> None:
         self.strategies, self.venues, self.outputs = strategies, venues, outputs
         self.results = [Results(terms, feeds) for terms in strategies]
         self.feeds = feeds
+        self.breakers = {name: Breaker(name, breakers, [one for one in feeds if one.coin.venue == name]) for name in sorted(venues)}
         self.opening = dict(sorted(opening.items()))
         self.balances = dict(self.opening)
         self.flows: dict[tuple[int, str], Fraction] = {}  # by strategy and asset
@@ -169,6 +174,10 @@ class Desk:
         if reason is not None:
             return None, reason
         self.bundles += 1
+        for leg in plan.legs:
+            breaker = self.breakers[leg.feed.coin.venue]
+            if breaker.state == "half_open":
+                breaker.probe, breaker.proven = self.bundles, False
         bundle = Bundle(self.bundles, plan)
         self.open[plan.strategy] += 1
         for leg in plan.legs:
@@ -180,6 +189,14 @@ class Desk:
     def _refused(self, plan: Plan, terms: StrategyTerms) -> str | None:
         """Limits that the strategy itself does not look at."""
         now, first = self.outputs.now, plan.legs[0].feed
+        for leg in plan.legs:
+            breaker = self.breakers[leg.feed.coin.venue]
+            self._tell(breaker.ask(now))
+            if breaker.state == "open":
+                left = None if breaker.until is None else Fraction(breaker.until - now, SECOND)
+                return self._refuse(plan, "breaker_open", leg.feed, left, Fraction(0))
+            if breaker.probe:
+                return self._refuse(plan, "breaker_probing", leg.feed, Fraction(2), Fraction(1))
         broken = self.results[plan.strategy].broken(self._mine(plan.strategy), now)
         if broken is not None:
             return self._refuse(plan, broken[0], None, *broken[1:])
@@ -248,6 +265,11 @@ class Desk:
         )
         return reason
 
+    def _tell(self, rows: Iterable[Told]) -> None:
+        """Write rows of breakers."""
+        for row in rows:
+            self.outputs.emit("breakers", **row)
+
     def _mine(self, strategy: int) -> dict[str, Fraction]:
         return {asset: flow for (owner, asset), flow in self.flows.items() if owner == strategy}
 
@@ -312,6 +334,12 @@ class Desk:
         """A report reached us."""
         sent = self.orders[report.order - 1]
         self._say(sent, report)
+        if sent.state not in FINAL:
+            breaker, took = self.breakers[sent.order.feed.coin.venue], None if sent.heard else self.outputs.now - sent.at
+            sent.heard = True
+            rejected = report.event == "rejected" and not sent.filled
+            what = "answered" if not rejected else "lost" if sent.state == "unknown" else "rejected"
+            self._tell(breaker.answer(self.outputs.now, took, what, of_probe=sent.bundle.number == breaker.probe))
         if report.event == "fill":
             self._fill(sent, report)
         else:
@@ -368,6 +396,11 @@ class Desk:
             return
         sent.state = state
         self._state(sent, before, reason)
+        breaker = self.breakers[sent.order.feed.coin.venue]
+        if state == "unknown":
+            self._tell(breaker.lose(self.outputs.now, sent.number))
+        else:
+            breaker.unknown.discard(sent.number)
         if state in FINAL:
             self.alive.remove(sent)
             sent.bundle.live -= 1
@@ -414,9 +447,14 @@ class Desk:
                 bundle.attempts += 1
                 self._wait(bundle, terms)
                 return
+            if refusals and given_up != "residual_hold":
+                for leg in plan.legs:
+                    self._tell(self.breakers[leg.feed.coin.venue].hold(self.outputs.now, bundle.net))
         self.open[plan.strategy] -= 1
         for told in self.results[plan.strategy].take(self._mine(plan.strategy), self.outputs.now):
             self.outputs.emit("results", account="main", strategy=terms.name, **told)
+        for name in sorted(self.breakers):
+            self._tell(self.breakers[name].end(bundle.number))
         closed = Closed(plan.strategy, plan.pair)
         if terms.cool_down_ns > 0:
             self.cool[plan.strategy, _places(plan)] = self.outputs.now + terms.cool_down_ns

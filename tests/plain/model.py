@@ -39,7 +39,7 @@ class Model:
         self.episodes = Episodes(pairs, strategies, self.outputs)
         self.feeds.look = self.episodes.look
         opening = dict(terms.opening)
-        self.desk = Desk(strategies, venues, opening, self.outputs, self.feeds.all)
+        self.desk = Desk(strategies, venues, opening, self.outputs, self.feeds.all, terms.breakers)
         self.desk.shares = dict(terms.shares)
         self.rules = [Rule(number, self.desk, self.episodes, self.outputs) for number in range(len(strategies))]
         self.venues = {

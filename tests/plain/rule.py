@@ -12,6 +12,7 @@ from tests.plain.feeds import PPB, Feed
 from tests.plain.rows import Outputs
 from tests.plain.venue import MONEY
 
+Found = tuple[Fraction, Fraction, Fraction, Fraction]  # profit, bought, sold, what moving inventory costs
 Side = tuple[int, int]  # instrument, and 1 for its asks, -1 for its bids
 
 
@@ -81,7 +82,10 @@ class Rule:
         bundles = self.desk.open[self.number] + planned
         if bundles >= terms.max_open_bundles:
             return Pass(pair, "max_open_bundles", Fraction(bundles), Fraction(terms.max_open_bundles))
-        for feed, _ in sides:
+        ways = [self.desk.breakers[feed.coin.venue].way(now) for feed, _ in sides]
+        for (feed, _), way in zip(sides, ways, strict=True):
+            if way == "none":
+                return Pass(pair, "breaker_open")
             if not feed.tradable:
                 return Pass(pair, "feed_not_tradable")
             age = now - feed.confirmed
@@ -90,7 +94,7 @@ class Rule:
         seqs = (pair.sell.bid_seq, pair.buy.ask_seq)
         if self.rested_on.get(pair.number) == seqs:
             return None
-        return self._size(pair, seqs, spent)
+        return self._size(pair, seqs, spent, is_probe="probe" in ways)
 
     def _left(self, feed: Feed, sign: int, seq: int) -> Fraction:
         """Size of a side, less what was asked of it since a row set it."""
@@ -99,7 +103,7 @@ class Rule:
         since, asked = self.asked.get((feed.number, sign), (-1, Fraction(0)))
         return shown - asked if since == seq else shown
 
-    def _size(self, pair: Pair, seqs: tuple[int, int], spent: dict[tuple[str, str], Fraction]) -> Plan | Pass:
+    def _size(self, pair: Pair, seqs: tuple[int, int], spent: dict[tuple[str, str], Fraction], *, is_probe: bool) -> Plan | Pass:
         sell, buy = pair.sell, pair.buy
         assert sell.quote is not None
         assert buy.quote is not None
@@ -112,25 +116,36 @@ class Rule:
         found = self._best(pair, lefts, funds)
         if found is None:
             return Pass(pair, self._too_small(sell.coin.lot, lefts, funds, (bid, ask)), Fraction(0), sell.coin.lot)
+        most = sell.coin.lot
+        while is_probe and most < found[2]:
+            smaller = self._best(pair, [min(most, lefts[0]), lefts[1]], funds)
+            if smaller is not None and self._ratio(smaller, ask) >= self.terms.min_profit_ppb:
+                found = smaller
+                break
+            most *= 2
         profit, bought, sold, moving = found
         least = Fraction(ceil(bought * ask * MONEY), MONEY)
         profit = Fraction(floor(profit * MONEY), MONEY)
         moving = Fraction(ceil(moving * MONEY), MONEY)
-        required = max(Fraction(ceil(least * MONEY * self.terms.min_profit_ppb / PPB), MONEY), self.terms.min_profit_quote)
+        least_profit = Fraction(0) if is_probe else self.terms.min_profit_quote
+        required = max(Fraction(ceil(least * MONEY * self.terms.min_profit_ppb / PPB), MONEY), least_profit)
         if profit < required <= profit + moving:
             return Pass(pair, "inventory_cost", moving, profit + moving - required)
-        ratio = floor(profit / least * PPB)
+        ratio = self._ratio(found, ask)
         if ratio < self.terms.min_profit_ppb:
             return Pass(pair, "min_profit_bps", Fraction(ratio, PPB), Fraction(self.terms.min_profit_ppb, PPB))
-        if profit < self.terms.min_profit_quote:
-            return Pass(pair, "min_profit_quote", profit, self.terms.min_profit_quote)
+        if profit < least_profit:
+            return Pass(pair, "min_profit_quote", profit, least_profit)
         legs = (Leg(sell, -1, bid, sold), Leg(buy, 1, ask, bought))
         self._remember(pair, seqs, legs, spent)
         return Plan(self.number, pair, legs)
 
-    def _best(
-        self, pair: Pair, lefts: list[Fraction], funds: list[Fraction]
-    ) -> tuple[Fraction, Fraction, Fraction, Fraction] | None:
+    def _ratio(self, found: Found, ask: Fraction) -> int:
+        """Profit over what the bought quantity costs, in ppb."""
+        profit, bought, _, _ = found
+        return floor(Fraction(floor(profit * MONEY), MONEY) / Fraction(ceil(bought * ask * MONEY), MONEY) * PPB)
+
+    def _best(self, pair: Pair, lefts: list[Fraction], funds: list[Fraction]) -> Found | None:
         """(profit, bought, sold, what moving inventory costs) of the size that earns most of all that depth, limit and balances allow, None where none does.
 
         Both sides have the same units: sizes are counted in lots, money in the unit of a price times a lot times a ppb.

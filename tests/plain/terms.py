@@ -42,6 +42,20 @@ class FeedTerms(NamedTuple):
     score_ns: int = 1000 * MS
 
 
+class BreakerTerms(NamedTuple):
+    """What opens the breaker of any venue; 0 switches a rule off."""
+
+    errors: int = 20
+    error_recovery_ns: int = 30_000 * MS
+    unknown: int = 3
+    rejects: int = 10
+    max_ack_ns: int = 2_000 * MS
+    min_feed_score: int = 300
+    residual_held: bool = False
+    pause_ns: int = 60_000 * MS
+    max_pause_ns: int = 3_600_000 * MS
+
+
 class StrategyTerms(NamedTuple):
     """One micro strategy with simultaneous legs on account `main`."""
 
@@ -87,6 +101,7 @@ class Terms(NamedTuple):
     strategies: tuple[StrategyTerms, ...] = (StrategyTerms(),)
     feeds: FeedTerms = FeedTerms()
     shares: tuple[tuple[tuple[str, str], Fraction], ...] = ()  # targets by (venue, asset)
+    breakers: BreakerTerms = BreakerTerms()
     seed: int = 7
 
 
@@ -126,6 +141,11 @@ def experiment_toml(terms: Terms) -> str:
         lines.append(f"{name} = {getattr(feeds, name)}")
     lines.append(f"outlier_floor_bps = {_bps(feeds.outlier_floor_ppb)}")
     lines.append(f"jump_bps = {_bps(feeds.jump_ppb)}")
+    breakers = terms.breakers
+    lines += ["[breakers]", f"residual_held = {str(breakers.residual_held).lower()}"]
+    lines += [f"{name} = {getattr(breakers, name)}" for name in ("errors", "unknown", "rejects", "min_feed_score")]
+    for name in ("error_recovery", "max_ack", "pause", "max_pause"):
+        lines.append(f"{name}_ms = {_ms(getattr(breakers, f'{name}_ns'))}")
     for venue in terms.venues:
         lines += [f"[venues.{venue.name}]", f'fees = "plain-{venue.name}"', f"rate_limit_per_s = {venue.rate_limit}"]
         for name in ("order_latency", "feed_latency", "response_latency"):

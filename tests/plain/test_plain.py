@@ -15,7 +15,7 @@ import pytest
 from bench.markets import COINS, VENUES, Market, make, w1, w2
 from tests.plain.model import Model
 from tests.plain.rows import Row, money, read
-from tests.plain.terms import BPS, MS, FeedTerms, StrategyTerms, Terms, VenueTerms, experiment_toml, fees_toml
+from tests.plain.terms import BPS, MS, BreakerTerms, FeedTerms, StrategyTerms, Terms, VenueTerms, experiment_toml, fees_toml
 from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.log.reader import LogReader
@@ -34,7 +34,12 @@ class Case(NamedTuple):
 
 
 def terms(
-    market: Market, *strategies: StrategyTerms, money_each: int = 10**9, feeds: FeedTerms | None = None, **venue: Any
+    market: Market,
+    *strategies: StrategyTerms,
+    money_each: int = 10**9,
+    feeds: FeedTerms | None = None,
+    breakers: BreakerTerms | None = None,
+    **venue: Any,
 ) -> Terms:
     """Terms with the same venue everywhere; each venue holds `money_each` USDT, and about as much of each coin."""
     names = VENUES[: market.venues]
@@ -43,7 +48,7 @@ def terms(
         lots = money_each * 10 ** (coin.px_scale + coin.qty_scale) // coin.mid
         opening += [((name, coin.base), Fraction(lots, 10**coin.qty_scale)) for name in names]
     venues = tuple(VenueTerms(name, **venue) for name in names)
-    return Terms(venues, tuple(opening), strategies or (MODEST,), feeds or FeedTerms())
+    return Terms(venues, tuple(opening), strategies or (MODEST,), feeds or FeedTerms(), breakers=breakers or BreakerTerms())
 
 
 TRADED = (("fills", "purpose", "open"), ("orders", "state", "filled"), ("opportunities", "verdict", "taken"))
@@ -164,6 +169,70 @@ CASES = {
             ("sim_reports", "reason", "rate_limit"),
             ("sim_reports", "reason", "order_filled"),
         ),
+    ),
+    "venues that reject": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST,
+            MODEST._replace(name="other", max_notional=Fraction(300)),
+            breakers=BreakerTerms(rejects=2, errors=6, error_recovery_ns=700 * MS, pause_ns=200 * MS, max_pause_ns=900 * MS),
+            order_latency=(0, 20 * MS),
+            rate_limit=3,
+        ),
+        (
+            *(("breakers", "reason", reason) for reason in ("rejects", "probe_rejected")),
+            *(("breakers", "state", state) for state in ("open", "half_open", "closed")),
+            ("opportunities", "reason", "breaker_open"),
+        ),
+    ),
+    "venues that err": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST,
+            breakers=BreakerTerms(rejects=0, errors=3, error_recovery_ns=900 * MS, pause_ns=300 * MS),
+            order_latency=(0, 20 * MS),
+            rate_limit=3,
+        ),
+        (("breakers", "reason", "errors"), ("breakers", "state", "closed")),
+    ),
+    "venues that are slow": Case(
+        BUSY,
+        terms(BUSY, MODEST, breakers=BreakerTerms(max_ack_ns=27 * MS, pause_ns=50 * MS), order_latency=(0, 30 * MS)),
+        (("breakers", "reason", "ack_latency"), ("breakers", "reason", "probe_slow"), ("breakers", "state", "closed")),
+    ),
+    "venues that do not answer": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(timeout_ns=9 * MS),
+            breakers=BreakerTerms(unknown=2, pause_ns=5 * MS, max_pause_ns=20 * MS),
+            order_latency=(0, 20 * MS),
+            response_latency=(0, 20 * MS),
+        ),
+        (("breakers", "reason", "unknown"), ("breakers", "reason", "probe_unknown"), ("breakers", "state", "half_open")),
+    ),
+    "residuals that nobody takes": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=1),
+            breakers=BreakerTerms(residual_held=True),
+            order_latency=(0, 150 * MS),
+        ),
+        (("breakers", "reason", "residual_held"), ("opportunities", "reason", "breaker_open")),
+    ),
+    "feeds that open breakers": Case(
+        Market(4_000, symbols=2, venues=4, share=0.05, events_per_s=120, seed=4),
+        terms(
+            Market(0, symbols=2, venues=4, share=0),
+            MODEST,
+            feeds=FeedTerms(liveness_ns=90 * MS, cache_ns=200 * MS, max_latency_ns=4 * MS, quality_floor=0, score_ns=100 * MS),
+            breakers=BreakerTerms(min_feed_score=930, pause_ns=300 * MS),
+            **AT_ONCE,
+        ),
+        (("breakers", "reason", "feed_score"), ("breakers", "state", "closed")),
     ),
     "feeds that fail": Case(
         Market(4_000, symbols=2, venues=4, share=0.05, events_per_s=120, seed=4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.instruments import instrument
-from xarb.engine.strategy import BestQuote, Edge, FeedView
+from xarb.engine.strategy import BestQuote, Edge, Entry, FeedView
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
 
@@ -37,6 +37,7 @@ class Board:
         self.money: dict[tuple[str, str], Money] = {}
         self.bundles = 0
         self.standing: list[Edge] = []
+        self.entries: dict[str, Entry] = {}
 
     def own(self, venue: str, asset: str, units: int) -> None:
         """Put whole units into an account."""
@@ -67,6 +68,10 @@ class Board:
     def balance(self, venue: str, asset: str) -> Money:
         """Balance, all of it free."""
         return self.free(venue, asset)
+
+    def entry(self, venue: str) -> Entry:
+        """What the test says of a venue, else free."""
+        return self.entries.get(venue, Entry("free"))
 
     def open_bundles(self) -> int:
         """Open bundles."""

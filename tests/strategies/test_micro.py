@@ -10,7 +10,7 @@ import pytest
 
 from tests.defaults import micro_params
 from tests.strategies.board import NOW, Board, edge, spot, tier
-from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Pass, Wake
+from xarb.engine.strategy import BundlePlan, Entry, LegPlan, Pair, Pass, Wake
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
 from xarb.strategies.micro import Micro, MicroParams, MicroState
 
@@ -82,6 +82,46 @@ def test_a_fee_in_base_buys_more_than_it_sells() -> None:
     found = bundle(micro().on_wake(wake(), board))
     assert found.legs == (LegPlan(0, "sell", 110, 999), LegPlan(1, "buy", 100, 1000))
     assert found.expected_profit == (110 * 999 - 100 * 1000) * MONEY_ONE // 1000
+
+
+def test_an_open_breaker_is_passed_by() -> None:
+    """Told once; whichever leg's venue it is."""
+    for venue in "ab":
+        board, strategy = market(), micro()
+        board.entries[venue] = Entry("none")
+        assert reason(strategy.on_wake(wake(), board)) == "breaker_open"
+        assert reason(strategy.on_wake(wake("improvement"), board)) is None
+        del board.entries[venue]
+        bundle(strategy.on_wake(wake("improvement"), board))
+
+
+@pytest.mark.parametrize("venue", ["a", "b"])
+def test_a_probe_is_as_small_as_can_be(venue: str) -> None:
+    """One lot, or twice as much until the ratio is earned; the least profit in quote is not asked for."""
+    board = market()
+    board.entries[venue] = Entry("probe")
+    few: dict[str, Any] = {"min_profit_quote": Money(15 * MONEY_ONE)}
+    assert bundle(micro(**few).on_wake(wake(), board)).legs == (LegPlan(0, "sell", 110, 1), LegPlan(1, "buy", 100, 1))
+    board.instruments[0] = spot("BTC/USDT", "a", min_qty=Money(3 * MONEY_ONE))
+    assert bundle(micro(**few).on_wake(wake(), board)).legs == (LegPlan(0, "sell", 110, 3), LegPlan(1, "buy", 100, 3))
+    board = market()
+    board.entries[venue] = Entry("probe")
+    board.fees = [tier(0), tier(300_000, "base")]
+    board.own("a", "BTC", 10_000)
+    board.own("b", "USDT", 10_000_000)
+    board.books = [([(110, 5000)], [(111, 9)]), ([(99, 9)], [(100, 5000)])]
+    probe = bundle(micro(min_profit_ppb=Ppb(99_000_000)).on_wake(wake(), board))
+    assert probe.legs == (LegPlan(0, "sell", 110, 2048), LegPlan(1, "buy", 100, 2049))
+
+
+def test_a_probe_keeps_its_bound() -> None:
+    """On the venue that it is for; beyond it there is none."""
+    board = market()
+    board.entries["b"] = Entry("probe", Money(300 * MONEY_ONE))
+    board.instruments[0] = spot("BTC/USDT", "a", min_qty=Money(3 * MONEY_ONE))
+    assert bundle(micro().on_wake(wake(), board)).legs[1] == LegPlan(1, "buy", 100, 3)
+    board.entries["b"] = Entry("probe", Money(299 * MONEY_ONE))
+    assert reason(micro().on_wake(wake(), board)) == "max_notional"
 
 
 def conversion(side: str) -> tuple[Board, Pair]:

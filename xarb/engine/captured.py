@@ -118,12 +118,38 @@ class DeskCopy(msgspec.Struct, frozen=True):
     results: list[ResultCopy]
 
 
+class BreakerCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One breaker; see `breaker.Breaker`. `waiting` is order and time of sending."""
+
+    account: str
+    venue: str
+    state: str
+    reason: str
+    until: int
+    trips: int
+    worn: int
+    rejects: int
+    acks: list[int]
+    waiting: list[tuple[int, int]]
+    unknown: list[int]
+    probe: int
+    proven: bool
+
+
+class BreakersCopy(msgspec.Struct, frozen=True):
+    """All breakers, and by venue its clock less ours in ns."""
+
+    breakers: list[BreakerCopy]
+    clocks: dict[str, int]
+
+
 class RiskCopy(msgspec.Struct, frozen=True):
-    """Whether it is armed, the desks by strategy id, and the wallets: venue, asset, network, deposits open, withdrawals open."""
+    """Whether it is armed, the desks by strategy id, the wallets (venue, asset, network, deposits open, withdrawals open), the breakers."""
 
     armed: bool
     desks: dict[str, DeskCopy]
     wallets: list[tuple[str, str, str, bool, bool]]
+    breakers: BreakersCopy
 
 
 class PortfolioCopy(msgspec.Struct, frozen=True):

@@ -112,12 +112,12 @@ class Engine:
         self.outputs.pairs = pairs
         self.commands: list[Command] = []
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
-        risk = Risk(self, self.portfolio, setup, self._strategies)
+        risk = Risk(self, self.portfolio, setup, self._strategies, outputs=self.outputs)
         self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
         self._slow_rows = SlowRows(
-            self._kernel, self.instruments, setup.groups, pairs=pairs, wallets=risk.wallets, changed=self.execution.follow
+            self._kernel, self.instruments, setup.groups, pairs=pairs, risk=risk, changed=self.execution.follow
         )
         self._books_open = False
         self._batch: Batch | None = None
@@ -329,6 +329,7 @@ class Engine:
             self._books_open = True
             self.outputs.take_kernel_rows()
             self.portfolio.open_books(self._world[_NOW])
+            self._risk.breakers.open_books()
 
     def _set_stop(self, until: int) -> None:
         world = self._world

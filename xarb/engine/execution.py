@@ -20,7 +20,7 @@ from xarb.engine.residual import Flattening
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
-from xarb.engine.strategy import BundlePlan, Strategy
+from xarb.engine.strategy import BundlePlan, Entry, Strategy
 from xarb.errors import InvariantBroken
 from xarb.model.command import Command, Report
 from xarb.model.order import BUNDLE_LIFE, CANCEL, ENTRIES, KILL_LEVELS, STOP, UNWIND, advance
@@ -29,6 +29,7 @@ from xarb.model.units import ceil_div
 _ORDER: Final = "order"
 _BUNDLE: Final = "bundle"
 _REST: Final = "rest"
+RESIDUAL_TTL: Final = "residual_ttl"
 
 
 class Execution:
@@ -70,6 +71,7 @@ class Execution:
             return [], None
         legs, form = approved
         self._bundles += 1
+        self._risk.breakers.began(self._bundles, legs)
         bundle = Bundle(self._bundles, desk, legs, opportunity=plan.opportunity, sequence=plan.sequence, pair=pair)
         bundle.flat, bundle.instruments = form.flat, form.instruments
         self._archive.open(bundle)
@@ -183,6 +185,10 @@ class Execution:
     def free(self, strategy: Strategy, venue: str, asset: str) -> int:
         """What a strategy may spend of an asset on a venue: free in the account and left in its budget, never below zero."""
         return self._desks[strategy.id].till(venue, asset).free
+
+    def entry(self, strategy: Strategy, venue: str) -> Entry:
+        """How a bundle of a strategy may begin on a venue."""
+        return self._risk.breakers.entry(strategy.account, venue)
 
     def exposure(self, strategy: str, asset: str) -> tuple[int, int]:
         """The least and the most of an asset that the strategy's fills may come to, fees apart.
@@ -305,6 +311,8 @@ class Execution:
                 blocked.append(asset)
         if given_up is not None or not self._waits(bundle, blocked):
             bundle.state = advance(BUNDLE_LIFE, bundle.state, "held" if blocked else "dust")
+            if blocked and given_up in (None, RESIDUAL_TTL):
+                self._risk.breakers.escalate(bundle.legs, bundle.desk.account, bundle.flows[blocked[0]])
             for asset in left:
                 self._book(bundle, asset)
             self._close(bundle)
@@ -317,7 +325,7 @@ class Execution:
         if policy.residual == "hold":
             return "residual_hold"
         if policy.residual_ttl_ns and self._market.now - bundle.unbalanced_at >= policy.residual_ttl_ns:
-            return "residual_ttl"
+            return RESIDUAL_TTL
         return None
 
     def _send_step(self, bundle: Bundle, asset: str, plan: OrderPlan) -> None:
@@ -366,6 +374,7 @@ class Execution:
     def _close(self, bundle: Bundle) -> None:
         bundle.desk.open_bundles -= 1
         self._rows.results(bundle.desk)
+        self._risk.breakers.ended(bundle.number)
         until = bundle.desk.cool(bundle.instruments)
         if bundle.pair >= 0:
             closed = Closed(bundle.desk.strategy, bundle.pair)

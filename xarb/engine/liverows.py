@@ -31,6 +31,7 @@ KILL: Final = "kill"  # disarm, for good, and as far as its level says (`kill_le
 RESET: Final = "reset"
 CREDITED: Final = "ok"  # the word for a transfer that is done, and for one on its way
 ASKED: Final = "pending"
+RESET_BREAKERS: Final = "reset_breakers"  # between starts: the next one begins with all breakers closed
 FORGET: Final = "forget_losses"  # between starts: the next one counts its losses, and the peak of its result, from nothing
 
 

@@ -39,6 +39,7 @@ class Orders:
         self._portfolio = portfolio
         self._risk = risk
         self._archive = archive
+        self._breakers = risk.breakers
         self.deadlines = Deadlines()
         self._commands: list[Command] = []
 
@@ -81,6 +82,7 @@ class Orders:
         self.deadlines.set(now + desk.policy.timeout_ns, order)
         self._rows.submit(order)
         self._rows.state(order, None, None)
+        self._breakers.sent(order)
 
     def time_out(self, order: Order) -> None:
         """Nothing final was heard: the order is UNKNOWN and canceled, and watched on while cancels are left."""
@@ -115,6 +117,8 @@ class Orders:
             InvariantBroken: the event has no meaning, or a fill lacks a price, quantity, fee or id.
         """
         event = report.event
+        if order.alive:
+            self._breakers.heard(order, event)
         if event == "fill":
             return self._fill(order, report)
         if event in _STATE_EVENTS:
@@ -133,6 +137,7 @@ class Orders:
         if after == before:
             return
         self._rows.state(order, before, reason)
+        self._breakers.moved(order, before, after)
         if after in ORDER_TERMINAL and before not in ORDER_TERMINAL:
             order.bundle.live -= 1
             order.due = 0

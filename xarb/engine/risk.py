@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from xarb.engine.band import Band
+from xarb.engine.breaker import Breakers, Key
 from xarb.engine.bundle import Leg
 from xarb.engine.captured import RiskCopy
 from xarb.engine.desk import Desk
+from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Hold, Portfolio, Till
 from xarb.engine.results import Pricing, Results, currencies_of
 from xarb.engine.rules import Market, Refusal
@@ -33,12 +35,13 @@ class Risk:
         portfolio: whose money orders take.
         setup: fees, terms and what prices fee coins.
         strategies: whose bundles are checked.
+        outputs: where the rows of breakers go.
 
     Raises:
         ConfigError: a strategy has no terms, or they name an asset that nothing in the setup trades.
     """
 
-    def __init__(self, market: Market, portfolio: Portfolio, setup: Setup, strategies: list[Strategy]) -> None:
+    def __init__(self, market: Market, portfolio: Portfolio, setup: Setup, strategies: list[Strategy], *, outputs: Outputs) -> None:
         self._market, self._portfolio = market, portfolio
         self.armed = setup.armed
         self.wallets = Wallets(setup.not_transferable_anyway)
@@ -61,6 +64,8 @@ class Risk:
         self._instrument_count = len(setup.instruments)
         self._band = Band(market, setup.groups)
         self._shape = Shape(market, setup, strategies)
+        feeds = _feeds(self.desks.values(), setup)
+        self.breakers = Breakers(market, setup.breakers, feeds, opening=setup.broken, emit=outputs.emit)
 
     def follow(self, number: int) -> None:
         """Something new is known of an instrument."""
@@ -69,13 +74,15 @@ class Risk:
             desk.follow(number)
 
     def capture(self) -> RiskCopy:
-        """Arming, desks and wallets as plain values."""
-        return RiskCopy(self.armed, {name: desk.capture() for name, desk in self.desks.items()}, self.wallets.capture())
+        """Arming, desks, wallets and breakers as plain values."""
+        desks = {name: desk.capture() for name, desk in self.desks.items()}
+        return RiskCopy(self.armed, desks, self.wallets.capture(), self.breakers.capture())
 
     def restore(self, copy: RiskCopy) -> None:
         """Take over a copy."""
         self.armed = copy.armed
         self.wallets.restore(copy.wallets)
+        self.breakers.restore(copy.breakers)
         for name, desk in copy.desks.items():
             self.desks[name].restore(desk)
 
@@ -99,6 +106,7 @@ class Risk:
         form = self._shape.form(legs, plan.profit_asset)
         refusal = (
             self._shape.check(legs, form)
+            or self.breakers.check(legs)
             or self._check_limits(legs, desk, form)
             or self._check_open(legs, desk, working)
             or (self._band.check(legs, desk.limits.price_band_ppb) if desk.limits.price_band_ppb else None)
@@ -263,6 +271,15 @@ def _check_notional(legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | N
             if after > bound:
                 return Refusal(reason, leg.instrument, after, bound)
     return None
+
+
+def _feeds(desks: Iterable[Desk], setup: Setup) -> dict[Key, list[int]]:
+    """By account and venue, what the strategies may send orders on."""
+    found: dict[Key, set[int]] = {}
+    for desk in desks:
+        for number in desk.allowed:
+            found.setdefault((desk.account, setup.instruments[number].venue), set()).add(number)
+    return {key: sorted(numbers) for key, numbers in found.items()}
 
 
 def _allowed(strategy: Strategy, setup: Setup) -> frozenset[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from xarb.engine.strategy import BestQuote
+from xarb.engine.strategy import BestQuote, FeedView
 from xarb.model.instrument import Instrument
 
 
@@ -23,6 +23,9 @@ class Market(Protocol):
 
     def confirmed(self, number: int) -> int | None:
         """When the quote was last confirmed, ns; None while the feed is not tradable."""
+
+    def feed(self, number: int) -> FeedView:
+        """State and score of its feed."""
 
 
 class Refusal(NamedTuple):

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from xarb.engine.breaker import BreakerLimits, Broken
 from xarb.engine.kernel import state
 from xarb.engine.results import Carried
 from xarb.engine.strategy import Pair, Strategy
@@ -68,7 +69,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     `timers_are_rows` says that timers come as inputs, as they do live; else the kernel fires them on their grid. Without `armed` no
     bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
     traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts,
-    `volumes` what they sent in them.
+    `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open.
     """
 
     instruments: Sequence[Instrument]
@@ -88,6 +89,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     not_transferable_anyway: Mapping[str, frozenset[str]]
     results: Sequence[Carried]
     volumes: Sequence[SentVolume]
+    breakers: Mapping[str, BreakerLimits]
+    broken: Sequence[Broken]
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from xarb.engine.kernel import fold, life, state
+from xarb.engine.risk import Risk
 from xarb.engine.setup import lay_mid_units, lay_steps, lay_thresholds
 from xarb.engine.strategy import Pair
-from xarb.engine.wallets import Wallets
 from xarb.errors import LogError
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument, instrument_fields
@@ -37,7 +37,7 @@ class SlowRows:
         instruments: by number; replaced in place when an `instruments` row says something new.
         groups: instruments proven to be the same thing.
         pairs: strategy id and pair by kernel number.
-        wallets: told what the venues say of deposits and withdrawals.
+        risk: told what the venues say of deposits and withdrawals, and of their clocks.
         changed: told the number of an instrument of which something new is known, and the powers of ten by which its scales grew.
     """
 
@@ -48,14 +48,14 @@ class SlowRows:
         groups: Sequence[Sequence[int]],
         *,
         pairs: Sequence[tuple[str, Pair]],
-        wallets: Wallets,
+        risk: Risk,
         changed: Callable[[int, int, int], None],
     ) -> None:
         self._kernel = kernel
         self._instruments = instruments
         self._groups = groups
         self._pairs = pairs
-        self._wallets = wallets
+        self._wallets, self._breakers = risk.wallets, risk.breakers
         self._changed = changed
         self._numbers = {(i.venue, i.symbol): number for number, i in enumerate(instruments)}
 
@@ -73,6 +73,8 @@ class SlowRows:
             self._apply_connection(row.seq, row.values)
         elif row.kind == "wallets":
             self._wallets.note(row.values)
+        elif row.kind == "health":
+            self._breakers.note(row.values)
         elif row.kind == "rejects":
             number = self._numbers.get((row.values["venue"] or "", row.values["symbol"] or ""))
             if number is not None:

@@ -6,7 +6,7 @@ A strategy is ordinary Python, pure: it gets everything through the view and ret
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -86,6 +86,16 @@ class Edge(msgspec.Struct, frozen=True, gc=False):
     abnormal: bool
 
 
+class Entry(NamedTuple):
+    """Whether a bundle may begin on a venue: freely, as a probe that is as small as can be, or not at all.
+
+    `most` bounds a leg of a probe in its quote currency at 18 decimals; None: no bound.
+    """
+
+    way: Literal["free", "probe", "none"]
+    most: Money | None = None
+
+
 class Wake(msgspec.Struct, frozen=True, gc=False):
     """Why the strategy is called. `kind`: open, improvement, close, rearm, timer, event or report."""
 
@@ -124,6 +134,9 @@ class View(Protocol):
 
     def balance(self, venue: str, asset: str) -> Money:
         """Balance of this strategy's account, reserved part included, whatever its budget."""
+
+    def entry(self, venue: str) -> Entry:
+        """Whether a bundle may begin there: its breaker may be open, or let through a probe alone."""
 
     def open_bundles(self) -> int:
         """Open bundles of this strategy."""

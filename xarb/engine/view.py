@@ -21,6 +21,7 @@ class StrategyView:
         self._engine = engine
         self._strategy = strategy
         self._free = engine.execution.free
+        self.entry = partial(engine.execution.entry, strategy)
         self.instrument = engine.instrument
         self.instruments: Sequence[Instrument] = engine.instruments
         self.quote = engine.best

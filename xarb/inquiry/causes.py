@@ -46,6 +46,9 @@ _HELD_BACK: Final = {
     "daily_volume": "daily_volume_quote",
     "daily_symbol": "daily_symbol_quote",
     "daily_venue": "daily_venue_quote",
+    "breaker_open": "breakers",
+    "breaker_probing": "breakers",
+    "breaker_probe": "breakers.probe_quote",
     "orders_per_second": "max_orders_per_s",
 }
 

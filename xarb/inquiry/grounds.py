@@ -59,7 +59,7 @@ def _concerns(key: str, strategy: str, venues: frozenset[str]) -> bool:
         return words[1] == strategy
     if words[0] == _TIER:
         return key.rpartition(".")[0].rpartition("@")[2] in venues
-    return words[0] not in ("venues", "venue_feeds") or words[1] in venues
+    return words[0] not in ("venues", "venue_feeds", "venue_breakers") or words[1] in venues
 
 
 def _is_of_decisions(key: str) -> bool:
@@ -73,7 +73,7 @@ def _is_of_outcomes(key: str) -> bool:
     words = key.split(".")
     if words[0] == "strategies":
         return words[2] in ("execution_timeout_ms", "max_cancels")
-    return words[0] not in ("feeds", "venue_feeds", "pegs", "inventory")
+    return words[0] not in ("feeds", "venue_feeds", "breakers", "venue_breakers", "pegs", "inventory")
 
 
 def _matters(key: str) -> bool:

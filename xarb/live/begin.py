@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
+from xarb.engine.breaker import Broken
 from xarb.engine.liverows import KILL, RESET
 from xarb.engine.results import Carried
 from xarb.engine.volumes import SentVolume
@@ -31,6 +32,7 @@ from xarb.starts import (
     Start,
     carried_into,
     closing_balances,
+    closing_breakers,
     closing_results,
     closing_volumes,
     ground_of,
@@ -65,6 +67,7 @@ class Past(NamedTuple):
         last_ts: ts_recv of the last input, ns.
         results: what strategies with a limit of loss made so far.
         volumes: what strategies sent on the last day on which they sent anything.
+        broken: breakers that are not closed.
     """
 
     log_id: str
@@ -79,6 +82,7 @@ class Past(NamedTuple):
     last_ts: int
     results: tuple[Carried, ...]
     volumes: tuple[SentVolume, ...]
+    broken: tuple[Broken, ...]
 
     @property
     def next_start(self) -> int:
@@ -122,6 +126,7 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
             last_ts=reader.manifest.last_ts,
             results=() if span is None else closing_results(reader, span, until=reader.last_seq),
             volumes=() if span is None else closing_volumes(reader, span),
+            broken=() if span is None else closing_breakers(reader, span, until=reader.last_seq),
             killed=switch[-1]["actor"] if switch and switch[-1]["action"] == KILL else None,
         )
 
@@ -213,6 +218,7 @@ def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, ba
             left=as_opening(past.left),
             results=carried_into(resolved, past.results),
             volumes=past.volumes,
+            broken=past.broken,
             told_seq=past.last_seq,
         ),
         applied_seq=None if past.span is None else past.span.last,

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.console import Table
-from xarb.engine.liverows import FORGET, KILL, RESET
+from xarb.engine.breaker import Broken
+from xarb.engine.liverows import FORGET, KILL, RESET, RESET_BREAKERS
 from xarb.engine.results import Carried
 from xarb.errors import ConfigError, Killed, LogError, Refused, Rejected, Retryable
 from xarb.live import requests
@@ -283,6 +284,20 @@ def forget_losses(folder: Path) -> tuple[Carried, ...]:
         raise Refused(f"{folder}: no start counted losses; max_day_loss and max_drawdown are the limits that do")
     _note(folder, FORGET, None)
     return past.results
+
+
+def reset_breakers(folder: Path) -> tuple[Broken, ...]:
+    """Have the next start begin with all breakers closed; those that were not.
+
+    Raises:
+        Refused: all are closed.
+        LogError: a process has the log, or it is damaged.
+    """
+    past = _settled_past(folder)
+    if not past.broken:
+        raise Refused(f"{folder}: no breaker is open")
+    _note(folder, RESET_BREAKERS, None)
+    return past.broken
 
 
 def _settled_past(folder: Path) -> Past:

@@ -108,6 +108,7 @@ ORDER_STATES: Final = (
     "unknown",
 )
 LIQUIDITY: Final = ("taker", "maker")
+BREAKER_STATES: Final = ("closed", "open", "half_open")
 OPPORTUNITY_PHASES: Final = ("opened", "decided", "closed")
 VERDICTS: Final = ("taken", "refused")
 LEDGER_CAUSES: Final = ("opening", "trade", "fee", "transfer", "residue", "adjustment")
@@ -672,6 +673,19 @@ _OUTPUT_TABLES: Final = (
         _money("pnl", "what its fills made, all starts of the log together"),
         _money("day_pnl", "that of the UTC day"),
         _money("peak", "highest pnl so far"),
+    ),
+    _output(
+        "breakers",
+        "Whether an account's new bundles may go to a venue: a change, or what a start opens with where that is not closed.",
+        _text("account", "account id"),
+        _VENUE,
+        _enum("state", BREAKER_STATES, "closed: freely; open: none; half_open: one small one at a time"),
+        _enum("previous", BREAKER_STATES, "state before"),
+        _text("reason", "why it opened last"),
+        _money("value", "what tripped it: a count, or seconds", nullable=True),
+        _money("bound", "the bound that it broke", nullable=True),
+        _time("until", "end of the pause of an open one; null: until a person resets it", nullable=True),
+        _small("trips", "pauses since it was last closed"),
     ),
 )
 

@@ -65,6 +65,15 @@ BUNDLE_LIFE: Final[dict[tuple[str, str], str]] = {
 }
 BUNDLE_DONE: Final = frozenset({"closed", "held"})
 
+# Whether a venue gets new bundles: freely, none, or one small one at a time that shows whether it works again.
+BREAKER_LIFE: Final[dict[tuple[str, str], str]] = {
+    ("closed", "tripped"): "open",
+    ("open", "tripped"): "open",
+    ("open", "paused"): "half_open",
+    ("half_open", "tripped"): "open",
+    ("half_open", "proven"): "closed",
+}
+
 # How far a kill goes, each level with all before it but that `unwind` sends the orders that undo; none goes back without a reset.
 ENTRIES: Final = "entries"  # no new bundles; those under way end by their policy
 CANCEL: Final = "cancel"  # every order is canceled and nothing more is sent: what is left is held

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from xarb.assembly import Resolved
 from xarb.catalog import load_assets
 from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
+from xarb.config_breakers import BreakerConfig
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_MS, Money
 from xarb.simulation.exchange import FEE_PPB
@@ -88,6 +89,8 @@ def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
         venues={name: VenueConfig(fees="simulated") for name in names},
         feeds=feeds,
         venue_feeds=dict.fromkeys(names, feeds),
+        breakers=BreakerConfig(),
+        venue_breakers={},
         accounts={"main": balances},
         pegs={},
         rates={},

@@ -9,6 +9,9 @@ volume, the order rate and the end of a cool-down. Neither trusts the other.
 
 Liquidity is asked for once: what a plan asked of a book's side is taken off that side until a new row sets it, and a side of which an
 order is in flight waits for the bundle of its pair to close, for all bundles to be closed, or for `execution_timeout_ns` to pass.
+
+Where the breaker of a venue lets through a probe only, the size is about the smallest that earns `min_profit_ppb`: a probe shows whether
+the venue works, and need not earn `min_profit_quote`.
 """
 
 from __future__ import annotations
@@ -18,12 +21,12 @@ from typing import Final
 
 import msgspec
 
-from xarb.engine.strategy import BundlePlan, Edge, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
+from xarb.engine.strategy import BundlePlan, Edge, Entry, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
 from xarb.model.units import MONEY_ONE, PPB, Money, Ppb, ceil_div
 from xarb.strategies.ladder import Leg, Level
 from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
 from xarb.strategies.moving import Move, MovingTerms, Way, moves_of, steps_of
-from xarb.strategies.sizing import Size, TooSmall, best_size
+from xarb.strategies.sizing import Size, TooSmall, best_size, smallest_size
 
 _FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
 _SEQUENCES: Final = ("simultaneous", "hard_leg_first")
@@ -261,8 +264,11 @@ class _Decision:
             return self._pass(edge, "cool_down")
         if self._bundles >= params.max_open_bundles:
             return self._pass(edge, "max_open_bundles", self._bundles * MONEY_ONE, params.max_open_bundles * MONEY_ONE)
+        entries = [view.entry(leg.instrument.venue) for leg in terms.legs]
         seqs = []
-        for leg in terms.legs:
+        for leg, entry in zip(terms.legs, entries, strict=True):
+            if entry.way == "none":
+                return self._pass(edge, "breaker_open")
             if not view.feed(leg.number).tradable:
                 return self._pass(edge, "feed_not_tradable")
             quote = view.quote(leg.number)
@@ -272,7 +278,7 @@ class _Decision:
             seqs.append(quote.bid_seq if leg.side == "bid" else quote.ask_seq)
         if state.rested_on.get(pair) == tuple(seqs):
             return None  # risk refused the same plan on the same rows
-        return self._size(edge, terms, seqs)
+        return self._size(edge, terms, seqs, entries)
 
     def _pass(self, edge: Edge, reason: str, value: int | None = None, bound: int | None = None) -> Pass | None:
         """A pass, None if its reason was told in this episode."""
@@ -289,7 +295,7 @@ class _Decision:
             bound=None if bound is None else Money(bound),
         )
 
-    def _size(self, edge: Edge, terms: _Terms, seqs: list[int]) -> Plan | None:
+    def _size(self, edge: Edge, terms: _Terms, seqs: list[int], entries: list[Entry]) -> Plan | None:
         micro, view = self._micro, self._view
         rates: list[Rate | None] = []
         books: list[list[Level]] = []
@@ -308,26 +314,34 @@ class _Decision:
             books.append(levels)
         params, spent = micro.params, self._spent() if self._plans else {}
         legs: list[Leg] = []
-        for leg, draws, levels, rate in zip(terms.legs, terms.draws, books, rates, strict=True):
+        is_probe = False
+        for leg, entry, draws, levels, rate in zip(terms.legs, entries, terms.draws, books, rates, strict=True):
             free, coins = self._free(leg, spent)
             funds = (free // draws[0], coins // draws[1] if coins else 0)
-            legs.append(bounded_leg(leg, levels, funds, params.max_notional_quote, rate))
+            most = params.max_notional_quote if entry.most is None else min(entry.most, params.max_notional_quote)
+            legs.append(bounded_leg(leg, levels, funds, most, rate))
+            is_probe = is_probe or entry.way == "probe"
         convert = legs[2] if len(legs) > 2 else None
+        convert_sells = terms.legs[-1].side == "bid"
         if terms.moves:
-            way = Way() if convert is None else Way(convert.levels[0][0], convert.px_scale, terms.legs[-1].side == "bid")
+            way = Way() if convert is None else Way(convert.levels[0][0], convert.px_scale, convert_sells)
             steps = steps_of(terms.moves, params.moving.shares, view.balance, (terms.legs[1], books[1]), way)
             legs[1] = msgspec.structs.replace(legs[1], moving=steps)
-        size = best_size(legs[0], legs[1], convert, convert_sells=terms.legs[-1].side == "bid")
+        if is_probe:
+            size = smallest_size(legs, params.min_profit_ppb, convert_sells=convert_sells)
+        else:
+            size = best_size(*legs, convert_sells=convert_sells)
         if isinstance(size, TooSmall):
             return self._pass(edge, size.reason, size.most, size.least)
+        least_profit = Money(0) if is_probe else params.min_profit_quote
         if size.inventory_cost:
-            needed = max(ceil_div(size.buy_notional * params.min_profit_ppb, PPB), params.min_profit_quote)
+            needed = max(ceil_div(size.buy_notional * params.min_profit_ppb, PPB), least_profit)
             if size.profit < needed <= size.profit + size.inventory_cost:
                 return self._pass(edge, "inventory_cost", size.inventory_cost, size.profit + size.inventory_cost - needed)
-        ratio = size.profit * PPB // size.buy_notional
+        ratio = size.ratio_ppb
         if ratio < params.min_profit_ppb:
             return self._pass(edge, "min_profit_bps", ratio * _FROM_NINE, params.min_profit_ppb * _FROM_NINE)
-        if size.profit < params.min_profit_quote:
+        if size.profit < least_profit:
             return self._pass(edge, "min_profit_quote", size.profit, params.min_profit_quote)
         return self._plan(edge, terms.legs, size, seqs, (legs, rates))
 

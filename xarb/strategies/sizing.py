@@ -26,6 +26,7 @@ less than one lot, the cheaper of the bought and the converted one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from math import lcm
 from typing import Final, NamedTuple
@@ -53,6 +54,11 @@ class Size(msgspec.Struct, frozen=True):
     profit: Money  # after all fees and what moving inventory costs, rounded down
     inventory_cost: Money = Money(0)  # rounded up
 
+    @property
+    def ratio_ppb(self) -> int:
+        """Profit over the notional of the buy leg, rounded down."""
+        return self.profit * PPB // self.buy_notional
+
 
 class TooSmall(msgspec.Struct, frozen=True):
     """No size is allowed: what bounds it from above lies below what bounds it from below.
@@ -74,6 +80,28 @@ def best_size(sell: Leg, buy: Leg, convert: Leg | None = None, *, convert_sells:
         if size is not None:
             return size
     return Sizing(sell, buy, convert, convert_sells=convert_sells).best()
+
+
+def smallest_size(legs: Sequence[Leg], ratio_ppb: int, *, convert_sells: bool) -> Size | TooSmall:
+    """About the smallest size that earns a ratio: it is doubled from the smallest that the minima allow; where none does, the best size.
+
+    Args:
+        legs: the sell leg, the buy leg and, if there is one, the conversion.
+        ratio_ppb: least profit over the notional of the buy leg.
+        convert_sells: as of `Sizing`.
+    """
+    best = best_size(*legs, convert_sells=convert_sells)
+    sell = legs[0]
+    qty = sell.lot
+    while isinstance(best, Size) and qty < best.sell_qty:
+        found = best_size(msgspec.structs.replace(sell, max_qty=qty), *legs[1:], convert_sells=convert_sells)
+        least = 0
+        if isinstance(found, TooSmall):
+            least = ceil_div(found.least, TEN[MONEY_SCALE - sell.qty_scale])
+        elif found.ratio_ppb >= ratio_ppb:
+            return found
+        qty = max(2 * qty, least)
+    return best
 
 
 def _at_one_price(sell: Leg, buy: Leg) -> Size | None:
