@@ -27,6 +27,7 @@ from xarb.starts import LIVE, PAPER
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "recordings" / "quickstart"
 EXPERIMENT = ROOT / "experiments" / "quickstart.toml"
+GOES_ON = {"breakers.residual_held": "false"}  # no person is there who would reset a breaker
 SMALL = Policy(commit_ms=1, seal_rows=4_000, reserve_bytes=4096)
 
 
@@ -44,7 +45,7 @@ class Player:
         strict: whether commands wait for the disk.
         send: takes the commands of LIVE.
         armed: whether the operator arms at once.
-        changes: of the config, dotted keys with TOML values.
+        changes: of the config, dotted keys with TOML values, beside GOES_ON.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Player:
         past = past_of(folder)
         with LogReader(QUICKSTART) as source:
             instruments, kinds = list(source.instruments), source.kinds_of
-        resolved: Resolved = resolve(load_experiment(EXPERIMENT, changes), instruments)
+        resolved: Resolved = resolve(load_experiment(EXPERIMENT, {**GOES_ON, **(changes or {})}), instruments)
         if is_new:
             rows = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
             self.log.append({"instruments": rows})

@@ -20,9 +20,10 @@ VENUES: Final = ("alpha", "bravo", "charlie")
 LATE: Final = {f"venues.{venue}.order_latency": "{ constant_ms = 900 }" for venue in VENUES}
 NAKED: Final = {
     **LATE,
+    "breakers.residual_held": "true",
     **{f"strategies.{name}.{key}": "0" for name in ("eager", "patient") for key in ("hedge_cap_bps", "unwind_cap_bps")},
 }
-SLOW: Final = {**LATE, "breakers.max_ack_ms": "100", "breakers.pause_ms": "5000", "breakers.residual_held": "false"}
+SLOW: Final = {**LATE, "breakers.max_ack_ms": "100", "breakers.pause_ms": "5000"}
 
 
 def rows(player: Player) -> list[dict[str, Any]]:

@@ -53,6 +53,9 @@ frames = true
 [live]
 stop_ms = 10000
 
+[breakers]
+residual_held = false  # the market jumps to and fro, and trading is to go on
+
 [strategies.cross]
 kind = "micro"
 min_profit_bps = 1

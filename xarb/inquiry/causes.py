@@ -48,7 +48,7 @@ _HELD_BACK: Final = {
     "daily_venue": "daily_venue_quote",
     "breaker_open": "breakers",
     "breaker_probing": "breakers",
-    "breaker_probe": "breakers.probe_quote",
+    "breaker_probe": "probe_quote",
     "orders_per_second": "max_orders_per_s",
 }
 
