@@ -313,7 +313,7 @@ def answer(player: Player, command: Command) -> None:
     """A venue that fills whole at the limit, charges the second order twice, and rejects the fourth."""
     assert isinstance(command, SubmitOrder)
     assembly = player.trading.assembly
-    one = assembly.engine.instrument(command.instrument)
+    one = assembly.engine.market.instrument(command.instrument)
     price, qty = command.price_int * 10 ** (MONEY_SCALE - one.px_scale), command.qty_int * 10 ** (MONEY_SCALE - one.qty_scale)
     tier = assembly.resolved.fees[one.venue]
     in_base = tier.asset == "base" or (tier.asset == "received" and command.side == "buy")

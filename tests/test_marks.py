@@ -27,7 +27,7 @@ def marked(market: Market, *rows: str) -> tuple[int, str, str, int]:
     """BTC in USD after the rows: whole dollars, venue, doubt, milliseconds."""
     for row in rows:
         market.feed(market.parse(row.split()))
-    mark = Marks(market.engine, market.engine.instruments, ["USD"]).now("BTC", "USD")
+    mark = Marks(market.engine.market, market.engine.instruments, ["USD"]).now("BTC", "USD")
     assert mark is not None
     return mark.value // MONEY_ONE, mark.instrument[-1], mark.doubt, mark.ts // 10**6
 
@@ -63,7 +63,7 @@ def test_a_feed_below_the_quality_floor_is_in_doubt() -> None:
     market.check("0.0 a quote 100 5 102 5 > feed a down live")
     market.feed(market.parse(["0.5", "a", "gap"]) + market.parse(["0.6", "a", "quote", "100", "5", "102", "5"]))
     market.feed(market.parse(["2.0", "a", "quote", "100", "5", "102", "5"]))
-    assert not market.engine.feed(0).tradable
+    assert not market.engine.market.feed(0).tradable
     assert marked(market)[2] == "live, below the quality floor"
 
 
@@ -71,7 +71,7 @@ def test_no_mid_no_mark() -> None:
     """An instrument without a side, or of other assets, gives none; the currency itself is worth one."""
     market = Market("a")
     market.check("0.0 a quote 100 5 - - > feed a down live")
-    marks = Marks(market.engine, market.engine.instruments, ["USD"])
+    marks = Marks(market.engine.market, market.engine.instruments, ["USD"])
     assert marks.now("BTC", "USD") is marks.now("ETH", "USD") is None
     assert marks.now("USD", "USD") == Mark(MONEY_ONE)
 

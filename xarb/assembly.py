@@ -345,7 +345,7 @@ class Assembly:
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._stakes = frozenset(asset for _, _, asset in self.opening)
-        self.marks = Marks(self.engine, instruments, self.currencies)
+        self.marks = Marks(self.engine.market, instruments, self.currencies)
 
     def strategies(self, rates: Mapping[tuple[str, str, str], int]) -> Sequence[Strategy]:
         """The strategies of the config in order of their ids; `rates` say which instrument prices a fee coin."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from xarb.console import Table, utc
-from xarb.engine.engine import Engine
+from xarb.engine.rules import Market
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_ONE, MONEY_SCALE
 
@@ -33,16 +33,16 @@ class Mark(NamedTuple):
 
 
 class Marks:
-    """Marks of spot assets over the feeds of an engine, as they stand now and as they stood at the first order.
+    """Marks of spot assets over feeds, as they stand now and as they stood at the first order.
 
     Args:
-        engine: where the quotes stand.
+        market: where the quotes stand.
         instruments: as the log numbers them.
         currencies: in which assets are valued, in order.
     """
 
-    def __init__(self, engine: Engine, instruments: Sequence[Instrument], currencies: Sequence[str]) -> None:
-        self._engine = engine
+    def __init__(self, market: Market, instruments: Sequence[Instrument], currencies: Sequence[str]) -> None:
+        self._market = market
         self._currencies = tuple(currencies)
         self._pricing: dict[tuple[str, str], list[int]] = {}
         for number, one in enumerate(instruments):
@@ -60,13 +60,13 @@ class Marks:
             return Mark(MONEY_ONE)
         ranked = []
         for number in self._pricing.get((asset, currency), ()):
-            quote, feed = self._engine.best(number), self._engine.feed(number)
+            quote, feed = self._market.best(number), self._market.feed(number)
             if quote.bid is not None and quote.ask is not None:
                 ranked.append((not feed.tradable, _TRUST.index(feed.state), number))
         if not ranked:
             return None
         number = min(ranked)[2]
-        quote, feed, one = self._engine.best(number), self._engine.feed(number), self._engine.instrument(number)
+        quote, feed, one = self._market.best(number), self._market.feed(number), self._market.instrument(number)
         assert quote.bid is not None
         assert quote.ask is not None
         value = (quote.bid + quote.ask) * int(10 ** (MONEY_SCALE - one.px_scale)) // 2

@@ -15,7 +15,7 @@ Levels = list[tuple[int, int | None]]
 
 def sides(market: Market, number: int = 0, depth: int = 10) -> tuple[Levels, Levels]:
     """Bids and asks as a strategy sees them."""
-    return market.engine.levels(number, "bid", depth), market.engine.levels(number, "ask", depth)
+    return market.engine.market.levels(number, "bid", depth), market.engine.market.levels(number, "ask", depth)
 
 
 def deltas(letters: str = "a") -> Market:

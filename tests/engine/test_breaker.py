@@ -378,7 +378,7 @@ def test_accounts_have_breakers_of_their_own() -> None:
     desk.tell(*GOOD)
     limits = dict.fromkeys("ab", breaker_limits(clock_offset_ns=100))
     feeds = {(account, venue): [0] for account in ("main", "other") for venue in "ab"}
-    both = Breakers(desk.engine, limits, feeds, opening=(), emit=lambda kind, row: rows.append((kind, row)))
+    both = Breakers(desk.engine.market, limits, feeds, opening=(), emit=lambda kind, row: rows.append((kind, row)))
     both.escalate(desk.bundle.legs, "main", money(5))
     assert [(account, venue) for _, (account, venue, *_) in rows] == [("main", "a"), ("main", "b")]
     assert (both.entry("main", "a").way, both.entry("other", "a").way) == ("none", "free")

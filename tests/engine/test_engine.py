@@ -63,7 +63,7 @@ def edged(cool_down_ns: int = 0) -> Desk:
 
 def plan_on_edge(desk: Desk) -> None:
     """Send a bundle on the open episode, and have both legs rejected."""
-    desk.tell(*GOOD, opportunity=desk.engine.open_edges(0)[0].opportunity)
+    desk.tell(*GOOD, opportunity=desk.engine.episodes.open_edges(0)[0].opportunity)
     number = desk.engine.execution.orders
     desk.told["s"].woken.clear()
     desk.report(number - 1, "rejected")
@@ -143,7 +143,7 @@ def test_one_id_for_two_strategies_is_refused() -> None:
     """Rows and money of two strategies could not be told apart."""
     desk = Desk()
     with pytest.raises(ConfigError, match="unique: s, s"):
-        Engine(desk.engine._setup, [desk.told["s"], desk.told["s"]])
+        Engine(desk.engine.setup, [desk.told["s"], desk.told["s"]])
 
 
 def test_reports_do_not_turn_time_back() -> None:

@@ -100,7 +100,7 @@ def test_money_follows_unique_fills(scripts: Any, cancels: Any, ticks: Any, sequ
         assert held == portfolio.flows(name).get("BTC", 0)
         for coin in ("USD", "BTC"):
             left = portfolio.free_of_budget(name, coin)
-            assert left == portfolio.flows(name).get(coin, 0) + desk.engine._setup.terms[name].budget[coin]
+            assert left == portfolio.flows(name).get(coin, 0) + desk.engine.setup.terms[name].budget[coin]
 
 
 @settings(deadline=None)

@@ -117,7 +117,7 @@ def test_a_feed_that_is_not_tradable_values_nothing(floor: int) -> None:
     desk.report(2, "expired")
     desk.fill(1, 101, 5)
     desk.quote(2, 50, 51)
-    assert desk.engine.feed(2).tradable == (floor == 0)
+    assert desk.engine.market.feed(2).tradable == (floor == 0)
     assert (desk.tell(*GOOD) == ["refuse day_loss"]) == (floor == 0)
 
 

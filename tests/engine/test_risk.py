@@ -355,7 +355,7 @@ def test_a_fee_in_base_shortens_what_is_sold() -> None:
 def test_a_strategy_without_terms_is_refused_at_once() -> None:
     """No terms are no permission: the engine is not even built."""
     desk = Desk()
-    setup = msgspec.structs.replace(desk.engine._setup, terms={})
+    setup = msgspec.structs.replace(desk.engine.setup, terms={})
     with pytest.raises(ConfigError, match="strategy s has no terms"):
         Engine(setup, [desk.told["s"]])
 

@@ -13,26 +13,26 @@ from typing import Final
 import msgspec
 
 from xarb.engine.captured import DecisionsCopy, EngineCopy
+from xarb.engine.episodes import Episodes
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
-from xarb.engine.kernel.book import ASK, BID
 from xarb.engine.kernel.compiled import machine_code
 from xarb.engine.liverows import KINDS, LiveRows, timers_wanted
-from xarb.engine.outputs import Outputs, known
+from xarb.engine.market import KnownMarket
+from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import PLACE, SlowRows
-from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Pass, Plan, Strategy, View, Wake
+from xarb.engine.strategy import BundlePlan, Pass, Plan, Strategy, View, Wake
 from xarb.engine.view import StrategyView
-from xarb.engine.words import fields, place, width, words
+from xarb.engine.words import place, words
 from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.model.batch import Batch
-from xarb.model.columns import FEED_STATES
 from xarb.model.command import Command, Report
 from xarb.model.event import SlowRow
-from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import NEVER, NULL
+from xarb.model.instrument import Instrument
+from xarb.model.units import NEVER
 
 # Words of the kernel's records.
 _NOW, _LAST_SEQ, _QUIET, _OUTS, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, _NEXT_DEADLINE, _NEXT_TIMER, _NEXT_EVENT = (
@@ -51,24 +51,9 @@ _NOW, _LAST_SEQ, _QUIET, _OUTS, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, 
         "next_event",
     )
 )
-_SLOT, _BID, _BID_QTY, _ASK, _ASK_QTY, _BID_SEQ, _ASK_SEQ = (
-    place(state.INSTRUMENT, name) for name in ("slot", "bid", "bid_qty", "ask", "ask_qty", "bid_seq", "ask_seq")
-)
-_quote_at = fields(state.INSTRUMENT, "bid", "bid_qty", "ask", "ask_qty", "bid_seq", "ask_seq", "ts_last").unpack_from
-_feed_at = fields(state.INSTRUMENT, "state", "tradable", "score").unpack_from
-_confirmed_at = fields(state.INSTRUMENT, "tradable", "ts_last").unpack_from
-_SIDES: Final = {
-    "bid": (_BID, _BID_QTY, BID, place(state.INSTRUMENT, "bids")),
-    "ask": (_ASK, _ASK_QTY, ASK, place(state.INSTRUMENT, "asks")),
-}
-_STATUS, _STRATEGY, _OPPORTUNITY = (place(state.PAIR, name) for name in ("status", "strategy", "opportunity"))
-_edge_at = fields(state.PAIR, "status", "number", "since", "opportunity", "best_edge", "edge", "abnormal").unpack_from
-_decided_at = fields(state.PAIR, "sell", "buy", "status", "since", "best_edge", "edge").unpack_from
 _EVENT: Final = fold.EVENT
 OnWake = Callable[[Wake, View], Sequence[Plan]]
 _wakes_in = Struct(f"={state.WAKE_WIDTH}q").iter_unpack
-_INSTRUMENT_WORDS, _INSTRUMENT_BYTES = width(state.INSTRUMENT), state.INSTRUMENT.itemsize
-_PAIR_WORDS, _PAIR_BYTES = width(state.PAIR), state.PAIR.itemsize
 
 
 class Stop(Enum):
@@ -92,7 +77,7 @@ class Engine:
 
     def __init__(self, setup: Setup, strategies: Sequence[Strategy]) -> None:
         self.instruments: list[Instrument] = list(setup.instruments)
-        self._setup = setup
+        self.setup = setup
         self._strategies = sorted(strategies, key=lambda s: s.id)
         ids = [strategy.id for strategy in self._strategies]
         if len(set(ids)) < len(ids):
@@ -100,20 +85,17 @@ class Engine:
         self._kernel, pairs = build_state(setup, self._strategies)
         lay_mid_units(self._kernel, setup.groups, self.instruments)
         self._world = words(self._kernel.block)
-        self._feeds = words(self._kernel.tables[state.INSTRUMENTS])
-        self._episodes = words(self._kernel.tables[state.PAIRS])
+        self.market = KnownMarket(self._kernel, self.instruments)
+        self.episodes = Episodes(self._kernel)
         self._woken = words(self._kernel.tables[state.WAKES])
-        self._prices = words(self._kernel.tables[state.BOOK_PX])
-        self._sizes = words(self._kernel.tables[state.BOOK_QTY])
         self._handle = self._kernel.handle
         self._step = machine_code(fold.run)
-        self._statuses = self._episodes[_STATUS::_PAIR_WORDS]
         self.outputs = Outputs(self._kernel, self.instruments)
         self.outputs.pairs = pairs
         self.commands: list[Command] = []
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
-        risk = Risk(self, self.portfolio, setup, self._strategies, outputs=self.outputs)
-        self.execution = Execution(self, self.outputs, self.portfolio, risk=risk, setup=setup)
+        risk = Risk(self.market, self.portfolio, setup, self._strategies, outputs=self.outputs)
+        self.execution = Execution(self.market, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
         self._slow_rows = SlowRows(
@@ -357,13 +339,13 @@ class Engine:
         world[_WAKES] = 0
         now = world[_NOW]
         for strategy, kind, pair, instrument in sorted(_wakes_in(self._woken[: count * state.WAKE_WIDTH]), key=_strategy_of):
-            self._call(strategy, Wake(now, state.WAKE_KINDS[kind], None if pair < 0 else self.edge(pair), instrument))
+            self._call(strategy, Wake(now, state.WAKE_KINDS[kind], None if pair < 0 else self.episodes.edge(pair), instrument))
 
     def _rearm(self) -> None:
         """A bundle closed: its pair wakes again if its episode still stands."""
         for strategy, pair in self.execution.closed_since_last():
-            if self._episodes[pair * _PAIR_WORDS + _STATUS] == state.PAIR_OPEN:
-                self._call(self._by_id[strategy], Wake(self._world[_NOW], "rearm", self.edge(pair)))
+            if self.episodes.is_open(pair):
+                self._call(self._by_id[strategy], Wake(self._world[_NOW], "rearm", self.episodes.edge(pair)))
 
     def _call(self, number: int, wake: Wake) -> None:
         on_wake, view = self._calls[number]
@@ -390,103 +372,22 @@ class Engine:
         else:
             self._decide(pair, plan.opportunity, "taken", None, bundle)
 
-    def _pair_of(self, number: int, opportunity: int) -> int:
-        """The kernel pair of a strategy whose last episode this is."""
-        mine = self._episodes
-        try:
-            pair = mine[_OPPORTUNITY::_PAIR_WORDS].tolist().index(opportunity)
-        except ValueError:
-            pair = -1
-        if pair >= 0 and mine[pair * _PAIR_WORDS + _STRATEGY] == number:
-            return pair
-        raise InvariantBroken(f"strategy {self._strategies[number].id} decided on unknown opportunity {opportunity}")
-
     def _decide(self, pair: int, opportunity: int, verdict: str, reason: str | None, bundle: int | None) -> None:
-        feeds = self._feeds
-        sell, buy, status, since, best_edge, edge = _decided_at(self._episodes, pair * _PAIR_BYTES)
-        sell, buy = sell * _INSTRUMENT_WORDS, buy * _INSTRUMENT_WORDS
-        self.outputs.emit(
-            "opportunities",
-            (
-                *self.outputs.episode(pair, opportunity, "decided"),
-                edge if status == state.PAIR_OPEN else None,
-                best_edge,
-                known(feeds[sell + _BID]),
-                known(feeds[buy + _ASK]),
-                feeds[sell + _BID_SEQ],
-                feeds[buy + _ASK_SEQ],
-                verdict,
-                reason,
-                bundle,
-                self._world[_NOW] - since,
-            ),
-        )
+        standing, since = self.episodes.standing(pair)
+        row = (*self.outputs.episode(pair, opportunity, "decided"), *standing, verdict, reason, bundle, self._world[_NOW] - since)
+        self.outputs.emit("opportunities", row)
 
-    def edge(self, pair: int) -> Edge:
-        """The episode of a kernel pair as a strategy sees it."""
-        status, number, since, opportunity, best_edge, edge, abnormal = _edge_at(self._episodes, pair * _PAIR_BYTES)
-        return Edge(number, opportunity, edge if status == state.PAIR_OPEN else 0, best_edge, since, abnormal != 0)
-
-    def open_edges(self, number: int) -> list[Edge]:
-        """Open episodes of a strategy in pair order."""
-        statuses, at, edges = self._statuses.tolist(), -1, []
-        for _ in range(statuses.count(state.PAIR_OPEN)):
-            at = statuses.index(state.PAIR_OPEN, at + 1)
-            if self._episodes[at * _PAIR_WORDS + _STRATEGY] == number:
-                edges.append(self.edge(at))
-        return edges if len(edges) < 2 else sorted(edges, key=_place_of)
-
-    # --- what execution, risk and strategies may look at
-
-    def instrument(self, number: int) -> Instrument:
-        """The instrument as it is known now."""
-        return self.instruments[number]
-
-    def best(self, number: int) -> BestQuote:
-        """Best quote."""
-        quote = _quote_at(self._feeds, number * _INSTRUMENT_BYTES)
-        if NULL in quote:
-            bid, bid_qty, ask, ask_qty, *rest = quote
-            return BestQuote(known(bid), known(bid_qty), known(ask), known(ask_qty), *rest)
-        return BestQuote(*quote)
-
-    def levels(self, number: int, side: str, depth: int = 10) -> list[tuple[int, int | None]]:
-        """Best levels of a side, best first."""
-        feeds, at = self._feeds, number * _INSTRUMENT_WORDS
-        price_at, size_at, half, count_at = _SIDES[side]
-        slot = feeds[at + _SLOT]
-        if slot < 0:
-            price = feeds[at + price_at]
-            return [] if price == NULL else [(price, known(feeds[at + size_at]))]
-        start = (slot * 2 + half) * state.BOOK_LEVELS
-        end = start + feeds[at + count_at]
-        first = max(start, end - depth)
-        prices, sizes = self._prices[first:end].tolist(), self._sizes[first:end].tolist()
-        return [(price, known(size)) for price, size in zip(reversed(prices), reversed(sizes), strict=True)]
-
-    def feed(self, number: int) -> FeedView:
-        """State of a feed."""
-        kind, tradable, score = _feed_at(self._feeds, number * _INSTRUMENT_BYTES)
-        return FeedView(FEED_STATES[kind], score, tradable != 0)
-
-    def confirmed(self, number: int) -> int | None:
-        """When the quote was last confirmed, ns; None while the feed is not tradable."""
-        tradable, ts = _confirmed_at(self._feeds, number * _INSTRUMENT_BYTES)
-        return ts if tradable else None
-
-    def fee(self, account: str, number: int) -> FeeTier:
-        """Fee tier of an account on the instrument's venue."""
-        return self._setup.fees[account, number]
+    def _pair_of(self, number: int, opportunity: int) -> int:
+        pair = self.episodes.pair_of(number, opportunity)
+        if pair is None:
+            raise InvariantBroken(f"strategy {self._strategies[number].id} decided on unknown opportunity {opportunity}")
+        return pair
 
 
 def _first_seq(batch: Batch) -> int:
     """seq of the first compiled row, NEVER - 1 without one."""
     blocks = (batch.quotes, batch.deltas, batch.trades, batch.books)
     return min((int(block.seq[0]) for block in blocks if len(block.seq)), default=NEVER - 1)
-
-
-def _place_of(edge: Edge) -> int:
-    return edge.pair
 
 
 def _strategy_of(row: tuple[int, ...]) -> int:

@@ -18,26 +18,27 @@ class StrategyView:
     """The engine as one strategy sees it: its own account, bundles and episodes."""
 
     def __init__(self, engine: Engine, strategy: Strategy, number: int) -> None:
-        self._engine = engine
+        self._market = engine.market
+        self._portfolio, self._fees = engine.portfolio, engine.setup.fees
         self._strategy = strategy
         self._free = engine.execution.free
         self.entry = partial(engine.execution.entry, strategy)
-        self.instrument = engine.instrument
+        self.instrument = engine.market.instrument
         self.instruments: Sequence[Instrument] = engine.instruments
-        self.quote = engine.best
-        self.levels = engine.levels
-        self.feed = engine.feed
+        self.quote = engine.market.best
+        self.levels = engine.market.levels
+        self.feed = engine.market.feed
         self.open_bundles = partial(engine.execution.open_bundles, strategy.id)
-        self.edges = partial(engine.open_edges, number)
+        self.edges = partial(engine.episodes.open_edges, number)
 
     @property
     def now(self) -> int:
         """Engine time, ns."""
-        return self._engine.now
+        return self._market.now
 
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier of this strategy's account there."""
-        return self._engine.fee(self._strategy.account, instrument)
+        return self._fees[self._strategy.account, instrument]
 
     def free(self, venue: str, asset: str) -> Money:
         """Free balance of this strategy's account within its budget."""
@@ -45,4 +46,4 @@ class StrategyView:
 
     def balance(self, venue: str, asset: str) -> Money:
         """Balance of this strategy's account, reserved part included."""
-        return Money(self._engine.portfolio.balance((self._strategy.account, venue, asset)))
+        return Money(self._portfolio.balance((self._strategy.account, venue, asset)))

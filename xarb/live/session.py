@@ -405,4 +405,4 @@ class Session:
         """The lowest score that the engine gives an instrument of a connection."""
         engine, keys = self.assembly.engine, {one.key for one in stream.feed.listings}
         mine = [number for number, one in enumerate(engine.instruments) if (one.venue, one.symbol) in keys]
-        return min((engine.feed(number).score for number in mine), default=None)
+        return min((engine.market.feed(number).score for number in mine), default=None)

@@ -58,7 +58,7 @@ def test_a_row_without_any_value_is_a_quote_without_sides() -> None:
         0.3 a quote - -5 - - > flag a bad_qty
         """
     )
-    assert astuple(market.engine.best(1))[:4] == (None, None, None, None)
+    assert astuple(market.engine.market.best(1))[:4] == (None, None, None, None)
 
 
 def test_flags_beyond_the_output_buffer_all_arrive() -> None:
@@ -223,15 +223,15 @@ def test_values_that_do_not_fit_a_finer_scale_leave_the_state() -> None:
         0.5 b scale 0 18
         """
     )
-    assert astuple(market.engine.best(0))[:4] == (100, 1, 110, 1)
-    assert astuple(market.engine.best(1))[:4] == (90, 10**18, 91, 10**18)
+    assert astuple(market.engine.market.best(0))[:4] == (100, 1, 110, 1)
+    assert astuple(market.engine.market.best(1))[:4] == (90, 10**18, 91, 10**18)
     sizes = Market(sources="deltas")
     sizes.check(f"0.0 a snap b9*1 b8*{INT64_MAX // 10 + 1} a10*1 > feed a down live\n0.1 a scale 0 1 > feed a live gapped")
-    assert sizes.engine.levels(0, "bid") == []
-    assert astuple(sizes.engine.best(0))[:4] == (None, None, None, None)
+    assert sizes.engine.market.levels(0, "bid") == []
+    assert astuple(sizes.engine.market.best(0))[:4] == (None, None, None, None)
     fits = Market(sources="deltas")
     fits.check(f"0.0 a snap b9*1 b8*{INT64_MAX // 10} a10*1 > feed a down live\n0.1 a scale 0 1")
-    assert fits.engine.levels(0, "bid")[1] == (8, INT64_MAX // 10 * 10)
+    assert fits.engine.market.levels(0, "bid")[1] == (8, INT64_MAX // 10 * 10)
 
 
 def test_spreads_that_do_not_fit_a_finer_scale_are_sampled_anew() -> None:

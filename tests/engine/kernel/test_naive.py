@@ -198,14 +198,14 @@ def test_the_kernel_does_what_the_plain_model_does(steps: list[tuple[int, Action
     assert real.listeners[0].heard == plain.wakes
     for number, me in enumerate(plain.feeds):
         record = real.record(LETTERS[number])
-        assert astuple(real.engine.best(number))[:4] == (me.bid, me.sizes[0], me.ask, me.sizes[1])
+        assert astuple(real.engine.market.best(number))[:4] == (me.bid, me.sizes[0], me.ask, me.sizes[1])
         assert (int(record["score"]), [int(record[f"mean_{name}"]) for name in READINGS]) == (
             me.score.value,
             list(me.score.means.values()),
         )
         if me.source != "quotes":
             for side, book_ in me.books.items():
-                assert real.engine.levels(number, side, 100) == sorted(book_.items(), reverse=side == "bid")
+                assert real.engine.market.levels(number, side, 100) == sorted(book_.items(), reverse=side == "bid")
 
 
 CALM = msgspec.structs.replace(
