@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.live.player import EXPERIMENT, QUICKSTART, SMALL, Player, recorded
+from tests.live.test_breakers import NAKED
 from tests.trial import quiet
 from xarb.backtest import backtest
 from xarb.cli import app
@@ -19,6 +20,7 @@ from xarb.config import load_experiment
 from xarb.config_watch import WatchConfig
 from xarb.errors import ConfigError
 from xarb.inquiry.sections import as_json
+from xarb.live.verb import reset_breakers
 from xarb.model.columns import TABLES
 from xarb.model.event import named
 from xarb.model.units import parse_money
@@ -113,6 +115,20 @@ def test_a_disarmed_start_says_who_and_when(player: Player) -> None:
     player._put("operator", ("arm", "ann", None))
     player.flush()
     assert look(player).troubles == []
+
+
+def test_venues_without_new_bundles_are_named(tmp_path: Path) -> None:
+    """Each breaker that is not closed, with its reason and end, until a person reset it."""
+    made = Player(tmp_path / "log", changes=NAKED)
+    made.play(list(recorded(0, 30_000)))
+    found = look(made)
+    open_now = tables(found)["breakers"]
+    assert [(row["account"], row["state"], row["reason"]) for row in open_now] == [("main", "open", "residual_held")] * 2
+    assert {row["until"] for row in open_now} == {"xarb kill LOG --reset-breakers"}
+    assert {f"the breaker of main on {row['venue']} is open: residual_held" for row in open_now} <= set(found.troubles)
+    made.end()
+    reset_breakers(made.log.folder)
+    assert tables(look(made))["breakers"] == []
 
 
 def test_a_silent_start_is_not_taken_for_a_running_one(player: Player) -> None:

@@ -26,6 +26,7 @@ Rule = Literal[
     "rejects",
     "order_unknown",
     "order_rejects",
+    "breaker",
     "astray",
     "drawdown",
     "day_loss",

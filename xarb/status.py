@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from xarb.assembly import Resolved, decode_config
-from xarb.engine.liverows import ARM, DISARM, KILL
+from xarb.engine.liverows import ARM, DISARM, KILL, RESET_BREAKERS
 from xarb.errors import ConfigError
 from xarb.inquiry.decided import starts_in
 from xarb.inquiry.sections import Section, Shown, amount, listed, millis, moment_of
@@ -90,11 +90,13 @@ def status(folder: Path, *, now: int | None = None) -> Status:
         troubles: list[str] = []
         head = _head(view, ended, troubles)
         feeds = _feeds(view, [] if ended else troubles)  # without a start no feed is heard
+        breakers = _breakers(view, troubles)
         return Status(
             troubles,
             [
                 Section("status", f"Status of {folder}", ("what", "value"), head),
                 feeds,
+                breakers,
                 *_orders(view),
                 *_money(view),
                 _health(view),
@@ -188,6 +190,21 @@ def _heard(view: _View) -> dict[tuple[str, str], int]:
             key = (row["venue"], row["symbol"])
             found[key] = max(found.get(key, 0), row["ts_recv"])
     return found
+
+
+def _breakers(view: _View, troubles: list[str]) -> Section:
+    """Venues that get no new bundles of an account, or one at a time; none after a person reset them."""
+    is_reset = pick(view.query, "operator", view.since, ("action", "=", RESET_BREAKERS), limit=1)
+    rows = []
+    for row in [] if is_reset else latest(view.query, "breakers", ("account", "venue"), view.after):
+        if row["state"] == "closed":
+            continue
+        is_held = row["state"] == "open" and row["until"] is None
+        until = "xarb kill LOG --reset-breakers" if is_held else None if row["until"] is None else moment_of(row["until"])
+        troubles.append(f"the breaker of {row['account']} on {row['venue']} is {row['state']}: {row['reason']}")
+        rows.append((row["account"], row["venue"], row["state"], row["reason"], moment_of(row["ts"]), until, row["trips"]))
+    head = ("account", "venue", "state", "reason", "since", "until", "trips")
+    return Section("breakers", "Venues without new bundles, or with one at a time", head, rows)
 
 
 # --- orders and money

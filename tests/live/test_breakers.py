@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from tests.live.player import Player, recorded
 from tests.live.test_losses import silent
 from xarb.engine.breaker import Broken
-from xarb.errors import Refused
+from xarb.errors import LogError, Refused
 from xarb.live.begin import past_of
 from xarb.live.verb import reset_breakers
 from xarb.model.event import named
@@ -90,3 +91,20 @@ def test_a_pause_goes_on_in_the_next_start(tmp_path: Path) -> None:
     again.end()
     assert {one.venue for one in latest(again).values()} | {row["venue"] for row in rows(again)} >= set(before)
     assert verify(folder, advance=silent).equal
+
+
+def test_a_start_that_opens_with_others_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is left out, and one that is open for another time."""
+    real = past_of
+    for place in range(2):
+        monkeypatch.setattr("tests.live.player.past_of", real)
+        folder = tmp_path / f"log{place}"
+        first = Player(folder, changes=NAKED)
+        first.play(list(recorded(0, 30_000)))
+        first.end()
+        one, *others = real(folder).broken
+        wrong = ((*others,), (msgspec.structs.replace(one, trips=one.trips + 1), *others))[place]
+        monkeypatch.setattr("tests.live.player.past_of", lambda where, wrong=wrong: real(where)._replace(broken=wrong))
+        Player(folder, seed=2).end()
+        with pytest.raises(LogError, match="start 2 opens with"):
+            verify(folder, advance=silent)

@@ -266,3 +266,31 @@ def test_thousands_at_once_are_a_few_messages() -> None:
     assert [(one.rule, one.is_over) for one in over] == [("killed", True), ("feed_down", True)]
     assert over[1].text.startswith("3990 at once")
     assert [one.subject for one in News(60).look(0, feeds[:10])] == [one.subject for one in feeds[:10]]
+
+
+def breaker(state_: str, reason: str = "errors", until: int | None = NOW + S, venue: str = "alpha") -> tuple[str, dict[str, Any]]:
+    """A row of breakers."""
+    row = {"ts": NOW - S, "account": "main", "venue": venue, "state": state_, "previous": "closed", "reason": reason}
+    return "breakers", {**row, "value": None, "bound": None, "until": until, "trips": 1}
+
+
+def test_a_breaker_is_told_until_it_is_closed_again() -> None:
+    """With its reason and its end, after the process has gone too; the next start tells anew what it opens with."""
+    made = state(breaker("open"), breaker("open", "residual_held", None, "bravo"))
+    assert rules(made) == [("breaker", "main alpha"), ("breaker", "main bravo")]
+    texts = [one.text for one in conditions(made, HERE, WatchConfig())]
+    assert "for errors, until 2023-11-14" in texts[0]
+    assert "for residual_held, until xarb kill LOG --reset-breakers" in texts[1]
+    gone = HERE._replace(claimed=False, now=NOW + 60 * S)
+    assert [rule for rule, _ in rules(made, gone)].count("breaker") == 2
+    assert 'xarb_breaker{account="main",venue="bravo"} 1' in exposition(made, HERE)
+    half = state(breaker("open"), breaker("half_open", until=None))
+    assert "gets one bundle at a time" in conditions(half, HERE, WatchConfig())[0].text
+    assert 'xarb_breaker{account="main",venue="alpha"} 2' in exposition(half, HERE)
+    closed = state(breaker("open"), breaker("closed", until=None))
+    assert rules(closed) == []
+    assert 'xarb_breaker{account="main",venue="alpha"} 0' in exposition(closed, HERE)
+    again = state(breaker("open"), ("starts", START), ("operator", ARM))
+    assert rules(again) == []
+    reset = state(breaker("open"), ("operator", {"action": "reset_breakers", "actor": "ann", "ts_recv": NOW, "detail": None}))
+    assert rules(reset) == []

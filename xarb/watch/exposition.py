@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from xarb.engine.liverows import kill_level
-from xarb.model.columns import TABLES
+from xarb.model.columns import BREAKER_STATES, TABLES
 from xarb.model.order import KILL_LEVELS
 from xarb.model.units import NANOS_PER_S
 from xarb.watch.rules import Place, money
@@ -117,6 +117,15 @@ def _trading(state: Watched, place: Place) -> list[Metric]:
         ("xarb_open_orders", "gauge", "Orders that may still fill.", _by("state", alive)),
         ("xarb_fills_total", "counter", "Fills.", _by("purpose", trading.fills)),
         ("xarb_open_bundles", "gauge", "Bundles with orders that may still fill.", [({}, trading.open_bundles)]),
+        (
+            "xarb_breaker",
+            "gauge",
+            "New bundles of an account at a venue: 0 freely, 1 none, 2 one small one at a time.",
+            [
+                ({"account": account, "venue": venue}, BREAKER_STATES.index(one.state))
+                for (account, venue), one in trading.breakers.items()
+            ],
+        ),
     ]
 
 

@@ -58,7 +58,7 @@ def conditions(state: Watched, place: Place, config: WatchConfig) -> list[Condit
 
     While the log is not written, nothing is said of feeds: that it is not written is what is wrong.
     """
-    found = [*_process(state, place, config), *_operator(state, place, config), *_money(state, config)]
+    found = [*_process(state, place, config), *_operator(state, place, config), *_breakers(state), *_money(state, config)]
     if not place.is_gone(state):
         found += [*_feeds(state, place, config), *_storms(state, place, config), *_orders(state), *_health(state, place, config)]
     if place.disk_free is not None and place.disk_free < config.disk_mb * _MB:
@@ -130,6 +130,18 @@ def _orders(state: Watched) -> Iterator[Condition]:
     unknown = [order for order, (word, _, _) in state.trading.alive.items() if word == _UNKNOWN]
     if unknown:
         yield Condition("order_unknown", "", f"the fate of {len(unknown)} orders is unknown, the first is {unknown[0]}")
+
+
+def _breakers(state: Watched) -> Iterator[Condition]:
+    """Told also of a process that has ended: what waits for a person waits on."""
+    for (account, venue), one in state.trading.breakers.items():
+        if one.state == "closed":
+            continue
+        what = "one bundle at a time, and small" if one.state == "half_open" else "no new bundles"
+        until = f"until {utc(one.until)}" if one.until is not None else "until xarb kill LOG --reset-breakers"
+        end = until if one.state == "open" else "until one has shown that it works"
+        text = f"{venue} gets {what} of {account} since {utc(one.since)}, for {one.reason}, {end}"
+        yield Condition("breaker", f"{account} {venue}", text)
 
 
 def _money(state: Watched, config: WatchConfig) -> Iterator[Condition]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from xarb.engine.liverows import ARM, DISARM, KILL, RESET
+from xarb.engine.liverows import ARM, DISARM, KILL, RESET, RESET_BREAKERS
 from xarb.log.ends import ENDED, ENDS
 from xarb.log.follow import Heard, Mid, News
 from xarb.model.order import ORDER_TERMINAL
@@ -32,6 +32,7 @@ KINDS: Final = (
     "orders",
     "fills",
     "ledger",
+    "breakers",
 )
 ALWAYS: Final = ("starts", "operator", "instruments")  # a kill holds until it is taken back, however long ago it was
 WINDOW_S: Final = 60  # over which what comes in storms is counted
@@ -79,6 +80,18 @@ class Feed(msgspec.Struct):
     since: int
 
 
+class Breaker(msgspec.Struct, frozen=True):
+    """The engine's word on new bundles of an account at a venue: its state and why it opened last, and since when, ns.
+
+    `until` is the end of its pause; None in an open one: it takes a person.
+    """
+
+    state: str
+    reason: str
+    since: int
+    until: int | None
+
+
 class Act(msgspec.Struct, frozen=True):
     """Something that an operator did."""
 
@@ -96,6 +109,7 @@ class Trading:
         act: the last of arm, disarm and kill.
         ended: how it ended, or that its process had died; None while neither is so.
         alive: state and bundle of the orders that may still fill, and since when they are so.
+        breakers: by account and venue, where one ever opened.
         opportunities, decided, orders, refusals, fills: counts; orders by the states that they came into.
         scans: timer wakes that were delivered.
     """
@@ -106,6 +120,7 @@ class Trading:
         self.ended: Act | None = None
         self.alive: dict[int, tuple[str, int, int]] = {}
         self.feeds: dict[tuple[str, str], Feed] = {}
+        self.breakers: dict[tuple[str, str], Breaker] = {}
         self.opportunities = self.scans = 0
         self.decided: Counter[str] = Counter()
         self.orders: Counter[str] = Counter()
@@ -167,6 +182,7 @@ class Watched:
             "orders": self._order,
             "fills": self._fill,
             "ledger": self._ledger,
+            "breakers": self._breaker,
         }
 
     def take(self, news: News) -> None:
@@ -207,6 +223,8 @@ class Watched:
             self.killed = act
         elif act.action == RESET:
             self.killed = None
+        elif act.action == RESET_BREAKERS:
+            self.trading.breakers.clear()
         if act.action in (ARM, DISARM, KILL):
             self.trading.act = act
         elif act.action in ENDS:
@@ -280,3 +298,6 @@ class Watched:
     def _ledger(self, row: Row) -> None:
         if row["cause"] in ("trade", "fee"):
             self.course.change(row["ts"], row["asset"], row["delta"])
+
+    def _breaker(self, row: Row) -> None:
+        self.trading.breakers[row["account"], row["venue"]] = Breaker(row["state"], row["reason"], row["ts"], row["until"])
