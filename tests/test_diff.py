@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.live.player import EXPERIMENT, QUICKSTART, Player, recorded
+from tests.live.player import EXPERIMENT, GOES_ON, QUICKSTART, Player, recorded
 from tests.log.live import read_inputs, values_of
 from tests.trial import Trial, quiet, usual
 from xarb.backtest import backtest
@@ -52,8 +52,8 @@ def same(live: Path) -> Path:
 
 
 def backtest_of(log: Path, name: str, **settings: str) -> Path:
-    """A backtest of the quickstart's experiment over a log, with keys changed; a dot in a key is written as two underscores."""
-    changed = {key.replace("__", "."): value for key, value in settings.items()}
+    """A backtest of the experiment that a player trades, over a log, with keys changed; a dot in a key is written as two underscores."""
+    changed = GOES_ON | {key.replace("__", "."): value for key, value in settings.items()}
     return backtest(load_experiment(EXPERIMENT, changed), log=log, out=log.parent / name, advance=quiet).folder
 
 
