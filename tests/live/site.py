@@ -48,7 +48,7 @@ execution_timeout_ms = 3000
 """
 VENUE = """
 [markets.{venue}]
-exchange = "binance"
+exchange = "{wire}"
 symbols = ["BTC/USDT"]
 channels = ["quotes"]
 rest_url = "{rest}"
@@ -84,7 +84,7 @@ class Site:
     def __init__(self, server: Server, folder: Path) -> None:
         self.server, self.folder = server, folder
         parts = {
-            one.venue: VENUE.format(venue=one.venue, rest=one.rest, streams=one.rest.replace("http", "ws"))
+            one.venue: VENUE.format(venue=one.venue, wire=one.wire, rest=one.rest, streams=one.rest.replace("http", "ws"))
             for one in server.addresses
         }
         self.config = folder / "live.toml"
@@ -98,14 +98,15 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, faults: tuple[Fault, ...] = (), **changes: Any) -> AsyncIterator[Site]:
-    """Serve the market from now on, once as fast as it was."""
+async def site(folder: Path, faults: tuple[Fault, ...] = (), *, wire: str = "binance", **changes: Any) -> AsyncIterator[Site]:
+    """Serve the market from now on, once as fast as it was, in the protocol of an exchange."""
     for name in ("API_KEY", "API_SECRET"):
         for venue in VENUES:
             os.environ[f"XARB_{venue.upper()}_MAIN_{name}"] = KEY if name == "API_KEY" else SECRET
     terms = dict.fromkeys(VENUES, VenueTerms())
     accounts = {"main": dict.fromkeys(VENUES, MONEY)}
-    plan = Plan([(venue, 0) for venue in VENUES], config(accounts=accounts, venues=terms, **changes), faults=faults)
+    served = config(accounts=accounts, venues=terms, **changes)
+    plan = Plan([(venue, 0) for venue in VENUES], served, wires=dict.fromkeys(VENUES, wire), faults=faults)
     with LogReader(market(folder)) as reader:
         async with Server(reader, plan, WallClock()) as server:
             yield Site(server, folder)

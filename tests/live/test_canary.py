@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import subprocess
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow.parquet as pq
+import aiohttp
 import pytest
 
-from tests.live.site import VENUES, site
+from tests.live.canary import Printed, environment, keys, leaks, of_log, xarb
+from tests.live.site import VENUES, Site, site
+from tests.watch.listener import Listener
 from xarb.cli import app
 from xarb.cli_keys import keys_app
 from xarb.log.reader import LogReader
-from xarb.model.columns import INPUTS
-from xarb.serve.config import KeyConfig
 from xarb.serve.faults import Fault
 from xarb.verbs import config_app, log_app
 
-KEY, SECRET = "canaryKEY7f3a91c2", "canarySECRET5be0d4"
-SIGNED = re.compile(rb"(?i)(signature=|x-mbx-apikey['\"]?\s*[:=]\s*['\"]?)(?!\*\*\*)")
 FAULTS = (
     Fault(kind="hang", on="POST /api/v3/order", after=1, count=1),
     Fault(kind="drop_reply", on="POST /api/v3/order", after=2, count=1),
@@ -42,104 +40,138 @@ ALWAYS: dict[str, Callable[[str], Fault]] = {
 }
 
 
-async def xarb(*words: str | Path, stdin: bytes = b"") -> tuple[int, bytes]:
-    """Run a command in asyncio's debug mode; its exit code, and everything that it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-X", "dev", "-m", "xarb", *map(str, words)),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+OKX_FAULTS = (
+    Fault(kind="hang", on="POST /api/v5/trade/batch-orders", after=1, count=1),
+    Fault(kind="drop_reply", on="POST /api/v5/trade/batch-orders", after=2, count=1),
+    Fault(kind="truncate", on="POST /api/v5/trade/batch-orders", after=3, count=1),
+    Fault(kind="status", on="POST /api/v5/trade/batch-orders", after=4, count=1, status=503, code=50001),
+    Fault(kind="status", on="POST /api/v5/trade/batch-orders", after=5, count=1, status=401, code=50113),
+    Fault(kind="truncate", on="GET /api/v5/trade/order", after=1, count=1),
+    Fault(kind="drop_reply", on="GET /api/v5/trade/order", after=2, count=1),
+)
+HOOK = {"HOOK_TOKEN": "canaryTOKEN9d3e"}
+WATCHED = """
+[watch]
+disk_mb = 0
+[[alerts]]
+kind = "webhook"
+url = "{url}"
+token_env = "HOOK_TOKEN"
+[[alerts]]
+kind = "command"
+command = ["{python}", "-m", "tests.live.hand_on", "{url}/command"]
+"""
+
+
+def quick(at: Site, **times: int) -> Path:
+    """The config with short times."""
+    text = at.config.read_text().replace("stop_ms = 8000", "".join(f"{name}_ms = {ms}\n" for name, ms in times.items()))
+    at.config.write_text(text)
+    return at.config
+
+
+def add(config: Path, text: str) -> None:
+    """More of a config."""
+    config.write_text(config.read_text() + text)
+
+
+@pytest.fixture(autouse=True)
+def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a site sets in the environment is gone after a test."""
+    for name in environment():
+        monkeypatch.setenv(name, "")
+
+
+async def looked_on(log: Path, config: Path, listener: Listener) -> dict[str, bytes]:
+    """What `xarb watch` makes of a log that was killed: metrics, messages, and what a command is told and given."""
+    once = await xarb("watch", log, config, "--once", **HOOK)
+    command = (sys.executable, "-m", "xarb", "watch", str(log), str(config), "--metrics-port", "0")
+    process = await asyncio.create_subprocess_exec(*command, env=os.environ | environment() | HOOK, stderr=asyncio.subprocess.PIPE)
     try:
-        async with asyncio.timeout(90):
-            printed, _ = await process.communicate(stdin)
+        assert process.stderr is not None
+        async with asyncio.timeout(60):
+            first = await process.stderr.readline()
+            assert first.startswith(b"metrics at "), first
+            async with aiohttp.ClientSession() as http, http.get(first.decode().split()[-1]) as answer:
+                page = await answer.read()
+            await listener.until(lambda: {path for _, path, _, _ in listener.got} >= {"/", "/command"})
+            process.send_signal(signal.SIGTERM)
+            _, rest = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
-    return process.returncode or 0, printed
+            await process.communicate()
+    assert b"xarb_kill_level" in page
+    alerts = repr([(path, body) for _, path, body, _ in listener.got])
+    assert HOOK["HOOK_TOKEN"] not in alerts
+    return {"metrics": once.stdout + page, "alerts": alerts.encode(), "watch": once.stderr + first + rest}
 
 
-def assert_clean(text: bytes) -> None:
-    """No canary, signature or header with a key."""
-    assert KEY.encode() not in text
-    assert SECRET.encode() not in text
-    assert SIGNED.search(text) is None
-
-
-def written(log: Path) -> bytes:
-    """Everything of a log, as it lies there and decoded."""
-    parts = [path.read_bytes() for path in sorted(log.rglob("*")) if path.is_file()]
-    parts += [repr(pq.read_table(path).to_pylist()).encode() for path in sorted(log.rglob("*.parquet"))]
-    with LogReader(log) as reader:
-        parts += [repr(row).encode() for kind in INPUTS if kind != "frames" for row in reader.rows(kind)]
-    return b"".join(parts)
-
-
-@pytest.fixture
-def canaries(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, KeyConfig]]:
-    """Sets canary keys for both venues, and gives the served exchange's idea of them."""
-
-    def use(secret: str) -> dict[str, KeyConfig]:
-        for venue in VENUES:
-            monkeypatch.setenv(f"XARB_{venue.upper()}_MAIN_API_KEY", KEY)
-            monkeypatch.setenv(f"XARB_{venue.upper()}_MAIN_API_SECRET", SECRET)
-        return {"it": KeyConfig(account="main", api_key=KEY, secret=secret)}
-
-    return use
-
-
-def test_trading_through_faults_leaks_nothing(tmp_path: Path, canaries: Callable[[str], dict[str, KeyConfig]]) -> None:
-    """`live` with orders hung, dropped, cut, refused and throttled, then `kill`, `status`: neither what is printed nor the log holds a secret."""
+@pytest.mark.parametrize(("wire", "faults"), [("binance", FAULTS), ("okx", OKX_FAULTS)])
+def test_trading_through_faults_leaks_nothing(tmp_path: Path, wire: str, faults: tuple[Fault, ...]) -> None:
+    """`live` with orders hung, dropped, cut, refused and throttled, then `kill`, `status`, `watch`, `rebalance`: nothing printed, kept, served or sent holds a secret."""
     log = tmp_path / "log"
 
-    async def story() -> list[bytes]:
-        async with site(tmp_path, FAULTS, keys=canaries(SECRET)) as at:
-            canaries(SECRET)  # after the site's own
-            at.config.write_text(at.config.read_text().replace("stop_ms = 8000", "stop_ms = 3000\nrequest_timeout_ms = 1000"))
-            ran = await xarb("live", at.config, "--out", log, "--live", "--account", "main", "--duration", "12s")
-            killed = await xarb("kill", log, "--config", at.config, "--wait", "5s")
-            return [ran[1], killed[1], (await xarb("status", log))[1]]
+    async def story() -> dict[str, dict[str, bytes]]:
+        async with site(tmp_path, faults, wire=wire, keys=keys()) as at, Listener().serving() as listener:
+            config = quick(at, stop=3000, request_timeout=1000)
+            ran = await xarb("live", config, "--out", log, "--live", "--account", "main", "--duration", "12s")
+            killed = await xarb("kill", log, "--config", config, "--wait", "5s")
+            assert b"REAL ORDERS" in ran.stderr
+            add(config, SHARES + WATCHED.format(url=listener.url, python=sys.executable))
+            return {
+                "live": ran.channels,
+                "kill": killed.channels,
+                "status": (await xarb("status", log)).channels,
+                "rebalance": (await xarb("rebalance", log, "--plan", "--ask", "--config", config)).channels,
+                "watch": await looked_on(log, config, listener),
+            }
 
-    printed = asyncio.run(story())
-    assert b"REAL ORDERS" in printed[0]
+    told = asyncio.run(story())
     with LogReader(log) as reader:
         events = {row["event"] for row in reader.rows("reports")}
     assert {"sent", "unknown", "rejected"} <= events
-    for text in (*printed, written(log)):
-        assert_clean(text)
+    assert {name: leaks(channels) for name, channels in (told | {"log": of_log(log)}).items()} == {
+        name: {} for name in (*told, "log")
+    }
 
 
+SHARES = "".join(f"[inventory.shares.main.{venue}]\nUSDT = 0.5\nBTC = 0.5\n" for venue in VENUES)
+PRIVATE = {"binance": "GET /api/v3/account", "okx": "GET /api/v5/account/*"}
+
+
+@pytest.mark.parametrize("wire", PRIVATE)
 @pytest.mark.parametrize("how", ALWAYS)
-def test_refusals_before_trading_leak_nothing(tmp_path: Path, canaries: Callable[[str], dict[str, KeyConfig]], how: str) -> None:
-    """`keys check` and `live` at exchanges that answer no private request: they fail by name, without a secret."""
+def test_refusals_before_trading_leak_nothing(tmp_path: Path, how: str, wire: str) -> None:
+    """`keys check`, `check` and `live` at exchanges that answer no private request: they fail by name, without a secret."""
 
-    async def story() -> list[tuple[int, bytes]]:
-        async with site(tmp_path, (ALWAYS[how]("GET /api/v3/account"),), keys=canaries(SECRET)) as at:
-            canaries(SECRET)
-            at.config.write_text(at.config.read_text().replace("stop_ms = 8000", "stop_ms = 1000\nrequest_timeout_ms = 500"))
+    async def story() -> list[Printed]:
+        async with site(tmp_path, (ALWAYS[how](PRIVATE[wire]),), wire=wire, keys=keys()) as at:
+            config = quick(at, stop=1000, request_timeout=500)
             return [
-                await xarb("keys", "check", at.config),
-                await xarb("live", at.config, "--out", tmp_path / "log", "--live", "--account", "main", "--duration", "1s"),
+                await xarb("keys", "check", config),
+                await xarb("check", config, "--measure", "0s"),
+                await xarb("live", config, "--out", tmp_path / "log", "--live", "--account", "main", "--duration", "1s"),
             ]
 
-    for code, text in asyncio.run(story()):
-        assert code in {1, 2}, "a reply that was cut off was taken for an answer"
-        assert b"Traceback" not in text
-        assert_clean(text)
+    for printed in asyncio.run(story()):
+        assert printed.code in {1, 2}, "a reply that was cut off was taken for an answer"
+        assert b"Traceback" not in printed.stderr
+        assert leaks(printed.channels) == {}
 
 
-def test_wrong_secret_leaks_nothing(tmp_path: Path, canaries: Callable[[str], dict[str, KeyConfig]]) -> None:
+@pytest.mark.parametrize("wire", PRIVATE)
+def test_wrong_secret_leaks_nothing(tmp_path: Path, wire: str) -> None:
     """A signature that does not hold."""
 
-    async def story() -> tuple[int, bytes]:
-        async with site(tmp_path, keys=canaries("another")) as at:
-            canaries("another")
+    async def story() -> Printed:
+        async with site(tmp_path, wire=wire, keys=keys("another")) as at:
             return await xarb("keys", "check", at.config)
 
-    code, text = asyncio.run(story())
-    assert code == 1
-    assert b"Signature" in text
-    assert_clean(text)
+    printed = asyncio.run(story())
+    assert printed.code == 1
+    assert b"Sign" in printed.stdout + printed.stderr
+    assert leaks(printed.channels) == {}
 
 
 def test_no_traceback_shows_locals() -> None:

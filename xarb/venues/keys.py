@@ -74,14 +74,14 @@ class Redactor:
                         known[text] = None
         self._known = tuple(sorted(known, key=len, reverse=True))
 
-    def __call__(self, text: str) -> str:
-        """The text without secrets, at most 500 characters of it."""
+    def __call__(self, text: str, limit: int = _TEXT_LIMIT) -> str:
+        """The text without secrets, at most so many characters of it."""
         for secret in self._known:
             text = text.replace(secret, _HIDDEN)
         text = _PEM.sub(_HIDDEN, text)
         for pattern in _PATTERNS:
             text = pattern.sub(rf"\1\2{_HIDDEN}", text)
-        return _HEX.sub(_HIDDEN, text)[:_TEXT_LIMIT]
+        return _HEX.sub(_HIDDEN, text)[:limit]
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} texts)"

@@ -181,7 +181,8 @@ class Channel:
                 self._idle.set()
 
     async def _deliver(self, notice: Notice) -> None:
-        text = self.target.redact(text_of(notice, self._about)) if notice.rule != "daily" else notice.text[:_TEXT_LIMIT]
+        is_daily = notice.rule == "daily"
+        text = self.target.redact(notice.text, _TEXT_LIMIT) if is_daily else self.target.redact(text_of(notice, self._about))
         for rest_s in (*self._rests_s, None):
             try:
                 await self._send(notice, text)
