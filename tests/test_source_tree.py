@@ -96,6 +96,55 @@ def test_file_keeps_the_limits_of_the_house(path: Path) -> None:
         assert length <= FUNCTION_LINES, f"{function.name} has {length} lines"
 
 
+CODE_FROM_DATA = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "numpy.load", "np.load"}
+CODE_FROM_DATA_MODULES = {"pickle", "marshal", "shelve", "yaml", "dill", "cloudpickle", "joblib"}
+
+
+def code_from_data(tree: ast.AST) -> list[int]:
+    """Lines that turn data into code, or could: evaluation, formats that hold objects, shells."""
+    found = []
+    for node in ast.walk(tree):
+        modules: list[str] = []
+        if isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules = [node.module or ""]
+        if {module.partition(".")[0] for module in modules} & CODE_FROM_DATA_MODULES:
+            found.append(node.lineno)  # type: ignore[attr-defined]  # an import is a statement
+        if isinstance(node, ast.Call) and (
+            ast.unparse(node.func) in CODE_FROM_DATA
+            or any(word.arg in {"shell", "allow_pickle"} for word in node.keywords)
+            or "subprocess_shell" in ast.unparse(node.func)
+        ):
+            found.append(node.lineno)
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_file_makes_no_code_of_data(path: Path) -> None:
+    """No eval, exec, pickle, YAML or shell anywhere in the package."""
+    assert code_from_data(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eval(x)",
+        "exec('a')",
+        "import pickle",
+        "from yaml import load",
+        "import os\nos.system(x)",
+        "subprocess.run(x, shell=True)",
+        "asyncio.create_subprocess_shell(x)",
+        "np.load(x)",
+        "import marshal as m",
+    ],
+)
+def test_code_from_data_is_seen(text: str) -> None:
+    """The check finds each way."""
+    assert code_from_data(ast.parse(text))
+
+
 @pytest.mark.parametrize("path", [p for p in SOURCES if not _is_in(p, COMPILED)], ids=_name)
 def test_function_takes_few_parameters(path: Path) -> None:
     """At most six parameters, outside compiled code, whose steps take the columns of a row by place."""

@@ -61,7 +61,7 @@ async def okx_raw(site: Site, method: str, path: str, body: str = "", **headers:
     stamp = headers.get("timestamp") or dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
     mac = hmac.new(SECRET.encode(), f"{stamp}{method}{path}{body}".encode("utf-8", "surrogateescape"), hashlib.sha256)
     fields = {"key": KEY, "passphrase": PHRASE, "sign": base64.b64encode(mac.digest()).decode(), "timestamp": stamp} | headers
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}"]
     lines += [f"OK-ACCESS-{name.upper()}: {value}" for name, value in fields.items()]
     return await raw(site, ("\r\n".join(lines) + "\r\n\r\n" + body).encode("utf-8", "surrogateescape"))
 
@@ -78,7 +78,7 @@ def test_rest_refuses_what_cannot_be_read(tmp_path: Path) -> None:
 
     async def check() -> None:
         async with standing(tmp_path) as site:
-            head_lines = f"POST /api/v3/order HTTP/1.1\r\nHost: x\r\nX-MBX-APIKEY: {KEY}\r\nContent-Length: 2\r\n".encode()
+            head_lines = f"POST /api/v3/order HTTP/1.1\r\nHost: localhost\r\nX-MBX-APIKEY: {KEY}\r\nContent-Length: 2\r\n".encode()
             assert b" 400 " in await raw(site, head_lines + b"\r\n\xff\xfe")
             assert b" 400 " in await raw(site, head_lines + b"Content-Type: text/plain; charset=nope\r\n\r\nab")
             assert (await site.signed("GET", "/api/v3/account", signature="%C3%A9")).body["code"] == -1022

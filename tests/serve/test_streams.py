@@ -295,7 +295,7 @@ def test_a_client_that_never_reads_is_cut_off(tmp_path: Path) -> None:
     async def test() -> None:
         async with serving(tmp_path, rows, config=narrow) as site:
             deaf = await asyncio.open_connection("127.0.0.1", site.server.addresses[0].port)
-            deaf[1].write(b"GET /ws/btcusdt@trade HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+            deaf[1].write(b"GET /ws/btcusdt@trade HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
             deaf[1].write(b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
             await site.listened(streams=1)
             await site.to(20)

@@ -164,6 +164,14 @@ def test_metrics_answer_only_who_means_this_machine() -> None:
             assert (await fetched(url, Host=f"localhost:{port}"))[0] == 200
             for host in (f"evil.example:{port}", "evil.example", f"127.0.0.1.evil.example:{port}", ""):
                 assert (await fetched(url, Host=host))[0] in (400, 403), host
+            assert (await fetched(url, Origin=f"http://localhost:{port}"))[0] == 200
+            for origin in ("https://evil.example", "http://127.0.0.1.evil.example", "null", "http://[", ""):
+                assert (await fetched(url, Origin=origin))[0] == 403, origin
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert b" 403 " in await reader.readline()
+            writer.close()
+            await writer.wait_closed()
             async with aiohttp.ClientSession() as http:
                 for method in ("POST", "PUT", "DELETE"):
                     async with http.request(method, url) as answer:

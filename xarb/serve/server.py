@@ -13,6 +13,7 @@ from aiohttp import web
 
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
+from xarb.loopback import HOST, NAMES, is_for_us
 from xarb.serve.binance import app as binance
 from xarb.serve.binance.venue import BinanceVenue
 from xarb.serve.clock import Clock, VenueClock
@@ -27,8 +28,8 @@ from xarb.serve.okx.venue import OkxVenue
 from xarb.serve.requests import RequestLog
 from xarb.serve.socket import House, Socket
 
-LOOPBACK: Final = "127.0.0.1"
 HOSTS: Final = {"binance": binance.HOSTS, "okx": okx.HOSTS}  # by wire: the real names that a certificate is good for
+_NAMES: Final = frozenset((*NAMES, *(name for names in HOSTS.values() for name in names)))
 _STREAMS: Final = {"binance": "/ws", "okx": "/ws/v5/public"}
 _REQUESTS: Final = {"binance": "/ws-api/v3", "okx": "/ws/v5/private"}
 
@@ -63,17 +64,17 @@ class Address(NamedTuple):
     @property
     def rest(self) -> str:
         """Base URL of its REST."""
-        return f"http{self.scheme}://{LOOPBACK}:{self.port}"
+        return f"http{self.scheme}://{HOST}:{self.port}"
 
     @property
     def streams(self) -> str:
         """URL of its market streams."""
-        return f"ws{self.scheme}://{LOOPBACK}:{self.port}{_STREAMS[self.wire]}"
+        return f"ws{self.scheme}://{HOST}:{self.port}{_STREAMS[self.wire]}"
 
     @property
     def requests(self) -> str:
         """URL of its socket for orders and the account."""
-        return f"ws{self.scheme}://{LOOPBACK}:{self.port}{_REQUESTS[self.wire]}"
+        return f"ws{self.scheme}://{HOST}:{self.port}{_REQUESTS[self.wire]}"
 
 
 class Plan(NamedTuple):
@@ -165,7 +166,7 @@ class Server:
         try:
             for part, (venue, port) in zip(self._parts, self._plan.venues, strict=True):
                 await part.runner.setup()
-                await web.TCPSite(part.runner, LOOPBACK, port, ssl_context=self._plan.tls).start()
+                await web.TCPSite(part.runner, HOST, port, ssl_context=self._plan.tls).start()
                 bound = part.runner.addresses[0][1]
                 self.addresses.append(Address(venue, self._plan.wires.get(venue, "binance"), bound, "s" if self._plan.tls else ""))
         except BaseException:  # a Ctrl-C too: ports that listen already must not stay open, and __aexit__ is not called
@@ -204,6 +205,8 @@ class Server:
     @web.middleware
     async def _watched(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer a request; what no client can cause ends the server, after its 500."""
+        if not is_for_us(request.headers, _NAMES):
+            raise web.HTTPForbidden(text="this address is for 127.0.0.1, and for the hosts whose protocol it speaks\n")
         try:
             return await handler(request)
         except (web.HTTPException, ConnectionError):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
 
 from aiohttp import web
 
 from xarb.errors import ConfigError
+from xarb.loopback import HOST, is_for_us
 from xarb.watch.exposition import CONTENT_TYPE
-
-HOST: Final = "127.0.0.1"
-_NAMES: Final = ("127.0.0.1", "localhost")
 
 
 @asynccontextmanager
@@ -24,8 +21,7 @@ async def endpoint(port: int, text: Callable[[], str]) -> AsyncIterator[int]:
     """
 
     async def metrics(request: web.Request) -> web.Response:
-        name = request.host.rpartition(":")[0] or request.host
-        if name not in _NAMES:
+        if not is_for_us(request.headers):
             raise web.HTTPForbidden(text="this address is for 127.0.0.1 and localhost alone\n")
         return web.Response(body=text().encode(), headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
