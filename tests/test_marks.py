@@ -10,9 +10,9 @@ import pytest
 from tests.engine.market import NO_LIMITS, Market
 from tests.log.logs import connection
 from tests.trial import Trial, head, quiet, steady, tick, usual
+from xarb.assembly.marks import _TRUST, Mark, Marks
 from xarb.backtest import Result, backtest
 from xarb.config import load_experiment
-from xarb.marks import _TRUST, Mark, Marks
 from xarb.model.columns import FEED_STATES
 from xarb.model.units import MONEY_ONE
 

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from xarb.assembly.marks import Marks
+from xarb.assembly.mentions import check_mentions
 from xarb.catalog import load_assets, load_fees, read_assets, read_fees
 from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig, normal
 from xarb.config_breakers import BreakerConfig
@@ -28,8 +30,6 @@ from xarb.engine.strategy import Strategy
 from xarb.engine.volumes import SentVolume
 from xarb.errors import ConfigError
 from xarb.log.reader import BACKTEST_KINDS, LogReader, Selection
-from xarb.marks import Marks
-from xarb.mentions import check_mentions
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
