@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from xarb.assembly import Assembly, Ground, opening_balances, resolve
+from xarb.assembly import Assembly, Ground
+from xarb.assembly.resolved import opening_balances, resolve
 from xarb.checkpoint import capture
 from xarb.config import load_experiment
 from xarb.log.reader import LogReader

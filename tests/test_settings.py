@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from xarb import assembly, settings
+from xarb.assembly import resolved
 
 DECIDES = ("xarb.engine", "xarb.strategies", "xarb.venues", "xarb.pairing")
 
@@ -24,7 +25,7 @@ def fed(module: ModuleType) -> Iterator[tuple[type, str]]:
 
 def test_no_parameter_that_a_config_key_feeds_has_a_default_beside_the_config() -> None:
     """Everything that a config becomes is required where it is used, so that config.py alone says what holds when a key is absent."""
-    found = {*fed(settings), *fed(assembly)}
+    found = {*fed(settings), *fed(assembly), *fed(resolved)}
     doubled = [
         f"{made.__name__}.{name}"
         for made, name in found
@@ -32,4 +33,4 @@ def test_no_parameter_that_a_config_key_feeds_has_a_default_beside_the_config() 
     ]
     assert sorted(doubled) == []
     known = {"FeedLimits", "RiskLimits", "ExecutionPolicy", "StrategyTerms", "MicroParams", "VenueModel", "Setup", "VenueSetup"}
-    assert known | {"PairTerms", "Micro"} == {made.__name__ for made, _ in found}
+    assert known | {"BreakerLimits", "MovingTerms", "PairTerms", "Micro"} == {made.__name__ for made, _ in found}

@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from xarb.assembly import Assembly, encode_config, inputs_of, recorded_ground, resolve_recorded, run_id
+from xarb.assembly import Assembly, inputs_of, recorded_ground
+from xarb.assembly.resolved import encode_config, resolve_recorded, run_id
 from xarb.config import Experiment
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError

@@ -9,15 +9,8 @@ from typing import Final, NamedTuple
 import msgspec
 import numpy as np
 
-from xarb.assembly import (
-    SOURCES,
-    Assembly,
-    Resolved,
-    fee_of,
-    pairing_of,
-    recorded_ground,
-    resolve_recorded,
-)
+from xarb.assembly import SOURCES, Assembly, recorded_ground
+from xarb.assembly.resolved import Resolved, fee_of, pairing_of, resolve_recorded
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
 from xarb.config import Experiment, StrategyConfig

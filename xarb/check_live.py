@@ -8,7 +8,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from xarb.assembly import opening_balances, resolve
+from xarb.assembly.resolved import opening_balances, resolve
 from xarb.check import Findings, Sizes, judge
 from xarb.config import Experiment
 from xarb.console import Table

@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pyarrow.compute as pc
 
-from xarb.assembly import Ground, Replay, Resolved, decode_config
+from xarb.assembly import Ground, Replay
+from xarb.assembly.resolved import Resolved, decode_config
 from xarb.engine.breaker import Broken
 from xarb.engine.liverows import FORGET, RESET_BREAKERS
 from xarb.engine.results import DAY_NS, Carried, currencies_of

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from xarb.assembly import Resolved, decode_config
+from xarb.assembly.resolved import Resolved, decode_config
 from xarb.engine.liverows import ARM, DISARM, KILL, RESET_BREAKERS
 from xarb.errors import ConfigError
 from xarb.inquiry.decided import starts_in

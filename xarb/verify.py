@@ -11,7 +11,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from xarb.assembly import Assembly, decode_config, replay_of_run, run_id
+from xarb.assembly import Assembly, replay_of_run
+from xarb.assembly.resolved import decode_config, run_id
 from xarb.checkpoint import restore
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, InvariantBroken, LogError, Refused

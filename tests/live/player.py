@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.log.live import read_inputs, values_of
-from xarb.assembly import Resolved, opening_balances, resolve
+from xarb.assembly.resolved import Resolved, opening_balances, resolve
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM
 from xarb.live.begin import Listening, begin, paper_money, past_of

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from tests.live.player import Player, recorded
 from tests.log.test_livelog import wait_for
-from xarb.assembly import Assembly, decode_config
+from xarb.assembly import Assembly
+from xarb.assembly.resolved import decode_config
 from xarb.checkpoint import capture, restore
 from xarb.cli import app
 from xarb.errors import ConfigError, InvariantBroken, LogError, Refused

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.live.player import EXPERIMENT, SMALL, Player, recorded
-from xarb.assembly import resolve
+from xarb.assembly.resolved import resolve
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM, KILL
 from xarb.errors import LogError, Refused

@@ -6,7 +6,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from xarb.assembly import Replay, decode_config, replay_of_run
+from xarb.assembly import Replay, replay_of_run
+from xarb.assembly.resolved import decode_config
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from xarb.assembly import encode_config, opening_balances
+from xarb.assembly.resolved import encode_config, opening_balances
 from xarb.engine.liverows import ARM, DISARM, KILL
 from xarb.inquiry.course import Market
 from xarb.inquiry.decided import Decided

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from xarb.assembly import Assembly, Resolved, encode_config, opening_balances, sources_of
+from xarb.assembly import Assembly, sources_of
+from xarb.assembly.resolved import Resolved, encode_config, opening_balances
 from xarb.engine.breaker import Broken
 from xarb.engine.liverows import KILL, RESET
 from xarb.engine.results import Carried

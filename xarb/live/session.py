@@ -22,7 +22,8 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
-from xarb.assembly import Assembly, Resolved, resolve
+from xarb.assembly import Assembly
+from xarb.assembly.resolved import Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.engine.liverows import CANCEL, DISARM, KILL

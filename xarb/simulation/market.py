@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from xarb.assembly import Resolved
+from xarb.assembly.resolved import Resolved
 from xarb.catalog import load_assets
 from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
 from xarb.config_breakers import BreakerConfig

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from xarb.assembly import Assembly, decode_config
+from xarb.assembly import Assembly
+from xarb.assembly.resolved import decode_config
 from xarb.config import StrategyConfig
 from xarb.errors import InvariantBroken, LogError
 from xarb.log.batching import Batcher, slow_row

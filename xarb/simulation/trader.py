@@ -9,7 +9,8 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from xarb.assembly import Assembly, Resolved
+from xarb.assembly import Assembly
+from xarb.assembly.resolved import Resolved
 from xarb.engine.liverows import ARM, CANCEL, DISARM
 from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of

@@ -1,0 +1,161 @@
+"""What decides a run beside its log: the effective config, with fees and asset identities looked up.
+
+It is what a run's header holds, and what its id is made of.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from xarb.assembly.mentions import check_mentions
+from xarb.catalog import load_assets, load_fees, read_assets, read_fees
+from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig, normal
+from xarb.config_breakers import BreakerConfig
+from xarb.config_inventory import InventoryConfig
+from xarb.errors import ConfigError
+from xarb.log.reader import LogReader
+from xarb.model.asset import Asset, AssetTable
+from xarb.model.instrument import FeeTier, Instrument
+from xarb.model.units import Money
+from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names
+from xarb.settings import money_of, ratio_of
+
+
+class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything beside the log that decides a run's outputs.
+
+    `fees` are by venue, and by instrument ("BTC/USDT@binance") where an exchange said what the account really pays there;
+    `added_latency_ns` is a rung of the ladder.
+    """
+
+    run: RunConfig
+    venues: dict[str, VenueConfig]
+    feeds: FeedConfig
+    venue_feeds: dict[str, FeedConfig]
+    breakers: BreakerConfig
+    venue_breakers: dict[str, BreakerConfig]
+    accounts: dict[str, dict[str, dict[str, Decimal]]]
+    pegs: dict[str, Decimal]
+    rates: dict[str, str]
+    strategies: dict[str, StrategyConfig]
+    fees: dict[str, FeeTier]
+    assets: tuple[Asset, ...]
+    inventory: InventoryConfig = InventoryConfig()
+    added_latency_ns: int = 0
+
+
+def resolve_recorded(experiment: Experiment, reader: LogReader) -> Resolved:
+    """What `resolve` makes of an experiment on a recorded log.
+
+    Raises:
+        ConfigError: as `resolve`, or what is to be replayed is a run.
+    """
+    if reader.header.kind != "log":
+        raise ConfigError(f"{reader.folder} is a run, not a log; it holds outputs, and a backtest replays inputs")
+    return resolve(experiment, reader.instruments)
+
+
+def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolved:
+    """Look up what the experiment names: fee schedules by venue, and the assets of the log's instruments.
+
+    Raises:
+        ConfigError: a fee schedule is unknown or another venue's, or a venue, account, instrument or asset is named that does not exist.
+    """
+    schedules = dict(load_fees())
+    if experiment.run.fees_file is not None:
+        schedules |= read_fees(experiment.folder / experiment.run.fees_file)
+    fees = {}
+    for venue, config in experiment.venues.items():
+        schedule = schedules.get(config.fees)
+        where = f"{experiment.origin}: venues.{venue}.fees = {config.fees}"
+        if schedule is None:
+            mine = ", ".join(sorted(name for name, one in schedules.items() if one.venue == venue)) or "none; add one to fees_file"
+            raise ConfigError(f"{where}: no such fee schedule; known for {venue}: {mine}")
+        if schedule.venue != venue:
+            raise ConfigError(f"{where}: that is the schedule of {schedule.venue}")
+        fees[venue] = schedule.tier
+    path = experiment.run.assets_file
+    table = load_assets() if path is None else read_assets(experiment.folder / path)
+    check_mentions(experiment, instruments, fees, table)
+    run = msgspec.structs.replace(experiment.run, log=None, fees_file=None, assets_file=None)
+    return Resolved(
+        run=run,
+        venues=experiment.venues,
+        feeds=experiment.feeds,
+        venue_feeds=experiment.venue_feeds,
+        breakers=experiment.breakers,
+        venue_breakers=experiment.venue_breakers,
+        accounts=experiment.accounts,
+        pegs=experiment.pegs,
+        rates=experiment.rates,
+        strategies=experiment.strategies,
+        fees=fees,
+        assets=_assets_of(table, instruments),
+        inventory=experiment.inventory,
+    )
+
+
+def _assets_of(table: AssetTable, instruments: Sequence[Instrument]) -> tuple[Asset, ...]:
+    """The table's entries that the instruments' names resolve to, in the table's order."""
+    names = {(i.venue, name) for i in instruments for name in (i.base, i.quote, i.settle)}
+    used = {found.asset for venue, name in sorted(names) if (found := table.identify(venue, name)) is not None}
+    return tuple(asset for asset in table.assets if asset.id in used)
+
+
+def encode_config(resolved: Resolved) -> dict[str, Any]:
+    """`resolved` as plain data for a run's header; numbers are normal text."""
+    plain: dict[str, Any] = normal(msgspec.to_builtins(resolved, builtin_types=(Decimal,)))
+    return plain
+
+
+def decode_config(plain: dict[str, Any]) -> Resolved:
+    """The reverse of `encode_config`.
+
+    Raises:
+        ConfigError: the header was written by a version with other keys.
+    """
+    try:
+        return msgspec.convert(plain, Resolved, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"the run's config cannot be read by this version: {error}") from None
+
+
+def run_id(config: Mapping[str, Any], log_digest: str) -> str:
+    """The id of a run, from its config as `encode_config` gives it and the digest of its log."""
+    text = msgspec.json.encode(config, order="deterministic")
+    return hashlib.sha256(text + b"\0" + log_digest.encode()).hexdigest()
+
+
+def opening_balances(resolved: Resolved) -> dict[tuple[str, str, str], Money]:
+    """Opening balances by (account, venue, asset)."""
+    return {
+        (account, venue, asset): money_of(amount)
+        for account, venues in resolved.accounts.items()
+        for venue, balances in venues.items()
+        for asset, amount in balances.items()
+    }
+
+
+def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument]) -> Pairing:
+    """What the strategy `name` compares, and what it does not and why."""
+    config = resolved.strategies[name]
+    terms = PairTerms(
+        fees=[fee_of(resolved, instrument) for instrument in instruments],
+        pegs={asset: Fraction(worth) for asset, worth in resolved.pegs.items()},
+        venues=config.venues or tuple(resolved.venues),
+        symbols=config.symbols,
+        open_ppb=ratio_of(config.open_bps),
+        close_ppb=ratio_of(config.close_bps),
+    )
+    return make_pairs(prove_names(instruments, AssetTable(resolved.assets)), terms)
+
+
+def fee_of(resolved: Resolved, instrument: Instrument) -> FeeTier | None:
+    """The fees on an instrument, None on one of a venue that is not traded on."""
+    return resolved.fees.get(instrument.id, resolved.fees.get(instrument.venue))
