@@ -89,7 +89,18 @@ def test_the_run_does_something(known: Result) -> None:
     """Both strategies trade, legs miss, feeds fail and something is refused: the digest below is one of real work."""
     rows = list(LogReader(known.folder).outputs())
     seen = {kind for kind, _ in rows}
-    assert seen == {"commands", "feed_states", "fills", "flags", "ledger", "opportunities", "orders", "refusals", "sim_reports"}
+    assert seen == {
+        "commands",
+        "feed_states",
+        "fills",
+        "flags",
+        "ledger",
+        "opportunities",
+        "orders",
+        "refusals",
+        "residuals",
+        "sim_reports",
+    }
     assert {row["strategy"] for kind, row in rows if kind == "fills"} == {"eager", "patient"}
     assert {"open", "hedge"} <= {row["purpose"] for kind, row in rows if kind == "fills"}
     assert len(rows) > 800

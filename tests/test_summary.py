@@ -258,6 +258,20 @@ def test_inventory_runs_dry_at_a_twentieth() -> None:
     assert cells(made, "Inventory ran dry") == [("main", "a", "USD", "2001-09-09T01:46:40.000Z")]
 
 
+def test_what_bundles_left_is_told_by_cause_with_its_cost() -> None:
+    """Quantities and costs add up by strategy, cause and asset; the worth is at the last mids, and without one it is not invented."""
+    made = summary()
+    for n, (asset, qty, cost, cause) in enumerate(
+        (("BTC", 2.0, 210.0, "held"), ("BTC", -1.0, -99.5, "held"), ("BTC", 0.001, 0.101, "dust"), ("ETH", 1.0, 5.0, "dust"))
+    ):
+        made.take([row("residuals", n, bundle=n, asset=asset, qty=money(qty), cost=money(cost), cost_asset="USD", cause=cause)])
+    assert cells(made, "What bundles left as inventory, by cause; worth at the last mids") == [
+        ("s", "dust", "BTC", "1", "0.001", "0.101", "0.1", "-0.001", "USD"),
+        ("s", "dust", "ETH", "1", "1", "5", "not valued: no mark", "-", "USD"),
+        ("s", "held", "BTC", "2", "1", "110.5", "100", "-10.5", "USD"),
+    ]
+
+
 def test_refusals_are_counted_by_reason() -> None:
     """Refused decisions are grouped by strategy and reason, the most frequent first."""
     made = summary()

@@ -237,6 +237,7 @@ def _orders(view: _View) -> list[Section]:
     states: dict[str, int] = dict(tally_latest(view.query, "orders", ("order",), "state", view.after))
     counts += [("orders", *one) for one in sorted(states.items())]
     counts += [("fills", *row) for row in tally(view.query, "fills", ("purpose",), view.after)]
+    counts += [("left as inventory", *row) for row in tally(view.query, "residuals", ("cause",), view.after)]
     refusals = tally(view.query, "refusals", ("reason",), view.after)
     counts += [("refusals", *row) for row in sorted(refusals, key=lambda row: (-row[1], row[0]))]
     bundles = len({row["bundle"] for row in alive})

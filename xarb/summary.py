@@ -95,6 +95,7 @@ class Summary:
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._dry: dict[tuple[str, str, str], int] = {}
         # By currency, money per unit of each asset in our latest fill.
+        self._left: dict[tuple[str, str, str, str], list[int]] = {}  # by strategy, cause, asset, cost asset: rows, quantity, cost
         self._prices: dict[str, Flow] = {currency: {currency: MONEY_ONE} for currency in currencies}
         self._traded: dict[str, None] = {}  # assets of our fills, in order; any other that moved only paid fees
         self._moved: defaultdict[str, int] = defaultdict(int)  # change of each asset over all accounts and venues
@@ -103,6 +104,7 @@ class Summary:
             "orders": self._take_order,
             "fills": self._take_fill,
             "ledger": self._take_ledger,
+            "residuals": self._take_residual,
         }
         self.equity: dict[str, Equity] = {currency: Equity() for currency in currencies}
 
@@ -222,6 +224,12 @@ class Summary:
             flow = self._bundles.of(bundle, strategy).flow
             flow[asset] = flow.get(asset, 0) + delta
 
+    def _take_residual(self, row: OutputRow) -> None:
+        _, _, _, _, _, strategy, _, asset, qty, cost, cost_asset, cause = row
+        sums = self._left.setdefault((strategy, cause, asset, cost_asset), [0, 0, 0])
+        for at, more in enumerate((1, qty, cost)):
+            sums[at] += more
+
     def _bundle_of_late(self, order: int) -> int:
         """The bundle of an order that had ended: its fill stands right before what it changed."""
         last, bundle, _ = self._filled
@@ -231,7 +239,7 @@ class Summary:
 
     def tables(self) -> list[Table]:
         """Everything that was counted, ready to print."""
-        made = [self._strategies(), self._pairs(), self._refused(), self._paid(), self._equity_table()]
+        made = [self._strategies(), self._pairs(), self._refused(), self._paid(), self._residuals(), self._equity_table()]
         if self._dry:
             rows = tuple((*place, utc(ts)) for place, ts in sorted(self._dry.items()))
             made.append(
@@ -312,6 +320,16 @@ class Summary:
             for asset, fee in sorted(tally.fees.items())
         )
         return Table("Fees paid", ("strategy", "asset", "fees"), rows)
+
+    def _residuals(self) -> Table:
+        """What bundles left, at its cost and at its worth now: the difference is what leaving it has cost so far."""
+        rows = []
+        for (strategy, cause, asset, currency), (count, qty, cost) in sorted(self._left.items()):
+            worth = self._value(asset, qty, currency)
+            values = (_UNVALUED, "-") if worth is None else (money(worth), money(worth - cost))
+            rows.append((strategy, cause, asset, f"{count}", format_decimal(qty, MONEY_SCALE), money(cost), *values, currency))
+        head = ("strategy", "cause", "asset", "times", "left", "cost", "worth", "gained", "currency")
+        return Table("What bundles left as inventory, by cause; worth at the last mids", head, tuple(rows))
 
     def _equity_table(self) -> Table:
         rows = tuple(

@@ -292,8 +292,17 @@ def _aftermath(decided: Decided, chain: _Chain) -> list[Section]:
         listed("states", "Order states", decided.rows("orders", which), "order", *_PLACE, "state", "previous", *states),
         listed("fills", "Fills", fills, "order", *_PLACE, "purpose", "side", *prices, "liquidity", "fill_id"),
         listed("ledger", "Ledger", ledger, "order", *_PLACE, "venue", "asset", "cause", ("delta", amount), ("balance", amount)),
+        _residuals(decided, chain),
         Section("result", f"{what}, asset by asset", ("asset", "trades", "fees", "sum"), gained),
     ]
+
+
+def _residuals(decided: Decided, chain: _Chain) -> Section:
+    """What its bundles left as inventory, with the cause and the cost."""
+    bundles = sorted({row["bundle"] for row in chain.commands})
+    rows = decided.rows("residuals", ("bundle", "in", bundles))
+    money: tuple[Shown, ...] = (("qty", amount), ("cost", amount), "cost_asset")
+    return listed("residuals", "Left as inventory, at its cost", rows, *_PLACE, "bundle", "asset", *money, "cause")
 
 
 def _reports(decided: Decided, chain: _Chain, orders: Sequence[int]) -> Section:

@@ -95,6 +95,13 @@ def test_a_short_residual_is_bought_back() -> None:
     assert other.report(1, "rejected") == ["unwind 3 buy b 102 5"]
 
 
+def residuals(at: Desk) -> list[tuple[Any, ...]]:
+    """What became inventory: asset, whole units, what they cost, and why; the account, the strategy and the bundle are named."""
+    rows = at.drained("residuals")
+    assert all((row["account"], row["strategy"], row["bundle"]) == ("main", "s", 1) for row in rows)
+    return [(row["asset"], row["qty"] // MONEY_ONE, row["cost"] // MONEY_ONE, row["cost_asset"], row["cause"]) for row in rows]
+
+
 def test_beyond_both_caps_it_is_held_at_its_cost() -> None:
     """Without a price within a cap the residual becomes inventory at what it cost, and the refusals say why."""
     at = desk(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=1)
@@ -105,6 +112,7 @@ def test_beyond_both_caps_it_is_held_at_its_cost() -> None:
     assert at.bundle.state == "held"
     held = at.engine.portfolio.holdings("s")["BTC", "USD"]
     assert (held.qty, held.cost) == (5 * MONEY_ONE, 505 * MONEY_ONE)
+    assert residuals(at) == [("BTC", 5, 505, "USD", "held")]
     assert at.engine.execution.open_bundles("s") == 0
 
 
@@ -129,6 +137,7 @@ def test_dust_goes_to_inventory_without_an_order() -> None:
     assert at.report(2, "expired") == []
     assert at.bundle.state == "closed"
     assert at.engine.portfolio.holdings("s")["BTC", "USD"].cost == 101 * MONEY_ONE
+    assert residuals(at) == [("BTC", 1, 101, "USD", "dust")]
 
 
 def test_the_hard_leg_goes_first() -> None:
@@ -209,6 +218,7 @@ def test_a_late_fill_takes_back_what_was_held() -> None:
     assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 3 * MONEY_ONE
     at.fill(1, 101, 2, "late")
     assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 5 * MONEY_ONE
+    assert residuals(at) == [("BTC", 3, 303, "USD", "held"), ("BTC", -3, -303, "USD", "late_fill"), ("BTC", 5, 505, "USD", "held")]
 
 
 @pytest.mark.parametrize("bad", [{"fill_id": None}, {"price_int": None}, {"qty_int": 0}, {"fee": None}, {"qty_int": -1}])

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from fractions import Fraction
 from math import ceil, floor
 from statistics import median
-from typing import NamedTuple
 
 from tests.plain.breakers import Breaker, Told
-from tests.plain.episodes import Pair
+from tests.plain.bundles import Bundle, Closed, Leg, Plan, Sent
 from tests.plain.feeds import PPB, Feed
 from tests.plain.results import Results
 from tests.plain.rows import Coin, Outputs
@@ -25,53 +24,6 @@ DAY = 86_400 * SECOND
 MAX_CANCELS = 3
 FINAL = ("filled", "expired", "rejected", "canceled")
 _SIDES = {1: "buy", -1: "sell"}
-
-
-class Leg(NamedTuple):
-    """One planned leg."""
-
-    feed: Feed
-    sign: int
-    price: Fraction
-    qty: Fraction
-
-
-class Plan(NamedTuple):
-    """A bundle that a strategy asks for."""
-
-    strategy: int
-    pair: Pair
-    legs: tuple[Leg, Leg]
-
-
-class Bundle:
-    """A bundle under way."""
-
-    def __init__(self, number: int, plan: Plan) -> None:
-        self.number, self.plan = number, plan
-        self.opportunity = plan.pair.opportunity
-        self.net = Fraction(0)  # base bought less base sold, fees in base included
-        self.live = self.attempts = 0
-        self.retry_at = self.unbalanced_at = 0
-
-
-class Sent:
-    """An order of ours."""
-
-    def __init__(self, number: int, bundle: Bundle, leg: int, order: Leg, purpose: str) -> None:
-        self.number, self.bundle, self.leg, self.order, self.purpose = number, bundle, leg, order, purpose
-        self.state = "pending"
-        self.filled = Fraction(0)
-        self.at = 0
-        self.cancels = 0
-        self.heard = False
-
-
-class Closed(NamedTuple):
-    """A bundle of the pair closed, or the cool-down after it ended."""
-
-    strategy: int
-    pair: Pair
 
 
 class Desk:
@@ -357,6 +309,7 @@ class Desk:
         coin, sign, bundle = sent.order.feed.coin, sent.order.sign, sent.bundle
         worth = report.price * report.qty
         sent.filled += report.qty
+        bundle.trade(sent.order.feed.number, sign, report.qty, worth)
         self.outputs.emit(
             "fills",
             **self._names(sent),
@@ -450,6 +403,7 @@ class Desk:
             if refusals and given_up != "residual_hold":
                 for leg in plan.legs:
                     self._tell(self.breakers[leg.feed.coin.venue].hold(self.outputs.now, bundle.net))
+            self._leave(bundle, "held" if refusals else "dust")
         self.open[plan.strategy] -= 1
         for told in self.results[plan.strategy].take(self._mine(plan.strategy), self.outputs.now):
             self.outputs.emit("results", account="main", strategy=terms.name, **told)
@@ -461,6 +415,12 @@ class Desk:
             self._defer(terms.cool_down_ns, closed)
         else:
             self.closed.append(closed)
+
+    def _leave(self, bundle: Bundle, cause: str) -> None:
+        """The residual is inventory from now on."""
+        coin, name = bundle.plan.legs[0].feed.coin, self.strategies[bundle.plan.strategy].name
+        more = {"bundle": bundle.number, "asset": coin.base, "qty": bundle.net, "cost": bundle.cost(), "cost_asset": coin.quote}
+        self.outputs.emit("residuals", account="main", strategy=name, cause=cause, **more)
 
     def _given_up(self, bundle: Bundle, terms: StrategyTerms) -> str:
         """Why a residual is left as it is; empty while it is not."""

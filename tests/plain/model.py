@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from tests.plain.desk import Desk, Plan
+from tests.plain.bundles import Plan
+from tests.plain.desk import Desk
 from tests.plain.episodes import Episodes, Pair, Wake
 from tests.plain.feeds import Feeds
 from tests.plain.rows import Log, Outputs, Quote, Row

@@ -6,7 +6,8 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
 
-from tests.plain.desk import Desk, Leg, Plan
+from tests.plain.bundles import Leg, Plan
+from tests.plain.desk import Desk
 from tests.plain.episodes import Episodes, Pair, Wake
 from tests.plain.feeds import PPB, Feed
 from tests.plain.rows import Outputs

@@ -314,7 +314,7 @@ class Execution:
             if blocked and given_up in (None, RESIDUAL_TTL):
                 self._risk.breakers.escalate(bundle.legs, bundle.desk.account, bundle.flows[blocked[0]])
             for asset in left:
-                self._book(bundle, asset)
+                self._book(bundle, asset, "held" if asset in blocked else "dust")
             self._close(bundle)
 
     def _given_up(self, bundle: Bundle) -> str | None:
@@ -358,18 +358,22 @@ class Execution:
             at = min(at, bundle.unbalanced_at + policy.residual_ttl_ns)
         self._deadlines.set(at, bundle)
 
-    def _book(self, bundle: Bundle, asset: str) -> None:
+    def _book(self, bundle: Bundle, asset: str, cause: str) -> None:
         """A residual becomes inventory at the average price of the fills that made it, rounded against us."""
         qty = bundle.flows[asset]
+        left = (asset, qty, qty, asset)  # a quote currency is its own cost
         for (number, sign), (size, value) in bundle.traded.items():
             side = bundle.desk.side(number, sign)
             if side.base == asset and sign * qty > 0:
-                cost = ceil_div(qty * value, size)
-                bundle.booked.append((asset, qty, cost, side.quote))
-                self._portfolio.hold(bundle.desk.strategy, asset, Holding(qty, cost, side.quote))
-                return
-        bundle.booked.append((asset, qty, qty, asset))  # a quote currency is its own cost
-        self._portfolio.hold(bundle.desk.strategy, asset, Holding(qty, qty, asset))
+                left = (asset, qty, ceil_div(qty * value, size), side.quote)
+                break
+        bundle.booked.append(left)
+        self._hold(bundle, left, cause)
+
+    def _hold(self, bundle: Bundle, left: tuple[str, int, int, str], cause: str) -> None:
+        asset, qty, cost, quote = left
+        self._portfolio.hold(bundle.desk.strategy, asset, Holding(qty, cost, quote))
+        self._rows.residual(bundle, left, cause)
 
     def _close(self, bundle: Bundle) -> None:
         bundle.desk.open_bundles -= 1
@@ -387,7 +391,7 @@ class Execution:
     def _reopen(self, bundle: Bundle) -> None:
         """A fill came after the bundle was done: what was booked is taken back, the residual is a new one."""
         for asset, qty, cost, quote in bundle.booked:
-            self._portfolio.hold(bundle.desk.strategy, asset, Holding(-qty, -cost, quote))
+            self._hold(bundle, (asset, -qty, -cost, quote), "late_fill")
         bundle.booked.clear()
         bundle.attempts.clear()
         bundle.unbalanced_at = 0

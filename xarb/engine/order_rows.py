@@ -1,10 +1,10 @@
-"""Rows of execution: commands, states of orders, fills, refusals, reports of simulated venues. Columns as in `model/columns.py`."""
+"""Rows of execution: commands, states of orders, fills, residuals, refusals, reports of simulated venues. Columns as in `model/columns.py`."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from xarb.engine.bundle import Order
+from xarb.engine.bundle import Bundle, Order
 from xarb.engine.desk import Desk
 from xarb.engine.outputs import Outputs
 from xarb.engine.rules import Market, Refusal
@@ -61,6 +61,10 @@ class OrderRows:
         """What a strategy made, where a limit of loss asks for it, as a bundle ended."""
         for taken in () if desk.results is None else desk.results.take():
             self._emit("results", (desk.account, desk.strategy, *taken))
+
+    def residual(self, bundle: Bundle, left: tuple[str, int, int, str], cause: str) -> None:
+        """Something that a bundle left became inventory, or does so no longer: asset, quantity, cost and its asset."""
+        self._emit("residuals", (bundle.desk.account, bundle.desk.strategy, bundle.number, *left, cause))
 
     def refusal(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
         """Something is not sent."""

@@ -112,6 +112,11 @@ BREAKER_STATES: Final = ("closed", "open", "half_open")
 OPPORTUNITY_PHASES: Final = ("opened", "decided", "closed")
 VERDICTS: Final = ("taken", "refused")
 LEDGER_CAUSES: Final = ("opening", "trade", "fee", "transfer", "residue", "adjustment")
+RESIDUAL_CAUSES: Final = (
+    "dust",  # too small for every venue's least order
+    "held",  # not to be flattened any more; refusals say why
+    "late_fill",  # taken back, since the bundle goes on
+)
 FLAG_RULES: Final = (
     "future_event_time",  # E5: ts_event later than ts_recv by more than the tolerance
     "late_event",  # E5: ts_recv - ts_event above the venue's latency limit
@@ -664,6 +669,17 @@ _OUTPUT_TABLES: Final = (
         _money("balance", "balance of account, venue and asset after it"),
         _enum("cause", LEDGER_CAUSES, "cause"),
         _id("order", "order concerned", nullable=True),
+    ),
+    _output(
+        "residuals",
+        "What a bundle left unbalanced, as it becomes inventory of the strategy; no balance changes by it.",
+        *_ACTOR,
+        _id("bundle", "bundle"),
+        _text("asset", "asset id"),
+        _money("qty", "what is left of it, negative is short; taken back by a late fill with the other sign"),
+        _money("cost", "what the fills paid for it on average, rounded up; negative was received"),
+        _text("cost_asset", "asset of the cost; a quote currency is its own"),
+        _enum("cause", RESIDUAL_CAUSES, "why it is not flattened"),
     ),
     _output(
         "results",

@@ -1,0 +1,70 @@
+"""What the plain model's desk keeps: plans, bundles under way and their orders."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil
+from typing import NamedTuple
+
+from tests.plain.episodes import Pair
+from tests.plain.feeds import Feed
+from tests.plain.venue import MONEY
+
+
+class Leg(NamedTuple):
+    """One planned leg."""
+
+    feed: Feed
+    sign: int
+    price: Fraction
+    qty: Fraction
+
+
+class Plan(NamedTuple):
+    """A bundle that a strategy asks for."""
+
+    strategy: int
+    pair: Pair
+    legs: tuple[Leg, Leg]
+
+
+class Bundle:
+    """A bundle under way."""
+
+    def __init__(self, number: int, plan: Plan) -> None:
+        self.number, self.plan = number, plan
+        self.opportunity = plan.pair.opportunity
+        self.net = Fraction(0)  # base bought less base sold, fees in base included
+        self.traded: dict[tuple[int, int], tuple[Fraction, Fraction]] = {}  # by instrument and sign: quantity and worth
+        self.live = self.attempts = 0
+        self.retry_at = self.unbalanced_at = 0
+
+    def trade(self, instrument: int, sign: int, qty: Fraction, worth: Fraction) -> None:
+        """A fill of one of its orders."""
+        size, value = self.traded.get((instrument, sign), (Fraction(0), Fraction(0)))
+        self.traded[instrument, sign] = (size + qty, value + worth)
+
+    def cost(self) -> Fraction:
+        """What the net base was paid for, on average of the fills of its side that came first; rounded up to money."""
+        sign = 1 if self.net > 0 else -1
+        size, value = next(traded for (_, side), traded in self.traded.items() if side == sign)
+        return Fraction(ceil(self.net * value / size * MONEY), MONEY)
+
+
+class Sent:
+    """An order of ours."""
+
+    def __init__(self, number: int, bundle: Bundle, leg: int, order: Leg, purpose: str) -> None:
+        self.number, self.bundle, self.leg, self.order, self.purpose = number, bundle, leg, order, purpose
+        self.state = "pending"
+        self.filled = Fraction(0)
+        self.at = 0
+        self.cancels = 0
+        self.heard = False
+
+
+class Closed(NamedTuple):
+    """A bundle of the pair closed, or the cool-down after it ended."""
+
+    strategy: int
+    pair: Pair
