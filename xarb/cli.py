@@ -310,7 +310,7 @@ def check(
     loaded = load_experiment(experiment, _overrides(settings))
     objections: list[str] = []
     if log is None and loaded.run.log is None and loaded.markets:
-        from xarb.check_live import check_live
+        from xarb.check.live import check_live
         from xarb.sources import seconds_of
 
         findings, objections = check_live(loaded, seconds=seconds_of(measure))

@@ -156,7 +156,7 @@ def check(
         _check_wallets(wallet)
     if experiment is None:
         return
-    from xarb.check_live import check_keys
+    from xarb.check.live import check_keys
     from xarb.config import load_experiment
 
     tables, objections = check_keys(load_experiment(experiment, overrides_of(settings)))

@@ -15,7 +15,7 @@ from xarb.errors import InvariantBroken
 from xarb.model.event import OutputRow
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
-from xarb.taken import LATEST, Flow, Taken
+from xarb.summary.taken import LATEST, Flow, Taken
 
 _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
