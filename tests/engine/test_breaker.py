@@ -389,3 +389,100 @@ def test_accounts_have_breakers_of_their_own() -> None:
 def test_the_table_names_all_states() -> None:
     """Nothing leads out of the states of the rows."""
     assert {state for state, _ in BREAKER_LIFE} | set(BREAKER_LIFE.values()) == set(BREAKER_STATES)
+
+
+def test_what_one_probe_proved_does_not_count_for_the_next() -> None:
+    """Its first leg was answered, then it failed; the one after it sends nothing there, and closes nothing."""
+    desk = guarded(rejects=1, policy={"timeout_ns": HOUR})
+    trade(desk, a="rejected")
+    rest(desk)
+    desk.tell(*GOOD)
+    buy, sell = last(desk)
+    desk.report(buy, "accepted")
+    desk.report(buy, "unknown")
+    desk.report(buy, "expired")
+    desk.report(sell, "expired")
+    assert states(desk)[-1] == ("open", "probe_unknown")
+    rest(desk, 2 * PAUSE)
+    desk.tell("sell b 100 5", "buy a 101 5", sequence="hard_leg_first")
+    desk.report(last(desk)[1], "expired")
+    assert states(desk)[-1][0] == "half_open"
+
+
+def test_orders_of_other_bundles_prove_nothing() -> None:
+    """One that was sent before the trip is answered while a probe is under way that sent nothing there."""
+    desk = guarded(rejects=1, policy={"timeout_ns": HOUR})
+    desk.tell("buy a 101 3", "sell b 100 3")
+    trade(desk, a="rejected")
+    rest(desk)
+    desk.tell("sell b 100 5", "buy a 101 5", sequence="hard_leg_first")
+    desk.report(1, "expired")
+    desk.report(last(desk)[1], "expired")
+    assert states(desk)[-1] == ("half_open", "rejects")
+
+
+@pytest.mark.parametrize("event", ["rejected", "unknown"])
+def test_what_fails_while_it_is_open_counts_for_nothing(event: str) -> None:
+    """After a probe has closed it the count begins anew."""
+    desk = guarded(errors=2, error_recovery_ns=HOUR, policy={"timeout_ns": HOUR})
+    for size in (3, 4):
+        desk.tell(f"buy a 101 {size}", f"sell b 100 {size}")
+    trade(desk, a="rejected")
+    trade(desk, a="rejected")
+    assert states(desk) == [("open", "errors")]
+    for order in (1, 3):
+        desk.report(order, event)
+        desk.report(order, "rejected")
+        desk.report(order + 1, "expired")
+    rest(desk)
+    trade(desk)
+    assert states(desk)[-1] == ("closed", "errors")
+    trade(desk, a="rejected")
+    assert states(desk)[-1] == ("closed", "errors")
+
+
+def test_a_second_residual_says_nothing_new() -> None:
+    """A breaker that waits for a person waits already."""
+    desk = guarded()
+    desk.tell("buy a 101 3", "sell b 100 3")
+    held(desk)
+    before = len(desk.drained("breakers"))
+    desk.report(2, "expired")
+    for number in range(2):
+        desk.quote(number, 50, 51)
+    desk.fill(1, 101, 3)
+    rest(desk, 5 * NANOS_PER_S)
+    assert desk.engine.execution.order(1).bundle.state == "held"
+    assert len(desk.drained("breakers")) == before == 2
+
+
+def test_the_first_pause_is_never_shortened() -> None:
+    """A longest pause below it means that pauses do not grow."""
+    desk = guarded(rejects=1, max_pause_ns=1)
+    trade(desk, a="rejected")
+    row = desk.drained("breakers")[-1]
+    assert row["until"] - row["ts"] == PAUSE
+
+
+def test_a_copy_knows_the_clocks() -> None:
+    """What is restored stays open beyond its pause for a clock that was off."""
+    desk = guarded(clock_offset_ns=100)
+    desk.slow("health", {"venue": "a", "metric": "clock_offset_ns", "value": 101, "detail": None})
+    again = guarded(clock_offset_ns=100)
+    again.engine.execution._risk.breakers.restore(desk.engine.execution._risk.breakers.capture())
+    rest(again, 2 * PAUSE)
+    assert again.tell(*GOOD) == ["refuse breaker_open"]
+    assert states(again)[-1] == ("open", "clock_offset")
+
+
+def test_what_is_told_again_counts_once() -> None:
+    """A reject that is repeated, and a fill that comes after the end, neither add to a streak nor end it."""
+    desk = guarded(rejects=2)
+    trade(desk)
+    filled = last(desk)[0]
+    trade(desk, a="rejected")
+    desk.report(last(desk)[0], "rejected")
+    desk.report(filled, "accepted")
+    assert states(desk) == []
+    trade(desk, a="rejected")
+    assert states(desk) == [("open", "rejects")]
