@@ -18,6 +18,7 @@ import ccxt.pro
 import msgspec
 import pytest
 
+from tests.serve.books import Sides, applied
 from tests.serve.site import KEY, LOTS, READ_KEY, SECRET, STANDING, Site, book, config, head, run, serving, serving_log, trade
 from tests.serve.test_ccxt import Resolver
 from tests.serve.test_streams import final_book
@@ -274,7 +275,7 @@ class Follower:
 
     def __init__(self, session: OkxSession) -> None:
         self.session = session
-        self.book: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.book: Sides = ({}, {})
         self.seq = -1
         self.quotes = self.trades = 0
 
@@ -284,13 +285,7 @@ class Follower:
             assert not isinstance(event, RejectEvent), event
             if isinstance(event, DepthEvent):
                 assert event.verdict == APPLY
-                if event.is_snapshot:
-                    self.book = ({}, {})
-                for side, (prices, qtys) in enumerate(((event.bids, event.bid_qtys), (event.asks, event.ask_qtys))):
-                    for price, qty in zip(prices, qtys, strict=True):
-                        self.book[side].pop(price, None)
-                        if qty:
-                            self.book[side][price] = qty
+                self.book = applied(self.book, event)
                 self.seq = event.venue_seq or 0
             elif isinstance(event, LinkEvent):
                 assert event.event != "gap", event

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from tests.serve.books import Sides, applied
 from tests.serve.site import LOTS, STANDING, SYMBOL, Site, book, config, head, run, serving, serving_log, trade
 from tests.trial import Rows
 from xarb.log.reader import LogReader
@@ -247,7 +248,7 @@ class Follower:
     def __init__(self, site: Site, session: BinanceSession) -> None:
         self.site = site
         self.session = session
-        self.book: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.book: Sides = ({}, {})
         self.updates = self.quotes = self.trades = 0
         self.kinds = {"gap": 0, "reject": 0}
 
@@ -265,7 +266,8 @@ class Follower:
         for event in self.session.receive(payload, native):
             if isinstance(event, DepthEvent):
                 if event.verdict == APPLY:
-                    self.apply(event)
+                    self.book = applied(self.book, event)
+                    self.updates = event.venue_seq or 0
             elif isinstance(event, QuoteEvent):
                 self.quotes += 1
             elif isinstance(event, TradeEvent):
@@ -274,17 +276,6 @@ class Follower:
                 self.kinds["reject"] += 1
             elif isinstance(event, LinkEvent) and event.event == "gap":
                 self.kinds["gap"] += 1
-
-    def apply(self, event: DepthEvent) -> None:
-        """Apply a snapshot or a difference."""
-        if event.is_snapshot:
-            self.book = ({}, {})
-        for side, (prices, qtys) in enumerate(((event.bids, event.bid_qtys), (event.asks, event.ask_qtys))):
-            for price, qty in zip(prices, qtys, strict=True):
-                self.book[side].pop(price, None)
-                if qty:
-                    self.book[side][price] = qty
-        self.updates = event.venue_seq or 0
 
 
 def test_a_client_that_never_reads_is_cut_off(tmp_path: Path) -> None:

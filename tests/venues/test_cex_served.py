@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.serve.site import KEY, LOTS, SECRET, Site, book, config, head, serving
 from tests.venues.test_cex import run
-from tests.venues.trader import BTC, LOG_ID, Trader
+from tests.venues.trader import BTC, LOG_ID, Trader, opened
 from xarb.serve.binance.app import HOSTS
 from xarb.serve.certificates import AUTHORITY, tls_context
 from xarb.serve.config import KeyConfig
@@ -44,13 +44,8 @@ async def trading_at(site: Site, secret: str = SECRET, **place: Any) -> AsyncIte
     terms = AccountTerms(label="main", exchange="binance", place=where, timeout_ms=1_000)
     account = Account(terms, Keys("alpha", "main", {"api_key": KEY, "api_secret": secret}), ["BTC/USDT"])
     venue = CexVenue("alpha", [account], [ONE], wishes=Wishes(log_id=LOG_ID, start=1), conns={"main": 7})
-    try:
-        await venue.open()
-        yield Trader(venue)
-    finally:
-        await venue.close()
-    if venue.failure is not None:
-        raise venue.failure
+    async with opened(venue) as trader:
+        yield trader
 
 
 async def _books(site: Site) -> list[dict[str, Any]]:

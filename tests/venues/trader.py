@@ -114,17 +114,8 @@ class Trader:
 
 
 @contextlib.asynccontextmanager
-async def trading(
-    server: SmallExchange | SmallOkx, *, left: tuple[Expected, ...] = (), secret: str = SECRET, **terms: Any
-) -> AsyncIterator[Trader]:
-    """An open venue on the server, closed at the end; whatever failed inside raises here."""
-    place = Place(rest_url=f"http://{server.url}", stream_url=f"ws://{server.url}")
-    name = "okx" if isinstance(server, SmallOkx) else "binance"
-    made = AccountTerms(**{"label": "main", "exchange": name, "place": place, "timeout_ms": 1_500, **terms})
-    keys = {"api_key": KEY, "api_secret": secret} | ({"password": PASSWORD} if name == "okx" else {})
-    account = Account(made, Keys(name, "main", keys), ["BTC/USDT"])
-    one = BTC if name == "binance" else msgspec.structs.replace(BTC, venue="okx", native=NATIVE)
-    venue = CexVenue(name, [account], [one], wishes=Wishes(log_id=LOG_ID, start=1, left=left), conns={"main": 7})
+async def opened(venue: CexVenue) -> AsyncIterator[Trader]:
+    """The venue while it is open; whatever failed inside raises here."""
     try:
         await venue.open()
         yield Trader(venue)
@@ -132,3 +123,19 @@ async def trading(
         await venue.close()
     if venue.failure is not None:
         raise venue.failure
+
+
+@contextlib.asynccontextmanager
+async def trading(
+    server: SmallExchange | SmallOkx, *, left: tuple[Expected, ...] = (), secret: str = SECRET, **terms: Any
+) -> AsyncIterator[Trader]:
+    """An open venue on the server, closed at the end."""
+    place = Place(rest_url=f"http://{server.url}", stream_url=f"ws://{server.url}")
+    name = "okx" if isinstance(server, SmallOkx) else "binance"
+    made = AccountTerms(**{"label": "main", "exchange": name, "place": place, "timeout_ms": 1_500, **terms})
+    keys = {"api_key": KEY, "api_secret": secret} | ({"password": PASSWORD} if name == "okx" else {})
+    account = Account(made, Keys(name, "main", keys), ["BTC/USDT"])
+    one = BTC if name == "binance" else msgspec.structs.replace(BTC, venue="okx", native=NATIVE)
+    venue = CexVenue(name, [account], [one], wishes=Wishes(log_id=LOG_ID, start=1, left=left), conns={"main": 7})
+    async with opened(venue) as trader:
+        yield trader
