@@ -453,12 +453,22 @@ def log_info(log: LogPath) -> None:
 
 
 @log_app.command("verify", cls=_Verb)
-def log_verify(log: LogPath) -> None:
-    """Prove that a log or a run is whole: digests, chain, gap-free seq, schema, order. Exit code 1 with each finding if not."""
+def log_verify(
+    log: LogPath,
+    had: Annotated[
+        list[str] | None,
+        typer.Option("--had", metavar="DIGEST", help="A digest that the log had once: it must still come by it. May be repeated."),
+    ] = None,
+) -> None:
+    """Prove that a log or a run is whole: digests, chain, gap-free seq, schema, order. Exit code 1 with each finding if not.
+
+    Whoever can write the files can write a whole log that is another. --had finds that out: give it a digest that was printed when trading or
+    recording stopped, or came with a daily summary, and was kept elsewhere.
+    """
     from xarb.inspection import verify_tables
 
     with progress("verify") as advance:
-        tables, sound = verify_tables(log, advance=advance)
+        tables, sound = verify_tables(log, had=had or (), advance=advance)
     show(tables)
     if not sound:
         raise typer.Exit(1)

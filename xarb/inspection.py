@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from xarb.console import Advance, Table, utc
+from xarb.errors import ConfigError
 from xarb.log.check import verify_log
 from xarb.log.findings import Report
 from xarb.log.info import GoneInfo, TailInfo, info
+from xarb.log.manifest import Manifest
 from xarb.log.prune import Pruned
 from xarb.log.repair import repair
 from xarb.log.tombstones import FRAMES
 
+_DIGEST: Final = re.compile(r"[0-9a-f]{16,64}")
 _GONE: Final = ("what", "when", "by", "kinds", "files", "rows", "bytes", "seq")
 
 
@@ -99,11 +104,16 @@ def _tail_rows(tail: TailInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def verify_tables(folder: Path, *, advance: Advance) -> tuple[list[Table], bool]:
+def verify_tables(folder: Path, *, had: Sequence[str] = (), advance: Advance) -> tuple[list[Table], bool]:
     """Verify a whole log or run: tables, and whether every promise holds.
 
+    Args:
+        folder: the log or run.
+        had: digests that it had once, or their first 16 digits and more: its chain must still come by them.
+        advance: progress.
+
     Raises:
-        ConfigError: the folder is no log.
+        ConfigError: the folder is no log, or a digest is none.
     """
     report = verify_log(folder, lambda done: advance(done.bytes_done, done.bytes_total))
     rows = [
@@ -111,6 +121,10 @@ def verify_tables(folder: Path, *, advance: Advance) -> tuple[list[Table], bool]
         ("digest", report.digest or "-"),
         ("segments, files, rows, bytes", f"{report.segments}, {report.files}, {report.rows}, {report.bytes}"),
         ("result", _result(report)),
+    ]
+    lost = [one for one in had if not _has(folder, one, is_sound=report.digest is not None)]
+    rows += [
+        ("came by", f"{one}: {'NO: what was written before is not there, or is another' if one in lost else 'yes'}") for one in had
     ]
     if report.gone_files:
         rows.append(("pruned or archived: files, rows", f"{report.gone_files}, {report.gone_rows}; tombstones cover them"))
@@ -129,7 +143,14 @@ def verify_tables(folder: Path, *, advance: Advance) -> tuple[list[Table], bool]
     if report.findings:
         broken = tuple((one.file, "-" if one.row is None else f"{one.row}", one.what) for one in report.findings)
         tables.append(Table("Findings", ("file", "row", "what"), broken))
-    return tables, report.ok
+    return tables, report.ok and not lost
+
+
+def _has(folder: Path, digest: str, *, is_sound: bool) -> bool:
+    """Whether the chain comes by a digest; of a manifest that cannot be read nothing is believed."""
+    if not _DIGEST.fullmatch(digest):
+        raise ConfigError(f"--had {digest}: no digest; that is 16 to 64 hexadecimal digits, as xarb log info prints them")
+    return is_sound and any(head.startswith(digest) for head in Manifest(folder).heads)
 
 
 def repair_table(folder: Path) -> Table:

@@ -20,6 +20,7 @@ from xarb.imports.run import LogState
 from xarb.log.committer import Policy
 from xarb.log.info import info
 from xarb.log.livelog import LiveLog
+from xarb.log.manifest import last_digest
 from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S
 from xarb.process import notify, run_loop, stop_on_signals, unless_stopped
@@ -199,6 +200,7 @@ def report_tables(report: RecordReport) -> list[Table]:
         ("log", report.log),
         ("seq", f"{report.first_seq} to {report.last_seq}"),
         ("seconds", f"{report.seconds:.1f}"),
+        ("digest", last_digest(Path(report.log))),
     )
     rows = tuple((kind, f"{count}") for kind, count in report.rows.items())
     return [Table("Recorded", ("what", "value"), what), Table("Rows by kind", ("kind", "rows"), rows), report.feeds]

@@ -11,8 +11,10 @@ import pytest
 
 from tests.live.player import Player, recorded
 from xarb.config_watch import WatchConfig
+from xarb.log.manifest import last_digest
 from xarb.model.event import named
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, format_decimal
+from xarb.venues.keys import Redactor
 from xarb.watch.daily import summary
 from xarb.watch.exposition import exposition
 from xarb.watch.rules import Place, conditions, money
@@ -153,11 +155,12 @@ def test_the_summary_says_how_the_day_went(player: Player) -> None:
     player._put("operator", ("disarm", "ann", None))
     player.flush()
     watch = looked(player, WatchConfig(disk_mb=0))
-    text = summary("log", watch.state, watch.place(), watch.found)
+    text = summary("log", watch.state, watch.place(), watch.found, head=watch.head())
     watch.__exit__(None, None, None)
     assert "start 1 (paper), not armed" in text
     assert f"fills {len(rows(player, 'fills'))}" in text
     assert "USDT" in text
+    assert f"digest {last_digest(player.log.folder)[:32]}" in Redactor()(text, 3_500)
     assert text.splitlines()[-1].startswith("now: disarmed disarmed by ann")
 
 

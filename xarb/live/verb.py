@@ -21,7 +21,7 @@ from xarb.live.session import Session
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
 from xarb.log.follow import Follower
-from xarb.log.manifest import Manifest, header_of
+from xarb.log.manifest import Manifest, header_of, last_digest
 from xarb.log.reader import LogReader
 from xarb.model.order import STOP
 from xarb.process import run_loop
@@ -73,6 +73,7 @@ def trade(
         ("bundles", f"{session.summary.bundles}"),
         ("bundles left open", f"{session.open_bundles()}"),
         ("ended by", ending.actor),
+        ("digest", last_digest(folder)),
     )
     tables = [
         Table("Live trading", ("what", "value"), what),

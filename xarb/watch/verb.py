@@ -18,6 +18,7 @@ from xarb.errors import ConfigError, LogError, Retryable
 from xarb.log.claim import LOCK, is_claimed
 from xarb.log.follow import Follower, last_ts_of
 from xarb.log.journal import FOLDER
+from xarb.log.manifest import last_digest
 from xarb.model.units import NANOS_PER_S
 from xarb.process import notify, run_loop, stop_on_signals
 from xarb.venues.keys import Redactor
@@ -96,6 +97,13 @@ class Watch:
     def is_written(self) -> bool:
         """Whether a process writes the log, as of the last look."""
         return not any(one.rule in _GONE for one in self.found)
+
+    def head(self) -> str | None:
+        """The digest of the last sealed line, None where it cannot be read."""
+        try:
+            return last_digest(self.folder)
+        except (LogError, OSError):
+            return None
 
     def metrics(self) -> str:
         """All metrics, as of the last look."""
@@ -217,7 +225,7 @@ class Daily:
         """Send it if it is time."""
         place = watch.place()
         if self._next is not None and place.now >= self._next:
-            self._channel.tell(Notice("daily", "", summary(watch.folder.name, watch.state, place, watch.found)))
+            self._channel.tell(Notice("daily", "", summary(watch.folder.name, watch.state, place, watch.found, head=watch.head())))
             self._next = None
         if self._next is None:
             days = (place.now - self._at) // _DAY_NS + 1
