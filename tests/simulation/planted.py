@@ -14,6 +14,7 @@ import pytest
 
 from xarb import assembly
 from xarb.engine import execution, orders, portfolio
+from xarb.engine.breaker import FREE, Breakers
 from xarb.engine.bundle import OrderPlan
 from xarb.engine.desk import Desk
 from xarb.engine.execution import Execution
@@ -448,10 +449,39 @@ def open_bundles_not_counted(patch: pytest.MonkeyPatch) -> None:
     """Any number of bundles may be open."""
     for name in ("strategy_terms", "micro_params"):
         real = getattr(assembly, name)
-        patch.setattr(assembly, name, lambda one, real=real: real(msgspec.structs.replace(one, max_open_bundles=1_000)))
+
+        def many(one: Any, *rest: Any, real: Callable[..., Any] = real) -> Any:
+            return real(msgspec.structs.replace(one, max_open_bundles=1_000), *rest)
+
+        patch.setattr(assembly, name, many)
 
 
 @bug("max_exposure")
 def exposure_not_bounded(patch: pytest.MonkeyPatch) -> None:
     """The bound of the exposure is not asked for."""
     patch.setattr(Risk, "_check_exposure", lambda *_: None)
+
+
+@bug("breaker")
+def breakers_are_not_asked(patch: pytest.MonkeyPatch) -> None:
+    """A bundle begins whatever the breakers of its venues say."""
+    patch.setattr(Breakers, "check", lambda *_: None)
+    patch.setattr(Execution, "entry", lambda *_: FREE)
+
+
+@bug("breaker")
+def probes_in_parallel(patch: pytest.MonkeyPatch) -> None:
+    """While one bundle is tried others are, too."""
+    patch.setattr(Breakers, "began", lambda *_: None)
+
+
+@bug("breaker")
+def unknown_orders_open_no_breaker(patch: pytest.MonkeyPatch) -> None:
+    """Orders of unknown fate are not counted."""
+    patch.setattr(Breakers, "moved", lambda *_: None)
+
+
+@bug("replay", faults=("kill", "power", "failed_disk", "failed_sync"))
+def breakers_closed_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """A start opens with all breakers closed."""
+    patch.setattr(begin, "closing_breakers", lambda *_, **_named: ())

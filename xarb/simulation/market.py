@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final, NamedTuple
 
+import msgspec
+
 from xarb.assembly.resolved import Resolved
 from xarb.catalog import load_assets
 from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
@@ -20,6 +22,20 @@ STRATEGIES: Final = ("cross", "other")  # of one account: they spend the same mo
 PRICE: Final = 10_000  # cents
 _SPREAD: Final = 4
 _DAY_LOSS: Final = ("0.05", None, "1000", None, "1000", None)  # by seed: not drawn, so that worlds stay what they were
+_NO_BREAKER: Final = BreakerConfig(
+    errors=0, unknown=0, rejects=0, max_ack_ms=Decimal(0), min_feed_score=0, max_clock_offset_ms=Decimal(0), residual_held=False
+)
+_TIGHT: Final = BreakerConfig(
+    errors=4,
+    error_recovery_ms=Decimal(2_000),
+    unknown=1,
+    rejects=2,
+    max_ack_ms=Decimal(300),
+    pause_ms=Decimal(400),
+    max_pause_ms=Decimal(1_500),
+    residual_held=False,
+)
+_BREAKERS: Final = (_TIGHT, BreakerConfig(), msgspec.structs.replace(_TIGHT, residual_held=True), _NO_BREAKER)  # by seed, too
 _LOTS: Final = 100_000  # of one BTC
 
 
@@ -89,7 +105,7 @@ def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
         venues={name: VenueConfig(fees="simulated") for name in names},
         feeds=feeds,
         venue_feeds=dict.fromkeys(names, feeds),
-        breakers=BreakerConfig(),
+        breakers=_BREAKERS[seed % len(_BREAKERS)],
         venue_breakers={},
         accounts={"main": balances},
         pegs={},

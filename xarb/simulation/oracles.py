@@ -39,9 +39,10 @@ class Violation(NamedTuple):
 
 
 class Known(msgspec.Struct):
-    """An order as the output rows tell it: its strategy, bundle, leg and purpose, its state, and its fills."""
+    """An order as the output rows tell it: its strategy, venue, bundle, leg and purpose, its state, and its fills."""
 
     strategy: str
+    venue: str
     bundle: int
     leg: int
     purpose: str
@@ -78,6 +79,8 @@ class Judge:
         self._trader: Trader | None = None
         self._orders: dict[int, Known] = {}  # of the process that lives
         self._desks: dict[str, Desk] = {}
+        self._breakers: dict[str, str] = {}  # by venue, the state as its rows tell it
+        self._probes: dict[str, int] = {}  # by venue, the last bundle that began while it was half open
         self._commands: set[str] = set()  # client ids that an engine decided on
         self.violations: list[Violation] = []
 
@@ -88,7 +91,7 @@ class Judge:
 
     def follow(self, trader: Trader) -> None:
         """A process begins: its engine starts anew."""
-        self._trader, self._orders = trader, {}
+        self._trader, self._orders, self._breakers, self._probes = trader, {}, {}, {}
         self._desks = {name: Desk(config) for name, config in self._site.resolved.strategies.items()}
 
     def living(self) -> int:
@@ -104,7 +107,11 @@ class Judge:
         moved = False
         for row in rows:
             self._site.world.note(f"{row}")
-            if row[0] in ("commands", "orders", "fills"):
+            if row[0] == "breakers":
+                values = named(row)
+                self._breakers[values["venue"]] = values["state"]
+                self._probes.pop(values["venue"], None)
+            elif row[0] in ("commands", "orders", "fills"):
                 values, moved = named(row), True
                 if row[0] == "commands":
                     self._command(trader, values)
@@ -128,11 +135,27 @@ class Judge:
             is_piece = desk.config.sequence == "hard_leg_first" and leg > 0
             if not is_piece and any((one.leg, one.purpose) == (leg, purpose) for one in mine):
                 self.say("one order an intent", f"{name} is leg {leg} of bundle {bundle}, which was sent before")
+            if not is_piece:
+                self._entered(row)
             self._opened(trader, desk, row)
         elif any(one.is_alive for one in mine):
             self.say("one order an intent", f"{name} flattens bundle {bundle} while another order of it lives")
-        self._orders[row["order"]] = Known(row["strategy"], bundle, leg, purpose)
+        self._orders[row["order"]] = Known(row["strategy"], row["venue"], bundle, leg, purpose)
         desk.sent.append(row["ts"])
+
+    def _entered(self, row: dict[str, Any]) -> None:
+        """A bundle brings an order to a venue: its breaker lets it, and few enough orders there are of unknown fate."""
+        venue, bundle, limits = row["venue"], row["bundle"], self._site.resolved.breakers
+        if self._breakers.get(venue) == "open":
+            self.say("breaker", f"bundle {bundle} begins at {venue}, which gets none")
+        elif self._breakers.get(venue) == "half_open":
+            before = self._probes.setdefault(venue, bundle)
+            if before != bundle and any(one.is_alive for one in self._orders.values() if one.bundle == before):
+                self.say("breaker", f"bundle {bundle} begins at {venue}, where bundle {before} is tried alone")
+            self._probes[venue] = bundle
+        unknown = sum(one.state == "unknown" for one in self._orders.values() if one.venue == venue)
+        if limits.unknown and unknown >= limits.unknown:
+            self.say("breaker", f"bundle {bundle} begins at {venue}, where the fate of {unknown} orders is unknown")
 
     def _opened(self, trader: Trader, desk: Desk, row: dict[str, Any]) -> None:
         """An order that opens: the limits, reckoned anew."""
