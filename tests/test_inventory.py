@@ -12,7 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.live.player import Player, recorded
-from tests.trial import Trial, usual
+from tests.log.logs import Placed
+from tests.trial import VENUES, Trial, head, tick, usual
 from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.config_inventory import InventoryConfig
@@ -84,6 +85,23 @@ def test_a_run_tells_balance_target_and_drift(run: tuple[Trial, Path]) -> None:
     assert found["alpha", "BTC"]["verdict"] == "above"
     assert found["bravo", "BTC"]["verdict"] == "below"
     assert Decimal(found["alpha", "BTC"]["balance"]) > 1
+
+
+def test_a_trade_prices_only_what_no_quote_does(tmp_path: Path) -> None:
+    """A last trade far off the mid of ETH changes nothing; SOL, of which there is no quote, is worth its last trade."""
+    trial = Trial(tmp_path)
+    eth = [(at, tick("alpha", 500, 510, symbol="ETH/USDT")) for at in range(0, 4000, 100)]
+    prints = [(3990, trade("alpha", symbol, price)) for symbol, price in (("ETH/USDT", 999), ("SOL/USDT", 777))]
+    rows = [*usual(), *head(symbols=("ETH/USDT", "SOL/USDT"))[2:], *eth, *prints]
+    trial.run(trial.experiment(trial.log(rows)), OPENING)
+    marks = {held.asset: held.mark for held in inventory_of(tmp_path / "run1").holdings}
+    assert (marks["ETH"], marks["SOL"], marks["USDT"]) == (5_050 * 10**15, 7_770 * 10**15, 10**18)
+
+
+def trade(venue: str, symbol: str, price: int) -> Placed:
+    """A public print, in cents."""
+    row = {"conn": VENUES.index(venue), "venue": venue, "symbol": symbol, "price_int": price, "qty_int": 1}
+    return "trades", row | {"px_scale": 2, "qty_scale": 5, "aggressor": "buy"}
 
 
 def test_the_command_says_what_strays_and_exits_with_1(run: tuple[Trial, Path]) -> None:

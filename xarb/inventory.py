@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -22,11 +22,11 @@ from xarb.starts import LIVE
 
 LOOK_BACK_NS: Final = 600 * NANOS_PER_S  # how far back prices are looked for at first
 _DONE: Final = ("ok", "failed", "canceled")  # ccxt's words for a transfer that changes no more
-_PRICES: Final = (
-    ("quotes", ("bid_int", "ask_int")),
-    ("books", ("bid_00_int", "ask_00_int")),
-    ("trades", ("price_int", "price_int")),
-)
+_PRICES: Final = {
+    "quotes": ("bid_int", "ask_int"),
+    "books": ("bid_00_int", "ask_00_int"),
+    "trades": ("price_int", "price_int"),
+}
 
 
 class Holdings(msgspec.Struct, frozen=True, kw_only=True):
@@ -235,18 +235,24 @@ class _Reader:
     def _marks(self, assets: set[str]) -> dict[tuple[str, str], int]:
         """By asset and currency the last mid of a spot instrument of both, whichever venue it came from, else its last trade's price."""
         found = {(asset, asset): MONEY_ONE for asset in assets & set(self._currencies)}
-        for since in (self.ts - LOOK_BACK_NS, 0):
-            prices: dict[tuple[str, str], tuple[int, int]] = {}  # seq and money
-            for kind, columns in _PRICES:
-                for row in latest(self._decided.inputs, kind, ("venue", "symbol"), self.until, ("ts_recv", ">=", since)):
-                    one = self._instruments.get((row["venue"], row["symbol"]))
-                    low, high = (row[name] for name in columns)
-                    if one is None or one["kind"] != "spot" or low is None or high is None:
-                        continue
-                    key = (one["base"], one["quote"])
-                    if key not in prices or prices[key][0] < row["seq"]:
-                        prices[key] = (row["seq"], (low + high) * 10 ** (MONEY_SCALE - row["px_scale"]) // 2)
-            found |= {key: value for key, (_, value) in prices.items() if key[1] in self._currencies and key not in found}
-            if assets <= {asset for asset, _ in found}:
-                break
+        priced = {(one["base"], one["quote"]) for one in self._instruments.values() if one["kind"] == "spot"}
+        wanted = {pair for pair in priced if pair[0] in assets and pair[1] in self._currencies}
+        for since in (self.ts - LOOK_BACK_NS, 0):  # all of a long log only for what is not priced lately
+            for kinds in (("quotes", "books"), ("trades",)):
+                if wanted - found.keys():
+                    found = self._last_prices(kinds, since, wanted) | found
         return found
+
+    def _last_prices(self, kinds: Sequence[str], since: int, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """By base and quote the price in the last row of these kinds."""
+        prices: dict[tuple[str, str], tuple[int, int]] = {}  # seq and money
+        for kind in kinds:
+            for row in latest(self._decided.inputs, kind, ("venue", "symbol"), self.until, ("ts_recv", ">=", since)):
+                one = self._instruments.get((row["venue"], row["symbol"]))
+                low, high = (row[name] for name in _PRICES[kind])
+                if one is None or one["kind"] != "spot" or low is None or high is None:
+                    continue
+                key = (one["base"], one["quote"])
+                if key in wanted and (key not in prices or prices[key][0] < row["seq"]):
+                    prices[key] = (row["seq"], (low + high) * 10 ** (MONEY_SCALE - row["px_scale"]) // 2)
+        return {key: value for key, (_, value) in prices.items()}
