@@ -149,9 +149,7 @@ class Sizing:
         sell_lot = sell.lot * self._sell_unit
         self._step = sell_lot if self._in_base else lcm(sell_lot, self._buy_lot)
         self._bids = [(price, qty * self._sell_unit) for price, qty in sell.levels]
-        asks = [(price, qty * self._buy_unit) for price, qty in buy.levels]
-        self._moving = tuple((qty * self._buy_unit, ppb) for qty, ppb in buy.moving)
-        self._asks, moving = stepped(asks, self._moving) if buy.moving else (asks, [0] * len(asks))
+        self._asks = [(price, qty * self._buy_unit) for price, qty in buy.levels]
         self._up, self._down = PPB + sell.base_fee_ppb, PPB - buy.base_fee_ppb  # bought * down >= sold * up
         self._keep = PPB - sell.quote_fee_ppb  # what is left of the proceeds
         # Income, coins and cost are at `money` decimals and 9 more, which hold the fee, and times what the conversion says.
@@ -164,9 +162,15 @@ class Sizing:
         self._money_one = TEN[money + 9] * times
         self._income_unit = TEN[money - income_scale]
         self._coin_unit = TEN[money - coin_scale] * rate * sell.coin_fee_ppb  # of the proceeds before fees
-        self._cost_unit = TEN[money - cost_scale] * times
+        # What is paid: the asks, with fees in `_cost_unit`, or, where moving costs, split at its steps and each with its own fees.
         pay = PPB + buy.quote_fee_ppb + buy.coin_fee_ppb
-        self._paid = [(price * (pay + more), qty) for (price, qty), more in zip(self._asks, moving, strict=True)]
+        self._paid, self._moving = self._asks, buy.moving
+        if buy.moving:
+            self._moving = tuple((qty * self._buy_unit, ppb) for qty, ppb in buy.moving)
+            self._asks, moving = stepped(self._asks, self._moving)
+            self._paid = [(price * (pay + more), qty) for (price, qty), more in zip(self._asks, moving, strict=True)]
+            pay = 1
+        self._cost_unit = TEN[money - cost_scale] * pay * times
         self._sell_most, self._buy_most = most_of(sell, self._bids, scale), most_of(buy, self._asks, scale)
         self._grid = self._buy_lot if self._in_base else self._step
         # `grow` / `width` of a grid step is bought for each step sold.
@@ -382,7 +386,9 @@ class Sizing:
         if self._conversion is not None:
             fine = self._conversion.most_for(proceeds * self._keep, self._conversion.lot)
             converted, convert_price = fine // TEN[FINE], walk(self._conversion.levels, fine)[1]
-        moving = sum((cost - walk(self._asks, min(qty, bought))[0]) * ppb for qty, ppb in self._moving)
+        moving = 0
+        for qty, ppb in self._moving:
+            moving += (cost - walk(self._asks, min(qty, bought))[0]) * ppb
         one = self._one * TEN[self._buy.px_scale]
         return Size(
             sold // self._sell_unit,
@@ -393,7 +399,7 @@ class Sizing:
             convert_price,
             Money(ceil_div(cost * MONEY_ONE, one)),
             Money(profit * MONEY_ONE // self._money_one),
-            Money(ceil_div(moving * MONEY_ONE, one * PPB)),
+            Money(ceil_div(moving * MONEY_ONE, one * PPB) if moving else 0),
         )
 
 
