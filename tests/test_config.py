@@ -87,6 +87,20 @@ def test_venue_feed_keys_replace_the_general_ones(tmp_path: Path) -> None:
     assert (feeds.quality_floor, feeds.liveness_ms, feeds.freeze_moves) == (700, Decimal(750), 20)
 
 
+def test_venue_breaker_keys_replace_the_general_ones(tmp_path: Path) -> None:
+    """A venue's own breaker keys win over [breakers], which win over the defaults; each is shown with its source."""
+    text = WHOLE.replace("[feeds]", "[breakers]\nrejects = 4\nunknown = 2\n\n[feeds]")
+    found = load(tmp_path, text, {"venues.alpha.breakers.rejects": "3"})
+    assert (found.breakers.rejects, found.breakers.unknown) == (4, 2)
+    mine = found.venue_breakers["alpha"]
+    assert (mine.rejects, mine.unknown, mine.pause_ms) == (3, 2, Decimal(60_000))
+    shown = {one.key: (one.value, one.source) for one in settings(found)}
+    assert shown["venues.alpha.breakers.rejects"] == ("3", "command line")
+    assert shown["breakers.rejects"] == ("4", FILE)
+    assert shown["breakers.errors"] == ("20", DEFAULT)
+    assert "venues.alpha.breakers.unknown" not in shown
+
+
 @pytest.mark.parametrize("key", ["min_profit_bps", "min_profit_quote", "max_notional_quote"])
 def test_limit_without_default_must_be_stated(tmp_path: Path, key: str) -> None:
     """What decides over money has no default."""
@@ -107,6 +121,12 @@ def test_limit_without_default_must_be_stated(tmp_path: Path, key: str) -> None:
         ("[feeds]\nliveness_ms = 1e99", "feeds.liveness_ms"),
         ("[feeds]\nfreeze_moves = 1.5", "feeds.freeze_moves = 1.5"),
         ("[feeds]\nquality_floor = 1001", "feeds.quality_floor"),
+        ("[breakers]\nreject = 1", "unknown key breakers.reject; allowed: errors"),
+        ("[breakers]\npause_ms = 0", "breakers.pause_ms = 0: allowed are numbers above 0"),
+        ("[breakers]\nerror_recovery_ms = 0", "breakers.error_recovery_ms = 0: allowed are numbers above 0"),
+        ("[breakers]\nmin_feed_score = 1001", "breakers.min_feed_score"),
+        ("breakers = 1", "breakers must be a table"),
+        ('[venues.alpha]\nfees = "x"\nbreakers = { reject = 1 }', "unknown key venues.alpha.breakers.reject"),
         ("[venues]\nalpha = 1", "venues must be written as [venues.NAME] tables"),
         ("[venues.alpha]", "venues.alpha.fees is missing"),
         ('[venues.alpha]\nfees = "x"\nfeeds = { livness_ms = 1 }', "unknown key venues.alpha.feeds.livness_ms"),
