@@ -276,7 +276,7 @@ def known_fills_told_again(patch: pytest.MonkeyPatch) -> None:
 @bug("carried", faults=("kill", "power", "failed_disk", "failed_sync"))
 def loss_of_the_day_reset(patch: pytest.MonkeyPatch) -> None:
     """A restart forgets what was lost before."""
-    patch.setattr(begin, "closing_results", lambda *_: ())
+    patch.setattr(begin, "closing_results", lambda *_, **__: ())
 
 
 @bug("balances", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
