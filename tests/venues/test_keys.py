@@ -7,6 +7,7 @@ import copy
 import gc
 import logging
 import pickle
+import time
 import traceback
 from pathlib import Path
 
@@ -88,14 +89,66 @@ def test_keys_are_not_shown_or_copied_out() -> None:
         "Authorization: canary0",
         "canary0 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef".replace("canary0 ", ""),
         PEM.replace("MC4", "canary0"),
+        "no such key 0x" + "0123456789abcdef" * 4,
+        "https://api/x?access_token=canary0&a=1",
+        "api_secret=canary0",
+        "{'secretKey': 'canary0'}",
+        '{\\"passphrase\\": \\"canary0\\"}',
+        "x-api-key: canary0",
+        "private_key = canary0",
+        "POST https://mainnet.example/v3/canary00000000000000000000000000 failed",
+        "wss://node.example:8546/ws/canary0000-0000000000_0000?x=1",
+        "https://me:canary0@node.example/rpc",
+        "Authorization: Bearer canary0",
     ],
 )
 def test_what_looks_like_a_secret_is_hidden(text: str) -> None:
     """Signatures, headers, keys in frames, 64 hexadecimal digits and PEM blocks, without knowing their values."""
     hidden = Redactor()(text)
     assert "canary" not in hidden
+    assert "0123456789abcdef" not in hidden
     assert "***" in hidden
     assert len(Redactor()("x" * 10_000)) == 500
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://" + "a-" * 500_000,
+        "secret" * 200_000,
+        "\\" * 1_000_000,
+        "x://" + ":" * 1_000_000,
+        "https://" + ("a" * 23 + "/") * 40_000,
+    ],
+)
+def test_long_texts_are_hidden_at_once(text: str) -> None:
+    """A frame of a megabyte that is made to be slow does not hold up the loop."""
+    before = time.process_time()
+    assert len(Redactor()(text)) <= 500
+    assert time.process_time() - before < 0.5
+
+
+def test_secret_at_the_place_of_a_cut_is_not_shown_in_part() -> None:
+    """Something long that is hidden makes room for what stands where the text ends for us."""
+    hide = Redactor(["canary" * 6])
+    for at in range(3_900, 4_010):
+        text = "-----BEGIN PRIVATE KEY-----".ljust(at, "x") + "-----END X-----" + "canary" * 6
+        assert "cana" not in hide(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET https://api.binance.com/api/v3/exchangeInfo?symbol=BTCUSDT&limit=5",
+        "wss://stream.binance.com:9443/ws/btcusdt@depth@100ms closed with code 1006",
+        "the design: 5, assigned: 7, tokens: 3, quote_token: USDC, key: 4",
+        "order 01b7c2d4-1-17 of 2026-11-28T06:40:00Z at 9223372036854775807",
+        "0x000000000000000000000000000000000000dEaD has 5",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    """Addresses of exchanges, of accounts on chains, numbers, times and order ids."""
+    assert Redactor()(text) == text
 
 
 def test_nothing_that_a_venue_tells_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:

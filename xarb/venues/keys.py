@@ -18,13 +18,26 @@ from xarb.venues.private import private_text
 
 _FIELDS: Final = {"api_key": "apiKey", "api_secret": "secret", "password": "password", "uid": "uid"}  # ours, then ccxt's
 _TEXT_LIMIT: Final = 500
+_AHEAD: Final = 8  # times the limit: what is hidden makes room for what stands behind it
+_EDGE: Final = 512  # a secret that was cut in two is shorter
 _SHORTEST: Final = 6  # a shorter secret is a word that texts are full of; the patterns below still hide it
 _HIDDEN: Final = "***"
-_PATTERNS: Final = (
-    re.compile(r"(?i)\b(signature|sign|apikey|api_key|listenkey|passphrase|password|secret|token)(\"?\s*[=:]\s*\"?)([^&\s\"',}]+)"),
-    re.compile(r"(?i)\b(x-mbx-apikey|ok-access-[a-z]+|authorization)(\"?'?\s*[=:]\s*\"?'?)([^&\s\"',}]+)"),
+_IS: Final = r"""(\\{0,8}["']?\s{0,8}[=:]\s{0,8}\\{0,8}["']?)"""  # between a name and its value, in an address, a header, JSON, or JSON in JSON
+_VALUE: Final = r"""[^&\s"'\\,}]+"""
+_NAMED: Final = tuple(
+    re.compile(rf"(?i)({name}){_IS}{value}")
+    for name, value in (
+        (r"\b(?:signature|sign|token)", _VALUE),
+        (r"(?:api|access|secret|private|listen)[_-]?key|secret\w{0,20}|passphrase|password", _VALUE),
+        (r"(?:access|auth|bearer|bot|refresh|session)[_-]?token", _VALUE),
+        (r"\b(?:x-mbx-apikey|ok-access-[a-z]+)", _VALUE),
+        (r"\bauthorization", rf"(?:\w{{1,20}}\s{{1,8}})?{_VALUE}"),
+    )
 )
-_HEX: Final = re.compile(r"\b[0-9a-fA-F]{64}\b")
+_USER: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,15}://[^\s/@:]{0,255}:)[^\s/@]{1,255}@")  # the password in an address
+# A key as a part of an address's path, as providers of nodes have it: 24 and more letters and digits, some of them digits.
+_PART: Final = re.compile(r"""(?i)\b((?:https?|wss?)://[^\s?#"']{0,255}?/)(?=[^\s/?#"']{0,255}\d)[\w-]{24,}(?![^\s/?#"',;)])""")
+_HEX: Final = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])")
 _PEM: Final = re.compile(r"-----BEGIN[^-]*-----.*?(-----END[^-]*-----|\Z)", re.DOTALL)
 
 
@@ -75,13 +88,17 @@ class Redactor:
         self._known = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, text: str, limit: int = _TEXT_LIMIT) -> str:
-        """The text without secrets, at most so many characters of it."""
+        """The text without secrets, at most so many characters of it; of a longer one no more is looked at than that needs."""
+        is_cut = len(text) > limit * _AHEAD
+        text = text[: limit * _AHEAD]
         for secret in self._known:
             text = text.replace(secret, _HIDDEN)
         text = _PEM.sub(_HIDDEN, text)
-        for pattern in _PATTERNS:
+        for pattern in _NAMED:
             text = pattern.sub(rf"\1\2{_HIDDEN}", text)
-        return _HEX.sub(_HIDDEN, text)[:limit]
+        text = _PART.sub(rf"\1{_HIDDEN}", _USER.sub(rf"\1{_HIDDEN}@", text))
+        text = _HEX.sub(_HIDDEN, text)
+        return (text[:-_EDGE] if is_cut else text)[:limit]
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._known)} texts)"
