@@ -273,7 +273,7 @@ def known_fills_told_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Exchanges, "_tell", lambda self, row: self._take(row))
 
 
-@bug("carried", faults=("kill", "power", "failed_disk", "failed_sync"))
+@bug("carried", "replay", faults=("kill", "power", "failed_disk", "failed_sync"))
 def loss_of_the_day_reset(patch: pytest.MonkeyPatch) -> None:
     """A restart forgets what was lost before."""
     patch.setattr(begin, "closing_results", lambda *_, **__: ())
