@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,6 +96,19 @@ def test_file_keeps_the_limits_of_the_house(path: Path) -> None:
     for function in _functions(ast.parse(text)):
         length = (function.end_lineno or 0) - function.lineno + 1
         assert length <= FUNCTION_LINES, f"{function.name} has {length} lines"
+
+
+def test_importing_changes_nothing_of_the_interpreter() -> None:
+    """No module of ours, nor what it imports, raises the limit of recursion, which is what deep JSON is refused by (py_ecc, below web3, does)."""
+    script = (
+        "import importlib, pkgutil, sys, xarb\n"
+        "before = sys.getrecursionlimit()\n"
+        "names = [one.name for one in pkgutil.walk_packages(xarb.__path__, 'xarb.') if not one.name.endswith('__main__')]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "print(len(names) > 200, sys.getrecursionlimit() == before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.split() == ["True", "True"]
 
 
 CODE_FROM_DATA = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "numpy.load", "np.load"}

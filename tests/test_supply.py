@@ -97,7 +97,8 @@ INNOCENT = {
     "packaging/requirements.lock": {KEY},
     "recordings/quickstart/manifest.jsonl": {KEY},
     "tests/test_config.py": {"private key", "address with a password"},
-    "tests/venues/test_keys.py": {"private key"},
+    "tests/fuzz/stores.py": {"private key", "address with a password"},
+    "tests/venues/test_keys.py": {"private key", "address with a password"},
 }
 
 

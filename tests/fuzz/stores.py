@@ -19,7 +19,7 @@ from tests.log.test_journal import small_journal
 from xarb.log.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from xarb.log.journal import HEAD, Walk, read_header
 from xarb.log.manifest import Manifest
-from xarb.venues.keys import check_values, values_of
+from xarb.venues.keys import Redactor, check_values, values_of
 from xarb.venues.vault import Vault
 from xarb.venues.wallets import check_keystore, eth_accounts, unlock
 
@@ -31,7 +31,7 @@ _CRC_BYTES: Final = 4
 
 def stores(folder: Path) -> list[Target]:
     """All of them, with what they write kept in `folder`."""
-    return [_keystores(), _vault(folder), _keys_file(), _checkpoints(folder), _rows(folder)]
+    return [_keystores(), _vault(folder), _keys_file(), _redactor(), _checkpoints(folder), _rows(folder)]
 
 
 def _keystores() -> Target:
@@ -77,6 +77,28 @@ def _keys_file() -> Target:
         check_values(values_of(data.decode("utf-8", "replace"), "fuzz"), "fuzz")
 
     return Target("keys file", [b'api_key = "k"\napi_secret = "s"\npassword = "p"\nuid = "u"\n'], feed)
+
+
+def _redactor() -> Target:
+    """What fails, around a secret that is known: it never comes out, whatever stands beside it."""
+    known = "canary7f3a/91c2+5be0d4="
+    hide = Redactor([known])
+    corpus = [
+        b"GET https://api.x.com/api/v3/order?symbol=BTCUSDT&timestamp=1&signature=0123abcd failed: 503",
+        b"X-MBX-APIKEY: abcdef, Authorization: Bearer abc.def",
+        b'{"op":"login","args":[{"apiKey":"k","passphrase":"p","sign":"s"}]}',
+        b"wss://me:word@node.x.com:8546/v3/0123456789abcdef0123456789abcdef",
+        b"-----BEGIN PRIVATE KEY-----\nMC4CAQAw\n-----END PRIVATE KEY-----\n",
+    ]
+
+    def feed(data: bytes, random: Random) -> None:
+        text = data.decode("utf-8", "replace") * random.choice((1, 1, 1, 60))
+        at = random.randrange(len(text) + 1)
+        hidden = hide(text[:at] + known + text[at:])
+        assert known not in hidden
+        assert len(hidden) <= 500
+
+    return Target("redactor", corpus, feed)
 
 
 def _checkpoints(folder: Path) -> Target:

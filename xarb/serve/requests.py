@@ -11,7 +11,8 @@ import msgspec
 
 from xarb.serve.clock import Stamps
 
-_SECRET: Final = re.compile(r'((?:signature|apiKey|"sign"|passphrase)"?\s*[=:]\s*"?)[^"&,}\s]+')
+_SECRET: Final = re.compile(r'((?:signature|apiKey|"sign|passphrase)\\*"?\s*[=:]\s*\\*"?)[^"&,}\s\\]+')
+_NAMES: Final = ("apiKey", "passphrase", "signature", '"sign')  # most frames that go out have none, and there are many
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,7 +67,7 @@ class RequestLog:
             venue=venue,
             way=way,
             name=name,
-            body=_SECRET.sub(r"\1***", body) if way != "frame_out" else body,
+            body=_SECRET.sub(r"\1***", body) if way != "frame_out" or any(word in body for word in _NAMES) else body,
             **{key: int(value) for key, value in more.items()},
         )
         self._file.write(self._encode(entry) + b"\n")
