@@ -140,6 +140,15 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         msgspec.Meta(ge=1_000, le=10**9, description="time after which the exchanges are asked anew which networks are open"),
     ] = 600_000
+    cancel_after_ms: Annotated[
+        int,
+        msgspec.Meta(
+            ge=0,
+            le=10**6,
+            description="exchanges that can do so cancel everything of the account, others' orders too, when they hear nothing of us for"
+            " so long (OKX: 10000 to 120000); 0: never",
+        ),
+    ] = 60_000
     keys: Annotated[
         dict[str, str], _doc("by ACCOUNT.VENUE a private file of API keys, relative to the file; else they are in the environment")
     ] = {}

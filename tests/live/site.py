@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -23,12 +24,13 @@ from xarb.log.committer import Policy
 from xarb.log.reader import LogReader
 from xarb.model.units import parse_money
 from xarb.serve.clock import WallClock
-from xarb.serve.config import VenueTerms
+from xarb.serve.config import KeyConfig, VenueTerms
 from xarb.serve.faults import Fault
 from xarb.serve.server import Plan, Server
 from xarb.sources import market_sources
 from xarb.starts import LIVE
 
+PHRASE = "test-phrase"
 QUICK = Policy(reserve_bytes=4096, separate=False)
 VENUES = ("alpha", "bravo")
 SECONDS = 120
@@ -98,17 +100,26 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(folder: Path, faults: tuple[Fault, ...] = (), *, wire: str = "binance", **changes: Any) -> AsyncIterator[Site]:
-    """Serve the market from now on, once as fast as it was, in the protocol of an exchange."""
-    for name in ("API_KEY", "API_SECRET"):
-        for venue in VENUES:
-            os.environ[f"XARB_{venue.upper()}_MAIN_{name}"] = KEY if name == "API_KEY" else SECRET
+async def site(
+    folder: Path,
+    faults: tuple[Fault, ...] = (),
+    *,
+    wire: str = "binance",
+    clock: WallClock | None = None,
+    plan: Mapping[str, Any] = MappingProxyType({}),
+    **changes: Any,
+) -> AsyncIterator[Site]:
+    """Serve the market from now on, once as fast as it was, in the protocol of an exchange; `plan` and `changes` go before what is usual."""
+    secrets = {"API_KEY": KEY, "API_SECRET": SECRET, "PASSWORD": PHRASE}
+    os.environ.update({f"XARB_{venue.upper()}_MAIN_{name}": text for venue in VENUES for name, text in secrets.items()})
+    changes = {"keys": {"trade": KeyConfig(account="main", api_key=KEY, secret=SECRET, passphrase=PHRASE)}} | changes
     terms = dict.fromkeys(VENUES, VenueTerms())
     accounts = {"main": dict.fromkeys(VENUES, MONEY)}
     served = config(accounts=accounts, venues=terms, **changes)
-    plan = Plan([(venue, 0) for venue in VENUES], served, wires=dict.fromkeys(VENUES, wire), faults=faults)
+    more = {"wires": dict.fromkeys(VENUES, wire), **plan}
+    made = Plan([(venue, 0) for venue in VENUES], served, faults=faults, **more)
     with LogReader(market(folder)) as reader:
-        async with Server(reader, plan, WallClock()) as server:
+        async with Server(reader, made, clock or WallClock()) as server:
             yield Site(server, folder)
 
 

@@ -94,7 +94,7 @@ class SimulatedAccount:
         self.random = random.Random(seed)  # noqa: S311  # faults are to be drawn again
         odds = [self.random.random() ** 3 for _ in Odds._fields]  # often little of each, sometimes much of one
         self.odds = Odds(*odds)
-        self.terms = AccountTerms(label="main", exchange="binance")
+        self.terms = AccountTerms(label="main", exchange="binance", may_rest=True)
         self.rules = RULES["binance"]._replace(stream="", acknowledges=self.random.random() < 0.3)
         self.label, self.symbols = "main", (SYMBOL,)
         self.client = SimpleNamespace(fetch_deposits=None, fetch_withdrawals=None, fetch_balance=None)

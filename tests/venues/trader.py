@@ -132,7 +132,7 @@ async def trading(
     """An open venue on the server, closed at the end."""
     place = Place(rest_url=f"http://{server.url}", stream_url=f"ws://{server.url}")
     name = "okx" if isinstance(server, SmallOkx) else "binance"
-    made = AccountTerms(**{"label": "main", "exchange": name, "place": place, "timeout_ms": 1_500, **terms})
+    made = AccountTerms(**{"label": "main", "exchange": name, "place": place, "timeout_ms": 1_500, "may_rest": True, **terms})
     keys = {"api_key": KEY, "api_secret": secret} | ({"password": PASSWORD} if name == "okx" else {})
     account = Account(made, Keys(name, "main", keys), ["BTC/USDT"])
     one = BTC if name == "binance" else msgspec.structs.replace(BTC, venue="okx", native=NATIVE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -17,10 +18,11 @@ from xarb.model.units import NANOS_PER_MS, Money
 from xarb.starts import Balances
 from xarb.venues.account import Account, AccountTerms, weight_budget
 from xarb.venues.accountdesk import Wishes
-from xarb.venues.cex import CexVenue
+from xarb.venues.cex import CLOSE_S, CexVenue
 from xarb.venues.feeds import Source
 from xarb.venues.funds import Networks
 from xarb.venues.keys import Keys, load_keys
+from xarb.venues.orderrules import countdown_of
 from xarb.venues.readiness import Readiness, inspect
 from xarb.venues.vault import stores_of
 from xarb.venues.venue import VenueRow
@@ -78,6 +80,10 @@ def accounts_of(
                 )
             file = experiment.live.keys.get(f"{label}.{venue}")
             path = None if file is None else experiment.folder / file
+            try:
+                countdown_of(by_venue[venue].exchange, int(experiment.live.cancel_after_ms))
+            except ConfigError as error:
+                raise ConfigError(f"{experiment.origin}: live: {error}") from None
             keys[label, venue] = load_keys(venue, label, environment=environment, file=path, stores=stores)
     budgets = {venue: weight_budget(by_venue[venue].exchange) for _, venue in keys}
     found: dict[str, list[Account]] = {}
@@ -105,6 +111,7 @@ def _terms(experiment: Experiment, label: str, source: Source) -> AccountTerms:
         timeout_ms=int(live.request_timeout_ms),
         max_clock_ms=int(live.max_clock_offset_ms),
         max_send_lag_ms=int(live.max_send_lag_ms),
+        cancel_after_ms=int(live.cancel_after_ms),
         allow_withdraw=label in live.allow_withdraw,
         place=source.place,
     )
@@ -138,6 +145,7 @@ class Exchanges:
         self._past, self._take, self._fail = past, take, fail
         since_ms = 0 if past.span is None else max(past.last_ts // NANOS_PER_MS - _BEFORE_MS, 0)
         wishes = Wishes(log_id=past.log_id, start=past.next_start, left=past.left, since_ms=since_ms)
+        self._listens = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._venues: dict[str, CexVenue] = {}
         self._networks: dict[str, Networks] = {}
@@ -181,7 +189,23 @@ class Exchanges:
         objections = left + [f"{one.account} at {one.exchange}: {why}" for one in readiness for why in one.objections]
         if objections:
             raise Refused("no real orders: " + "; ".join(objections))
+        await self._begin_countdowns()
         return Found({key: Money(amount) for key, amount in balances.items()}, self._fees(readiness), readiness)
+
+    async def _begin_countdowns(self) -> None:
+        """From here on the exchanges that can do so cancel what rests when they do not hear from us.
+
+        Raises:
+            Refused, Retryable: one of them will not, or did not say so.
+        """
+        for name, venue in self._venues.items():
+            for desk in venue.desks.values():
+                if desk.countdown is not None:
+                    try:
+                        await desk.countdown.begin()
+                    except (Rejected, Retryable) as error:
+                        kind = Refused if isinstance(error, Rejected) else Retryable
+                        raise kind(f"no real orders: {desk.account.label} at {name}: no countdown: {error}") from None
 
     async def _end_left(self) -> list[str]:
         """Cancel what earlier starts left until the fate of each order is known; what is not known then speaks against a start."""
@@ -211,9 +235,7 @@ class Exchanges:
 
     def objections(self) -> list[str]:
         """What speaks against new orders now; a `health` row tells of each change."""
-        return [
-            why for venue in self._venues.values() for desk in venue.desks.values() if (why := desk.clock.objection) is not None
-        ]
+        return [why for venue in self._venues.values() for desk in venue.desks.values() for why in desk.objections]
 
     def follow(self, instruments: Sequence[Instrument]) -> None:
         """Know the instruments as the engine does now."""
@@ -221,8 +243,11 @@ class Exchanges:
 
     def listen(self, *, wallets_s: float | None) -> None:
         """From here on hand on what the exchanges say, as it comes; which networks are open is asked for every so many seconds, None: never."""
+        self._listens = True
         for venue in self._venues.values():
             self._spawn(self._hear(venue))
+            for desk in venue.desks.values():
+                desk.keep_countdown()
         if wallets_s is not None:
             for venue_id, networks in self._networks.items():
                 self._spawn(self._watch(venue_id, networks, wallets_s))
@@ -291,8 +316,16 @@ class Exchanges:
         """
         await asyncio.gather(*(venue.reconcile() for venue in self._venues.values()))
 
+    async def stand_down(self) -> None:
+        """The exchanges need not wait for us any more, but where an order may be open still; readings tell."""
+        await asyncio.gather(*(desk.stand_down() for venue in self._venues.values() for desk in venue.desks.values()))
+
     async def let_go(self) -> None:
-        """End the connections; may be called again."""
+        """End the connections; may be called again. Countdowns that were begun for a start that did not come about are switched off."""
+        if not self._listens:
+            with contextlib.suppress(TimeoutError):  # then it runs out, and nothing of ours is open
+                async with asyncio.timeout(CLOSE_S):
+                    await self.stand_down()
         venues, self._venues = self._venues, {}
         closed = await asyncio.gather(*(venue.close() for venue in venues.values()), return_exceptions=True)
         for task in [*self._tasks]:

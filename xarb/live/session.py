@@ -50,6 +50,7 @@ from xarb.starts import LIVE
 from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
+from xarb.venues.countdown import FAILED
 from xarb.venues.feeds import Feeds, listings_of, load_all
 from xarb.venues.generic import GenericStream
 from xarb.venues.intake import Intake
@@ -220,6 +221,7 @@ class Session:
             else:
                 quiet = partial(self._quiet, lambda: ending.killed)
                 await compare_at_the_end(partial(self._reconcile, ending), quiet, self.open_bundles)
+                await self._stand_down()
             return ending
         finally:
             for task in tasks:
@@ -259,6 +261,15 @@ class Session:
             self.intake.health("reconcile_failed", 1, None, why)
             if not ending.killed:
                 raise Retryable(f"stopped, but how the accounts stand is not known: {why}") from None
+
+    async def _stand_down(self) -> None:
+        """Everything is compared and nothing is open: the exchanges need not wait for us any more."""
+        if self.exchanges is not None:
+            try:
+                async with asyncio.timeout(self._stop_s):
+                    await self.exchanges.stand_down()
+            except TimeoutError:
+                self.intake.health(FAILED, 1, None, "not switched off in time; what rests there will be canceled")
 
     @property
     def _stop_s(self) -> float:

@@ -20,13 +20,13 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, format_decimal
 from xarb.venues.budgets import Budget, Limit
 from xarb.venues.exchange import OWN_PLACE, Place, session_for, trading_exchange
 from xarb.venues.keys import Keys
-from xarb.venues.orderrules import OrderRules, Published, TradesAsked, rules_of
+from xarb.venues.orderrules import OrderRules, Published, TradesAsked, countdown_of, rules_of
 from xarb.venues.outcomes import outcome_of, pause_of
 from xarb.venues.passage import Passage
 from xarb.venues.replies import OrderSaid, TradeSaid, UnreadableReply, order_said, trade_said
 
 T = TypeVar("T")
-_URGENT: Final = ("cancel", "lookup", "order_trades")  # may use the reserve of the request weight
+_URGENT: Final = ("cancel", "lookup", "order_trades", "countdown")  # may use the reserve of the request weight
 
 
 class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,9 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     label: the account's name here. exchange: ccxt's id. timeout_ms: after which a request has an unknown fate. order_limits: in place of
     the exchange's own. max_clock_ms: how far the exchange's clock may be from ours. max_send_lag_ms: how old, by `now`, a command may be
-    when it is sent; None: any age. allow_withdraw: whether a key that may withdraw is taken.
+    when it is sent; None: any age. allow_withdraw: whether a key that may withdraw is taken. cancel_after_ms: when the exchange is to
+    cancel everything of the account if it does not hear from us, where it has such a countdown; 0: never. may_rest: whether orders that
+    rest are sent also while no countdown runs.
     """
 
     label: str
@@ -44,6 +46,8 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_clock_ms: int = 50
     max_send_lag_ms: int | None = None
     allow_withdraw: bool = False
+    cancel_after_ms: int = 0
+    may_rest: bool = False
     place: Place = OWN_PLACE
 
 
@@ -78,6 +82,7 @@ class Account:
         self.terms = terms
         self.label = terms.label
         self.rules: OrderRules = rules_of(terms.exchange)
+        countdown_of(terms.exchange, terms.cancel_after_ms)  # it can
         self.symbols = tuple(symbols)
         self.redact = keys.redactor()
         self.fingerprint = keys.fingerprint
@@ -220,6 +225,22 @@ class Account:
     async def _trades(self, call: str, symbol: str, asked: TradesAsked) -> list[TradeSaid]:
         make = lambda: self.rules.trades(self.client, symbol, asked)  # noqa: E731
         return await self.ask(call, make, lambda raw: _each(raw, symbol, trade_said))
+
+    async def cancel_after(self, timeout_ms: int) -> None:
+        """Have the exchange cancel every order of the account, others' too, unless this is asked for again in time; 0: no more.
+
+        Raises:
+            Retryable: it is not known whether that is so. Rejected: refused, by an exchange without such a countdown too.
+        """
+        countdown = self.rules.countdown
+        if countdown is None:
+            raise Rejected(f"{self.terms.exchange} has no countdown", reason="not_supported")
+
+        def read(raw: Any) -> None:
+            if countdown.runs(raw) != (timeout_ms > 0):
+                raise UnreadableReply(f"asked was for a countdown of {timeout_ms} ms, the reply says otherwise")
+
+        await self.ask("countdown", lambda: countdown.ask(self.client, timeout_ms), read)
 
     # --- the clock
 

@@ -17,8 +17,10 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.venues import funds
 from xarb.venues.account import Account
 from xarb.venues.clockwatch import ClockWatch
+from xarb.venues.countdown import RUNS, Countdown
 from xarb.venues.liveorders import Expected, LiveOrders, Watched
 from xarb.venues.orderids import ClientIds, OrderName
+from xarb.venues.orderrules import countdown_of
 from xarb.venues.passage import Passage
 from xarb.venues.replies import TradeSaid, UnreadableReply
 from xarb.venues.userstream import UserStream, names_of
@@ -78,7 +80,9 @@ class AccountDesk:
         self.ids = ClientIds(wishes.log_id, account.terms.exchange)
         self.orders = LiveOrders(account.label, venue, self.ids)
         self.is_streaming = False
-        self.clock = ClockWatch(account, venue, self._health)
+        self.clock = ClockWatch(account, venue, self.reading)
+        counts = countdown_of(account.terms.exchange, account.terms.cancel_after_ms) is not None
+        self.countdown = Countdown(account, account.terms.cancel_after_ms, self) if counts else None
         self.conn = -1  # of the private stream in the log; set before `open`
         self._natives = natives
         self._tell = tell
@@ -94,6 +98,17 @@ class AccountDesk:
         for expected in wishes.left:
             if expected.account == account.label and expected.venue == venue:
                 self.orders.expect(expected).is_sent = True
+
+    @property
+    def objections(self) -> list[str]:
+        """What speaks against new orders now; a reading tells of each change."""
+        against = (self.clock.objection, self.countdown.objection if self.countdown else None)
+        return [why for why in against if why is not None]
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether an order may be sent that rests: somebody cancels it if we die, or the terms allow it all the same."""
+        return self.account.terms.may_rest or (self.countdown is not None and self.countdown.objection is None)
 
     # --- begin and end
 
@@ -114,9 +129,26 @@ class AccountDesk:
             await self._wait(self._ready, READY_S)
         await self.reconcile()
 
+    def keep_countdown(self) -> None:
+        """From here on tell how the countdown stands, and set it anew in time."""
+        if self.countdown is not None:
+            self._spawn(self.countdown.run())
+
+    async def stand_down(self) -> None:
+        """The exchange need not wait for us any more; but it goes on to where an order may be open still."""
+        if self.countdown is None or not self.countdown.was_asked:
+            return
+        if left := len(self.orders.open_orders()):
+            self.countdown.stop()
+            self.reading(RUNS, self.account.terms.cancel_after_ms, f"{self.account.label}: left running, {left} orders may be open")
+        else:
+            await self.countdown.switch_off()
+
     def stop(self) -> None:
         """End what runs; requests in flight come to their end."""
         self._stopping.set()
+        if self.countdown is not None:
+            self.countdown.stop()
 
     async def close(self) -> None:
         """End the connections."""
@@ -184,7 +216,7 @@ class AccountDesk:
                 try:
                     await self._look_once(one)
                 except (Retryable, Rejected) as error:
-                    self._health("lookup_failed", turn, f"{one.sent_id}: {error}")
+                    self.reading("lookup_failed", turn, f"{one.sent_id}: {error}")
                 if one.is_done or one.is_settled:
                     return
         finally:
@@ -229,6 +261,11 @@ class AccountDesk:
             self._say(self.orders.never_arrived(one))
             self._say(self.orders.release())
 
+    def doubt(self, why: str) -> None:
+        """Take open orders for being of unknown fate, and look them up."""
+        sent = [one for one in self.orders.open_orders() if one.is_sent]
+        self._say([row for one in sent for row in self.orders.doubted(one, "countdown", why)])
+
     async def cancel(self, one: Watched, passage: Passage) -> None:
         """Cancel an order; rows tell what came of it."""
         passage.when_sent(lambda: self._say(self.orders.cancel_sent(one)))
@@ -253,7 +290,7 @@ class AccountDesk:
                 try:
                     await self.clock.look()
                 except (Retryable, Rejected) as error:
-                    self._health("clock_failed", 1, f"{self.account.label}: {error}")
+                    self.reading("clock_failed", 1, f"{self.account.label}: {error}")
             if now - reconciled >= RECONCILE_S * NANOS_PER_S:
                 reconciled = now
                 if not self._lock.locked():
@@ -288,7 +325,7 @@ class AccountDesk:
             await self._tell_balances()
             await self._tell_transfers(since)
             self._since_ms = max(since, at_ms - BEFORE_MS)
-            self._health("reconciled_ns", self.account.now() - begun, self.account.label)
+            self.reading("reconciled_ns", self.account.now() - begun, self.account.label)
 
     async def _reconcile_again(self) -> None:
         """Reconcile after a loss of the private stream, however often it takes."""
@@ -297,7 +334,7 @@ class AccountDesk:
             try:
                 await self.reconcile()
             except (Retryable, Rejected) as error:
-                self._health("reconcile_failed", turn + 1, f"{self.account.label}: {error}")
+                self.reading("reconcile_failed", turn + 1, f"{self.account.label}: {error}")
             else:
                 return
             await self._wait(self._stopping, LOOKS_S[min(turn + 1, len(LOOKS_S) - 1)])
@@ -329,14 +366,14 @@ class AccountDesk:
         try:
             self._tell(await self._transfers.fresh(since_ms))
         except (VenueError, UnreadableReply) as error:  # a key for trading alone may not see them; nothing else waits for them
-            self._health("transfers_unknown", 1, f"{self.account.label}: {error}")
+            self.reading("transfers_unknown", 1, f"{self.account.label}: {error}")
 
     async def _after_move(self) -> None:
         try:
             await self._tell_balances()
             await self._tell_transfers(self._since_ms)
         except VenueError as error:
-            self._health("transfers_unknown", 1, f"{self.account.label}: {error}")
+            self.reading("transfers_unknown", 1, f"{self.account.label}: {error}")
 
     # --- what the private stream says
 
@@ -390,7 +427,7 @@ class AccountDesk:
                 self.resolve(one)
         while self.orders.revived:
             one = self.orders.revived.pop()
-            self._health("order_after_end", 1, f"{one.sent_id} lives although its end was reported: it is canceled")
+            self.reading("order_after_end", 1, f"{one.sent_id} lives although its end was reported: it is canceled")
             self._spawn(self.cancel(one, Passage()))
 
     @property
@@ -403,5 +440,6 @@ class AccountDesk:
         values = {"conn": self.conn, "venue": self.venue, "event": event, "epoch": epoch, "source": self._source, "detail": detail}
         self._tell([VenueRow("connections", values)])
 
-    def _health(self, metric: str, value: int, detail: str) -> None:
+    def reading(self, metric: str, value: int, detail: str) -> None:
+        """Note a reading of this venue."""
         self._tell([VenueRow("health", {"venue": self.venue, "metric": metric, "value": value, "detail": detail})])

@@ -24,6 +24,7 @@ from xarb.venues.passage import Passage
 from xarb.venues.venue import VenueRow
 
 QUEUE_ROWS: Final = 100_000  # rows that wait for the driver; beyond it no new order leaves
+_SHORT: Final = ("ioc", "fok")  # times in force that end at once
 CLOSE_S: Final = 10.0  # how long requests in flight are waited for at the end
 
 
@@ -150,6 +151,8 @@ class CexVenue:
         (command, instrument), passage = order, Passage()
         passage.when_sent(lambda: desk.say(desk.orders.sent(one, desk.account.now())))
         try:
+            if (command.post_only or command.tif not in _SHORT) and not desk.may_rest:
+                raise Rejected(f"an order that rests at {self._name} outlives us: no countdown cancels it there", reason="may_rest")
             if self.failure is not None:
                 raise Retryable("the venue's own work failed", reason="venue_failed")
             if len(self._rows) >= QUEUE_ROWS:

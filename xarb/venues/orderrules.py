@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from xarb.errors import ConfigError
 from xarb.venues.budgets import Limit
+from xarb.venues.replies import UnreadableReply
 
 Params = dict[str, Any]
 CALLS: Final = (
@@ -27,6 +28,7 @@ CALLS: Final = (
     "rights",
     "markets",
     "time",
+    "countdown",
 )
 
 
@@ -46,6 +48,19 @@ class Published(NamedTuple):
     orders: tuple[Limit, ...]
 
 
+class CountdownRule(NamedTuple):
+    """How an exchange is told to cancel everything of an account when it hears no more of it.
+
+    ask: has a client set the countdown, ms, or switch it off with 0. runs: whether a reply says that it runs. least_s, most_s: whole
+    seconds that it takes.
+    """
+
+    ask: Callable[[Any, int], Awaitable[Any]]
+    runs: Callable[[Any], bool]
+    least_s: int
+    most_s: int
+
+
 class OrderRules(NamedTuple):
     """One exchange.
 
@@ -58,6 +73,7 @@ class OrderRules(NamedTuple):
     acknowledges: the replies to an order and to a cancel only say that they arrived.
     stream: which protocol of `userstream.py` it speaks; empty: none, its orders are polled.
     trades: asks a client for trades; page: how many it gives at once; is_newest_first: which end it starts from.
+    countdown: cancels everything of an account that is not heard of in time; None: it has none.
     source: where this is written, and as of when.
     """
 
@@ -75,6 +91,7 @@ class OrderRules(NamedTuple):
     stream: str = ""
     page: int = 1000
     is_newest_first: bool = False
+    countdown: CountdownRule | None = None
 
 
 _INTERVALS: Final = {"SECOND": 1, "MINUTE": 60, "HOUR": 3_600, "DAY": 86_400}
@@ -112,6 +129,19 @@ async def _okx_trades(client: Any, symbol: str, asked: TradesAsked) -> Any:
     return client.parse_trades(reply["data"], market) if isinstance(reply, Mapping) and "data" in reply else reply
 
 
+def _okx_runs(reply: Any) -> bool:
+    """`triggerTime` is 0 when it is off.
+
+    Raises:
+        UnreadableReply: the reply does not say.
+    """
+    data = reply.get("data") if isinstance(reply, Mapping) else None
+    text = str(data[0].get("triggerTime", "")) if isinstance(data, list) and data and isinstance(data[0], Mapping) else ""
+    if not (text.isascii() and text.isdigit()):
+        raise UnreadableReply("the reply does not say when the countdown ends")
+    return int(text) > 0
+
+
 RULES: Final[dict[str, OrderRules]] = {
     "binance": OrderRules(
         create=_unified,
@@ -130,6 +160,7 @@ RULES: Final[dict[str, OrderRules]] = {
             "rights": 1,
             "markets": 20,
             "time": 1,
+            "countdown": 1,
         },
         weight_limits=(Limit(count=6000, seconds=60),),
         trades=_unified_trades,
@@ -162,7 +193,8 @@ RULES: Final[dict[str, OrderRules]] = {
         trades=_okx_trades,
         page=100,
         is_newest_first=True,
-        source="OKX v5, rate limit of each call: orders 60 in 2 s, balance and time 10, fee rates and config 5, currencies 12, 2026",
+        countdown=CountdownRule(lambda client, ms: client.cancel_all_orders_after(ms), _okx_runs, least_s=10, most_s=120),
+        source="OKX v5, rate limit of each call: orders 60 in 2 s, balance and time 10, fee rates and config 5, currencies 12, cancel-all-after 2 (`countdown.py` asks less often), 2026",
     ),
 }
 
@@ -176,3 +208,19 @@ def rules_of(exchange: str) -> OrderRules:
     if exchange not in RULES:
         raise ConfigError(f"{exchange}: real orders are possible at {', '.join(RULES)}; elsewhere only paper trading is")
     return RULES[exchange]
+
+
+def countdown_of(exchange: str, timeout_ms: int) -> CountdownRule | None:
+    """How an exchange counts down from so many ms; None: it cannot, or is not to.
+
+    Raises:
+        ConfigError: orders are not possible there, or it does not count down from so much.
+    """
+    rule, (seconds, rest) = rules_of(exchange).countdown, divmod(timeout_ms, 1000)
+    if rule is None or timeout_ms == 0:
+        return None
+    if rest or not rule.least_s <= seconds <= rule.most_s:
+        raise ConfigError(
+            f"cancel_after_ms = {timeout_ms}: {exchange} takes 0, or whole seconds from {rule.least_s * 1000} to {rule.most_s * 1000}"
+        )
+    return rule
