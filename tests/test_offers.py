@@ -18,6 +18,11 @@ def test_every_wire_is_listed_with_what_it_offers() -> None:
     assert rows["binance"]["order by client id"] == "origClientOrderId"
     assert rows["coinbase"]["order by client id"] == "no"
     assert (rows["okx"]["cancel-after timer"], rows["binance"]["cancel-after timer"]) == ("yes", "no")
+    assert {name: row["if we die"] for name, row in rows.items() if row["if we die"] != "-"} == {
+        "binance": "IOC and FOK orders alone",
+        "okx": "countdown of 10 to 120 s, kept running",
+    }
+    assert all(rows[name]["cancel-after timer"] == "yes" for name, rule in RULES.items() if rule.countdown)
     assert sorted(name for name, row in rows.items() if row["real orders"] == "yes") == sorted(RULES)
     assert all(RULES[name].by_id("x") == {rows[name]["order by client id"]: "x"} for name in RULES)
     assert rows["okx"]["continuity"] == WIRES["okx"].continuity

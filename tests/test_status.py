@@ -23,7 +23,7 @@ from xarb.inquiry.sections import as_json
 from xarb.live.verb import reset_breakers
 from xarb.model.columns import TABLES
 from xarb.model.event import named
-from xarb.model.units import parse_money
+from xarb.model.units import NANOS_PER_S, parse_money
 from xarb.status import SILENCE_NS, Status, status
 from xarb.upkeep import open_log
 from xarb.watch.verb import Watch
@@ -129,6 +129,28 @@ def test_venues_without_new_bundles_are_named(tmp_path: Path) -> None:
     made.end()
     reset_breakers(made.log.folder)
     assert tables(look(made))["breakers"] == []
+
+
+def test_countdowns_are_shown_with_their_age(player: Player) -> None:
+    """By the last readings: running, late, off; one that does not run is a trouble by name."""
+    stories: tuple[tuple[str, int, str, int], ...] = (
+        ("cancel_after_ms", 60_000, "runs", 0),
+        ("cancel_after_failed", 1, "late", 0),
+        ("cancel_after_ms", 0, "off", 1),
+        ("cancel_after_failed", 0, "off", 1),
+        ("cancel_after_ms", 60_000, "runs", 0),
+    )
+    assert "countdowns" not in tables(look(player))
+    for metric, value, state, troubles in stories:
+        player._put("health", ("charlie", metric, value, "main: said"))
+        player.flush()
+        found = look(player, later=NANOS_PER_S)
+        [row] = tables(found)["countdowns"]
+        assert (row["venue"], row["state"], row["detail"]) == ("charlie", state, "main: said")
+        assert [one for one in found.troubles if "countdown" in one] == [
+            "the countdown at charlie does not run: main: said"
+        ] * troubles
+    assert (row["length_ms"], parse_money(row["age_ms"])) == (60_000, 1_000 * 10**18)
 
 
 def test_a_silent_start_is_not_taken_for_a_running_one(player: Player) -> None:

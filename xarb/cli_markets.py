@@ -84,7 +84,7 @@ def scan(
 def venues(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One venue, in detail.")] = None,
 ) -> None:
-    """List what each exchange offers: decoder, channels, proof of continuity, real orders, lookup by client id, timer, sandbox."""
+    """List what each exchange offers: decoder, channels, proof of continuity, real orders, lookup by client id, timer and what it is used for, sandbox."""
     from xarb.offers import offers_tables
 
     show(offers_tables(name))

@@ -35,6 +35,7 @@ _COLUMNS: Final = (
     "real orders",
     "order by client id",
     "cancel-after timer",
+    "if we die",
     "sandbox",
 )
 
@@ -50,6 +51,7 @@ class Offer(NamedTuple):
         by_client_id: under which name an order is found by our id, empty where that is not known to work.
         takes_orders: whether xarb sends real orders there.
         has_timer: whether it cancels all orders when it has not heard from us for a while.
+        if_we_die: what keeps orders from outliving us there; empty where xarb sends no real ones.
         has_sandbox: whether ccxt knows a test exchange of it.
     """
 
@@ -60,6 +62,7 @@ class Offer(NamedTuple):
     by_client_id: str
     takes_orders: bool
     has_timer: bool
+    if_we_die: str
     has_sandbox: bool
 
 
@@ -84,8 +87,16 @@ def offer(venue: str) -> Offer:
         by_client_id=_BY_CLIENT_ID.get(name, ""),
         takes_orders=venue in RULES,
         has_timer=bool(client.has.get("cancelAllOrdersAfter")),
+        if_we_die=_if_we_die(venue),
         has_sandbox=bool(client.has.get("sandbox")) or "test" in client.urls,
     )
+
+
+def _if_we_die(venue: str) -> str:
+    if venue not in RULES:
+        return ""
+    rule = RULES[venue].countdown
+    return "IOC and FOK orders alone" if rule is None else f"countdown of {rule.least_s} to {rule.most_s} s, kept running"
 
 
 def _channels(has: dict[str, Any]) -> tuple[str, ...]:
@@ -125,6 +136,7 @@ def _row(one: Offer) -> tuple[str, ...]:
         "yes" if one.takes_orders else "no",
         one.by_client_id or "no",
         "yes" if one.has_timer else "no",
+        one.if_we_die or "-",
         "yes" if one.has_sandbox else "no",
     )
 

@@ -24,6 +24,7 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.query.connection import Query, open_query
 from xarb.query.pick import Condition, latest, pick, summed, tally, tally_latest
 from xarb.starts import LIVE, Span
+from xarb.venues.countdown import FAILED, RUNS
 
 SILENCE_NS: Final = 5 * NANOS_PER_S  # a driver writes a heartbeat every second
 LOOK_BACK_NS: Final = 600 * NANOS_PER_S  # how far back the last row of a feed is looked for
@@ -99,7 +100,7 @@ def status(folder: Path, *, now: int | None = None) -> Status:
                 breakers,
                 *_orders(view),
                 *_money(view),
-                _health(view),
+                *_health(view, [] if ended else troubles),
             ],
         )
 
@@ -297,7 +298,23 @@ def _money(view: _View) -> list[Section]:
     ]
 
 
-def _health(view: _View) -> Section:
+def _health(view: _View, troubles: list[str]) -> list[Section]:
     found = latest(view.query, "health", ("venue", "metric"), view.since)
     rows = [(row["metric"], row["venue"], row["value"], moment_of(row["ts_recv"]), row["detail"]) for row in found]
-    return Section("health", "Last reading of each kind", ("metric", "venue", "value", "at", "detail"), rows)
+    last = Section("health", "Last reading of each kind", ("metric", "venue", "value", "at", "detail"), rows)
+    return [*_countdowns(view, found, troubles), last]
+
+
+def _countdowns(view: _View, readings: Sequence[Row], troubles: list[str]) -> list[Section]:
+    """Whether the exchanges that can do so cancel everything when they hear nothing of us; of several accounts the one told of last."""
+    late = {row["venue"] for row in readings if row["metric"] == FAILED and row["value"]}
+    rows = []
+    for row in readings:
+        if row["metric"] == RUNS:
+            if not row["value"]:
+                troubles.append(f"the countdown at {row['venue']} does not run: {row['detail']}")
+            state = "off" if not row["value"] else "late" if row["venue"] in late else "runs"
+            age = millis((view.now - row["ts_recv"]) // NANOS_PER_MS * NANOS_PER_MS)
+            rows.append((row["venue"], state, row["value"], moment_of(row["ts_recv"]), age, row["detail"]))
+    head = ("venue", "state", "length_ms", "told", "age_ms", "detail")
+    return [Section("countdowns", "Exchanges that cancel everything when they hear nothing of us", head, rows)] if rows else []

@@ -99,6 +99,20 @@ def test_metrics_are_what_was_decided(player: Player, looks: int) -> None:
     assert int(found["xarb_scans_total"]) > 0
 
 
+def test_countdowns_have_their_length_and_age(player: Player) -> None:
+    """As the log was told last; a venue without one has no line."""
+    watch = Watch(player.log.folder, WatchConfig(), now=lambda: player._ts + NANOS_PER_S)
+    for value in (60_000, 0):
+        player._put("health", ("charlie", "cancel_after_ms", value, "main: said"))
+        player.flush()
+        watch.look()
+        found = values(watch.metrics())
+        assert float(found['xarb_cancel_after_seconds{venue="charlie"}']) == value / 1000
+        assert float(found['xarb_cancel_after_age_seconds{venue="charlie"}']) == 1
+        assert sum(name.startswith("xarb_cancel_after_seconds") for name in found) == 1
+    watch.__exit__(None, None, None)
+
+
 def test_trading_pnl_values_flows_at_the_last_mids(player: Player) -> None:
     """In each stated currency: what changed, each asset at the mid of its last quote, rounded down; mean profit is that by bundle."""
     market = list(recorded(0, ROWS))

@@ -9,6 +9,7 @@ from xarb.engine.liverows import kill_level
 from xarb.model.columns import BREAKER_STATES, TABLES
 from xarb.model.order import KILL_LEVELS
 from xarb.model.units import NANOS_PER_S
+from xarb.venues.countdown import RUNS
 from xarb.watch.rules import Place, money
 from xarb.watch.state import Watched
 
@@ -90,6 +91,17 @@ def _feeds(state: Watched, place: Place) -> list[Metric]:
             [({"venue": venue, "symbol": symbol}, int(feed.tradable)) for (venue, symbol), feed in state.trading.feeds.items()],
         ),
         ("xarb_clock_offset_seconds", "gauge", "Distance of the venue's clock from ours.", offsets),
+        *_countdowns(state, place),
+    ]
+
+
+def _countdowns(state: Watched, place: Place) -> list[Metric]:
+    told = {venue: (value, ts) for (metric, venue), (value, ts, _) in state.health.items() if metric == RUNS}
+    lengths = [({"venue": venue}, value / 1000) for venue, (value, _) in told.items()]
+    ages = [({"venue": venue}, _seconds(max(place.now - ts, 0))) for venue, (_, ts) in told.items()]
+    return [
+        ("xarb_cancel_after_seconds", "gauge", "How long the venue hears nothing of us until it cancels; 0: it does not.", lengths),
+        ("xarb_cancel_after_age_seconds", "gauge", "Time since that was told, once a minute while it runs.", ages),
     ]
 
 
