@@ -80,8 +80,8 @@ def test_equal_names_and_empty_results(log: Path, form: str) -> None:
     """Two columns of one name are both written, and a result without rows still has its columns."""
     data = _bytes(log, "SELECT 1 AS a, 2 AS a, make_timestamp_ns(0) AS a", form)
     if form == "csv":
-        assert data == b"a,a_1,a_2\r\n1,2,1970-01-01 00:00:00\r\n"
-        assert _bytes(log, "SELECT seq, bid FROM quotes WHERE false", form) == b"seq,bid\r\n"
+        assert data == b"a,a_1,a_2\n1,2,1970-01-01 00:00:00\n"
+        assert _bytes(log, "SELECT seq, bid FROM quotes WHERE false", form) == b"seq,bid\n"
     elif form == "json":
         assert json.loads(data) == [{"a": 1, "a_1": 2, "a_2": "1970-01-01 00:00:00"}]
     else:
@@ -100,7 +100,7 @@ def test_every_view_can_be_written(log: Path, run: Path) -> None:
 def test_many_rows_pass_in_order(log: Path) -> None:
     """A result of several batches is written whole and in the order that the statement asks for."""
     data = _bytes(log, "SELECT range AS n, make_timestamp_ns(range) AS t FROM range(200000) ORDER BY n DESC", "csv")
-    lines = data.split(b"\r\n")
+    lines = data.split(b"\n")
     assert len(lines) == 200_002
     assert [int(line.split(b",")[0]) for line in lines[1:-1]] == list(range(199_999, -1, -1))
 

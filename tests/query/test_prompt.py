@@ -63,7 +63,7 @@ def test_a_statement_ends_at_a_semicolon_outside_quotes(text: str, complete: boo
 def test_statements_come_from_a_pipe(log: Path) -> None:
     """Several statements, one over two lines, the last without a semicolon; each gives its result."""
     code, out = _piped(log, "SELECT 1 AS a; SELECT 2 AS b;\n\nSELECT count(*)\n  AS c FROM quotes", form="csv")
-    assert (code, out) == (0, "a\r\n1\r\nb\r\n2\r\nc\r\n4\r\n")
+    assert (code, out) == (0, "a\n1\nb\n2\nc\n4\n")
 
 
 def test_the_first_error_ends_a_pipe(log: Path) -> None:

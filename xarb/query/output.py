@@ -21,7 +21,7 @@ TABLE_ROWS: Final = 1_000  # rows that a terminal gets; pipes get all
 def write_result(result: Result, out: BinaryIO, form: str) -> int:
     """Write a result to a binary stream as `csv`, `json` or `parquet`; the number of rows.
 
-    CSV: a header, RFC 4180 quotes, null is an empty field, text that is empty is `""`. JSON: an array of objects, a row a line;
+    CSV: a header, lines that end with LF, RFC 4180 quotes, null is an empty field, text that is empty is `""`. JSON: an array of objects, a row a line;
     decimals are strings, so that no reader rounds them, and floats that JSON lacks are the strings `NaN` and `Infinity`.
     Parquet: decimals as decimals, times in ns; integers beyond 64 bits as text. Of equal column names the later ones get `_1`, `_2`.
 
@@ -111,10 +111,10 @@ def _unique(columns: tuple[str, ...]) -> list[str]:
 
 def _csv(result: Result, out: BinaryIO) -> int:
     buffer = io.StringIO(newline="")
-    buffer.write(",".join(_field(column) for column in _unique(result.columns)) + "\r\n")
+    buffer.write(",".join(_field(column) for column in _unique(result.columns)) + "\n")
     count = 0
     for row in result.rows():
-        buffer.write(",".join("" if value is None else _field(_text(value)) for value in row) + "\r\n")
+        buffer.write(",".join("" if value is None else _field(_text(value)) for value in row) + "\n")
         count += 1
         if count % 10_000 == 0:
             out.write(buffer.getvalue().encode())
