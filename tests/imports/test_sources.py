@@ -8,6 +8,7 @@ import pytest
 
 from tests.imports.conftest import ROOT
 from xarb.errors import ConfigError
+from xarb.imports.command import import_tables
 from xarb.imports.sources import load_sources, single
 
 GOOD = """
@@ -101,3 +102,10 @@ def test_own_instruments(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(entry)
     text = 'instruments = "mine.toml"\n' + GOOD.replace('"kraken"', '"v"').replace("BTC/USD", "A/B")
     assert load(tmp_path, text).sources[0].symbol == "A/B"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("value", ["\u00b2", "\u0663", "-1", "1.5", ""])
+def test_a_number_on_the_command_line_has_ascii_digits(tmp_path: Path, value: str) -> None:
+    """Others are refused with the key."""
+    with pytest.raises(ConfigError, match=r"--set price_decimals=.*: must be a whole number"):
+        import_tables("quotes-csv", [tmp_path / "x.csv"], tmp_path / "log", {"price_decimals": value}, advance=lambda *_: None)

@@ -19,7 +19,7 @@ import pytest
 from tests.log.live import head, quotes, read_inputs, read_outputs, refusal
 from tests.log.logs import HEADER, START, small_log
 from xarb.errors import ConfigError, InvariantBroken, LogError
-from xarb.log import committer, journal, livelog
+from xarb.log import checkpoints, committer, journal, livelog
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
 from xarb.log.journal import FOLDER, journals
@@ -382,6 +382,16 @@ def test_there_is_one_writer(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
     LogWriter.append_to(folder).close()
     assert verify_log(folder).rows == 2
+
+
+def test_files_that_have_no_number_are_no_journals_and_no_checkpoints(tmp_path: Path) -> None:
+    """A digit of another script is none."""
+    for folder, suffix in ((FOLDER, journal.SUFFIX), (checkpoints.FOLDER, checkpoints.SUFFIX)):
+        (tmp_path / folder).mkdir()
+        for name in ("1", "\u00b2", "\u0663"):
+            (tmp_path / folder / f"{name}{suffix}").touch()
+    assert [number for number, _ in journal.journals(tmp_path)] == [1]
+    assert [path.stem for path in checkpoints.checkpoint_paths(tmp_path)] == ["1"]
 
 
 def test_only_logs_are_recorded_into(tmp_path: Path) -> None:

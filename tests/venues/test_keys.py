@@ -17,6 +17,7 @@ from tests.venues.exchange_server import KEY, SECRET, SmallExchange
 from tests.venues.trader import trading
 from xarb.errors import ConfigError, Rejected, VenueError
 from xarb.venues.account import Account, AccountTerms
+from xarb.venues.exchange import Place, session_for
 from xarb.venues.keys import Keys, Redactor, load_keys
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIHN0aWxsLW5vdC1hLWtleS1idXQtbG9uZy0h\n-----END PRIVATE KEY-----\n"
@@ -194,6 +195,17 @@ def test_wrong_secret_is_a_refusal() -> None:
             assert error.value.reason == "authentication_error"
 
     asyncio.run(asyncio.wait_for(work(), 20))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:\u00b2", "127.0.0.1:\u0669", "127.0.0.1:", ":80", "80"])
+def test_an_address_that_is_none_is_refused_by_name(address: str) -> None:
+    """A port is of ASCII digits."""
+
+    async def work() -> None:
+        with pytest.raises(ConfigError, match=r"hosts\.api\.binance\.com = .*: allowed is ADDRESS:PORT"):
+            session_for(Place(hosts={"api.binance.com": address}))
+
+    asyncio.run(work())
 
 
 def test_keys_that_lack_what_the_exchange_requires_are_refused() -> None:

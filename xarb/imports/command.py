@@ -56,7 +56,7 @@ def _typed(keys: Mapping[str, str]) -> dict[str, Any]:
         if dot:
             typed.setdefault(table, {})[name] = value
         elif key in _INTEGERS:
-            if not value.isdigit():
+            if not (value.isascii() and value.isdigit()):
                 raise ConfigError(f"--set {key}={value}: must be a whole number")
             typed[key] = int(value)
         elif key == "ignore":

@@ -87,7 +87,12 @@ def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
                 report.leftovers.append(name)
             continue
         if path.is_symlink() or not path.is_dir():
-            if name.startswith(f"{checkpoints.FOLDER}/") and path.suffix == checkpoints.SUFFIX and path.stem.isdigit():
+            if (
+                name.startswith(f"{checkpoints.FOLDER}/")
+                and path.suffix == checkpoints.SUFFIX
+                and path.stem.isascii()
+                and path.stem.isdigit()
+            ):
                 continue
             is_temporary = path.name.startswith(".") and path.name.endswith(".tmp")
             if is_temporary or name in found.gone or (name not in named and _is_under_way(path, found)):
@@ -99,7 +104,13 @@ def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
 def _is_under_way(path: Path, found: Manifest) -> bool:
     """Whether a file may be of a seal that goes on: of a log with a journal, beyond what was sealed when the check began."""
     first = path.name.partition("-")[0]
-    return path.suffix == ".parquet" and first.isdigit() and int(first) > found.last and (found.folder / FOLDER).is_dir()
+    return (
+        path.suffix == ".parquet"
+        and first.isascii()
+        and first.isdigit()
+        and int(first) > found.last
+        and (found.folder / FOLDER).is_dir()
+    )
 
 
 class _Check:

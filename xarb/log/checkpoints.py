@@ -85,7 +85,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 def checkpoint_paths(folder: Path) -> list[Path]:
     """The checkpoints of a log, the oldest first."""
-    return sorted(path for path in (folder / FOLDER).glob(f"*{SUFFIX}") if path.stem.isdigit())
+    return sorted(path for path in (folder / FOLDER).glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit())
 
 
 def read_checkpoint(path: Path, manifest: Manifest) -> Checkpoint:

@@ -123,7 +123,7 @@ def _lock(folder: Path, wait_s: float) -> int:
 
 def _is_alive(writer: str) -> bool:
     """Whether the process of that id is there; one that has not written its id yet is."""
-    if not writer.isdigit():
+    if not (writer.isascii() and writer.isdigit()):
         return True
     try:
         os.kill(int(writer), 0)

@@ -155,7 +155,7 @@ def tables_digest() -> str:
 
 def journals(folder: Path) -> list[tuple[int, Path]]:
     """The journal files of a log with their segment numbers, in order."""
-    found = [path for path in (folder / FOLDER).glob(f"*{SUFFIX}") if path.stem.isdigit()]
+    found = [path for path in (folder / FOLDER).glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
     return sorted((int(path.stem), path) for path in found)
 
 

@@ -136,7 +136,7 @@ class LogWriter:
                     path.unlink()
                     continue
                 first = path.name.partition("-")[0]
-                if path.suffix != ".parquet" or not first.isdigit() or int(first) <= self.manifest.last:
+                if path.suffix != ".parquet" or not (first.isascii() and first.isdigit()) or int(first) <= self.manifest.last:
                     continue
                 named = {entry.path for entry in self.manifest.files} if named is None else named
                 if path.relative_to(self.folder).as_posix() not in named:

@@ -138,7 +138,7 @@ class _Resolver(AbstractResolver):
 
 def _address(name: str, text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         raise ConfigError(f"hosts.{name} = {text}: allowed is ADDRESS:PORT")
     return host, int(port)
 
