@@ -155,6 +155,7 @@ def test_every_key_is_known_here() -> None:
         "assumed_qty",
         "ban_s",
         "book_source",
+        "connections_1s",
         "connections_5m",
         "fee_asset",
         "frames_1s",

@@ -243,3 +243,41 @@ def test_okx_sockets_refuse_messages_of_the_wrong_form(tmp_path: Path, message: 
             assert len((await told(site, "/ws/v5/public", DEEP))["msg"]) < 300
 
     run(check())
+
+
+def test_a_parameter_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    """In the query or in the form; of one that stands in both the query counts, as Binance documents."""
+
+    async def check() -> None:
+        async with standing(tmp_path) as site:
+            twice = await site.get("/api/v3/depth?symbol=BTCUSDT&limit=5&limit=1")
+            assert (twice.status, twice.body["code"]) == (400, -1101)
+            assert (await site.get("/api/v3/depth?symbol=BTCUSDT&limit=5")).status == 200
+            order = (
+                f"symbol={SYMBOL}&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.1&timestamp={site.clock.wall_ns() // 1_000_000}"
+            )
+            for query, form, code in (
+                ("", f"{order}&price=50&price=60", -1101),
+                (f"{order}&price=50&price=60", "", -1101),
+                ("price=50", f"{order}&price=60", 0),
+            ):
+                signature = hmac.new(SECRET.encode(), (query + form).encode(), hashlib.sha256).hexdigest()
+                path = f"{site.base}/api/v3/order?{query}{'&' if query else ''}signature={signature}"
+                headers = {"X-MBX-APIKEY": KEY, "Content-Type": "application/x-www-form-urlencoded"}
+                async with site.http.post(path, data=form, headers=headers) as answer:
+                    assert (await answer.json()).get("code", 0) == code
+            [order] = (await site.get("/xarb/orders", account="main")).body
+            assert order["price"] == "50"
+
+    run(check())
+
+
+def test_okx_refuses_a_parameter_that_comes_twice(tmp_path: Path) -> None:
+    """With its name."""
+
+    async def check() -> None:
+        async with okx(tmp_path) as site:
+            twice = await site.get("/api/v5/market/books?instId=BTC-USDT&sz=1&sz=5")
+            assert (twice.status, twice.body["code"], twice.body["msg"]) == (400, "51000", "Parameter sz error")
+
+    run(check())

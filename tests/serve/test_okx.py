@@ -8,6 +8,7 @@ import datetime as dt
 import hashlib
 import hmac
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -315,6 +316,24 @@ def test_what_a_socket_refuses(tmp_path: Path) -> None:
             assert (await ws.receive_json())["code"] == "60012"
             await ws.send_str("ping")
             assert await ws.receive_str() == "pong"
+
+    run(test())
+
+
+def test_an_address_opens_three_sockets_a_second(tmp_path: Path) -> None:
+    """The next one is turned away with the time to wait, and taken when that has passed."""
+
+    async def test() -> None:
+        async with site_of(tmp_path, config=okx_config(limits=Limits(frames_1s=1000))) as site:
+            for at in range(2):
+                site.clock.passed_ns = -(time.monotonic_ns() % NANOS_PER_S) + at * NANOS_PER_S  # a second has just begun
+                for path in ("public", "private", "business"):
+                    await site.http.ws_connect(f"{site.base}/ws/v5/{path}")
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await site.http.ws_connect(f"{site.base}/ws/v5/public")
+                assert refused.value.status == 429
+                assert refused.value.headers is not None
+                assert refused.value.headers["Retry-After"] == "1"
 
     run(test())
 

@@ -6,6 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import pytest
+
 from tests.serve.books import Sides, applied
 from tests.serve.site import LOTS, STANDING, SYMBOL, Site, book, config, head, run, serving, serving_log, trade
 from tests.trial import Rows
@@ -136,6 +139,24 @@ def test_subscriptions_are_managed_by_messages(tmp_path: Path) -> None:
             assert (await ws.receive_json())["error"]["code"] == 2
             await ws.send_str("{")
             assert (await ws.receive_json())["error"]["code"] == 3
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    "path", ["/ws/nonsense/btcusdt@trade/x@y/btcusdt@trade", "/stream?streams=nonsense/btcusdt@trade/x@y/btcusdt@trade"]
+)
+def test_streams_of_an_address_are_looked_at_like_those_of_a_message(tmp_path: Path, path: str) -> None:
+    """What has no form of a stream is passed over, one that comes twice counts once, and too many are refused."""
+
+    async def test() -> None:
+        async with serving(tmp_path, ROWS, config=config(limits=Limits(frames_1s=1000, streams=2))) as site:
+            async with site.streams(path) as ws:
+                await ws.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 1})
+                assert await ws.receive_json(timeout=5) == {"result": ["btcusdt@trade"], "id": 1}
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                await site.streams(f"{path}/btcusdt@depth/btcusdt@ticker")
+            assert refused.value.status == 400
 
     run(test())
 

@@ -75,6 +75,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     streams: Count = 1024  # a socket
     requests_2s: Count = 60  # OKX: requests of one path and address
     orders_2s: Count = 60  # OKX: orders of an account
+    connections_1s: Count = 3  # OKX: sockets of an address
     queued_frames: Count = 100_000  # frames that wait for one socket; a client further behind is cut off (ours, not Binance's)
     tolerated: Count = 20  # requests after a 429 until the address is banned (418)
     ban_s: Count = 120

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -40,6 +41,28 @@ def object_of(text: str) -> dict[str, Any]:
     return found
 
 
+def fields_of(text: str) -> dict[str, str]:
+    """The fields of a query or a form by name.
+
+    Raises:
+        Repeated: a name comes more than once.
+    """
+    found: dict[str, str] = {}
+    for name, value in parse_qsl(text):
+        if name in found:
+            raise Repeated(name)
+        found[name] = value
+    return found
+
+
+class Repeated(Exception):
+    """A parameter that comes more than once; each wire says so in its own words."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
 def is_flat(value: object) -> bool:
     """Whether a value is an object whose values are texts, numbers, booleans or null."""
     return isinstance(value, dict) and not any(isinstance(one, list | dict) for one in value.values())
@@ -65,4 +88,4 @@ def _read(decoder: msgspec.json.Decoder[Any], text: str) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-__all__ = ["body_of", "is_flat", "is_same", "json_of", "object_of", "whole_of"]
+__all__ = ["Repeated", "body_of", "fields_of", "is_flat", "is_same", "json_of", "object_of", "whole_of"]

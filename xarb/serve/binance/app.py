@@ -12,7 +12,7 @@ from xarb.serve.binance.errors import ApiError
 from xarb.serve.binance.market_socket import MarketSocket
 from xarb.serve.binance.request_socket import RequestSocket
 from xarb.serve.binance.rest import Rest
-from xarb.serve.binance.streams import FAST_MS, SLOW_MS
+from xarb.serve.binance.streams import FAST_MS, SLOW_MS, is_stream
 from xarb.serve.binance.venue import CONNECTION_WEIGHT, BinanceVenue
 from xarb.serve.conversation import Visitor, converse
 from xarb.serve.limits import TooMany
@@ -82,6 +82,9 @@ class BinanceApp:
 
     async def _stream(self, request: web.Request, names: list[str], *, combined: bool) -> web.StreamResponse:
         limits = self._venue.limits.limits
+        names = [name for name in dict.fromkeys(names) if is_stream(name)]  # others are passed over, as in SUBSCRIBE
+        if len(names) > limits.streams:
+            return web.Response(status=400)
         socket = MarketSocket(self._venue.streams, names, combined=combined, most=limits.streams)
         return await self._socket(request, Visitor(socket.open, socket.read, socket.leave, frames_1s=limits.frames_1s))
 

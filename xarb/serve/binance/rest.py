@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -12,7 +11,7 @@ from xarb.serve.binance.parameters import Parameters
 from xarb.serve.binance.signing import check_signature, check_time
 from xarb.serve.binance.venue import BinanceVenue
 from xarb.serve.replies import Reply, failed, send
-from xarb.serve.untrusted import body_of
+from xarb.serve.untrusted import Repeated, body_of, fields_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -57,14 +56,6 @@ _NOT_FOUND: Final = "<html><head><title>404 Not found</title></head><body>404 No
 _encode = msgspec.json.Encoder().encode
 
 
-class _Asked(NamedTuple):
-    """A request as it came."""
-
-    query: str
-    body: str
-    parameters: Parameters
-
-
 class Rest:
     """The REST side of one venue.
 
@@ -85,17 +76,16 @@ class Rest:
         fault = house.faults.request(name) if house.faults.any else None
         if fault is not None:
             house.log.note(house.venue, "fault", fault.kind, exchange_id=number, body=name)
-        asked = _Asked(query, body, Parameters({**dict(parse_qsl(query)), **dict(parse_qsl(body))}))
         if fault is not None and fault.kind == "status":
             reply = failed(fault, None if fault.code is None else {"code": fault.code, "msg": fault.message})
         else:
-            reply = self._answer(request, asked)
+            reply = self._answer(request, query, body)
         house.log.note(
             house.venue, "reply", name, exchange_id=number, status=reply.status, body=reply.body.decode() if house.log.is_on else ""
         )
         return await send(request, reply, fault)
 
-    def _answer(self, request: web.Request, asked: _Asked) -> Reply:
+    def _answer(self, request: web.Request, query: str, body: str) -> Reply:
         public = request.path.removeprefix("/api/v3/")
         name = public if request.method == "GET" and public in _PUBLIC else PRIVATE.get((request.method, request.path))
         if name is None:
@@ -103,16 +93,17 @@ class Rest:
         venue, address = self._venue, request.remote or ""
         account: str | None = None
         try:
-            venue.weigh(address, venue.weight(name, asked.parameters))
+            parameters = _parameters(query, body)
+            venue.weigh(address, venue.weight(name, parameters))
             if name in _PUBLIC:
-                found = venue.public(name, asked.parameters)
+                found = venue.public(name, parameters)
             else:
                 key = venue.keys.find(request.headers.get("X-MBX-APIKEY"), venue.trading.requests[name].permission)
                 account = key.account
-                check_time(asked.parameters, venue.exchange.now_ms())
-                payload = _unsigned(asked.query) + _unsigned(asked.body)
-                check_signature(key, payload.encode(), asked.parameters.optional("signature"))
-                found = venue.private(name, asked.parameters, key)
+                check_time(parameters, venue.exchange.now_ms())
+                payload = _unsigned(query) + _unsigned(body)
+                check_signature(key, payload.encode(), parameters.optional("signature"))
+                found = venue.private(name, parameters, key)
         except ApiError as error:
             headers = self._headers(address, account if name == "order.place" else None)
             if error.retry_after_s is not None:
@@ -132,6 +123,18 @@ class Rest:
             tens, day = self._venue.limits.orders_used(account, now)
             headers |= {"X-MBX-ORDER-COUNT-10S": str(tens), "X-MBX-ORDER-COUNT-1D": str(day)}
         return headers
+
+
+def _parameters(query: str, body: str) -> Parameters:
+    """Of both places; what stands in both is taken from the query, as the exchange documents.
+
+    Raises:
+        ApiError: one comes twice in one of them.
+    """
+    try:
+        return Parameters(fields_of(body) | fields_of(query))
+    except Repeated:
+        raise ApiError(-1101, "Duplicate values for a parameter detected.") from None
 
 
 def _unsigned(text: str) -> str:

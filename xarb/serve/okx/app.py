@@ -12,6 +12,7 @@ from aiohttp import web
 from xarb.serve.config import KeyConfig
 from xarb.serve.conversation import Visitor, converse
 from xarb.serve.faults import Fault
+from xarb.serve.limits import TooMany
 from xarb.serve.okx.channels import PRIVATE
 from xarb.serve.okx.errors import OkxError
 from xarb.serve.okx.rest import OkxRest, batch_answer
@@ -82,6 +83,10 @@ class OkxApp:
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         self._touched()
+        try:
+            self._venue.connect(request.remote or "")
+        except TooMany as many:
+            return web.Response(status=429, headers={"Retry-After": str(many.wait_s)})
         socket = OkxSocket(self._venue, request.path.rpartition("/")[2])
         return await converse(request, self._venue.house, Visitor(socket.open, socket.read, socket.leave))
 

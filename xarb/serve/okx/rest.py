@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -14,7 +13,7 @@ from xarb.serve.okx.errors import OkxError, bad, no_instrument
 from xarb.serve.okx.trading import Items
 from xarb.serve.okx.venue import OkxVenue
 from xarb.serve.replies import Reply, failed, send
-from xarb.serve.untrusted import body_of, json_of, whole_of
+from xarb.serve.untrusted import Repeated, body_of, fields_of, json_of, whole_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -119,12 +118,12 @@ class OkxRest:
 
     def _answer(self, request: web.Request, body: str) -> Reply:
         path = request.path.removeprefix(PREFIX)
-        values = dict(parse_qsl(request.raw_path.partition("?")[2]))
         signed = self._venue.trading.requests.get((request.method, path))
         public = self._public.requests.get(path) if request.method == "GET" else None
         if not request.path.startswith(PREFIX) or (signed is None and public is None):
             return Reply(404, _encode({"code": "404", "msg": "Not Found", "data": []}), _JSON)
         try:
+            values = _query(request)
             self._venue.countdowns.look()
             self._venue.count(path, request.remote or "")
             if public is not None:
@@ -148,6 +147,14 @@ def batch_answer(items: Items) -> dict[str, Any]:
         "msg": "" if code == "0" else "All operations failed" if code == "1" else "Bulk operation partially succeeded.",
         "data": items,
     }
+
+
+def _query(request: web.Request) -> dict[str, str]:
+    """The query's parameters. What the exchange does with one that comes twice is not written; here it is wrong."""
+    try:
+        return fields_of(request.raw_path.partition("?")[2])
+    except Repeated as error:
+        raise bad(error.name) from None
 
 
 def _json(body: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from xarb.model.units import NANOS_PER_S
 from xarb.serve.config import ServeConfig, VenueTerms
 from xarb.serve.exchange import Exchange
 from xarb.serve.limits import TooMany, Windows
@@ -35,6 +36,15 @@ class OkxVenue:
         self.channels = Channels(exchange, self.listings, self.trading.assets)
         self._limits = config.limits
         self._windows = Windows()
+        self._connects = Windows()
+
+    def connect(self, address: str) -> None:
+        """Count a socket of an address.
+
+        Raises:
+            TooMany: more than it may open in a second.
+        """
+        self._connects.count("sockets", address, self._limits.connections_1s, self.house.clock.mono_ns(), span_ns=NANOS_PER_S)
 
     def count(self, path: str, address: str) -> None:
         """Count a request.
