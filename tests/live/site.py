@@ -39,6 +39,9 @@ CONFIG = """
 mode = "live"
 stop_ms = 8000
 
+[breakers]
+residual_held = false  # the market jumps to and fro, and nobody is there who would reset one
+
 [strategies.cross]
 kind = "micro"
 min_profit_bps = 1
