@@ -16,10 +16,10 @@ from tests.live.canary import Printed, environment, keys, leaks, of_log, xarb
 from tests.live.site import VENUES, Site, site
 from tests.watch.listener import Listener
 from xarb.cli import app
-from xarb.cli_keys import keys_app
+from xarb.cli.keys import keys_app
+from xarb.cli.verbs import config_app, log_app
 from xarb.log.reader import LogReader
 from xarb.serve.faults import Fault
-from xarb.verbs import config_app, log_app
 
 FAULTS = (
     Fault(kind="hang", on="POST /api/v3/order", after=1, count=1),

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from xarb.cli.verbs import FormatOption, LogOption, Verb, app
 from xarb.console import say
 from xarb.errors import Refused
-from xarb.verbs import FormatOption, LogOption, Verb, app
 
 Folder = Annotated[Path, typer.Argument(metavar="RUN_OR_LOG", help="Folder of a run, or of a log that is or was traded on.")]
 Targets = Annotated[

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from xarb.cli.verbs import LogPath, SetOption, Verb, app, log_app, overrides_of
 from xarb.console import drawn_in_place, interruptible, progress, say, show
-from xarb.verbs import LogPath, SetOption, Verb, app, log_app, overrides_of
 
 
 @app.command(cls=Verb)

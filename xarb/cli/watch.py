@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
+from xarb.cli.verbs import SetOption, Verb, app, overrides_of
 from xarb.console import say
-from xarb.verbs import SetOption, Verb, app, overrides_of
 
 
 @app.command(cls=Verb)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from xarb.cli.verbs import Verb, app
 from xarb.console import progress, say, show
-from xarb.verbs import Verb, app
 
 
 @app.command(cls=Verb)

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 
 import typer
 
+from xarb.cli.verbs import SetOption, Verb, app, overrides_of
 from xarb.console import Table, say, show
 from xarb.errors import ConfigError, Refused
-from xarb.verbs import SetOption, Verb, app, overrides_of
 
 keys_app = typer.Typer(
     name="keys", help="Keep API keys and wallets, list and check them.", no_args_is_help=True, rich_markup_mode=None

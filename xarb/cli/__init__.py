@@ -8,11 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from xarb import __version__, cli_inventory, cli_keys, cli_markets, cli_sim, cli_watch
-from xarb.console import Table, drawn_in_place, interruptible, progress, say, show, warn
-from xarb.errors import Refused
-from xarb.model.order import STOP, KillLevel
-from xarb.verbs import (
+from xarb import __version__
+from xarb.cli import inventory, keys, markets, sim, watch
+from xarb.cli.verbs import (
     ExperimentPath,
     FormatOption,
     LogOption,
@@ -24,10 +22,13 @@ from xarb.verbs import (
     config_app,
     log_app,
 )
-from xarb.verbs import Verb as _Verb
-from xarb.verbs import overrides_of as _overrides
+from xarb.cli.verbs import Verb as _Verb
+from xarb.cli.verbs import overrides_of as _overrides
+from xarb.console import Table, drawn_in_place, interruptible, progress, say, show, warn
+from xarb.errors import Refused
+from xarb.model.order import STOP, KillLevel
 
-__all__ = ["app", "cli_inventory", "cli_keys", "cli_markets", "cli_sim", "cli_watch"]  # its commands are part of the application
+__all__ = ["app", "inventory", "keys", "markets", "sim", "watch"]  # its commands are part of the application
 
 _DEMO: Final = "quickstart"
 
