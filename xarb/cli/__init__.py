@@ -9,10 +9,9 @@ from typing import Annotated, Final
 import typer
 
 from xarb import __version__
-from xarb.cli import inventory, keys, markets, sim, watch
+from xarb.cli import inventory, keys, logs, markets, questions, sim, watch
 from xarb.cli.verbs import (
     ExperimentPath,
-    FormatOption,
     LogOption,
     LogPath,
     SetOption,
@@ -20,7 +19,6 @@ from xarb.cli.verbs import (
     WaitOption,
     app,
     config_app,
-    log_app,
 )
 from xarb.cli.verbs import Verb as _Verb
 from xarb.cli.verbs import overrides_of as _overrides
@@ -28,7 +26,7 @@ from xarb.console import Table, drawn_in_place, interruptible, progress, say, sh
 from xarb.errors import Refused
 from xarb.model.order import STOP, KillLevel
 
-__all__ = ["app", "inventory", "keys", "markets", "sim", "watch"]  # its commands are part of the application
+__all__ = ["app", "inventory", "keys", "logs", "markets", "questions", "sim", "watch"]  # its commands are part of the application
 
 _DEMO: Final = "quickstart"
 
@@ -217,80 +215,6 @@ def verify(
 
 
 @app.command(cls=_Verb)
-def why(
-    folder: Annotated[Path, typer.Argument(metavar="RUN_OR_LOG", help="Folder of a run, or of a log that was traded on.")],
-    order: Annotated[str | None, typer.Argument(metavar="[ORDER]", help="Number or client order id of the order.")] = None,
-    opportunity: Annotated[
-        str | None,
-        typer.Option("--opportunity", metavar="N", help="Explain this opportunity instead, such as one that was refused."),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option("--start", metavar="N", help="Start of a live log in which the number counts; a client order id says it."),
-    ] = None,
-    log: LogOption = None,
-    output: FormatOption = None,
-) -> None:
-    """Explain an order: the chain from it back to the market events, the state that the strategy saw, and what became of it.
-
-    The state is obtained by replay up to the decision. See docs/why.md.
-    """
-    from xarb.inquiry.sections import check_format, publish
-    from xarb.why import Question, numbered
-    from xarb.why import why as explain
-
-    check_format(output)
-    question = Question(order, numbered("--opportunity", opportunity), numbered("--start", start))
-    publish(explain(folder, question, log=log), output)
-
-
-@app.command(cls=_Verb)
-def diff(
-    live: Annotated[Path, typer.Argument(metavar="LIVE", help="Side A: a log that was traded on, or a run.")],
-    backtest_run: Annotated[Path, typer.Argument(metavar="BACKTEST", help="Side B: a run over the same market, or such a log.")],
-    start: Annotated[str | None, typer.Option("--start", metavar="N", help="Which start of a live log.")] = None,
-    log: LogOption = None,
-    output: FormatOption = None,
-) -> None:
-    """Compare two runs or logs over one market: align opportunities and orders, and give each difference its cause.
-
-    The money of all causes adds up to the difference of the ledgers, exactly, asset by asset. Exit code 0 when nothing differs, 1 when
-    something does. See docs/diff.md.
-    """
-    from xarb.diff import diff as compare
-    from xarb.inquiry.sections import check_format, publish
-    from xarb.why import numbered
-
-    check_format(output)
-    found = compare(live, backtest_run, log=log, start=numbered("--start", start))
-    publish(found.sections, output)
-    if not found.equal:
-        raise typer.Exit(1)
-
-
-@app.command(cls=_Verb)
-def status(
-    log: Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log that is or was traded on.")],
-    output: FormatOption = None,
-) -> None:
-    """Say how live trading stands, from its log alone: start, arming, feeds, orders alive, balances, counts, health.
-
-    Works while the log is being written. Exit code 0 when the last start runs, is armed and all feeds of its venues can be traded on, 1
-    when not, with each reason on standard error.
-    """
-    from xarb.inquiry.sections import check_format, publish
-    from xarb.status import status as look
-
-    check_format(output)
-    found = look(log)
-    publish(found.sections, output)
-    for trouble in found.troubles:
-        say(trouble)
-    if found.troubles:
-        raise typer.Exit(1)
-
-
-@app.command(cls=_Verb)
 def check(
     experiment: ExperimentPath,
     log: LogOption = None,
@@ -331,61 +255,6 @@ def symbols(log: LogPath) -> None:
     from xarb.check import symbols as list_symbols
 
     show(list_symbols(log))
-
-
-@app.command(name="import", cls=_Verb)
-def import_command(
-    what: Annotated[
-        str, typer.Argument(metavar="SOURCES.toml|FORMAT", help="A sources file, or the format of the files that follow.")
-    ],
-    paths: Annotated[list[Path] | None, typer.Argument(metavar="[PATH]...", help="Files of one source, in order.")] = None,
-    into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Log to create or to continue.")] = Path("recordings/import"),
-    venue: Annotated[str | None, typer.Option(help="Venue of the files, where they do not say it.")] = None,
-    symbol: Annotated[str | None, typer.Option(help="Unified symbol of the files, such as BTC/USDT.")] = None,
-    keys: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a [[source]].")] = None,
-) -> None:
-    """Import recorded files of other systems into a log, merged by receive time.
-
-    Formats: quotes-csv, quotes-parquet, binance-raw, tardis-csv. Bad rows become rejects with file, line and rule; only an unusable file
-    stops the import, and then nothing of it is kept.
-    """
-    from xarb.imports.command import import_tables
-
-    with interruptible("nothing of this import was kept"), progress("import") as advance:
-        tables = import_tables(what, paths or [], into, {"venue": venue, "symbol": symbol, **_overrides(keys)}, advance=advance)
-    show(tables)
-
-
-@app.command(cls=_Verb)
-def query(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(metavar='LOG_OR_RUN... ["SQL"]', help="Logs and runs, then the statement.")
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--format", help="table, csv, json or parquet; default table on a terminal, else csv.")
-    ] = None,
-    examples: Annotated[bool, typer.Option("--examples", help="Print statements that run as they stand.")] = False,
-) -> None:
-    """Ask a log or a run in SQL (DuckDB). Without a statement it opens a prompt.
-
-    Views: one for each kind of event, prices as DOUBLE beside the exact integers. Macros: bps, mid, exact. See docs/query.md.
-    """
-    from xarb.query.command import command
-
-    raise typer.Exit(command(arguments or [], output=output, examples=examples))
-
-
-@app.command(cls=_Verb)
-def synthetic(
-    into: Annotated[Path, typer.Option("--into", metavar="LOG", help="Folder of the log to make.")],
-    seed: Annotated[int, typer.Option(help="Seed of the generator.")] = 20260105,
-    events: Annotated[int, typer.Option(help="About how many events.")] = 200_000,
-) -> None:
-    """Make a synthetic market: three venues with every flaw that real feeds have. It is not real data and says so."""
-    from xarb.synthetic import make_quickstart
-
-    make_quickstart(into, seed=seed, events=events)
-    say(f"synthetic market in {into}; look at it with: xarb log info {into}")
 
 
 @app.command(cls=_Verb)
@@ -443,101 +312,6 @@ def serve(
         at_once=at_once,
     )
     run_serve(log, venue or [], port or [], options)
-
-
-@log_app.command("info", cls=_Verb)
-def log_info(log: LogPath) -> None:
-    """Show what a log or a run holds: range, rows and bytes by kind, instruments, digest."""
-    from xarb.inspection import info_tables
-
-    show(info_tables(log))
-
-
-@log_app.command("verify", cls=_Verb)
-def log_verify(
-    log: LogPath,
-    had: Annotated[
-        list[str] | None,
-        typer.Option("--had", metavar="DIGEST", help="A digest that the log had once: it must still come by it. May be repeated."),
-    ] = None,
-) -> None:
-    """Prove that a log or a run is whole: digests, chain, gap-free seq, schema, order. Exit code 1 with each finding if not.
-
-    Whoever can write the files can write a whole log that is another. --had finds that out: give it a digest that was printed when trading or
-    recording stopped, or came with a daily summary, and was kept elsewhere.
-    """
-    from xarb.inspection import verify_tables
-
-    with progress("verify") as advance:
-        tables, sound = verify_tables(log, had=had or (), advance=advance)
-    show(tables)
-    if not sound:
-        raise typer.Exit(1)
-
-
-@log_app.command("repair", cls=_Verb)
-def log_repair(log: LogPath) -> None:
-    """Mend a log whose writer died: seal its journal, and if that is damaged, save every sound row and record the gap.
-
-    The damaged file is kept. Nothing is changed in sealed files. A recorder that starts does all but the last by itself.
-    """
-    from xarb.inspection import repair_table
-
-    show([repair_table(log)])
-
-
-BeforeOption = Annotated[
-    str | None,
-    typer.Option("--before", metavar="TIME", help="Segments that end before it, such as 2026-01-05 or 2026-01-05T12:00Z."),
-]
-KeepOption = Annotated[
-    str | None, typer.Option("--keep", metavar="T", help="Segments that end so long before the log does: 12h or 30d.")
-]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
-
-
-@log_app.command("prune", cls=_Verb)
-def log_prune(
-    log: LogPath,
-    before: BeforeOption = None,
-    keep: KeepOption = None,
-    frames_only: Annotated[bool, typer.Option("--frames-only", help="Raw messages only; the engine's inputs stay.")] = False,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Remove old inputs and raw messages of a log for good. Orders, money, instruments and connections stay.
-
-    Whole segments go, and a line of the manifest says so: the log still verifies, and what is left can be read, replayed and asked.
-    Starts whose inputs went can no longer be proven. See docs/log.md.
-    """
-    from xarb.inspection import pruned_table
-    from xarb.log.prune import prune
-    from xarb.sources import cut_of
-
-    by = f"xarb log prune {f'--before {before}' if before else f'--keep {keep}'}"
-    done = prune(log, cut_of(log, before, keep), by=by, frames_only=frames_only, dry_run=dry_run)
-    show([pruned_table(done, dry_run=dry_run)])
-
-
-@log_app.command("archive", cls=_Verb)
-def log_archive(
-    log: LogPath,
-    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Folder of the archive, which does not exist yet.")],
-    before: BeforeOption = None,
-    keep: KeepOption = None,
-    dry_run: DryRunOption = False,
-) -> None:
-    """Move the old part of a log into a folder of its own, which is a log too, then prune it here.
-
-    The archive has the same lines and digests as the log: runs that were made from that part are proven with it. See docs/log.md.
-    """
-    from xarb.inspection import pruned_table
-    from xarb.log.archive import archive
-    from xarb.sources import cut_of
-
-    by = f"xarb log archive {f'--before {before}' if before else f'--keep {keep}'}"
-    with interruptible("nothing was removed from the log"), progress("archive") as advance:
-        done = archive(log, cut_of(log, before, keep), to, by=by, progress=advance, dry_run=dry_run)
-    show([pruned_table(done, dry_run=dry_run)])
 
 
 @config_app.command("show", cls=_Verb)

@@ -1,0 +1,104 @@
+"""The commands that ask a run or a log: why, diff, status, and SQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xarb.cli.verbs import FormatOption, LogOption, Verb, app
+from xarb.console import say
+
+
+@app.command(cls=Verb)
+def why(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_OR_LOG", help="Folder of a run, or of a log that was traded on.")],
+    order: Annotated[str | None, typer.Argument(metavar="[ORDER]", help="Number or client order id of the order.")] = None,
+    opportunity: Annotated[
+        str | None,
+        typer.Option("--opportunity", metavar="N", help="Explain this opportunity instead, such as one that was refused."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--start", metavar="N", help="Start of a live log in which the number counts; a client order id says it."),
+    ] = None,
+    log: LogOption = None,
+    output: FormatOption = None,
+) -> None:
+    """Explain an order: the chain from it back to the market events, the state that the strategy saw, and what became of it.
+
+    The state is obtained by replay up to the decision. See docs/why.md.
+    """
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.why import Question, numbered
+    from xarb.why import why as explain
+
+    check_format(output)
+    question = Question(order, numbered("--opportunity", opportunity), numbered("--start", start))
+    publish(explain(folder, question, log=log), output)
+
+
+@app.command(cls=Verb)
+def diff(
+    live: Annotated[Path, typer.Argument(metavar="LIVE", help="Side A: a log that was traded on, or a run.")],
+    backtest_run: Annotated[Path, typer.Argument(metavar="BACKTEST", help="Side B: a run over the same market, or such a log.")],
+    start: Annotated[str | None, typer.Option("--start", metavar="N", help="Which start of a live log.")] = None,
+    log: LogOption = None,
+    output: FormatOption = None,
+) -> None:
+    """Compare two runs or logs over one market: align opportunities and orders, and give each difference its cause.
+
+    The money of all causes adds up to the difference of the ledgers, exactly, asset by asset. Exit code 0 when nothing differs, 1 when
+    something does. See docs/diff.md.
+    """
+    from xarb.diff import diff as compare
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.why import numbered
+
+    check_format(output)
+    found = compare(live, backtest_run, log=log, start=numbered("--start", start))
+    publish(found.sections, output)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+@app.command(cls=Verb)
+def status(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="Folder of a log that is or was traded on.")],
+    output: FormatOption = None,
+) -> None:
+    """Say how live trading stands, from its log alone: start, arming, feeds, orders alive, balances, counts, health.
+
+    Works while the log is being written. Exit code 0 when the last start runs, is armed and all feeds of its venues can be traded on, 1
+    when not, with each reason on standard error.
+    """
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.status import status as look
+
+    check_format(output)
+    found = look(log)
+    publish(found.sections, output)
+    for trouble in found.troubles:
+        say(trouble)
+    if found.troubles:
+        raise typer.Exit(1)
+
+
+@app.command(cls=Verb)
+def query(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar='LOG_OR_RUN... ["SQL"]', help="Logs and runs, then the statement.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--format", help="table, csv, json or parquet; default table on a terminal, else csv.")
+    ] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="Print statements that run as they stand.")] = False,
+) -> None:
+    """Ask a log or a run in SQL (DuckDB). Without a statement it opens a prompt.
+
+    Views: one for each kind of event, prices as DOUBLE beside the exact integers. Macros: bps, mid, exact. See docs/query.md.
+    """
+    from xarb.query.command import command
+
+    raise typer.Exit(command(arguments or [], output=output, examples=examples))
