@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.log.live import head, quotes
 from tests.log.logs import HEADER
-from xarb.config_watch import WatchConfig
+from xarb.config.watch import WatchConfig
 from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.watch.verb import Watch

@@ -17,8 +17,9 @@ from typing import Any, Final, get_type_hints
 import msgspec
 import typer.main
 
-from xarb import config, config_breakers, config_inventory, config_watch
+from xarb import config
 from xarb.cli import app
+from xarb.config import breakers, inventory, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, ORDER_LIFE
@@ -62,7 +63,7 @@ def config_page() -> str:
     sections = (
         (config.RunConfig, "[run]"),
         (config.FeedConfig, "[feeds], [venues.NAME.feeds]"),
-        (config_breakers.BreakerConfig, "[breakers], [venues.NAME.breakers]"),
+        (breakers.BreakerConfig, "[breakers], [venues.NAME.breakers]"),
         (config.VenueConfig, "[venues.NAME]"),
         (config.LatencyConfig, "a latency, such as order_latency = { uniform_ms = [80, 120] }"),
         (config.StrategyConfig, "[strategies.NAME]"),
@@ -70,9 +71,9 @@ def config_page() -> str:
         (config.RecordConfig, "[record]"),
         (config.LiveConfig, "[live]"),
         (config.RetentionConfig, "[retention]"),
-        (config_inventory.InventoryConfig, "[inventory]"),
-        (config_watch.WatchConfig, "[watch]"),
-        (config_watch.AlertConfig, "[[alerts]]"),
+        (inventory.InventoryConfig, "[inventory]"),
+        (watch.WatchConfig, "[watch]"),
+        (watch.AlertConfig, "[[alerts]]"),
     )
     for section, title in sections:
         rows = [_config_row(section, field) for field in msgspec.structs.fields(section)]

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
-from xarb.config_breakers import BreakerConfig
+from xarb.config.breakers import BreakerConfig
 from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms

@@ -16,7 +16,7 @@ from tests.log.logs import Placed
 from tests.trial import VENUES, Trial, head, tick, usual
 from xarb.cli import app
 from xarb.config import load_experiment
-from xarb.config_inventory import InventoryConfig
+from xarb.config.inventory import InventoryConfig
 from xarb.errors import ConfigError
 from xarb.inquiry.sections import as_json
 from xarb.inventory import inventory_of, inventory_sections

@@ -44,9 +44,9 @@ from xarb.config import (
     VenueConfig,
     load_experiment,
 )
-from xarb.config_breakers import BreakerConfig
-from xarb.config_inventory import InventoryConfig
-from xarb.config_watch import AlertConfig, WatchConfig
+from xarb.config.breakers import BreakerConfig
+from xarb.config.inventory import InventoryConfig
+from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
 Settings = Mapping[str, str]

@@ -17,7 +17,7 @@ from tests.trial import quiet
 from xarb.backtest import backtest
 from xarb.cli import app
 from xarb.config import load_experiment
-from xarb.config_watch import WatchConfig
+from xarb.config.watch import WatchConfig
 from xarb.errors import ConfigError
 from xarb.inquiry.sections import as_json
 from xarb.live.verb import reset_breakers

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from xarb.config_inventory import InventoryConfig
+from xarb.config.inventory import InventoryConfig
 from xarb.errors import ConfigError
 from xarb.inquiry.decided import Decided, open_decided, starts_in
 from xarb.inquiry.sections import Section, amount, moment_of

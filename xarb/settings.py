@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import TypeVar
 
 from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, StrategyConfig, VenueConfig
-from xarb.config_breakers import BreakerConfig
-from xarb.config_inventory import InventoryConfig
+from xarb.config.breakers import BreakerConfig
+from xarb.config.inventory import InventoryConfig
 from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms

@@ -17,7 +17,7 @@ import pytest
 from tests.live.canary import KEY, SECRETS, environment, keys, leaks, of_log, xarb
 from tests.live.site import site
 from tests.watch.listener import Listener
-from xarb.config_watch import AlertConfig
+from xarb.config.watch import AlertConfig
 from xarb.serve.faults import Fault
 from xarb.watch import channels
 from xarb.watch.channels import Channel, target_of

@@ -15,7 +15,7 @@ from tests.live.site import site
 from tests.trial import Rows, Trial, usual
 from xarb.cli import app
 from xarb.config import load_experiment
-from xarb.config_inventory import InventoryConfig
+from xarb.config.inventory import InventoryConfig
 from xarb.errors import ConfigError
 from xarb.inquiry.sections import as_json
 from xarb.inventory import Holdings, Inventory, inventory_of

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from tests.watch.listener import Listener
-from xarb.config_watch import AlertConfig
+from xarb.config.watch import AlertConfig
 from xarb.errors import ConfigError
 from xarb.watch import channels
 from xarb.watch.channels import Channel, target_of, text_of

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 import xarb.watch.rules
-from xarb.config_watch import Rule, WatchConfig
+from xarb.config.watch import Rule, WatchConfig
 from xarb.log.follow import News as LogNews
 from xarb.model.units import MONEY_ONE, NANOS_PER_S
 from xarb.watch.exposition import exposition

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.live.player import Player, recorded
-from xarb.config_watch import WatchConfig
+from xarb.config.watch import WatchConfig
 from xarb.log.manifest import last_digest
 from xarb.model.event import named
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, format_decimal

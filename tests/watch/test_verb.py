@@ -21,7 +21,7 @@ from tests.watch.listener import Listener
 from tests.watch.test_state import values
 from xarb.cli import app
 from xarb.config import load_experiment
-from xarb.config_watch import WatchConfig
+from xarb.config.watch import WatchConfig
 from xarb.errors import ConfigError
 from xarb.live import requests
 from xarb.live.verb import KILLED

@@ -30,7 +30,7 @@ def watch(
     Tells what [[alerts]] name when trading is killed or disarmed, the process is gone or hangs, feeds are down, orders are of unknown fate,
     money is lost, the disk fills; with a daily summary and heartbeats outwards. Ends at Ctrl-C or SIGTERM. See docs/operations.md.
     """
-    from xarb.config_watch import WatchConfig
+    from xarb.config.watch import WatchConfig
     from xarb.watch.verb import NOBODY, metrics_once, port_of
     from xarb.watch.verb import watch as run_watch
 

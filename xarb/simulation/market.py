@@ -12,7 +12,7 @@ import msgspec
 from xarb.assembly.resolved import Resolved
 from xarb.catalog import load_assets
 from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
-from xarb.config_breakers import BreakerConfig
+from xarb.config.breakers import BreakerConfig
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_MS, Money
 from xarb.simulation.exchange import FEE_PPB

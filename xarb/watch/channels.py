@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 import aiohttp
 import msgspec
 
-from xarb.config_watch import AlertConfig
+from xarb.config.watch import AlertConfig
 from xarb.errors import ConfigError, Retryable
 from xarb.venues.keys import Redactor
 from xarb.watch.rules import Notice

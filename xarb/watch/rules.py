@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from xarb.config_watch import Rule, WatchConfig
+from xarb.config.watch import Rule, WatchConfig
 from xarb.console import utc
 from xarb.engine.liverows import DISARM, KILL
 from xarb.log.ends import LEFT_OFF

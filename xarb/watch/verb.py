@@ -13,7 +13,7 @@ from typing import Final, Self
 
 import aiohttp
 
-from xarb.config_watch import AlertConfig, WatchConfig
+from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError, LogError, Retryable
 from xarb.log.claim import LOCK, is_claimed
 from xarb.log.follow import Follower, last_ts_of

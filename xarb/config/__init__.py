@@ -16,9 +16,9 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
-from xarb.config_breakers import BreakerConfig
-from xarb.config_inventory import InventoryConfig, check_shares
-from xarb.config_watch import AlertConfig, WatchConfig
+from xarb.config.breakers import BreakerConfig
+from xarb.config.inventory import InventoryConfig, check_shares
+from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
