@@ -19,7 +19,7 @@ import typer.main
 
 from xarb import config
 from xarb.cli import app
-from xarb.config import breakers, inventory, watch
+from xarb.config import breakers, inventory, reader, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, ORDER_LIFE
@@ -101,11 +101,11 @@ def _config_row(section: type[msgspec.Struct], field: msgspec.structs.FieldInfo)
     default = (
         "**required**" if field.required else f"`{_shown(field.default)}`" if field.default is not msgspec.NODEFAULT else "none"
     )
-    return f"| `{field.name}` | {default} | {config.describe(section, field.name)}{_allowed(section, field.name)} |"
+    return f"| `{field.name}` | {default} | {reader.describe(section, field.name)}{_allowed(section, field.name)} |"
 
 
 def _allowed(section: type[msgspec.Struct], name: str) -> str:
-    words = config.choices(get_type_hints(section)[name])
+    words = reader.choices(get_type_hints(section)[name])
     return f" ({', '.join(words)})" if words else ""
 
 

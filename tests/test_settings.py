@@ -24,7 +24,7 @@ def fed(module: ModuleType) -> Iterator[tuple[type, str]]:
 
 
 def test_no_parameter_that_a_config_key_feeds_has_a_default_beside_the_config() -> None:
-    """Everything that a config becomes is required where it is used, so that config.py alone says what holds when a key is absent."""
+    """Everything that a config becomes is required where it is used, so that the config alone says what holds when a key is absent."""
     found = {*fed(settings), *fed(assembly), *fed(resolved)}
     doubled = [
         f"{made.__name__}.{name}"

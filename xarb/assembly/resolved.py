@@ -15,9 +15,10 @@ import msgspec
 
 from xarb.assembly.mentions import check_mentions
 from xarb.catalog import load_assets, load_fees, read_assets, read_fees
-from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig, normal
+from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
 from xarb.config.inventory import InventoryConfig
+from xarb.config.reader import normal
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
 from xarb.model.asset import Asset, AssetTable

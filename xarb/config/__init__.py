@@ -6,135 +6,124 @@ error that names the key and what is allowed.
 
 from __future__ import annotations
 
-import datetime as dt
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from xarb.config.breakers import BreakerConfig
 from xarb.config.inventory import InventoryConfig, check_shares
+from xarb.config.kinds import Count, doc
+from xarb.config.reader import Reader, shown
+from xarb.config.secret import refuse_secrets
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
-Millis = Annotated[Decimal, msgspec.Meta(description="milliseconds")]
 Source = Literal["deltas", "books", "quotes"]
-_Section = TypeVar("_Section", bound=msgspec.Struct)
-# By the unit in a key's name: decimals that the unit is kept at, and a bound that no sensible value reaches and every sum can hold.
-_UNITS: Final = {"_ms": (6, 10**11), "_bps": (5, 10**9)}
-_AMOUNT: Final = (18, 10**18)
-
-
-def _doc(text: str) -> msgspec.Meta:
-    return msgspec.Meta(description=text)
 
 
 class LatencyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A latency: exactly one of three models, in ms."""
 
-    constant_ms: Annotated[Decimal | None, _doc("always this long")] = None
-    uniform_ms: Annotated[tuple[Decimal, Decimal] | None, _doc("drawn evenly between two values")] = None
-    table_ms: Annotated[tuple[Decimal, ...] | None, _doc("drawn evenly from measured values")] = None
+    constant_ms: Annotated[Decimal | None, doc("always this long")] = None
+    uniform_ms: Annotated[tuple[Decimal, Decimal] | None, doc("drawn evenly between two values")] = None
+    table_ms: Annotated[tuple[Decimal, ...] | None, doc("drawn evenly from measured values")] = None
 
 
 class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[feeds]`, and `[venues.NAME.feeds]` for one venue: what makes a quote usable (docs/validation.md)."""
 
-    liveness_ms: Annotated[Decimal, _doc("silence of the connection after which its feeds are stale")] = Decimal(1000)
-    cache_ms: Annotated[Decimal, _doc("age beyond which a quote leaves the state, live connection or not")] = Decimal(300_000)
-    max_latency_ms: Annotated[Decimal, _doc("receive time minus venue time above which a row is late")] = Decimal(500)
-    future_ms: Annotated[Decimal, _doc("how far a venue time may lie after the receive time")] = Decimal(50)
-    freeze_ms: Annotated[Decimal, _doc("unchanged for so long while peers move: frozen; 0 switches the rule off")] = Decimal(
-        300_000
-    )
-    freeze_moves: Annotated[Count, _doc("changes of the peers that make an unchanged quote suspicious")] = 20
+    liveness_ms: Annotated[Decimal, doc("silence of the connection after which its feeds are stale")] = Decimal(1000)
+    cache_ms: Annotated[Decimal, doc("age beyond which a quote leaves the state, live connection or not")] = Decimal(300_000)
+    max_latency_ms: Annotated[Decimal, doc("receive time minus venue time above which a row is late")] = Decimal(500)
+    future_ms: Annotated[Decimal, doc("how far a venue time may lie after the receive time")] = Decimal(50)
+    freeze_ms: Annotated[Decimal, doc("unchanged for so long while peers move: frozen; 0 switches the rule off")] = Decimal(300_000)
+    freeze_moves: Annotated[Count, doc("changes of the peers that make an unchanged quote suspicious")] = 20
     outlier_mads: Annotated[
-        Count, _doc("median absolute deviations from the cross-venue median beyond which a mid is an outlier")
+        Count, doc("median absolute deviations from the cross-venue median beyond which a mid is an outlier")
     ] = 8
-    outlier_floor_bps: Annotated[Decimal, _doc("distance from the median that is never an outlier")] = Decimal(200)
+    outlier_floor_bps: Annotated[Decimal, doc("distance from the median that is never an outlier")] = Decimal(200)
     jump_bps: Annotated[
-        Decimal, _doc("departure from the usual distance from the median, in one move, that is a jump; 0 switches the rule off")
+        Decimal, doc("departure from the usual distance from the median, in one move, that is a jump; 0 switches the rule off")
     ] = Decimal(75)
-    jump_ms: Annotated[Decimal, _doc("a jump that lasts so long is the new usual distance")] = Decimal(30_000)
-    spread_multiple: Annotated[Count, _doc("multiples of its median spread beyond which a spread is flagged")] = 20
-    off_market_bps: Annotated[Decimal, _doc("distance of a trade or second source from the book that is flagged")] = Decimal(100)
-    dense_trade_ids: Annotated[bool, _doc("the venue numbers its trades without holes, so that a hole is a loss")] = False
+    jump_ms: Annotated[Decimal, doc("a jump that lasts so long is the new usual distance")] = Decimal(30_000)
+    spread_multiple: Annotated[Count, doc("multiples of its median spread beyond which a spread is flagged")] = 20
+    off_market_bps: Annotated[Decimal, doc("distance of a trade or second source from the book that is flagged")] = Decimal(100)
+    dense_trade_ids: Annotated[bool, doc("the venue numbers its trades without holes, so that a hole is a loss")] = False
     quality_floor: Annotated[
         int, msgspec.Meta(ge=0, le=1000, description="score of 0 to 1000 below which a feed is not traded")
     ] = 500
-    score_ms: Annotated[Decimal, _doc("interval of the quality score")] = Decimal(1000)
+    score_ms: Annotated[Decimal, doc("interval of the quality score")] = Decimal(1000)
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[venues.NAME]`: how the venue is simulated, and what it charges."""
 
-    fees: Annotated[str, _doc("name of a fee schedule in data/fees.toml or in fees_file; there is no default")]
-    order_latency: Annotated[LatencyConfig, _doc("decision to arrival at the venue")] = LatencyConfig(
+    fees: Annotated[str, doc("name of a fee schedule in data/fees.toml or in fees_file; there is no default")]
+    order_latency: Annotated[LatencyConfig, doc("decision to arrival at the venue")] = LatencyConfig(
         uniform_ms=(Decimal(80), Decimal(120))
     )
-    feed_latency: Annotated[LatencyConfig, _doc("event at the venue to its row here")] = LatencyConfig(constant_ms=Decimal(5))
-    response_latency: Annotated[LatencyConfig, _doc("event at the venue to its report here")] = LatencyConfig(
+    feed_latency: Annotated[LatencyConfig, doc("event at the venue to its row here")] = LatencyConfig(constant_ms=Decimal(5))
+    response_latency: Annotated[LatencyConfig, doc("event at the venue to its report here")] = LatencyConfig(
         constant_ms=Decimal(20)
     )
-    assumed_qty: Annotated[Decimal | None, _doc("size assumed, in base units, where a quote has none; optimistic")] = None
-    rate_limit_per_s: Annotated[Count | None, _doc("orders per account and second that the venue takes")] = 10
-    outages: Annotated[tuple[tuple[str, str], ...], _doc("spans of ISO 8601 times in which the venue rejects orders")] = ()
+    assumed_qty: Annotated[Decimal | None, doc("size assumed, in base units, where a quote has none; optimistic")] = None
+    rate_limit_per_s: Annotated[Count | None, doc("orders per account and second that the venue takes")] = 10
+    outages: Annotated[tuple[tuple[str, str], ...], doc("spans of ISO 8601 times in which the venue rejects orders")] = ()
     allow_not_transferable: Annotated[
-        tuple[str, ...], _doc("assets that are traded there although the venue says that deposits or withdrawals are suspended")
+        tuple[str, ...], doc("assets that are traded there although the venue says that deposits or withdrawals are suspended")
     ] = ()
     book_source: Annotated[
-        Source | None, _doc("rows that move the book; else deltas, then books, then quotes, whatever the log has")
+        Source | None, doc("rows that move the book; else deltas, then books, then quotes, whatever the log has")
     ] = None
-    feeds: Annotated[dict[str, Any], _doc("keys of [feeds] that differ on this venue")] = {}
-    breakers: Annotated[dict[str, Any], _doc("keys of [breakers] that differ on this venue")] = {}
+    feeds: Annotated[dict[str, Any], doc("keys of [feeds] that differ on this venue")] = {}
+    breakers: Annotated[dict[str, Any], doc("keys of [breakers] that differ on this venue")] = {}
 
 
 class MarketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[markets.NAME]`: where the market data of venue NAME come from when they are recorded or traded on."""
 
-    exchange: Annotated[str | None, _doc("the exchange, as `xarb venues` lists them; none: the venue's name")] = None
-    symbols: Annotated[tuple[str, ...], _doc("unified symbols, such as BTC/USDT or BTC/USDT:USDT; there is no default")]
+    exchange: Annotated[str | None, doc("the exchange, as `xarb venues` lists them; none: the venue's name")] = None
+    symbols: Annotated[tuple[str, ...], doc("unified symbols, such as BTC/USDT or BTC/USDT:USDT; there is no default")]
     channels: Annotated[
-        tuple[Literal["quotes", "deltas", "books", "trades", "marks"], ...], _doc("what to subscribe; none means all there is")
+        tuple[Literal["quotes", "deltas", "books", "trades", "marks"], ...], doc("what to subscribe; none means all there is")
     ] = ()
-    rest_url: Annotated[str | None, _doc("origin of a served exchange, such as http://127.0.0.1:9001; none: the real one")] = None
-    stream_url: Annotated[str | None, _doc("origin of its stream, such as ws://127.0.0.1:9001; none: the real one")] = None
+    rest_url: Annotated[str | None, doc("origin of a served exchange, such as http://127.0.0.1:9001; none: the real one")] = None
+    stream_url: Annotated[str | None, doc("origin of its stream, such as ws://127.0.0.1:9001; none: the real one")] = None
     price_update_interval_ms: Annotated[
-        Decimal | None, _doc("ask for the latest state this often, through ccxt, in place of a stream; what comes between is lost")
+        Decimal | None, doc("ask for the latest state this often, through ccxt, in place of a stream; what comes between is lost")
     ] = None
 
 
 class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[record]`: how live market data are recorded (docs/record.md)."""
 
-    frames: Annotated[bool, _doc("keep every raw message too, so that a mended decoder can derive the events again")] = True
-    frames_free_mb: Annotated[Count, _doc("free disk space, in MB, below which raw messages are left out")] = 2000
+    frames: Annotated[bool, doc("keep every raw message too, so that a mended decoder can derive the events again")] = True
+    frames_free_mb: Annotated[Count, doc("free disk space, in MB, below which raw messages are left out")] = 2000
     max_age_ms: Annotated[
-        Decimal, _doc("no quote or book of an instrument for so long: its connection is made anew; 0 switches it off")
+        Decimal, doc("no quote or book of an instrument for so long: its connection is made anew; 0 switches it off")
     ] = Decimal(300_000)
 
 
 class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[live]`: how a config is traded (docs/live.md)."""
 
-    mode: Annotated[Literal["paper", "live"], _doc("paper: fills are simulated; live: orders go to the exchanges")] = "paper"
-    strict: Annotated[bool, _doc("orders leave only when the disk has everything before them, not only the operating system")] = (
+    mode: Annotated[Literal["paper", "live"], doc("paper: fills are simulated; live: orders go to the exchanges")] = "paper"
+    strict: Annotated[bool, doc("orders leave only when the disk has everything before them, not only the operating system")] = (
         False
     )
     stop_ms: Annotated[
-        Decimal, _doc("how long a stop lets open bundles come to their end; then their orders are canceled, with as long again")
+        Decimal, doc("how long a stop lets open bundles come to their end; then their orders are canceled, with as long again")
     ] = Decimal(10_000)
     max_clock_offset_ms: Annotated[
-        Count, _doc("distance of an exchange's clock from ours beyond which no start trades for real, and a running one disarms")
+        Count, doc("distance of an exchange's clock from ours beyond which no start trades for real, and a running one disarms")
     ] = 50
-    request_timeout_ms: Annotated[Count, _doc("time after which a request without a reply has an unknown fate")] = 5_000
+    request_timeout_ms: Annotated[Count, doc("time after which a request without a reply has an unknown fate")] = 5_000
     max_send_lag_ms: Annotated[
-        Count, _doc("age, from the message that led to it, beyond which an order is not sent any more, but told as `not_sent`")
+        Count, doc("age, from the message that led to it, beyond which an order is not sent any more, but told as `not_sent`")
     ] = 1_000
     wallets_ms: Annotated[
         int,
@@ -150,116 +139,114 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         ),
     ] = 60_000
     keys: Annotated[
-        dict[str, str], _doc("by ACCOUNT.VENUE a private file of API keys, relative to the file; else they are in the environment")
+        dict[str, str], doc("by ACCOUNT.VENUE a private file of API keys, relative to the file; else they are in the environment")
     ] = {}
-    allow_withdraw: Annotated[tuple[str, ...], _doc("accounts whose keys may be ones that can withdraw; others are refused")] = ()
+    allow_withdraw: Annotated[tuple[str, ...], doc("accounts whose keys may be ones that can withdraw; others are refused")] = ()
 
 
 class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[retention]`: how long a log that is recorded or traded on keeps its inputs (docs/log.md); orders and money are kept for ever."""
 
-    frames_days: Annotated[Count, _doc("whole days that raw messages are kept; 0: for ever")] = 0
+    frames_days: Annotated[Count, doc("whole days that raw messages are kept; 0: for ever")] = 0
     inputs_days: Annotated[
-        Count, _doc("whole days that the engine's inputs are kept, and what was decided on them can be proven; 0: for ever")
+        Count, doc("whole days that the engine's inputs are kept, and what was decided on them can be proven; 0: for ever")
     ] = 0
 
 
 class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[run]`: what is run."""
 
-    log: Annotated[str | None, _doc("log to replay, relative to the file; --log wins")] = None
+    log: Annotated[str | None, doc("log to replay, relative to the file; --log wins")] = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="seed of every random draw")] = 1
-    start: Annotated[str | None, _doc("ISO 8601 time: rows before it are left out")] = None
-    end: Annotated[str | None, _doc("ISO 8601 time: rows from it on are left out")] = None
-    coin_margin_bps: Annotated[Decimal, _doc("fall of a fee coin's bid until the fill for which a reservation provides")] = Decimal(
+    start: Annotated[str | None, doc("ISO 8601 time: rows before it are left out")] = None
+    end: Annotated[str | None, doc("ISO 8601 time: rows from it on are left out")] = None
+    coin_margin_bps: Annotated[Decimal, doc("fall of a fee coin's bid until the fill for which a reservation provides")] = Decimal(
         100
     )
     currencies: Annotated[
-        tuple[str, ...], _doc("currencies in which profit is stated, in order; else those of the instruments")
+        tuple[str, ...], doc("currencies in which profit is stated, in order; else those of the instruments")
     ] = ()
-    fees_file: Annotated[str | None, _doc("fee schedules beside those that ship, relative to the file")] = None
-    assets_file: Annotated[str | None, _doc("assets in place of those that ship, relative to the file")] = None
+    fees_file: Annotated[str | None, doc("fee schedules beside those that ship, relative to the file")] = None
+    assets_file: Annotated[str | None, doc("assets in place of those that ship, relative to the file")] = None
 
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[strategies.NAME]`: one strategy with its account, limits and budget."""
 
-    kind: Annotated[Literal["micro"], _doc("which strategy")]
-    account: Annotated[str, _doc("account whose money it uses")] = "main"
-    venues: Annotated[tuple[str, ...], _doc("venues it may trade on; none means all")] = ()
-    symbols: Annotated[tuple[str, ...], _doc("symbols it may trade; none means all")] = ()
-    min_profit_bps: Annotated[Decimal, _doc("least profit after all fees, of the buy notional; there is no default")]
-    min_profit_quote: Annotated[Decimal, _doc("least profit after all fees, in quote currency; there is no default")]
-    max_notional_quote: Annotated[Decimal, _doc("largest notional of a leg, in quote currency; there is no default")]
-    open_bps: Annotated[Decimal, _doc("edge after fees at which an opportunity opens")] = Decimal(0)
-    close_bps: Annotated[Decimal, _doc("edge after fees below which it closes")] = Decimal(0)
-    improve_bps: Annotated[Decimal, _doc("improvement of the edge that wakes the strategy again; 0: none does")] = Decimal(1)
-    min_life_ms: Annotated[Decimal, _doc("how long an edge must stand before its opportunity opens")] = Decimal(0)
-    scan_ms: Annotated[Decimal, _doc("interval of the timer scan over open opportunities; 0 switches it off")] = Decimal(100)
-    max_edge_bps: Annotated[Decimal, _doc("an edge above it is too good to be true: recorded, never traded; 0: none is")] = Decimal(
+    kind: Annotated[Literal["micro"], doc("which strategy")]
+    account: Annotated[str, doc("account whose money it uses")] = "main"
+    venues: Annotated[tuple[str, ...], doc("venues it may trade on; none means all")] = ()
+    symbols: Annotated[tuple[str, ...], doc("symbols it may trade; none means all")] = ()
+    min_profit_bps: Annotated[Decimal, doc("least profit after all fees, of the buy notional; there is no default")]
+    min_profit_quote: Annotated[Decimal, doc("least profit after all fees, in quote currency; there is no default")]
+    max_notional_quote: Annotated[Decimal, doc("largest notional of a leg, in quote currency; there is no default")]
+    open_bps: Annotated[Decimal, doc("edge after fees at which an opportunity opens")] = Decimal(0)
+    close_bps: Annotated[Decimal, doc("edge after fees below which it closes")] = Decimal(0)
+    improve_bps: Annotated[Decimal, doc("improvement of the edge that wakes the strategy again; 0: none does")] = Decimal(1)
+    min_life_ms: Annotated[Decimal, doc("how long an edge must stand before its opportunity opens")] = Decimal(0)
+    scan_ms: Annotated[Decimal, doc("interval of the timer scan over open opportunities; 0 switches it off")] = Decimal(100)
+    max_edge_bps: Annotated[Decimal, doc("an edge above it is too good to be true: recorded, never traded; 0: none is")] = Decimal(
         500
     )
-    latency_threshold_ms: Annotated[Decimal, _doc("age of a quote beyond which nothing is traded on it")] = Decimal(1000)
-    execution_timeout_ms: Annotated[Decimal, _doc("time after which an unanswered order is UNKNOWN and canceled")] = Decimal(5000)
-    max_open_bundles: Annotated[Count, _doc("bundles open at once")] = 10
+    latency_threshold_ms: Annotated[Decimal, doc("age of a quote beyond which nothing is traded on it")] = Decimal(1000)
+    execution_timeout_ms: Annotated[Decimal, doc("time after which an unanswered order is UNKNOWN and canceled")] = Decimal(5000)
+    max_open_bundles: Annotated[Count, doc("bundles open at once")] = 10
     daily_volume_quote: Annotated[
-        Decimal | None, _doc("notional that may be sent per UTC day, whatever is restarted, in each quote currency")
+        Decimal | None, doc("notional that may be sent per UTC day, whatever is restarted, in each quote currency")
     ] = None
-    daily_symbol_quote: Annotated[Decimal | None, _doc("the same on one symbol over all venues")] = None
-    daily_venue_quote: Annotated[Decimal | None, _doc("the same on one venue")] = None
-    max_orders_per_s: Annotated[Count | None, _doc("orders sent per second over all venues")] = None
-    cool_down_ms: Annotated[Decimal, _doc("pause of a pair after a bundle of it")] = Decimal(0)
+    daily_symbol_quote: Annotated[Decimal | None, doc("the same on one symbol over all venues")] = None
+    daily_venue_quote: Annotated[Decimal | None, doc("the same on one venue")] = None
+    max_orders_per_s: Annotated[Count | None, doc("orders sent per second over all venues")] = None
+    cool_down_ms: Annotated[Decimal, doc("pause of a pair after a bundle of it")] = Decimal(0)
     sequence: Annotated[
-        Literal["simultaneous", "hard_leg_first"], _doc("legs at once, or the first alone and the others on its fills")
+        Literal["simultaneous", "hard_leg_first"], doc("legs at once, or the first alone and the others on its fills")
     ] = "simultaneous"
-    hedge_cap_bps: Annotated[Decimal, _doc("how far beyond its limit a missing leg may be completed")] = Decimal(20)
-    unwind_cap_bps: Annotated[Decimal, _doc("how far beyond its price a filled leg may be undone")] = Decimal(50)
+    hedge_cap_bps: Annotated[Decimal, doc("how far beyond its limit a missing leg may be completed")] = Decimal(20)
+    unwind_cap_bps: Annotated[Decimal, doc("how far beyond its price a filled leg may be undone")] = Decimal(50)
     residual: Annotated[
         Literal["proceed", "reverse", "hold"],
-        _doc("what unbalanced legs leave is completed if it can be, else undone; or undone, else completed; or held as inventory"),
+        doc("what unbalanced legs leave is completed if it can be, else undone; or undone, else completed; or held as inventory"),
     ] = "proceed"
     cap_step_bps: Annotated[
-        Decimal, _doc("how much further than the try before a try to flatten goes; 0: all of the cap at once")
+        Decimal, doc("how much further than the try before a try to flatten goes; 0: all of the cap at once")
     ] = Decimal(0)
-    max_attempts: Annotated[Count, _doc("tries to flatten one residual, then it is held as inventory")] = 3
-    residual_ttl_ms: Annotated[Decimal, _doc("time after which a residual is held, whatever tries are left; 0: for ever")] = (
-        Decimal(0)
+    max_attempts: Annotated[Count, doc("tries to flatten one residual, then it is held as inventory")] = 3
+    residual_ttl_ms: Annotated[Decimal, doc("time after which a residual is held, whatever tries are left; 0: for ever")] = Decimal(
+        0
     )
-    retry_ms: Annotated[Decimal, _doc("pause before the next try where nothing could be sent or the venue said no")] = Decimal(500)
+    retry_ms: Annotated[Decimal, doc("pause before the next try where nothing could be sent or the venue said no")] = Decimal(500)
     max_cancels: Annotated[
         int, msgspec.Meta(ge=1, le=100, description="cancels sent for an order that does not answer, an execution_timeout_ms apart")
     ] = 3
     max_levels: Annotated[int, msgspec.Meta(ge=1, le=5000, description="book levels that a leg may walk")] = 10
     budget: Annotated[
         dict[str, Decimal],
-        _doc("of each asset what it may spend, over all venues: this and what its fills brought; an asset left out is free"),
+        doc("of each asset what it may spend, over all venues: this and what its fills brought; an asset left out is free"),
     ] = {}
     inventory_cost_bps: Annotated[
         dict[str, Decimal],
-        _doc(
+        doc(
             "by asset what moving it back to another venue costs, of its worth; deducted from the profit of a bundle that moves it away "
             "from its target (docs/inventory.md)"
         ),
     ] = {}
     max_exposure: Annotated[
-        dict[str, Decimal], _doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
+        dict[str, Decimal], doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
     ] = {}
     price_band_bps: Annotated[
-        Decimal, _doc("how far a leg's price may lie from the median of all live venues' mids; 0 switches the rule off")
+        Decimal, doc("how far a leg's price may lie from the median of all live venues' mids; 0 switches the rule off")
     ] = Decimal(0)
     max_symbol_open_quote: Annotated[
-        Decimal | None, _doc("notional that may still fill on one symbol over all venues, in each quote currency")
+        Decimal | None, doc("notional that may still fill on one symbol over all venues, in each quote currency")
     ] = None
-    max_venue_open_quote: Annotated[Decimal | None, _doc("notional that may still fill on one venue, in each quote currency")] = (
-        None
-    )
+    max_venue_open_quote: Annotated[Decimal | None, doc("notional that may still fill on one venue, in each quote currency")] = None
     max_day_loss: Annotated[
         dict[str, Decimal],
-        _doc("by currency the most that may be lost in a UTC day; beyond it no bundle begins, whatever is restarted"),
+        doc("by currency the most that may be lost in a UTC day; beyond it no bundle begins, whatever is restarted"),
     ] = {}
     max_drawdown: Annotated[
         dict[str, Decimal],
-        _doc("by currency the most that its result may lie below its highest; beyond it no bundle begins until a person resets it"),
+        doc("by currency the most that its result may lie below its highest; beyond it no bundle begins until a person resets it"),
     ] = {}
 
 
@@ -314,28 +301,6 @@ _SECTIONS: Final = (
     "watch",
     "alerts",
 )
-_ABOVE_ZERO: Final = (
-    "score_ms",
-    "assumed_qty",
-    "rate_limit_per_s",
-    "max_notional_quote",
-    "execution_timeout_ms",
-    "price_update_interval_ms",
-    "error_recovery_ms",
-    "pause_ms",
-    "probe_quote",
-)
-# Names of values that are secrets; assets, which are upper case (KEY, TOKEN), and names of variables or files are none.
-_SECRET: Final = re.compile(
-    r"(?:^|[_-])(?:(?:api|access|secret|private)?[_-]?key|apikey|secret|password|passphrase|private|token|mnemonic|seed_phrase)$"
-)
-# What a private key of a chain, or of an exchange, and an address with a password look like; hashes are called by what they are.
-_SECRET_VALUES: Final = (
-    re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    re.compile(r"^[a-z]+://[^/@\s]*:[^/@\s]+@"),
-)
-_NO_KEY: Final = re.compile(r"(?:^|_)(?:id|ids|hash|digest|sha256|topic)$")
 FILE: Final = "file"
 DEFAULT: Final = "default"
 
@@ -351,11 +316,11 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
     for key, text in (overrides or {}).items():
         _override(raw, key, text)
         given[key] = "command line"
-    _refuse_secrets(path, raw)
+    refuse_secrets(path, raw)
     for key in raw:
         if key not in _SECTIONS:
             raise ConfigError(f"{path}: unknown section {key!r}; allowed: {', '.join(_SECTIONS)}")
-    reader = _Reader(path, given)
+    reader = Reader(path, given)
     run = reader.section(raw.get("run", {}), RunConfig, "run")
     feeds = reader.section(raw.get("feeds", {}), FeedConfig, "feeds")
     venues = {name: reader.section(part, VenueConfig, f"venues.{name}") for name, part in reader.table(raw, "venues")}
@@ -400,112 +365,15 @@ def settings(experiment: Experiment) -> list[Setting]:
     for section in _SECTIONS:
         for key, value in _leaves({section: msgspec.to_builtins(getattr(experiment, section), builtin_types=(Decimal,))}):
             if value is not None and value != {} and ".feeds." not in key and ".breakers." not in key:
-                found.append(Setting(key, _shown(value), experiment.sources.get(key, DEFAULT)))
+                found.append(Setting(key, shown(value), experiment.sources.get(key, DEFAULT)))
     own: list[tuple[str, msgspec.Struct]] = [(f"venues.{venue}.feeds", one) for venue, one in experiment.venue_feeds.items()]
     own += [(f"venues.{venue}.breakers", one) for venue, one in experiment.venue_breakers.items()]
     for where, part in own:
         for key, value in _leaves(msgspec.to_builtins(part, builtin_types=(Decimal,))):
             dotted = f"{where}.{key}"
             if dotted in experiment.sources:
-                found.append(Setting(dotted, _shown(value), experiment.sources[dotted]))
+                found.append(Setting(dotted, shown(value), experiment.sources[dotted]))
     return found
-
-
-class _Reader:
-    """Turns raw TOML into structs; keeps where each value came from."""
-
-    def __init__(self, path: Path, given: dict[str, str]) -> None:
-        self._path = path
-        self.sources = given
-
-    def table(self, raw: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The named tables below a section."""
-        section = raw.get(name, {})
-        if not isinstance(section, dict) or any(not isinstance(part, dict) for part in section.values()):
-            raise ConfigError(f"{self._path}: {name} must be written as [{name}.NAME] tables")
-        yield from section.items()
-
-    def sections(self, raw: dict[str, Any], name: str, kind: type[_Section]) -> Iterator[_Section]:
-        """The structs of `[[name]]` tables, in order."""
-        found = raw.get(name, [])
-        if not isinstance(found, list):
-            raise ConfigError(f"{self._path}: {name} must be written as [[{name}]] tables")
-        for number, part in enumerate(found, start=1):
-            yield self.section(part, kind, f"{name} number {number}")
-
-    def section(self, raw: object, kind: type[_Section], where: str) -> _Section:
-        """A section as its struct."""
-        if not isinstance(raw, dict):
-            raise ConfigError(f"{self._path}: {where} must be a table")
-        fields = {field.name: field for field in msgspec.structs.fields(kind)}
-        for key in raw:
-            if key not in fields:
-                raise ConfigError(f"{self._path}: unknown key {where}.{key}; allowed: {', '.join(fields)}")
-        for name, field in fields.items():
-            if field.required and name not in raw:
-                raise ConfigError(f"{self._path}: {where}.{name} is missing: {describe(kind, name)}")
-        for key, value in raw.items():
-            self.convert(value, fields[key].type, f"{where}.{key}")
-        made: _Section = self.convert(raw, kind, where)
-        for name in fields:
-            self._check(getattr(made, name), f"{where}.{name}")
-            if name in _ABOVE_ZERO and getattr(made, name) == 0:
-                raise ConfigError(f"{self._path}: {where}.{name} = 0: allowed are numbers above 0")
-        return made
-
-    def convert(self, value: object, kind: Any, where: str) -> Any:
-        """A value as its type."""
-        try:
-            return msgspec.convert(_as_text(value), kind, strict=False)
-        except msgspec.ValidationError as error:
-            words = choices(kind)
-            why = f"allowed: {', '.join(words)}" if words else str(error)
-            raise ConfigError(f"{self._path}: {where} = {_shown(value)}: {why}") from None
-
-    def amounts(self, value: object, kind: Any, where: str) -> Any:
-        """Named amounts, such as `[accounts.NAME.VENUE]` tables of asset = opening balance."""
-        found = self.convert(value, kind, where)
-        self._check(found, where)
-        return found
-
-    def _check(self, value: object, where: str) -> None:
-        """Decimals are finite, not below zero (only a schedule's rebate is, and that is not in here) and exact in their unit."""
-        if isinstance(value, msgspec.Struct):
-            value = msgspec.structs.asdict(value)
-        if isinstance(value, dict):
-            for name, part in value.items():
-                self._check(part, f"{where}.{name}")
-        elif isinstance(value, tuple):
-            for part in value:
-                self._check(part, where)
-        elif isinstance(value, Decimal):
-            keys = (where, where.rpartition(".")[0])  # of an amount by asset the key before it names the unit
-            decimals, bound = next((unit for end, unit in _UNITS.items() if any(key.endswith(end) for key in keys)), _AMOUNT)
-            if not (value.is_finite() and 0 <= value < bound and _decimals(value) <= decimals):
-                raise ConfigError(
-                    f"{self._path}: {where} = {value}: allowed are numbers from 0 on, below {bound}, with at most {decimals} decimals"
-                )
-
-
-def _decimals(value: Decimal) -> int:
-    """Decimals that a finite value needs, without trailing zeros."""
-    _, digits, exponent = value.as_tuple()
-    text = "".join(map(str, digits))
-    kept = text.rstrip("0")
-    return max(0, len(kept) - len(text) - int(exponent)) if kept else 0
-
-
-def describe(kind: type[msgspec.Struct], name: str) -> str:
-    """What a key means, from its field."""
-    hint = get_type_hints(kind, include_extras=True)[name]
-    return next((meta.description for meta in getattr(hint, "__metadata__", ()) if meta.description), "")
-
-
-def choices(kind: Any) -> tuple[str, ...]:
-    """The words that a key takes, where it takes words."""
-    if get_origin(kind) is Literal:
-        return get_args(kind)
-    return next((found for part in get_args(kind) if (found := choices(part))), ())
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -515,25 +383,6 @@ def _parse(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: no valid TOML: {error}") from None
-
-
-def _refuse_secrets(path: Path, tree: object, where: str = "", name: str = "") -> None:
-    """A config goes into every log that it is traded on, so nothing secret stands in it: by the names of values, and by their looks."""
-    if isinstance(tree, list):
-        for part in tree:
-            _refuse_secrets(path, part, where, name)
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
-            _refuse_secrets(path, value, f"{where}.{key}" if where else key, key)
-    elif isinstance(tree, str) and (_SECRET.search(name) or (_looks_secret(tree) and not _NO_KEY.search(name))):
-        raise ConfigError(
-            f"{path}: {where} looks like a secret, and a config holds none: keep it with xarb keys add, or in an "
-            "environment variable (docs/orders.md), then remove it here and make a new one where it came from"
-        )
-
-
-def _looks_secret(text: str) -> bool:
-    return any(pattern.search(text) for pattern in _SECRET_VALUES)
 
 
 def _override(raw: dict[str, Any], key: str, text: str) -> None:
@@ -555,34 +404,3 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
-
-
-def _as_text(value: object) -> object:
-    """Integers and times as text too, so that a decimal key takes 2, 2.5 and "2.5" alike; a bool stays one."""
-    if isinstance(value, dict):
-        return {key: _as_text(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_as_text(part) for part in value]
-    if isinstance(value, dt.datetime | dt.date):
-        return value.isoformat()
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def normal(value: object) -> Any:
-    """Numbers as one text whatever way they were written, tables without the absent."""
-    if isinstance(value, dict):
-        return {key: normal(part) for key, part in value.items() if part is not None}
-    if isinstance(value, list | tuple):
-        return [normal(part) for part in value]
-    return _shown(value) if isinstance(value, Decimal) else value
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, Decimal):
-        text = f"{value:f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {_shown(part)}" for key, part in value.items() if part is not None) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_shown(part) for part in value) + "]"
-    return str(value)

@@ -7,22 +7,19 @@ from typing import Annotated
 
 import msgspec
 
+from xarb.config.kinds import doc
 from xarb.errors import ConfigError
-
-
-def _doc(text: str) -> msgspec.Meta:
-    return msgspec.Meta(description=text)
 
 
 class InventoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[inventory]`: where an account's assets should lie (docs/inventory.md)."""
 
     band_bps: Annotated[
-        Decimal, _doc("how far a balance may lie from its target, of what the account has of the asset on all venues with a share")
+        Decimal, doc("how far a balance may lie from its target, of what the account has of the asset on all venues with a share")
     ] = Decimal(1000)
     shares: Annotated[
         dict[str, dict[str, dict[str, Decimal]]],
-        _doc("as `[inventory.shares.ACCOUNT.VENUE]` `ASSET = share`: the targets; those of an asset add up to 1 over the venues"),
+        doc("as `[inventory.shares.ACCOUNT.VENUE]` `ASSET = share`: the targets; those of an asset add up to 1 over the venues"),
     ] = {}
 
     def by_asset(self) -> dict[tuple[str, str], dict[str, Decimal]]:
