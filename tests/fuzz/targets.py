@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
+
+import msgspec
 
 from tests.imports.conftest import imported
 from tests.log.logs import small_log
@@ -16,6 +19,7 @@ from xarb.config import load_experiment
 from xarb.imports.sources import load_sources
 from xarb.log.journal import Walk, guess_opening, read_header, salvage
 from xarb.query.connection import open_query
+from xarb.wires import evm
 from xarb.wires.exchanges import WIRES, Wire
 
 CORPUS: Final = Path(__file__).parent / "corpus"
@@ -47,7 +51,7 @@ class Target(NamedTuple):
 def targets(folder: Path) -> list[Target]:
     """Those of this module, with what they write kept in `folder`."""
     found = [_wire(wire) for wire in WIRES.values()]
-    found += [_config(folder), *(_importer(folder, name) for name in _SOURCES), _journal(folder), _views(folder)]
+    found += [_logs_of_pools(), _config(folder), *(_importer(folder, name) for name in _SOURCES), _journal(folder), _views(folder)]
     return found
 
 
@@ -69,6 +73,28 @@ def _wire(wire: Wire) -> Target:
         session.tick(random.randrange(10**12))
 
     return Target(f"wire {wire.venue}", lines, feed)
+
+
+class _Log(msgspec.Struct):
+    """A log of a chain, as far as a node's answer is typed before it is decoded."""
+
+    kind: Literal["v2", "v3"]
+    topics: list[str]
+    data: str
+
+
+def _logs_of_pools() -> Target:
+    def feed(data: bytes, random: Random) -> None:
+        del random
+        try:
+            log = msgspec.json.decode(data, type=_Log)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return
+        with contextlib.suppress(evm.BadLog):  # its answer to what is wrong
+            event = evm.decode(log.kind, log.topics, log.data)
+            assert event is None or set(log.data) <= set("x0123456789abcdefABCDEF")
+
+    return Target("wire evm", (CORPUS / "evm.txt").read_bytes().splitlines(), feed)
 
 
 def _config(folder: Path) -> Target:

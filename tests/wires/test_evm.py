@@ -60,6 +60,8 @@ def test_what_changes_nothing_or_is_unknown() -> None:
         (topic("Initialize("), words(1, 2, 3), "3 words"),
         (topic("Initialize("), words(1, 2)[:-1], "words of data"),
         (topic("Initialize("), "0x" + "zz" * 64, "no hex"),
+        *((topic("Initialize("), f"0x{word:0>64}{0:064x}", "no hex") for word in ("1_0", "0x1", "+1", " 1", "\u0661", "1\n")),
+        *((topic("Initialize("), f"0x{word.ljust(64, '0')}{0:064x}", "no hex") for word in ("0x", "+", " ")),
         (topic("Initialize("), words(1 << 160, 0), "of 160 bits"),
         (topic("Initialize("), words(1, 1 << 23), "of 24 bits"),
         (topic("Initialize("), words(1, -(1 << 23) - 1), "of 24 bits"),

@@ -6,8 +6,11 @@ not. Numbers are those of the log: unbounded integers in smallest units.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
+
+_HEX: Final = re.compile(r"0x[0-9a-fA-F]*")
 
 
 class Synced(NamedTuple):
@@ -68,10 +71,9 @@ def _words(data: str, count: int) -> list[int]:
     """
     if len(data) != 2 + 64 * count or not data.startswith("0x"):
         raise BadLog(f"{(len(data) - 2) / 64:g} words of data, not {count}")
-    try:
-        return [int(data[at : at + 64], 16) for at in range(2, len(data), 64)]
-    except ValueError:
-        raise BadLog("data are no hex") from None
+    if _HEX.fullmatch(data) is None:  # `int` takes signs, spaces, underscores, prefixes and other scripts' digits
+        raise BadLog("data are no hex")
+    return [int(data[at : at + 64], 16) for at in range(2, len(data), 64)]
 
 
 def _signed(word: int, bits: int) -> int:
