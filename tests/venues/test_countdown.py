@@ -282,6 +282,27 @@ def test_a_machine_that_slept_finds_out() -> None:
     live(story())
 
 
+@pytest.mark.parametrize(("seconds", "readings"), [(30, [60_000]), (70, [0, 60_000])])
+def test_a_start_that_took_long_looks_at_once(seconds: int, readings: list[int]) -> None:
+    """Between the first request and the row of the start nobody keeps it: it is set anew at once, or has run out."""
+
+    async def story() -> None:
+        account = CountingAccount()
+        at = Desk(account)
+        await at.venue.open()
+        assert at.desk.countdown is not None
+        await at.desk.countdown.begin()
+        await asyncio.sleep(seconds)
+        at.desk.keep_countdown()
+        await asyncio.sleep(2)
+        assert len(account.asked) == 2
+        assert at.readings(RUNS) == readings
+        assert at.desk.objections == []
+        await at.venue.close()
+
+    live(story())
+
+
 def test_switched_off_at_the_end_where_nothing_is_open() -> None:
     """The last request is for 0, and not within a second of the one before; what others have there rests on."""
 

@@ -94,9 +94,10 @@ class Countdown:
 
     async def run(self) -> None:
         """Tell that it runs, and keep it so until `stop` or `switch_off`."""
-        if self.objection is None:
+        if self.objection is None and self._left_s() > 0:
             self._tell_runs("set")
-        pause = self._every_s
+        since_s = 0.0 if self._set_at is None else self._age_ns() / NANOS_PER_S
+        pause = max(self._every_s - since_s, 0.0)  # a start may have taken long
         while not await self._is_over_within(pause):
             async with self._lock:
                 if self._over.is_set():
