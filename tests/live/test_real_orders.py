@@ -394,7 +394,8 @@ def test_real_orders_need_three_words(
     """The file, --live, and the account's label; each of them alone is refused."""
     path = tmp_path / "live.toml"
     path.write_text(
-        CONFIG.replace('"live"', f'"{mode}"') + VENUE.format(venue="alpha", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:1")
+        CONFIG.replace('"live"', f'"{mode}"')
+        + VENUE.format(venue="alpha", wire="binance", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:1")
     )
     with pytest.raises(error) if error else contextlib.nullcontext():
         check_wanted(load_experiment(path), is_live=is_live, label=label)
@@ -416,7 +417,10 @@ def test_missing_keys_leave_no_connection_behind(tmp_path: Path, monkeypatch: py
     """All keys are read before anything is opened: the venue that lacks them is named."""
     path = tmp_path / "live.toml"
     path.write_text(
-        CONFIG + "".join(VENUE.format(venue=venue, rest="http://127.0.0.1:1", streams="ws://127.0.0.1:1") for venue in VENUES)
+        CONFIG
+        + "".join(
+            VENUE.format(venue=venue, wire="binance", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:1") for venue in VENUES
+        )
     )
     experiment = load_experiment(path)
     environment = {"XARB_ALPHA_MAIN_API_KEY": KEY, "XARB_ALPHA_MAIN_API_SECRET": SECRET}
@@ -434,7 +438,9 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
     more = CONFIG.replace(
         "[live]", '[live]\nmax_clock_offset_ms = 7\nmax_send_lag_ms = 99\nrequest_timeout_ms = 1234\nallow_withdraw = ["main"]'
     )
-    path.write_text(more + keys + VENUE.format(venue="alpha", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:2"))
+    path.write_text(
+        more + keys + VENUE.format(venue="alpha", wire="binance", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:2")
+    )
     file = tmp_path / "keys.toml"
     file.write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
     file.chmod(0o600)
