@@ -228,6 +228,9 @@ HEX = "c0ffee" * 10 + "cafe"
         (f'[[alerts]]\nkind = "command"\ncommand = ["sign", "--with={HEX}"]', "alerts.command"),
         ("[live]\nnote = " + '"""-----BEGIN EC PRIVATE KEY-----\ncoffee\n"""', "live.note"),
         ('[markets.okx]\nrest_url = "https://me:coffee@host"', "markets.okx.rest_url"),
+        ('[markets.okx]\nrest_url = "wss://node.example/v3/coffee0123456789coffee0123456789"', "markets.okx.rest_url"),
+        ('[[alerts]]\nkind = "webhook"\nurl = "https://x/services/T0/B0/coffee0123456789coffee01"', "alerts.url"),
+        ('[markets.okx]\nrest_url = "https://node.example/rpc?x=1&apikey=coffee"', "markets.okx.rest_url"),
     ],
 )
 def test_private_key_in_a_config_is_refused_whatever_its_name(tmp_path: Path, lines: str, key: str) -> None:

@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Final
 
 from xarb.errors import ConfigError
+from xarb.secrecy import KEY_IN_ADDRESS, PASSWORD_IN_ADDRESS, PRIVATE_KEY
 
 # Names of values that are secrets; assets, which are upper case (KEY, TOKEN), and names of variables or files are none.
 _SECRET: Final = re.compile(
     r"(?:^|[_-])(?:(?:api|access|secret|private)?[_-]?key|apikey|secret|password|passphrase|private|token|mnemonic|seed_phrase)$"
 )
-# What a private key of a chain, or of an exchange, and an address with a password look like; hashes are called by what they are.
-_SECRET_VALUES: Final = (
-    re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])"),
-    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    re.compile(r"^[a-z]+://[^/@\s]*:[^/@\s]+@"),
+_VALUES: Final = (
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),  # not every PEM text: a public key may stand here
+    PASSWORD_IN_ADDRESS,
+    KEY_IN_ADDRESS,
+    re.compile(r"(?i)[?&](?:[\w-]{0,20}(?:key|token|secret|password)|sign|signature)=[^&\s]"),  # in the query of an address
 )
+# Names of hashes, which have as many digits as a private key.
 _NO_KEY: Final = re.compile(r"(?:^|_)(?:id|ids|hash|digest|sha256|topic)$")
 
 
@@ -33,7 +35,9 @@ def refuse_secrets(path: Path, tree: object, where: str = "", name: str = "") ->
     elif isinstance(tree, dict):
         for key, value in tree.items():
             refuse_secrets(path, value, f"{where}.{key}" if where else key, key)
-    elif isinstance(tree, str) and (_SECRET.search(name) or (_looks_secret(tree) and not _NO_KEY.search(name))):
+    elif isinstance(tree, str) and (
+        _SECRET.search(name) or _looks_secret(tree) or (PRIVATE_KEY.search(tree) and not _NO_KEY.search(name))
+    ):
         raise ConfigError(
             f"{path}: {where} looks like a secret, and a config holds none: keep it with xarb keys add, or in an "
             "environment variable (docs/orders.md), then remove it here and make a new one where it came from"
@@ -41,4 +45,4 @@ def refuse_secrets(path: Path, tree: object, where: str = "", name: str = "") ->
 
 
 def _looks_secret(text: str) -> bool:
-    return any(pattern.search(text) for pattern in _SECRET_VALUES)
+    return any(pattern.search(text) for pattern in _VALUES)

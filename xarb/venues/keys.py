@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from urllib.parse import quote, quote_plus
 
 from xarb.errors import ConfigError
+from xarb.secrecy import KEY_IN_ADDRESS, PASSWORD_IN_ADDRESS, PRIVATE_KEY, PRIVATE_KEY_TEXT
 from xarb.venues.private import private_text
 
 _FIELDS: Final = {"api_key": "apiKey", "api_secret": "secret", "password": "password", "uid": "uid"}  # ours, then ccxt's
@@ -34,11 +35,6 @@ _NAMED: Final = tuple(
         (r"\bauthorization", rf"(?:\w{{1,20}}\s{{1,8}})?{_VALUE}"),
     )
 )
-_USER: Final = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,15}://[^\s/@:]{0,255}:)[^\s/@]{1,255}@")  # the password in an address
-# A key as a part of an address's path, as providers of nodes have it: 24 and more letters and digits, some of them digits.
-_PART: Final = re.compile(r"""(?i)\b((?:https?|wss?)://[^\s?#"']{0,255}?/)(?=[^\s/?#"']{0,255}\d)[\w-]{24,}(?![^\s/?#"',;)])""")
-_HEX: Final = re.compile(r"(?<![0-9a-zA-Z])(?:0[xX])?[0-9a-fA-F]{64}(?![0-9a-zA-Z])")
-_PEM: Final = re.compile(r"-----BEGIN[^-]*-----.*?(-----END[^-]*-----|\Z)", re.DOTALL)
 
 
 class Keys:
@@ -93,11 +89,11 @@ class Redactor:
         text = text[: limit * _AHEAD]
         for secret in self._known:
             text = text.replace(secret, _HIDDEN)
-        text = _PEM.sub(_HIDDEN, text)
+        text = PRIVATE_KEY_TEXT.sub(_HIDDEN, text)
         for pattern in _NAMED:
             text = pattern.sub(rf"\1\2{_HIDDEN}", text)
-        text = _PART.sub(rf"\1{_HIDDEN}", _USER.sub(rf"\1{_HIDDEN}@", text))
-        text = _HEX.sub(_HIDDEN, text)
+        text = KEY_IN_ADDRESS.sub(rf"\1{_HIDDEN}", PASSWORD_IN_ADDRESS.sub(rf"\1{_HIDDEN}@", text))
+        text = PRIVATE_KEY.sub(_HIDDEN, text)
         return (text[:-_EDGE] if is_cut else text)[:limit]
 
     def __repr__(self) -> str:
