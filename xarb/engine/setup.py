@@ -154,8 +154,8 @@ def _lay_instruments(kernel: state.KernelState, setup: Setup, slots: Sequence[in
         table[name] = FULL_SCORE * 256
     for number, instrument in enumerate(setup.instruments):
         record = table[number]
-        for field in msgspec.structs.fields(FeedLimits):
-            record[field.name] = getattr(setup.limits[number], field.name)
+        for name in FeedLimits.__struct_fields__:
+            record[name] = getattr(setup.limits[number], name)
         record["source"] = setup.sources[number]
         lay_steps(record, instrument)
     for slot, number in enumerate(slots):
