@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from xarb.assembly import Assembly
+from xarb.errors import InvariantBroken, XarbError
 from xarb.live.checkpoints import Checkpoints
 from xarb.log.batching import Batcher
 from xarb.log.ends import LEFT_OFF
@@ -44,12 +46,17 @@ class Trading:
         Raises:
             InvariantBroken: the rows do not follow, or the engine broke a promise.
             LogError: they cannot be written: no command leaves. Or the engine could not take one of them.
+            InvariantBroken: or a strategy or the engine raised something else, which is its cause.
         """
         try:
             commands = turn(self.assembly, self._batcher.batch(rows))
-        except Exception as error:
+        except XarbError as error:
             self._keep(rows, error)
             raise
+        except Exception as error:  # of a strategy, or a mistake of ours: the session says what it was, and ends
+            self._keep(rows, error)
+            what = f"{type(error).__name__}: {error} (line {_line(error)})"
+            raise InvariantBroken(f"a strategy or the engine raised {what}; nothing is decided any more") from error
         outputs = self.assembly.engine.outputs.drain()
         self._log.append(rows, outputs)
         if commands and self._strict:
@@ -75,3 +82,11 @@ class Trading:
             told["operator"] = [(first, ts, LEFT_OFF, "session", why), *told.get("operator", ())]
         self._log.append(told)
         self._log.sync()
+
+
+def _line(error: Exception) -> str:
+    """Where it was raised, as FILE:LINE."""
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    return "unknown" if at is None else f"{Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}"
