@@ -40,8 +40,11 @@ from xarb.venues.passage import Passage
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
+KILLS = "kills"  # beside the faults: a person kills the trading
+
+
 class Bug(NamedTuple):
-    """A bug: what it is, how it is planted, faults of which a world must have one, and what is broken by it."""
+    """A bug: what it is, how it is planted, faults or `KILLS` of which a world must have one, and what is broken by it."""
 
     name: str
     plant: Plant
@@ -230,7 +233,7 @@ def unknown_is_a_refusal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(LiveOrders, "lost", lost)
 
 
-@bug("exposure", "fills")
+@bug("exposure", "fills", "reservations")
 def cancel_that_found_nothing_is_an_end(patch: pytest.MonkeyPatch) -> None:
     """A cancel that the exchange refuses, since the order is done, is taken for a canceled order without fills."""
     real = LiveOrders.cancel_failed
@@ -485,3 +488,30 @@ def unknown_orders_open_no_breaker(patch: pytest.MonkeyPatch) -> None:
 def breakers_closed_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     """A start opens with all breakers closed."""
     patch.setattr(begin, "closing_breakers", lambda *_, **_named: ())
+
+
+# --- kills
+
+
+@bug("killed", "armed", faults=(KILLS,))
+def kill_is_a_disarm(patch: pytest.MonkeyPatch) -> None:
+    """A kill disarms and does nothing else: orders go on, and who arms again trades again."""
+    patch.setattr(Execution, "kill", lambda *_: [])
+
+
+@bug("killed", faults=(KILLS,))
+def residuals_flattened_after_a_kill(patch: pytest.MonkeyPatch) -> None:
+    """What a kill leaves unbalanced is flattened at every level."""
+    real = Execution._given_up
+
+    def given_up(self: Execution, bundle: Any) -> str | None:
+        why = real(self, bundle)
+        return None if why == "killed" else why
+
+    patch.setattr(Execution, "_given_up", given_up)
+
+
+@bug("killed", faults=(KILLS,))
+def kill_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """A start does not look for a kill in its log."""
+    patch.setattr(begin, "KILL", "no such act")

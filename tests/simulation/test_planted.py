@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation.planted import BUGS, Bug
+from tests.simulation.planted import BUGS, KILLS, Bug
 from xarb.simulation.case import run_case
-from xarb.simulation.faults import draw_odds
+from xarb.simulation.faults import FAULTS, draw_kills, draw_odds
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
 
@@ -22,7 +22,8 @@ def worlds(bug: Bug) -> Iterator[int]:
     while True:
         seed += 1
         odds = draw_odds(World(seed).draw)
-        if not bug.faults or any(getattr(odds, name) > 0 for name in bug.faults):
+        found = {name for name in FAULTS if getattr(odds, name) > 0} | ({KILLS} if draw_kills(seed) else set())
+        if not bug.faults or found & set(bug.faults):
             yield seed
 
 

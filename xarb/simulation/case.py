@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from xarb.engine.liverows import ARM, DISARM
-from xarb.errors import InvariantBroken, LogError, Refused, Retryable
+from xarb.errors import InvariantBroken, Killed, LogError, Refused, Retryable
+from xarb.model.order import STOP
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.settings import money_of
 from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import TestedDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.faults import NONE, draw_odds
+from xarb.simulation.faults import NONE, draw_kills, draw_odds
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
 from xarb.simulation.trader import Site, Trader
@@ -113,7 +114,7 @@ class Case:
 
     def _start(self) -> None:
         trader = Trader(self.site, self.judge.outputs, self.judge.restarted)
-        trader.failed = partial(self._failed, trader)
+        trader.failed, trader.noted = partial(self._failed, trader), self._killed
         self.traders.append(trader)
         self.judge.follow(trader)
         trader.begin()
@@ -126,9 +127,18 @@ class Case:
 
     def _restart(self, why: str) -> None:
         """The process is gone; a supervisor starts it again."""
+        trader = self.trader
         self.world.note(f"the process is dead: {why}")
-        if not self.trader.is_dead:
-            self.trader.die()
+        if not trader.is_dead:
+            trader.die()
+        if isinstance(trader.failure, Killed):
+            self.world.note("a person resets the kill")
+            self.judge.is_killed = False
+            try:
+                trader.reset()
+            except (LogError, OSError) as error:  # the disk fails: the next start says whether the log has it
+                self.world.note(f"the reset fails: {type(error).__name__}")
+                trader.die()
         self.world.after(_RESTART_NS, self._start)
 
     def _failed(self, trader: Trader) -> None:
@@ -142,6 +152,7 @@ class Case:
             return
         trader.die()
         if power:
+            self.judge.is_killed = False  # the row may be lost
             self.world.note(f"power fails: {self.site.disk.lose_power(self.site.folder)} bytes are lost")
         self._restart("killed")
 
@@ -160,6 +171,7 @@ class Case:
             off = begin + world.draw.randrange(last)
             world.at(off, partial(self._operate, DISARM))
             world.at(off + world.draw.randrange(NANOS_PER_S), partial(self._operate, ARM))
+        self._plan_kills(begin, last)
         for wanted, name, code in (
             (odds.full_disk, "write_error", errno.ENOSPC),
             (odds.failed_disk, "write_error", errno.EIO),
@@ -167,6 +179,22 @@ class Case:
         ):
             if wanted:
                 world.at(when, partial(self._break_disk, name, code))
+
+    def _plan_kills(self, begin: int, last: int) -> None:
+        """A person kills to some level, perhaps to another, and tries to arm after that."""
+        for one in draw_kills(self.seed):
+            when = begin + last * one.share_ppm // 1_000_000
+            self.world.at(when, partial(self._kill, one.level))
+            self.world.at(when + one.arm_ns, partial(self._operate, ARM))
+
+    def _kill(self, level: str) -> None:
+        trader = self.trader
+        if trader.listens and not self._is_calm:
+            self.world.note(f"a person kills to {level}")
+            trader.in_loop(partial(trader.kill, level))
+
+    def _killed(self) -> None:
+        self.judge.is_killed = True
 
     def _die_behind_an_order(self, left: int, die: Callable[[], None]) -> None:
         """Die soon after so many orders have arrived: then there is most to lose."""
@@ -222,13 +250,13 @@ class Case:
         self.site.disk.write_error = self.site.disk.sync_error = 0
         world.note("the faults are over")
         self._rest()
-        for _ in range(_STARTS):
-            if self._has_stopped():
+        for _ in range(_STARTS + 2):
+            has_stopped, dead = self._has_stopped(), self.trader
+            if has_stopped and dead.killed != STOP:
                 return
-            dead = self.trader
-            if not isinstance(dead.failure, _NOT_OURS):
+            if not has_stopped and not isinstance(dead.failure, _NOT_OURS):
                 return  # a bug: `_has_stopped` said so
-            self._restart("it failed")
+            self._restart("it was killed, and is started again" if has_stopped else "it failed")
         self.judge.say("liveness", "the process fails again and again once the faults are over")
 
     def _has_stopped(self) -> bool:
@@ -252,7 +280,7 @@ class Case:
 
     def _rest(self) -> None:
         """Quotes go on, so that residuals can be flattened, until the process has ended."""
-        if self.trader.ended:
+        if self.trader.ended and self.trader.killed != STOP:
             return
         for number in range(len(self.exchanges)):
             last = self.last_quote.get(number)

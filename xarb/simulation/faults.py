@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+
+from xarb.model.order import KILL_LEVELS
+from xarb.model.units import NANOS_PER_S
 
 
 class Odds(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +70,8 @@ NONE: Final = Odds()
 _DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # once in a world at most
 _CALM: Final = 0.1
 _ALONE: Final = 0.35
+_KILLED: Final = 0.06  # worlds in which a person kills the trading
+_KILLED_AGAIN: Final = 0.4  # of them, those in which it happens twice
 
 
 def draw_odds(draw: random.Random) -> Odds:
@@ -81,3 +86,20 @@ def draw_odds(draw: random.Random) -> Odds:
     if draw.random() < 0.15:
         chosen[draw.choice(_DISK)] = 1.0
     return Odds(**chosen)
+
+
+class Kill(NamedTuple):
+    """A person kills the trading: when, in millionths of the market's time, to which of `KILL_LEVELS`, and how long after it somebody arms, ns."""
+
+    share_ppm: int
+    level: str
+    arm_ns: int
+
+
+def draw_kills(seed: int) -> list[Kill]:
+    """The kills of one world, mostly none; drawn apart, so that worlds without them are what they would be."""
+    draw = random.Random(f"kills {seed}")  # noqa: S311  # a case is to be drawn again
+    if draw.random() >= _KILLED:
+        return []
+    count = 2 if draw.random() < _KILLED_AGAIN else 1
+    return [Kill(draw.randrange(1_000_000), draw.choice(KILL_LEVELS), draw.randrange(NANOS_PER_S)) for _ in range(count)]

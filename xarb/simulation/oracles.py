@@ -17,7 +17,7 @@ from xarb.log.packing import Row
 from xarb.log.reader import LogReader
 from xarb.model.columns import TABLES
 from xarb.model.event import OutputRow, named
-from xarb.model.order import ORDER_TERMINAL
+from xarb.model.order import CANCEL, ORDER_TERMINAL, STOP, UNWIND
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
 from xarb.replay import turn
 from xarb.settings import money_of
@@ -71,7 +71,7 @@ class Judge:
     """Watches a world while it happens and judges it at its end.
 
     Attributes:
-        violations: what was found.
+        violations: what was found. is_killed: a person killed the trading, the log has that for sure, and nobody took it back.
     """
 
     def __init__(self, site: Site) -> None:
@@ -83,6 +83,7 @@ class Judge:
         self._probes: dict[str, int] = {}  # by venue, the last bundle that began while it was half open
         self._commands: set[str] = set()  # client ids that an engine decided on
         self.violations: list[Violation] = []
+        self.is_killed = False
 
     def say(self, oracle: str, what: str) -> None:
         """Something was broken."""
@@ -130,6 +131,8 @@ class Judge:
         if name in self._commands:
             self.say("one order an intent", f"{name} was decided on twice")
         self._commands.add(name)
+        if trader.killed in (CANCEL, STOP) or (trader.killed == UNWIND and purpose != "unwind"):
+            self.say("killed", f"{name} is sent to {purpose} after a kill to {trader.killed}")
         mine = [one for one in self._orders.values() if one.bundle == bundle]
         if purpose == "open":
             is_piece = desk.config.sequence == "hard_leg_first" and leg > 0
@@ -202,7 +205,9 @@ class Judge:
         return flow
 
     def restarted(self, trader: Trader) -> None:
-        """A process is about to arm: what earlier ones left open, and could be seen and canceled, is open no more."""
+        """A process is about to arm: nobody killed it, and what earlier ones left open, and could be seen and canceled, is open no more."""
+        if self.is_killed:
+            self.say("killed", f"start {trader.number} arms although trading was killed and nobody took that back")
         for exchange in self._site.exchanges:
             for order in exchange.orders.values():
                 seen_ns = trader.began - max(order.arrived_at, order.visible_at)

@@ -11,11 +11,11 @@ import msgspec
 
 from xarb.assembly import Assembly
 from xarb.assembly.resolved import Resolved
-from xarb.engine.liverows import ARM, CANCEL, DISARM
+from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL, RESET
 from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
-from xarb.live.begin import Listening, Past, begin, past_of
+from xarb.live.begin import Listening, Past, begin, check_may_start, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
 from xarb.live.timers import Timers
@@ -29,6 +29,7 @@ from xarb.log.reader import LogReader
 from xarb.model.command import Command
 from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
+from xarb.model.order import KILL_LEVELS, STOP
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.simulation.access import ACCOUNT, Access
 from xarb.simulation.disk import TestedDisk
@@ -73,7 +74,7 @@ class Trader:
 
     Attributes:
         is_ready: it was started and armed. is_dead: it died. is_armed: whether the operator's last word was to arm. ended: it has stopped in order.
-        failure: what ended it otherwise.
+        killed: the highest level that it was killed to. failure: what ended it otherwise.
         accesses: its accounts by venue. opened: the looks at balances that it opened with, by venue.
         began: when it was started.
     """
@@ -89,8 +90,10 @@ class Trader:
         self.site, self.loop = site, Loop(site.world)
         self.outputs, self._arming = outputs, arming
         self.failed: Callable[[], object] = _nothing  # called once when it fails
+        self.noted: Callable[[], object] = _nothing  # called when a kill of it is in the log
         self.began = 0
         self.is_ready = self.is_armed = self.ended = self.is_dead = False
+        self.killed: str | None = None
         self.failure: BaseException | None = None
         self.accesses = {one.name: Access(one, acknowledges=site.acknowledges) for one in site.exchanges}
         self.opened: dict[str, tuple[int, dict[str, int]]] = {}
@@ -133,6 +136,7 @@ class Trader:
         self.began = site.world.now
         self.log, state, known = self._open_log()
         past = past_of(site.folder)
+        check_may_start(past, LIVE)
         self.number = past.next_start
         clock = Clock(self.log.last_ts, wall=self._wall, monotonic=self._monotonic)
         builder = RowBuilder(self.log.last + 1, self.log.last_ts, state.scales)
@@ -187,6 +191,7 @@ class Trader:
             header = Header(kind="log", log_id=site.log_id, origin="a simulated world")
             return LiveLog.create(site.folder, header, POLICY, site.disk.disk), LogState(), []
         log = LiveLog.open(site.folder, POLICY, site.disk.disk)
+        self.log = log  # whatever comes, its lock goes with the process
         with LogReader(site.folder) as reader:
             state, known = state_of(reader), reader.instruments_at(reader.last_seq + 1)
             rows = left_off(reader, max(log.last_ts, self._wall()), f"process {self.site.world.now}")
@@ -200,20 +205,49 @@ class Trader:
         if not self._stopping:
             self._put("operator", (action, "a person", None))
             self.intake.flush()
-            self.is_armed = action == ARM
+            self.is_armed = action == ARM and self.killed is None
+
+    def kill(self, level: str) -> None:
+        """A person kills it to a level of `KILL_LEVELS`."""
+        if self._stopping:
+            return
+        if self.killed is None or KILL_LEVELS.index(level) > KILL_LEVELS.index(self.killed):
+            self.killed = level
+        if level == STOP:
+            self.stop()
+            return
+        self.is_armed = False
+        self._note_kill(level)
+
+    def _note_kill(self, level: str) -> None:
+        self._put("operator", (KILL, "a person", level))
+        self.intake.flush()
+        if self.failure is None:
+            self.noted()
+
+    def reset(self) -> None:
+        """A person takes a kill back, as `xarb kill --reset` does, once the process is dead."""
+        self.log, _, _ = self._open_log()
+        self.log.append({"operator": [(self.log.last + 1, max(self.log.last_ts, self._wall()), RESET, "a person", None)]})
+        self.log.sync()
+        self.log.close()
 
     def stop(self) -> None:
-        """Stop in order, as a person asks for."""
+        """Stop in order, as a person asks for, or a kill to the last level does."""
         if not self._stopping:
             self._stopping = True
             self.loop.begin(self._stop()).add_done_callback(self._over)
 
     async def _stop(self) -> None:
         self.is_armed = False
-        self._put("operator", (DISARM, "stop", None))
-        self.intake.flush()
+        is_kill = self.killed == STOP
+        if is_kill:
+            self._note_kill(STOP)
+        else:
+            self._put("operator", (DISARM, "stop", None))
+            self.intake.flush()
         await self._quiet()
-        if self.open_bundles():
+        if self.open_bundles() and not is_kill:
             self._put("operator", (CANCEL, "stop", "the time of a stop is up"))
             self.intake.flush()
             await self._quiet()
@@ -338,4 +372,4 @@ def _without_place(error: BaseException, folder: Path) -> str:
 
 
 def _nothing() -> None:
-    """Nobody waits for a failure."""
+    """Nobody waits for it."""
