@@ -16,7 +16,7 @@ import pytest
 
 from tests.log.live import head, quotes, read_inputs, read_outputs, refusal
 from tests.log.logs import HEADER
-from tests.log.recorder import rows_from
+from tests.log.recorder import check_recorded, rows_from
 from tests.log.test_livelog import QUICK, rotated
 from xarb.errors import LogError
 from xarb.log import manifest
@@ -371,14 +371,5 @@ def test_a_killed_recorder_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
         assert whole, "it never wrote a row"
         assert whole[0] > acknowledged
         acknowledged = whole[-1]
-    with LiveLog.open(folder, QUICK) as log:
-        assert log.last >= acknowledged
-        last = log.last
-    assert verify_log(folder).ok
-    rows = read_inputs(folder)
-    assert [row["seq"] for _, row in rows] == list(range(last + 1))
-    assert all(row["bid_int"] == 100 + row["seq"] for kind, row in rows if kind == "quotes")
-    lost = {row["seq"] for kind, row in rows if kind == "health"}
-    outs = [(row["after_seq"], row["value"]) for _, row in read_outputs(folder)]
-    assert outs == [(n, n * 10**18) for n in range(2, last + 1) if n % 3 == 0 and n not in lost]
+    check_recorded(folder, acknowledged)
     assert len(Manifest(folder).segments) > 20
