@@ -24,7 +24,7 @@ from xarb.log.check import verify_log
 from xarb.log.committer import Policy
 from xarb.log.info import info
 from xarb.log.livelog import Latency, Stats
-from xarb.log.manifest import Manifest
+from xarb.log.manifest import Manifest, last_digest
 from xarb.log.tombstones import ENGINE_INPUTS, FRAMES
 from xarb.model.units import NANOS_PER_S
 from xarb.record import Recorder, RecordReport, report_tables
@@ -102,6 +102,7 @@ def test_a_recording_holds_what_was_sent_and_goes_on_where_it_ended(tmp_path: Pa
             first = await recorded(player, tmp_path / "log", send)
             second = await recorded(player, tmp_path / "log", send)
             assert (first.first_seq, second.first_seq) == (0, first.last_seq + 1)
+            assert first.digest != second.digest == last_digest(tmp_path / "log")
 
     run(story())
     assert verify_log(tmp_path / "log").ok
@@ -531,7 +532,8 @@ def test_sources_are_a_file_or_venues_and_symbols(tmp_path: Path) -> None:
 def test_the_report_says_what_was_written() -> None:
     """Rows by kind, the range of seq, and the feeds."""
     feeds = QUIET.feed_table([], 0, "Feeds")
-    report = RecordReport(log="log", first_seq=3, last_seq=9, seconds=1.25, rows={"quotes": 7}, feeds=feeds)
+    report = RecordReport(log="log", first_seq=3, last_seq=9, seconds=1.25, rows={"quotes": 7}, feeds=feeds, digest="ab12")
     tables = report_tables(report)
+    assert ("digest", "ab12") in tables[0].rows
     assert ("seq", "3 to 9") in tables[0].rows
     assert tables[1].rows == (("quotes", "7"),)

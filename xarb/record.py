@@ -39,7 +39,10 @@ _DAY_S: Final = 86_400
 
 
 class RecordReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What a recording wrote: rows by kind, the range of seq, seconds from the first connection to the stop; and its feeds, as printed."""
+    """What a recording wrote: rows by kind, the range of seq, and its feeds as printed.
+
+    `seconds` run from the first connection to the stop; `digest` is that of the log's last line, after everything was sealed.
+    """
 
     log: str
     first_seq: int
@@ -47,6 +50,7 @@ class RecordReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     rows: dict[str, int]
     feeds: Table
+    digest: str = ""
 
 
 def record(
@@ -104,7 +108,8 @@ class Recorder:
             async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
                 with log:
                     listings = listings_of(instruments, state.scales)
-                    return await self._record(log, state, known, listings=listings, http=http, ends=(stop, duration_s, board))
+                    report = await self._record(log, state, known, listings=listings, http=http, ends=(stop, duration_s, board))
+                return msgspec.structs.replace(report, digest=last_digest(self._folder))
 
     async def _record(
         self,
@@ -200,7 +205,7 @@ def report_tables(report: RecordReport) -> list[Table]:
         ("log", report.log),
         ("seq", f"{report.first_seq} to {report.last_seq}"),
         ("seconds", f"{report.seconds:.1f}"),
-        ("digest", last_digest(Path(report.log))),
+        ("digest", report.digest),
     )
     rows = tuple((kind, f"{count}") for kind, count in report.rows.items())
     return [Table("Recorded", ("what", "value"), what), Table("Rows by kind", ("kind", "rows"), rows), report.feeds]
