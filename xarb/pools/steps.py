@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from xarb.pools.ticks import Q96
-
 PIPS: Final = 1_000_000
 _UINT256: Final = 1 << 256
 
@@ -113,8 +111,3 @@ def step_out(sqrt_price: int, target: int, liquidity: int, remaining: int, fee_p
         amount_in = amount1_between(sqrt_price, after, liquidity, up=True)
         amount_out = whole if after == target else amount0_between(sqrt_price, after, liquidity, up=False)
     return Step(after, amount_in, min(amount_out, remaining), -(-amount_in * fee_pips // (PIPS - fee_pips)))
-
-
-def virtual_reserves(sqrt_price: int, liquidity: int) -> tuple[int, int]:
-    """The reserves of token0 and token1 of the constant product pool that a range is part of, rounded down."""
-    return (liquidity << 96) // sqrt_price, liquidity * sqrt_price // Q96
