@@ -67,6 +67,7 @@ def kernel(market: Market, source: int) -> state.KernelState:
     setup = Setup(
         instruments=instruments,
         groups=groups,
+        identities={},
         sources=[source] * len(instruments),
         limits=[feed_limits(FeedConfig())] * len(instruments),
         fees={},

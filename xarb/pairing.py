@@ -107,6 +107,20 @@ def same_things(names: Sequence[Named]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def identities(names: Sequence[Named]) -> dict[tuple[str, str], str]:
+    """What the name of an asset was proven to be, by (venue, name); a name that stands in no entry is left out."""
+    found = {}
+    for name in names:
+        one = name.instrument
+        for asset, proof in ((one.base, name.base), (one.quote, name.quote)):
+            if proof is not None:
+                digits, scale = proof.identity.multiple
+                found[one.venue, asset] = (
+                    proof.identity.asset if (digits, scale) == (1, 0) else f"{digits}e-{scale} {proof.identity.asset}"
+                )
+    return found
+
+
 def make_pairs(names: Sequence[Named], terms: PairTerms) -> Pairing:
     """The directed pairs that a strategy of these terms compares, and for every candidate that is not paired the reason."""
     chosen = [name for name in names if _is_chosen(name.instrument, terms)]

@@ -27,7 +27,7 @@ from xarb.model.asset import AssetTable
 from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money, format_decimal
-from xarb.pairing import prove_names, same_things
+from xarb.pairing import identities, prove_names, same_things
 from xarb.settings import breaker_limits, feed_limits, micro_params, money_of, ratio_of, strategy_terms, ts_of, venue_model
 from xarb.strategies.micro import Micro
 from xarb.venues.simulated import SimulatedVenues
@@ -175,6 +175,7 @@ class Assembly:
         setup = Setup(
             instruments=instruments,
             groups=_groups(same_things(names), len(instruments)),
+            identities=identities(names),
             sources=ground.sources,
             limits=[feed_limits(resolved.venue_feeds.get(one.venue, resolved.feeds)) for one in instruments],
             fees=fees,

@@ -125,15 +125,15 @@ class Bundle:
     """The legs of one decision and what their fills did.
 
     `flows` is the change of each asset by fills, fees included; `traded` is quantity and notional by (instrument, sign), all at 18
-    decimals; `flat` are the assets that are to end at zero, the rest is the profit. `instruments` are the legs' in ascending order:
-    what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
+    decimals; `flat` are the assets that are to end at zero, the rest is the profit. In a `ring` each leg spends what another one brings.
+    `instruments` are the legs' in ascending order: what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
     its orders that are alive. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
     when its residual appeared, 0 without one. `booked` is what was booked as inventory: asset, quantity, cost, quote asset.
     """
 
     __slots__ = (
         *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
-        *("orders", "pair", "sequence", "state", "traded", "unbalanced_at"),
+        *("orders", "pair", "ring", "sequence", "state", "traded", "unbalanced_at"),
     )
 
     def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
@@ -144,6 +144,7 @@ class Bundle:
         self.sequence = sequence
         self.pair = pair
         self.flat: tuple[str, ...] = ()
+        self.ring = False
         self.instruments: tuple[int, ...] = ()
         self.orders: list[Order] = []
         self.state = "open"
@@ -182,6 +183,7 @@ class Bundle:
             legs=[leg.capture() for leg in self.legs],
             orders=[order.capture() for order in self.orders],
             unbalanced_at=self.unbalanced_at,
+            ring=self.ring,
         )
 
     def rescale(self, number: int, price: int, qty: int) -> None:
@@ -215,6 +217,7 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
     bundle = Bundle(copy.number, desk, [], opportunity=copy.opportunity, sequence=copy.sequence, pair=copy.pair)
     bundle.state, bundle.live, bundle.filled, bundle.due = copy.state, copy.live, copy.filled, copy.due
     bundle.flat, bundle.instruments, bundle.unbalanced_at = copy.flat, copy.instruments, copy.unbalanced_at
+    bundle.ring = copy.ring
     bundle.flows, bundle.attempts, bundle.booked = {**copy.flows}, {**copy.attempts}, [*copy.booked]
     bundle.traded = {(instrument, sign): (size, value) for instrument, sign, size, value in copy.traded}
     for one in copy.legs:

@@ -66,6 +66,7 @@ class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     legs: list[LegCopy]
     orders: list[OrderCopy]
     unbalanced_at: int = 0  # older copies have none
+    ring: bool = False  # older copies have none
 
 
 class ArchiveCopy(msgspec.Struct, frozen=True):

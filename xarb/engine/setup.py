@@ -60,7 +60,8 @@ class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that an engine needs before its first input.
 
-    `instruments` are numbered as the log numbers them. `groups` are sets of instruments proven to be the same thing. `sources`
+    `instruments` are numbered as the log numbers them. `groups` are sets of instruments proven to be the same thing;
+    `identities` say by (venue, name of an asset there) which asset it was proven to be, a name left out is unproven. `sources`
     says which kind of row moves each instrument's book: 0 quotes, 1 books, 2 deltas. `fees` are by (account, instrument number),
     `opening` balances by (account, venue, asset), `terms` by strategy id. `rates` name by (venue, fee coin, quote asset) the
     instrument of that venue whose bid prices a fee coin, as the simulated venue's setup does; what is reserved of the coin allows for
@@ -74,6 +75,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
 
     instruments: Sequence[Instrument]
     groups: Sequence[Sequence[int]]
+    identities: Mapping[tuple[str, str], str]
     sources: Sequence[int]
     limits: Sequence[FeedLimits]
     fees: Mapping[tuple[str, int], FeeTier]

@@ -1,4 +1,8 @@
-"""The shape of a bundle: its legs are proven the same thing, balance in base, and meet in one currency.
+"""The shape of a bundle: a pair or a ring.
+
+The legs of a pair are proven the same thing, balance in base, and meet in one currency. In a ring of three or more legs each one spends what
+another one brings, so that only the profit's asset is left; where two legs on different venues meet in an asset, its names there are proven
+to mean the same. What is sound as a pair is one; a triangle may be both.
 
 What the legs' instruments and sides decide is the bundle's form; it is found once for each set of sides and kept.
 """
@@ -16,6 +20,7 @@ from xarb.engine.strategy import Strategy
 from xarb.model.units import PPB, ceil_div
 
 _PREMIUM: Final = -2  # in place of a pair's conversion instrument
+_LEAST_RING: Final = 3  # legs
 _MAX_FORMS: Final = 10_000  # kept at most; then all are found anew
 _Key = tuple[str, tuple[Side, ...]]  # profit asset, sides
 
@@ -26,10 +31,11 @@ class Form:
     `refusal` is what is wrong before the quantities are looked at, `unconverted` what is wrong with the currencies if those are
     right. `mains` are the places of the legs in the first one's base, `step` the money of their largest lot on the buying side. `conversion`
     is the place of the leg that converts, -1 without one, and `converted` the asset that it brings to zero. `flat` are the assets that
-    must end at zero, bases first: all but the profit's. `instruments` are in ascending order.
+    must end at zero, bases first: all but the profit's. `instruments` are in ascending order. `ring` are the places of a ring's legs in the
+    order in which the asset of the profit goes round, empty for a pair.
     """
 
-    __slots__ = ("conversion", "converted", "flat", "instruments", "mains", "refusal", "step", "unconverted")
+    __slots__ = ("conversion", "converted", "flat", "instruments", "mains", "refusal", "ring", "step", "unconverted")
 
     def __init__(self, sides: Sequence[Side], profit_asset: str) -> None:
         self.instruments = tuple(sorted(side.number for side in sides))
@@ -39,8 +45,14 @@ class Form:
         self.mains = [at for at, side in enumerate(sides) if side.base == base]
         self.step = max((sides[at].lot_money for at in self.mains if sides[at].sign == BUY), default=0)
         self.conversion, self.converted = -1, ""
+        self.ring: tuple[int, ...] = ()
         self.refusal: Refusal | None = None
         self.unconverted = self._convert(sides, profit_asset)
+
+    def close_ring(self, ring: Sequence[int], sides: Sequence[Side]) -> None:
+        """It is a ring of these legs."""
+        self.ring = tuple(ring)
+        self.flat = tuple(_gets(sides[at]) for at in ring[:-1])
 
     def _convert(self, sides: Sequence[Side], profit_asset: str) -> Refusal | None:
         """All quote currencies but the profit's must be converted by one leg."""
@@ -66,6 +78,7 @@ class Shape:
     def __init__(self, market: Market, setup: Setup, strategies: Sequence[Strategy]) -> None:
         self._market = market
         self._group_of = {number: at for at, group in enumerate(setup.groups) for number in group}
+        self._identities = setup.identities
         self._pairs = {
             (s.id, pair.sell, pair.buy): _PREMIUM if pair.premium else pair.convert for s in strategies for pair in s.wakes().pairs
         }
@@ -81,6 +94,11 @@ class Shape:
                 self._forms.clear()
             form = self._forms[key] = Form(sides, profit_asset)
             form.refusal = self._check_sides(sides, form)
+            if form.refusal is not None or form.unconverted is not None:
+                ring = _ring_of(sides, profit_asset)
+                if ring:
+                    form.close_ring(ring, sides)
+                    form.refusal = self._check_ring_names(sides, ring)
         return form
 
     def forget(self) -> None:
@@ -91,6 +109,8 @@ class Shape:
         """What is wrong with the shape, None when nothing is; each leg by itself was checked before."""
         if form.refusal is not None:
             return form.refusal
+        if form.ring:
+            return self._check_ring(legs, form)
         left = 0
         for at in form.mains:
             left += _base_flow(legs[at])
@@ -131,16 +151,42 @@ class Shape:
             return Refusal("mixed_currency", buy.number)
         return None
 
-    def _check_conversion(self, legs: Sequence[Leg], form: Form) -> Refusal | None:
-        """The conversion must turn over what the other legs bring, to less than its lot.
+    def _check_ring_names(self, sides: Sequence[Side], ring: Sequence[int]) -> Refusal | None:
+        """Where two legs meet on different venues, the name of the asset must have been proven to mean the same on both."""
+        for at, into in enumerate(ring):
+            out = sides[ring[(at + 1) % len(ring)]]
+            asset = _gets(sides[into])
+            venues = (sides[into].instrument.venue, out.instrument.venue)
+            if venues[0] != venues[1]:
+                known = self._identities.get((venues[0], asset))
+                if known is None or known != self._identities.get((venues[1], asset)):
+                    return Refusal("identity_unproven", out.number)
+        return None
 
-        What the legs bring lies between their limits and the best quotes. At the limits less than a lot may be left over (two where
-        the conversion spends its quote asset: the next level may cost more than the limit); at the best quotes nothing may be missing.
+    def _check_ring(self, legs: Sequence[Leg], form: Form) -> Refusal | None:
+        """Each asset but the profit's must be turned over to less than a lot, as a conversion must (`_check_turnover`)."""
+        ring = form.ring
+        for at, asset in enumerate(form.flat):
+            out = legs[ring[at + 1]]
+            refusal = self._check_turnover((legs[ring[at]], out), out, asset)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def _check_conversion(self, legs: Sequence[Leg], form: Form) -> Refusal | None:
+        """The conversion must turn over what the other legs bring."""
+        leg = legs[form.conversion]
+        trades = [legs[at] for at in form.mains if legs[at].side.quote == form.converted] + [leg]
+        return self._check_turnover(trades, leg, form.converted)
+
+    def _check_turnover(self, trades: Sequence[Leg], leg: Leg, flat: str) -> Refusal | None:
+        """Of an asset that one leg turns over, less than its lot may be left.
+
+        What the trades bring lies between their limits and the best quotes. At the limits less than a lot may be left over (two where
+        the leg spends its quote asset: the next level may cost more than the limit); at the best quotes nothing may be missing.
         """
-        leg, flat = legs[form.conversion], form.converted
         side = leg.side
         room = side.lot_money if flat == side.base else 2 * side.notional(leg.price, side.lot)
-        trades = [legs[at] for at in form.mains if legs[at].side.quote == flat] + [leg]
         left = sum(_flow(one, flat, one.value) for one in trades)
         if left >= room:
             return Refusal("unbalanced", leg.instrument, left, room)
@@ -152,6 +198,29 @@ class Shape:
         best = self._market.best(leg.instrument)
         price = min(leg.price, best.ask or leg.price) if leg.sign > 0 else max(leg.price, best.bid or leg.price)
         return leg.side.notional(price, leg.qty)
+
+
+def _gets(side: Side) -> str:
+    """The asset that an order brings."""
+    return side.base if side.sign == BUY else side.quote
+
+
+def _spends(side: Side) -> str:
+    """The asset that an order spends."""
+    return side.quote if side.sign == BUY else side.base
+
+
+def _ring_of(sides: Sequence[Side], profit_asset: str) -> list[int]:
+    """The places of the legs in the order in which the profit's asset goes round through all of them, empty where it does not."""
+    spends = {_spends(side): at for at, side in enumerate(sides)}
+    ring: list[int] = []
+    asset = profit_asset
+    while asset in spends and len(ring) < len(sides):
+        ring.append(spends[asset])
+        asset = _gets(sides[ring[-1]])
+        if asset == profit_asset:
+            break
+    return ring if asset == profit_asset and len(ring) == len(sides) >= _LEAST_RING else []
 
 
 def _base_flow(leg: Leg) -> int:
