@@ -20,10 +20,17 @@ class Chain(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def world_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The world, built once and dumped."""
+def node_binary() -> Path:
+    """The node's program."""
     if not BINARY.is_file():
         pytest.skip("no node and contracts for the chain tests: `make test` fetches them with npm (or: npm ci in tests/chain)")
+    return BINARY
+
+
+@pytest.fixture(scope="session")
+def world_folder(node_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The world, built once and dumped."""
+    del node_binary  # asked for so that it is there
     folder = tmp_path_factory.mktemp("world")
     with running(folder) as node:
         dump(node, build(node), folder)

@@ -94,21 +94,26 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path, *extra: str, fresh: bool = True) -> Iterator[Node]:
+def running(folder: Path, *extra: str, fresh: bool = True, port: int = 0) -> Iterator[Node]:
     """A node that ends with the block.
 
     Args:
         folder: for its socket and what it prints.
         extra: more arguments of anvil.
         fresh: begins at the genesis time; else the time comes from a state that is loaded.
+        port: on loopback; 0: a free one.
     """
-    port, ipc = free_port(), folder / f"anvil-{time.monotonic_ns()}.ipc"
+    port, ipc = port or free_port(), folder / f"anvil-{time.monotonic_ns()}.ipc"
     command = [str(BINARY), "--port", str(port), "--ipc", str(ipc), "--hardfork", HARDFORK, "--prune-history", "64"]
     command += ["--order", "fifo", "--no-request-size-limit", *extra]
     if fresh:
         command += ["--timestamp", str(GENESIS)]
     said = folder / f"{ipc.stem}.txt"
-    with said.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=folder) as process:
+    # In a session of its own: a Ctrl-C is for whoever started it, and they end the node when they are done with it.
+    with (
+        said.open("wb") as out,
+        subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True) as process,
+    ):
         node = Node(port, ipc)
         try:
             _await(node, process, said)
