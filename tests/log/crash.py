@@ -1,164 +1,155 @@
-"""Stops a process at every step that it takes on the disk, one after the other, and lets the log be opened again after each.
+"""Crashes at every operation on the disk, and every state that each may leave; the log is opened after each.
 
-Run as `python -m tests.log.crash LOG SCRATCH ACTION`: prints how many steps there were, and fails on the first crash after which
-a row is missing, doubled or wrong.
+`python -m tests.log.crash [COURSE ...] [--few] [--again N]` takes the courses one after the other (all of them when none is named): each
+is done once under the eye of `tests.log.trace`, and for each step of it every state of `tests.log.states` is made in memory, opened,
+compared with what had been promised by then, opened again, and written on. `--few` takes three states a step. `--again` adds N chains of up to
+six crashes, each but the first during the recovery from the one before. Prints figures; ends at the first state that a start does not survive.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import random
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.log.aged import DAY
-from tests.log.live import Values, read_inputs, read_outputs
-from tests.log.logs import START
-from xarb.log.archive import archive
-from xarb.log.check import verify_log
-from xarb.log.claim import Claim
-from xarb.log.committer import Policy
-from xarb.log.journal import FOLDER
-from xarb.log.livelog import LiveLog
-from xarb.log.manifest import NAME, Manifest
-from xarb.log.prune import prune
-from xarb.log.recovery import mend_manifest, recover
-from xarb.log.repair import repair
-from xarb.log.seal import seal_ended
+from tests.log.courses import COURSES, Course
+from tests.log.states import State, states
+from tests.log.trace import Trace, Tree, watched, write_tree
+from xarb.errors import XarbError
+from xarb.log.prune import COPY
+from xarb.simulation.verb import scratch
 
-EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link")
-QUICK = Policy(commit_ms=1, reserve_bytes=0, separate=False)
+MOST_CRASHES = 6
 
 
-def _seal(folder: Path) -> None:
-    claim = Claim(folder, None)
-    seal_ended(Manifest(folder), claim)
-    claim.release()
+class Figures(NamedTuple):
+    """What was tried: steps of the course, states that were made, and those of them that differ."""
+
+    steps: int
+    states: int
+    tried: int
 
 
-def _recover(folder: Path) -> None:
-    claim = Claim(folder, None)
-    mend_manifest(folder)
-    recover(Manifest(folder), claim)
-    claim.release()
+def record(course: Course, root: Path) -> Trace:
+    """Do a course once, watched.
+
+    Raises:
+        AssertionError: it cannot even be done.
+    """
+    root.mkdir()
+    course.prepare(root)
+    try:
+        with watched(root) as trace:
+            course.act(root, trace)
+    except (OSError, XarbError) as error:
+        raise AssertionError(f"{course.name}, not stopped: {type(error).__name__}: {error}") from error
+    return trace
 
 
-def _repair(folder: Path) -> None:
-    repair(folder)
+def crash(course: Course, root: Path, *, few: bool = False) -> Figures:
+    """Crash a course at every step of it.
+
+    Raises:
+        AssertionError: a state that a start does not survive.
+    """
+    trace = record(course, root / "once")
+    made = 0
+    seen: dict[object, int] = {}
+    for state in states(trace, few=few):
+        made += 1
+        key = _key(state.tree, few=few)
+        if seen.get(key, -2) >= state.must:
+            continue  # this was tried, with as much that had to be there
+        seen[key] = state.must
+        place = root / f"at{made}"
+        write_tree(state.tree, place)
+        with _told(course, state):
+            course.resume(place, state)
+            course.judge(place, state)
+        shutil.rmtree(place)
+    return Figures(len(trace.steps), made, len(seen))
 
 
-def _prune(folder: Path) -> None:
-    prune(folder, START + DAY, by="a test")
+def _key(tree: Tree, *, few: bool) -> object:
+    """What tells a state from another; with few, not the bytes of files that have no name yet, which nobody reads."""
+    return frozenset((path, None if few and _is_nameless(path) else data) for path, data in tree.items())
 
 
-def _archive(folder: Path) -> None:
-    archive(folder, START + DAY, _old(folder), by="a test")
+def _is_nameless(path: str) -> bool:
+    return any(part.startswith(".") and part.endswith(".tmp") and part != COPY for part in path.split("/"))
 
 
-def _old(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}-old")
+def crash_again(course: Course, root: Path, draw: random.Random, chains: int) -> int:
+    """Crash a course anywhere, then the recovery from it, and so on; how many crashes there were.
+
+    Raises:
+        AssertionError: a state that a start does not survive.
+    """
+    first = record(course, root / "once")
+    crashes = 0
+    for number in range(chains):
+        trace, is_holed = first, False
+        for depth in range(draw.randint(2, MOST_CRASHES)):
+            state = draw.choice(list(states(trace, only=draw.randint(0, len(trace.steps)))))
+            is_holed = is_holed or state.is_holed
+            state = state._replace(is_holed=is_holed)
+            crashes += 1
+            place = root / f"chain{number}-{depth}"
+            write_tree(state.tree, place)
+            with _told(course, state), watched(place) as trace:
+                trace.promise = partial(_promised, state.must)
+                course.resume(place, state)
+        with _told(course, state):
+            course.judge(place, state)
+        for path in root.glob(f"chain{number}-*"):
+            shutil.rmtree(path)
+    return crashes
 
 
-ACTIONS: dict[str, Callable[[Path], None]] = {
-    "seal": _seal,
-    "recover": _recover,
-    "repair": _repair,
-    "prune": _prune,
-    "archive": _archive,
-}
+def _promised(must: int) -> tuple[int, int]:
+    return must, must
 
 
-def _die_at(step: int, folder: Path) -> None:
-    """End this process without a trace before its `step`-th operation in the folder; fsync and write stand between two opens."""
-    seen = 0
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal seen
-        if event in EVENTS and str(folder.parent) in str(arguments[0]) and folder.name in str(arguments[0]):
-            seen += 1
-            if seen == step:
-                os._exit(9)
-
-    sys.addaudithook(watch)
+@contextmanager
+def _told(course: Course, state: State) -> Iterator[None]:
+    """Say where it was."""
+    try:
+        yield
+    except Exception as error:
+        where = f"{course.name}, step {state.step}, {state.what}, up to {state.must} had to be there"
+        raise AssertionError(f"{where}: {type(error).__name__}: {error}") from error
 
 
-def _rows(folder: Path) -> tuple[list[Values], list[Values]]:
-    inputs = [(kind, *row.values()) for kind, row in read_inputs(folder)]
-    return inputs, [(kind, *row.values()) for kind, row in read_outputs(folder)]
-
-
-def _crashed(folder: Path, action: Callable[[Path], None], step: int) -> bool:
-    """Whether the action was stopped at a step, rather than done before it."""
-    child = os.fork()
-    if child == 0:
-        _die_at(step, folder)
-        action(folder)
-        os._exit(0)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code not in {0, 9}:
-        raise SystemExit(f"step {step}: exit code {code}")
-    return code == 9
-
-
-def _check_between(folder: Path, states: Sequence[object], step: int, seen: list[object]) -> None:
-    """What a crash left of a pruning is the log as it was or as it is to be, whole either way; what was seen before is as it was then."""
-    now = sorted(path.relative_to(folder) for path in folder.rglob("*")), (folder / NAME).stat().st_size
-    if now in seen:
-        return
-    seen.append(now)
-    report = verify_log(folder)
-    if not report.ok or _rows(folder) not in states:
-        raise SystemExit(f"step {step}: {report.findings}, or rows of neither state")
-    with LiveLog.open(shutil.copytree(folder, folder.with_name("started")), QUICK):
-        pass
-    shutil.rmtree(folder.with_name("started"))
-
-
-def _check_archive(folder: Path, before: object, step: int) -> None:
-    """Log and archive hold everything, and both are whole."""
-    report = verify_log(_old(folder))
-    inputs, outputs = (sorted({*one, *two}, key=repr) for one, two in zip(_rows(folder), _rows(_old(folder)), strict=True))
-    if not report.ok or [inputs, outputs] != before or len(report.leftovers) > 0:
-        raise SystemExit(f"step {step}: {report.findings} in the archive, or rows are lost")
-    shutil.rmtree(_old(folder))
-
-
-def main(log: Path, scratch: Path, action: str) -> None:
-    """Crash at every step; after a crash a repair and a pruning are done again, then a start goes on."""
-    before = _rows(log)
-    whole = scratch / "whole"
-    shutil.copytree(log, whole)
-    ACTIONS[action](whole)
-    LiveLog.open(whole, QUICK).close()
-    expected = _rows(whole)
-    kept = len(list(whole.glob(f"{FOLDER}/damaged/*")))
-    step, seen = 1, list[object]()
-    while True:
-        folder = scratch / f"at{step}"
-        shutil.copytree(log, folder)
-        crashed = _crashed(folder, ACTIONS[action], step)
-        if action in {"prune", "archive"}:
-            _check_between(folder, (before, expected), step, seen)
-            ACTIONS[action](folder)
-        if action == "archive":
-            _check_archive(folder, [sorted(one, key=repr) for one in before], step)
-        if action == "repair":
-            repair(folder)
-            if len(list(folder.glob(f"{FOLDER}/damaged/*"))) < kept:
-                raise SystemExit(f"step {step}: a damaged file was not kept")
-        with LiveLog.open(folder, QUICK) as again:
-            again.append({"health": [(again.last + 1, again.last_ts, None, "m", 1, None)]})
-        report = verify_log(folder)
-        inputs, outputs = _rows(folder)
-        if not report.ok or (inputs[:-1], outputs) != expected:
-            raise SystemExit(f"step {step}: {report.findings} {len(inputs) - 1} inputs, {len(expected[0])} expected")
-        shutil.rmtree(folder)
-        if not crashed:
-            sys.stdout.write(f"{step - 1}\n")
-            return
-        step += 1
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    wanted = argparse.ArgumentParser("python -m tests.log.crash")
+    wanted.add_argument("courses", nargs="*", choices=[[], *COURSES])
+    wanted.add_argument("--few", action="store_true")
+    wanted.add_argument("--again", type=int, default=0)
+    wanted.add_argument("--seed", type=int, default=1)
+    asked = wanted.parse_args(arguments)
+    for name in asked.courses or COURSES:
+        began = time.monotonic()
+        with scratch() as root:
+            found = crash(COURSES[name], root, few=asked.few)
+        crashes = 0
+        with scratch() as root:
+            if asked.again:
+                crashes = crash_again(COURSES[name], root, random.Random(asked.seed), asked.again)  # noqa: S311  # a test's draw
+        seconds = time.monotonic() - began
+        sys.stdout.write(
+            f"{name}: {found.steps} steps, {found.states} states, {found.tried} differ and were tried; "
+            f"{crashes} crashes in chains; {seconds:.0f} s\n"
+        )
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.imports.conftest import ROOT
 from tests.log.aged import DAY, PER_DAY, add_day, aged, named, paths
 from tests.log.live import head, quotes, read_inputs, read_outputs
 from tests.log.logs import HEADER, START, forge, small_log
@@ -299,17 +296,6 @@ def test_rows_that_no_tombstone_covers_are_missed(tmp_path: Path) -> None:
 
 
 # --- crashes
-
-
-@pytest.mark.parametrize("action", ["prune", "archive"])
-def test_a_crash_at_any_step_leaves_the_log_before_or_after(tmp_path: Path, action: str) -> None:
-    """Stopped before any operation on the disk the log is whole, a start goes on with it, and the next try completes it."""
-    folder = aged(tmp_path / "log", 2)
-    (tmp_path / "scratch").mkdir()
-    command = [sys.executable, "-m", "tests.log.crash", str(folder), str(tmp_path / "scratch"), action]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 20
 
 
 def test_files_that_an_interrupted_pruning_left_are_leftovers(tmp_path: Path) -> None:

@@ -336,24 +336,6 @@ def frames_of_bytes(path: Path, data: bytes) -> list[Frame]:
     return frames_of(path)
 
 
-@pytest.mark.parametrize("action", ["seal", "recover", "repair"])
-def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(tmp_path: Path, action: str) -> None:
-    """Stopped before any operation on the disk, a seal, a recovery and a repair leave a log that the next start completes, row for row."""
-    folder = left(tmp_path / "log", journals_=2)
-    last = journals(folder)[-1][1]
-    if action == "recover":
-        last.write_bytes(last.read_bytes()[:-7])
-    if action == "repair":
-        data = bytearray(last.read_bytes())
-        data[frames_of(last)[1].start + 50] ^= 1
-        last.write_bytes(data)
-    (tmp_path / "scratch").mkdir()
-    command = [sys.executable, "-m", "tests.log.crash", str(folder), str(tmp_path / "scratch"), action]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 12
-
-
 def test_a_killed_recorder_loses_nothing_that_it_wrote(tmp_path: Path) -> None:
     """Killed at 20 random moments, seals under way among them, a recorder goes on each time with every written row, once, as it was."""
     folder = tmp_path / "log"

@@ -109,7 +109,7 @@ def _make(found: Manifest, to: Path, lines: bytes, entries: list[FileEntry], pro
     try:
         if made.exists():
             shutil.rmtree(made)  # of a call that was interrupted
-        made.mkdir(parents=True)
+        manifest.make_folder(made)
         for entry in entries:
             _copy(found.folder / entry.path, made / entry.path, entry)
             copied += entry.bytes

@@ -95,7 +95,7 @@ def _make(folder: Path) -> None:
     outer = next((one for one in folder.resolve().parents if (one / manifest.NAME).exists()), None)
     if outer is not None:
         raise ConfigError(f"{folder} lies inside the log {outer}; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    manifest.make_folder(folder)
 
 
 def _lock(folder: Path, wait_s: float) -> int:

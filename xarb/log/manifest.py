@@ -293,6 +293,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing, durable under their names."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for above in dict.fromkeys(one.parent for one in (folder, *missing)):
+        sync_folder(above)
+
+
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes."""
     with path.open("rb") as handle:

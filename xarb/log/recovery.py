@@ -11,7 +11,19 @@ import msgspec
 
 from xarb.errors import LogError
 from xarb.log import manifest
-from xarb.log.journal import ENDED, FOLDER, SUFFIX, Frame, Opening, Walk, frame_bytes, journals, read_opening, write_whole
+from xarb.log.journal import (
+    ENDED,
+    FOLDER,
+    SUFFIX,
+    Frame,
+    Opening,
+    Walk,
+    frame_bytes,
+    journals,
+    make_journal,
+    read_opening,
+    write_whole,
+)
 from xarb.log.manifest import Manifest
 from xarb.log.prune import mend_tombstone
 from xarb.log.seal import seal_ended
@@ -38,6 +50,7 @@ class _Left(msgspec.Struct):
 
     path: Path
     opening: Opening
+    start: int
     end: int
     first_seq: int
     next_seq: int
@@ -167,6 +180,7 @@ def _look(folder: Path, path: Path) -> _Left:
     return _Left(
         path=path,
         opening=opening,
+        start=start,
         end=walk.end,
         first_seq=first_seq,
         next_seq=-1 if walk.next_seq is None else walk.next_seq,
@@ -230,13 +244,14 @@ def _end(one: _Left, cut: int) -> None:
     if cut:
         row = (one.next_seq, one.last_ts or time.time_ns(), None, TRUNCATED, cut, f"{one.path.name}: {one.trouble or 'lost tail'}")
         rows["health"] = [row]
-    handle = os.open(one.path, os.O_WRONLY)
+    last = frame_bytes(one.opening, rows, first_seq=one.next_seq, synced=one.next_seq - 1, flags=ENDED)
+    if one.torn_bytes:  # in a file of its own: written over them, torn bytes would stand behind a last frame until they are cut
+        make_journal(one.path.parents[1], one.opening, [one.path.read_bytes()[one.start : one.end], last])
+        return
+    handle = os.open(one.path, os.O_WRONLY | os.O_APPEND)
     try:
         if not one.ended or cut:
-            os.lseek(handle, one.end, os.SEEK_SET)  # over the torn bytes: stopped in between, they are torn bytes again
-            data = frame_bytes(one.opening, rows, first_seq=one.next_seq, synced=one.next_seq - 1, flags=ENDED)
-            write_whole(handle, data)
-            os.ftruncate(handle, one.end + len(data))
+            write_whole(handle, last)
         os.fsync(handle)
     finally:
         os.close(handle)
