@@ -122,6 +122,7 @@ def _stored(column: Column) -> pl.DataType:
         Type.WIDE: pl.String(),
         Type.MONEY: pl.Decimal(38, 18),
         Type.INTS: pl.List(pl.Int64()),
+        Type.WIDES: pl.List(pl.String()),
         Type.BYTES: pl.Binary(),
     }
     return types[column.type]

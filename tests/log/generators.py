@@ -30,6 +30,7 @@ BY_TYPE = {
     Type.WIDE: WIDE,
     Type.MONEY: MONEY,
     Type.INTS: st.lists(INT64, max_size=3),
+    Type.WIDES: st.lists(WIDE, max_size=3),
     Type.BYTES: st.binary(max_size=8),
 }
 SIDE = st.lists(st.tuples(INT64, INT64), max_size=14)

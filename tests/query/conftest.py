@@ -36,9 +36,18 @@ def write_log(folder: Path) -> Path:
         ]
         log.write_rows("quotes", rows)
         chain = {"conn": 0, "venue": "eth", "chain_id": 1, "block_number": 5, "block_hash": "0x1", "tx_index": 0, "log_index": 0}
-        pool = {"pool": "0xp", "kind": "v2", "token0": "0x0", "token1": "0x1", "decimals0": 18, "decimals1": 6, "fee_ppm": 3000}
+        pool = {
+            "symbol": "0xp",
+            "cause": "sync",
+            "kind": "v2",
+            "token0": "0x0",
+            "token1": "0x1",
+            "decimals0": 18,
+            "decimals1": 6,
+            "fee_ppm": 3000,
+        }
         wide = {"reserve0": str(2**256 - 1), "reserve1": "-" + str(2**255), "sqrt_price_x96": str(2**160 - 1)}
-        log.write_rows("pools", [{"seq": 4, "ts_recv": NOON + DAY + 3, **chain, "removed": False, **pool, **wide}])
+        log.write_rows("pools", [{"seq": 4, "ts_recv": NOON + DAY + 3, **chain, **pool, **wide}])
     return folder
 
 

@@ -129,6 +129,9 @@ def test_macros(log: Path) -> None:
         assert one("wide_int('170141183460469231731687303715884105727')") == str(2**127 - 1)
         assert one("wide_double(sqrt_price_x96) FROM pools") == pytest.approx(2.0**160)
         assert one("units('1500000', 6)") == 1.5
+        assert one("v2_price('2000000', '3000000000000000000', 6, 18)") == pytest.approx(1.5)
+        assert one("v2_price('0', '1', 6, 18)") is None
+        assert one("CAST(wide_sum(reserve0) AS VARCHAR) FROM pools") == str(2**256 - 1)
         assert one("v3_price(CAST(1::HUGEINT << 96 AS VARCHAR), 18, 6)") == pytest.approx(1e12)
 
 
@@ -246,11 +249,33 @@ def test_a_running_statement_can_be_stopped(log: Path) -> None:
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.needs == "log"], ids=lambda e: e.title[:30])
 def test_examples_of_a_log_run_on_the_quickstart(example: Example) -> None:
-    """Each example gives rows on the shipped recording; the one for polled recordings gives none there."""
+    """Each example gives rows on the shipped recording; those for polled recordings and for chains give none there."""
     title, sql, _ = example
     with open_query([QUICKSTART]) as query:
         found = list(query.run(sql).rows())
-    assert bool(found) == ("polled" not in title)
+    assert bool(found) == ("polled" not in title and "block" not in title)
+
+
+def test_examples_of_chains(tmp_path: Path) -> None:
+    """Prices after each block that stands and moved a pool; swaps of a removed block are left out, sums are exact."""
+    block = {"ts_recv": NOON, "ts_event": NOON, "conn": 0, "venue": "eth", "chain_id": 1, "block_number": 7}
+    place = {"tx_index": 0, "log_index": 0, "tx_hash": "0x7", "symbol": "0xp"}
+    pool = {"kind": "v2", "token0": "0x0", "token1": "0x1", "decimals0": 18, "decimals1": 6, "fee_ppm": 3000}
+    head = {"parent_hash": "0x0", "base_fee_wei": "3000000000", "gas_used": 1, "gas_limit": 2, "miner": "0xm", "rows": 2}
+    gone, here = {"block_hash": "0xg"}, {"block_hash": "0xh"}
+    reserves = {"reserve0": str(2 * 10**18), "reserve1": "5000000"}
+    swap = {"sender": "0xs", "recipient": "0xr", "delta1": "-1"}
+    with LogWriter.create(tmp_path / "log", Header(kind="log", log_id="L1")) as log:
+        states = [{"seq": 0} | gone | reserves, {"seq": 4} | here | reserves | {"reserve1": "6000000"}]
+        log.write_rows("pools", [block | place | pool | {"cause": "sync"} | state for state in states])
+        swaps = [{"seq": 1, "delta0": str(2**200)} | gone, {"seq": 5, "delta0": str(2**190)} | here]
+        log.write_rows("swaps", [block | place | swap | one for one in swaps])
+        blocks = [{"seq": 2, "event": "added"} | gone, {"seq": 3, "event": "removed"} | gone, {"seq": 6, "event": "added"} | here]
+        log.write_rows("blocks", [block | head | one for one in blocks])
+    prices, swaps_sql = (next(e.sql for e in EXAMPLES if e.title.startswith(word)) for word in ("Price of each pool", "Swaps per"))
+    with open_query([tmp_path / "log"]) as query:
+        assert [row[1:] for row in query.run(prices).rows()] == [("eth", "0xp", 7, 3.0, 3.0)]
+        assert list(query.run(swaps_sql).rows()) == [("eth", "0xp", 1, str(2**190), "0")]
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.needs != "log"], ids=lambda e: e.title[:30])

@@ -1,4 +1,4 @@
-"""Rows of execution: commands, states of orders, fills, residuals, refusals, reports of simulated venues. Columns as in `model/columns.py`."""
+"""Rows of execution: commands, states of orders, fills, residuals, refusals, reports of simulated venues. Columns as in `model/columns`."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class LogState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sink(Protocol):
-    """Where rows go: all rows of one range of seq, by kind and in seq order, as tuples in the column order of `model/columns.py`."""
+    """Where rows go: all rows of one range of seq, by kind and in seq order, as tuples in the column order of `model/columns`."""
 
     def __call__(self, parts: dict[str, list[Row]]) -> None:
         """Take the rows of a range."""

@@ -10,6 +10,7 @@ import numpy as np
 from xarb.log.growing import MARKET_KINDS, note_instruments
 from xarb.log.writer import date_of
 from xarb.model.columns import TABLES, Type
+from xarb.model.units import check_wide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,6 +122,9 @@ class FileCheck:
             if column.type is Type.ENUM:
                 codes = values.fill_null(0).to_numpy()
                 self._first_of((codes < 0) | (codes >= len(column.values)), f"{column.name} is none of {column.values}")
+            elif column.type in (Type.WIDE, Type.WIDES):
+                strange = np.fromiter((not _is_wide(value) for value in values.to_pylist()), np.bool_, len(values))
+                self._first_of(strange, f"{column.name} is no integer of 256 bits")
 
     def _scales(self, batch: pa.RecordBatch, keys: np.ndarray) -> None:
         """Each row's scales are those of the latest instruments row before it."""
@@ -147,3 +151,11 @@ class FileCheck:
             first = self._conns.get(number)
             wrong = there & (numbers == number) & (keys < first if first is not None else True)
             self._first_of(wrong, f"no connections row of number {number} stands before it")
+
+
+def _is_wide(value: Any) -> bool:
+    try:
+        check_wide([value])
+    except (ValueError, TypeError):
+        return False
+    return True

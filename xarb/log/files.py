@@ -159,9 +159,11 @@ def _known(group: pq.RowGroupMetaData, columns: Sequence[str]) -> tuple[set[str]
     first_seq = None
     for place in range(group.num_columns):
         column = group.column(place)
-        name = column.path_in_schema.partition(".")[0]
+        name, _, inner = column.path_in_schema.partition(".")
         if name not in columns or column.statistics is None:
             continue
+        if inner and not name.endswith("_deep_int"):
+            continue  # statistics do not tell an empty list from none; of a book's levels both are the same
         found = column.statistics
         if name == "seq":
             if found.has_min_max and found.max - found.min + 1 == group.num_rows:

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from xarb.errors import InvariantBroken, LogError
 from xarb.model.columns import TABLES, Column, Type
+from xarb.model.units import check_wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,10 @@ _MONEY_END: Final = 10**38
 _BITS: Final = {Type.INT64: 64, Type.TIME: 64, Type.INT32: 32, Type.INT16: 16, Type.INT8: 8}
 _MONEY: Final = {
     kind: tuple(place for place, column in enumerate(table.columns) if column.type is Type.MONEY) for kind, table in TABLES.items()
+}
+_WIDE: Final = {
+    kind: tuple(place for place, column in enumerate(table.columns) if column.type in (Type.WIDE, Type.WIDES))
+    for kind, table in TABLES.items()
 }
 _REFUSED: Final = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, AttributeError, IndexError)
 
@@ -42,6 +47,8 @@ def pack(kind: str, rows: Sequence[Row]) -> bytes:
         InvariantBroken: a row has another width, a value of the wrong type or out of range, or a null where none may stand.
     """
     try:
+        for place in _WIDE[kind]:
+            check_wide([row[place] for row in rows])
         packed = _ENCODER.encode(_with_money(rows, _MONEY[kind]) if _MONEY[kind] else rows)
         _decoder(kind).decode(packed)
     except _REFUSED as error:
@@ -106,6 +113,7 @@ def _type(column: Column, *, is_input: bool) -> Any:
             Type.WIDE: str,
             Type.MONEY: Annotated[bytes, Meta(min_length=_MONEY_BYTES, max_length=_MONEY_BYTES)],
             Type.INTS: list[_integer(64)],  # type: ignore[misc]  # an annotated int
+            Type.WIDES: list[str],
             Type.BYTES: bytes,
         }[column.type]
     return found | None if column.nullable else found

@@ -16,7 +16,7 @@ from xarb.errors import InvariantBroken
 from xarb.log.schema import arrow_schema, arrow_type
 from xarb.model.columns import OUTPUTS, TABLES, Column, Type
 from xarb.model.event import OutputRow
-from xarb.model.units import MONEY_SCALE
+from xarb.model.units import MONEY_SCALE, check_wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,6 +114,8 @@ def _array(column: Column, values: Sequence[Any]) -> pa.Array:
         return money_array(values)
     if column.type is Type.TEXT:
         return _text_array(values)
+    if column.type in (Type.WIDE, Type.WIDES):
+        check_wide(values)
     if column.type is Type.ENUM:
         given = [value for value in values if value is not None] if None in values else values
         if given and not 0 <= min(given) <= max(given) < len(column.values):

@@ -24,6 +24,7 @@ _ARROW: Final[dict[Type, pa.DataType]] = {
     Type.WIDE: pa.utf8(),
     Type.MONEY: pa.decimal128(38, 18),
     Type.INTS: pa.list_(pa.int64()),
+    Type.WIDES: pa.list_(pa.utf8()),
     Type.BYTES: pa.binary(),
 }
 _INTEGERS: Final = (Type.INT64, Type.TIME, Type.INT32)

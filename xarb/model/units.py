@@ -8,6 +8,7 @@ No float takes part.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final, NewType
 
 from xarb.errors import ConfigError
@@ -28,7 +29,11 @@ MONEY_ONE: Final = 10**MONEY_SCALE
 NANOS_PER_MS: Final = 1_000_000
 NANOS_PER_S: Final = 1_000_000_000
 MAX_SCALE: Final = 18
+WIDE_MIN: Final = -(2**255)  # int256 and uint256 of a chain, both
+WIDE_MAX: Final = 2**256 - 1
 
+_WIDE: Final = re.compile(r"(?:0|-?[1-9][0-9]{0,77})\Z")
+_LONG: Final = len(str(WIDE_MIN)) - 1  # shorter ones are in range
 _DECIMAL: Final = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?\Z")
 
 
@@ -122,3 +127,31 @@ def fee_of(value: Money, ratio_ppb: int) -> Money:
 def ceil_div(numerator: int, denominator: int) -> int:
     """Integer division rounded up; `denominator` is positive."""
     return -(-numerator // denominator)
+
+
+def wide_text(value: int) -> str:
+    """A chain's integer as logs keep it: its decimal text.
+
+    Raises:
+        OverflowError: 256 bits do not hold it.
+    """
+    if not WIDE_MIN <= value <= WIDE_MAX:
+        raise OverflowError(f"{value} is no integer of 256 bits")
+    return str(value)
+
+
+def check_wide(values: Sequence[str | Sequence[str] | None]) -> None:
+    """Refuse what is no chain's integer in the one form that it has: no sign but of a negative one, no leading zeros. Lists too.
+
+    Raises:
+        ValueError: there is one.
+        TypeError: it is no text.
+    """
+    for value in values:
+        if isinstance(value, str):
+            if not _WIDE.match(value) or (len(value) > _LONG and not WIDE_MIN <= int(value) <= WIDE_MAX):
+                raise ValueError(f"{value!r} is no integer of 256 bits")
+        elif value is not None:
+            if None in value:
+                raise ValueError("an absent integer in a list")
+            check_wide(value)

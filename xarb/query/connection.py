@@ -172,7 +172,7 @@ class Query:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Names of all views, in the order of `model/columns.py`."""
+        """Names of all views, in the order of `model/columns`."""
         return (*TABLES, "tops", "episodes", "logs")
 
     def columns(self, view: str) -> list[tuple[str, str]]:

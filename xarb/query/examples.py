@@ -66,6 +66,23 @@ FROM connections WHERE event NOT IN ('heartbeat', 'subscribed') ORDER BY seq""",
         "log",
     ),
     Example(
+        "Price of each pool after each block that moved it, token1 per token0, and the base fee; removed blocks are left out",
+        """SELECT b.time_event, p.venue, p.symbol, b.block_number, wide_double(b.base_fee_wei) / 1e9 AS base_fee_gwei,
+    arg_max(CASE p.kind WHEN 'v2' THEN v2_price(reserve0, reserve1, decimals0, decimals1)
+        ELSE v3_price(sqrt_price_x96, decimals0, decimals1) END, p.seq) AS price
+FROM pools p JOIN blocks b ON b.venue = p.venue AND b.block_hash = p.block_hash AND b.event = 'added'
+ANTI JOIN (FROM blocks WHERE event = 'removed') r ON r.venue = p.venue AND r.block_hash = p.block_hash
+WHERE reserve0 IS NOT NULL OR sqrt_price_x96 IS NOT NULL GROUP BY ALL ORDER BY b.block_number, p.symbol""",
+        "log",
+    ),
+    Example(
+        "Swaps per pool and what flowed in, exact in smallest units; swaps of removed blocks are left out",
+        """SELECT venue, symbol, count(*) AS swaps, wide_sum(CASE WHEN wide(delta0) > 0 THEN delta0 ELSE '0' END) AS in0,
+    wide_sum(CASE WHEN wide(delta1) > 0 THEN delta1 ELSE '0' END) AS in1
+FROM swaps ANTI JOIN (FROM blocks WHERE event = 'removed') USING (venue, block_hash) GROUP BY ALL ORDER BY ALL""",
+        "log",
+    ),
+    Example(
         "Rejects by rule, with one of each",
         "SELECT rule, venue, count(*) AS rejects, any_value(detail) AS detail, any_value(payload) AS payload FROM rejects GROUP BY ALL ORDER BY ALL",
         "log",

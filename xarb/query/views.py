@@ -29,6 +29,7 @@ _SQL_TYPES: Final = {
     Type.WIDE: "VARCHAR",
     Type.MONEY: "DECIMAL(38,18)",
     Type.INTS: "BIGINT[]",
+    Type.WIDES: "VARCHAR[]",
     Type.BYTES: "BLOB",
 }
 _FILE_NAME: Final = len("2026-01-05/") + 20 + len("-") + 20 + len(".parquet")
@@ -55,12 +56,17 @@ MACROS: Final[tuple[tuple[str, str], ...]] = (
         "qty * CASE contract WHEN 'inverse' THEN 1 ELSE price END * CASE contract WHEN 'none' THEN 1 ELSE CAST(contract_size AS DOUBLE) END",
     ),
     ("wide(t)", "CAST(t AS BIGNUM)"),
+    ("wide_sum(t)", "sum(CAST(t AS BIGNUM))"),
     ("wide_int(t)", "TRY_CAST(t AS HUGEINT)"),
     ("wide_double(t)", "CAST(t AS DOUBLE)"),
     ("units(t, decimals)", "CAST(t AS DOUBLE) / pow(10, decimals)"),
     (
         "v3_price(sqrt_price_x96, decimals0, decimals1)",
         "pow(CAST(sqrt_price_x96 AS DOUBLE) / pow(2, 96), 2) * pow(10, decimals0 - decimals1)",
+    ),
+    (
+        "v2_price(reserve0, reserve1, decimals0, decimals1)",
+        "CAST(reserve1 AS DOUBLE) / nullif(CAST(reserve0 AS DOUBLE), 0) * pow(10, decimals0 - decimals1)",
     ),
 )
 """Macros by signature. Prices may be DOUBLE or exact; `exact` gives DECIMAL(38,18); wide texts are integers of up to 256 bits."""

@@ -1,7 +1,7 @@
 """What a wire session hands back: decoded facts, before they have a place in a log.
 
 Prices and quantities are integers at the `px_scale` and `qty_scale` of the event, which may be finer than those of earlier events
-of the same listing, never coarser than its instrument. Times are ns. Enums are indices into the tables of `model/columns.py`.
+of the same listing, never coarser than its instrument. Times are ns. Enums are indices into the tables of `model/columns`.
 """
 
 from __future__ import annotations

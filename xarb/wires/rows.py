@@ -1,4 +1,4 @@
-"""Events to rows: gives every event its place in the log's order, as tuples in the column order of `model/columns.py`.
+"""Events to rows: gives every event its place in the log's order, as tuples in the column order of `model/columns`.
 
 The one place where decoded events become log rows, for imports and for live adapters alike. It announces an instrument before
 its first row and again when a scale grew, brings coarser events to the log's scale, and keeps `ts_recv` from decreasing.
@@ -14,8 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from xarb.errors import InvariantBroken
-from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS, TABLES, Column
-from xarb.model.units import INT64_MAX
+from xarb.model.columns import CONNECTION_EVENTS, CONTRACT_KINDS, INPUTS, INSTRUMENT_KINDS, LEVELS, TABLES, Column, Type
+from xarb.model.units import INT64_MAX, wide_text
+from xarb.wires.chains import KIND_OF, ChainRow
 from xarb.wires.decimals import Listing
 from xarb.wires.events import (
     APPLY,
@@ -159,6 +160,20 @@ class RowBuilder:
         self._rows[kind].append((seq, self.last_ts, *row))
         return seq
 
+    def put_chain(self, ts_recv: int, row: ChainRow) -> int:
+        """Append one row of a chain; its seq.
+
+        Raises:
+            InvariantBroken: an unknown word.
+            OverflowError: 256 bits do not hold a number.
+        """
+        kind, values = KIND_OF[type(row)], msgspec.structs.asdict(row)
+        self.last_ts = max(ts_recv, self.last_ts)
+        found = [_of_chain(column, values[column.name]) for column in TABLES[kind].columns[2:]]
+        seq = self._place(kind)
+        self._rows[kind].append((seq, self.last_ts, *found))
+        return seq
+
     def take(self) -> dict[str, list[Row]]:
         """The rows collected since the last call, by kind, in seq order, without the kinds that have none."""
         taken = {kind: rows for kind, rows in self._rows.items() if rows}
@@ -279,6 +294,16 @@ def _index(column: Column, value: Any) -> Any:
     if value not in column.values:
         raise InvariantBroken(f"{column.name}: {value!r} is not among {column.values}")
     return column.values.index(value)
+
+
+def _of_chain(column: Column, value: Any) -> Any:
+    if value is None:
+        return None
+    if column.type is Type.WIDE:
+        return wide_text(value)
+    if column.type is Type.WIDES:
+        return [wide_text(number) for number in value]
+    return _index(column, value)
 
 
 def _finer(value: int | None, decimals: int) -> int | None:

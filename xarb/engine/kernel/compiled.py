@@ -21,7 +21,7 @@ from typing import Any, Final
 Untyped = Callable[..., Any]
 INTERPRETED: Final = os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in {"", "0"}  # as numba reads it
 _PACKAGE: Final = Path(__file__).resolve().parents[2]
-_VALUES: Final = ("model/units.py", "model/columns.py", "model/batch.py")  # all that compiled code takes from the model
+_VALUES: Final = ("model/units.py", "model/columns", "model/batch.py")  # all that compiled code takes from the model
 SOURCES: Final = {
     "xarb.engine.kernel": (*_VALUES, "engine/kernel"),
     "xarb.venues.fold": (*_VALUES, "engine/kernel", "venues/fold"),
