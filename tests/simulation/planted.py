@@ -13,12 +13,14 @@ import msgspec
 import pytest
 
 from xarb import assembly
-from xarb.engine import execution, orders, portfolio
+from xarb.engine import execution, orders, portfolio, results, risk, volumes
+from xarb.engine.band import Band
 from xarb.engine.breaker import FREE, Breakers
 from xarb.engine.bundle import OrderPlan
 from xarb.engine.desk import Desk
 from xarb.engine.execution import Execution
 from xarb.engine.orders import Orders
+from xarb.engine.results import Pricing, Results
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Refusal
 from xarb.engine.volumes import Volumes
@@ -41,10 +43,11 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 KILLS = "kills"  # beside the faults: a person kills the trading
+MIDNIGHT = "midnight"  # a UTC day ends soon
 
 
 class Bug(NamedTuple):
-    """A bug: what it is, how it is planted, faults or `KILLS` of which a world must have one, and what is broken by it."""
+    """A bug: what it is, how it is planted, faults, `KILLS` or `MIDNIGHT` of which a world must have one, and what is broken by it."""
 
     name: str
     plant: Plant
@@ -441,10 +444,87 @@ def order_rate_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "orders_in_last_second", lambda _: 0)
 
 
-@bug("daily_volume")
+@bug("daily_volume", "daily_symbol", "daily_venue")
 def volume_of_the_day_forgotten(patch: pytest.MonkeyPatch) -> None:
     """What was sent today is not counted."""
     patch.setattr(Volumes, "sent", lambda *_: 0)
+
+
+@bug("daily_volume", "daily_symbol", "daily_venue", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
+def volume_of_earlier_starts_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """What earlier starts sent on the same day is in the row of the start, and is not counted."""
+    patch.setattr(Volumes, "carry", lambda *_: None)
+
+
+@bug("daily_symbol", "daily_venue")
+def one_scope_of_volumes(patch: pytest.MonkeyPatch) -> None:
+    """Whatever the limit, all orders of the currency are what is counted but not looked at by symbol and venue."""
+    patch.setattr(volumes, "_scopes", lambda where: (("", "", where[2]), where, where))
+
+
+@bug("daily_volume", "daily_symbol", "daily_venue", faults=(MIDNIGHT,))
+def day_never_ends(patch: pytest.MonkeyPatch) -> None:
+    """What was sent yesterday counts today."""
+
+    def sent(self: Volumes, scope: Any) -> int:
+        return self._sent.get(scope, 0)
+
+    patch.setattr(Volumes, "sent", sent)
+
+
+@bug("day_loss", "drawdown")
+def losses_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """Bundles begin whatever was lost."""
+    patch.setattr(Results, "check", lambda _: None)
+
+
+@bug("day_loss", "drawdown", "results")
+def inventory_valued_in_our_favour(patch: pytest.MonkeyPatch) -> None:
+    """What is held counts at the highest ask, what is owed at the lowest bid."""
+    real = Pricing.worth
+
+    def worth(self: Pricing, amount: int, asset: str, currency: str) -> int | None:
+        found = real(self, -amount, asset, currency)
+        return None if found is None else -found
+
+    patch.setattr(Pricing, "worth", worth)
+
+
+@bug("drawdown", "results", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
+def peak_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """A start reckons drawdown from what was made when it began."""
+    real = results._Result.__init__
+
+    def init(self: Any, *args: Any) -> None:
+        real(self, *args)
+        self.peak = 0
+
+    patch.setattr(results._Result, "__init__", init)
+
+
+@bug("symbol_open", "venue_open")
+def open_notional_not_bounded(patch: pytest.MonkeyPatch) -> None:
+    """What may still fill on a symbol or a venue is not looked at."""
+    patch.setattr(risk, "_check_notional", lambda *_: None)
+
+
+@bug("price_band")
+def price_band_not_asked(patch: pytest.MonkeyPatch) -> None:
+    """Any price is allowed."""
+    patch.setattr(Band, "check", lambda *_: None)
+
+
+@bug("price_band")
+def band_around_the_highest(patch: pytest.MonkeyPatch) -> None:
+    """Prices are compared with the highest venue, not with the median."""
+    real = Band._median
+
+    def highest(self: Band, numbers: Any) -> int | None:
+        found = real(self, numbers)
+        bests = [self._market.best(number) for number in numbers if self._market.confirmed(number) is not None]
+        return None if found is None else max(4 * ((one.bid or 0) + (one.ask or 0)) // 2 for one in bests) * 10**16
+
+    patch.setattr(Band, "_median", highest)
 
 
 @bug("max_open_bundles")

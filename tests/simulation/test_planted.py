@@ -7,9 +7,10 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation.planted import BUGS, KILLS, Bug
+from tests.simulation.planted import BUGS, KILLS, MIDNIGHT, Bug
 from xarb.simulation.case import run_case
 from xarb.simulation.faults import FAULTS, draw_kills, draw_odds
+from xarb.simulation.limits import before_midnight
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
 
@@ -23,6 +24,7 @@ def worlds(bug: Bug) -> Iterator[int]:
         seed += 1
         odds = draw_odds(World(seed).draw)
         found = {name for name in FAULTS if getattr(odds, name) > 0} | ({KILLS} if draw_kills(seed) else set())
+        found |= {MIDNIGHT} if before_midnight(seed) else set()
         if not bug.faults or found & set(bug.faults):
             yield seed
 

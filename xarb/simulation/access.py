@@ -12,7 +12,6 @@ from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, format_decimal
 from xarb.simulation.exchange import Exchange, Placed
-from xarb.simulation.world import EPOCH_NS
 from xarb.venues.account import AccountTerms, ClockReading
 from xarb.venues.cex import CexVenue
 from xarb.venues.orderrules import RULES
@@ -85,7 +84,7 @@ class Access:
 
     def wall(self) -> int:
         """Unix ns."""
-        return EPOCH_NS + self.world.now
+        return self.world.unix
 
     async def open(self) -> None:
         """Nothing is to be loaded."""

@@ -19,6 +19,7 @@ from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import TestedDisk
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.faults import NONE, draw_kills, draw_odds
+from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
 from xarb.simulation.trader import Site, Trader
@@ -59,6 +60,7 @@ class Case:
     def __init__(self, seed: int, folder: Path, trace: Trace | None = None) -> None:
         self.seed = seed
         self.world = world = World(seed, trace)
+        world.epoch -= before_midnight(seed)
         draw = world.draw
         self.odds = odds = draw_odds(draw)
         count = draw.choice([2, 2, 3])
@@ -103,6 +105,9 @@ class Case:
             world.at(begin + move.ts, partial(self._move, move))
             last = move.ts
         self._plan_faults(begin, last)
+        for move in market.more_moves(self.seed, len(self.exchanges), last):
+            world.at(begin + move.ts, partial(self._move, move))
+            last = move.ts
         world.run(begin + last + 300 * NANOS_PER_MS, lambda: False)
         self._come_to_rest()
         self.judge.judge(self.traders, self.exchanges)

@@ -14,7 +14,7 @@ from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, ceil_div
 from xarb.simulation.faults import Odds
-from xarb.simulation.world import EPOCH_NS, World
+from xarb.simulation.world import World
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.replies import OrderSaid, TradeSaid
 from xarb.venues.userwires import Told
@@ -222,7 +222,7 @@ class Exchange:
             fee=Money(fee),
             fee_asset=fee_asset,
             liquidity="taker",
-            ts_event=EPOCH_NS + now,
+            ts_event=self.world.unix,
         )
         made = Made(order, said, changes, now, told_at)
         self.fills.append(made)
@@ -246,7 +246,7 @@ class Exchange:
             side=order.side,
             qty=Money(order.lots * self._qty_unit),
             cum_qty=Money(counted),
-            ts_event=EPOCH_NS + self.world.now,
+            ts_event=self.world.unix,
         )
 
     def shown(self, client_id: str) -> Placed | None:

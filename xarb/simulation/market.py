@@ -14,8 +14,9 @@ from xarb.catalog import load_assets
 from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_ONE, NANOS_PER_MS, Money
+from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NANOS_PER_S, Money
 from xarb.simulation.exchange import FEE_PPB
+from xarb.simulation.limits import limited
 
 NAMES: Final = ("alpha", "bravo", "charlie")
 STRATEGIES: Final = ("cross", "other")  # of one account: they spend the same money
@@ -36,6 +37,7 @@ _TIGHT: Final = BreakerConfig(
     residual_held=False,
 )
 _BREAKERS: Final = (_TIGHT, BreakerConfig(), msgspec.structs.replace(_TIGHT, residual_held=True), _NO_BREAKER)  # by seed, too
+_MORE: Final = 0.3  # worlds whose market goes on
 _LOTS: Final = 100_000  # of one BTC
 
 
@@ -93,9 +95,20 @@ def moves(draw: random.Random, count: int, *, gaps: int) -> Iterator[Move]:
         yield quote(apart, draw.choice([0, by // 2]))
 
 
+def more_moves(seed: int, count: int, after: int) -> Iterator[Move]:
+    """In some worlds the market goes on after a pause, so that a process that was started again trades as well; drawn apart."""
+    draw = random.Random(f"further-on {seed}")  # noqa: S311  # a case is to be drawn again
+    if draw.random() < _MORE:
+        pause = draw.randrange(NANOS_PER_S // 2, 2 * NANOS_PER_S)
+        for move in moves(draw, count, gaps=draw.randrange(2, 6)):
+            yield move._replace(ts=after + pause + move.ts)
+
+
 def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
     """The config of a world: one or two strategies with limits and money that bind now and then."""
-    strategies = {name: _strategy(draw, _DAY_LOSS[seed % len(_DAY_LOSS)]) for name in STRATEGIES[: draw.choice([1, 2])]}
+    strategies = {
+        name: limited(seed, name, _strategy(draw, _DAY_LOSS[seed % len(_DAY_LOSS)])) for name in STRATEGIES[: draw.choice([1, 2])]
+    }
     most = max(one.max_notional_quote for one in strategies.values())
     names = NAMES[:count]
     balances = {name: {"BTC": most / 100 * _share(draw), "USDT": most * _share(draw)} for name in names}

@@ -12,17 +12,15 @@ from xarb.assembly.resolved import decode_config
 from xarb.config import StrategyConfig
 from xarb.errors import InvariantBroken, LogError
 from xarb.log.batching import Batcher, slow_row
-from xarb.log.journal import Walk, journals, read_opening
-from xarb.log.packing import Row
-from xarb.log.reader import LogReader
-from xarb.model.columns import TABLES
 from xarb.model.event import OutputRow, named
 from xarb.model.order import CANCEL, ORDER_TERMINAL, STOP, UNWIND
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
 from xarb.replay import turn
 from xarb.settings import money_of
 from xarb.simulation.access import ACCOUNT
+from xarb.simulation.audit import Audit
 from xarb.simulation.exchange import Exchange
+from xarb.simulation.log import Found, found_in, journal_rows, read_log
 from xarb.simulation.trader import Site, Trader
 from xarb.starts import ground_of, read_start
 from xarb.verify import verify
@@ -61,8 +59,6 @@ class Desk:
     def __init__(self, config: StrategyConfig) -> None:
         self.config = config
         self.notional, self.bound = money_of(config.max_notional_quote), money_of(config.max_exposure[BASE])
-        self.daily = None if config.daily_volume_quote is None else money_of(config.daily_volume_quote)
-        self.volume = 0
         self.bundles: set[int] = set()
         self.sent: list[int] = []  # times of submits
 
@@ -164,11 +160,8 @@ class Judge:
         """An order that opens: the limits, reckoned anew."""
         bundle, ts, config = row["bundle"], row["ts"], desk.config
         value = row["price_int"] * row["qty_int"] * 10 ** (MONEY_SCALE - row["px_scale"] - row["qty_scale"])
-        desk.volume += value
         if value > desk.notional:
             self.say("max_notional", f"{row['client_order_id']} is worth {value / MONEY_ONE}")
-        if desk.daily is not None and desk.volume > desk.daily:
-            self.say("daily_volume", f"{desk.volume / MONEY_ONE} were opened")
         if bundle in desk.bundles:
             return
         desk.bundles.add(bundle)
@@ -234,6 +227,7 @@ class Judge:
         else:
             self._reports(found, exchanges)
             self._carried(found, last)
+            Audit(self._site.resolved.strategies, exchanges, self.say).go(found)
 
     def _exchange(self, exchange: Exchange, traders: Sequence[Trader]) -> None:
         for client_id in exchange.doubles:
@@ -254,7 +248,7 @@ class Judge:
             if ours != truth:
                 self.say("balances", f"{asset} at {exchange.name}: {truth / MONEY_ONE} there, {ours / MONEY_ONE} here")
 
-    def _reports(self, found: dict[str, list[dict[str, Any]]], exchanges: Sequence[Exchange]) -> None:
+    def _reports(self, found: Found, exchanges: Sequence[Exchange]) -> None:
         """Every fill of ours is told exactly once, and every order that arrived was decided on in the log."""
         told: dict[str, int] = {}
         ended, late = set[str](), list[str]()
@@ -278,7 +272,7 @@ class Judge:
                 if client_id not in decided:
                     self.say("cause", f"{client_id} is at {exchange.name} and not in the log")
 
-    def _carried(self, found: dict[str, list[dict[str, Any]]], last: Trader) -> None:
+    def _carried(self, found: Found, last: Trader) -> None:
         """What a strategy made is what the fills of all starts made that the last one knew when it began, and its own."""
         told_seq = last.start.opening.told_seq
         owners = {row["client_order_id"]: row["strategy"] for row in found.get("commands", ()) if row["kind"] == "submit"}
@@ -297,7 +291,7 @@ class Judge:
 
     # --- the log
 
-    def _log(self, last: Trader, *, is_alone: bool) -> dict[str, list[dict[str, Any]]]:
+    def _log(self, last: Trader, *, is_alone: bool) -> Found:
         """What stands in the log, once its proof by replay was tried."""
         site = self._site
         if is_alone:
@@ -307,11 +301,11 @@ class Judge:
         proof = verify(site.folder, advance=_silent)
         if not proof.equal:
             self.say("replay", f"the sealed log does not come again: {proof.tables[-1].rows}")
-        return read_rows(site)
+        return read_log(site.folder)
 
-    def _replay_journal(self) -> dict[str, list[dict[str, Any]]]:
+    def _replay_journal(self) -> Found:
         """Decide again on what the journal holds, all at once, and compare."""
-        inputs, outputs = journal_rows(self._site)
+        inputs, outputs = journal_rows(self._site.folder)
         first = inputs["starts"][0][0]
         start = read_start(slow_row("starts", inputs["starts"][0]).values)
         last = max(row[0] for rows in inputs.values() for row in rows)
@@ -329,31 +323,7 @@ class Judge:
                 min(len(again), len(outputs)),
             )
             self.say("replay", f"row {at} of {len(outputs)}: {outputs[at : at + 1]} comes again as {again[at : at + 1]}")
-        found = {kind: [slow_row(kind, row).values for row in inputs.get(kind, ())] for kind in ("reports",)}
-        return found | {"commands": [named(row) for row in outputs if row[0] == "commands"]}
-
-
-def journal_rows(site: Site) -> tuple[dict[str, list[Row]], list[OutputRow]]:
-    """Inputs by kind and outputs in their order, as the journals of a log hold them."""
-    inputs: dict[str, list[Row]] = {}
-    outputs: list[OutputRow] = []
-    for _, path in journals(site.folder):
-        opening, start = read_opening(path)
-        for frame in Walk(path.read_bytes()[start:], opening, start=start):
-            for kind, rows in frame.rows().items():
-                if TABLES[kind].is_input:
-                    inputs.setdefault(kind, []).extend(rows)
-                else:
-                    outputs += [(kind, *row) for row in rows]
-    outputs.sort(key=lambda row: row[1:3])
-    return inputs, outputs
-
-
-def read_rows(site: Site) -> dict[str, list[dict[str, Any]]]:
-    """Reports and commands of a sealed log."""
-    with LogReader(site.folder) as reader:
-        commands = [dict(row) for _, row in reader.outputs(kinds=("commands",))]
-        return {"reports": [dict(row) for row in reader.rows("reports")], "commands": commands}
+        return found_in(inputs, outputs)
 
 
 def _silent(done: int, total: int, note: str = "") -> None:

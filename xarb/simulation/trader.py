@@ -34,7 +34,7 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.simulation.access import ACCOUNT, Access
 from xarb.simulation.disk import TestedDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.world import EPOCH_NS, Loop, World
+from xarb.simulation.world import Loop, World
 from xarb.starts import LIVE, Start
 from xarb.venues.account import Account
 from xarb.venues.clock import Clock
@@ -349,7 +349,7 @@ class Trader:
         return self.site.world.now
 
     def _wall(self) -> int:
-        return EPOCH_NS + self.site.world.now
+        return self.site.world.unix
 
     def _plan(self) -> None:
         engine, now = self.assembly.engine, self.intake.clock.now()

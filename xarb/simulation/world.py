@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVarTuple, Unpack
 
 from xarb.model.units import NANOS_PER_S
 
-EPOCH_NS: Final = 1_893_456_000 * NANOS_PER_S  # 2030-01-01: where the time of every world begins
+EPOCH_NS: Final = 1_893_456_000 * NANOS_PER_S  # 2030-01-01: where the time of a world begins
 Trace = Callable[[int, str], None]
 Arguments = TypeVarTuple("Arguments")
 
@@ -30,18 +30,25 @@ class World:
 
     Attributes:
         now: ns since the beginning.
+        epoch: Unix ns of the beginning.
         draw: the one source of chance.
         events: how many were noted.
     """
 
     def __init__(self, seed: int, trace: Trace | None = None) -> None:
         self.now = 0
+        self.epoch = EPOCH_NS
         self.events = 0
         self.draw = random.Random(seed)  # noqa: S311  # a case is to be drawn again
         self._trace = trace
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._ordinal = 0
         self._digest = blake2b(digest_size=16)
+
+    @property
+    def unix(self) -> int:
+        """Unix ns now."""
+        return self.epoch + self.now
 
     def at(self, ts: int, call: Callable[[], object]) -> None:
         """Call something at a time, after everything that was asked for the same time before."""

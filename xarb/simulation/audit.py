@@ -1,0 +1,337 @@
+"""A second, naive reckoning of the limits: through the log in its order, by what the exchanges did, over all starts.
+
+Whatever begins must have been allowed, and what was refused for a limit must have been beyond it: no verdict comes late or early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from xarb.config import StrategyConfig
+from xarb.engine.results import DAY_NS
+from xarb.model.units import MONEY_ONE, MONEY_SCALE
+from xarb.settings import money_of
+from xarb.simulation.exchange import Exchange, Made
+from xarb.simulation.log import Found
+
+_QUOTE: Final = "USDT"
+_BASE: Final = "BTC"
+_ENDS: Final = ("canceled", "expired", "rejected", "not_sent")
+_DAILY: Final = {"daily_volume": "daily_volume_quote", "daily_symbol": "daily_symbol_quote", "daily_venue": "daily_venue_quote"}
+_OPEN: Final = {"symbol_open": "max_symbol_open_quote", "venue_open": "max_venue_open_quote"}
+Say = Callable[[str, str], None]
+
+
+class Sent(msgspec.Struct):
+    """An order as it was decided on: whose, where, its bundle, leg and purpose, price and quantity as money, and what of it is told."""
+
+    strategy: str
+    start: int
+    venue: str
+    bundle: int
+    leg: int
+    purpose: str
+    price: int
+    qty: int
+    filled: int = 0
+    has_end: bool = False
+
+    @property
+    def left(self) -> int:
+        """Notional that may still fill as far as anybody was told."""
+        return 0 if self.has_end else self.price * max(0, self.qty - self.filled) // MONEY_ONE
+
+
+class Ended(NamedTuple):
+    """A result at the end of a bundle: the UTC day, and what was made by then."""
+
+    day: int
+    pnl: int
+
+
+class Book:
+    """What one strategy did over all starts."""
+
+    def __init__(self, config: StrategyConfig) -> None:
+        self.config = config
+        self.sent: dict[tuple[int, str], int] = {}  # by day and scope: "", "symbol" or a venue
+        self.begun: dict[int, int] = {}  # bundles by day
+        self.ended: list[Ended] = []
+        self.flows: dict[str, int] = {}
+        self.bundles: set[tuple[int, int]] = set()  # start and bundle
+        self.middles: dict[tuple[int, int], int | None] = {}  # by bundle, four times the median when it began
+
+    def bound(self, key: str) -> int | None:
+        """A limit of the config as money, None where there is none."""
+        value: Decimal | None = getattr(self.config, key)
+        return None if value is None else money_of(value)
+
+    @property
+    def leg(self) -> int:
+        """The most that a leg may be worth."""
+        most = self.config.max_notional_quote
+        assert most is not None, "every strategy of a world has it"
+        return money_of(most)
+
+    def day_base(self, day: int) -> int:
+        """The last result of an earlier day."""
+        return next((one.pnl for one in reversed(self.ended) if one.day != day), 0)
+
+    @property
+    def peak(self) -> int:
+        """The highest result."""
+        return max((0, *(one.pnl for one in self.ended)))
+
+
+class Audit:
+    """Goes through a log once.
+
+    Args:
+        strategies: their configs by name.
+        exchanges: whose fills are the truth.
+        say: is told of what is broken, by oracle.
+    """
+
+    def __init__(self, strategies: Mapping[str, StrategyConfig], exchanges: Iterable[Exchange], say: Say) -> None:
+        self._say = say
+        self._books = {name: Book(config) for name, config in strategies.items()}
+        self._made: dict[str, Made] = {made.said.fill_id: made for exchange in exchanges for made in exchange.fills}
+        self._orders: dict[str, Sent] = {}  # by client id
+        self._told: dict[str, int] = {}  # seq of the first report of a fill
+        self._quotes: dict[str, tuple[int, int]] = {}  # by venue, as money, of the start that is at work
+        self._tradable: set[str] = set()
+        self._start = 0
+
+    def go(self, found: Found) -> None:
+        """Judge all of it."""
+        rows: list[tuple[int, int, str, dict[str, Any]]] = []
+        for kind, values in found.items():
+            for row in values:
+                rows.append((row["seq"], -1, kind, row) if "seq" in row else (row["after_seq"], row["n"], kind, row))
+        rows.sort(key=lambda one: one[:2])
+        steps = {
+            "starts": self._begin,
+            "quotes": self._quote,
+            "feed_states": self._feed,
+            "reports": self._report,
+            "commands": self._command,
+            "refusals": self._refused,
+            "results": self._result,
+        }
+        for _, _, kind, row in rows:
+            steps[kind](row)
+
+    # --- what happens
+
+    def _begin(self, row: dict[str, Any]) -> None:
+        """A start knows what was told before it was opened."""
+        self._start, told_seq = row["number"], msgspec.json.decode(row["opening"])["told_seq"]
+        self._quotes, self._tradable = {}, set()
+        for book in self._books.values():
+            book.flows = {}
+        for fill_id, seq in self._told.items():
+            if seq <= told_seq:
+                self._add(fill_id)
+
+    def _add(self, fill_id: str) -> None:
+        made = self._made.get(fill_id)
+        order = None if made is None else self._orders.get(made.order.client_id)
+        if made is not None and order is not None:
+            flows = self._books[order.strategy].flows
+            for asset, change in made.changes.items():
+                flows[asset] = flows.get(asset, 0) + change
+
+    def _quote(self, row: dict[str, Any]) -> None:
+        """A sound quote is the present one; a crossed one changes nothing."""
+        bid, ask = row["bid_int"], row["ask_int"]
+        if bid < ask:
+            unit = 10 ** (MONEY_SCALE - row["px_scale"])
+            self._quotes[row["venue"]] = bid * unit, ask * unit
+
+    def _feed(self, row: dict[str, Any]) -> None:
+        (self._tradable.add if row["tradable"] else self._tradable.discard)(row["venue"])
+
+    def _report(self, row: dict[str, Any]) -> None:
+        order = self._orders.get(row["client_order_id"])
+        if row["event"] == "fill":
+            if row["fill_id"] in self._told:
+                return
+            self._told[row["fill_id"]] = row["seq"]
+            if order is not None:
+                order.filled += row["qty"]
+                if order.start == self._start:
+                    self._add(row["fill_id"])
+        elif order is not None and row["event"] in _ENDS:
+            order.has_end = True
+
+    def _command(self, row: dict[str, Any]) -> None:
+        if row["kind"] != "submit":
+            return
+        name, book = row["strategy"], self._books[row["strategy"]]
+        order = Sent(
+            name,
+            self._start,
+            row["venue"],
+            row["bundle"],
+            row["leg"],
+            row["purpose"],
+            row["price_int"] * 10 ** (MONEY_SCALE - row["px_scale"]),
+            row["qty_int"] * 10 ** (MONEY_SCALE - row["qty_scale"]),
+        )
+        self._orders[row["client_order_id"]] = order
+        day = row["ts"] // DAY_NS
+        for scope in ("", "symbol", order.venue):
+            book.sent[day, scope] = book.sent.get((day, scope), 0) + order.left
+        if order.purpose != "open":
+            return
+        key = (self._start, order.bundle)
+        is_piece = book.config.sequence == "hard_leg_first" and order.leg > 0
+        if key not in book.bundles:
+            book.bundles.add(key)
+            book.begun[day] = book.begun.get(day, 0) + 1
+            book.middles[key] = self._middle()
+            self._may_lose(book, order, day)
+        self._in_band(book, order)
+        self._open(book, order, is_piece=is_piece)
+        if not is_piece:
+            self._within_the_day(book, order, day)
+
+    # --- notional
+
+    def _within_the_day(self, book: Book, order: Sent, day: int) -> None:
+        for (oracle, key), scope in zip(_DAILY.items(), ("", "symbol", order.venue), strict=True):
+            bound, sent = book.bound(key), book.sent[day, scope]
+            if bound is not None and sent > bound:
+                self._say(oracle, f"{order.strategy} sent {sent / MONEY_ONE} on day {day}, of {bound / MONEY_ONE} that are allowed")
+
+    def _working(self, strategy: str, venue: str | None, *, opening: bool) -> int:
+        """What of a strategy may still fill, at a venue or at all; with `opening` no order that flattens counts."""
+        return sum(
+            one.left
+            for one in self._orders.values()
+            if (one.strategy, one.start) == (strategy, self._start)
+            and (venue is None or one.venue == venue)
+            and (not opening or one.purpose == "open")
+        )
+
+    def _open(self, book: Book, order: Sent, *, is_piece: bool) -> None:
+        """A piece of a leg was counted when its bundle began: what flattens others since then does not matter to it."""
+        for (oracle, key), venue in zip(_OPEN.items(), (None, order.venue), strict=True):
+            bound = book.bound(key)
+            if bound is not None and (open_ := self._working(order.strategy, venue, opening=is_piece)) > bound:
+                self._say(oracle, f"{order.strategy} has {open_ / MONEY_ONE} open, of {bound / MONEY_ONE} that are allowed")
+
+    # --- prices
+
+    def _middle(self) -> int | None:
+        """Four times the median of the tradable venues' middles, None of fewer than two."""
+        sums = sorted(sum(quote) for venue, quote in self._quotes.items() if venue in self._tradable)
+        if len(sums) < 2:
+            return None
+        half = len(sums) // 2
+        return 2 * sums[half] if len(sums) % 2 else sums[half - 1] + sums[half]
+
+    def _in_band(self, book: Book, order: Sent) -> None:
+        band = book.config.price_band_bps
+        if not band:
+            return
+        middle = book.middles[self._start, order.bundle]
+        if middle is None:
+            self._say("price_band", f"bundle {order.bundle} begins while fewer than two venues tell prices")
+        elif abs(4 * order.price - middle) * 10_000 > middle * band:
+            self._say("price_band", f"{order.strategy} sends at {order.price / MONEY_ONE}, the median is {middle / 4 / MONEY_ONE}")
+
+    def _worth(self, flows: Mapping[str, int]) -> int | None:
+        """What was made, in the quote currency: what is held at the lowest bid, what is owed at the highest ask."""
+        base, quote = flows.get(_BASE, 0), flows.get(_QUOTE, 0)
+        if base == 0:
+            return quote
+        known = [self._quotes[venue] for venue in self._tradable if venue in self._quotes]
+        if not known:
+            return None
+        price = min(bid for bid, _ in known) if base > 0 else max(ask for _, ask in known)
+        return quote + base * price // MONEY_ONE
+
+    # --- losses
+
+    def _lost(self, book: Book, ts: int, rule: str) -> int | None:
+        """What was lost by a rule until now, None where nobody knows."""
+        pnl = self._worth(book.flows)
+        if pnl is None:
+            return None
+        return (book.day_base(ts // DAY_NS) if rule == "day_loss" else book.peak) - pnl
+
+    @staticmethod
+    def _most(book: Book, rule: str) -> int | None:
+        most = (book.config.max_day_loss if rule == "day_loss" else book.config.max_drawdown).get(_QUOTE)
+        return None if most is None else money_of(most)
+
+    def _may_lose(self, book: Book, order: Sent, day: int) -> None:
+        for rule in ("day_loss", "drawdown"):
+            most = self._most(book, rule)
+            if most is None:
+                continue
+            lost = self._lost(book, day * DAY_NS, rule)
+            if lost is None or lost > most:
+                told = "nobody knows what" if lost is None else f"{lost / MONEY_ONE}"
+                self._say(rule, f"bundle {order.bundle} of {order.strategy} begins, {told} is lost, {most / MONEY_ONE} may be")
+
+    def _result(self, row: dict[str, Any]) -> None:
+        """A bundle ended: the row says what was made since the day began, and the highest so far."""
+        book, day = self._books[row["strategy"]], row["ts"] // DAY_NS
+        pnl = self._worth(book.flows)
+        if pnl is None:
+            self._say("results", f"a result of {row['pnl'] / MONEY_ONE} while nothing has a price")
+            return
+        base = book.day_base(day)
+        book.ended.append(Ended(day, pnl))
+        if (row["pnl"], row["day_pnl"], row["peak"]) != (pnl, pnl - base, book.peak):
+            told = [row[key] / MONEY_ONE for key in ("pnl", "day_pnl", "peak")]
+            self._say(
+                "results", f"{row['strategy']} made {told}, truly {[one / MONEY_ONE for one in (pnl, pnl - base, book.peak)]}"
+            )
+
+    # --- refusals
+
+    def _refused(self, row: dict[str, Any]) -> None:
+        """What was refused for a limit was beyond it."""
+        book, reason = self._books[row["strategy"]], row["reason"]
+        if reason in ("day_loss", "drawdown"):
+            most, lost = self._most(book, reason), self._lost(book, row["ts"], reason)
+            if (row["value"], row["bound"]) != (lost, most) or most is None or lost is None or lost <= most:
+                self._say(reason, f"{row['strategy']} is refused at {row['value']} of {row['bound']}, truly at {lost} of {most}")
+        elif reason == "loss_unknown" and self._worth(book.flows) is not None:
+            self._say("day_loss", f"{row['strategy']} is refused for an unknown loss, which is known")
+        elif reason in _DAILY:
+            self._refused_for(row, _DAILY[reason], self._sent(book, row), self._unsent(book, row))
+        elif reason in _OPEN:
+            venue = row["venue"] if reason == "venue_open" else None
+            self._refused_for(row, _OPEN[reason], self._working(row["strategy"], venue, opening=False), self._unsent(book, row))
+        elif reason == "price_band":
+            middle, band = self._middle(), book.config.price_band_bps
+            if middle is None or abs(4 * row["value"] - middle) * 10_000 <= middle * band:
+                self._say("price_band", f"{row['strategy']} is refused at {row['value'] / MONEY_ONE}, the median is {middle} / 4")
+        elif reason == "price_band_unknown" and self._middle() is not None:
+            self._say("price_band", f"{row['strategy']} is refused for an unknown median, which is known")
+
+    @staticmethod
+    def _sent(book: Book, row: dict[str, Any]) -> int:
+        scope = {"daily_volume": "", "daily_symbol": "symbol"}.get(row["reason"], row["venue"])
+        return book.sent.get((row["ts"] // DAY_NS, scope), 0)
+
+    @staticmethod
+    def _unsent(book: Book, row: dict[str, Any]) -> int:
+        """The most that counts and was not sent: the bundle that is refused, and of each with a hard leg the other."""
+        waiting = book.begun.get(row["ts"] // DAY_NS, 0) if book.config.sequence == "hard_leg_first" else 0
+        return (2 + waiting) * book.leg
+
+    def _refused_for(self, row: dict[str, Any], key: str, known: int, unknown: int) -> None:
+        bound = self._books[row["strategy"]].bound(key)
+        is_due = bound is not None and row["bound"] == bound < row["value"]
+        if not is_due or not known <= row["value"] <= known + unknown:
+            truth = f"truly at {known / MONEY_ONE} and what was planned"
+            self._say(row["reason"], f"{row['strategy']} is refused at {row['value']} of {row['bound']}, {truth}")
