@@ -33,7 +33,7 @@ from xarb.log.committer import Committer
 from xarb.log.livelog import LiveLog
 from xarb.model.order import ORDER_TERMINAL
 from xarb.replay import turn
-from xarb.venues import accountdesk
+from xarb.venues import account, accountdesk
 from xarb.venues.accountdesk import AccountDesk
 from xarb.venues.cex import CexVenue
 from xarb.venues.liveorders import LiveOrders
@@ -44,10 +44,11 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 KILLS = "kills"  # beside the faults: a person kills the trading
 MIDNIGHT = "midnight"  # a UTC day ends soon
+SLOW = "slow"  # the disk takes long now and then
 
 
 class Bug(NamedTuple):
-    """A bug: what it is, how it is planted, faults, `KILLS` or `MIDNIGHT` of which a world must have one, and what is broken by it."""
+    """A bug: what it is, how it is planted, faults, `KILLS`, `MIDNIGHT` or `SLOW` of which a world must have one, and what is broken by it."""
 
     name: str
     plant: Plant
@@ -295,6 +296,12 @@ def start_opens_flat(patch: pytest.MonkeyPatch) -> None:
         return found._replace(balances=first.setdefault(self._past.log_id, found.balances))
 
     patch.setattr(Exchanges, "open", flat)
+
+
+@bug("max_send_lag", faults=(SLOW,))
+def old_orders_leave(patch: pytest.MonkeyPatch) -> None:
+    """However long an order waited for the disk, it is sent."""
+    patch.setattr(account, "check_age", lambda *_: None)
 
 
 # --- execution

@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation.planted import BUGS, KILLS, MIDNIGHT, Bug
+from tests.simulation.planted import BUGS, KILLS, MIDNIGHT, SLOW, Bug
 from xarb.simulation.case import run_case
-from xarb.simulation.faults import FAULTS, draw_kills, draw_odds
+from xarb.simulation.faults import FAULTS, draw_kills, draw_odds, draw_slowness
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
@@ -23,8 +23,9 @@ def worlds(bug: Bug) -> Iterator[int]:
     while True:
         seed += 1
         odds = draw_odds(World(seed).draw)
-        found = {name for name in FAULTS if getattr(odds, name) > 0} | ({KILLS} if draw_kills(seed) else set())
-        found |= {MIDNIGHT} if before_midnight(seed) else set()
+        found = {name for name in FAULTS if getattr(odds, name) > 0}
+        apart = ((KILLS, draw_kills(seed)), (MIDNIGHT, before_midnight(seed)), (SLOW, draw_slowness(seed).odds))
+        found |= {name for name, is_so in apart if is_so}
         if not bug.faults or found & set(bug.faults):
             yield seed
 

@@ -12,6 +12,7 @@ from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, Money, format_decimal
 from xarb.simulation.exchange import Exchange, Placed
+from xarb.venues import account
 from xarb.venues.account import AccountTerms, ClockReading
 from xarb.venues.cex import CexVenue
 from xarb.venues.orderrules import RULES
@@ -29,18 +30,19 @@ class Access:
 
     Attributes:
         readings: at each look at the balances, how many fills there were and what was locked.
-        submits: how often each client id was sent.
+        submits: how often each client id was sent. ages: how old each order was when it left, ns since it was decided on.
     """
 
-    def __init__(self, exchange: Exchange, *, acknowledges: bool) -> None:
+    def __init__(self, exchange: Exchange, *, acknowledges: bool, max_send_lag_ms: int | None) -> None:
         self.exchange, self.world = exchange, exchange.world
-        self.terms = AccountTerms(label=ACCOUNT, exchange="binance")
+        self.terms = AccountTerms(label=ACCOUNT, exchange="binance", max_send_lag_ms=max_send_lag_ms)
         self.label, self.symbols, self.fingerprint = ACCOUNT, (exchange.instrument.symbol,), "simulated"
         self.rules = RULES["binance"]._replace(stream="", acknowledges=acknowledges)
         self.fee_asset: str | None = None
         self.is_calm = True
         self.readings: list[tuple[int, dict[str, int]]] = []
         self.submits: dict[str, int] = {}
+        self.ages: dict[str, int] = {}
         self.client = SimpleNamespace(
             fetch_balance=self._balances,
             fetch_deposits=_nothing,
@@ -79,8 +81,8 @@ class Access:
     # --- time and money
 
     def now(self) -> int:
-        """Monotonic ns."""
-        return self.world.now
+        """Time of the log, ns."""
+        return self.world.unix
 
     def wall(self) -> int:
         """Unix ns."""
@@ -116,8 +118,10 @@ class Access:
         """Send an order, with everything that may happen to it."""
         world, odds, exchange = self.world, self.exchange.odds, self.exchange
         self.submits[client_id] = self.submits.get(client_id, 0) + 1
+        account.check_age(self.terms, command, self.now())
         if world.chance(odds.no_connection):
             raise Retryable("no connection", reason="exchange_not_available")
+        self.ages[client_id] = world.unix - command.ts
         passage.written()
         if world.chance(odds.lose_request):
             await self._time_out()

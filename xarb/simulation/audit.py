@@ -5,7 +5,7 @@ Whatever begins must have been allowed, and what was refused for a limit must ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -13,10 +13,11 @@ import msgspec
 
 from xarb.config import StrategyConfig
 from xarb.engine.results import DAY_NS
-from xarb.model.units import MONEY_ONE, MONEY_SCALE
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS
 from xarb.settings import money_of
-from xarb.simulation.exchange import Exchange, Made
+from xarb.simulation.exchange import Made
 from xarb.simulation.log import Found
+from xarb.simulation.trader import Site
 
 _QUOTE: Final = "USDT"
 _BASE: Final = "BTC"
@@ -27,7 +28,7 @@ Say = Callable[[str, str], None]
 
 
 class Sent(msgspec.Struct):
-    """An order as it was decided on: whose, where, its bundle, leg and purpose, price and quantity as money, and what of it is told."""
+    """An order as it was decided on: whose, where, its bundle, leg and purpose, price and quantity as money, when, and what of it is told."""
 
     strategy: str
     start: int
@@ -37,6 +38,7 @@ class Sent(msgspec.Struct):
     purpose: str
     price: int
     qty: int
+    ts: int
     filled: int = 0
     has_end: bool = False
 
@@ -91,15 +93,15 @@ class Audit:
     """Goes through a log once.
 
     Args:
-        strategies: their configs by name.
-        exchanges: whose fills are the truth.
+        site: whose strategies are judged, by the truth of whose exchanges.
         say: is told of what is broken, by oracle.
     """
 
-    def __init__(self, strategies: Mapping[str, StrategyConfig], exchanges: Iterable[Exchange], say: Say) -> None:
+    def __init__(self, site: Site, say: Say) -> None:
         self._say = say
-        self._books = {name: Book(config) for name, config in strategies.items()}
-        self._made: dict[str, Made] = {made.said.fill_id: made for exchange in exchanges for made in exchange.fills}
+        self._books = {name: Book(config) for name, config in site.resolved.strategies.items()}
+        self._made: dict[str, Made] = {made.said.fill_id: made for exchange in site.exchanges for made in exchange.fills}
+        self._max_age = None if site.max_send_lag_ms is None else site.max_send_lag_ms * NANOS_PER_MS
         self._orders: dict[str, Sent] = {}  # by client id
         self._told: dict[str, int] = {}  # seq of the first report of a fill
         self._quotes: dict[str, tuple[int, int]] = {}  # by venue, as money, of the start that is at work
@@ -167,6 +169,10 @@ class Audit:
                     self._add(row["fill_id"])
         elif order is not None and row["event"] in _ENDS:
             order.has_end = True
+            if row["reason"] == "too_old" and (self._max_age is None or row["ts_recv"] - order.ts <= self._max_age):
+                self._say(
+                    "max_send_lag", f"{row['client_order_id']} is too old {row['ts_recv'] - order.ts} ns after it was decided on"
+                )
 
     def _command(self, row: dict[str, Any]) -> None:
         if row["kind"] != "submit":
@@ -181,6 +187,7 @@ class Audit:
             row["purpose"],
             row["price_int"] * 10 ** (MONEY_SCALE - row["px_scale"]),
             row["qty_int"] * 10 ** (MONEY_SCALE - row["qty_scale"]),
+            row["ts"],
         )
         self._orders[row["client_order_id"]] = order
         day = row["ts"] // DAY_NS

@@ -16,9 +16,9 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.settings import money_of
 from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
-from xarb.simulation.disk import TestedDisk
+from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.faults import NONE, draw_kills, draw_odds
+from xarb.simulation.faults import NONE, draw_kills, draw_odds, draw_slowness
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
@@ -64,6 +64,7 @@ class Case:
         draw = world.draw
         self.odds = odds = draw_odds(draw)
         count = draw.choice([2, 2, 3])
+        slowness = draw_slowness(seed)
         log_id = f"{seed % 2**32:08x}00000000"
         resolved = market.resolved(draw, seed, count)
         balances = resolved.accounts[ACCOUNT]
@@ -76,10 +77,11 @@ class Case:
             self.exchanges,
             folder,
             log_id,
-            TestedDisk(world),
+            WorldDisk(world, slowness, seed),
             resolved,
             odds.power > 0 or draw.random() < 0.3,
             draw.random() < 0.3,
+            slowness.max_send_lag_ms,
         )
         self.listings = [Listing(one.instrument) for one in self.exchanges]
         self.judge = Judge(self.site)
@@ -252,7 +254,7 @@ class Case:
         self._is_calm = True
         for exchange in self.exchanges:
             exchange.odds = NONE
-        self.site.disk.write_error = self.site.disk.sync_error = 0
+        self.site.disk.mend()
         world.note("the faults are over")
         self._rest()
         for _ in range(_STARTS + 2):
@@ -312,4 +314,5 @@ def run_case(seed: int, scratch: Path, trace: Trace | None = None) -> Verdict:
     finally:
         for trader in case.traders:
             trader.die()
+        case.site.disk.close()
         shutil.rmtree(folder, ignore_errors=True)

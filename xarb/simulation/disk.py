@@ -1,21 +1,25 @@
-"""The disk of a world: real files in memory, of which it is known how much was made durable; writes and syncs fail when the world says so."""
+"""The disk of a world: real files in memory, of which it is known how much was made durable; writes and syncs fail or take long when the world says so."""
 
 from __future__ import annotations
 
 import errno
 import os
+import random
 from pathlib import Path
 
 from xarb.log.disk import Bytes, Disk
 from xarb.log.journal import FOLDER, SUFFIX, read_opening
+from xarb.simulation.faults import Slowness
 from xarb.simulation.world import World
 
 
-class TestedDisk:
-    """Hands a log's bytes to real files.
+class WorldDisk:
+    """Hands a log's bytes to real files; `close` it.
 
     Args:
         world: whose chance decides what a power failure leaves.
+        slowness: how often it takes how long.
+        seed: of the draws of that.
 
     Attributes:
         disk: what a live log is given.
@@ -23,13 +27,26 @@ class TestedDisk:
         sync_error: errno that the next sync fails with, once; 0 for none.
     """
 
-    def __init__(self, world: World) -> None:
-        self._world = world
+    def __init__(self, world: World, slowness: Slowness, seed: int) -> None:
+        self._world, self._slowness = world, slowness
+        self._draw = random.Random(f"disk {seed}")  # noqa: S311  # a case is to be drawn again
         self._durable: dict[int, int] = {}  # bytes that are on the disk, by inode
+        self._held: dict[int, int] = {}  # a file that is open keeps its inode, so that no later file gets that number
         self.write_error = self.sync_error = 0
         self.disk = Disk(self._write, self._flush)
 
+    def mend(self) -> None:
+        """No faults any more."""
+        self.write_error = self.sync_error = 0
+        self._slowness = Slowness()
+
+    def close(self) -> None:
+        """Let go of what is held."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
     def _write(self, handle: int, data: Bytes) -> int:
+        self._take_long()
         if self.write_error:
             code, self.write_error = self.write_error, 0
             if len(data) > 1 and code == errno.ENOSPC:
@@ -38,11 +55,20 @@ class TestedDisk:
         return os.write(handle, data)
 
     def _flush(self, handle: int) -> None:
+        self._take_long()
         if self.sync_error:
             code, self.sync_error = self.sync_error, 0
             raise OSError(code, os.strerror(code))
         stat = os.fstat(handle)
+        if stat.st_ino not in self._held:
+            self._held[stat.st_ino] = os.dup(handle)
         self._durable[stat.st_ino] = stat.st_size
+
+    def _take_long(self) -> None:
+        if self._slowness.odds and self._draw.random() < self._slowness.odds:
+            length = self._draw.randrange(self._slowness.most_ns)
+            self._world.note(f"the disk takes {length} ns")
+            self._world.stand(length)
 
     def lose_power(self, log: Path) -> int:
         """Take from every journal what was not durable, or leave a torn part of it; the bytes that are gone."""

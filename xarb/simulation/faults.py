@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xarb.model.order import KILL_LEVELS
-from xarb.model.units import NANOS_PER_S
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 
 
 class Odds(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +70,7 @@ NONE: Final = Odds()
 _DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # once in a world at most
 _CALM: Final = 0.1
 _ALONE: Final = 0.35
+_SLOW: Final = 0.12  # worlds whose disk is slow
 _KILLED: Final = 0.06  # worlds in which a person kills the trading
 _KILLED_AGAIN: Final = 0.4  # of them, those in which it happens twice
 
@@ -94,6 +95,22 @@ class Kill(NamedTuple):
     share_ppm: int
     level: str
     arm_ns: int
+
+
+class Slowness(NamedTuple):
+    """The disk is slow now and then: odds of a write or sync to take long, how long at most, ns, and how old an order may be that leaves, ms."""
+
+    odds: float = 0.0
+    most_ns: int = 1
+    max_send_lag_ms: int | None = None
+
+
+def draw_slowness(seed: int) -> Slowness:
+    """How slow the disk of a world is, mostly not; drawn apart."""
+    draw = random.Random(f"slowness {seed}")  # noqa: S311  # a case is to be drawn again
+    if draw.random() >= _SLOW:
+        return Slowness()
+    return Slowness(draw.choice([0.02, 0.2]), draw.choice([50, 500]) * NANOS_PER_MS, draw.choice([None, 20, 100, 300]))
 
 
 def draw_kills(seed: int) -> list[Kill]:

@@ -14,7 +14,7 @@ from xarb.errors import InvariantBroken, LogError
 from xarb.log.batching import Batcher, slow_row
 from xarb.model.event import OutputRow, named
 from xarb.model.order import CANCEL, ORDER_TERMINAL, STOP, UNWIND
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S
 from xarb.replay import turn
 from xarb.settings import money_of
 from xarb.simulation.access import ACCOUNT
@@ -227,15 +227,20 @@ class Judge:
         else:
             self._reports(found, exchanges)
             self._carried(found, last)
-            Audit(self._site.resolved.strategies, exchanges, self.say).go(found)
+            Audit(self._site, self.say).go(found)
 
     def _exchange(self, exchange: Exchange, traders: Sequence[Trader]) -> None:
         for client_id in exchange.doubles:
             self.say("one order an intent", f"{exchange.name} got {client_id} twice")
         for trader in traders:
-            for client_id, times in trader.accesses[exchange.name].submits.items():
+            access = trader.accesses[exchange.name]
+            for client_id, times in access.submits.items():
                 if times > 1:
                     self.say("one order an intent", f"{client_id} was sent {times} times to {exchange.name}")
+            most_ms = self._site.max_send_lag_ms
+            for client_id, age in access.ages.items():
+                if most_ms is not None and age > most_ms * NANOS_PER_MS:
+                    self.say("max_send_lag", f"{client_id} left {age} ns after it was decided on, {most_ms} ms are allowed")
         for client_id in exchange.short:
             self.say("reservations", f"money lacked for {client_id} at {exchange.name}")
 

@@ -32,7 +32,7 @@ from xarb.model.instrument import Instrument
 from xarb.model.order import KILL_LEVELS, STOP
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.simulation.access import ACCOUNT, Access
-from xarb.simulation.disk import TestedDisk
+from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.world import Loop, World
 from xarb.starts import LIVE, Start
@@ -57,16 +57,18 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         world: its world. exchanges: by number of their instrument. folder: its log. log_id: of that. disk: below that.
         resolved: its config. strict: whether commands wait for the disk. acknowledges: whether replies only acknowledge.
+        max_send_lag_ms: how old an order may be that leaves.
     """
 
     world: World
     exchanges: Sequence[Exchange]
     folder: Path
     log_id: str
-    disk: TestedDisk
+    disk: WorldDisk
     resolved: Resolved
     strict: bool
     acknowledges: bool
+    max_send_lag_ms: int | None
 
 
 class Trader:
@@ -95,7 +97,9 @@ class Trader:
         self.is_ready = self.is_armed = self.ended = self.is_dead = False
         self.killed: str | None = None
         self.failure: BaseException | None = None
-        self.accesses = {one.name: Access(one, acknowledges=site.acknowledges) for one in site.exchanges}
+        self.accesses = {
+            one.name: Access(one, acknowledges=site.acknowledges, max_send_lag_ms=site.max_send_lag_ms) for one in site.exchanges
+        }
         self.opened: dict[str, tuple[int, dict[str, int]]] = {}
         self.number = 0
         self._links: dict[str, Link] = {}

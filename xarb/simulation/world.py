@@ -59,6 +59,10 @@ class World:
         """Call something so much later."""
         self.at(self.now + delay_ns, call)
 
+    def stand(self, length_ns: int) -> None:
+        """Something takes so long, and nothing else happens meanwhile: what was due comes after it."""
+        self.now += length_ns
+
     def chance(self, odds: float) -> bool:
         """Whether something of that probability happens; what cannot happen draws nothing."""
         return odds > 0 and self.draw.random() < odds
@@ -77,7 +81,8 @@ class World:
             if not heap or heap[0][0] > until:
                 self.now = max(self.now, until)
                 return False
-            self.now, _, call = heapq.heappop(heap)
+            ts, _, call = heapq.heappop(heap)
+            self.now = max(self.now, ts)
             call()
         return True
 

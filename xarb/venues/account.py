@@ -58,6 +58,17 @@ class ClockReading(msgspec.Struct, frozen=True):
     round_trip_ns: int
 
 
+def check_age(terms: AccountTerms, command: SubmitOrder, now: int) -> None:
+    """An order that waited too long is not sent: what it was decided on is over.
+
+    Raises:
+        Retryable: it is too old.
+    """
+    most_ms, age = terms.max_send_lag_ms, now - command.ts
+    if most_ms is not None and age > most_ms * NANOS_PER_MS:
+        raise Retryable(f"decided on what came {age // NANOS_PER_MS} ms ago, {most_ms} ms are allowed", reason="too_old")
+
+
 class Account:
     """Requests of one account. The caller opens it within a running loop and closes it.
 
@@ -136,9 +147,7 @@ class Account:
             OutcomeUnknown: look it up.
         """
         price, qty = order_texts(instrument, command.price_int, command.qty_int)
-        most_ms, age = self.terms.max_send_lag_ms, self.now() - command.ts
-        if most_ms is not None and age > most_ms * NANOS_PER_MS:
-            raise Retryable(f"decided on what came {age // NANOS_PER_MS} ms ago, {most_ms} ms are allowed", reason="too_old")
+        check_age(self.terms, command, self.now())
         if not self.room():
             raise Retryable("the budget of orders or requests is used up", reason="rate_limit")
         self.orders.spend(self.now(), 1)
