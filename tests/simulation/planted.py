@@ -304,6 +304,16 @@ def old_orders_leave(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(account, "check_age", lambda *_: None)
 
 
+@bug("unlogged", faults=("failed_disk", "failed_sync"))
+def orders_left_when_the_log_fails(patch: pytest.MonkeyPatch) -> None:
+    """A process whose log fails ends at once, and leaves its orders to the next start."""
+
+    async def nothing(_: Exchanges) -> None:
+        return
+
+    patch.setattr(Exchanges, "cancel_open", nothing)
+
+
 # --- execution
 
 

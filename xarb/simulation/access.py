@@ -31,6 +31,7 @@ class Access:
     Attributes:
         readings: at each look at the balances, how many fills there were and what was locked.
         submits: how often each client id was sent. ages: how old each order was when it left, ns since it was decided on.
+        left_at, cancels: when each order left, and when a cancel of it was last asked for, ns.
     """
 
     def __init__(self, exchange: Exchange, *, acknowledges: bool, max_send_lag_ms: int | None) -> None:
@@ -43,6 +44,8 @@ class Access:
         self.readings: list[tuple[int, dict[str, int]]] = []
         self.submits: dict[str, int] = {}
         self.ages: dict[str, int] = {}
+        self.left_at: dict[str, int] = {}
+        self.cancels: dict[str, int] = {}
         self.client = SimpleNamespace(
             fetch_balance=self._balances,
             fetch_deposits=_nothing,
@@ -121,7 +124,7 @@ class Access:
         account.check_age(self.terms, command, self.now())
         if world.chance(odds.no_connection):
             raise Retryable("no connection", reason="exchange_not_available")
-        self.ages[client_id] = world.unix - command.ts
+        self.ages[client_id], self.left_at[client_id] = world.unix - command.ts, world.now
         passage.written()
         if world.chance(odds.lose_request):
             await self._time_out()
@@ -156,6 +159,7 @@ class Access:
     async def cancel(self, _symbol: str, client_id: str, passage: Passage) -> OrderSaid | None:
         """Cancel an order."""
         world, odds, exchange = self.world, self.exchange.odds, self.exchange
+        self.cancels[client_id] = world.now
         passage.written()
         if world.chance(odds.lose_cancel):
             await self._time_out()

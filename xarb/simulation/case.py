@@ -18,7 +18,7 @@ from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.faults import NONE, draw_kills, draw_odds, draw_slowness
+from xarb.simulation.faults import NONE, draw_break, draw_kills, draw_odds, draw_slowness
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
@@ -120,7 +120,7 @@ class Case:
     # --- the process
 
     def _start(self) -> None:
-        trader = Trader(self.site, self.judge.outputs, self.judge.restarted)
+        trader = Trader(self.site, self.judge.outputs, arming=self.judge.restarted, gave_up=self.judge.gave_up)
         trader.failed, trader.noted = partial(self._failed, trader), self._killed
         self.traders.append(trader)
         self.judge.follow(trader)
@@ -130,7 +130,7 @@ class Case:
         trader = self.trader
         if trader.failure is None and trader.loop.failures:
             trader.fail(trader.loop.failures[0])
-        return trader.failure is not None
+        return trader.has_failed
 
     def _restart(self, why: str) -> None:
         """The process is gone; a supervisor starts it again."""
@@ -171,7 +171,7 @@ class Case:
         if odds.kill or odds.power:
             die = partial(self._die, power=odds.power > 0)
             if world.draw.random() < _AT_AN_ORDER:
-                self._die_behind_an_order(world.draw.randrange(1, 5), die)
+                self._behind_an_order(world.draw.randrange(1, 5), die)
             else:
                 world.at(when, die)
         if world.draw.random() < _DISARMED:
@@ -185,7 +185,11 @@ class Case:
             (odds.failed_sync, "sync_error", errno.EIO),
         ):
             if wanted:
-                world.at(when, partial(self._break_disk, name, code))
+                breaks, behind = partial(self._break_disk, name, code), draw_break(self.seed)
+                if behind:
+                    self._behind_an_order(behind, breaks)
+                else:
+                    world.at(when, breaks)
 
     def _plan_kills(self, begin: int, last: int) -> None:
         """A person kills to some level, perhaps to another, and tries to arm after that."""
@@ -203,14 +207,14 @@ class Case:
     def _killed(self) -> None:
         self.judge.is_killed = True
 
-    def _die_behind_an_order(self, left: int, die: Callable[[], None]) -> None:
-        """Die soon after so many orders have arrived: then there is most to lose."""
+    def _behind_an_order(self, left: int, call: Callable[[], None]) -> None:
+        """Have something happen soon after so many orders have arrived: then there is most to lose."""
 
         def arrived() -> None:
             nonlocal left
             left -= 1
             if left == 0:
-                self.world.after(self.world.draw.randrange(_SOON_NS), die)
+                self.world.after(self.world.draw.randrange(_SOON_NS), call)
 
         for exchange in self.exchanges:
             exchange.arrived = arrived
@@ -280,7 +284,7 @@ class Case:
             world.run(world.now + _SETTLE_NS, lambda: trader.ended or self._has_failed())
         if trader.failure is None and not trader.ended:
             self.judge.say("liveness", "the process does not stop")
-            trader.fail(InvariantBroken("it does not stop"))
+            trader.failure = InvariantBroken("it does not stop")
         elif trader.failure is not None and not isinstance(trader.failure, _NOT_OURS):
             self.judge.say("failure", f"{type(trader.failure).__name__}: {trader.failure}")
         return trader.ended
@@ -299,7 +303,7 @@ class Case:
         trader = self.trader
         if trader.ended:
             return True
-        if trader.is_dead or not trader.is_ready or not all(one.is_at_rest for one in self.exchanges):
+        if trader.is_dead or trader.failure is not None or not trader.is_ready or not all(one.is_at_rest for one in self.exchanges):
             return False
         return self.judge.living() == 0 and trader.open_bundles() == 0
 

@@ -70,6 +70,7 @@ NONE: Final = Odds()
 _DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # once in a world at most
 _CALM: Final = 0.1
 _ALONE: Final = 0.35
+_AT_AN_ORDER: Final = 0.5  # disks that break soon after an order
 _SLOW: Final = 0.12  # worlds whose disk is slow
 _KILLED: Final = 0.06  # worlds in which a person kills the trading
 _KILLED_AGAIN: Final = 0.4  # of them, those in which it happens twice
@@ -111,6 +112,12 @@ def draw_slowness(seed: int) -> Slowness:
     if draw.random() >= _SLOW:
         return Slowness()
     return Slowness(draw.choice([0.02, 0.2]), draw.choice([50, 500]) * NANOS_PER_MS, draw.choice([None, 20, 100, 300]))
+
+
+def draw_break(seed: int) -> int:
+    """Behind how many orders a disk breaks that does so, 0: at any time; drawn apart."""
+    draw = random.Random(f"breaks {seed}")  # noqa: S311  # a case is to be drawn again
+    return draw.randrange(1, 5) if draw.random() < _AT_AN_ORDER else 0
 
 
 def draw_kills(seed: int) -> list[Kill]:

@@ -207,6 +207,17 @@ class Judge:
                 if order.state == "open" and order.name.start < trader.number and seen_ns > 0:
                     self.say("left", f"{order.client_id} of an earlier start is open at {exchange.name}")
 
+    def gave_up(self, trader: Trader) -> None:
+        """A process whose log failed has done what it can: a cancel was asked for of whatever is open, and nothing more was sent."""
+        for exchange in self._site.exchanges:
+            access = trader.accesses[exchange.name]
+            for client_id, left_at in access.left_at.items():
+                order = exchange.orders.get(client_id)
+                if order is not None and order.state == "open" and access.cancels.get(client_id, -1) < trader.failed_at:
+                    self.say("unlogged", f"{client_id} is open at {exchange.name}, and the process that failed asked for no cancel")
+                if left_at > trader.failed_at:
+                    self.say("unlogged", f"{client_id} left for {exchange.name} after the log had failed")
+
     # --- at the end
 
     def judge(self, traders: Sequence[Trader], exchanges: Sequence[Exchange]) -> None:

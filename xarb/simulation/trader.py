@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
@@ -49,6 +50,7 @@ COMMIT_NS: Final = 10 * NANOS_PER_MS  # what the writer thread's commit time is 
 _STOP_S: Final = 30.0
 _LOOK_S: Final = 0.05
 Watch = Callable[[Sequence[OutputRow]], None]
+Moment = Callable[["Trader"], None]
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -76,7 +78,7 @@ class Trader:
 
     Attributes:
         is_ready: it was started and armed. is_dead: it died. is_armed: whether the operator's last word was to arm. ended: it has stopped in order.
-        killed: the highest level that it was killed to. failure: what ended it otherwise.
+        killed: the highest level that it was killed to. failure: what ended it otherwise. failed_at: when. has_failed: it has let go, too.
         accesses: its accounts by venue. opened: the looks at balances that it opened with, by venue.
         began: when it was started.
     """
@@ -88,12 +90,13 @@ class Trader:
     exchanges: Exchanges
     start: Start
 
-    def __init__(self, site: Site, outputs: Watch, arming: Callable[[Trader], None]) -> None:
+    def __init__(self, site: Site, outputs: Watch, *, arming: Moment, gave_up: Moment) -> None:
         self.site, self.loop = site, Loop(site.world)
-        self.outputs, self._arming = outputs, arming
-        self.failed: Callable[[], object] = _nothing  # called once when it fails
+        self.outputs, self._arming, self._gave_up = outputs, arming, gave_up
+        self.failed: Callable[[], object] = _nothing  # called once when it has failed
         self.noted: Callable[[], object] = _nothing  # called when a kill of it is in the log
-        self.began = 0
+        self.began = self.failed_at = 0
+        self.has_failed = False
         self.is_ready = self.is_armed = self.ended = self.is_dead = False
         self.killed: str | None = None
         self.failure: BaseException | None = None
@@ -120,10 +123,29 @@ class Trader:
             self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        """Something broke: the process ends."""
-        if self.failure is None:
-            self.failure = error
-            self.site.world.note(f"the process fails: {type(error).__name__}: {_without_place(error, self.site.folder)}")
+        """Something broke: the process cancels what may still fill, and ends."""
+        if self.failure is not None:
+            return
+        self.failure, self.failed_at = error, self.site.world.now
+        self.site.world.note(f"the process fails: {type(error).__name__}: {_without_place(error, self.site.folder)}")
+        if not self.is_dead:
+            self.loop.begin(self._give_up()).add_done_callback(self._has_given_up)
+
+    async def _give_up(self) -> None:
+        """Nothing can be logged any more: cancel at the exchanges what may still fill, and let go."""
+        if self.is_ready and not self._is_over:
+            with contextlib.suppress(TimeoutError):  # the next start cancels what is left
+                async with asyncio.timeout(_STOP_S):
+                    await self.exchanges.cancel_open()
+            self._gave_up(self)
+        if hasattr(self, "exchanges"):
+            await self.exchanges.let_go()
+
+    def _has_given_up(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.has_failed = True
+            if (error := task.exception()) is not None:
+                self.failure = error
             self.site.world.after(0, self.failed)
 
     def die(self) -> None:
@@ -255,6 +277,8 @@ class Trader:
             self._put("operator", (CANCEL, "stop", "the time of a stop is up"))
             self.intake.flush()
             await self._quiet()
+        if self.intake.failure.done():
+            return
         await compare_at_the_end(self.exchanges.reconcile, self._quiet, self.open_bundles)
         await self.exchanges.let_go()
         self._is_over = True
@@ -340,7 +364,8 @@ class Trader:
         if self.failure is None and not self.ended:
             try:
                 self.log.sync()
-            except BaseException as error:  # noqa: BLE001  # it ends the process, as the next write would
+            except Exception as error:  # noqa: BLE001  # it ends the process, as the next write would
+                self.intake.fail(error)
                 self.fail(error)
 
     def _send(self, commands: Sequence[Command]) -> None:
