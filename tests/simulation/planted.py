@@ -28,7 +28,7 @@ from xarb.errors import OutcomeUnknown
 from xarb.live import begin
 from xarb.live.exchanges import Exchanges
 from xarb.live.trading import Trading
-from xarb.log import journal, recovery
+from xarb.log import journal, recovery, seal
 from xarb.log.committer import Committer
 from xarb.log.livelog import LiveLog
 from xarb.model.order import ORDER_TERMINAL
@@ -45,10 +45,11 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 KILLS = "kills"  # beside the faults: a person kills the trading
 MIDNIGHT = "midnight"  # a UTC day ends soon
 SLOW = "slow"  # the disk takes long now and then
+SEALED = "sealed"  # the log is sealed while the world runs
 
 
 class Bug(NamedTuple):
-    """A bug: what it is, how it is planted, faults, `KILLS`, `MIDNIGHT` or `SLOW` of which a world must have one, and what is broken by it."""
+    """A bug: what it is, how it is planted, faults or words below `KILLS` of which a world must have one, and what is broken by it."""
 
     name: str
     plant: Plant
@@ -164,6 +165,42 @@ def chance_in_the_engine(patch: pytest.MonkeyPatch) -> None:
         return real(self, legs, one, form)
 
     patch.setattr(Risk, "_check_limits", check)
+
+
+@bug("replay", "failure", faults=(SEALED,))
+def end_of_a_full_journal_lost(patch: pytest.MonkeyPatch) -> None:
+    """What was decided on the last inputs of a journal is left out when the next one begins."""
+    real = LiveLog._rotate
+
+    def rotate(self: LiveLog) -> None:
+        if self._committer.has_next:
+            self._outputs = [row for row in self._outputs if row[1] > self._written]
+        real(self)
+
+    patch.setattr(LiveLog, "_rotate", rotate)
+
+
+@bug("replay", "failure", "sealing", "cause", faults=(SEALED,))
+def open_journal_sealed(patch: pytest.MonkeyPatch) -> None:
+    """A journal that is being written is taken for a complete one."""
+    patch.setattr(seal, "is_complete", lambda *_: True)
+
+
+@bug("checkpoint", faults=(SEALED,))
+def rest_of_a_pair_not_in_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
+    """A checkpoint does not hold how long pairs rest."""
+    real = Desk.capture
+
+    def capture(self: Desk) -> Any:
+        return msgspec.structs.replace(real(self), cool_until=[])
+
+    patch.setattr(Desk, "capture", capture)
+
+
+@bug("checkpoint", faults=(SEALED,))
+def volume_of_the_day_not_in_a_checkpoint(patch: pytest.MonkeyPatch) -> None:
+    """A checkpoint does not hold what was sent today."""
+    patch.setattr(Volumes, "capture", lambda _: (0, []))
 
 
 # --- orders at their exchanges

@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation.planted import BUGS, KILLS, MIDNIGHT, SLOW, Bug
+from tests.simulation.planted import BUGS, KILLS, MIDNIGHT, SEALED, SLOW, Bug
 from xarb.simulation.case import run_case
-from xarb.simulation.faults import FAULTS, draw_kills, draw_odds, draw_slowness
+from xarb.simulation.faults import FAULTS, Sealing, draw_kills, draw_odds, draw_sealing, draw_slowness
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
@@ -24,7 +24,12 @@ def worlds(bug: Bug) -> Iterator[int]:
         seed += 1
         odds = draw_odds(World(seed).draw)
         found = {name for name in FAULTS if getattr(odds, name) > 0}
-        apart = ((KILLS, draw_kills(seed)), (MIDNIGHT, before_midnight(seed)), (SLOW, draw_slowness(seed).odds))
+        apart = (
+            (KILLS, draw_kills(seed)),
+            (MIDNIGHT, before_midnight(seed)),
+            (SLOW, draw_slowness(seed).odds),
+            (SEALED, draw_sealing(seed) != Sealing()),
+        )
         found |= {name for name, is_so in apart if is_so}
         if not bug.faults or found & set(bug.faults):
             yield seed

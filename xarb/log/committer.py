@@ -237,12 +237,19 @@ class Committer:
                 self._wake.clear()  # before the look at what there is to do: what comes after it wakes again
                 if self._stopping.is_set():
                     return
-                self._sync()
-                self._prepare()
-                self._hand_over()
-                self._write_checkpoint()
+                self.tend()
         except Exception as error:  # noqa: BLE001  # the top of a thread: whatever it is halts the log
             self.fail(f"the writer thread ended: {error!r}")
+
+    def tend(self) -> None:
+        """What the thread does after each commit time: sync, make the next journal, have complete ones sealed, write a checkpoint.
+
+        Who keeps a time of their own gives the thread a commit time that never ends, and calls this.
+        """
+        self._sync()
+        self._prepare()
+        self._hand_over()
+        self._write_checkpoint()
 
     def _busy(self) -> bool:
         return self._sealer is not None or self._to_seal or self._wants_next or bool(self._retired) or self._checkpoint is not None

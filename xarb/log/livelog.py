@@ -336,6 +336,16 @@ class LiveLog:
         self.write()
         self._committer.sync()
 
+    def tend(self) -> None:
+        """As the writer thread does after each commit time; for who keeps a time of their own, in which that thread sleeps.
+
+        Raises:
+            LogError: the disk failed.
+        """
+        self._check_open()
+        self._committer.tend()
+        self._committer.check()
+
     def close(self) -> None:
         """Write everything, seal it and let go of the log; may be called again.
 

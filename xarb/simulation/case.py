@@ -18,7 +18,7 @@ from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.faults import NONE, draw_break, draw_kills, draw_odds, draw_slowness
+from xarb.simulation.faults import NONE, draw_break, draw_kills, draw_odds, draw_sealing, draw_slowness
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
@@ -82,6 +82,7 @@ class Case:
             odds.power > 0 or draw.random() < 0.3,
             draw.random() < 0.3,
             slowness.max_send_lag_ms,
+            draw_sealing(seed),
         )
         self.listings = [Listing(one.instrument) for one in self.exchanges]
         self.judge = Judge(self.site)

@@ -71,6 +71,7 @@ _DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # o
 _CALM: Final = 0.1
 _ALONE: Final = 0.35
 _AT_AN_ORDER: Final = 0.5  # disks that break soon after an order
+_SEALED: Final = 0.02  # worlds whose log is sealed while they run: each takes six times as long
 _SLOW: Final = 0.12  # worlds whose disk is slow
 _KILLED: Final = 0.06  # worlds in which a person kills the trading
 _KILLED_AGAIN: Final = 0.4  # of them, those in which it happens twice
@@ -96,6 +97,21 @@ class Kill(NamedTuple):
     share_ppm: int
     level: str
     arm_ns: int
+
+
+class Sealing(NamedTuple):
+    """How the log is written: rows of a journal before the next one begins and this one is sealed, and the time of a commit, ns."""
+
+    rows: int = 10**9
+    commit_ns: int = 10 * NANOS_PER_MS
+
+
+def draw_sealing(seed: int) -> Sealing:
+    """How the log of a world is written, mostly into one journal for each process; drawn apart."""
+    draw = random.Random(f"turns {seed}")  # noqa: S311  # a case is to be drawn again
+    if draw.random() >= _SEALED:
+        return Sealing()
+    return Sealing(draw.choice([20, 60, 120]), draw.choice([10, 250]) * NANOS_PER_MS)
 
 
 class Slowness(NamedTuple):

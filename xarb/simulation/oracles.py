@@ -12,6 +12,7 @@ from xarb.assembly.resolved import decode_config
 from xarb.config import StrategyConfig
 from xarb.errors import InvariantBroken, LogError
 from xarb.log.batching import Batcher, slow_row
+from xarb.log.checkpoints import checkpoint_paths
 from xarb.model.event import OutputRow, named
 from xarb.model.order import CANCEL, ORDER_TERMINAL, STOP, UNWIND
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S
@@ -222,6 +223,10 @@ class Judge:
 
     def judge(self, traders: Sequence[Trader], exchanges: Sequence[Exchange]) -> None:
         """Judge a world that came to rest."""
+        for trader in traders:
+            stats = trader.log.stats
+            if stats.seal_error or stats.checkpoint_error:
+                self.say("sealing", f"start {trader.number}: {stats.seal_error or stats.checkpoint_error}")
         for exchange in exchanges:
             self._exchange(exchange, traders)
         last = traders[-1]
@@ -232,7 +237,9 @@ class Judge:
         if self.living():
             self.say("liveness", f"{self.living()} orders have no end")
         try:
-            found = self._log(last, is_alone=len(traders) == 1)
+            found = self._log(
+                last, is_alone=len(traders) == 1 and not checkpoint_paths(self._site.folder) and last.log.sealed[0] == 0
+            )
         except (InvariantBroken, LogError) as error:
             self.say("replay", f"the log cannot be decided on again: {error}")
         else:
@@ -317,6 +324,10 @@ class Judge:
         proof = verify(site.folder, advance=_silent)
         if not proof.equal:
             self.say("replay", f"the sealed log does not come again: {proof.tables[-1].rows}")
+        for path in checkpoint_paths(site.folder):
+            behind = verify(site.folder, since=f"{int(path.stem)}", advance=_silent)
+            if not behind.equal:
+                self.say("checkpoint", f"what follows {path.name} does not come again: {behind.tables[-1].rows}")
         return read_log(site.folder)
 
     def _replay_journal(self) -> Found:

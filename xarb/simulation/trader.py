@@ -31,10 +31,11 @@ from xarb.model.command import Command
 from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
 from xarb.model.order import KILL_LEVELS, STOP
-from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.model.units import NANOS_PER_S
 from xarb.simulation.access import ACCOUNT, Access
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
+from xarb.simulation.faults import Sealing
 from xarb.simulation.world import Loop, World
 from xarb.starts import LIVE, Start
 from xarb.venues.account import Account
@@ -46,7 +47,6 @@ from xarb.wires.events import QuoteEvent
 from xarb.wires.rows import Link, Row, RowBuilder
 
 POLICY: Final = Policy(commit_ms=1e9, seal_s=1e9, seal_rows=10**9, reserve_bytes=4096, separate=False)
-COMMIT_NS: Final = 10 * NANOS_PER_MS  # what the writer thread's commit time is in the world outside
 _STOP_S: Final = 30.0
 _LOOK_S: Final = 0.05
 Watch = Callable[[Sequence[OutputRow]], None]
@@ -59,7 +59,7 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         world: its world. exchanges: by number of their instrument. folder: its log. log_id: of that. disk: below that.
         resolved: its config. strict: whether commands wait for the disk. acknowledges: whether replies only acknowledge.
-        max_send_lag_ms: how old an order may be that leaves.
+        max_send_lag_ms: how old an order may be that leaves. sealing: how the log is written.
     """
 
     world: World
@@ -71,6 +71,7 @@ class Site(msgspec.Struct, frozen=True):
     strict: bool
     acknowledges: bool
     max_send_lag_ms: int | None
+    sealing: Sealing
 
 
 class Trader:
@@ -105,6 +106,7 @@ class Trader:
         }
         self.opened: dict[str, tuple[int, dict[str, int]]] = {}
         self.number = 0
+        self._policy = msgspec.structs.replace(POLICY, seal_rows=site.sealing.rows)
         self._links: dict[str, Link] = {}
         self._prelude: dict[str, list[Row]] | None = {}
         self._timers = Timers(self._put)
@@ -215,8 +217,8 @@ class Trader:
         site = self.site
         if not (site.folder / manifest.NAME).is_file():
             header = Header(kind="log", log_id=site.log_id, origin="a simulated world")
-            return LiveLog.create(site.folder, header, POLICY, site.disk.disk), LogState(), []
-        log = LiveLog.open(site.folder, POLICY, site.disk.disk)
+            return LiveLog.create(site.folder, header, self._policy, site.disk.disk), LogState(), []
+        log = LiveLog.open(site.folder, self._policy, site.disk.disk)
         self.log = log  # whatever comes, its lock goes with the process
         with LogReader(site.folder) as reader:
             state, known = state_of(reader), reader.instruments_at(reader.last_seq + 1)
@@ -350,7 +352,7 @@ class Trader:
             raise
         if not self._commits:
             self._commits = True
-            self.loop.call_later(COMMIT_NS / NANOS_PER_S, self._commit)
+            self.loop.call_later(self.site.sealing.commit_ns / NANOS_PER_S, self._commit)
         if self.log.is_full and self.intake.takes_market:
             self.intake.takes_market = False
             self.site.world.note("the disk is full: the process stops in order")
@@ -363,7 +365,7 @@ class Trader:
         self._commits = False
         if self.failure is None and not self.ended:
             try:
-                self.log.sync()
+                self.log.tend()
             except Exception as error:  # noqa: BLE001  # it ends the process, as the next write would
                 self.intake.fail(error)
                 self.fail(error)
