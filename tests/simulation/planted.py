@@ -46,6 +46,7 @@ KILLS = "kills"  # beside the faults: a person kills the trading
 MIDNIGHT = "midnight"  # a UTC day ends soon
 SLOW = "slow"  # the disk takes long now and then
 SEALED = "sealed"  # the log is sealed while the world runs
+COUNTED = "counted"  # an exchange cancels everything when it hears nothing
 
 
 class Bug(NamedTuple):
@@ -349,6 +350,31 @@ def orders_left_when_the_log_fails(patch: pytest.MonkeyPatch) -> None:
         return
 
     patch.setattr(Exchanges, "cancel_open", nothing)
+
+
+# --- countdowns
+
+
+@bug("countdown", faults=(COUNTED,))
+def countdown_set_once(patch: pytest.MonkeyPatch) -> None:
+    """A countdown is begun, and never set anew."""
+    patch.setattr(AccountDesk, "keep_countdown", lambda _: None)
+
+
+@bug("countdown", faults=(COUNTED,))
+def countdown_that_ran_out_speaks_against_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Bundles begin although the countdown may have run out."""
+    patch.setattr(AccountDesk, "objections", property(lambda _: []))
+
+
+@bug("countdown", faults=(COUNTED,))
+def countdown_left_running(patch: pytest.MonkeyPatch) -> None:
+    """A stop does not switch a countdown off."""
+
+    async def nothing(_: AccountDesk) -> None:
+        return
+
+    patch.setattr(AccountDesk, "stand_down", nothing)
 
 
 # --- execution

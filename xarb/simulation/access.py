@@ -31,6 +31,7 @@ class Access:
     Attributes:
         readings: at each look at the balances, how many fills there were and what was locked.
         submits: how often each client id was sent. ages: how old each order was when it left, ns since it was decided on.
+        count_failed_at: when a request for a countdown last failed, ns, -1 before any.
         left_at, cancels: when each order left, and when a cancel of it was last asked for, ns.
     """
 
@@ -46,6 +47,7 @@ class Access:
         self.ages: dict[str, int] = {}
         self.left_at: dict[str, int] = {}
         self.cancels: dict[str, int] = {}
+        self.count_failed_at = -1
         self.client = SimpleNamespace(
             fetch_balance=self._balances,
             fetch_deposits=_nothing,
@@ -181,6 +183,18 @@ class Access:
         if said is None:
             raise Rejected("unknown order", reason="order_not_found")
         return None if self.rules.acknowledges else said
+
+    async def cancel_after(self, timeout_ms: int) -> None:
+        """Have the exchange cancel everything unless this is asked for again in time; 0: no more."""
+        odds = 0.0 if self.is_calm else self.exchange.odds.fail_read
+        await self._trip()
+        is_lost = self.world.chance(odds)
+        if not is_lost or self.world.draw.random() < 0.5:
+            self.exchange.count_down(timeout_ms)
+        await self._trip()
+        if is_lost:
+            self.count_failed_at = self.world.now
+            raise Retryable("busy", reason="timeout")
 
     # --- questions
 

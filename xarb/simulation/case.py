@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import msgspec
+
 from xarb.engine.liverows import ARM, DISARM
 from xarb.errors import InvariantBroken, Killed, LogError, Refused, Retryable
 from xarb.model.order import STOP
@@ -18,7 +20,7 @@ from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.faults import NONE, draw_break, draw_kills, draw_odds, draw_sealing, draw_slowness
+from xarb.simulation.faults import NONE, draw_break, draw_kills, draw_odds, draw_sealing, draw_slowness, draw_waits
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
@@ -34,7 +36,6 @@ _AT_AN_ORDER: Final = 0.7  # deaths that come soon after an order
 _SOON_NS: Final = 40 * NANOS_PER_MS
 _NOT_OURS: Final = (LogError, OSError, Refused, Retryable)  # failures after which a supervisor starts it again
 _STARTS: Final = 4  # how often a process may fail for what happened to it before
-_RESTART_NS: Final = 500 * NANOS_PER_MS  # what a supervisor waits before it starts a process again
 
 
 class Verdict(NamedTuple):
@@ -62,8 +63,10 @@ class Case:
         self.world = world = World(seed, trace)
         world.epoch -= before_midnight(seed)
         draw = world.draw
-        self.odds = odds = draw_odds(draw)
+        odds = draw_odds(draw)
         count = draw.choice([2, 2, 3])
+        self.waits = draw_waits(seed, count)
+        self.odds = odds = msgspec.structs.replace(odds, **self.waits.more)
         slowness = draw_slowness(seed)
         log_id = f"{seed % 2**32:08x}00000000"
         resolved = market.resolved(draw, seed, count)
@@ -84,8 +87,14 @@ class Case:
             slowness.max_send_lag_ms,
             draw_sealing(seed),
         )
+        for number in self.waits.exchanges:
+            self.exchanges[number].countdown_ms = self.waits.countdown_ms
+        for exchange in self.exchanges:
+            exchange.linger_ns = self.waits.linger_ns
         self.listings = [Listing(one.instrument) for one in self.exchanges]
         self.judge = Judge(self.site)
+        for exchange in self.exchanges:
+            exchange.ran_out = self.judge.ran_out
         self.traders: list[Trader] = []
         self.last_quote: dict[int, Move] = {}
         self._deaf: dict[int, int] = {}  # until when an exchange's market data do not come
@@ -147,7 +156,7 @@ class Case:
             except (LogError, OSError) as error:  # the disk fails: the next start says whether the log has it
                 self.world.note(f"the reset fails: {type(error).__name__}")
                 trader.die()
-        self.world.after(_RESTART_NS, self._start)
+        self.world.after(self.waits.restart_ns, self._start)
 
     def _failed(self, trader: Trader) -> None:
         """While the world still has its faults a supervisor starts a process again; later the end looks after it."""

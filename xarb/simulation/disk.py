@@ -35,6 +35,11 @@ class WorldDisk:
         self.write_error = self.sync_error = 0
         self.disk = Disk(self._write, self._flush)
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether it may take long."""
+        return self._slowness.odds > 0
+
     def mend(self) -> None:
         """No faults any more."""
         self.write_error = self.sync_error = 0

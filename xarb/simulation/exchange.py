@@ -71,6 +71,8 @@ class Exchange:
         log_id: of the log whose orders these are.
 
     Attributes:
+        countdown_ms: how long it waits for its account when it is told to, 0: it cannot. runs_out_at: when it cancels everything, None: never.
+        linger_ns: how long an immediate order stays open, at most.
         orders: by client id. fills: in order. doubles: client ids that arrived twice. short: ids of orders that money lacked for.
     """
 
@@ -87,6 +89,10 @@ class Exchange:
         self.push: Push | None = None  # of the private stream, while one stands
         self.bid = self.ask = self.size = 0
         self.under_way = 0  # orders that will come late
+        self.countdown_ms = 0
+        self.linger_ns = 6 * NANOS_PER_S
+        self.runs_out_at: int | None = None
+        self.ran_out: Callable[[Exchange], object] = _unheard  # called when it has canceled everything
         self._px_unit = 10 ** (MONEY_SCALE - instrument.px_scale)
         self._qty_unit = 10 ** (MONEY_SCALE - instrument.qty_scale)
         self._value_unit = 10 ** (MONEY_SCALE - instrument.scale)
@@ -143,7 +149,7 @@ class Exchange:
             self._end(order, "expired")
         elif order.state == "open":
             self._tell(order, None)
-            self.world.after(draw.randrange(50 * NANOS_PER_MS, 6 * NANOS_PER_S), lambda: self._come_to_end(order))
+            self.world.after(draw.randrange(50 * NANOS_PER_MS, self.linger_ns), lambda: self._come_to_end(order))
         return order
 
     def _come_to_end(self, order: Placed) -> None:
@@ -180,6 +186,23 @@ class Exchange:
             self._match(order, 1 + self.world.draw.randrange(order.left))  # it filled while the cancel was on its way
         if order.state == "open":
             self._end(order, "canceled")
+
+    def count_down(self, timeout_ms: int) -> None:
+        """Cancel everything after that time unless this is asked for again; 0: do not."""
+        at = self.runs_out_at = self.world.now + timeout_ms * NANOS_PER_MS if timeout_ms else None
+        self.world.note(f"{self.name}: the countdown " + (f"runs out at {at}" if timeout_ms else "is off"))
+        if at is not None:
+            self.world.at(at, lambda: self._run_out(at))
+
+    def _run_out(self, at: int) -> None:
+        if self.runs_out_at != at:
+            return
+        self.runs_out_at = None
+        self.world.note(f"{self.name}: the countdown has run out")
+        for order in [*self.orders.values()]:
+            if order.state == "open":
+                self.cancel(order)
+        self.ran_out(self)
 
     def _end(self, order: Placed, state: str) -> None:
         order.state = state
@@ -271,3 +294,7 @@ class Exchange:
 
 def _nothing() -> None:
     """Nobody waits for arrivals."""
+
+
+def _unheard(_: Exchange) -> None:
+    """Nobody waits for it."""

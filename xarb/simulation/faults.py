@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -72,7 +74,9 @@ _CALM: Final = 0.1
 _ALONE: Final = 0.35
 _AT_AN_ORDER: Final = 0.5  # disks that break soon after an order
 _SEALED: Final = 0.02  # worlds whose log is sealed while they run: each takes six times as long
+_COUNTED: Final = 0.12  # worlds of which an exchange has a countdown
 _SLOW: Final = 0.12  # worlds whose disk is slow
+NO_MORE: Final[Mapping[str, float]] = MappingProxyType({})
 _KILLED: Final = 0.06  # worlds in which a person kills the trading
 _KILLED_AGAIN: Final = 0.4  # of them, those in which it happens twice
 
@@ -112,6 +116,38 @@ def draw_sealing(seed: int) -> Sealing:
     if draw.random() >= _SEALED:
         return Sealing()
     return Sealing(draw.choice([20, 60, 120]), draw.choice([10, 250]) * NANOS_PER_MS)
+
+
+class Waits(NamedTuple):
+    """Exchanges that cancel everything when they hear nothing.
+
+    Attributes:
+        exchanges: their numbers. countdown_ms: how long they wait.
+        restart_ns: how long it takes until a process that died is started again. linger_ns: how long orders linger, at most.
+        more: faults beside those of the world, so that a countdown has something to do.
+    """
+
+    exchanges: tuple[int, ...] = ()
+    countdown_ms: int = 0
+    restart_ns: int = NANOS_PER_S // 2
+    linger_ns: int = 6 * NANOS_PER_S
+    more: Mapping[str, float] = NO_MORE
+
+
+def draw_waits(seed: int, count: int) -> Waits:
+    """The countdowns of a world of so many exchanges, mostly none; drawn apart."""
+    draw = random.Random(f"countdown {seed}")  # noqa: S311  # a case is to be drawn again
+    if draw.random() >= _COUNTED:
+        return Waits()
+    numbers = tuple(number for number in range(count) if draw.random() < 0.6) or (draw.randrange(count),)
+    more: Mapping[str, float] = draw.choice([NO_MORE, {"kill": 1.0, "linger": 0.7}, {"fail_read": 0.9}])
+    return Waits(
+        numbers,
+        draw.choice([2_500, 4_000, 10_000]),
+        draw.randrange(NANOS_PER_S // 2, 12 * NANOS_PER_S),
+        15 * NANOS_PER_S,
+        more,
+    )
 
 
 class Slowness(NamedTuple):

@@ -146,6 +146,9 @@ class Judge:
     def _entered(self, row: dict[str, Any]) -> None:
         """A bundle brings an order to a venue: its breaker lets it, and few enough orders there are of unknown fate."""
         venue, bundle, limits = row["venue"], row["bundle"], self._site.resolved.breakers
+        exchange = next(one for one in self._site.exchanges if one.name == venue)
+        if exchange.countdown_ms and exchange.runs_out_at is None:
+            self.say("countdown", f"bundle {bundle} begins at {venue}, where no countdown runs")
         if self._breakers.get(venue) == "open":
             self.say("breaker", f"bundle {bundle} begins at {venue}, which gets none")
         elif self._breakers.get(venue) == "half_open":
@@ -219,6 +222,15 @@ class Judge:
                 if left_at > trader.failed_at:
                     self.say("unlogged", f"{client_id} left for {exchange.name} after the log had failed")
 
+    def ran_out(self, exchange: Exchange) -> None:
+        """An exchange heard nothing for so long that it canceled everything: nobody was there, or requests failed, or the disk held us up."""
+        trader = self._trader
+        if trader is None or not trader.listens or self._site.disk.is_slow:
+            return
+        failed_at = trader.accesses[exchange.name].count_failed_at
+        if failed_at < self._site.world.now - exchange.countdown_ms * NANOS_PER_MS:
+            self.say("countdown", f"it ran out at {exchange.name} although every request came through")
+
     # --- at the end
 
     def judge(self, traders: Sequence[Trader], exchanges: Sequence[Exchange]) -> None:
@@ -234,6 +246,8 @@ class Judge:
             return
         for exchange in exchanges:
             self._balances(exchange, last)
+            if exchange.runs_out_at is not None:
+                self.say("countdown", f"it runs at {exchange.name} after an ordered stop")
         if self.living():
             self.say("liveness", f"{self.living()} orders have no end")
         try:

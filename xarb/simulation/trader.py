@@ -16,6 +16,7 @@ from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL, RESET
 from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
+from xarb.live.arming import Arming
 from xarb.live.begin import Listening, Past, begin, check_may_start, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
@@ -40,6 +41,7 @@ from xarb.simulation.world import Loop, World
 from xarb.starts import LIVE, Start
 from xarb.venues.account import Account
 from xarb.venues.clock import Clock
+from xarb.venues.countdown import FAILED, Countdown
 from xarb.venues.intake import Intake
 from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
@@ -109,6 +111,7 @@ class Trader:
         self._policy = msgspec.structs.replace(POLICY, seal_rows=site.sealing.rows)
         self._links: dict[str, Link] = {}
         self._prelude: dict[str, list[Row]] | None = {}
+        self._gate = Arming(self._act)
         self._timers = Timers(self._put)
         self._alarm = Alarm(self._ring)
         self._is_over = self._has_ended = self._commits = False
@@ -184,7 +187,7 @@ class Trader:
             self.intake.link(link, "opened")
             self.intake.link(link, "subscribed")
         self._arming(self)
-        self.arm()
+        self._gate.begin()
         self.is_ready = True
         site.world.note(f"start {self.number} is armed")
 
@@ -192,6 +195,12 @@ class Trader:
         """Connect, and write the row of the start."""
         accounts = {name: [cast("Account", access)] for name, access in self.accesses.items()}
         self.exchanges = Exchanges(accounts, instruments, past=past, first_conn=first_conn, take=self._take, fail=self.fail)
+        for name, access in self.accesses.items():
+            if access.exchange.countdown_ms:
+                desk = self.exchanges.venues[name].desks[ACCOUNT]
+                desk.countdown = Countdown(
+                    access, access.exchange.countdown_ms, desk
+                )  # of any length, not one that a real exchange takes
         found = await self.exchanges.open()
         self.opened = {
             name: access.readings[-2] for name, access in self.accesses.items()
@@ -228,12 +237,15 @@ class Trader:
                 log.write()
         return log, state, known
 
-    def arm(self, action: str = ARM) -> None:
-        """The operator arms, or disarms."""
-        if not self._stopping:
-            self._put("operator", (action, "a person", None))
-            self.intake.flush()
-            self.is_armed = action == ARM and self.killed is None
+    def arm(self, action: str) -> None:
+        """The operator arms, unless something speaks against it, or disarms."""
+        if not self._stopping and not (action == ARM and self.exchanges.objections()):
+            self._act(action, "a person", None)
+
+    def _act(self, action: str, actor: str, detail: str | None) -> None:
+        self._put("operator", (action, actor, detail))
+        self.intake.flush()
+        self.is_armed = action == ARM and self.killed is None
 
     def kill(self, level: str) -> None:
         """A person kills it to a level of `KILL_LEVELS`."""
@@ -245,6 +257,7 @@ class Trader:
             self.stop()
             return
         self.is_armed = False
+        self._gate.end()
         self._note_kill(level)
 
     def _note_kill(self, level: str) -> None:
@@ -264,6 +277,7 @@ class Trader:
         """Stop in order, as a person asks for, or a kill to the last level does."""
         if not self._stopping:
             self._stopping = True
+            self._gate.end()
             self.loop.begin(self._stop()).add_done_callback(self._over)
 
     async def _stop(self) -> None:
@@ -282,6 +296,7 @@ class Trader:
         if self.intake.failure.done():
             return
         await compare_at_the_end(self.exchanges.reconcile, self._quiet, self.open_bundles)
+        await self._stand_down()
         await self.exchanges.let_go()
         self._is_over = True
         self._alarm.cancel()
@@ -292,6 +307,14 @@ class Trader:
         if self.log.is_full:
             raise LogError("the disk is full; trading was ended in order")
         self.ended = True
+
+    async def _stand_down(self) -> None:
+        """The exchanges need not wait for us any more."""
+        try:
+            async with asyncio.timeout(_STOP_S):
+                await self.exchanges.stand_down()
+        except TimeoutError:
+            self.intake.health(FAILED, 1, None, "not switched off in time")
 
     async def _quiet(self) -> None:
         loop = asyncio.get_running_loop()
@@ -311,6 +334,8 @@ class Trader:
 
     def _take(self, row: VenueRow) -> None:
         self.intake.put_named(row.kind, row.values)
+        if row.kind == "health" and self.is_ready:
+            self._gate.judge(self.exchanges.objections())
 
     def hear(self, exchange: Exchange, listing: Listing, quote: tuple[int, int, int]) -> None:
         """A quote (bid, ask, size) of an exchange reaches the process."""
