@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.defaults import execution_policy, risk_limits, strategy_terms
-from tests.engine.desk import HOUR, Desk, money
+from tests.engine.desk import HOUR, Desk
 from tests.engine.table import instrument
 from xarb.engine.captured import BundleCopy
 from xarb.model.instrument import FeeTier
