@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
 
-.PHONY: help demo test chain sim lint format bench docs clean
+.PHONY: help demo test chain sim machines lint format bench docs clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -38,6 +38,9 @@ chain: $(STAMP) $(CHAIN) ## a local chain with real contracts and a market that 
 
 sim: $(STAMP) ## 25,000 fixed simulated worlds and 2,000 fresh ones on all cores; names each broken one
 	$(BIN)/python -m tests.simulation 25000 --fresh 2000
+
+machines: $(STAMP) ## stateful machines of books, orders and the log in thousands of drawn courses, about half an hour
+	$(BIN)/python -m tests.machines
 
 lint: $(STAMP) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .

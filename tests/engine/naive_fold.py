@@ -23,6 +23,7 @@ from xarb.model.columns import DELTA_VERDICTS, SIDES
 from xarb.model.instrument import Instrument
 from xarb.model.units import PPB
 
+MOST_LEVELS = 5000  # a side, as docs/validation.md has it
 _FEED_EVENTS = {"gap": "gap", "lost": "lost", "closed": "lost", "opened": "connected", "subscribed": "connected"}
 
 
@@ -132,7 +133,7 @@ class NaiveFold(NaiveRules):
         if values["is_snapshot"] and not me.inside_snapshot:
             me.empty()
             me.inside_snapshot = me.synced = True
-            me.flags -= {"no_snapshot", "absent_level"}
+            me.flags -= {"no_snapshot", "absent_level", "too_many_levels"}
         price, size = values["price"], values["qty"]
         if price is None:
             pass
@@ -142,15 +143,23 @@ class NaiveFold(NaiveRules):
         elif price <= 0 or size is None or size < 0:
             self._bad(number, "bad_price" if price <= 0 else "bad_qty")
         else:
-            book = me.books[SIDES[values["side"]]]
-            if size:
-                book[price] = size
-            elif book.pop(price, None) is None:
-                self._onset(number, "absent_level", holds=True)
+            self._level(number, SIDES[values["side"]], price, size)
         if values["is_last"]:
             me.inside_snapshot = False
             if me.synced:
                 self._publish(number)
+
+    def _level(self, number: int, side: str, price: int, size: int) -> None:
+        """One level is set, or removed with size 0; where there are too many the farthest goes, which may be the new one."""
+        book = self.feeds[number].books[side]
+        if not size:
+            if book.pop(price, None) is None:
+                self._onset(number, "absent_level", holds=True)
+            return
+        book[price] = size
+        if len(book) > MOST_LEVELS:
+            del book[min(book) if side == "bid" else max(book)]
+            self._onset(number, "too_many_levels", holds=True)
 
     def _book(self, number: int, values: dict[str, Any]) -> None:
         me = self.feeds[number]
@@ -165,7 +174,8 @@ class NaiveFold(NaiveRules):
             self._move(number, "gap")
             return
         for name, side in zip(SIDES, sides, strict=True):
-            me.books[name] = {px: qty for px, qty in side if qty != 0}
+            me.books[name] = dict([(px, qty) for px, qty in side if qty != 0][:MOST_LEVELS])
+        self._onset(number, "too_many_levels", max(map(len, sides)) > MOST_LEVELS)
         self._publish(number)
 
     def _publish(self, number: int) -> None:
