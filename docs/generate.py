@@ -22,7 +22,7 @@ from xarb.cli import app
 from xarb.config import breakers, inventory, reader, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
-from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, ORDER_LIFE
+from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, ORDER_LIFE, TRANSACTION_LIFE
 from xarb.wires import binance, bitstamp, bybit, coinbase, gate, kraken, kucoin, okx, upbit
 from xarb.wires.exchanges import WIRES
 
@@ -146,7 +146,13 @@ def _event(table: Table) -> str:
 def life_page() -> str:
     """Diagrams of the life cycles, from the tables that the code walks."""
     parts = [_MADE, "# Life cycles\n"]
-    lives = (("Order", ORDER_LIFE), ("Bundle", BUNDLE_LIFE), ("Breaker", BREAKER_LIFE), ("Feed", FEED_LIFE))
+    lives = (
+        ("Order", ORDER_LIFE),
+        ("Bundle", BUNDLE_LIFE),
+        ("Transaction", TRANSACTION_LIFE),
+        ("Breaker", BREAKER_LIFE),
+        ("Feed", FEED_LIFE),
+    )
     for title, table in lives:
         parts.append(f"## {title}\n\n{_diagram(table)}")
     return "\n".join(parts)

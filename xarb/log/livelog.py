@@ -39,6 +39,7 @@ ESSENTIAL: Final = (
         "transfers",
         "wallets",
         "receipts",
+        "transactions",
         "timers",
         "connections",
         "health",

@@ -22,7 +22,20 @@ if TYPE_CHECKING:
 Reason = Literal["pruned", "archived"]
 
 FRAMES: Final = ("frames",)
-KEPT: Final = ("receipts", "instruments", "wallets", "connections", "reports", "balances", "transfers", "operator", "starts")
+KEPT: Final = (
+    *(
+        "receipts",
+        "transactions",
+        "instruments",
+        "wallets",
+        "connections",
+        "reports",
+        "balances",
+        "transfers",
+        "operator",
+        "starts",
+    ),
+)
 """Input kinds that never go; no output ever does."""
 ENGINE_INPUTS: Final = tuple(kind for kind in INPUTS if kind not in (*KEPT, *FRAMES))
 """Kinds that go together: a backtest without some of them would be another one."""

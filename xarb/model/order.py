@@ -74,6 +74,29 @@ BREAKER_LIFE: Final[dict[tuple[str, str], str]] = {
     ("half_open", "proven"): "closed",
 }
 
+# A transaction of ours: `intent` is in the log before anything leaves, and takes a nonce. A dropped one left its nonce unspent, but whoever kept
+# it may bring it in later; a replaced one lost its nonce to another; a reorganised chain takes back what it held; what is deep is final.
+TRANSACTION_LIFE: Final[dict[tuple[str, str], str]] = {
+    ("intent", "sent"): "sent",
+    ("intent", "not_sent"): "dropped",
+    ("intent", "unknown"): "unknown",
+    ("sent", "sent"): "sent",
+    ("unknown", "sent"): "sent",
+    ("dropped", "sent"): "sent",
+    ("sent", "unknown"): "unknown",
+    ("unknown", "unknown"): "unknown",
+    ("mined", "reorged"): "sent",
+    ("replaced", "reorged"): "sent",
+    ("mined", "final"): "final",
+    ("replaced", "final"): "final",
+} | {
+    (state, event): event
+    for state in ("intent", "sent", "unknown", "dropped")
+    for event in ("mined", "replaced", "dropped")
+    if (state, event) != ("dropped", "dropped")
+}
+TRANSACTION_OPEN: Final = frozenset({"intent", "sent", "unknown"})  # may be mined as it is
+
 # How far a kill goes, each level with all before it but that `unwind` sends the orders that undo; none goes back without a reset.
 ENTRIES: Final = "entries"  # no new bundles; those under way end by their policy
 CANCEL: Final = "cancel"  # every order is canceled and nothing more is sent: what is left is held

@@ -42,6 +42,9 @@ from xarb.model.columns.words import (
     RESIDUAL_CAUSES,
     SIDES,
     TIME_IN_FORCE,
+    TRANSACTION_CHANNELS,
+    TRANSACTION_EVENTS,
+    TRANSACTION_PURPOSES,
     VERDICTS,
 )
 
@@ -103,6 +106,9 @@ __all__ = [
     "SIDES",
     "TABLES",
     "TIME_IN_FORCE",
+    "TRANSACTION_CHANNELS",
+    "TRANSACTION_EVENTS",
+    "TRANSACTION_PURPOSES",
     "VERDICTS",
     "Column",
     "Encoding",

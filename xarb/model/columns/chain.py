@@ -9,9 +9,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from xarb.model.columns.shared import ACTOR, EVENT, RECV, SEQ, VENUE
+from xarb.model.columns.shared import ACTOR, ENVELOPE, EVENT, RECV, SEQ, VENUE
 from xarb.model.columns.table import Column, Type, counter, enum, input_table, small, text, whole, wide
-from xarb.model.columns.words import BLOCK_EVENTS, POOL_CAUSES, POOL_KINDS, RECEIPT_STATUSES
+from xarb.model.columns.words import (
+    BLOCK_EVENTS,
+    POOL_CAUSES,
+    POOL_KINDS,
+    RECEIPT_STATUSES,
+    TRANSACTION_CHANNELS,
+    TRANSACTION_EVENTS,
+    TRANSACTION_PURPOSES,
+)
 
 _CHAIN: Final = (
     SEQ,
@@ -106,6 +114,31 @@ CHAINS: Final = (
         text("profit_token", "address of the token in which the executor states its profit", nullable=True),
         wide("profit", "realised profit in smallest units of that token, before gas", nullable=True),
         text("reason", "why it reverted or was dropped", nullable=True),
+    ),
+    input_table(
+        "transactions",
+        "What became of a transaction of ours: each change is a row, and the intent comes before anything leaves.",
+        *ENVELOPE,
+        *ACTOR,
+        VENUE,
+        whole("chain_id", "EIP-155 chain id"),
+        text("address", "address that it leaves from, lower-case hex with 0x"),
+        small("start", "start whose order it is; null when none asked for it", nullable=True),
+        counter("order", "our order number, counted per start", nullable=True),
+        whole("nonce", "nonce; null where none is concerned", nullable=True),
+        text("tx_hash", "transaction hash; empty where the row is of a nonce alone"),
+        enum("event", TRANSACTION_EVENTS, "what happened"),
+        enum("purpose", TRANSACTION_PURPOSES, "what it is for"),
+        enum("channel", TRANSACTION_CHANNELS, "how it leaves"),
+        wide("max_fee_wei", "most that it bids for each gas", nullable=True),
+        wide("tip_wei", "tip for each gas", nullable=True),
+        wide("ceiling_wei", "most that a replacement may bid for each gas; null: what the policy allows", nullable=True),
+        whole("gas_limit", "most gas that it may use", nullable=True),
+        whole("deadline_s", "latest block time at which it is of use, Unix seconds; null: any", nullable=True),
+        whole("block_number", "head when it was made, then the block that holds it", nullable=True),
+        text("block_hash", "hash of the block that holds it", nullable=True),
+        text("reason", "why, in one word of ours", nullable=True),
+        text("error", "words of the node or relay, without secrets", nullable=True),
     ),
     input_table(
         "pending",

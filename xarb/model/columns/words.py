@@ -82,5 +82,21 @@ POOL_CAUSES: Final = (
     "mint",  # v3: liquidity added to a range
     "burn",  # v3: liquidity taken from a range
 )
+TRANSACTION_EVENTS: Final = (
+    "intent",  # it took its nonce and is about to leave
+    "sent",  # a node or a relay has it
+    "not_sent",  # certain that it did not leave
+    "unknown",  # it may have left
+    "mined",  # a block holds it
+    "final",  # that block is deep enough
+    "replaced",  # another transaction has its nonce
+    "dropped",  # neither the chain nor the node has it, and its nonce is free
+    "reorged",  # the block that held it, or what replaced it, is gone
+    "adopted",  # no transaction: nonces below this one were used by others, or before this log
+    "refused",  # no transaction was made, and no nonce taken
+    "halted",  # no transaction: none is sent any more, and why
+)
+TRANSACTION_PURPOSES: Final = ("trade", "replacement", "cancel", "approve", "none")
+TRANSACTION_CHANNELS: Final = ("public", "relay", "none")
 BLOCK_EVENTS: Final = ("added", "removed")
 RECEIPT_STATUSES: Final = ("succeeded", "reverted", "dropped")
