@@ -18,6 +18,7 @@ NAMES: Final = (
     "micro",
     "sizing",
     "pools",
+    "chains",
     "asking",
     "journal",
     "recovery",

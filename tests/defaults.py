@@ -15,7 +15,7 @@ from xarb.config.breakers import BreakerConfig
 from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
-from xarb.model.units import Money, Ppb
+from xarb.model.units import NANOS_PER_S, Money, Ppb
 from xarb.settings import breaker_limits as breaker_limits_of
 from xarb.settings import feed_limits as feed_limits_of
 from xarb.settings import micro_params as micro_params_of
@@ -75,4 +75,5 @@ def engine_setup(**fields: Any) -> Setup:
     plain |= {"timers_are_rows": False, "armed": True, "start": 1, "not_transferable_anyway": {}, "results": ()}
     plain |= {"volumes": (), "identities": {}}
     plain |= {"breakers": {one.venue: breaker_limits() for one in fields["instruments"]}, "broken": ()}
+    plain |= {"heads": {one.venue: 60 * NANOS_PER_S for one in fields["instruments"]}}
     return Setup(**(plain | fields))

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from tests.log.logs import START, Placed, book_row
+from tests.log.logs import START, Placed, book_row, connection, instrument
 from tests.trial import (
     LOT,
     MS,
@@ -137,6 +137,22 @@ def _one_after_the_other(run: Run) -> bool:
 
 def _silent() -> Rows:
     return [*head(), *steady(1000), *[(2500 + n, tick(v)) for n, v in enumerate(VENUES[:2])]]
+
+
+def _one_block() -> Rows:
+    """A chain gives a pool and one block, and nothing more."""
+    pool = ("ethereum", "0xpool")
+    place = {"ts_event": None, "conn": 2, "venue": pool[0], "chain_id": 1, "block_number": 1, "block_hash": "0x1"}
+    tokens = {"token0": "0xa", "token1": "0xb", "decimals0": 18, "decimals1": 6, "fee_ppm": 3000}
+    state = {"cause": "snapshot", "kind": "v2", "reserve0": "1000", "reserve1": "1000"}
+    header = {"event": "added", "parent_hash": "0x0", "gas_used": 1, "gas_limit": 2, "miner": "0xm", "rows": 1}
+    chain: Rows = [
+        (0, connection(2, pool[0])),
+        (0, instrument(pool, 0, 0, kind="pool", base="0xa", quote="0xb", settle="0xb")),
+        (500, ("pools", place | tokens | state | {"symbol": pool[1]})),
+        (500, ("blocks", place | header)),
+    ]
+    return [*usual(), *chain]
 
 
 def _old_quote() -> Rows:
@@ -373,6 +389,9 @@ CASES: Final = {
     "feeds.off_market_bps": Case(_trades, *_pair("feeds.off_market_bps", "100", "300"), some("flags", rule="trade_off_market")),
     "feeds.dense_trade_ids": Case(_trades, *_pair("feeds.dense_trade_ids", "true", "false"), some("flags", rule="trade_gap")),
     "feeds.quality_floor": Case(_thin, *_pair("feeds.quality_floor", "900", "500", feeds__score_ms="100"), _tradable_never_again),
+    "feeds.head_ms": Case(
+        _one_block, *_pair("feeds.head_ms", "1000", "60000"), some("feed_states", state="stale", venue="ethereum")
+    ),
     "feeds.score_ms": Case(_thin, *_pair("feeds.score_ms", "100", "100000", feeds__quality_floor="900"), _tradable_never_again),
     "venues.fees": Case(usual, {"venues.alpha.fees": "paid-alpha"}, {}, lambda run: any(row["fee"] > 0 for row in run["fills"])),
     "venues.order_latency": Case(_brief(), _order_latency("{ constant_ms = 500 }"), {}, EXPIRED),

@@ -13,7 +13,7 @@ from tests.trial import Trial, head, quiet, steady, tick, usual
 from xarb.assembly.marks import _TRUST, Mark, Marks
 from xarb.backtest import Result, backtest
 from xarb.config import load_experiment
-from xarb.model.columns import FEED_STATES
+from xarb.model.columns import QUOTE_STATES
 from xarb.model.units import MONEY_ONE
 
 LIVE = """
@@ -78,7 +78,7 @@ def test_no_mid_no_mark() -> None:
 
 def test_every_feed_state_has_its_place() -> None:
     """A new state of feeds needs a place in the order of trust."""
-    assert sorted(_TRUST) == sorted(FEED_STATES)
+    assert sorted(_TRUST) == sorted(QUOTE_STATES)
 
 
 def doubts(result: Result) -> list[tuple[str, ...]]:

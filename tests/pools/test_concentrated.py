@@ -212,3 +212,12 @@ def test_a_price_on_a_tick_keeps_the_tick_it_came_with() -> None:
     done = pool.cross(1, zero_for_one=True)
     assert (done.sqrt_price, done.tick, done.liquidity) == (sqrt_price_at(-60), -61, 10**18)
     assert pool.cross(1, zero_for_one=False).liquidity == 0
+
+
+def test_a_refused_change_changes_nothing() -> None:
+    """A range whose upper end cannot be taken away leaves the lower one as it was."""
+    pool = concentrated(500, 60, sqrt_price_at(0), [(-120, 60, 10**9), (60, 120, 10**9), (-120, 120, 10**9)])
+    before = (dict(pool.net), dict(pool.gross), pool.liquidity)
+    with pytest.raises(ValueError, match="net liquidity"):
+        pool.change(-120, 60, -(10**9) - 1)
+    assert (pool.net, pool.gross, pool.liquidity) == before

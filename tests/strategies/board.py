@@ -57,6 +57,12 @@ class Board:
         """State of a feed."""
         return FeedView("live" if self.tradable[instrument] else "stale", 1000, self.tradable[instrument])
 
+    def pool(self, instrument: int) -> None:
+        """No instrument is a pool."""
+
+    def block(self, venue: str) -> None:
+        """No venue is a chain."""
+
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier."""
         return self.fees[instrument]

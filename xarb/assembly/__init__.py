@@ -28,7 +28,17 @@ from xarb.model.batch import Batch
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money, format_decimal
 from xarb.pairing import identities, prove_names, same_things
-from xarb.settings import breaker_limits, feed_limits, micro_params, money_of, ratio_of, strategy_terms, ts_of, venue_model
+from xarb.settings import (
+    breaker_limits,
+    feed_limits,
+    micro_params,
+    money_of,
+    nanos,
+    ratio_of,
+    strategy_terms,
+    ts_of,
+    venue_model,
+)
 from xarb.strategies.micro import Micro
 from xarb.venues.simulated import SimulatedVenues
 from xarb.venues.terms import ConstantLatency, VenueModel, VenueSetup
@@ -197,6 +207,7 @@ class Assembly:
                 for one in instruments
             },
             broken=ground.broken,
+            heads={one.venue: nanos(resolved.venue_feeds.get(one.venue, resolved.feeds).head_ms) for one in instruments},
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))

@@ -57,6 +57,7 @@ class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int, msgspec.Meta(ge=0, le=1000, description="score of 0 to 1000 below which a feed is not traded")
     ] = 500
     score_ms: Annotated[Decimal, doc("interval of the quality score")] = Decimal(1000)
+    head_ms: Annotated[Decimal, doc("time without a block of a chain after which its pools are stale")] = Decimal(60_000)
 
 
 class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -170,6 +170,69 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
     transferred: list[tuple[str, str, str, int]] = []
 
 
+class MathsCopy(msgspec.Struct, frozen=True):
+    """A pool's maths: reserves of v2; of v3 spacing, (square root of the price, tick, liquidity), and (tick, net, gross) of each tick."""
+
+    fee_ppm: int
+    reserves: tuple[int, int] | None = None
+    spacing: int = 0
+    moved: tuple[int, int, int] = (0, 0, 0)
+    ticks: list[tuple[int, int, int]] = []
+
+
+class PoolCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One pool; see `pool.Pool`."""
+
+    maths: MathsCopy | None
+    gapped: bool
+    drift: str
+    short: int
+    least_fee: int
+
+
+class UndoCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One step back of a pool, by instrument number: moved, resized or whole, with the numbers or the maths that it takes."""
+
+    pool: int
+    what: str
+    numbers: tuple[int, ...]
+    maths: MathsCopy | None
+
+
+class BlockCopy(msgspec.Struct, frozen=True, array_like=True):
+    """A block that may still be undone; see `strategy.BlockView`."""
+
+    number: int
+    hash: str
+    parent_hash: str
+    ts_event: int | None
+    base_fee_wei: int | None
+    gas_used: int
+    gas_limit: int
+    undo: list[UndoCopy]
+
+
+class ChainCopy(msgspec.Struct, frozen=True):
+    """One chain; see `chains.Chain`. `staged` are seq, ts_recv, kind and values of rows whose block is not complete yet."""
+
+    venue: str
+    head_hash: str | None
+    blocks: list[BlockCopy]
+    staged: list[tuple[int, int, str, dict[str, str | int | bool | list[int | str] | None]]]
+    conn: int
+    due: int
+    silent: bool
+    lost: bool
+    shown: dict[int, str]
+
+
+class ChainsCopy(msgspec.Struct, frozen=True):
+    """All chains, and all pools by instrument number."""
+
+    chains: list[ChainCopy] = []
+    pools: dict[int, PoolCopy] = {}
+
+
 class DecisionsCopy(msgspec.Struct, frozen=True):
     """All that is not the kernel's; `strategies` are their state Structs by id, `books_open` whether opening balances are written."""
 
@@ -179,6 +242,7 @@ class DecisionsCopy(msgspec.Struct, frozen=True):
     risk: RiskCopy
     execution: ExecutionCopy
     strategies: dict[str, msgspec.Raw]
+    chains: ChainsCopy = ChainsCopy()  # older copies have none
 
 
 class EngineCopy(msgspec.Struct, frozen=True):

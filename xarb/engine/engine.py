@@ -13,6 +13,8 @@ from typing import Final
 import msgspec
 
 from xarb.engine.captured import DecisionsCopy, EngineCopy
+from xarb.engine.chains import KINDS as CHAIN_KINDS
+from xarb.engine.chains import Chains
 from xarb.engine.episodes import Episodes
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
@@ -98,6 +100,7 @@ class Engine:
         self.execution = Execution(self.market, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
+        self.chains = Chains(self.instruments, setup.heads, self.outputs)
         self._slow_rows = SlowRows(
             self._kernel, self.instruments, setup.groups, pairs=pairs, risk=risk, changed=self.execution.follow
         )
@@ -105,6 +108,7 @@ class Engine:
         self._batch: Batch | None = None
         self._slow_at = 0
         self._own_reports = {s.id: number for number, s in enumerate(self._strategies) if s.wakes().own_reports}
+        self._on_blocks = [(number, s.wakes().blocks) for number, s in enumerate(self._strategies) if s.wakes().blocks]
         self._by_id = {s.id: number for number, s in enumerate(self._strategies)}
         views: list[View] = [StrategyView(self, s, number) for number, s in enumerate(self._strategies)]
         self._calls: list[tuple[OnWake, View]] = [(s.on_wake, view) for s, view in zip(self._strategies, views, strict=True)]
@@ -133,6 +137,7 @@ class Engine:
                 risk=self._risk.capture(),
                 execution=self.execution.capture(),
                 strategies={one.id: msgspec.Raw(msgspec.json.encode(one.state)) for one in self._strategies},
+                chains=self.chains.capture(),
             ),
         )
 
@@ -156,6 +161,7 @@ class Engine:
         self.portfolio.restore(decisions.portfolio)
         self._risk.restore(decisions.risk)
         self.execution.restore(decisions.execution)
+        self.chains.restore(decisions.chains)
         for strategy in self._strategies:
             state = msgspec.json.decode(decisions.strategies[strategy.id], type=type(strategy.state))
             for name in state.__struct_fields__:
@@ -220,7 +226,9 @@ class Engine:
                     self._slow_rows.apply(slow, world[_NOW] if is_place else slow.ts_recv)
                     if slow.kind in KINDS:
                         self._apply_live(slow)
-                        self._set_stop(until)
+                    elif slow.kind in CHAIN_KINDS:
+                        self._apply_chain(slow)
+                    self._set_stop(until)
                     self._slow_at += 1
                     self._open_books()
                     slow, limit = self._next_slow(batch)
@@ -293,6 +301,17 @@ class Engine:
                 self._hear(report)
                 self._rearm()
 
+    def _apply_chain(self, row: SlowRow) -> None:
+        """Apply a row that says something of a chain; a block wakes the strategies that asked for those of its chain."""
+        self.chains.apply(row)
+        if row.kind != "blocks":
+            return
+        venue = row.values["venue"]
+        for number, venues in self._on_blocks:
+            if venue in venues:
+                self._world[_WAKE_COUNT] += 1
+                self._call(number, Wake(row.ts_recv, "block", venue=venue))
+
     def timers(self) -> list[tuple[str, int]]:
         """(strategy id, interval in ns) of the timers that are wanted now; a driver that delivers timers as rows asks for it."""
         return timers_wanted(self._strategies, self._kernel.tables[state.STRATEGIES])
@@ -303,7 +322,7 @@ class Engine:
 
         The fold looks again at each input: what it knows of may lie later than this, never earlier.
         """
-        return min(self._world[_NEXT_DEADLINE], self.execution.next_deadline())
+        return min(self._world[_NEXT_DEADLINE], self.execution.next_deadline(), self.chains.next_deadline())
 
     def _open_books(self) -> None:
         """Write the opening balances once, right after the first input."""
@@ -315,7 +334,7 @@ class Engine:
 
     def _set_stop(self, until: int) -> None:
         world = self._world
-        stop = min(until, self.execution.next_deadline())
+        stop = min(until, self.execution.next_deadline(), self.chains.next_deadline())
         world[_STOP_TS] = stop
         world[_STOP_INCLUSIVE] = int(stop < until)
         world[_NEXT_EVENT] = min(world[_NEXT_DEADLINE], world[_NEXT_TIMER], stop)
@@ -323,6 +342,7 @@ class Engine:
     def _fire_deadline(self) -> None:
         self._world[_NOW] = ts = self._world[_STOP_TS]
         self._world[_QUIET] = 0
+        self.chains.on_deadline(ts)
         self.commands += self.execution.on_deadline(ts)
         self._rearm()
 

@@ -70,7 +70,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     `timers_are_rows` says that timers come as inputs, as they do live; else the kernel fires them on their grid. Without `armed` no
     bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
     traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts,
-    `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open.
+    `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open. `heads` are by venue of a chain, how long after its last block
+    its pools are stale, ns.
     """
 
     instruments: Sequence[Instrument]
@@ -93,6 +94,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     volumes: Sequence[SentVolume]
     breakers: Mapping[str, BreakerLimits]
     broken: Sequence[Broken]
+    heads: Mapping[str, int]
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

@@ -88,8 +88,8 @@ class SlowRows:
         if event is None:
             return  # a resync is shown by the snapshot rows that follow it
         number = -1 if values["symbol"] is None else self._numbers.get((values["venue"], values["symbol"]), -1)
-        if number < 0 and values["symbol"] is not None:
-            return
+        if values["symbol"] is not None and (number < 0 or self._instruments[number].kind == "pool"):
+            return  # `Chains` follows pools
         fold.connection_row(self._kernel.handle, conn, number, event)
 
     def _apply_instrument(self, row: SlowRow) -> None:

@@ -13,6 +13,8 @@ import msgspec
 from xarb.model.command import Report
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money
+from xarb.pools.concentrated import Concentrated
+from xarb.pools.constant_product import ConstantProduct
 
 
 class Pair(NamedTuple):
@@ -41,7 +43,8 @@ class Wakes(msgspec.Struct, frozen=True, kw_only=True):
 
     `timer_ns` 0 means no timer; with `timer_needs_edge` the timer wakes only while an episode of this strategy is open.
     `min_life_ns` is how long an edge must stand before its episode opens; `improve_ppb` is how much better than at the last wake an
-    edge must get to wake again. `every_event` lists instruments of which every market row wakes.
+    edge must get to wake again. `every_event` lists instruments of which every market row wakes, `blocks` chains of which every complete
+    block wakes, and every removal of one; a pool has no market rows of its own.
     """
 
     pairs: tuple[Pair, ...] = ()
@@ -52,6 +55,7 @@ class Wakes(msgspec.Struct, frozen=True, kw_only=True):
     every_event: tuple[int, ...] = ()
     own_reports: bool = False
     on_edge: bool = True
+    blocks: tuple[str, ...] = ()
     max_edge_ppb: int = 0  # an edge above it is abnormal: recorded, flagged, never traded; 0 switches the guard off
 
 
@@ -73,6 +77,17 @@ class FeedView(msgspec.Struct, frozen=True, gc=False):
     state: str
     score: int
     tradable: bool
+
+
+class BlockView(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The newest complete block of a chain. `ts_event` is its timestamp in ns; the next base fee follows from this one and the gas."""
+
+    number: int
+    hash: str
+    ts_event: int | None
+    base_fee_wei: int | None
+    gas_used: int
+    gas_limit: int
 
 
 class Edge(msgspec.Struct, frozen=True, gc=False):
@@ -97,13 +112,14 @@ class Entry(NamedTuple):
 
 
 class Wake(msgspec.Struct, frozen=True, gc=False):
-    """Why the strategy is called. `kind`: open, improvement, close, rearm, timer, event or report."""
+    """Why the strategy is called. `kind`: open, improvement, close, rearm, timer, event, report or block (of the chain `venue`)."""
 
     ts: int
     kind: str
     edge: Edge | None = None
     instrument: int = -1
     report: Report | None = None
+    venue: str = ""
 
 
 class View(Protocol):
@@ -125,6 +141,12 @@ class View(Protocol):
 
     def feed(self, instrument: int) -> FeedView:
         """State of its feed."""
+
+    def pool(self, instrument: int) -> ConstantProduct | Concentrated | None:
+        """A pool as of its chain's newest complete block, to quote from, not to change; None while its feed is not live."""
+
+    def block(self, venue: str) -> BlockView | None:
+        """The newest complete block of a chain; None before any, and right after a reorg that goes back beyond what is kept."""
 
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier of this strategy's account there."""

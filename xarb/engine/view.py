@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xarb.engine.strategy import Strategy
+from xarb.engine.strategy import FeedView, Strategy
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money
 
@@ -27,7 +27,8 @@ class StrategyView:
         self.instruments: Sequence[Instrument] = engine.instruments
         self.quote = engine.market.best
         self.levels = engine.market.levels
-        self.feed = engine.market.feed
+        self._chains = engine.chains
+        self.pool, self.block = engine.chains.pool, engine.chains.block
         self.open_bundles = partial(engine.execution.open_bundles, strategy.id)
         self.edges = partial(engine.episodes.open_edges, number)
 
@@ -35,6 +36,11 @@ class StrategyView:
     def now(self) -> int:
         """Engine time, ns."""
         return self._market.now
+
+    def feed(self, instrument: int) -> FeedView:
+        """State of its feed."""
+        chains = self._chains
+        return chains.feed(instrument) if chains.is_pool(instrument) else self._market.feed(instrument)
 
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier of this strategy's account there."""

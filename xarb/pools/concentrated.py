@@ -73,6 +73,7 @@ class Concentrated:
         self._marks: list[int] = []
         for at in sorted(ticks):
             net, gross = ticks[at]
+            self._check_tick(at, net, gross)
             self._set_tick(at, net, gross)
         self.move(sqrt_price, tick, liquidity)
 
@@ -104,15 +105,19 @@ class Concentrated:
         within = self.liquidity + (liquidity if lower <= self.tick < upper else 0)
         if min(grosses) < 0 or not 0 <= within <= _UINT128:
             raise ValueError(f"{-liquidity} is taken away between ticks {lower} and {upper}, where there is less")
+        for tick, net, gross in zip((lower, upper), nets, grosses, strict=True):
+            self._check_tick(tick, net, gross)  # of both, before one is set
         self._set_tick(lower, nets[0], grosses[0])
         self._set_tick(upper, nets[1], grosses[1])
         self.liquidity = within
 
-    def _set_tick(self, tick: int, net: int, gross: int) -> None:
+    def _check_tick(self, tick: int, net: int, gross: int) -> None:
         if tick % self.tick_spacing or not MIN_TICK <= tick <= MAX_TICK:
             raise ValueError(f"tick {tick} cannot be initialised at a spacing of {self.tick_spacing}")
         if not abs(net) <= gross <= _UINT128:
             raise ValueError(f"tick {tick}: net liquidity {net} of a gross one of {gross}")
+
+    def _set_tick(self, tick: int, net: int, gross: int) -> None:
         word, bit = divmod(tick // self.tick_spacing, _WORD)
         if gross:
             if tick not in self.gross:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from xarb.engine.kernel.life import FEED_EVENTS, FEED_LIFE
-from xarb.model.columns import FEED_STATES
+from xarb.model.columns import QUOTE_STATES
 
 
 def test_every_state_answers_every_event() -> None:
     """No pair of state and event is left open, and none is invented."""
-    assert set(FEED_LIFE) == {(state, event) for state in FEED_STATES for event in FEED_EVENTS}
-    assert set(FEED_LIFE.values()) <= set(FEED_STATES)
+    assert set(FEED_LIFE) == {(state, event) for state in QUOTE_STATES for event in FEED_EVENTS}
+    assert set(FEED_LIFE.values()) <= set(QUOTE_STATES)
 
 
-@pytest.mark.parametrize("state", FEED_STATES)
+@pytest.mark.parametrize("state", QUOTE_STATES)
 def test_a_lost_connection_is_down_whatever_came_before(state: str) -> None:
     """A lost connection takes every feed down."""
     assert FEED_LIFE[state, "lost"] == "down"

@@ -1,6 +1,6 @@
 """The life of a feed: its states, what may happen to it, the table FEED_LIFE of what each event makes of each state, and rule numbers.
 
-The kernel walks the compiled form NEXT_STATE. Rules are those of columns.FLAG_RULES.
+The kernel walks the compiled form NEXT_STATE. Rules are those of columns.QUOTE_RULES.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xarb.model.columns import FEED_STATES, FLAG_RULES
+from xarb.model.columns import QUOTE_RULES, QUOTE_STATES
 
 FEED_EVENTS = ("good", "same", "crossed", "outlying", "frozen", "silent", "gap", "lost", "connected")
 
@@ -88,13 +88,13 @@ FEED_LIFE = {
     ("outlying", "connected"): "outlying",
 }
 NEXT_STATE = np.array(
-    [[FEED_STATES.index(FEED_LIFE[state, event]) for event in FEED_EVENTS] for state in FEED_STATES], dtype=np.int64
+    [[QUOTE_STATES.index(FEED_LIFE[state, event]) for event in FEED_EVENTS] for state in QUOTE_STATES], dtype=np.int64
 )
-LIVE = FEED_STATES.index("live")
-DOWN = FEED_STATES.index("down")
-GAPPED = FEED_STATES.index("gapped")
-FROZEN = FEED_STATES.index("frozen")
-OUTLYING = FEED_STATES.index("outlying")
+LIVE = QUOTE_STATES.index("live")
+DOWN = QUOTE_STATES.index("down")
+GAPPED = QUOTE_STATES.index("gapped")
+FROZEN = QUOTE_STATES.index("frozen")
+OUTLYING = QUOTE_STATES.index("outlying")
 
 (
     FUTURE,
@@ -122,4 +122,4 @@ OUTLYING = FEED_STATES.index("outlying")
     _ABNORMAL_EDGE,
     FROZEN_RULE,
     JUMP,
-) = _indices(FLAG_RULES)
+) = _indices(QUOTE_RULES)

@@ -12,7 +12,8 @@ INSTRUMENT_KINDS: Final = ("spot", "perpetual", "future", "option", "pool")
 CONTRACT_KINDS: Final = ("none", "linear", "inverse")
 DELTA_VERDICTS: Final = ("apply", "old", "unsynced")
 CONNECTION_EVENTS: Final = ("opened", "subscribed", "gap", "resync", "lost", "closed", "heartbeat")
-FEED_STATES: Final = ("down", "live", "stale", "gapped", "crossed", "frozen", "outlying")
+QUOTE_STATES: Final = ("down", "live", "stale", "gapped", "crossed", "frozen", "outlying")
+FEED_STATES: Final = (*QUOTE_STATES, "drifted")  # the last of pools alone: it is not what our maths makes of its events
 TIME_IN_FORCE: Final = ("ioc", "fok", "gtc")
 COMMAND_KINDS: Final = ("submit", "cancel")
 REPORT_EVENTS: Final = ("accepted", "fill", "canceled", "rejected", "expired", "unknown", "sent", "not_sent")
@@ -46,7 +47,7 @@ RESIDUAL_CAUSES: Final = (
     "held",  # not to be flattened any more; refusals say why
     "late_fill",  # taken back, since the bundle goes on
 )
-FLAG_RULES: Final = (
+QUOTE_RULES: Final = (
     "future_event_time",  # E5: ts_event later than ts_recv by more than the tolerance
     "late_event",  # E5: ts_recv - ts_event above the venue's latency limit
     "bad_price",  # a price of zero or less: kept out of the state
@@ -72,6 +73,15 @@ FLAG_RULES: Final = (
     "abnormal_edge",  # an edge too good to be true: recorded, not traded
     "frozen",  # unchanged while its peers move
     "jump",  # mid left its usual distance from the cross-venue median in one move: kept out of trading
+)
+FLAG_RULES: Final = (
+    *QUOTE_RULES,
+    "block_gap",  # a block that does not stand on the one before: the chain's pools are unknown; `symbol` is empty, value its number
+    "block_incomplete",  # fewer or more rows than its `blocks` row says: as above; value rows, bound those it says
+    "pool_missed_event",  # it is not what its events made of it: one of them is not in the log
+    "pool_wrong_fee",  # swaps are as of another fee; value that one, bound ours, in ppm
+    "pool_fee_on_transfer",  # more left the pool than it sent: a token takes a part
+    "pool_unknown_drift",  # neither of these
 )
 POOL_KINDS: Final = ("v2", "v3")
 POOL_CAUSES: Final = (
