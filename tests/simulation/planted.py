@@ -570,14 +570,20 @@ def inventory_valued_in_our_favour(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pricing, "worth", worth)
 
 
-@bug("drawdown", "results", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
-def peak_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
-    """A start reckons drawdown from what was made when it began."""
+@bug("results")
+def results_never_taken(patch: pytest.MonkeyPatch) -> None:
+    """The end of a bundle leaves no result: no peak is ever known."""
+    patch.setattr(Results, "take", lambda _: iter(()))
+
+
+@bug("results", "day_loss", "drawdown", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
+def results_of_earlier_starts_not_counted(patch: pytest.MonkeyPatch) -> None:
+    """What earlier starts made is in the row of the start, and is no part of what is made."""
     real = results._Result.__init__
 
     def init(self: Any, *args: Any) -> None:
         real(self, *args)
-        self.peak = 0
+        self.flows = {}
 
     patch.setattr(results._Result, "__init__", init)
 

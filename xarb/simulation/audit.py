@@ -41,6 +41,7 @@ class Sent(msgspec.Struct):
     ts: int
     filled: int = 0
     has_end: bool = False
+    ended_seq: int = 0  # of the report that was its end
 
     @property
     def left(self) -> int:
@@ -49,10 +50,11 @@ class Sent(msgspec.Struct):
 
 
 class Ended(NamedTuple):
-    """A result at the end of a bundle: the UTC day, and what was made by then."""
+    """A result at the end of a bundle: the UTC day, what was made by then, and behind which input."""
 
     day: int
     pnl: int
+    seq: int
 
 
 class Book:
@@ -107,9 +109,10 @@ class Audit:
         self._quotes: dict[str, tuple[int, int]] = {}  # by venue, as money, of the start that is at work
         self._tradable: set[str] = set()
         self._start = 0
+        self._unpriced_until = -1  # seq up to which there was a time without any price
 
-    def go(self, found: Found) -> None:
-        """Judge all of it."""
+    def go(self, found: Found, *, is_over: bool) -> None:
+        """Judge all of it; `is_over`: every bundle of the last start had its end."""
         rows: list[tuple[int, int, str, dict[str, Any]]] = []
         for kind, values in found.items():
             for row in values:
@@ -126,6 +129,9 @@ class Audit:
         }
         for _, _, kind, row in rows:
             steps[kind](row)
+        if is_over:
+            for name, book in self._books.items():
+                self._has_results(name, book)
 
     # --- what happens
 
@@ -155,6 +161,8 @@ class Audit:
             self._quotes[row["venue"]] = bid * unit, ask * unit
 
     def _feed(self, row: dict[str, Any]) -> None:
+        if not self._tradable:
+            self._unpriced_until = row["after_seq"]
         (self._tradable.add if row["tradable"] else self._tradable.discard)(row["venue"])
 
     def _report(self, row: dict[str, Any]) -> None:
@@ -165,10 +173,12 @@ class Audit:
             self._told[row["fill_id"]] = row["seq"]
             if order is not None:
                 order.filled += row["qty"]
+                if order.filled >= order.qty and not order.has_end:
+                    order.has_end, order.ended_seq = True, row["seq"]
                 if order.start == self._start:
                     self._add(row["fill_id"])
         elif order is not None and row["event"] in _ENDS:
-            order.has_end = True
+            order.has_end, order.ended_seq = True, order.ended_seq or row["seq"]
             if row["reason"] == "too_old" and (self._max_age is None or row["ts_recv"] - order.ts <= self._max_age):
                 self._say(
                     "max_send_lag", f"{row['client_order_id']} is too old {row['ts_recv'] - order.ts} ns after it was decided on"
@@ -295,12 +305,22 @@ class Audit:
             self._say("results", f"a result of {row['pnl'] / MONEY_ONE} while nothing has a price")
             return
         base = book.day_base(day)
-        book.ended.append(Ended(day, pnl))
+        book.ended.append(Ended(day, pnl, row["after_seq"]))
         if (row["pnl"], row["day_pnl"], row["peak"]) != (pnl, pnl - base, book.peak):
             told = [row[key] / MONEY_ONE for key in ("pnl", "day_pnl", "peak")]
             self._say(
                 "results", f"{row['strategy']} made {told}, truly {[one / MONEY_ONE for one in (pnl, pnl - base, book.peak)]}"
             )
+
+    def _has_results(self, name: str, book: Book) -> None:
+        """Behind the last order of each bundle there is a result, unless there was no price then."""
+        if self._most(book, "day_loss") is None and self._most(book, "drawdown") is None:
+            return
+        last = book.ended[-1].seq if book.ended else -1
+        for order in self._orders.values():
+            is_mine = (order.strategy, order.start) == (name, self._start)
+            if is_mine and self._tradable and last < order.ended_seq > self._unpriced_until:
+                self._say("results", f"no result of {name} follows the end of an order of bundle {order.bundle}")
 
     # --- refusals
 

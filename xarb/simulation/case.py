@@ -20,7 +20,7 @@ from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.faults import NONE, draw_break, draw_kills, draw_odds, draw_sealing, draw_slowness, draw_waits
+from xarb.simulation.faults import DISK, NONE, draw_break, draw_kills, draw_odds, draw_sealing, draw_slowness, draw_waits
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
@@ -35,6 +35,8 @@ _DISARMED: Final = 0.15  # worlds in which a person disarms for a while
 _AT_AN_ORDER: Final = 0.7  # deaths that come soon after an order
 _SOON_NS: Final = 40 * NANOS_PER_MS
 _NOT_OURS: Final = (LogError, OSError, Refused, Retryable)  # failures after which a supervisor starts it again
+_GOES_ON: Final = 0.2  # worlds whose market goes on after a pause,
+_GOES_ON_BEHIND_A_DEATH: Final = 0.49  # and those of them in which a process or a disk fails: the regressions among them do not
 _STARTS: Final = 4  # how often a process may fail for what happened to it before
 
 
@@ -117,7 +119,7 @@ class Case:
             world.at(begin + move.ts, partial(self._move, move))
             last = move.ts
         self._plan_faults(begin, last)
-        for move in market.more_moves(self.seed, len(self.exchanges), last):
+        for move in market.more_moves(self.seed, len(self.exchanges), last, odds=self._goes_on):
             world.at(begin + move.ts, partial(self._move, move))
             last = move.ts
         world.run(begin + last + 300 * NANOS_PER_MS, lambda: False)
@@ -126,6 +128,13 @@ class Case:
         fills = sum(len(one.fills) for one in self.exchanges)
         orders = sum(len(one.orders) for one in self.exchanges)
         return Verdict(self.seed, world.digest, world.events, orders, fills, len(self.traders), tuple(self.judge.violations))
+
+    @property
+    def _goes_on(self) -> float:
+        """How probably the market goes on: what is to be seen of a restart or a countdown comes late."""
+        if self.waits.more:
+            return 1.0
+        return _GOES_ON_BEHIND_A_DEATH if any(getattr(self.odds, name) for name in DISK) else _GOES_ON
 
     # --- the process
 

@@ -69,12 +69,12 @@ class Odds(msgspec.Struct, frozen=True, kw_only=True):
 
 FAULTS: Final = Odds.__struct_fields__
 NONE: Final = Odds()
-_DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # once in a world at most
+DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # once in a world at most
 _CALM: Final = 0.1
 _ALONE: Final = 0.35
 _AT_AN_ORDER: Final = 0.5  # disks that break soon after an order
-_SEALED: Final = 0.02  # worlds whose log is sealed while they run: each takes six times as long
-_COUNTED: Final = 0.12  # worlds of which an exchange has a countdown
+_SEALED: Final = 0.012  # worlds whose log is sealed while they run: each takes six times as long
+_COUNTED: Final = 0.08  # worlds of which an exchange has a countdown
 _SLOW: Final = 0.12  # worlds whose disk is slow
 NO_MORE: Final[Mapping[str, float]] = MappingProxyType({})
 _KILLED: Final = 0.06  # worlds in which a person kills the trading
@@ -88,10 +88,10 @@ def draw_odds(draw: random.Random) -> Odds:
         return NONE
     if kind < _ALONE:
         name = draw.choice(FAULTS)
-        return Odds(**{name: 1.0 if name in _DISK else draw.choice([0.2, 0.5, 0.9])})
-    chosen = {name: draw.random() ** 3 for name in FAULTS if name not in _DISK and draw.random() < 0.4}
+        return Odds(**{name: 1.0 if name in DISK else draw.choice([0.2, 0.5, 0.9])})
+    chosen = {name: draw.random() ** 3 for name in FAULTS if name not in DISK and draw.random() < 0.4}
     if draw.random() < 0.15:
-        chosen[draw.choice(_DISK)] = 1.0
+        chosen[draw.choice(DISK)] = 1.0
     return Odds(**chosen)
 
 
@@ -143,7 +143,7 @@ def draw_waits(seed: int, count: int) -> Waits:
     more: Mapping[str, float] = draw.choice([NO_MORE, {"kill": 1.0, "linger": 0.7}, {"fail_read": 0.9}])
     return Waits(
         numbers,
-        draw.choice([2_500, 4_000, 10_000]),
+        draw.choice([2_500, 2_500, 10_000]),
         draw.randrange(NANOS_PER_S // 2, 12 * NANOS_PER_S),
         15 * NANOS_PER_S,
         more,

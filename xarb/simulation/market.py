@@ -37,7 +37,6 @@ _TIGHT: Final = BreakerConfig(
     residual_held=False,
 )
 _BREAKERS: Final = (_TIGHT, BreakerConfig(), msgspec.structs.replace(_TIGHT, residual_held=True), _NO_BREAKER)  # by seed, too
-_MORE: Final = 0.3  # worlds whose market goes on
 _LOTS: Final = 100_000  # of one BTC
 
 
@@ -95,10 +94,10 @@ def moves(draw: random.Random, count: int, *, gaps: int) -> Iterator[Move]:
         yield quote(apart, draw.choice([0, by // 2]))
 
 
-def more_moves(seed: int, count: int, after: int) -> Iterator[Move]:
+def more_moves(seed: int, count: int, after: int, *, odds: float) -> Iterator[Move]:
     """In some worlds the market goes on after a pause, so that a process that was started again trades as well; drawn apart."""
     draw = random.Random(f"further-on {seed}")  # noqa: S311  # a case is to be drawn again
-    if draw.random() < _MORE:
+    if draw.random() < odds:
         pause = draw.randrange(NANOS_PER_S // 2, 2 * NANOS_PER_S)
         for move in moves(draw, count, gaps=draw.randrange(2, 6)):
             yield move._replace(ts=after + pause + move.ts)

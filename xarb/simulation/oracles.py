@@ -259,7 +259,7 @@ class Judge:
         else:
             self._reports(found, exchanges)
             self._carried(found, last)
-            Audit(self._site, self.say).go(found)
+            Audit(self._site, self.say).go(found, is_over=last.open_bundles() == 0)
 
     def _exchange(self, exchange: Exchange, traders: Sequence[Trader]) -> None:
         for client_id in exchange.doubles:
