@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 Plant = Callable[[pytest.MonkeyPatch], None]
 SEEDS: Final = 10  # of the suite
 LONG: Final = 500
-ALL: Final = ("tests.engine.books_machine", "tests.engine.wired_machine")  # modules with MACHINES
+ALL: Final = ("tests.engine.books_machine", "tests.engine.wired_machine", "tests.engine.legs_machine")  # modules with MACHINES
 COURSES: Final = settings(
     max_examples=5,  # the first two are always the simplest
     stateful_step_count=50,
