@@ -45,6 +45,7 @@ from xarb.config import (
     load_experiment,
 )
 from xarb.config.breakers import BreakerConfig
+from xarb.config.chains import ChainConfig, FactoryConfig
 from xarb.config.inventory import InventoryConfig
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
@@ -638,6 +639,11 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "markets.rest_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
     "markets.stream_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
     "markets.price_update_interval_ms": "tests.venues.test_generic:test_books_and_trades_may_be_polled",
+    **{
+        f"chains.{field.name}": "tests.test_chain_sources:test_each_key_reaches_the_feed"
+        for field in msgspec.structs.fields(ChainConfig)
+    },
+    **{f"factories.{name}": "tests.test_chain_sources:test_each_key_reaches_the_feed" for name in ("address", "kind", "fee_ppm")},
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
     "record.max_age_ms": "tests.test_record:test_old_data_make_a_connection_begin_anew",
@@ -685,6 +691,8 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "latency": LatencyConfig,
     "strategies": StrategyConfig,
     "markets": MarketConfig,
+    "chains": ChainConfig,
+    "factories": FactoryConfig,
     "record": RecordConfig,
     "live": LiveConfig,
     "retention": RetentionConfig,

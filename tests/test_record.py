@@ -509,12 +509,12 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 def test_sources_are_a_file_or_venues_and_symbols(tmp_path: Path) -> None:
     """Two comma-separated lists make each venue a source of all symbols; anything else is refused with an example."""
-    found, config, _ = sources_of(["binance,binanceusdm", "BTC/USDT,ETH/USDT"], {})
+    found, chains, config, _ = sources_of(["binance,binanceusdm", "BTC/USDT,ETH/USDT"], {})
     assert [(one.venue, one.exchange, one.symbols) for one in found] == [
         ("binance", "binance", ("BTC/USDT", "ETH/USDT")),
         ("binanceusdm", "binanceusdm", ("BTC/USDT", "ETH/USDT")),
     ]
-    assert config == RecordConfig()
+    assert (chains, config) == ([], RecordConfig())
     for words, overrides in (
         (["binance"], {}),
         (["binance", ","], {}),

@@ -10,11 +10,9 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 
 if TYPE_CHECKING:
     from xarb.log.livelog import Stats
-    from xarb.venues.generic import GenericStream
-    from xarb.venues.stream import Stream
+    from xarb.venues.feeds import Connection
 
-    Watched = Stream | GenericStream
-    Scores = Callable[[Watched], int | None]  # the lowest score of a connection's instruments, None where there is none yet
+    Scores = Callable[[Connection], int | None]  # the lowest score of a connection's instruments, None where there is none yet
 
 _COLUMNS: Final = (
     "feed",
@@ -33,7 +31,7 @@ _COLUMNS: Final = (
 _PLAIN_S: Final = 10.0
 
 
-def _unknown(_: Watched) -> None:
+def _unknown(_: Connection) -> None:
     """No score, where nobody keeps any."""
 
 
@@ -51,7 +49,7 @@ class Board:
         self._rates: dict[int, float] = {}
         self._said_s = 0.0
 
-    def update(self, streams: Sequence[Watched], now: int, stats: Stats, seconds: float, *, scores: Scores = _unknown) -> None:
+    def update(self, streams: Sequence[Connection], now: int, stats: Stats, seconds: float, *, scores: Scores = _unknown) -> None:
         """Show how it goes, `seconds` after the start."""
         for stream in streams:
             self._rate(stream, now)
@@ -64,7 +62,7 @@ class Board:
                 self._say(" ".join(f"{name}={cell.replace(' ', '_')}" for name, cell in zip(_PLAIN, row, strict=True)))
             self._say(" ".join(f"{name.replace(' ', '_')}={value}" for name, value in _journal_table(stats).rows))
 
-    def feed_table(self, streams: Sequence[Watched], now: int, title: str, *, scores: Scores = _unknown) -> Table:
+    def feed_table(self, streams: Sequence[Connection], now: int, title: str, *, scores: Scores = _unknown) -> Table:
         """One row a connection."""
         rows = []
         for stream in streams:
@@ -87,7 +85,7 @@ class Board:
             )
         return Table(title, _COLUMNS, tuple(rows))
 
-    def _rate(self, stream: Watched, now: int) -> None:
+    def _rate(self, stream: Connection, now: int) -> None:
         ts, events = self._before.get(stream.feed.conn, (0, 0))
         if ts and now > ts:
             self._rates[stream.feed.conn] = (stream.meter.events - events) * NANOS_PER_S / (now - ts)

@@ -27,11 +27,10 @@ from xarb.process import notify, run_loop, stop_on_signals, unless_stopped
 from xarb.settings import nanos
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
-from xarb.venues.feeds import Feeds, Source, listings_of, load_all
-from xarb.venues.generic import GenericStream
+from xarb.venues.feeds import AnySource, Connection, Feeds, Source, listings_of, load_all
 from xarb.venues.intake import Intake
 from xarb.venues.quality import Limits, Quality
-from xarb.venues.stream import Stream, StreamPolicy
+from xarb.venues.stream import StreamPolicy
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
 
@@ -54,7 +53,7 @@ class RecordReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def record(
-    sources: Sequence[Source],
+    sources: Sequence[AnySource],
     folder: Path | str,
     *,
     config: RecordConfig | None = None,
@@ -92,9 +91,10 @@ class Recorder:
     log: LiveLog
     intake: Intake
 
-    def __init__(self, sources: Sequence[Source], folder: Path, config: RecordConfig, policy: Policy) -> None:
+    def __init__(self, sources: Sequence[AnySource], folder: Path, config: RecordConfig, policy: Policy) -> None:
         for source in sources:
-            source.wire()
+            if isinstance(source, Source):
+                source.wire()
         self._sources, self._folder, self._config, self._policy = sources, folder, config, policy
 
     async def run(self, duration_s: float | None, board: Board) -> RecordReport:
@@ -168,7 +168,7 @@ class Recorder:
         limits = Limits(nanos(usual.max_latency_ms), nanos(usual.future_ms), nanos(usual.score_ms))
         return Quality(limits, {one.key: source.subscribed() for source in self._sources for one in listings[source.venue]})
 
-    def _score(self, stream: Stream | GenericStream) -> int | None:
+    def _score(self, stream: Connection) -> int | None:
         return self._quality.lowest((one.key for one in stream.feed.listings), self.intake.clock.now())
 
     def _deliver(self, parts: dict[str, list[Row]]) -> None:
@@ -176,7 +176,7 @@ class Recorder:
         self.log.write()
 
 
-def estimate(sources: Sequence[Source], *, config: RecordConfig, seconds: float, board: Board | None = None) -> Table:
+def estimate(sources: Sequence[AnySource], *, config: RecordConfig, seconds: float, board: Board | None = None) -> Table:
     """Record for a while into a folder that is then removed, and say what a day would take of the disk.
 
     Raises:

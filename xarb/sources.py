@@ -12,6 +12,10 @@ from xarb.errors import ConfigError
 from xarb.log.manifest import Manifest
 from xarb.model.units import NANOS_PER_S
 from xarb.settings import ts_of
+from xarb.venues.dex.endpoint import ChainPolicy
+from xarb.venues.dex.feed import ChainSource
+from xarb.venues.dex.reading import Factory
+from xarb.venues.dex.rpc import RpcLimits
 from xarb.venues.exchange import Place
 from xarb.venues.feeds import Source
 
@@ -42,10 +46,54 @@ def market_sources(experiment: Experiment) -> list[Source]:
     ]
 
 
+def traded_sources(experiment: Experiment) -> list[Source]:
+    """The sources of a config that is traded on.
+
+    Raises:
+        ConfigError: as `market_sources`; or it names chains, which are recorded only.
+    """
+    if experiment.chains:
+        raise ConfigError(f"{experiment.origin}: chains.{next(iter(experiment.chains))}: chains are recorded, not traded on yet")
+    return market_sources(experiment)
+
+
+def chain_sources(experiment: Experiment) -> list[ChainSource]:
+    """The chains that a config file names."""
+    found = []
+    for name, one in experiment.chains.items():
+        factories = tuple(
+            Factory(name=exchange, address=each.address.lower(), kind=each.kind, fee_ppm=each.fee_ppm)
+            for exchange, each in experiment.chain_factories[name].items()
+        )
+        policy = ChainPolicy(
+            limits=RpcLimits(message_mb=one.message_mb),
+            silent_s=float(one.silent_ms) / 1000,
+            lag_blocks=one.lag_blocks,
+            lag_s=float(one.lag_ms) / 1000,
+            disagree_s=float(one.disagree_ms) / 1000,
+            history=one.history_blocks,
+            reach=one.reach_blocks,
+            refresh_s=float(one.refresh_ms) / 1000,
+        )
+        found.append(
+            ChainSource(
+                venue=name,
+                chain_id=one.chain_id,
+                rpc=one.rpc,
+                pools=tuple(pool.lower() for pool in one.pools),
+                factories=factories,
+                pending=one.pending,
+                policy=policy,
+            )
+        )
+    return found
+
+
 class Recording(NamedTuple):
     """What is recorded, how, and how long the log keeps it."""
 
     sources: list[Source]
+    chains: list[ChainSource]
     config: RecordConfig
     retention: RetentionConfig
 
@@ -62,7 +110,9 @@ def sources_of(words: Sequence[str], overrides: Mapping[str, str]) -> Recording:
     """
     if len(words) == 1 and words[0].endswith(".toml"):
         experiment = load_experiment(Path(words[0]), overrides)
-        return Recording(market_sources(experiment), experiment.record, experiment.retention)
+        chains = chain_sources(experiment)
+        markets = market_sources(experiment) if experiment.markets or not chains else []
+        return Recording(markets, chains, experiment.record, experiment.retention)
     if len(words) != 2:
         raise ConfigError(
             "give a config file with [markets.NAME] tables, or venues and symbols, such as: binance,okx BTC/USDT,ETH/USDT"
@@ -75,7 +125,7 @@ def sources_of(words: Sequence[str], overrides: Mapping[str, str]) -> Recording:
             f"{' '.join(words)}: venues and symbols are comma-separated lists, such as: binance,okx BTC/USDT,ETH/USDT"
         )
     sources = [Source(venue=venue, exchange=venue, symbols=symbols) for venue in dict.fromkeys(venues)]
-    return Recording(sources, RecordConfig(), RetentionConfig())
+    return Recording(sources, [], RecordConfig(), RetentionConfig())
 
 
 def seconds_of(text: str) -> float:

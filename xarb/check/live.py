@@ -18,7 +18,7 @@ from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NANOS_PER_MS, format_decimal
 from xarb.process import run_loop
 from xarb.record import estimate
-from xarb.sources import market_sources
+from xarb.sources import market_sources, traded_sources
 from xarb.starts import LIVE
 from xarb.venues.account import Account
 from xarb.venues.clock import Clock
@@ -49,7 +49,7 @@ def check_live(experiment: Experiment, *, seconds: float) -> tuple[Findings, lis
         ConfigError: the config cannot be traded at all.
         Retryable: an exchange could not be reached.
     """
-    sources = market_sources(experiment)
+    sources = traded_sources(experiment)
     found = run_loop(_look(experiment, sources))
     resolved = resolve(experiment, found.instruments)
     fees, money = _account_facts(found)

@@ -42,8 +42,10 @@ def record(
     from xarb.record import report_tables
     from xarb.settings import log_policy
     from xarb.sources import seconds_of, sources_of
+    from xarb.venues.feeds import AnySource
 
-    sources, config, retention = sources_of(what, overrides_of(settings))
+    exchanges, chains, config, retention = sources_of(what, overrides_of(settings))
+    sources: list[AnySource] = [*exchanges, *chains]
     seconds = None if duration is None else seconds_of(duration)
     config = config if frames is None else replace(config, frames=frames)
     with drawn_in_place() as draw:
@@ -74,10 +76,12 @@ def scan(
     from xarb.edges import scan as run_scan
     from xarb.sources import seconds_of, sources_of
 
-    sources = sources_of(what, overrides_of(settings)).sources
+    recording = sources_of(what, overrides_of(settings))
+    if recording.chains:
+        say(f"Pools are not scanned: {', '.join(one.venue for one in recording.chains)} is left out.")
     seconds = None if duration is None else seconds_of(duration)
     with drawn_in_place() as draw:
-        run_scan(sources, View(once, seconds, draw, show))
+        run_scan(recording.sources, View(once, seconds, draw, show))
 
 
 @app.command(cls=Verb)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from xarb.config.breakers import BreakerConfig
+from xarb.config.chains import ChainConfig, FactoryConfig, check_chain
 from xarb.config.inventory import InventoryConfig, check_shares
 from xarb.config.kinds import Count, doc
 from xarb.config.reader import Reader, shown
@@ -269,6 +270,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     rates: dict[str, str]
     strategies: dict[str, StrategyConfig]
     markets: dict[str, MarketConfig]
+    chains: dict[str, ChainConfig]
+    chain_factories: dict[str, dict[str, FactoryConfig]]
     record: RecordConfig
     live: LiveConfig
     retention: RetentionConfig
@@ -296,6 +299,7 @@ _SECTIONS: Final = (
     "rates",
     "strategies",
     "markets",
+    "chains",
     "record",
     "live",
     "retention",
@@ -333,6 +337,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         name: reader.section(raw.get("breakers", {}) | v.breakers, BreakerConfig, f"venues.{name}.breakers")
         for name, v in venues.items()
     }
+    chains, factories = _chains(reader, raw)
     inventory = reader.section(raw.get("inventory", {}), InventoryConfig, "inventory")
     check_shares(inventory, str(path))
     return Experiment(
@@ -351,6 +356,8 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         rates=reader.convert(raw.get("rates", {}), dict[str, str], "rates"),
         strategies={n: reader.section(part, StrategyConfig, f"strategies.{n}") for n, part in reader.table(raw, "strategies")},
         markets={name: reader.section(part, MarketConfig, f"markets.{name}") for name, part in reader.table(raw, "markets")},
+        chains=chains,
+        chain_factories=factories,
         record=reader.section(raw.get("record", {}), RecordConfig, "record"),
         live=reader.section(raw.get("live", {}), LiveConfig, "live"),
         retention=reader.section(raw.get("retention", {}), RetentionConfig, "retention"),
@@ -358,6 +365,22 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         alerts=tuple(reader.sections(raw, "alerts", AlertConfig)),
         sources=reader.sources,
     )
+
+
+def _chains(reader: Reader, raw: dict[str, Any]) -> tuple[dict[str, ChainConfig], dict[str, dict[str, FactoryConfig]]]:
+    """The chains by name, and their factories by chain and name."""
+    chains: dict[str, ChainConfig] = {}
+    factories: dict[str, dict[str, FactoryConfig]] = {}
+    for name, part in reader.table(raw, "chains"):
+        chains[name] = reader.section(part, ChainConfig, f"chains.{name}")
+        factories[name] = {
+            exchange: reader.section(one, FactoryConfig, f"chains.{name}.factories.{exchange}")
+            for exchange, one in reader.table(part, "factories")
+        }
+        check_chain(chains[name], factories[name], reader.place(f"chains.{name}"))
+        if name in raw.get("markets", {}):
+            raise ConfigError(f"{reader.place(f'chains.{name}')}: [markets.{name}] is another venue of that name")
+    return chains, factories
 
 
 def settings(experiment: Experiment) -> list[Setting]:

@@ -36,6 +36,10 @@ class Reader:
         self._path = path
         self.sources = given
 
+    def place(self, where: str) -> str:
+        """A key with its file, for messages."""
+        return f"{self._path}: {where}"
+
     def table(self, raw: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The named tables below a section."""
         section = raw.get(name, {})

@@ -45,16 +45,15 @@ from xarb.model.instrument import Instrument
 from xarb.model.order import STOP
 from xarb.model.units import NANOS_PER_S
 from xarb.process import call_on_signal, notify, stop_on_signals, unless_stopped
-from xarb.sources import market_sources
+from xarb.sources import traded_sources
 from xarb.starts import LIVE
 from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED
-from xarb.venues.feeds import Feeds, listings_of, load_all
-from xarb.venues.generic import GenericStream
+from xarb.venues.feeds import Connection, Feeds, listings_of, load_all
 from xarb.venues.intake import Intake
-from xarb.venues.stream import Stream, StreamPolicy
+from xarb.venues.stream import StreamPolicy
 from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
@@ -79,7 +78,7 @@ class Session:
 
     def __init__(self, experiment: Experiment, folder: Path, *, mode: str, policy: Policy) -> None:
         self._experiment, self._folder, self._mode, self._policy = experiment, folder, mode, policy
-        self._sources = market_sources(experiment)
+        self._sources = traded_sources(experiment)
         for source in self._sources:
             source.wire()
         self._timers = Timers(self._put)
@@ -413,7 +412,7 @@ class Session:
         seconds = (self.intake.clock.now() - began) / NANOS_PER_S
         board.update(self.feeds.streams, self.intake.clock.now(), self.log.stats, seconds, scores=self.score)
 
-    def score(self, stream: Stream | GenericStream) -> int | None:
+    def score(self, stream: Connection) -> int | None:
         """The lowest score that the engine gives an instrument of a connection."""
         engine, keys = self.assembly.engine, {one.key for one in stream.feed.listings}
         mine = [number for number, one in enumerate(engine.instruments) if (one.venue, one.symbol) in keys]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
 from xarb.venues.clock import TIMES, Offset, TimeRequest, offset_of
+from xarb.venues.dex.endpoint import Endpoint
+from xarb.venues.dex.feed import ChainFeed, ChainSource
+from xarb.venues.dex.loading import load_pools
 from xarb.venues.exchange import OWN_PLACE, Place
 from xarb.venues.generic import CHANNELS, GenericFeed, GenericStream
 from xarb.venues.markets import Listed, load_listed
@@ -73,15 +76,22 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-async def load_all(sources: Sequence[Source]) -> dict[str, list[Instrument]]:
-    """The instruments of every source, by venue.
+AnySource = Source | ChainSource
+Connection = Stream | GenericStream | Endpoint
+
+
+async def load_all(sources: Sequence[AnySource]) -> dict[str, list[Instrument]]:
+    """The instruments of every source, by venue; those of a chain are its pools.
 
     Raises:
         ConfigError: an exchange or symbol does not exist.
         Retryable: an exchange could not be reached, several times.
     """
-    listed = await list_all(sources)
-    return {venue: [one.instrument for one in found] for venue, found in listed.items()}
+    chains = [one for one in sources if isinstance(one, ChainSource)]
+    listed = await list_all([one for one in sources if isinstance(one, Source)])
+    pools = await asyncio.gather(*(load_pools(one) for one in chains))
+    by_venue = {venue: [one.instrument for one in found] for venue, found in listed.items()}
+    return by_venue | {one.venue: found for one, found in zip(chains, pools, strict=True)}
 
 
 async def list_all(sources: Sequence[Source]) -> dict[str, list[Listed]]:
@@ -134,7 +144,7 @@ class Feeds:
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[AnySource],
         listings: Mapping[str, Sequence[Listing]],
         *,
         intake: Intake,
@@ -143,29 +153,41 @@ class Feeds:
         policy: StreamPolicy,
     ) -> None:
         self._intake = intake
-        self.streams: list[Stream | GenericStream] = []
+        self.streams: list[Connection] = []
+        self._runs: list[Callable[[], Coroutine[Any, Any, None]]] = []
         self._rests: list[tuple[Source, PublicRest]] = []
         numbers = itertools.count(first_conn)
         for source in sources:
+            if isinstance(source, ChainSource):
+                chain = ChainFeed(source, listings[source.venue], intake=intake, first_conn=next(numbers))
+                for _ in chain.streams[1:]:
+                    next(numbers)  # each address has its own
+                self.streams += chain.streams
+                self._runs.append(chain.run)
+                continue
             mine, wire = listings[source.venue], source.wire()
             if wire is None:
                 name = WIRES[source.exchange].exchange if source.exchange in WIRES else ""
                 exchange, channels = name or source.exchange, source.subscribed()
                 generic = GenericFeed(source.venue, exchange, next(numbers), mine, channels, source.place, source.poll_s)
-                self.streams.append(GenericStream(generic, intake=intake, policy=policy))
+                self._keep(GenericStream(generic, intake=intake, policy=policy))
                 continue
             rest = PublicRest(http, source.place.rest_url or wire.rest_url, rate=wire.snapshots)
             self._rests.append((source, rest))
             for part in _parts(mine, wire.max_instruments):
                 url = source.place.stream_url or ""
                 feed = Feed(source.venue, wire, next(numbers), part, source.subscribed(), url)
-                self.streams.append(Stream(feed, rest, http, intake=intake, policy=policy))
+                self._keep(Stream(feed, rest, http, intake=intake, policy=policy))
+
+    def _keep(self, stream: Stream | GenericStream) -> None:
+        self.streams.append(stream)
+        self._runs.append(stream.run)
 
     async def run(self) -> None:
         """Keep all connections."""
         async with asyncio.TaskGroup() as group:
-            for stream in self.streams:
-                group.create_task(stream.run())
+            for run in self._runs:
+                group.create_task(run())
             for source, rest in self._rests:
                 if time_request(source.exchange) is not None:
                     group.create_task(self._compare(source, rest))

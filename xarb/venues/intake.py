@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from xarb.venues.clock import Clock
 from xarb.venues.quality import Quality
+from xarb.wires.chains import ChainRow
 from xarb.wires.decimals import Listing
 from xarb.wires.events import LinkEvent, WireEvent
 from xarb.wires.rows import Link, Row, RowBuilder
@@ -81,6 +82,13 @@ class Intake:
         """A row that an account's connection gives, now: its values by column name, enums as text."""
         self.builder.put_named(kind, self.clock.now(), values)
         self._schedule()
+
+    def chain(self, ts: int, rows: Sequence[ChainRow]) -> None:
+        """Rows of a chain that belong together, as of `ts` ns: all of them come in one delivery."""
+        if self.takes_market:
+            for row in rows:
+                self.builder.put_chain(ts, row)
+            self._schedule()
 
     def announce(self, listing: Listing, *, again: bool = False) -> None:
         """What is known of an instrument, unless the log says so already; `again`: in any case."""

@@ -1,0 +1,216 @@
+"""Several nodes of one chain compared: who is behind, who names other blocks, and who leaves out logs.
+
+A majority is believed, and the others are not any more. Where there is none, both sides stay and `health` says that they disagree; of two
+nodes that tell different logs of one block the one that leaves some out is wrong, because the header's filter holds what the other one tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+from xarb.errors import Rejected, Retryable
+from xarb.wires.node import BadAnswer, Header, Log, header_of
+
+if TYPE_CHECKING:
+    from xarb.venues.dex.endpoint import ChainPolicy, Endpoint
+    from xarb.venues.dex.rpc import Rpc
+    from xarb.venues.intake import Intake
+    from xarb.wires.follower import Change
+
+_View = TypeVar("_View", bound=Hashable)
+_WINDOW: Final = 32  # blocks below the latest one that are compared
+_QUEUE: Final = 256  # blocks whose logs wait to be compared
+
+
+class Followed(Protocol):
+    """A feed, as it is compared."""
+
+    @property
+    def venue(self) -> str:
+        """Its venue id."""
+
+    @property
+    def policy(self) -> ChainPolicy:
+        """When nodes disagree."""
+
+    @property
+    def intake(self) -> Intake:
+        """Takes what was found."""
+
+    @property
+    def tip(self) -> Header | None:
+        """The latest block in the log."""
+
+    @property
+    def current(self) -> Endpoint | None:
+        """The node that is followed."""
+
+    def usable(self) -> list[Endpoint]:
+        """The nodes that answer and are believed."""
+
+    def block(self, number: int) -> Change | None:
+        """A block that is in the log, so far as it is kept."""
+
+    async def logs(self, rpc: Rpc, header: Header) -> list[Log]:
+        """The logs of a block as a node has them."""
+
+    def look(self) -> None:
+        """Choose anew whom to follow."""
+
+    def restart(self, why: str) -> None:
+        """What is in the log is not the chain's."""
+
+
+class Comparison:
+    """Compares; `run` it until it is cancelled.
+
+    Args:
+        feed: whose nodes.
+    """
+
+    def __init__(self, feed: Followed) -> None:
+        self._feed = feed
+        self._behind: dict[int, float] = {}  # by connection since when
+        self._differs: dict[tuple[int, int], float] = {}  # by connection and number of the block since when
+        self._told: set[tuple[int, int]] = set()  # disagreements that were told
+        self._queue: deque[Change] = deque()
+        self._has_blocks = asyncio.Event()
+
+    async def run(self) -> None:
+        """Look at heights and hashes now and then, at logs block by block."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look_on())
+            group.create_task(self._compare_logs())
+
+    def settle(self, change: Change) -> None:
+        """A block went into the log."""
+        if len(self._feed.usable()) < 2:  # nobody to compare with
+            return
+        if len(self._queue) >= _QUEUE:
+            self._feed.intake.health("blocks_not_compared", 1, self._feed.venue, f"{_QUEUE} wait")
+            return
+        self._queue.append(change)
+        self._has_blocks.set()
+
+    # --- heights and hashes
+
+    async def _look_on(self) -> None:
+        while True:
+            await asyncio.sleep(self._feed.policy.tick_s)
+            self._compare_heights()
+            for number in self._settled_differences():
+                await self._compare_hashes(number)
+
+    def _compare_heights(self) -> None:
+        """A node that is too far behind another for too long is not followed until it has caught up."""
+        feed, now = self._feed, asyncio.get_running_loop().time()
+        nodes = [(one, one.head.number) for one in feed.usable() if one.head is not None]
+        best = max((number for _, number in nodes), default=0)
+        for one, number in nodes:
+            conn = one.feed.conn
+            if best - number <= feed.policy.lag_blocks:
+                self._behind.pop(conn, None)
+                if one.behind_since is not None:
+                    one.behind_since = None
+                    feed.intake.health("rpc_behind", 0, feed.venue, f"{one.name} has caught up at block {number}")
+            elif now - self._behind.setdefault(conn, now) >= feed.policy.lag_s and one.behind_since is None:
+                one.behind_since = now
+                feed.intake.health("rpc_behind", best - number, feed.venue, f"{one.name} is at block {number}, another at {best}")
+                feed.look()
+
+    def _settled_differences(self) -> list[int]:
+        """Numbers of blocks of which some node has for long named another one than the log."""
+        feed, now = self._feed, asyncio.get_running_loop().time()
+        if feed.tip is None:
+            return []
+        top = feed.tip.number - feed.policy.settled
+        open_now = {
+            (one.feed.conn, number)
+            for one in feed.usable()
+            for number in range(top - _WINDOW, top + 1)
+            if (ours := feed.block(number)) is not None and one.hashes.get(number, ours.header.hash) != ours.header.hash
+        }
+        self._differs = {key: self._differs.get(key, now) for key in sorted(open_now)}
+        self._told &= open_now
+        late = {key for key, since in self._differs.items() if now - since >= feed.policy.disagree_s}
+        return sorted({number for _, number in late - self._told})
+
+    async def _compare_hashes(self, number: int) -> None:
+        """Ask all nodes for the block of a number, and let the majority decide."""
+        votes: dict[Endpoint, str] = {}
+        for one in self._feed.usable():
+            if one.rpc is None:
+                continue
+            try:
+                said = await one.rpc.call("eth_getBlockByNumber", hex(number), False)  # noqa: FBT003  # without transactions
+                votes[one] = header_of(said).hash
+            except (Rejected, Retryable):
+                continue
+            except BadAnswer as error:
+                one.distrust(str(error))
+                continue
+            one.hashes[number] = votes[one]
+        if len(set(votes.values())) < 2:
+            return  # they agree by now
+        if not self._outvote(votes, f"of block {number} names another hash than most nodes"):
+            self._told |= {(one.feed.conn, number) for one in votes}
+            said = ", ".join(f"{one.name} {digest}" for one, digest in votes.items())
+            self._feed.intake.health("rpc_disagree", number, self._feed.venue, f"block {number}: {said}"[:1000])
+
+    # --- logs
+
+    async def _compare_logs(self) -> None:
+        while True:
+            await self._has_blocks.wait()
+            while self._queue:
+                await self._compare_block(self._queue.popleft())
+            self._has_blocks.clear()
+
+    async def _compare_block(self, change: Change) -> None:
+        """The logs of a block in the log beside those that every other node has."""
+        feed, header = self._feed, change.header
+        ours = feed.current
+        if ours is None:
+            return
+        views: dict[Endpoint, tuple[Log, ...]] = {ours: change.logs}
+        for one in feed.usable():
+            if one is ours or one.rpc is None:
+                continue
+            try:
+                views[one] = tuple(await feed.logs(one.rpc, header))
+            except (Rejected, Retryable):  # it does not have the block: then it has nothing to say of it
+                continue
+            except BadAnswer as error:
+                one.reject("bad_answer", str(error), None)
+                one.distrust(str(error))
+        if len(set(views.values())) < 2 or feed.block(header.number) is None:
+            return
+        why = f"tells other logs of block {header.number} than "
+        if not self._outvote(views, f"{why}most nodes") and not self._outdone(views, f"{why}another node, which has more"):
+            said = ", ".join(f"{one.name} {len(logs)}" for one, logs in views.items())
+            feed.intake.health("rpc_disagree", header.number, feed.venue, f"logs of block {header.number}: {said}"[:1000])
+        if ours.flaw is not None:
+            feed.restart(f"{ours.name} {why}others")
+
+    def _outvote(self, votes: Mapping[Endpoint, _View], why: str) -> bool:
+        """Whether a majority decided; whoever is not of it is believed no more."""
+        ((most, count), *_) = Counter(votes.values()).most_common()
+        if 2 * count <= len(votes):
+            return False
+        for one, view in votes.items():
+            if view != most:
+                one.distrust(why)
+        return True
+
+    def _outdone(self, views: Mapping[Endpoint, tuple[Log, ...]], why: str) -> bool:
+        """Whether one has all logs that any other has; those that lack some are believed no more."""
+        everything = {log for logs in views.values() for log in logs}
+        if not any(len(logs) == len(everything) for logs in views.values()):
+            return False
+        for one, logs in views.items():
+            if len(logs) < len(everything):
+                one.distrust(why)
+        return True
