@@ -11,7 +11,7 @@ from decimal import Decimal
 from time import perf_counter_ns
 
 from tests.strategies.board import NOW, Board, edge, spot, tier
-from xarb.config import StrategyConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.engine.strategy import Pair, Wake
 from xarb.settings import micro_params
 from xarb.strategies.micro import Micro, MicroState

@@ -19,7 +19,7 @@ import typer.main
 
 from xarb import config
 from xarb.cli import app
-from xarb.config import breakers, chains, inventory, reader, watch
+from xarb.config import breakers, chains, inventory, reader, strategies, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, ORDER_LIFE, TRANSACTION_LIFE
@@ -66,7 +66,7 @@ def config_page() -> str:
         (breakers.BreakerConfig, "[breakers], [venues.NAME.breakers]"),
         (config.VenueConfig, "[venues.NAME]"),
         (config.LatencyConfig, "a latency, such as order_latency = { uniform_ms = [80, 120] }"),
-        (config.StrategyConfig, "[strategies.NAME]"),
+        (strategies.StrategyConfig, "[strategies.NAME]"),
         (config.MarketConfig, "[markets.NAME]"),
         (chains.ChainConfig, "[chains.NAME]"),
         (chains.FactoryConfig, "[chains.NAME.factories.EXCHANGE]"),

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import msgspec
 
-from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
+from xarb.config import FeedConfig, RunConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
@@ -21,8 +22,10 @@ from xarb.settings import feed_limits as feed_limits_of
 from xarb.settings import micro_params as micro_params_of
 from xarb.settings import ratio_of
 from xarb.settings import strategy_terms as strategy_terms_of
+from xarb.settings import triangular_params as triangular_params_of
 from xarb.settings import venue_model as venue_model_of
 from xarb.strategies.micro import MicroParams
+from xarb.strategies.triangular import TriangularParams
 from xarb.venues.terms import VenueModel
 
 # The keys that have no default are stated: any profit will do, and risk bounds no leg unless a test says so.
@@ -61,6 +64,14 @@ def strategy_terms(**changes: Any) -> StrategyTerms:
 def micro_params(**changes: Any) -> MicroParams:
     """Parameters of `micro` that take any profit and a leg of up to a billion."""
     plain = msgspec.structs.replace(micro_params_of(_STRATEGY), min_profit_ppb=Ppb(0), min_profit_quote=Money(0))
+    return msgspec.structs.replace(plain, **changes)
+
+
+def triangular_params(**changes: Any) -> TriangularParams:
+    """Parameters of `triangular` that take any profit, look at every row, and let up to a billion go round."""
+    plain = msgspec.structs.replace(
+        triangular_params_of(_STRATEGY), min_profit_ppb=Ppb(0), min_profit_quote=Money(0), every_row=True
+    )
     return msgspec.structs.replace(plain, **changes)
 
 

@@ -165,7 +165,7 @@ def test_decisions_are_aligned_by_time_then_place(mine: str, theirs: str, pairs:
     def name(one: Decision | None) -> str:
         return "-" if one is None else f"{'r' if one.verdict == 'refused' else ''}{one.ts / 10:g}"
 
-    pair = ("s", None, None)
+    pair = ("s", ())
     sides = [Episode(1, pair, (), None, 0, None, read(text)) for text in (mine, theirs)]
     found = align_decisions(EpisodePair(*sides))
     assert sorted(f"{name(a)}/{name(b)}" for a, b in found) == sorted(pairs.split())

@@ -40,13 +40,13 @@ from xarb.config import (
     RecordConfig,
     RetentionConfig,
     RunConfig,
-    StrategyConfig,
     VenueConfig,
     load_experiment,
 )
 from xarb.config.breakers import BreakerConfig
 from xarb.config.chains import ChainConfig, FactoryConfig
 from xarb.config.inventory import InventoryConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
@@ -633,6 +633,9 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "run.fees_file": "test_fees_come_from_the_file_that_is_named",
     "run.assets_file": "test_assets_come_from_the_file_that_is_named",
     "strategies.kind": "test_kind_must_be_known",
+    "strategies.start_assets": "tests.test_triangular:test_each_key_has_its_effect",
+    "strategies.max_legs": "tests.test_triangular:test_each_key_has_its_effect",
+    "strategies.every_row": "tests.test_triangular:test_each_key_has_its_effect",
     "markets.exchange": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
     "markets.symbols": "tests.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
     "markets.channels": "tests.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeVar
 
-from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, StrategyConfig, VenueConfig
+from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
 from xarb.config.inventory import InventoryConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
@@ -19,6 +20,7 @@ from xarb.log.prune import Retention
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money, Ppb, parse_bps, parse_money
 from xarb.strategies.micro import MicroParams
 from xarb.strategies.moving import MovingTerms
+from xarb.strategies.triangular import TriangularParams
 from xarb.venues.terms import ConstantLatency, Latency, Outage, TableLatency, UniformLatency, VenueModel
 
 _Made = TypeVar("_Made")
@@ -170,10 +172,6 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
 
 def micro_params(config: StrategyConfig, inventory: InventoryConfig | None = None) -> MicroParams:
     """A strategy's section as the parameters of `micro`, with the targets of its account."""
-    shares: dict[str, dict[str, int]] = {}
-    for (account, asset), mine in ({} if inventory is None else inventory.by_asset()).items():
-        if account == config.account:
-            shares[asset] = {venue: money_of(share) for venue, share in mine.items()}
     return MicroParams(
         min_profit_ppb=ratio_of(config.min_profit_bps),
         min_profit_quote=money_of(config.min_profit_quote),
@@ -188,8 +186,38 @@ def micro_params(config: StrategyConfig, inventory: InventoryConfig | None = Non
         max_edge_ppb=ratio_of(config.max_edge_bps),
         sequence=config.sequence,
         max_levels=config.max_levels,
-        moving=MovingTerms(costs={asset: ratio_of(cost) for asset, cost in config.inventory_cost_bps.items()}, shares=shares),
+        moving=_moving_terms(config, inventory),
     )
+
+
+def triangular_params(config: StrategyConfig, inventory: InventoryConfig | None = None) -> TriangularParams:
+    """A strategy's section as the parameters of `triangular`, with the targets of its account."""
+    return TriangularParams(
+        max_legs=config.max_legs,
+        open_ppb=ratio_of(config.open_bps),
+        close_ppb=ratio_of(config.close_bps),
+        every_row=config.every_row,
+        min_profit_ppb=ratio_of(config.min_profit_bps),
+        min_profit_quote=money_of(config.min_profit_quote),
+        max_notional_quote=money_of(config.max_notional_quote),
+        max_open_bundles=config.max_open_bundles,
+        latency_threshold_ns=nanos(config.latency_threshold_ms),
+        cool_down_ns=nanos(config.cool_down_ms),
+        scan_ns=nanos(config.scan_ms),
+        max_edge_ppb=ratio_of(config.max_edge_bps),
+        sequence=config.sequence,
+        max_levels=config.max_levels,
+        moving=_moving_terms(config, inventory),
+    )
+
+
+def _moving_terms(config: StrategyConfig, inventory: InventoryConfig | None) -> MovingTerms:
+    """What moving assets costs a strategy, with the targets of its account."""
+    shares: dict[str, dict[str, int]] = {}
+    for (account, asset), mine in ({} if inventory is None else inventory.by_asset()).items():
+        if account == config.account:
+            shares[asset] = {venue: money_of(share) for venue, share in mine.items()}
+    return MovingTerms(costs={asset: ratio_of(cost) for asset, cost in config.inventory_cost_bps.items()}, shares=shares)
 
 
 def money_of(amount: Decimal) -> Money:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from xarb.engine.liverows import ARM, DISARM, KILL
 from xarb.errors import ConfigError
+from xarb.inquiry.course import markets_of
 from xarb.inquiry.decided import Decided, open_decided, starts_in
 from xarb.inquiry.evidence import evidence
 from xarb.inquiry.moment import Moment, Wanted, Witness, witness
@@ -167,10 +168,10 @@ def _witness(decided: Decided, chain: _Chain) -> tuple[Witness | None, str]:
 
 
 def _instruments(chain: _Chain) -> tuple[tuple[str, str], ...]:
-    """Venue and symbol of both sides of the opportunity, else of the order."""
+    """Venue and symbol of both sides of the opportunity, or of the cycle's trades, else of the order."""
     if chain.decision is None:
         return tuple((row["venue"], row["symbol"]) for row in chain.commands if row["order"] == chain.order)[:1]
-    return tuple((chain.decision[f"{side}_venue"], chain.decision[f"{side}_symbol"]) for side in ("sell", "buy"))
+    return markets_of(chain.decision)
 
 
 def _roles(decision: Row, witnessed: Witness | None) -> dict[int, list[str]]:
@@ -219,10 +220,13 @@ def _told(chain: _Chain) -> list[Section]:
     what = (*_PLACE, *what, "venue", "symbol", "side", "tif", "price", "qty")
     whose = f": {commands[0]['strategy']} on account {commands[0]['account']}" if commands else ""
     mine = [row for row in commands if row["order"] == chain.order]
+    is_cycle = any(row["legs"] is not None for row in chain.opportunities)
+    sides: tuple[Shown, ...] = ("legs",) if is_cycle else ("sell", "buy")
+    rows_of = () if is_cycle else ("sell_seq", "buy_seq")
     episode = [
         row | {side: f"{row[f'{side}_symbol']}@{row[f'{side}_venue']}" for side in ("sell", "buy")} for row in chain.opportunities
     ]
-    edges: tuple[Shown, ...] = (("edge_ppb", bps), ("best_edge_ppb", bps), "sell_seq", "buy_seq", "verdict", "reason", "bundle")
+    edges: tuple[Shown, ...] = (("edge_ppb", bps), ("best_edge_ppb", bps), *rows_of, "verdict", "reason", "bundle")
     asked: tuple[Shown, ...] = (*_PLACE, "reason", ("value", amount), ("bound", amount), "venue", "symbol")
     return [
         listed("commands", "The order's commands", mine, *what),
@@ -230,12 +234,11 @@ def _told(chain: _Chain) -> list[Section]:
         _in_units(
             listed(
                 "opportunity",
-                "The opportunity, edges before fees",
+                f"The opportunity, edges {'after' if is_cycle else 'before'} fees",
                 episode,
                 *_PLACE,
                 "phase",
-                "sell",
-                "buy",
+                *sides,
                 *edges,
                 ("life_ns", millis),
             )

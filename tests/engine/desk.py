@@ -56,6 +56,8 @@ class Told:
 class Desk:
     """An engine with instruments a, b, ... at 100 bid and 101 ask, rich accounts, and one or more strategies that do as told.
 
+    A `quiet` one has no quotes yet.
+
     The strategies of `real`, whose terms are among the others, decide for themselves.
     """
 
@@ -76,7 +78,7 @@ class Desk:
         if opening is None:
             opening = {("main", i.venue, asset): money(1_000_000) for i in chosen for asset in (i.base, i.quote)}
         tier = fee or FeeTier(maker_ppb=FEE, taker_ppb=FEE)
-        pairs = setup.pop("pairs", ())
+        pairs, quiet = setup.pop("pairs", ()), setup.pop("quiet", False)
         base: dict[str, Any] = {
             "instruments": chosen,
             "groups": [list(range(len(chosen)))],
@@ -96,7 +98,7 @@ class Desk:
         self.seq = 0
         self.rows: list[tuple[str, dict[str, Any]]] = []
         self.sent: list[Command] = []
-        for number in range(len(chosen)):
+        for number in () if quiet else range(len(chosen)):
             self.quote(number)
 
     def quote(self, number: int, bid: int = 100, ask: int = 101, *, ts: int | None = None, size: int = 1000) -> list[str]:

@@ -41,7 +41,7 @@ def test_check_says_how_exchanges_and_accounts_stand(tmp_path: Path) -> None:
     assert "main\talpha\tUSDT\t100000\t0" in out
     assert any(line.startswith("alpha\tBTC\t") and line.endswith("\topen\topen") for line in out.splitlines())
     assert "GB a day" in out
-    assert "ready: 2 of 2 pairs can trade" in err
+    assert "ready: 2 of 2 pairs and instruments of cycles can trade" in err
 
 
 def test_check_says_what_forbids_real_orders(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xarb.assembly.marks import Marks
-from xarb.assembly.resolved import Resolved, encode_config, fee_of, opening_balances, pairing_of, run_id
+from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
 from xarb.config import RunConfig
 from xarb.console import Table
 from xarb.engine.breaker import Broken
@@ -36,10 +36,12 @@ from xarb.settings import (
     nanos,
     ratio_of,
     strategy_terms,
+    triangular_params,
     ts_of,
     venue_model,
 )
 from xarb.strategies.micro import Micro
+from xarb.strategies.triangular import Triangular
 from xarb.venues.simulated import SimulatedVenues
 from xarb.venues.terms import ConstantLatency, VenueModel, VenueSetup
 
@@ -286,6 +288,10 @@ def _strategy(
 ) -> Strategy:
     config = resolved.strategies[name]
     assumed = {venue: money_of(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
+    if config.kind == "triangular":
+        graph = graph_of(resolved, name, instruments)
+        params = triangular_params(config, resolved.inventory)
+        return Triangular(name, config.account, graph, params, rates=rates, assumed_qty=assumed)
     return Micro(
         name,
         config.account,

@@ -15,17 +15,19 @@ import msgspec
 
 from xarb.assembly.mentions import check_mentions
 from xarb.catalog import load_assets, load_fees, read_assets, read_fees
-from xarb.config import Experiment, FeedConfig, RunConfig, StrategyConfig, VenueConfig
+from xarb.config import Experiment, FeedConfig, RunConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
 from xarb.config.inventory import InventoryConfig
 from xarb.config.reader import normal
+from xarb.config.strategies import StrategyConfig
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money
-from xarb.pairing import Pairing, PairTerms, make_pairs, prove_names
+from xarb.pairing import Pairing, PairTerms, identities, make_pairs, prove_names
 from xarb.settings import money_of, ratio_of
+from xarb.strategies.triangular import TradeGraph
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,6 +157,42 @@ def pairing_of(resolved: Resolved, name: str, instruments: Sequence[Instrument])
         close_ppb=ratio_of(config.close_bps),
     )
     return make_pairs(prove_names(instruments, AssetTable(resolved.assets)), terms)
+
+
+def graph_of(resolved: Resolved, name: str, instruments: Sequence[Instrument]) -> TradeGraph:
+    """What the strategy `name` may go through: spot instruments of its venues and symbols whose fees are known.
+
+    Raises:
+        ConfigError: an asset that is to go round is traded on none of them.
+    """
+    config = resolved.strategies[name]
+    names = prove_names(instruments, AssetTable(resolved.assets))
+    known = identities(names)
+    chosen = [one for one in names if _may_go_through(resolved, config, one.instrument)]
+    assets = {one.number: _assets_apart(one.instrument, known) for one in chosen}
+    starts = []
+    for asset in config.start_assets:
+        mine = sorted({key for pair in assets.values() for key in pair if key.split()[0] == asset})
+        if not mine:
+            traded = ", ".join(sorted({key.split()[0] for pair in assets.values() for key in pair})) or "nothing"
+            raise ConfigError(f"strategies.{name}.start_assets: {asset} is traded on none of its instruments; they trade {traded}")
+        starts += mine
+    return TradeGraph(instruments=tuple(assets), assets=assets, starts=tuple(starts))
+
+
+def _may_go_through(resolved: Resolved, config: StrategyConfig, one: Instrument) -> bool:
+    return (
+        one.kind == "spot"
+        and one.venue in (config.venues or resolved.venues)
+        and (not config.symbols or one.symbol in config.symbols)
+        and fee_of(resolved, one) is not None
+    )
+
+
+def _assets_apart(one: Instrument, known: Mapping[tuple[str, str], str]) -> tuple[str, str]:
+    """Base and quote with what each was proven to be: one text for one asset under one name, an unproven name is its venue's own."""
+    base, quote = (f"{name} is {known.get((one.venue, name), f'of {one.venue}')}" for name in (one.base, one.quote))
+    return base, quote
 
 
 def fee_of(resolved: Resolved, instrument: Instrument) -> FeeTier | None:

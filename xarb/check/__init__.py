@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,7 +13,9 @@ from xarb.assembly import SOURCES, Assembly, recorded_ground
 from xarb.assembly.resolved import Resolved, fee_of, pairing_of, resolve_recorded
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
-from xarb.config import Experiment, StrategyConfig
+from xarb.check.cycles import rounds_of
+from xarb.config import Experiment
+from xarb.config.strategies import StrategyConfig
 from xarb.console import Table
 from xarb.engine.strategy import Pair
 from xarb.log.reader import LogReader
@@ -27,12 +29,12 @@ _GOOD: Final = "can trade"
 
 
 class Findings(NamedTuple):
-    """What was found: tables to print, the pairs looked at, and those of them that cannot trade."""
+    """What was found: tables to print, the pairs and the instruments of cycles looked at, and those of them that cannot trade."""
 
     tables: list[Table]
     pairs: int
     blocked: int
-    idle: tuple[str, ...]  # strategies that no pair is left for
+    idle: tuple[str, ...]  # strategies that no pair or cycle is left for
 
 
 class Sizes(msgspec.Struct):
@@ -75,26 +77,33 @@ def judge(
         before: tables that come first.
     """
     rows: list[tuple[str, ...]] = []
+    cycles: list[tuple[str, ...]] = []
     idle = []
-    for name in sorted(resolved.strategies):
+    compared = [name for name in sorted(resolved.strategies) if resolved.strategies[name].kind == "micro"]
+    for name in sorted({*resolved.strategies} - {*compared}):
+        found, count = rounds_of(resolved, name, instruments, _blocker_of_one(resolved, name, instruments, (sizes, opening)))
+        cycles += [(name, instruments[number].id, why or _GOOD) for number, why in found]
+        if not count:
+            idle.append(name)
+    for name in compared:
         pairing = pairing_of(resolved, name, instruments)
-        found = [(pair, _blocker(resolved, name, pair, instruments, (sizes, opening))) for pair in pairing.pairs]
+        judged = [(pair, _blocker(resolved, name, pair, instruments, (sizes, opening))) for pair in pairing.pairs]
         rows += [
             (name, instruments[pair.sell].id, instruments[pair.buy].id, _via(pair, instruments), why or _GOOD)
-            for pair, why in found
+            for pair, why in judged
         ]
-        if all(why is not None for _, why in found):
+        if all(why is not None for _, why in judged):
             idle.append(name)
-    blocked = sum(row[-1] != _GOOD for row in rows)
+    blocked = sum(row[-1] != _GOOD for row in [*rows, *cycles])
     tables = [
         *before,
         Table("Pairs", ("strategy", "sell on", "buy on", "through", "verdict"), tuple(rows)),
+        Table("Instruments of cycles", ("strategy", "instrument", "verdict"), tuple(cycles)),
     ]
     tables += [
-        _unpaired_table(f"Not compared by {name}", pairing_of(resolved, name, instruments), instruments)
-        for name in sorted(resolved.strategies)
+        _unpaired_table(f"Not compared by {name}", pairing_of(resolved, name, instruments), instruments) for name in compared
     ]
-    return Findings([table for table in tables if table.rows], len(rows), blocked, tuple(idle))
+    return Findings([table for table in tables if table.rows], len(rows) + len(cycles), blocked, tuple(sorted(idle)))
 
 
 def _setting_table(experiment: Experiment, reader: LogReader) -> Table:
@@ -140,6 +149,43 @@ def _blocker(
     if pair.premium:
         return "premium: only a peg compares them; recorded, never traded"
     legs = [pair.sell, pair.buy] + ([pair.convert] if pair.convert >= 0 else [])
+    return (
+        _unfit(resolved, legs, instruments, sizes)
+        or _switched_off(resolved.strategies[name])
+        or _no_money(resolved, name, pair, instruments, opening)
+        or _no_rate(resolved, legs, instruments)
+        or _too_small(resolved, name, legs, instruments)
+    )
+
+
+def _blocker_of_one(
+    resolved: Resolved,
+    name: str,
+    instruments: Sequence[Instrument],
+    known_of: tuple[Sequence[Sizes], Mapping[tuple[str, str, str], int]],
+) -> Callable[[int], str | None]:
+    """What keeps the strategy from trading an instrument in either direction, by its number."""
+    sizes, opening = known_of
+    account = resolved.strategies[name].account
+
+    def blocker(number: int) -> str | None:
+        one = instruments[number]
+        poor = None
+        if all(opening.get((account, one.venue, asset), 0) == 0 for asset in (one.base, one.quote)):
+            poor = f"balance: {account} has neither {one.base} nor {one.quote} on {one.venue}"
+        return (
+            _unfit(resolved, [number], instruments, sizes)
+            or _switched_off(resolved.strategies[name])
+            or poor
+            or _no_rate(resolved, [number], instruments)
+            or _too_small(resolved, name, [number], instruments)
+        )
+
+    return blocker
+
+
+def _unfit(resolved: Resolved, legs: list[int], instruments: Sequence[Instrument], sizes: Sequence[Sizes]) -> str | None:
+    """An instrument that may not be traded, or whose quotes have no sizes."""
     for number in legs:
         why = instruments[number].untradable_because()
         if why is not None:
@@ -148,12 +194,7 @@ def _blocker(
         known = sizes[number]
         if known.rows and known.unknown == known.rows and (venue is None or venue.assumed_qty is None):
             return f"unknown_size: {instruments[number].id} has no sizes; set venues.{instruments[number].venue}.assumed_qty to assume one"
-    return (
-        _switched_off(resolved.strategies[name])
-        or _no_money(resolved, name, pair, instruments, opening)
-        or _no_rate(resolved, legs, instruments)
-        or _too_small(resolved, name, legs, instruments)
-    )
+    return None
 
 
 def _switched_off(config: StrategyConfig) -> str | None:

@@ -246,7 +246,7 @@ def check(
         raise Refused("no real orders: " + "; ".join(objections))
     if findings.idle or not findings.pairs:
         raise Refused(f"nothing can be traded by {', '.join(findings.idle) or 'this experiment'}; the verdicts say why")
-    say(f"ready: {findings.pairs - findings.blocked} of {findings.pairs} pairs can trade")
+    say(f"ready: {findings.pairs - findings.blocked} of {findings.pairs} pairs and instruments of cycles can trade")
 
 
 @app.command(cls=_Verb)

@@ -33,46 +33,46 @@ class Reader:
     """Turns raw TOML into structs; keeps where each value came from."""
 
     def __init__(self, path: Path, given: dict[str, str]) -> None:
-        self._path = path
+        self.path = path
         self.sources = given
 
     def place(self, where: str) -> str:
         """A key with its file, for messages."""
-        return f"{self._path}: {where}"
+        return f"{self.path}: {where}"
 
     def table(self, raw: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """The named tables below a section."""
         section = raw.get(name, {})
         if not isinstance(section, dict) or any(not isinstance(part, dict) for part in section.values()):
-            raise ConfigError(f"{self._path}: {name} must be written as [{name}.NAME] tables")
+            raise ConfigError(f"{self.path}: {name} must be written as [{name}.NAME] tables")
         yield from section.items()
 
     def sections(self, raw: dict[str, Any], name: str, kind: type[_Section]) -> Iterator[_Section]:
         """The structs of `[[name]]` tables, in order."""
         found = raw.get(name, [])
         if not isinstance(found, list):
-            raise ConfigError(f"{self._path}: {name} must be written as [[{name}]] tables")
+            raise ConfigError(f"{self.path}: {name} must be written as [[{name}]] tables")
         for number, part in enumerate(found, start=1):
             yield self.section(part, kind, f"{name} number {number}")
 
     def section(self, raw: object, kind: type[_Section], where: str) -> _Section:
         """A section as its struct."""
         if not isinstance(raw, dict):
-            raise ConfigError(f"{self._path}: {where} must be a table")
+            raise ConfigError(f"{self.path}: {where} must be a table")
         fields = {field.name: field for field in msgspec.structs.fields(kind)}
         for key in raw:
             if key not in fields:
-                raise ConfigError(f"{self._path}: unknown key {where}.{key}; allowed: {', '.join(fields)}")
+                raise ConfigError(f"{self.path}: unknown key {where}.{key}; allowed: {', '.join(fields)}")
         for name, field in fields.items():
             if field.required and name not in raw:
-                raise ConfigError(f"{self._path}: {where}.{name} is missing: {describe(kind, name)}")
+                raise ConfigError(f"{self.path}: {where}.{name} is missing: {describe(kind, name)}")
         for key, value in raw.items():
             self.convert(value, fields[key].type, f"{where}.{key}")
         made: _Section = self.convert(raw, kind, where)
         for name in fields:
             self._check(getattr(made, name), f"{where}.{name}")
             if name in _ABOVE_ZERO and getattr(made, name) == 0:
-                raise ConfigError(f"{self._path}: {where}.{name} = 0: allowed are numbers above 0")
+                raise ConfigError(f"{self.path}: {where}.{name} = 0: allowed are numbers above 0")
         return made
 
     def convert(self, value: object, kind: Any, where: str) -> Any:
@@ -82,7 +82,7 @@ class Reader:
         except msgspec.ValidationError as error:
             words = choices(kind)
             why = f"allowed: {', '.join(words)}" if words else str(error)
-            raise ConfigError(f"{self._path}: {where} = {shown(value)}: {why}") from None
+            raise ConfigError(f"{self.path}: {where} = {shown(value)}: {why}") from None
 
     def amounts(self, value: object, kind: Any, where: str) -> Any:
         """Named amounts, such as `[accounts.NAME.VENUE]` tables of asset = opening balance."""
@@ -105,7 +105,7 @@ class Reader:
             decimals, bound = next((unit for end, unit in _UNITS.items() if any(key.endswith(end) for key in keys)), _AMOUNT)
             if not (value.is_finite() and 0 <= value < bound and _decimals(value) <= decimals):
                 raise ConfigError(
-                    f"{self._path}: {where} = {value}: allowed are numbers from 0 on, below {bound}, with at most {decimals} decimals"
+                    f"{self.path}: {where} = {value}: allowed are numbers from 0 on, below {bound}, with at most {decimals} decimals"
                 )
 
 

@@ -125,7 +125,7 @@ class Bundle:
     """The legs of one decision and what their fills did.
 
     `flows` is the change of each asset by fills, fees included; `traded` is quantity and notional by (instrument, sign), all at 18
-    decimals; `flat` are the assets that are to end at zero, the rest is the profit. In a `ring` each leg spends what another one brings.
+    decimals; `flat` are the assets that are to end at zero, the rest is the profit. In a `cycle` each leg spends what another one brings.
     `instruments` are the legs' in ascending order: what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
     its orders that are alive. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
     when its residual appeared, 0 without one. `booked` is what was booked as inventory: asset, quantity, cost, quote asset.
@@ -133,7 +133,7 @@ class Bundle:
 
     __slots__ = (
         *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
-        *("orders", "pair", "ring", "sequence", "state", "traded", "unbalanced_at"),
+        *("orders", "pair", "cycle", "sequence", "state", "traded", "unbalanced_at"),
     )
 
     def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
@@ -144,7 +144,7 @@ class Bundle:
         self.sequence = sequence
         self.pair = pair
         self.flat: tuple[str, ...] = ()
-        self.ring = False
+        self.cycle = False
         self.instruments: tuple[int, ...] = ()
         self.orders: list[Order] = []
         self.state = "open"
@@ -183,7 +183,7 @@ class Bundle:
             legs=[leg.capture() for leg in self.legs],
             orders=[order.capture() for order in self.orders],
             unbalanced_at=self.unbalanced_at,
-            ring=self.ring,
+            cycle=self.cycle,
         )
 
     def rescale(self, number: int, price: int, qty: int) -> None:
@@ -217,7 +217,7 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
     bundle = Bundle(copy.number, desk, [], opportunity=copy.opportunity, sequence=copy.sequence, pair=copy.pair)
     bundle.state, bundle.live, bundle.filled, bundle.due = copy.state, copy.live, copy.filled, copy.due
     bundle.flat, bundle.instruments, bundle.unbalanced_at = copy.flat, copy.instruments, copy.unbalanced_at
-    bundle.ring = copy.ring
+    bundle.cycle = copy.cycle
     bundle.flows, bundle.attempts, bundle.booked = {**copy.flows}, {**copy.attempts}, [*copy.booked]
     bundle.traded = {(instrument, sign): (size, value) for instrument, sign, size, value in copy.traded}
     for one in copy.legs:

@@ -66,7 +66,7 @@ class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     legs: list[LegCopy]
     orders: list[OrderCopy]
     unbalanced_at: int = 0  # older copies have none
-    ring: bool = False  # older copies have none
+    cycle: bool = False  # older copies have none
 
 
 class ArchiveCopy(msgspec.Struct, frozen=True):
@@ -243,6 +243,7 @@ class DecisionsCopy(msgspec.Struct, frozen=True):
     execution: ExecutionCopy
     strategies: dict[str, msgspec.Raw]
     chains: ChainsCopy = ChainsCopy()  # older copies have none
+    cycles: list[tuple[str, int, int]] = []  # strategy, its number of a cycle, opportunity; older copies have none
 
 
 class EngineCopy(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ import msgspec
 from xarb.engine.captured import DecisionsCopy, EngineCopy
 from xarb.engine.chains import KINDS as CHAIN_KINDS
 from xarb.engine.chains import Chains
+from xarb.engine.cycles import Cycles
 from xarb.engine.episodes import Episodes
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
@@ -26,7 +27,7 @@ from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import PLACE, SlowRows
-from xarb.engine.strategy import BundlePlan, Pass, Plan, Strategy, View, Wake
+from xarb.engine.strategy import BundlePlan, CycleFound, CycleNote, Pass, Plan, Strategy, View, Wake
 from xarb.engine.view import StrategyView
 from xarb.engine.words import place, words
 from xarb.errors import ConfigError, InvariantBroken, LogError
@@ -94,6 +95,7 @@ class Engine:
         self._step = machine_code(fold.run)
         self.outputs = Outputs(self._kernel, self.instruments)
         self.outputs.pairs = pairs
+        self.cycles = Cycles(self._kernel, self.outputs, self.instruments)
         self.commands: list[Command] = []
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
         risk = Risk(self.market, self.portfolio, setup, self._strategies, outputs=self.outputs)
@@ -136,6 +138,7 @@ class Engine:
                 portfolio=self.portfolio.capture(),
                 risk=self._risk.capture(),
                 execution=self.execution.capture(),
+                cycles=self.cycles.capture(),
                 strategies={one.id: msgspec.Raw(msgspec.json.encode(one.state)) for one in self._strategies},
                 chains=self.chains.capture(),
             ),
@@ -162,6 +165,7 @@ class Engine:
         self._risk.restore(decisions.risk)
         self.execution.restore(decisions.execution)
         self.chains.restore(decisions.chains)
+        self.cycles.restore(decisions.cycles)
         for strategy in self._strategies:
             state = msgspec.json.decode(decisions.strategies[strategy.id], type=type(strategy.state))
             for name in state.__struct_fields__:
@@ -373,14 +377,37 @@ class Engine:
             self._carry_out(number, plan)
 
     def _carry_out(self, number: int, plan: Plan) -> None:
+        if isinstance(plan, CycleNote):
+            self.cycles.note(self._strategies[number].id, plan)
+            return
+        if plan.cycle is not None:
+            self._on_cycle(number, plan, plan.cycle)
+            return
         pair = -1 if plan.opportunity is None else self._pair_of(number, plan.opportunity)
         if isinstance(plan, Pass):
             strategy = self._strategies[number]
+            if plan.opportunity is None:
+                raise InvariantBroken(f"strategy {strategy.id} passes on nothing: neither an opportunity nor a cycle")
             row = (strategy.account, strategy.id, plan.opportunity, None, None, plan.reason, plan.value, plan.bound)
             self.outputs.emit("refusals", row)
             self._decide(pair, plan.opportunity, "refused", plan.reason, None)
         else:
             self._submit(number, plan, pair)
+
+    def _on_cycle(self, number: int, plan: BundlePlan | Pass, cycle: CycleFound) -> None:
+        """A decision on a cycle: its rows bear the number of its opportunity."""
+        strategy = self._strategies[number]
+        opportunity = self.cycles.opportunity(strategy.id, cycle)
+        bundle, reason = None, None
+        if isinstance(plan, Pass):
+            row = (strategy.account, strategy.id, opportunity, None, None, plan.reason, plan.value, plan.bound)
+            self.outputs.emit("refusals", row)
+            reason = plan.reason
+        else:
+            commands, bundle = self.execution.submit(msgspec.structs.replace(plan, opportunity=opportunity), strategy)
+            self.commands += commands
+            reason = self.execution.last_refusal if bundle is None else None
+        self.cycles.decided(strategy.id, cycle, "refused" if bundle is None else "taken", reason=reason, bundle=bundle)
 
     def _submit(self, number: int, plan: BundlePlan, pair: int) -> None:
         commands, bundle = self.execution.submit(plan, self._strategies[number], pair=pair)
@@ -394,8 +421,8 @@ class Engine:
 
     def _decide(self, pair: int, opportunity: int, verdict: str, reason: str | None, bundle: int | None) -> None:
         standing, since = self.episodes.standing(pair)
-        row = (*self.outputs.episode(pair, opportunity, "decided"), *standing, verdict, reason, bundle, self._world[_NOW] - since)
-        self.outputs.emit("opportunities", row)
+        decided = (*standing, verdict, reason, bundle, self._world[_NOW] - since, None)
+        self.outputs.emit("opportunities", (*self.outputs.episode(pair, opportunity, "decided"), *decided))
 
     def _pair_of(self, number: int, opportunity: int) -> int:
         pair = self.episodes.pair_of(number, opportunity)

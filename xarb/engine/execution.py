@@ -73,7 +73,7 @@ class Execution:
         self._bundles += 1
         self._risk.breakers.began(self._bundles, legs)
         bundle = Bundle(self._bundles, desk, legs, opportunity=plan.opportunity, sequence=plan.sequence, pair=pair)
-        bundle.flat, bundle.instruments, bundle.ring = form.flat, form.instruments, bool(form.ring)
+        bundle.flat, bundle.instruments, bundle.cycle = form.flat, form.instruments, bool(form.cycle)
         self._archive.open(bundle)
         desk.open_bundles += 1
         for leg in legs:

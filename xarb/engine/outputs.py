@@ -101,6 +101,7 @@ class Outputs:
             _REASONS[reason],
             None,  # bundle
             known(life),
+            None,  # legs of a cycle
         )
 
     def episode(self, pair: int, opportunity: int, phase: str) -> tuple[Any, ...]:

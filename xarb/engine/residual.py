@@ -112,7 +112,7 @@ def _sign_for(leg: Leg, asset: str, residual: int, bundle: Bundle) -> int:
     """+1 or -1 when an order on the leg's instrument shrinks the residual, 0 when it does not trade the asset as it should."""
     if leg.side.base == asset:
         return -1 if residual > 0 else 1
-    converts = bundle.ring or leg.side.base != bundle.legs[0].side.base
+    converts = bundle.cycle or leg.side.base != bundle.legs[0].side.base
     if converts and leg.side.quote == asset:
         return 1 if residual > 0 else -1
     return 0

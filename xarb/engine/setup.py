@@ -234,8 +234,11 @@ def _lay_strategies(kernel: state.KernelState, strategies: Sequence[Strategy], *
         record["on_edge"] = int(wakes.on_edge)
         if timers_are_rows:
             record["timer_ns"] = 0
-        elif wakes.timer_ns > 0 and not wakes.timer_needs_edge:
-            record["next_timer"] = 0
+        elif (
+            wakes.timer_ns > 0 and not wakes.timer_needs_edge
+        ):  # its grid begins with the first input, before which nothing happened
+            record["next_timer"] = kernel.world["next_timer"] = 0
+            kernel.world["quiet"] |= 1 << number
         for instrument in wakes.every_event:
             kernel.tables[state.INSTRUMENTS][instrument]["events"] |= 1 << number
 

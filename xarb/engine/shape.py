@@ -1,6 +1,6 @@
-"""The shape of a bundle: a pair or a ring.
+"""The shape of a bundle: a pair or a cycle.
 
-The legs of a pair are proven the same thing, balance in base, and meet in one currency. In a ring of three or more legs each one spends what
+The legs of a pair are proven the same thing, balance in base, and meet in one currency. In a cycle of three or more legs each one spends what
 another one brings, so that only the profit's asset is left; where two legs on different venues meet in an asset, its names there are proven
 to mean the same. What is sound as a pair is one; a triangle may be both.
 
@@ -20,7 +20,7 @@ from xarb.engine.strategy import Strategy
 from xarb.model.units import PPB, ceil_div
 
 _PREMIUM: Final = -2  # in place of a pair's conversion instrument
-_LEAST_RING: Final = 3  # legs
+_LEAST_CYCLE: Final = 3  # legs
 _MAX_FORMS: Final = 10_000  # kept at most; then all are found anew
 _Key = tuple[str, tuple[Side, ...]]  # profit asset, sides
 
@@ -31,11 +31,11 @@ class Form:
     `refusal` is what is wrong before the quantities are looked at, `unconverted` what is wrong with the currencies if those are
     right. `mains` are the places of the legs in the first one's base, `step` the money of their largest lot on the buying side. `conversion`
     is the place of the leg that converts, -1 without one, and `converted` the asset that it brings to zero. `flat` are the assets that
-    must end at zero, bases first: all but the profit's. `instruments` are in ascending order. `ring` are the places of a ring's legs in the
+    must end at zero, bases first: all but the profit's. `instruments` are in ascending order. `cycle` are the places of a cycle's legs in the
     order in which the asset of the profit goes round, empty for a pair.
     """
 
-    __slots__ = ("conversion", "converted", "flat", "instruments", "mains", "refusal", "ring", "step", "unconverted")
+    __slots__ = ("conversion", "converted", "cycle", "flat", "instruments", "mains", "refusal", "step", "unconverted")
 
     def __init__(self, sides: Sequence[Side], profit_asset: str) -> None:
         self.instruments = tuple(sorted(side.number for side in sides))
@@ -45,14 +45,14 @@ class Form:
         self.mains = [at for at, side in enumerate(sides) if side.base == base]
         self.step = max((sides[at].lot_money for at in self.mains if sides[at].sign == BUY), default=0)
         self.conversion, self.converted = -1, ""
-        self.ring: tuple[int, ...] = ()
+        self.cycle: tuple[int, ...] = ()
         self.refusal: Refusal | None = None
         self.unconverted = self._convert(sides, profit_asset)
 
-    def close_ring(self, ring: Sequence[int], sides: Sequence[Side]) -> None:
-        """It is a ring of these legs."""
-        self.ring = tuple(ring)
-        self.flat = tuple(_gets(sides[at]) for at in ring[:-1])
+    def close(self, cycle: Sequence[int], sides: Sequence[Side]) -> None:
+        """It is a cycle of these legs."""
+        self.cycle = tuple(cycle)
+        self.flat = tuple(_gets(sides[at]) for at in cycle[:-1])
 
     def _convert(self, sides: Sequence[Side], profit_asset: str) -> Refusal | None:
         """All quote currencies but the profit's must be converted by one leg."""
@@ -95,10 +95,10 @@ class Shape:
             form = self._forms[key] = Form(sides, profit_asset)
             form.refusal = self._check_sides(sides, form)
             if form.refusal is not None or form.unconverted is not None:
-                ring = _ring_of(sides, profit_asset)
-                if ring:
-                    form.close_ring(ring, sides)
-                    form.refusal = self._check_ring_names(sides, ring)
+                cycle = _cycle_of(sides, profit_asset)
+                if cycle:
+                    form.close(cycle, sides)
+                    form.refusal = self._check_names(sides, cycle)
         return form
 
     def forget(self) -> None:
@@ -109,8 +109,8 @@ class Shape:
         """What is wrong with the shape, None when nothing is; each leg by itself was checked before."""
         if form.refusal is not None:
             return form.refusal
-        if form.ring:
-            return self._check_ring(legs, form)
+        if form.cycle:
+            return self._check_cycle(legs, form)
         left = 0
         for at in form.mains:
             left += _base_flow(legs[at])
@@ -151,10 +151,10 @@ class Shape:
             return Refusal("mixed_currency", buy.number)
         return None
 
-    def _check_ring_names(self, sides: Sequence[Side], ring: Sequence[int]) -> Refusal | None:
+    def _check_names(self, sides: Sequence[Side], cycle: Sequence[int]) -> Refusal | None:
         """Where two legs meet on different venues, the name of the asset must have been proven to mean the same on both."""
-        for at, into in enumerate(ring):
-            out = sides[ring[(at + 1) % len(ring)]]
+        for at, into in enumerate(cycle):
+            out = sides[cycle[(at + 1) % len(cycle)]]
             asset = _gets(sides[into])
             venues = (sides[into].instrument.venue, out.instrument.venue)
             if venues[0] != venues[1]:
@@ -163,12 +163,12 @@ class Shape:
                     return Refusal("identity_unproven", out.number)
         return None
 
-    def _check_ring(self, legs: Sequence[Leg], form: Form) -> Refusal | None:
+    def _check_cycle(self, legs: Sequence[Leg], form: Form) -> Refusal | None:
         """Each asset but the profit's must be turned over to less than a lot, as a conversion must (`_check_turnover`)."""
-        ring = form.ring
+        cycle = form.cycle
         for at, asset in enumerate(form.flat):
-            out = legs[ring[at + 1]]
-            refusal = self._check_turnover((legs[ring[at]], out), out, asset)
+            out = legs[cycle[at + 1]]
+            refusal = self._check_turnover((legs[cycle[at]], out), out, asset)
             if refusal is not None:
                 return refusal
         return None
@@ -210,17 +210,17 @@ def _spends(side: Side) -> str:
     return side.quote if side.sign == BUY else side.base
 
 
-def _ring_of(sides: Sequence[Side], profit_asset: str) -> list[int]:
+def _cycle_of(sides: Sequence[Side], profit_asset: str) -> list[int]:
     """The places of the legs in the order in which the profit's asset goes round through all of them, empty where it does not."""
     spends = {_spends(side): at for at, side in enumerate(sides)}
-    ring: list[int] = []
+    cycle: list[int] = []
     asset = profit_asset
-    while asset in spends and len(ring) < len(sides):
-        ring.append(spends[asset])
-        asset = _gets(sides[ring[-1]])
+    while asset in spends and len(cycle) < len(sides):
+        cycle.append(spends[asset])
+        asset = _gets(sides[cycle[-1]])
         if asset == profit_asset:
             break
-    return ring if asset == profit_asset and len(ring) == len(sides) >= _LEAST_RING else []
+    return cycle if asset == profit_asset and len(cycle) == len(sides) >= _LEAST_CYCLE else []
 
 
 def _base_flow(leg: Leg) -> int:

@@ -176,11 +176,35 @@ class LegPlan(msgspec.Struct, frozen=True, gc=False):
     qty_int: int
 
 
+class CycleFound(msgspec.Struct, frozen=True, kw_only=True):
+    """A cycle of trades that a strategy sees earn, numbered by the strategy from 1.
+
+    `legs` are (instrument, side: "buy" or "sell") from the asset on that goes round, `seqs` the rows that set the prices that they take.
+    `edge_ppb` is what comes back over what goes in, less one, after fees at the best prices; `since` when it was first seen, ns.
+    """
+
+    number: int
+    legs: tuple[tuple[int, str], ...]
+    seqs: tuple[int, ...]
+    edge_ppb: int
+    best_edge_ppb: int
+    since: int
+
+
+class CycleNote(msgspec.Struct, frozen=True, kw_only=True):
+    """A cycle began or ceased to earn: recorded as OPENED or CLOSED."""
+
+    cycle: CycleFound
+    phase: Literal["opened", "closed"]
+    reason: str | None = None
+
+
 class BundlePlan(msgspec.Struct, frozen=True, kw_only=True):
     """The legs of one opportunity. In `hard_leg_first` the first leg goes alone and each of its fills releases the others.
 
     `quote_seqs` are the input rows on which the decision rests; `expected_profit` is after fees, in `profit_asset`, and after
-    `inventory_cost`, what bringing back costs that the bundle moves away from its targets.
+    `inventory_cost`, what bringing back costs that the bundle moves away from its targets. It rests on the episode `opportunity`, or on
+    a `cycle`, or on neither.
     """
 
     opportunity: int | None
@@ -191,18 +215,20 @@ class BundlePlan(msgspec.Struct, frozen=True, kw_only=True):
     profit_asset: str
     edge_ppb: int
     inventory_cost: Money = Money(0)
+    cycle: CycleFound | None = None
 
 
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
-    """The strategy saw an opportunity and refused it: recorded as DECIDED with this reason."""
+    """The strategy saw an opportunity, or a cycle, and refused it: recorded as DECIDED with this reason."""
 
-    opportunity: int
+    opportunity: int | None
     reason: str
     value: Money | None = None
     bound: Money | None = None
+    cycle: CycleFound | None = None
 
 
-Plan = BundlePlan | Pass
+Plan = BundlePlan | Pass | CycleNote
 
 
 class Strategy(Protocol):

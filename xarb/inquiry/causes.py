@@ -164,7 +164,7 @@ class Comparison:
             for decisions in align_decisions(episodes):
                 self._count("decisions", decisions)
                 bundle += 1
-                blank = _Item("decision", 0, one.pair[0], _markets(one.pair), *decisions, {}, number, bundle, _lives(episodes))
+                blank = _Item("decision", 0, one.pair[0], one.pair[1], *decisions, {}, number, bundle, _lives(episodes))
                 yield from self._of_decision(decisions, blank)
 
     def _count(self, what: str, pair: EpisodePair | DecisionPair | OrderPair) -> None:
@@ -181,7 +181,7 @@ class Comparison:
             opened = pair.a is not None and pair.b is not None and pair.a.opened == pair.b.opened
             ends = [side.last if opened else side.first for side in pair if side is not None]
             ts = min(end for end in (*ends, max(course.last_ts for course in self.courses)) if end is not None)
-            yield _Item("opportunity", ts, one.pair[0], _markets(one.pair), shown[0], shown[1], {}, number, 0, _lives(pair))
+            yield _Item("opportunity", ts, one.pair[0], one.pair[1], shown[0], shown[1], {}, number, 0, _lives(pair))
 
     def _of_decision(self, pair: DecisionPair, blank: _Item) -> Iterator[_Item]:
         """What differs in a pair of decisions; `blank` has all but time and money."""
@@ -413,10 +413,6 @@ def _is_planned(pair: OrderPair, decisions: DecisionPair) -> bool:
 def _lives(pair: EpisodePair) -> tuple[Life, Life]:
     a, b = (None if one is None else (one.first, one.last) for one in pair)
     return a, b
-
-
-def _markets(pair: tuple[str, Market | None, Market | None]) -> tuple[Market, ...]:
-    return tuple(market for market in pair[1:] if market is not None)
 
 
 def _number(one: Difference) -> int:

@@ -11,7 +11,7 @@ from xarb.model.units import MONEY_SCALE
 
 Row = dict[str, Any]
 Market = tuple[str, str]  # venue, symbol
-Pair = tuple[str, Market | None, Market | None]  # strategy, sold market, bought market
+Pair = tuple[str, tuple[Market, ...]]  # strategy, and the sold and the bought market, or those of a cycle in order
 Flow = dict[str, int]  # change by asset, money
 
 
@@ -190,6 +190,14 @@ def _money(row: Row, name: str, scale: str) -> int:
     return value
 
 
+def markets_of(row: Row) -> tuple[Market, ...]:
+    """The markets of an `opportunities` row: sold and bought, or those of a cycle in the order of its trades."""
+    if row["legs"] is None:
+        return ((row["sell_venue"], row["sell_symbol"]), (row["buy_venue"], row["buy_symbol"]))
+    ids = [leg.split(" ", 1)[1].rpartition("@") for leg in row["legs"].split(", ")]
+    return tuple((venue, symbol) for symbol, _, venue in ids)
+
+
 def _episode(rows: list[Row], by_bundle: dict[int, list[Order]]) -> Episode:
     first, last = rows[0], rows[-1]
     decisions = [
@@ -208,7 +216,7 @@ def _episode(rows: list[Row], by_bundle: dict[int, list[Order]]) -> Episode:
     closed = last if last["phase"] == "closed" else next((row for row in rows if row["phase"] == "closed"), None)
     return Episode(
         number=first["opportunity"],
-        pair=(first["strategy"], (first["sell_venue"], first["sell_symbol"]), (first["buy_venue"], first["buy_symbol"])),
+        pair=(first["strategy"], markets_of(first)),
         opened=(first["ts"], first["edge_ppb"], first["bid_int"], first["ask_int"]),
         closed=None if closed is None else (closed["ts"], closed["reason"], closed["best_edge_ppb"]),
         first=first["ts"],
@@ -222,6 +230,6 @@ def _without_opportunity(decided: Decided, by_bundle: dict[int, list[Order]]) ->
     rows = decided.rows("commands", ("kind", "=", "submit"))
     bundles = {row["bundle"]: row for row in reversed(rows) if row["opportunity"] is None}
     for number, row in sorted(bundles.items()):
-        pair: Pair = (row["strategy"], None, None)
+        pair: Pair = (row["strategy"], ())
         decision = Decision(row["ts"], row["n"], "taken", None, (), number, tuple(by_bundle[number]))
         yield pair, Episode(None, pair, (row["ts"],), (row["ts"],), row["ts"], row["ts"], (decision,))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from xarb.assembly import Assembly, Replay
-from xarb.engine.strategy import BestQuote, BundlePlan, Edge, FeedView, Plan, Strategy, View, Wake, Wakes
+from xarb.engine.strategy import BestQuote, BundlePlan, CycleNote, Edge, FeedView, Plan, Strategy, View, Wake, Wakes
 from xarb.engine.view import StrategyView
 from xarb.errors import Refused
 from xarb.inquiry.decided import Decided
@@ -114,8 +114,20 @@ class _Watched:
         """As the strategy says; nothing was carried out yet when it is looked at."""
         self._watching.check()
         plans = self._inner.on_wake(wake, view)
+        cycles, begun = self._watching.engine.cycles, dict[int, int]()
         for plan in plans:
-            self._watching.note(self.id, wake, view, plan)
+            if isinstance(plan, CycleNote):
+                if plan.phase == "opened":
+                    begun[plan.cycle.number] = cycles.count + len(begun) + 1
+                continue
+            opportunity = plan.opportunity
+            if plan.cycle is not None:
+                opportunity = begun.get(plan.cycle.number) or cycles.opportunity(self.id, plan.cycle)
+            if opportunity is not None and (self.id, opportunity) == (
+                self._watching.wanted.strategy,
+                self._watching.wanted.opportunity,
+            ):
+                self._watching.note(wake, view, plan)
         return plans
 
 
@@ -149,10 +161,9 @@ class _Watching(Assembly):
         if self.wanted.order is None and len(self.decisions) >= self.wanted.decisions:
             raise _Reached
 
-    def note(self, strategy: str, wake: Wake, view: View, plan: Plan) -> None:
-        """A strategy made a plan."""
-        if strategy == self.wanted.strategy and plan.opportunity is not None and plan.opportunity == self.wanted.opportunity:
-            self.decisions.append(self._look(view, wake, plan))
+    def note(self, wake: Wake, view: View, plan: Plan) -> None:
+        """The strategy made a plan on the opportunity that is wanted."""
+        self.decisions.append(self._look(view, wake, plan))
 
     def _look(self, view: View, wake: Wake | None, plan: Plan | None) -> Moment:
         numbers = {(one.venue, one.symbol): number for number, one in enumerate(view.instruments)}

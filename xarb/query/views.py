@@ -72,7 +72,7 @@ MACROS: Final[tuple[tuple[str, str], ...]] = (
 """Macros by signature. Prices may be DOUBLE or exact; `exact` gives DECIMAL(38,18); wide texts are integers of up to 256 bits."""
 
 EPISODES: Final = """
-SELECT {source}strategy, opportunity, sell_venue, sell_symbol, buy_venue, buy_symbol,
+SELECT {source}strategy, opportunity, sell_venue, sell_symbol, buy_venue, buy_symbol, legs,
     min(ts) FILTER (phase = 'opened') AS opened_ts, make_timestamp_ns(min(ts) FILTER (phase = 'opened')) AS opened,
     max(ts) FILTER (phase = 'closed') AS closed_ts, max(life_ns) FILTER (phase = 'closed') AS life_ns,
     max(best_edge_bps) AS best_edge_bps, count(*) FILTER (verdict = 'taken') AS taken, count(*) FILTER (verdict = 'refused') AS refused,

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from xarb.config import StrategyConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.engine.results import DAY_NS
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS
 from xarb.settings import money_of

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from xarb.config import StrategyConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.model.units import NANOS_PER_S
 
 _LIMITED: Final = 0.45  # worlds that have any

@@ -11,8 +11,9 @@ import msgspec
 
 from xarb.assembly.resolved import Resolved
 from xarb.catalog import load_assets
-from xarb.config import FeedConfig, RunConfig, StrategyConfig, VenueConfig
+from xarb.config import FeedConfig, RunConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NANOS_PER_S, Money
 from xarb.simulation.exchange import FEE_PPB

@@ -9,7 +9,7 @@ import msgspec
 
 from xarb.assembly import Assembly
 from xarb.assembly.resolved import decode_config
-from xarb.config import StrategyConfig
+from xarb.config.strategies import StrategyConfig
 from xarb.errors import InvariantBroken, LogError
 from xarb.log.batching import Batcher, slow_row
 from xarb.log.checkpoints import checkpoint_paths

@@ -99,7 +99,7 @@ def steps_of(
     leg, levels = buy
     found = []
     for move in moves:
-        free = _above(move.asset, move.source, shares, balance) + _above(move.arrives_as, move.to, shares, balance, sign=-1)
+        free = surplus(move.asset, move.source, shares, balance) + surplus(move.arrives_as, move.to, shares, balance, sign=-1)
         if move.counted_in == _BASE:
             found.append((free // leg.unit, move.cost_ppb))
             continue
@@ -108,7 +108,7 @@ def steps_of(
     return tuple(sorted(found))
 
 
-def _above(asset: str, venue: str, shares: Mapping[str, Mapping[str, int]], balance: Balance, *, sign: int = 1) -> int:
+def surplus(asset: str, venue: str, shares: Mapping[str, Mapping[str, int]], balance: Balance, *, sign: int = 1) -> int:
     """How far the balance lies above its target, with sign -1 below it; 0 where it does not, or there is no target."""
     mine = shares.get(asset, {})
     if venue not in mine:

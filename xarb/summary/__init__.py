@@ -177,10 +177,10 @@ class Summary:
         if phase == "opened":
             self._tallies[row[6]].opened += 1
         elif phase == "decided":
-            _, _, _, _, _, _, strategy, sell_venue, _, buy_venue, _, edge_ppb, *_, verdict, reason, bundle, _ = row
+            _, _, _, _, _, _, strategy, sell_venue, _, buy_venue, _, edge_ppb, *_, verdict, reason, bundle, _, legs = row
             if verdict == "taken":
                 self._tallies[strategy].taken += 1
-                self._bundles.take(bundle, strategy, f"{sell_venue} / {buy_venue}", edge_ppb or 0)
+                self._bundles.take(bundle, strategy, f"{sell_venue} / {buy_venue}" if legs is None else legs, edge_ppb or 0)
             else:
                 self._tallies[strategy].refused += 1
                 self._refusals[strategy, reason] += 1

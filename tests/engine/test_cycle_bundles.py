@@ -1,4 +1,4 @@
-"""Bundles whose legs form a ring: what is one, what it must turn over, and what flattens one that was filled in part."""
+"""Bundles whose legs form a cycle: what is one, what it must turn over, and what flattens one that was filled in part."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from xarb.model.units import MONEY_ONE, Ppb
 FREE = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))
 PROVEN = {(venue, asset): asset for venue in "abcd" for asset in ("BTC", "ETH", "SOL", "USD")}
 # 1,000 USD buy 10 BTC, those 5 ETH, and those bring 1,050 USD.
-RING = ("buy a 100 10", "buy b 2 5", "sell c 210 5")
+ROUND = ("buy a 100 10", "buy b 2 5", "sell c 210 5")
 QUOTES = {"a": (99, 100), "b": (1, 2), "c": (210, 211), "d": (40, 41)}
 
 
-def ring(*, fee: FeeTier = FREE, identities: dict[tuple[str, str], str] | None = None, **policy: Any) -> Desk:
+def cycle(*, fee: FeeTier = FREE, identities: dict[tuple[str, str], str] | None = None, **policy: Any) -> Desk:
     """A desk with BTC/USD on a, ETH/BTC on b, ETH/USD on c and SOL/ETH on d."""
     made = [
         instrument("a"),
@@ -45,9 +45,9 @@ def tell(desk: Desk, *legs: str, **plan: Any) -> list[str]:
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 1, 0)])
 def test_three_legs_that_go_round_are_sent(order: tuple[int, ...]) -> None:
     """In whatever order they are stated."""
-    desk = ring()
-    assert len(tell(desk, *(RING[at] for at in order))) == 3
-    assert (desk.bundle.ring, desk.bundle.flat) == (True, ("BTC", "ETH"))
+    desk = cycle()
+    assert len(tell(desk, *(ROUND[at] for at in order))) == 3
+    assert (desk.bundle.cycle, desk.bundle.flat) == (True, ("BTC", "ETH"))
 
 
 @pytest.mark.parametrize(
@@ -66,21 +66,21 @@ def test_three_legs_that_go_round_are_sent(order: tuple[int, ...]) -> None:
 )
 def test_what_is_no_ring(legs: tuple[str, ...], reason: str) -> None:
     """Legs that do not go round, or do not turn over what the ones before bring, are refused by name."""
-    assert tell(ring(), *legs) == [f"refuse {reason}"]
+    assert tell(cycle(), *legs) == [f"refuse {reason}"]
 
 
 def test_less_than_a_lot_may_be_left() -> None:
     """A sale may leave less than its lot, a purchase less than two lots cost at its limit."""
-    assert len(tell(ring(), "buy a 100 13", "buy b 2 5", "sell c 210 5")) == 3
+    assert len(tell(cycle(), "buy a 100 13", "buy b 2 5", "sell c 210 5")) == 3
 
 
 def test_names_on_two_venues_must_be_proven_to_mean_the_same() -> None:
-    """A name without proof, or two meanings of it, refuse the ring; which leg is named is the one that spends the asset."""
+    """A name without proof, or two meanings of it, refuse the cycle; which leg is named is the one that spends the asset."""
     for venue, asset in PROVEN:
         if (venue, asset) in {("a", "BTC"), ("b", "BTC"), ("b", "ETH"), ("c", "ETH"), ("a", "USD"), ("c", "USD")}:
             without = {key: value for key, value in PROVEN.items() if key != (venue, asset)}
-            assert tell(ring(identities=without), *RING) == ["refuse identity_unproven"]
-            assert tell(ring(identities=PROVEN | {(venue, asset): "another"}), *RING) == ["refuse identity_unproven"]
+            assert tell(cycle(identities=without), *ROUND) == ["refuse identity_unproven"]
+            assert tell(cycle(identities=PROVEN | {(venue, asset): "another"}), *ROUND) == ["refuse identity_unproven"]
 
 
 def test_one_venue_needs_no_proof() -> None:
@@ -93,21 +93,21 @@ def test_one_venue_needs_no_proof() -> None:
     desk = Desk("abc", instruments=made, groups=[], fee=FREE)
     for number, letter in enumerate("abc"):
         desk.quote(number, *QUOTES[letter])
-    assert len(tell(desk, *RING)) == 3
+    assert len(tell(desk, *ROUND)) == 3
 
 
 def test_fees_in_what_is_received_count() -> None:
     """Ten of a hundred are a fee: of 1,000 BTC bought 900 can be spent on."""
     fee = FeeTier(maker_ppb=Ppb(10**8), taker_ppb=Ppb(10**8), asset="received")
-    assert len(tell(ring(fee=fee), "buy a 100 1000", "buy b 2 450", "sell c 210 405")) == 3
+    assert len(tell(cycle(fee=fee), "buy a 100 1000", "buy b 2 450", "sell c 210 405")) == 3
     for legs in (("buy b 2 451", "sell c 210 405"), ("buy b 2 448", "sell c 210 403"), ("buy b 2 450", "sell c 210 404")):
-        assert tell(ring(fee=fee), "buy a 100 1000", *legs) == ["refuse unbalanced"]
+        assert tell(cycle(fee=fee), "buy a 100 1000", *legs) == ["refuse unbalanced"]
 
 
 def test_a_leg_that_fell_short_is_completed() -> None:
     """The leg between two filled ones: one order brings both assets to zero."""
-    desk = ring()
-    tell(desk, *RING)
+    desk = cycle()
+    tell(desk, *ROUND)
     desk.fill(1, 100, 10)
     desk.fill(3, 210, 5)
     assert desk.report(2, "expired") == ["hedge 4 buy b 2 5"]
@@ -117,16 +117,16 @@ def test_a_leg_that_fell_short_is_completed() -> None:
 
 def test_a_ring_that_began_is_gone_round_or_back() -> None:
     """With the first leg alone filled the second and then the third are completed; undone first where the policy says so."""
-    desk = ring()
-    tell(desk, *RING)
+    desk = cycle()
+    tell(desk, *ROUND)
     desk.fill(1, 100, 10)
     desk.report(2, "expired")
     assert desk.report(3, "expired") == ["hedge 4 buy b 2 5"]
     assert desk.fill(4, 2, 5) == ["hedge 5 sell c 210 5"]
     desk.fill(5, 210, 5)
     assert desk.bundle.state == "closed"
-    back = ring(residual="reverse", unwind_cap_ppb=10_000_000)
-    tell(back, *RING)
+    back = cycle(residual="reverse", unwind_cap_ppb=10_000_000)
+    tell(back, *ROUND)
     back.fill(1, 100, 10)
     back.report(2, "expired")
     assert back.report(3, "expired") == ["unwind 4 sell a 99 10"]
@@ -134,8 +134,8 @@ def test_a_ring_that_began_is_gone_round_or_back() -> None:
 
 def test_a_ring_stays_one_in_a_copy() -> None:
     """Also where an older copy does not say so."""
-    desk = ring()
-    tell(desk, *RING)
+    desk = cycle()
+    tell(desk, *ROUND)
     copy = desk.bundle.capture()
-    assert copy.ring
-    assert not BundleCopy(**{name: getattr(copy, name) for name in copy.__struct_fields__ if name != "ring"}).ring
+    assert copy.cycle
+    assert not BundleCopy(**{name: getattr(copy, name) for name in copy.__struct_fields__ if name != "cycle"}).cycle

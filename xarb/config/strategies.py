@@ -1,0 +1,122 @@
+"""The section of a strategy: which one, on whose account, within which limits."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from xarb.config.kinds import Count, doc
+from xarb.config.reader import Reader
+from xarb.errors import ConfigError
+
+_ONLY: Final = {"micro": ("improve_bps", "min_life_ms"), "triangular": ("start_assets", "max_legs", "every_row")}
+
+
+class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[strategies.NAME]`: one strategy with its account, limits and budget."""
+
+    kind: Annotated[
+        Literal["micro", "triangular"], doc("which strategy: pairs of one thing on two venues, or cycles of three and more trades")
+    ]
+    start_assets: Annotated[
+        tuple[str, ...], doc("triangular: assets that go round, and in which profit is counted; there is no default")
+    ] = ()
+    max_legs: Annotated[int, msgspec.Meta(ge=3, le=6, description="triangular: most trades of a cycle")] = 4
+    every_row: Annotated[bool, doc("triangular: whether every row of its books is a reason to look, besides the scan")] = False
+    account: Annotated[str, doc("account whose money it uses")] = "main"
+    venues: Annotated[tuple[str, ...], doc("venues it may trade on; none means all")] = ()
+    symbols: Annotated[tuple[str, ...], doc("symbols it may trade; none means all")] = ()
+    min_profit_bps: Annotated[Decimal, doc("least profit after all fees, of the buy notional; there is no default")]
+    min_profit_quote: Annotated[Decimal, doc("least profit after all fees, in quote currency; there is no default")]
+    max_notional_quote: Annotated[Decimal, doc("largest notional of a leg, in quote currency; there is no default")]
+    open_bps: Annotated[Decimal, doc("edge after fees at which an opportunity opens")] = Decimal(0)
+    close_bps: Annotated[Decimal, doc("edge after fees below which it closes")] = Decimal(0)
+    improve_bps: Annotated[Decimal, doc("micro: improvement of the edge that wakes the strategy again; 0: none does")] = Decimal(1)
+    min_life_ms: Annotated[Decimal, doc("micro: how long an edge must stand before its opportunity opens")] = Decimal(0)
+    scan_ms: Annotated[Decimal, doc("interval of the timer scan, of micro over open opportunities; 0 switches it off")] = Decimal(
+        100
+    )
+    max_edge_bps: Annotated[Decimal, doc("an edge above it is too good to be true: recorded, never traded; 0: none is")] = Decimal(
+        500
+    )
+    latency_threshold_ms: Annotated[Decimal, doc("age of a quote beyond which nothing is traded on it")] = Decimal(1000)
+    execution_timeout_ms: Annotated[Decimal, doc("time after which an unanswered order is UNKNOWN and canceled")] = Decimal(5000)
+    max_open_bundles: Annotated[Count, doc("bundles open at once")] = 10
+    daily_volume_quote: Annotated[
+        Decimal | None, doc("notional that may be sent per UTC day, whatever is restarted, in each quote currency")
+    ] = None
+    daily_symbol_quote: Annotated[Decimal | None, doc("the same on one symbol over all venues")] = None
+    daily_venue_quote: Annotated[Decimal | None, doc("the same on one venue")] = None
+    max_orders_per_s: Annotated[Count | None, doc("orders sent per second over all venues")] = None
+    cool_down_ms: Annotated[Decimal, doc("pause of a pair after a bundle of it")] = Decimal(0)
+    sequence: Annotated[
+        Literal["simultaneous", "hard_leg_first"], doc("legs at once, or the first alone and the others on its fills")
+    ] = "simultaneous"
+    hedge_cap_bps: Annotated[Decimal, doc("how far beyond its limit a missing leg may be completed")] = Decimal(20)
+    unwind_cap_bps: Annotated[Decimal, doc("how far beyond its price a filled leg may be undone")] = Decimal(50)
+    residual: Annotated[
+        Literal["proceed", "reverse", "hold"],
+        doc("what unbalanced legs leave is completed if it can be, else undone; or undone, else completed; or held as inventory"),
+    ] = "proceed"
+    cap_step_bps: Annotated[
+        Decimal, doc("how much further than the try before a try to flatten goes; 0: all of the cap at once")
+    ] = Decimal(0)
+    max_attempts: Annotated[Count, doc("tries to flatten one residual, then it is held as inventory")] = 3
+    residual_ttl_ms: Annotated[Decimal, doc("time after which a residual is held, whatever tries are left; 0: for ever")] = Decimal(
+        0
+    )
+    retry_ms: Annotated[Decimal, doc("pause before the next try where nothing could be sent or the venue said no")] = Decimal(500)
+    max_cancels: Annotated[
+        int, msgspec.Meta(ge=1, le=100, description="cancels sent for an order that does not answer, an execution_timeout_ms apart")
+    ] = 3
+    max_levels: Annotated[int, msgspec.Meta(ge=1, le=5000, description="book levels that a leg may walk")] = 10
+    budget: Annotated[
+        dict[str, Decimal],
+        doc("of each asset what it may spend, over all venues: this and what its fills brought; an asset left out is free"),
+    ] = {}
+    inventory_cost_bps: Annotated[
+        dict[str, Decimal],
+        doc(
+            "by asset what moving it back to another venue costs, of its worth; deducted from the profit of a bundle that moves it away "
+            "from its target (docs/inventory.md)"
+        ),
+    ] = {}
+    max_exposure: Annotated[
+        dict[str, Decimal], doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
+    ] = {}
+    price_band_bps: Annotated[
+        Decimal, doc("how far a leg's price may lie from the median of all live venues' mids; 0 switches the rule off")
+    ] = Decimal(0)
+    max_symbol_open_quote: Annotated[
+        Decimal | None, doc("notional that may still fill on one symbol over all venues, in each quote currency")
+    ] = None
+    max_venue_open_quote: Annotated[Decimal | None, doc("notional that may still fill on one venue, in each quote currency")] = None
+    max_day_loss: Annotated[
+        dict[str, Decimal],
+        doc("by currency the most that may be lost in a UTC day; beyond it no bundle begins, whatever is restarted"),
+    ] = {}
+    max_drawdown: Annotated[
+        dict[str, Decimal],
+        doc("by currency the most that its result may lie below its highest; beyond it no bundle begins until a person resets it"),
+    ] = {}
+
+
+def strategy_section(reader: Reader, raw: object, where: str) -> StrategyConfig:
+    """A `[strategies.NAME]` table.
+
+    Raises:
+        ConfigError: as `Reader.section`, or a key is of another kind of strategy, or one that this kind must have is missing.
+    """
+    made = reader.section(raw, StrategyConfig, where)
+    for kind, keys in _ONLY.items():
+        for key in keys:
+            if kind != made.kind and isinstance(raw, dict) and key in raw:
+                raise ConfigError(f"{reader.path}: {where}.{key} is of strategies of kind {kind}, this one is {made.kind}")
+    if made.kind == "triangular":
+        if not made.start_assets:
+            raise ConfigError(f'{reader.path}: {where}.start_assets is missing: assets that go round, such as ["USDT"]')
+        if not made.scan_ms and not made.every_row:
+            raise ConfigError(f"{reader.path}: {where}.scan_ms = 0: without the scan it looks only where every_row = true")
+    return made
