@@ -58,15 +58,23 @@ class ClockReading(msgspec.Struct, frozen=True):
     round_trip_ns: int
 
 
-def check_age(terms: AccountTerms, command: SubmitOrder, now: int) -> None:
-    """An order that waited too long is not sent: what it was decided on is over.
+def check_age(terms: AccountTerms, command: SubmitOrder, now: int) -> float | None:
+    """How much longer an order may wait until it leaves, in seconds, None for any time: then what it was decided on is over.
 
     Raises:
-        Retryable: it is too old.
+        Retryable: it is too old already.
     """
-    most_ms, age = terms.max_send_lag_ms, now - command.ts
-    if most_ms is not None and age > most_ms * NANOS_PER_MS:
-        raise Retryable(f"decided on what came {age // NANOS_PER_MS} ms ago, {most_ms} ms are allowed", reason="too_old")
+    if terms.max_send_lag_ms is None:
+        return None
+    left = terms.max_send_lag_ms * NANOS_PER_MS - (now - command.ts)
+    if left < 0:
+        raise _too_old(terms, command, now)
+    return left / NANOS_PER_S
+
+
+def _too_old(terms: AccountTerms, command: SubmitOrder, now: int) -> Retryable:
+    age_ms = (now - command.ts) // NANOS_PER_MS
+    return Retryable(f"decided on what came {age_ms} ms ago, {terms.max_send_lag_ms} ms are allowed", reason="too_old")
 
 
 class Account:
@@ -147,7 +155,7 @@ class Account:
             OutcomeUnknown: look it up.
         """
         price, qty = order_texts(instrument, command.price_int, command.qty_int)
-        check_age(self.terms, command, self.now())
+        left_s = check_age(self.terms, command, self.now())
         if not self.room():
             raise Retryable("the budget of orders or requests is used up", reason="rate_limit")
         self.orders.spend(self.now(), 1)
@@ -159,7 +167,12 @@ class Account:
             return said, [trade_said(part, symbol, said) for part in raw.get("trades") or ()]
 
         make = lambda: self.client.create_order(symbol, "limit", side, qty, price, params)  # noqa: E731
-        return await self._request("submit", make, read, passage=passage, is_write=True)
+        try:
+            async with asyncio.timeout(left_s) as wait:  # until there is a connection
+                passage.when_connected(lambda: wait.reschedule(None))
+                return await self._request("submit", make, read, passage=passage, is_write=True)
+        except TimeoutError:
+            raise _too_old(self.terms, command, self.now()) from None
 
     async def cancel(self, symbol: str, client_id: str, passage: Passage) -> OrderSaid | None:
         """Cancel an order by client id; None: the exchange only says that it took the cancel.

@@ -29,6 +29,7 @@ class Passage:
         self.headers: Mapping[str, str] = {}
         self.requests = 0
         self._on_sent: Callable[[], None] | None = None
+        self._on_connected: Callable[[], None] | None = None
         self._token: Token[Passage | None] | None = None
 
     def __enter__(self) -> Self:
@@ -42,6 +43,17 @@ class Passage:
     def when_sent(self, call: Callable[[], None]) -> None:
         """Call this once when the bytes were written."""
         self._on_sent = call
+
+    def when_connected(self, call: Callable[[], None]) -> None:
+        """Call this once when a request has a connection, before any byte leaves."""
+        self._on_connected = call
+
+    def connected(self) -> None:
+        """There is a connection: from here on the fate of the request is the exchange's to tell."""
+        self.may_have_left = True
+        if self._on_connected is not None:
+            call, self._on_connected = self._on_connected, None
+            call()
 
     def written(self) -> None:
         """Its bytes were written to the connection."""
@@ -61,7 +73,7 @@ def trace_passages() -> aiohttp.TraceConfig:
 
     async def connected(*_: Any) -> None:
         if (passage := _CURRENT.get()) is not None:
-            passage.may_have_left = True
+            passage.connected()
 
     async def written(*_: Any) -> None:
         if (passage := _CURRENT.get()) is not None:
