@@ -98,6 +98,7 @@ INNOCENT = {
     "recordings/quickstart/manifest.jsonl": {KEY},
     "tests/test_config.py": {"private key", "address with a password"},
     "tests/fuzz/stores.py": {"private key", "address with a password"},
+    "tests/test_chain_sources.py": {"address with a password"},
     "tests/venues/test_keys.py": {"private key", "address with a password"},
 }
 

@@ -204,7 +204,7 @@ def test_auto_is_the_best_of_all_and_never_better_than_exact(
         premium = next((Fraction(amount * loan.premium_wad, WAD) for loan in loans if loan.way == way), Fraction(0))  # type: ignore[operator]  # set above
         gas = unit * GAS[way].of(hops, ticks)
         if pays:
-            exact.append(likely * (profit - premium) - gas - (1 - likely) * unit * GAS[way].revert)
+            exact.append(likely * (profit - premium) - gas - (1 - likely) * unit * GAS[way].more_of_revert(hops))
         else:
             exact.append(likely * (profit - premium - gas))
     assert max(exact) - 4 < best.net <= max(exact)

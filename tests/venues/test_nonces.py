@@ -58,7 +58,7 @@ class World(RuleBasedStateMachine):
         super().__init__()
         self.rows: list[VenueRow] = []
         self.nonces = empty()
-        self.made = 0
+        self.made = self.final = 0
         self.blocks: list[list[tuple[int, str | None]]] = [[(nonce, None) for nonce in range(5)]]
         self.rows += self.nonces.adopt(5, "opened")
 
@@ -112,6 +112,9 @@ class World(RuleBasedStateMachine):
     @rule(many=st.integers(1, DEPTH))
     def reorganise(self, many: int) -> None:
         """The last blocks are gone, never deeper than what is final."""
+        many = min(many, len(self.blocks) - 1 - self.final)
+        if many <= 0:
+            return
         gone = [nonce for block in self.blocks[-many:] for nonce, _ in block]
         del self.blocks[-many:]
         for nonce in gone:
@@ -132,6 +135,7 @@ class World(RuleBasedStateMachine):
         assert standing.objections == ()
         assert standing.adopt is None
         self.rows += self.nonces.deep(len(self.blocks) - 1, DEPTH)
+        self.final = max(self.final, len(self.blocks) - 1 - DEPTH)
 
     @invariant()
     def one_of_a_nonce(self) -> None:
@@ -246,3 +250,26 @@ def test_of_many_that_were_dropped_the_oldest_are_forgotten() -> None:
     assert nonces.bid(3) is None
     nonces.lost(f"0x{1_000:064x}", "timeout")
     assert nonces.bid(3) == Fees(2**70, 1)
+
+
+def test_mined_in_another_block() -> None:
+    """A reorganisation that nobody told of: it was taken back, and is in another block; of others' nonces too."""
+    nonces = empty()
+    nonces.adopt(3, "opened")
+    nonces.intend(intent(3, 1))
+    nonces.mined(f"0x{1:064x}", 8, "0x8")
+    assert nonces.mined(f"0x{1:064x}", 8, "0x8") == []
+    assert [row.values["event"] for row in nonces.mined(f"0x{1:064x}", 9, "0x9")] == ["reorged", "mined"]
+    nonces.intend(intent(4, 2))
+    nonces.taken_by_others(4, 9)
+    assert nonces.free() == nonces.waiting() == []
+    assert [row.values["event"] for row in nonces.mined(f"0x{2:064x}", 10, "0xa")] == ["reorged", "mined"]
+
+
+def test_a_refusal_of_what_was_seen_is_not_believed() -> None:
+    """One node has it and another one says no: its fate is unknown."""
+    nonces = empty()
+    nonces.adopt(3, "opened")
+    nonces.intend(intent(3, 1))
+    nonces.sent(f"0x{1:064x}")
+    assert [row.values["event"] for row in nonces.not_sent(f"0x{1:064x}", "refused")] == ["unknown"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from xarb.model.units import Money
@@ -35,6 +37,51 @@ class CancelOrder(msgspec.Struct, frozen=True, kw_only=True):
     account: str
     strategy: str
     instrument: int
+
+
+class SwapHop(msgspec.Struct, frozen=True, kw_only=True):
+    """A swap of a cycle. Addresses are lower-case hex with 0x; `fee_pips` is of a v2 pool, in millionths, 0 of one that knows its own."""
+
+    pool: str
+    token_in: str
+    is_v3: bool
+    zero_for_one: bool
+    fee_pips: int
+
+
+class SwapCycle(msgspec.Struct, frozen=True, kw_only=True):
+    """Swap a cycle in one transaction on a chain, or nothing.
+
+    Attributes:
+        ts, order, client_order_id, account, strategy: as of an order.
+        venue: the chain.
+        bundle: its bundle.
+        hops: in order; the last gives the token that the first takes.
+        amount: of that token, in smallest units, into the first pool.
+        funding: where it comes from: callback, wallet, balancer, flash or aave; `lender` is who lends, empty where nobody does.
+        min_profit: least that the contract earns, in smallest units of that token, after what a loan costs.
+        deadline_s: latest block time, Unix seconds.
+        channel: public or relay.
+        gas_limit: most gas that it may use.
+        ceiling_wei: most that is worth bidding for each gas; None: whatever the account's policy allows.
+    """
+
+    ts: int
+    order: int
+    client_order_id: str
+    account: str
+    strategy: str
+    venue: str
+    bundle: int
+    hops: tuple[SwapHop, ...]
+    amount: int
+    funding: Literal["callback", "wallet", "balancer", "flash", "aave"]
+    lender: str
+    min_profit: int
+    deadline_s: int
+    channel: Literal["public", "relay"]
+    gas_limit: int
+    ceiling_wei: int | None = None
 
 
 Command = SubmitOrder | CancelOrder

@@ -78,6 +78,13 @@ class Wallet:
         except Exception as error:  # noqa: BLE001  # the libraries below raise errors of five trees
             raise InvariantBroken(f"no transaction for {self}: {Redactor()(str(error))}") from None
 
+    async def sign_text(self, text: str) -> str:
+        """A signature of a text (EIP-191), as hex with 0x: it says who we are, and moves nothing."""
+        accounts = eth_accounts()  # first: it imports so that nothing else changes
+        from eth_account.messages import encode_defunct
+
+        return "0x" + bytes(accounts.sign_message(encode_defunct(text=text), self._account.key).signature).hex()
+
     def __repr__(self) -> str:
         return f"wallet {self.name} ({self.address})"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from eth_abi import decode, encode  # type: ignore[attr-defined]  # exported without a declaration
+from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from xarb.errors import ConfigError, InvariantBroken
@@ -20,6 +21,7 @@ from xarb.errors import ConfigError, InvariantBroken
 SOURCE: Final = Path(__file__).with_name("executor.vy")
 COMPILER: Final = "0.4.3"
 CODE_SHA256: Final = "7c2a8eb1ca2da26f05ac4848e7271809522c5747377a9bac10792cc4595b067a"
+RUNTIME_SHA256: Final = "e2012ed66f2b678dbcb79048fe097403f6cb4507c1edba78c7be408dd16675b9"  # of what stands on the chain, before the word with the owner
 MAX_HOPS: Final = 4
 NOBODY: Final = "0x" + "00" * 20
 
@@ -70,6 +72,13 @@ def creation_code() -> bytes:
     return code
 
 
+def owner_of(code: bytes) -> str | None:
+    """Whose executor it is that stands on a chain with this code, in lower case; None: it is none, or not the one that was tested."""
+    if len(code) <= 32 or hashlib.sha256(code[:-32]).hexdigest() != RUNTIME_SHA256:
+        return None
+    return "0x" + code[-20:].hex()
+
+
 class Cycle(NamedTuple):
     """What the contract is told: amounts in smallest units of the first hop's token, `deadline` in seconds of block time."""
 
@@ -101,9 +110,41 @@ def execute_data(cycle: Cycle) -> bytes:
     return bytes(_EXECUTE_SELECTOR + encode(_TYPES, values))
 
 
+def cycle_of(data: bytes) -> Cycle:
+    """The cycle that call data swap, for whoever judges what is about to be signed.
+
+    Raises:
+        ValueError: they do something else, or are written in another way than `execute_data` does.
+    """
+    if data[:4] != _EXECUTE_SELECTOR:
+        raise ValueError("no call of execute")
+    try:
+        words, tokens, amount, funding, lender, min_profit, deadline = decode(_TYPES, data[4:])
+    except DecodingError as error:
+        raise ValueError(f"no call of execute: {error}") from None
+    hops = [_hop(word, token) for word, token in zip(words, tokens, strict=True) if word]
+    cycle = Cycle(hops, amount, Funding(funding), lender, min_profit, deadline)
+    if execute_data(cycle) != data:
+        raise ValueError("a call of execute that is written in another way")
+    return cycle
+
+
+def _hop(word: int, token: str) -> Hop:
+    pool = f"0x{word & ((1 << 160) - 1):040x}"
+    return Hop(pool, token, bool(word >> 161 & 1), bool(word >> 160 & 1), word >> 162)
+
+
 def _word(hop: Hop) -> int:
     """A hop as the contract packs it."""
     return int(hop.pool, 16) | hop.zero_for_one << 160 | hop.is_v3 << 161 | hop.fee_pips << 162
+
+
+def withdrawn(data: bytes) -> tuple[str, int] | None:
+    """Token and amount of a call that gives tokens back to the owner; None for another call."""
+    if data[:4] != _WITHDRAW_SELECTOR or len(data) != 4 + 64:
+        return None
+    token, amount = decode(["address", "uint256"], data[4:])
+    return token, amount
 
 
 def withdraw_data(token: str, amount: int) -> bytes:

@@ -187,7 +187,9 @@ class Nonces:
         return [] if one.state in ("sent", "final", *_SPENT) else self._told(self._row(one.intent, "sent"))
 
     def not_sent(self, tx_hash: str, reason: str, error: str | None = None) -> list[VenueRow]:
-        """Certain that it did not leave."""
+        """Certain that it did not leave; if it was seen meanwhile, somebody is wrong, and its fate is unknown."""
+        if self._by_hash[tx_hash].state != "intent":
+            return self.lost(tx_hash, reason, error)
         return self._told(self._row(self._by_hash[tx_hash].intent, "not_sent", reason=reason, error=error))
 
     def lost(self, tx_hash: str, reason: str, error: str | None = None) -> list[VenueRow]:

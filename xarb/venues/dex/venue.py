@@ -1,0 +1,142 @@
+"""A chain as the live driver sees it: takes cycles to be swapped, yields what becomes of them.
+
+Rows are handed on at once, because a transaction leaves only when the row of its intent is in the log. Commands are taken one after the other,
+in order: each is simulated first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
+
+from xarb.errors import InvariantBroken
+from xarb.model.command import SwapCycle
+from xarb.venues.dex.desk import ChainDesk, Trade
+from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop
+
+QUEUE: Final = 100  # commands that wait; an edge does not wait so long
+CLOSE_S: Final = 10.0  # how long what is under way is waited for at the end
+_FUNDINGS: Final = {
+    "callback": Funding.CALLBACK,
+    "wallet": Funding.WALLET,
+    "balancer": Funding.BALANCER,
+    "flash": Funding.FLASH,
+    "aave": Funding.AAVE,
+}
+
+
+class ChainVenue:
+    """One address on one chain.
+
+    Args:
+        desk: does the work; opened and stopped here.
+
+    Attributes:
+        failure: what ended its work, if something did.
+    """
+
+    def __init__(self, desk: ChainDesk) -> None:
+        self.desk = desk
+        self.failure: BaseException | None = None
+        self._queue: asyncio.Queue[SwapCycle] = asyncio.Queue(QUEUE)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._failed = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """Venue id."""
+        return self.desk.terms.venue
+
+    async def open(self) -> None:
+        """See that it is the right chain and our executor, and what became of what earlier starts sent.
+
+        Raises:
+            Refused: it is not. Retryable, Rejected: the node did not say.
+        """
+        await self.desk.open()
+
+    def listen(self) -> None:
+        """From here on follow the chain, and send what is asked for; the start is in the log."""
+        self._tasks = [asyncio.create_task(self._guarded(one)) for one in (self.desk.run(), self._work())]
+
+    async def failed(self) -> BaseException:
+        """Wait until its work fails; what it was."""
+        await self._failed.wait()
+        assert self.failure is not None
+        return self.failure
+
+    def send(self, commands: Sequence[SwapCycle]) -> None:
+        """Take commands, in order; rows tell what becomes of them.
+
+        Raises:
+            InvariantBroken: one is of another venue or account.
+        """
+        for command in commands:
+            if (command.venue, command.account) != (self.name, self.desk.terms.account):
+                raise InvariantBroken(f"order {command.order} for {command.account} at {command.venue} was given to {self.name}")
+            if self._queue.full() or self.failure is not None:
+                why = "queue_full" if self.failure is None else "venue_failed"
+                # later: who sends is within the pass that writes the log
+                asyncio.get_running_loop().call_soon(self.desk.refuse, _trade(command), why)
+                continue
+            self._is_idle.clear()
+            self._queue.put_nowait(command)
+
+    async def cancel_open(self) -> None:
+        """Nothing more is begun; what is public and waits is bid for with transfers to oneself, and a relay is asked no more."""
+        self.desk.stop()
+        await self._is_idle.wait()
+        await self.desk.cancel_open()
+
+    async def reconcile(self) -> None:
+        """Compare with the chain now.
+
+        Raises:
+            Retryable, Rejected: the node did not say. BadAnswer: not in a way that can be read.
+        """
+        await self.desk.look()
+
+    async def close(self) -> None:
+        """End its work; what is being handed over is waited for."""
+        self.desk.stop()
+        with contextlib.suppress(TimeoutError):  # then it is cancelled, and told as of unknown fate
+            async with asyncio.timeout(CLOSE_S):
+                await self._is_idle.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while True:
+            command = await self._queue.get()
+            await self.desk.trade(_trade(command))
+            if self._queue.empty():
+                self._is_idle.set()
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.failure = self.failure or error
+            self._failed.set()
+            self._is_idle.set()
+            raise
+
+
+def _trade(command: SwapCycle) -> Trade:
+    hops = [Hop(one.pool, one.token_in, one.is_v3, one.zero_for_one, one.fee_pips) for one in command.hops]
+    return Trade(
+        strategy=command.strategy,
+        order=command.order,
+        bundle=command.bundle,
+        cycle=Cycle(
+            hops, command.amount, _FUNDINGS[command.funding], command.lender or NOBODY, command.min_profit, command.deadline_s
+        ),
+        channel=command.channel,
+        gas_limit=command.gas_limit,
+        ceiling_wei=command.ceiling_wei,
+    )
