@@ -14,7 +14,7 @@ from tests.log.aged import DAY, aged
 from tests.log.live import Values, head, read_inputs, read_outputs
 from tests.log.logs import HEADER, START
 from tests.log.recorder import rows_from
-from tests.log.states import State
+from tests.log.states import Fate, State
 from tests.log.trace import Trace, read_tree
 from xarb.errors import ConfigError, LogError
 from xarb.log.archive import archive
@@ -25,7 +25,7 @@ from xarb.log.committer import Policy
 from xarb.log.findings import Finding
 from xarb.log.journal import ENDED, FOLDER, journals
 from xarb.log.livelog import LiveLog
-from xarb.log.manifest import Manifest
+from xarb.log.manifest import NAME, Manifest, cut, torn_end
 from xarb.log.prune import Retention, prune
 from xarb.log.recovery import mend_manifest, recover
 from xarb.log.repair import LOST, repair
@@ -269,7 +269,8 @@ def _archive(root: Path, _trace: Trace | State) -> None:
     archive(root / "log", START + DAY, root / "kept" / "old", by="a test")
 
 
-def _keep(root: Path, _trace: Trace | State) -> None:
+def _keep(root: Path, state: State) -> None:
+    _mend(root / "log", state)
     LiveLog.open(root / "log", KEEP).close()
 
 
@@ -326,18 +327,29 @@ def _looked(folder: Path) -> _Look:
     return _LOOKS[key]
 
 
+def _mend(folder: Path, state: State) -> None:
+    """Cut half a tombstone; one of other bytes is refused, and cut by a person."""
+    try:
+        mend_manifest(folder)
+    except LogError as error:
+        torn = torn_end(folder / NAME)
+        if Fate.OTHER.value not in state.what or "the last one, is damaged" not in str(error) or torn is None:
+            raise
+        cut(folder / NAME, torn.at)
+
+
 def _pruning(name: str, act: Callable[[Path, Trace | State], None]) -> Callable[[Path, State], None]:
     """How it goes on after a pruning of some name was stopped: a look at the log as it is, and the same again."""
 
-    def resume(root: Path, _state: State) -> None:
+    def resume(root: Path, state: State) -> None:
         folder = root / "log"
         found = _looked(folder)
         if found.findings:
-            mend_manifest(folder)  # half a tombstone
+            _mend(folder, state)
             found = _looked(folder)
         assert not found.findings, found.findings
         assert found.rows in _whole(name), "rows of neither before nor after"
-        act(root, _state)
+        act(root, state)
 
     return resume
 

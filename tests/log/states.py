@@ -24,6 +24,7 @@ class Fate(Enum):
     HALF = "half"
     SHORT = "all but one byte"
     ZEROS = "zeros"
+    HOLE = "zeros for its first half"
     OTHER = "other bytes"
 
 
@@ -45,7 +46,7 @@ class State(NamedTuple):
     is_holed: bool
 
 
-_TORN = (Fate.FIRST, Fate.HALF, Fate.SHORT, Fate.ZEROS, Fate.OTHER)
+_TORN = (Fate.FIRST, Fate.HALF, Fate.SHORT, Fate.ZEROS, Fate.HOLE, Fate.OTHER)
 Course = tuple[str, dict[int, Fate]]
 
 
@@ -157,6 +158,7 @@ def _left(step: Step, fate: Fate) -> Step | None:
         Fate.HALF: step.data[: size // 2],
         Fate.SHORT: step.data[:-1],
         Fate.ZEROS: bytes(size),
+        Fate.HOLE: bytes(size // 2) + step.data[size // 2 :],
         Fate.OTHER: bytes(byte ^ 0x5A for byte in step.data),
     }[fate]
     return step._replace(data=data)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -219,6 +219,40 @@ def test_half_a_manifest_line_is_no_segment(tmp_path: Path) -> None:
     LiveLog.open(folder, QUICK).close()
     assert path.read_bytes().startswith(whole)
     assert len(Manifest(folder).segments) == 2
+    assert verify_log(folder).ok
+
+
+@pytest.mark.parametrize("hurt", ["zeros", "a hole", "other bytes"])
+def test_a_torn_manifest_line_may_have_its_end(tmp_path: Path, hurt: str) -> None:
+    """While the journal is there, a last line is cut whatever a power failure made of it, and sealed again."""
+    folder = left(tmp_path / "log")
+    path, (_, journal) = folder / manifest.NAME, journals(folder)[0]
+    before, rows = path.read_bytes(), journal.read_bytes()
+    LiveLog.open(folder, QUICK).close()
+    after = path.read_bytes()
+    size = len(after) - len(before)
+    line = {"zeros": bytes(size), "a hole": bytes(size // 2) + after[-(size - size // 2) :], "other bytes": b"P\n" * 30}[hurt]
+    path.write_bytes(before + line)
+    (folder / FOLDER).mkdir()
+    journal.write_bytes(rows)
+    LiveLog.open(folder, QUICK).close()
+    assert path.read_bytes() == after
+    assert verify_log(folder).ok
+
+
+@pytest.mark.parametrize("call", [lambda folder: LiveLog.open(folder, QUICK), repair], ids=["start", "repair"])
+def test_a_manifest_that_is_older_than_the_files_is_refused(tmp_path: Path, call: Callable[[Path], object]) -> None:
+    """Its last line is gone, whole, and no journal has its rows: nothing goes on at seqs that files have already, and none is removed."""
+    folder = left(tmp_path / "log")
+    LiveLog.open(folder, QUICK).close()
+    path = folder / manifest.NAME
+    whole, files = path.read_bytes(), sorted(folder.rglob("*.parquet"))
+    path.write_bytes(whole[: whole[:-1].rindex(b"\n") + 1])
+    with pytest.raises(LogError, match=r"parquet lies beyond the log's end.*older than the files"):
+        call(folder)
+    assert sorted(folder.rglob("*.parquet")) == files
+    path.write_bytes(whole)
+    LiveLog.open(folder, QUICK).close()
     assert verify_log(folder).ok
 
 

@@ -21,6 +21,7 @@ from xarb.log.journal import ENDED, FOLDER, by_kind, frame_bytes, write_whole
 from xarb.log.manifest import Header, Manifest
 from xarb.log.recovery import Recovery, mend_manifest, recover
 from xarb.log.seal import seal_and_prune
+from xarb.log.writer import check_leftovers
 from xarb.model.columns import INPUTS, OUTPUTS
 
 if TYPE_CHECKING:
@@ -151,6 +152,7 @@ class LiveLog:
             found = Manifest(claim.folder)
             if found.header.kind != "log":
                 raise LogError(f"{folder} is a run; only a log can be continued")
+            check_leftovers(found)
             recovered = recover(found, claim)
             return cls(found, claim, policy or Policy(), recovered, disk), found
         except BaseException:  # an interrupt among them: the log must not stay claimed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -236,7 +236,14 @@ def last_digest(folder: Path) -> str:
     Raises:
         LogError: that line is damaged.
     """
-    path = folder / NAME
+    line = _last_line(folder / NAME)
+    if line is None:
+        raise LogError(f"{folder / NAME}: the last line is damaged; run xarb log verify")
+    return _digest_of(line)
+
+
+def _last_line(path: Path) -> bytes | None:
+    """The last line without its end, None when it is not whole."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         start, raw = end, b""
@@ -245,9 +252,40 @@ def last_digest(folder: Path) -> str:
             file.seek(start)
             raw = file.read(end - start)
     line = raw[:-1].rpartition(b"\n")[2]
-    if not raw.endswith(b"\n") or not is_whole(line):
-        raise LogError(f"{path}: the last line is damaged; run xarb log verify")
-    return _digest_of(line)
+    return line if raw.endswith(b"\n") and is_whole(line) else None
+
+
+class TornEnd(NamedTuple):
+    """What stands behind the last sound line of a manifest: a line that a power failure stopped, or a damaged one.
+
+    Attributes:
+        at: place in the file where it begins.
+        rest: its bytes.
+        lines: the sound lines before it.
+    """
+
+    at: int
+    rest: bytes
+    lines: list[bytes]
+
+
+def torn_end(path: Path) -> TornEnd | None:
+    """The torn end of a manifest; None when its last line is sound, whatever stands before it."""
+    if _last_line(path) is not None:
+        return None  # however long it is
+    raw = path.read_bytes()
+    at, lines = 0, list[bytes]()
+    while (end := raw.find(b"\n", at)) >= 0 and is_whole(raw[at:end]):
+        lines.append(raw[at:end])
+        at = end + 1
+    return TornEnd(at, raw[at:], lines)
+
+
+def cut(path: Path, size: int) -> None:
+    """Cut a file, durable."""
+    with path.open("r+b") as file:
+        file.truncate(size)
+        os.fsync(file.fileno())
 
 
 def is_whole(line: bytes) -> bool:

@@ -252,16 +252,19 @@ def remove_covered(found: Manifest) -> list[FileEntry]:
 
 
 def mend_tombstone(folder: Path) -> None:
-    """Cut half a tombstone off the end of a manifest: its copy is there still, so that no file of it has gone."""
+    """Cut half a tombstone off the end of a manifest: its copy is there still, so that no file of it has gone.
+
+    Half of it is its bytes with zeros in place of those that never came. A copy without such a half is removed.
+    """
     copy, path = folder / COPY, folder / manifest.NAME
     if not copy.exists():
         return
-    raw = path.read_bytes()
-    whole = raw.rfind(b"\n") + 1
-    if 0 < whole < len(raw) and copy.read_bytes().startswith(raw[whole:]):
-        with path.open("r+b") as file:
-            file.truncate(whole)
-            os.fsync(file.fileno())
+    torn = manifest.torn_end(path)
+    if torn is not None and torn.lines:
+        line = copy.read_bytes()
+        if len(torn.rest) > len(line) or any(byte not in {0, one} for byte, one in zip(torn.rest, line, strict=False)):
+            return  # it is of something else
+        manifest.cut(path, torn.at)
     copy.unlink()
 
 

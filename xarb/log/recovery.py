@@ -100,42 +100,33 @@ def recover(found: Manifest, claim: Claim) -> Recovery | None:
 
 
 def mend_manifest(folder: Path) -> int:
-    """Cut half a line off the end of a manifest, which a power failure may leave: its segment does not exist yet. Bytes cut.
+    """Cut half a line off the end of a manifest, or one with a hole, which a power failure may leave. Bytes cut.
 
-    That is certain only while the journal of that segment is there, which goes after its line is on the disk, or while the copy of a
-    tombstone is there, whose files go later still. A whole line that has lost its end alone gets it back.
+    Its segment does not exist yet. That is certain only while the journal of that segment is there, which goes after its line is on the
+    disk, or while the copy of a tombstone is there, whose files go later still. A whole line that has lost its end alone gets it back.
 
     Raises:
         LogError: the last line is damaged and no journal holds its rows.
     """
     mend_tombstone(folder)
     path = folder / manifest.NAME
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - 1))
-        if file.read(1) == b"\n":
-            return 0  # however long it is
-    raw = path.read_bytes()
-    whole = raw.rfind(b"\n") + 1
-    if not whole:
-        return 0
-    lines = raw[:whole].splitlines()
-    segment = sum(MARK not in line for line in lines) - 1  # the first line is the header
-    if manifest.is_whole(raw[whole:]):
+    torn = manifest.torn_end(path)
+    if torn is None or not torn.lines or any(map(manifest.is_whole, torn.rest.split(b"\n")[1:])):
+        return 0  # or its beginning or middle is damaged: whoever reads it says so
+    if manifest.is_whole(torn.rest):
         with path.open("ab") as file:
             file.write(b"\n")
             file.flush()
             os.fsync(file.fileno())
         return 0
+    segment = sum(MARK not in line for line in torn.lines) - 1  # the first line is the header
     if not any(number == segment for number, _ in journals(folder)):
         raise LogError(
-            f"{path} line {len(lines) + 1}, the last one, is damaged, and no journal holds the rows of its segment: restore the file "
-            "from a copy, or, if an import was cut off by a power failure, remove that line and import again"
+            f"{path} line {len(torn.lines) + 1}, the last one, is damaged, and no journal holds the rows of its segment: restore the "
+            "file from a copy, or, if an import was cut off by a power failure, remove that line and import again"
         )
-    with path.open("r+b") as file:
-        file.truncate(whole)
-        os.fsync(file.fileno())
-    return len(raw) - whole
+    manifest.cut(path, torn.at)
+    return len(torn.rest)
 
 
 def keep(path: Path, stem: str | None = None) -> Path:

@@ -36,6 +36,7 @@ from xarb.log.packing import KINDS
 from xarb.log.reader import LogReader
 from xarb.log.recovery import belongs, keep, mend_manifest, recover
 from xarb.log.seal import seal_ended
+from xarb.log.writer import check_leftovers
 from xarb.model.columns import CONNECTION_EVENTS, INPUTS, TABLES
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def repair(folder: Path) -> Repair:
     claim = Claim(folder, None)
     try:
         mend_manifest(folder)
+        check_leftovers(Manifest(folder))
         try:
             found = recover(Manifest(folder), claim)
         except LogError:

@@ -42,7 +42,8 @@ class _Part:
         self.last_ts = 0
         self.torn_bytes = 0
         self.trouble: str | None = None
-        self.is_damaged = False
+        self.is_damaged = self.is_ended = False
+        self.synced = -1  # last seq that was on the disk by the word of its frames
         self.tables: dict[str, list[pa.Table]] = {}
 
     def read(self) -> bool:
@@ -61,6 +62,7 @@ class _Part:
         held: dict[str, list[Row]] = {}
         before = self.end
         for frame in walk:
+            self.synced = max(self.synced, frame.synced)
             for kind, rows in frame.rows().items():
                 held.setdefault(kind, []).extend(rows)
                 if kind in INPUTS:
@@ -70,6 +72,7 @@ class _Part:
                 self._add(held)
                 held = {}
         self._add(held)
+        self.is_ended = walk.ended if walk.end > before else self.is_ended
         self.end = walk.end
         self.next_seq = self.next_seq if walk.next_seq is None else walk.next_seq
         self.torn_bytes, self.trouble, self.is_damaged = walk.torn_bytes, walk.trouble, walk.later is not None
@@ -179,6 +182,15 @@ class Tail:
     def torn_bytes(self) -> int:
         """Bytes behind the last sound frame: of a frame being written, or torn when the writer died."""
         return sum(part.torn_bytes for part in self._parts)
+
+    @property
+    def lost(self) -> str | None:
+        """What a start refuses: a journal without its end, while frames say that what follows was on the disk."""
+        part = next((part for part in self._parts if not part.is_ended), None)
+        witness = max((part.synced for part in self._parts), default=-1)
+        if part is None or witness < part.next_seq:
+            return None
+        return f"{part.path} ends at seq {part.next_seq - 1} (byte {part.end}), but rows up to seq {witness} were on the disk"
 
     @property
     def journals(self) -> list[str]:

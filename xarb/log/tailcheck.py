@@ -30,6 +30,10 @@ def check_tail(folder: Path, report: Report) -> None:
         return
     if tail is None:
         return
+    if tail.lost is not None:
+        tail.refresh()  # a writer may have ended the journal and gone on in the next one while they were read
+    if tail.lost is not None:
+        report.add("journal", tail.lost)
     counts = tail.rows
     report.tail_rows, report.tail_bytes, report.torn_bytes = sum(counts.values()), tail.bytes, tail.torn_bytes
     _check_order(tail, counts, report)

@@ -25,7 +25,7 @@ from xarb.model.columns import TABLES, Table
 from xarb.model.units import NANOS_PER_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     import pyarrow as pa
@@ -124,23 +124,8 @@ class LogWriter:
 
     def _remove_leftovers(self) -> None:
         """Remove what an interrupted writer left: temporary files, and files beyond the log's end that no manifest line names."""
-        since = date_of(
-            max(self.manifest.last_ts // _DAY_NS - 1, 0)
-        )  # time does not go back; a day of many thousand files is enough
-        named: set[str] | None = None
-        for found in self.folder.glob("kind=*/date=*"):
-            if found.name.removeprefix("date=") < since:
-                continue
-            for path in found.iterdir():
-                if path.name.startswith(".") and path.suffix == ".tmp":
-                    path.unlink()
-                    continue
-                first = path.name.partition("-")[0]
-                if path.suffix != ".parquet" or not (first.isascii() and first.isdigit()) or int(first) <= self.manifest.last:
-                    continue
-                named = {entry.path for entry in self.manifest.files} if named is None else named
-                if path.relative_to(self.folder).as_posix() not in named:
-                    path.unlink()  # renamed, but its manifest line was never written: it does not exist
+        for path in _leftovers(self.manifest):
+            path.unlink()  # of one with a name the manifest line was never written: it does not exist
 
     def write_rows(self, kind: str, rows: Sequence[dict[str, Any]]) -> None:
         """`write` for rows as dicts; see `xarb.log.rows`."""
@@ -297,6 +282,41 @@ class LogWriter:
     def _give_up(self) -> None:
         if not self._is_seal:
             self._claim.discard()
+
+
+def _leftovers(found: Manifest) -> Iterator[Path]:
+    """Temporary files, and files beyond a log's end that no manifest line names."""
+    since = date_of(max(found.last_ts // _DAY_NS - 1, 0))  # time does not go back; a day of many thousand files is enough
+    named: set[str] | None = None
+    for folder in found.folder.glob("kind=*/date=*"):
+        if folder.name.removeprefix("date=") < since:
+            continue
+        for path in folder.iterdir():
+            if path.name.startswith(".") and path.suffix == ".tmp":
+                yield path
+                continue
+            first = path.name.partition("-")[0]
+            if path.suffix != ".parquet" or not (first.isascii() and first.isdigit()) or int(first) <= found.last:
+                continue
+            named = {entry.path for entry in found.files} if named is None else named
+            if path.relative_to(found.folder).as_posix() not in named:
+                yield path
+
+
+def check_leftovers(found: Manifest) -> None:
+    """Refuse a log without journals that has files beyond its end: no seal leaves them, and the next one would remove them.
+
+    Raises:
+        LogError: names the first.
+    """
+    if journals(found.folder):
+        return
+    path = next((path for path in _leftovers(found) if path.suffix == ".parquet"), None)
+    if path is not None:
+        raise LogError(
+            f"{path} lies beyond the log's end: {manifest.NAME} has lost lines, or is older than the files. Restore its last copy; where "
+            "an import was cut off, import again"
+        )
 
 
 def date_of(day: int) -> str:
