@@ -53,20 +53,44 @@ Course = tuple[str, dict[int, Fate]]
 def states(trace: Trace, *, few: bool = False, only: int | None = None) -> Iterator[State]:
     """Every state at every step or at one, or with `few` four at each: the first three, and one of the others in turn."""
     for count in range(len(trace.steps) + 1) if only is None else (only,):
-        synced, written = trace.promises[count]
         loose = unsynced(trace.steps[:count])
         courses = list(_courses(trace.steps, loose))
         if few and len(courses) > 4:
             courses = [*courses[:3], courses[3 + count % (len(courses) - 3)]]
-        for what, fates in courses:
-            is_killed = all(fates.get(number) is Fate.KEPT for number in loose)
-            yield State(
-                step=count,
-                what=what,
-                tree=_made(trace, count, set(loose), fates),
-                must=max(synced, written) if is_killed else synced,
-                is_holed=_is_holed(trace.steps, loose, fates),
-            )
+        for course in courses:
+            yield _state(trace, count, loose, course)
+
+
+def state(trace: Trace, count: int, which: int) -> State:
+    """One of the states after so many steps, none with a hole."""
+    loose = unsynced(trace.steps[:count])
+    courses = [course for course in _courses(trace.steps, loose) if not _is_holed(trace.steps, loose, course[1])]
+    return _state(trace, count, loose, courses[which % len(courses)])
+
+
+def torn(trace: Trace, count: int, which: int, suffix: str) -> State | None:
+    """A state in which an unsynced write of a file that got a name with this end is torn, and what came later is lost; None without one."""
+    loose = unsynced(trace.steps[:count])
+    nodes = {step.node for step in trace.steps if isinstance(step, Move) and step.new.endswith(suffix)}
+    writes = [number for number in loose if isinstance(step := trace.steps[number], Write) and step.node in nodes]
+    if not writes:
+        return None
+    last, fate = writes[which % len(writes)], _TORN[which % len(_TORN)]
+    fates = {number: Fate.KEPT for number in loose if number < last} | {last: fate}
+    return _state(trace, count, loose, (f"up to step {last}: {fate.value}", fates))
+
+
+def _state(trace: Trace, count: int, loose: list[int], course: Course) -> State:
+    what, fates = course
+    synced, written = trace.promises[count]
+    is_killed = all(fates.get(number) is Fate.KEPT for number in loose)
+    return State(
+        step=count,
+        what=what,
+        tree=_made(trace, count, set(loose), fates),
+        must=max(synced, written) if is_killed else synced,
+        is_holed=_is_holed(trace.steps, loose, fates),
+    )
 
 
 def unsynced(steps: Sequence[Step]) -> list[int]:
