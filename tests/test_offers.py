@@ -12,7 +12,8 @@ from xarb.wires.exchanges import WIRES
 
 def test_every_wire_is_listed_with_what_it_offers() -> None:
     """One row a wire; a service of a larger exchange has that exchange's rights; the others are named as coalescing."""
-    exact, others = offers_tables(None)
+    exact, others, chains = offers_tables(None)
+    assert [row[0] for row in chains.rows] == ["v2", "v3"]
     assert [row[0] for row in exact.rows] == list(WIRES)
     rows = {row[0]: dict(zip(exact.columns, row, strict=True)) for row in exact.rows}
     assert rows["binance"]["order by client id"] == "origClientOrderId"

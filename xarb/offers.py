@@ -9,6 +9,7 @@ from xarb.console import Table
 from xarb.errors import ConfigError
 from xarb.venues.exchange import all_names, exchange
 from xarb.venues.orderrules import RULES
+from xarb.wires.evm import SIGNATURES
 from xarb.wires.exchanges import WIRES, Wire
 
 # Whose REST API finds an order by the id that its client gave it, so that an order of unknown fate can be looked up: documentation of
@@ -24,6 +25,10 @@ _BY_CLIENT_ID: Final = {
     "gate": "text",
     "bitstamp": "client_order_id",
     "upbit": "identifier",
+}
+_POOLS: Final = {
+    "v2": ("Uniswap v2 and forks", "in the config"),
+    "v3": ("Uniswap v3, PancakeSwap v3 and forks", "read from the pool"),
 }
 _STREAMED: Final = {"quotes": ("watchBidsAsks", "watchTicker"), "books": ("watchOrderBook",), "trades": ("watchTrades",)}
 _POLLED: Final = {"books": ("fetchOrderBook",), "trades": ("fetchTrades",)}
@@ -122,6 +127,14 @@ def offers_tables(venue: str | None) -> list[Table]:
             f"Through ccxt, {len(others)} others: the latest state only, what came between is lost",
             ("venues", "decoder"),
             ((", ".join(others), "ccxt, coalescing"),),
+        ),
+        Table(
+            "EVM chains, by nodes of yours ([chains.NAME], docs/chains.md): whole blocks in order, reorganisations undone; recorded",
+            ("kind", "pools of", "fee", "events"),
+            tuple(
+                (kind, *_POOLS[kind], ", ".join(dict.fromkeys(one.partition("(")[0] for one in SIGNATURES[kind])))
+                for kind in SIGNATURES
+            ),
         ),
     ]
 

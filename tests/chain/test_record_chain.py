@@ -14,8 +14,10 @@ from tests.chain.following import Rebuilt
 from tests.chain.market import Market
 from tests.test_record import Command, rows, run
 from tests.venues.player import Player, ticker
+from xarb.config.watch import WatchConfig
 from xarb.log.check import verify_log
 from xarb.model.columns import TABLES
+from xarb.watch.verb import metrics_once
 
 
 def _in_order(log: Path) -> list[tuple[str, dict[str, Any]]]:
@@ -67,3 +69,8 @@ def test_pools_rebuilt_from_the_log_are_the_chains(chain: Chain, tmp_path: Path)
     assert len(rows(log, "instruments")) == 10
     assert {row["conn"] for row in rows(log, "blocks")} <= {1, 2, 4, 5}
     assert len(rows(log, "swaps")) > 40
+    blocks = rows(log, "blocks")
+    metrics = dict(line.rsplit(" ", 1) for line in metrics_once(log, WatchConfig()).splitlines() if not line.startswith("#"))
+    assert float(metrics['xarb_chain_block{venue="local"}']) == blocks[-1]["block_number"]
+    assert float(metrics['xarb_chain_removed_total{venue="local"}']) == 6
+    assert float(metrics['xarb_chain_block_age_seconds{venue="local"}']) < 100

@@ -226,14 +226,24 @@ def check(
     """Say whether an experiment can run, and what would block the first trade.
 
     With a log (--log, or run.log in the file) it is checked for a backtest; a file with [markets.NAME] and no log is checked for live
-    trading: exchanges, clocks, accounts, fees, balances, networks, gigabytes a day. Exit code 0 when every strategy has a pair that can
-    trade and nothing forbids a start, else 1.
+    trading: exchanges, clocks, accounts, fees, balances, networks, gigabytes a day; chains: whether their nodes can be followed, and
+    whether their pools' tokens arrive whole. Exit code 0 when every strategy has a pair that can trade and nothing forbids a start, else 1.
     """
     from xarb.check import check as run_check
     from xarb.config import load_experiment
 
     loaded = load_experiment(experiment, _overrides(settings))
     objections: list[str] = []
+    if log is None and loaded.run.log is None and loaded.chains:
+        from xarb.check.chains import check_chains
+
+        chains = check_chains(loaded)
+        show(chains.tables)
+        if chains.objections:
+            raise Refused("; ".join(chains.objections))
+        if not loaded.strategies:
+            say(f"ready: {chains.pools} pools can be recorded")
+            return
     if log is None and loaded.run.log is None and loaded.markets:
         from xarb.check.live import check_live
         from xarb.sources import seconds_of

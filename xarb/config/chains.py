@@ -43,7 +43,9 @@ class ChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     disagree_ms: Annotated[Decimal, doc("nodes that name other blocks for so long disagree: the majority is believed")] = Decimal(
         5_000
     )
-    history_blocks: Annotated[Count, doc("how deep a reorganisation is undone; a deeper one makes all pools be read anew")] = 64
+    history_blocks: Annotated[
+        int, msgspec.Meta(ge=1, le=64, description="how deep a reorganisation is undone; a deeper one makes all pools be read anew")
+    ] = 64
     reach_blocks: Annotated[Count, doc("how many missed blocks are filled in; after more all pools are read anew")] = 512
     refresh_ms: Annotated[
         Decimal, doc("interval at which one pool after the other is read again, so that drift shows; 0: never")

@@ -92,6 +92,26 @@ def _feeds(state: Watched, place: Place) -> list[Metric]:
         ),
         ("xarb_clock_offset_seconds", "gauge", "Distance of the venue's clock from ours.", offsets),
         *_countdowns(state, place),
+        *_chains(state, place),
+    ]
+
+
+def _chains(state: Watched, place: Place) -> list[Metric]:
+    ages = [({"venue": venue}, _seconds(max(place.now - head.ts, 0))) for venue, head in state.heads.items()]
+    return [
+        (
+            "xarb_chain_block",
+            "gauge",
+            "Number of the chain's latest block.",
+            [({"venue": v}, h.number) for v, h in state.heads.items()],
+        ),
+        ("xarb_chain_block_age_seconds", "gauge", "Time since its timestamp.", ages),
+        (
+            "xarb_chain_removed_total",
+            "counter",
+            "Blocks that reorganisations took back, since midnight UTC or the last start.",
+            _by("venue", state.removed),
+        ),
     ]
 
 

@@ -33,6 +33,7 @@ KINDS: Final = (
     "fills",
     "ledger",
     "breakers",
+    "blocks",
 )
 ALWAYS: Final = ("starts", "operator", "instruments")  # a kill holds until it is taken back, however long ago it was
 WINDOW_S: Final = 60  # over which what comes in storms is counted
@@ -78,6 +79,13 @@ class Feed(msgspec.Struct):
     state: str
     tradable: bool
     since: int
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The latest block of a chain: its number, and its time, ns."""
+
+    number: int
+    ts: int
 
 
 class Breaker(msgspec.Struct, frozen=True):
@@ -149,6 +157,8 @@ class Watched:
         trading: the last start.
         course: what it gained.
         health: the last reading by (metric, venue): value, time, detail.
+        heads: the latest block by venue.
+        removed: blocks that reorganisations took back, over all that was read, by venue.
         gaps, rejects: over all that was read, by venue.
 
     Args:
@@ -163,6 +173,8 @@ class Watched:
         self.trading = Trading()
         self.course = Course(bounded)
         self.health: dict[tuple[str, str], tuple[int, int, str | None]] = {}
+        self.heads: dict[str, Head] = {}
+        self.removed: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
         self.recent_gaps, self.recent_rejects, self.recent_refused = Window(), Window(), Window()
@@ -183,6 +195,7 @@ class Watched:
             "fills": self._fill,
             "ledger": self._ledger,
             "breakers": self._breaker,
+            "blocks": self._block,
         }
 
     def take(self, news: News) -> None:
@@ -251,6 +264,14 @@ class Watched:
 
     def _health(self, row: Row) -> None:
         self.health[row["metric"], row["venue"] or ""] = row["value"], row["ts_recv"], row["detail"]
+
+    def _block(self, row: Row) -> None:
+        venue = row["venue"]
+        if row["event"] == "removed":
+            self.removed[venue] += 1
+            return
+        self.heads[venue] = Head(row["block_number"], row["ts_event"])
+        self._hear(row["conn"], Heard(venue, row["ts_recv"], row["ts_event"]))
 
     def _reject(self, row: Row) -> None:
         self.rejects[row["venue"] or ""] += 1

@@ -11,7 +11,7 @@ from eth_abi import decode, encode  # type: ignore[attr-defined]  # exported wit
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
-from xarb.errors import ConfigError
+from xarb.errors import ConfigError, Rejected
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
 from xarb.pools.steps import PIPS
@@ -81,7 +81,11 @@ async def facts_of(node: Node, pools: Sequence[str], factories: Sequence[Factory
     addresses = [address_of(pool) for pool in pools]
     await _check_code(node, addresses, block)
     questions = ("factory()", "token0()", "token1()")
-    said = await ask(node, [(pool, name, ()) for pool in addresses for name in questions], ["address"], block)
+    try:
+        said = await ask(node, [(pool, name, ()) for pool in addresses for name in questions], ["address"], block)
+    except (BadAnswer, Rejected):
+        await _check_pools(node, addresses, questions, block)
+        raise
     rows = list(zip(addresses, zip(*[iter(_address(one) for one in said)] * len(questions), strict=True), strict=True))
     for pool, (factory, *_) in rows:
         if factory not in known:
@@ -95,7 +99,7 @@ async def facts_of(node: Node, pools: Sequence[str], factories: Sequence[Factory
         else (factory, "getPair(address,address)", (token0, token1))
         for pool, (factory, token0, token1) in rows
     ]
-    for (pool, (factory, *_)), found in zip(rows, await ask(node, asked, ["address"], block), strict=True):
+    for (pool, (factory, *_)), found in zip(rows, await _listed(node, asked, block), strict=True):
         if _address(found) != pool:
             raise ConfigError(f"factory {factory} does not know pool {pool}, which says that it is of it")
     tokens = await _tokens(node, sorted({token for _, (_, *pair) in rows for token in pair}), block)
@@ -166,6 +170,32 @@ async def _check_code(node: Node, addresses: Sequence[str], block: Header) -> No
     for address, code in zip(addresses, codes, strict=True):
         if not bytes_of(code):
             raise ConfigError(f"there is no contract at {address} in block {block.number}")
+
+
+async def _listed(node: Node, asked: Sequence[Question], block: Header) -> list[Any]:
+    """The pools that factories know by what they are asked.
+
+    Raises:
+        ConfigError: one has no such question: it is of another kind.
+    """
+    try:
+        return await ask(node, asked, ["address"], block)
+    except (BadAnswer, Rejected) as error:
+        factories = ", ".join(sorted({whom for whom, *_ in asked}))
+        raise ConfigError(f"one of the factories {factories} is no factory of its kind: {error}") from None
+
+
+async def _check_pools(node: Node, addresses: Sequence[str], questions: Sequence[str], block: Header) -> None:
+    """Find the one that does not answer as a pool does.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    for address in addresses:
+        try:
+            await ask(node, [(address, name, ()) for name in questions], ["address"], block)
+        except (BadAnswer, Rejected) as error:
+            raise ConfigError(f"the contract at {address} is no pool: {error}") from None
 
 
 async def _tokens(node: Node, addresses: Sequence[str], block: Header) -> dict[str, _Token]:
