@@ -19,7 +19,7 @@ import typer.main
 
 from xarb import config
 from xarb.cli import app
-from xarb.config import breakers, chains, inventory, reader, strategies, watch
+from xarb.config import breakers, chains, inventory, reader, sending, strategies, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, ORDER_LIFE, TRANSACTION_LIFE
@@ -70,6 +70,7 @@ def config_page() -> str:
         (config.MarketConfig, "[markets.NAME]"),
         (chains.ChainConfig, "[chains.NAME]"),
         (chains.FactoryConfig, "[chains.NAME.factories.EXCHANGE]"),
+        (sending.SendingConfig, "[chains.NAME.sending]"),
         (config.RecordConfig, "[record]"),
         (config.LiveConfig, "[live]"),
         (config.RetentionConfig, "[retention]"),

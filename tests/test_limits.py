@@ -46,6 +46,7 @@ from xarb.config import (
 from xarb.config.breakers import BreakerConfig
 from xarb.config.chains import ChainConfig, FactoryConfig
 from xarb.config.inventory import InventoryConfig
+from xarb.config.sending import SendingConfig
 from xarb.config.strategies import StrategyConfig
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
@@ -646,6 +647,11 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
         f"chains.{field.name}": "tests.test_chain_sources:test_each_key_reaches_the_feed"
         for field in msgspec.structs.fields(ChainConfig)
     },
+    "chains.sending": "tests.live.test_chains:test_each_key_reaches_the_desk",
+    **{
+        f"sending.{field.name}": "tests.live.test_chains:test_each_key_reaches_the_desk"
+        for field in msgspec.structs.fields(SendingConfig)
+    },
     **{f"factories.{name}": "tests.test_chain_sources:test_each_key_reaches_the_feed" for name in ("address", "kind", "fee_ppm")},
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
@@ -696,6 +702,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "markets": MarketConfig,
     "chains": ChainConfig,
     "factories": FactoryConfig,
+    "sending": SendingConfig,
     "record": RecordConfig,
     "live": LiveConfig,
     "retention": RetentionConfig,

@@ -80,6 +80,8 @@ def test_commands_of_others_and_too_many(stage: Stage) -> None:
         for change in changes:
             with pytest.raises(InvariantBroken, match="was given to local"):
                 venue.send([stage.command(cycle, **change)])
+        with pytest.raises(InvariantBroken, match="is called 0badcafe-2-1, not 0badcafe-1-1"):
+            venue.send([stage.command(cycle, client_order_id="0badcafe-2-1")])
         venue.send([stage.command(cycle, order=order) for order in range(1, QUEUE + 3)])
         await stage.until("refused queue_full")
         assert stage.events()[1:] == ["refused queue_full"] * 2

@@ -20,6 +20,7 @@ from xarb.config.inventory import InventoryConfig, check_shares
 from xarb.config.kinds import Count, doc
 from xarb.config.reader import Reader, shown
 from xarb.config.secret import refuse_secrets
+from xarb.config.sending import SendingConfig, check_sending
 from xarb.config.strategies import StrategyConfig, strategy_section
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
@@ -193,6 +194,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     markets: dict[str, MarketConfig]
     chains: dict[str, ChainConfig]
     chain_factories: dict[str, dict[str, FactoryConfig]]
+    sending: dict[str, SendingConfig]
     record: RecordConfig
     live: LiveConfig
     retention: RetentionConfig
@@ -279,6 +281,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         markets={name: reader.section(part, MarketConfig, f"markets.{name}") for name, part in reader.table(raw, "markets")},
         chains=chains,
         chain_factories=factories,
+        sending=_sending(reader, chains),
         record=reader.section(raw.get("record", {}), RecordConfig, "record"),
         live=reader.section(raw.get("live", {}), LiveConfig, "live"),
         retention=reader.section(raw.get("retention", {}), RetentionConfig, "retention"),
@@ -286,6 +289,17 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         alerts=tuple(reader.sections(raw, "alerts", AlertConfig)),
         sources=reader.sources,
     )
+
+
+def _sending(reader: Reader, chains: Mapping[str, ChainConfig]) -> dict[str, SendingConfig]:
+    """How transactions are sent, by chain; none where a chain does not say."""
+    found: dict[str, SendingConfig] = {}
+    for name, one in chains.items():
+        if one.sending:
+            where = f"chains.{name}.sending"
+            found[name] = reader.section(one.sending, SendingConfig, where)
+            check_sending(found[name], reader.place(where))
+    return found
 
 
 def _chains(reader: Reader, raw: dict[str, Any]) -> tuple[dict[str, ChainConfig], dict[str, dict[str, FactoryConfig]]]:

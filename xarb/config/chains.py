@@ -36,6 +36,7 @@ class ChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ]
     pools: Annotated[tuple[_Address, ...], doc("addresses of the pools")]
     factories: Annotated[dict[str, Any], doc("as `[chains.NAME.factories.EXCHANGE]`: whose pools are allowed")] = {}
+    sending: Annotated[dict[str, Any], doc("as `[chains.NAME.sending]`: who sends transactions there, and how; none: nobody")] = {}
     pending: Annotated[bool, doc("record transactions before their inclusion, as the followed node tells them")] = False
     silent_ms: Annotated[Decimal, doc("no new block for so long: the node is asked whether it lives")] = Decimal(30_000)
     lag_blocks: Annotated[Count, doc("a node that is further behind another one is not followed")] = 3

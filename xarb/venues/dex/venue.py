@@ -73,11 +73,14 @@ class ChainVenue:
         """Take commands, in order; rows tell what becomes of them.
 
         Raises:
-            InvariantBroken: one is of another venue or account.
+            InvariantBroken: one is of another venue or account, or its client order id is of another start.
         """
+        terms = self.desk.terms
         for command in commands:
-            if (command.venue, command.account) != (self.name, self.desk.terms.account):
+            if (command.venue, command.account) != (self.name, terms.account):
                 raise InvariantBroken(f"order {command.order} for {command.account} at {command.venue} was given to {self.name}")
+            if command.client_order_id != (name := f"{terms.log_id}-{terms.start}-{command.order}"):
+                raise InvariantBroken(f"order {command.order} is called {command.client_order_id}, not {name}")
             if self._queue.full() or self.failure is not None:
                 why = "queue_full" if self.failure is None else "venue_failed"
                 # later: who sends is within the pass that writes the log
