@@ -19,6 +19,7 @@ from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.engine.strategy import BundlePlan, LegPlan, Plan, Strategy, View, Wake, Wakes
 from xarb.log.canonical import OutputDigest
+from xarb.log.info import info
 from xarb.log.reader import LogReader
 from xarb.model.event import OutputRow, named
 from xarb.model.units import Money
@@ -179,3 +180,5 @@ def test_a_run_over_a_chain_is_proven(trial: Trial, world: ChainWorld) -> None:
     assert states == [(V2.address, "live"), (V3.address, "live"), (V3.address, "drifted")]
     assert [row["rule"][:5] for row in found["flags"] if row["venue"] == VENUE] == ["pool_"]
     assert verify(result.folder, advance=quiet).equal
+    counted = info(log).instruments[f"{V3.address}@{VENUE}"]
+    assert counted["swaps"] == sum(kind == "swaps" and values["symbol"] == V3.address for _, (kind, values) in rows)

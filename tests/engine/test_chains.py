@@ -15,6 +15,7 @@ from tests.engine.table import Watcher
 from xarb.engine.captured import EngineCopy
 from xarb.engine.engine import Engine, Stop
 from xarb.engine.strategy import View, Wake, Wakes
+from xarb.errors import LogError
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
 from xarb.model.event import OutputRow, SlowRow, named
 from xarb.wires.chains import ChainRow, PoolRow, SwapRow, listing_of
@@ -242,3 +243,53 @@ def test_a_gap_of_one_pool_leaves_the_other_alone() -> None:
     seq = len(world.rows)
     assert told(fold(one, [connected(seq, world.now, "gap", V3.address)])) == ["v3 live gapped"]
     assert told(fold(one, [connected(seq + 1, world.now, "gap")])) == ["v2 live gapped"]
+
+
+def test_a_reorg_deeper_than_what_is_kept() -> None:
+    """64 blocks are undone exactly; the removal of one more is a gap."""
+    world = ChainWorld(5)
+    world.mine(1, snapshots=True)
+    for _ in range(70):
+        world.mine(1)
+    one, seer = engine()
+    fold(one, slow_rows(world.rows))
+    at = len(world.rows)
+    world.reorg(64)
+    assert told(fold(one, slow_rows(world.rows[at:], at))) == []
+    assert fields_of(one.chains.pool(1)) == fields_of(world.pools[V3.address])
+    assert (one.chains.block(VENUE), seer.seen[-1][2]) == (None, None)
+    at = len(world.rows)
+    world.reorg(1)
+    assert told(fold(one, slow_rows(world.rows[at:], at))) == [
+        f"chain block_gap {world.blocks[-1].number + 1} None",
+        "v2 live gapped",
+        "v3 live gapped",
+    ]
+
+
+def test_a_removed_snapshot_is_undone_too() -> None:
+    """A pool whose first snapshot is taken back is unknown again; the next one makes it live."""
+    world = ChainWorld(6)
+    world.mine(0)
+    world.mine(2, snapshots=True)
+    one, _ = engine()
+    fold(one, slow_rows(world.rows))
+    at = len(world.rows)
+    world.reorg(1)
+    assert told(fold(one, slow_rows(world.rows[at:], at))) == ["v2 live down", "v3 live down"]
+    at = len(world.rows)
+    world.mine(2)
+    world.mine(2, snapshots=True)
+    assert told(fold(one, slow_rows(world.rows[at:], at))) == ["v2 down live", "v3 down live"]
+
+
+def test_rows_of_an_unknown_pool_are_an_error() -> None:
+    """A pool that no instruments row names stops the fold with its place."""
+    world = ChainWorld(6)
+    world.mine(0, snapshots=True)
+    ts, row = world.rows[0]
+    assert isinstance(row, PoolRow)
+    world.rows[0] = ts, msgspec.structs.replace(row, symbol="0xstranger")
+    one, _ = engine()
+    with pytest.raises(LogError, match="seq 0: no instruments row of pool 0xstranger@ethereum"):
+        fold(one, slow_rows(world.rows))

@@ -11,10 +11,11 @@ import pytest
 from tests.engine.chainworld import V2, V3, ChainWorld, fields_of, slow_rows
 from tests.engine.test_chains import engine, fold, told
 from tests.pools.made import concentrated
+from xarb.engine.drift import CrossedTo, Drift, Paid, judge_crossing, judge_paid
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
 from xarb.pools.ticks import sqrt_price_at
-from xarb.wires.chains import BlockRow, ChainRow, PoolRow, SwapRow
+from xarb.wires.chains import BlockRow, ChainRow, Pool, PoolRow, SwapRow
 
 
 def without(world: ChainWorld, index: int, chosen: Callable[[ChainRow], bool]) -> None:
@@ -251,3 +252,52 @@ def test_a_pool_that_cannot_be() -> None:
     world.mine(4, snapshots=True)
     changed(world, PoolRow, V3.address, lambda row: {"tick": row.tick + 500})
     assert flags(world) == ["v3 pool_unknown_drift None None", "v3 live drifted"]
+
+
+def test_swaps_that_leave_a_little_are_no_other_fee() -> None:
+    """Twenty swaps that each leave a hundred-thousandth are of a careful trader; and one with two tokens in tells nothing of the fee."""
+    pool = ConstantProduct(reserve0=10**24, reserve1=10**24, fee_numerator=3000, fee_denominator=10**6)
+    out = pool.quote_in(10**20, zero_for_one=True).amount_out
+    given = out - out // 100_000
+    assert judge_paid(pool, pool.swapped(10**20, given, zero_for_one=True), Paid(10**20, 0, 10**20, -given)) == (True, None)
+    low = out - out // 1000
+    exact, shown = judge_paid(pool, pool.swapped(10**20, low, zero_for_one=True), Paid(10**20, 0, 10**20, -low))
+    assert not exact
+    assert shown is not None
+    assert shown.bound == 3000
+    assert shown.value is not None
+    assert 3990 <= shown.value <= 4010
+    both = Paid(10**20, 10**18, 10**20, 10**18 - out)
+    after = msgspec.structs.replace(pool, reserve0=pool.reserve0 + both.delta0, reserve1=pool.reserve1 + both.delta1)
+    assert judge_paid(pool, after, both) == (False, None)
+
+
+def _crossed(pool: Concentrated, amount: int, *, exact_out: bool = False) -> CrossedTo:
+    """What the log of a swap that lets the price fall says."""
+    done = pool.cross(amount, zero_for_one=True, exact_out=exact_out)
+    return CrossedTo(done.amount_in, -done.amount_out, done.sqrt_price, done.liquidity, done.tick)
+
+
+def test_exact_output_that_is_less_than_the_price_moves() -> None:
+    """With so much liquidity one unit of the price is more than the output: neither the limit nor the input alone explains it."""
+    pool = concentrated(500, 60, sqrt_price_at(0) + 5, [(-6000, 6000, 10**34)])
+    assert judge_crossing(pool, _crossed(pool, 12_345, exact_out=True)) is None
+
+
+def test_liquidity_that_was_missed_far_from_the_price() -> None:
+    """The swap ended a little within a range that we do not know of."""
+    known, real = (
+        concentrated(500, 60, sqrt_price_at(0) + 5, [(-6000, 6000, 10**20), *more]) for more in ([], [(-6000, -1200, 10**20)])
+    )
+    assert judge_crossing(known, _crossed(real, 65 * 10**17)) == Drift("pool_missed_event")
+
+
+@pytest.mark.parametrize("pool", [V2, V3])
+def test_a_snapshot_that_is_not_what_we_made(pool: Pool) -> None:
+    """Without any row between, it differs: an event was missed."""
+    world = world_of()
+    world.mine(0, snapshots=True)
+    world.mine(0, snapshots=True)
+    column = "reserve0" if pool is V2 else "liquidity"
+    changed(world, PoolRow, pool.address, lambda row: {column: getattr(row, column) + 1})
+    assert flags(world) == [f"{pool.kind} pool_missed_event None None", f"{pool.kind} live drifted"]

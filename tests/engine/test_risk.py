@@ -42,6 +42,7 @@ def test_a_sound_bundle_is_sent() -> None:
     ("changes", "reason"),
     [
         ({"kind": "perpetual"}, "derivative_not_supported"),
+        ({"kind": "pool"}, "pool_takes_no_orders"),
         ({"active": False}, "instrument_inactive"),
         ({"px_scale": 10, "qty_scale": 9}, "scale_too_fine"),
         ({"tick_int": None}, "steps_unknown"),

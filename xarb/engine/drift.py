@@ -17,6 +17,7 @@ WRONG_FEE: Final = "pool_wrong_fee"
 MISSED: Final = "pool_missed_event"
 TAXED: Final = "pool_fee_on_transfer"
 UNKNOWN: Final = "pool_unknown_drift"
+FEE_STEP: Final = 50  # ppm; fees of forks lie further apart, and who leaves a unit or two shows less
 SHORT_SWAPS: Final = 16  # v2 swaps in a row, none at the quote, all as if of a higher fee
 _ROUNDING: Final = 8  # units by which roundings of a few steps may differ
 _ALL: Final = 1 << 255
@@ -107,9 +108,10 @@ def judge_reserves(before: ConstantProduct, after: ConstantProduct, paid: Paid) 
 
 
 def judge_paid(before: ConstantProduct, after: ConstantProduct, paid: Paid) -> tuple[bool, Drift | None]:
-    """Whether a swap of v2 took exactly what it may (or tells nothing of that), and what is wrong where it took more.
+    """Whether a swap of v2 gave what it may at our fee, and what is wrong where it gave more.
 
-    A swap that gave less than its quote shows the fee at which it would have been exact, as a drift that is none by itself.
+    A swap that gave less shows the fee at which it would have been exact, as a drift that is none by itself. One with both tokens on
+    a side tells nothing: neither.
     """
     part, whole = before.fee_numerator, before.fee_denominator
     left0, left1 = after.reserve0 * whole - paid.in0 * part, after.reserve1 * whole - paid.in1 * part
@@ -117,7 +119,9 @@ def judge_paid(before: ConstantProduct, after: ConstantProduct, paid: Paid) -> t
     if left0 * left1 < before.reserve0 * before.reserve1 * whole * whole:
         return False, Drift(WRONG_FEE, _shown_fee(before, paid), ours)
     shown = _shown_fee(before, paid)
-    if shown is None or shown <= ours:
+    if shown is None:
+        return False, None
+    if shown < ours + FEE_STEP:
         return True, None
     down = paid.in1 == 0
     into, out = (paid.in0, -paid.delta1) if down else (paid.in1, -paid.delta0)

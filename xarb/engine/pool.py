@@ -145,12 +145,13 @@ class Pool:
         if found is not None:
             return found
         exact, found = judge_paid(before, after, paid)
-        if exact or found is None or found.value is None or found.bound is None or found.value < found.bound:
+        if exact:
             self._short = 0
+        if found is None or found.value is None or found.bound is None or found.value < found.bound:
             return found
         self._least_fee = found.value if self._short == 0 else min(self._least_fee, found.value)
         self._short += 1
-        return found._replace(value=self._least_fee) if self._short >= SHORT_SWAPS and self._least_fee > found.bound else None
+        return found._replace(value=self._least_fee) if self._short >= SHORT_SWAPS else None
 
     def _cross(self, before: Concentrated, values: Mapping[str, Any], swap: Mapping[str, Any] | None) -> Drift | None:
         price, liquidity, tick = int(values["sqrt_price_x96"]), int(values["liquidity"]), values["tick"]

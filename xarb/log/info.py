@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -17,6 +17,8 @@ from xarb.log.growing import MARKET_KINDS
 from xarb.log.manifest import Header, Manifest
 from xarb.log.tail import Tail, open_tail
 from xarb.log.tombstones import Tombstone
+
+_COUNTED: Final = (*MARKET_KINDS, "pools", "swaps")  # by instrument
 
 
 class KindInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +120,7 @@ def info(folder: Path | str) -> LogInfo:
     for entry in files:
         if len(entry.instruments) == 1:
             counts.setdefault(entry.instruments[0], Counter())[entry.kind] += entry.rows
-        elif entry.kind in MARKET_KINDS:
+        elif entry.kind in _COUNTED:
             for name, rows in _rows_of(folder / entry.path).items():
                 counts.setdefault(name, Counter())[entry.kind] += rows
     return LogInfo(

@@ -48,6 +48,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True):
 
     def untradable_because(self) -> str | None:
         """Why orders on it are refused by name, or None when nothing in the instrument itself forbids them."""
+        if self.kind == "pool":
+            return "pool_takes_no_orders"
         if self.kind != "spot":
             return "derivative_not_supported"
         if not self.active:
