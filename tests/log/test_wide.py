@@ -5,20 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.log.logs import connection, write
 from xarb.errors import InvariantBroken
 from xarb.frames import scan
 from xarb.log.check import verify_log
+from xarb.log.filecheck import FileCheck
+from xarb.log.findings import Report
+from xarb.log.manifest import FileEntry
 from xarb.log.packing import pack, unpack
 from xarb.log.reader import LogReader
 from xarb.log.rows import to_table, tuples_of, tuples_to_table
+from xarb.log.writer import date_of
 from xarb.model.columns import INPUTS, TABLES, Type
 from xarb.query import open_query
 from xarb.wires.chains import KIND_OF, BlockRow, ChainRow, PendingRow, PoolRow, ReceiptRow, SwapRow
 from xarb.wires.rows import RowBuilder
 
+DAY = 86_400 * 10**9
 EDGES = (2**256 - 1, -(2**255), 2**160 - 1, 0, 1, -1, 2**112 - 1, 2**63, -(2**127))
 PLACE: dict[str, Any] = {
     "ts_event": 10**18,
@@ -204,3 +210,22 @@ def test_wider_numbers_are_refused_where_rows_are_made() -> None:
     """A feed that computes more than 256 bits hears so."""
     with pytest.raises(OverflowError, match="256 bits"):
         RowBuilder().put_chain(1, SwapRow(**PLACE, **LOG, symbol="0xaa", sender="", recipient="", delta0=2**256, delta1=0))
+
+
+@pytest.mark.parametrize("text", ["00", str(2**256), "1.0"])
+def test_verify_names_a_text_that_is_no_integer(text: str) -> None:
+    """Of files that another writer made: the row and the column, of a plain value and of a list."""
+    found = built()
+    for kind, column, value in (("swaps", "delta0", text), ("pools", "tick_nets", ["1", text])):
+        table = tuples_to_table(kind, found[kind][:4])
+        at = table.schema.get_field_index(column)
+        values = table.column(column).to_pylist()
+        table = table.set_column(
+            at, table.schema.field(column), pa.array([*values[:2], value, values[3]], table.schema.field(at).type)
+        )
+        seqs = table.column("seq").to_pylist()
+        whole: dict[str, Any] = {"rows": 4, "first": seqs[0], "last": seqs[-1], "first_ts": 10**18, "last_ts": 10**18}
+        entry = FileEntry(path="a file", kind=kind, date=date_of(10**18 // DAY), sha256="", bytes=1, schema="", **whole)
+        report = Report(folder="a log", findings=[])
+        FileCheck(entry, report, {}, {0: 0}).take(table.combine_chunks().to_batches()[0])
+        assert [(one.row, one.what) for one in report.findings] == [(2, f"{column} is no integer of 256 bits")]
