@@ -21,11 +21,11 @@ from numba import njit
 from bench.markets import COINS, VENUES, Market, blocks, w1, w2
 from xarb.config import FeedConfig
 from xarb.engine.kernel import fold, state
-from xarb.engine.setup import Setup, build_state, lay_mid_units
+from xarb.engine.setup import AdjustLimits, Setup, build_state, lay_mid_units
 from xarb.engine.strategy import Pair, Wakes
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Books, Deltas, Quotes
 from xarb.model.instrument import Instrument
-from xarb.model.units import NEVER, NULL
+from xarb.model.units import NEVER, NULL, Money, Ppb
 from xarb.settings import feed_limits
 
 RUNS: Final = 5
@@ -85,6 +85,7 @@ def kernel(market: Market, source: int) -> state.KernelState:
         volumes=(),
         breakers={},
         broken=(),
+        adjust=AdjustLimits(worth=Money(0), ratio_ppb=Ppb(0), currencies=()),
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)

@@ -12,15 +12,16 @@ import msgspec
 
 from xarb.config import FeedConfig, RunConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
+from xarb.config.inventory import InventoryConfig
 from xarb.config.strategies import StrategyConfig
 from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import FeedLimits, Setup
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.model.units import NANOS_PER_S, Money, Ppb
+from xarb.settings import adjust_limits, ratio_of
 from xarb.settings import breaker_limits as breaker_limits_of
 from xarb.settings import feed_limits as feed_limits_of
 from xarb.settings import micro_params as micro_params_of
-from xarb.settings import ratio_of
 from xarb.settings import strategy_terms as strategy_terms_of
 from xarb.settings import triangular_params as triangular_params_of
 from xarb.settings import venue_model as venue_model_of
@@ -87,4 +88,6 @@ def engine_setup(**fields: Any) -> Setup:
     plain |= {"volumes": (), "identities": {}}
     plain |= {"breakers": {one.venue: breaker_limits() for one in fields["instruments"]}, "broken": ()}
     plain |= {"heads": {one.venue: 60 * NANOS_PER_S for one in fields["instruments"]}}
+    quotes = tuple(sorted({one.quote for one in fields["instruments"]}))
+    plain |= {"adjust": adjust_limits(InventoryConfig(), quotes)}
     return Setup(**(plain | fields))

@@ -12,7 +12,7 @@ from xarb.config.breakers import BreakerConfig
 from xarb.config.inventory import InventoryConfig
 from xarb.config.strategies import StrategyConfig
 from xarb.engine.breaker import BreakerLimits
-from xarb.engine.setup import FeedLimits
+from xarb.engine.setup import AdjustLimits, FeedLimits
 from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
 from xarb.log.committer import Policy
@@ -72,6 +72,11 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
         quality_floor=config.quality_floor,
         score_ns=nanos(config.score_ms),
     )
+
+
+def adjust_limits(config: InventoryConfig, currencies: tuple[str, ...]) -> AdjustLimits:
+    """What difference from an exchange's balances is booked; it is valued in the first of these currencies that prices an asset."""
+    return AdjustLimits(worth=money_of(config.adjust_worth), ratio_ppb=ratio_of(config.adjust_bps), currencies=currencies)
 
 
 def breaker_limits(config: BreakerConfig, *, attended: bool) -> BreakerLimits:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from xarb.assembly import Ground, Replay
 from xarb.assembly.resolved import Resolved, decode_config
 from xarb.engine.breaker import Broken
+from xarb.engine.discrepancy import fill_changes, is_complete
 from xarb.engine.liverows import FORGET, RESET_BREAKERS
 from xarb.engine.results import DAY_NS, Carried, currencies_of
 from xarb.engine.volumes import SentVolume
@@ -45,6 +46,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         volumes: what strategies sent in earlier starts on the last day on which they sent anything.
         told_seq: what the log had when this was reckoned; fills reported up to this input are in `results`.
         broken: breakers that earlier starts left open.
+        others: as balances, what others' orders had locked; it is in none of them.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
@@ -55,6 +57,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     volumes: tuple[SentVolume, ...] = ()
     told_seq: int = -1
     broken: tuple[Broken, ...] = ()
+    others: tuple[tuple[str, str, str, str], ...] = ()
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,10 +109,14 @@ class Span(NamedTuple):
 
 def opening_of(balances: Balances, instruments: Sequence[Instrument], sources: Sequence[int], *, armed: bool) -> Opening:
     """The opening state of a start."""
-    rows = sorted((*key, format_decimal(amount, MONEY_SCALE)) for key, amount in balances.items())
     return Opening(
-        balances=tuple(rows), sources={one.id: source for one, source in zip(instruments, sources, strict=True)}, armed=armed
+        balances=as_rows(balances), sources={one.id: source for one, source in zip(instruments, sources, strict=True)}, armed=armed
     )
+
+
+def as_rows(balances: Balances) -> tuple[tuple[str, str, str, str], ...]:
+    """Account, venue, asset and amount as decimal text, sorted."""
+    return tuple(sorted((*key, format_decimal(amount, MONEY_SCALE)) for key, amount in balances.items()))
 
 
 def ground_of(start: Start, instruments: Sequence[Instrument], connections: int) -> Ground:
@@ -302,7 +309,7 @@ def _add_reported(reader: LogReader, span: Span, until: int, *, flows: _Flows, s
             sides = {one["client_order_id"]: one["side"] for _, one in reader.outputs(kinds=("commands",))}
         side = row["side"] or sides.get(row["client_order_id"])
         market = markets.get((row["venue"], row["symbol"]))
-        if market is None or None in (side, row["price"], row["qty"], row["fee"], row["fee_asset"]):
+        if market is None or side is None or not is_complete(row):
             raise LogError(f"seq {row['seq']}: what the fill {row['fill_id']} made cannot be known, so that no loss can be told")
         flows.fill(row, market, 1 if side == "buy" else -1)
 
@@ -321,10 +328,8 @@ class _Flows:
 
     def fill(self, row: Mapping[str, Any], market: Instrument, sign: int) -> None:
         """A reported fill; what it is worth in quote is rounded against us."""
-        owner = (row["account"], row["strategy"])
-        self.add(owner, market.base, sign * row["qty"])
-        self.add(owner, market.quote, -sign * row["price"] * row["qty"] // MONEY_ONE)
-        self.add(owner, row["fee_asset"], -row["fee"])
+        for asset, change in fill_changes(row, market, sign).items():
+            self.add((row["account"], row["strategy"]), asset, change)
 
     def of(self, key: tuple[str, str, str]) -> dict[str, int]:
         found = {**self._before[key]}

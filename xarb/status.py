@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from xarb.assembly.resolved import Resolved, decode_config
+from xarb.engine.discrepancy import DISCREPANCY, REFUSED, read_discrepancy
 from xarb.engine.liverows import ARM, DISARM, KILL, RESET_BREAKERS
 from xarb.errors import ConfigError
 from xarb.inquiry.decided import starts_in
@@ -100,6 +101,7 @@ def status(folder: Path, *, now: int | None = None) -> Status:
                 breakers,
                 *_orders(view),
                 *_money(view),
+                *_discrepancies(view, troubles),
                 *_health(view, [] if ended else troubles),
             ],
         )
@@ -296,6 +298,25 @@ def _money(view: _View) -> list[Section]:
         ),
         Section("money", "What orders changed since the start", ("strategy", "asset", "trades", "fees", "sum"), gained),
     ]
+
+
+def _discrepancies(view: _View, troubles: list[str]) -> list[Section]:
+    """Where exchanges had other money than our books, and what became of it; the last one of each place that was not booked is a trouble."""
+    booked = {row["after_seq"] for row in pick(view.query, "ledger", view.after, ("cause", "=", "adjustment"))}
+    refused = {row["after_seq"] for row in pick(view.query, "refusals", view.after, ("reason", "=", REFUSED))}
+    rows, last = [], dict[tuple[str, str, str], str]()
+    for row in pick(view.query, "operator", view.since, ("action", "=", DISCREPANCY)):
+        one, seq = read_discrepancy(row["seq"], row["detail"]), row["seq"]
+        verdict = "booked" if seq in booked else "too large to be booked" if seq in refused else "looked at again"
+        last.pop(one.place, None)
+        if seq in refused:
+            last[one.place] = f"{one}; xarb kill LOG --reset accepts it"
+        amounts = (amount(one.ours), amount(one.theirs), amount(one.difference))
+        rows.append((moment_of(row["ts_recv"]), *one.place, *amounts, verdict))
+    troubles += last.values()
+    head = ("ts", "account", "venue", "asset", "ours", "theirs", "difference", "verdict")
+    title = "Where venues had other money than the ledger, others' locks apart"
+    return [Section("discrepancies", title, head, rows)] if rows else []
 
 
 def _health(view: _View, troubles: list[str]) -> list[Section]:

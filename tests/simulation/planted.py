@@ -18,14 +18,17 @@ from xarb.engine.band import Band
 from xarb.engine.breaker import FREE, Breakers
 from xarb.engine.bundle import OrderPlan
 from xarb.engine.desk import Desk
+from xarb.engine.discrepancy import Discrepancies
 from xarb.engine.execution import Execution
 from xarb.engine.orders import Orders
+from xarb.engine.portfolio import Portfolio
 from xarb.engine.results import Pricing, Results
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Refusal
 from xarb.engine.volumes import Volumes
 from xarb.errors import OutcomeUnknown
 from xarb.live import begin
+from xarb.live.books import Books
 from xarb.live.exchanges import Exchanges
 from xarb.live.trading import Trading
 from xarb.log import journal, recovery, seal
@@ -35,6 +38,7 @@ from xarb.model.order import ORDER_TERMINAL
 from xarb.replay import turn
 from xarb.venues import account, accountdesk
 from xarb.venues.accountdesk import AccountDesk
+from xarb.venues.balancecheck import BalanceCheck
 from xarb.venues.cex import CexVenue
 from xarb.venues.liveorders import LiveOrders
 from xarb.venues.passage import Passage
@@ -47,6 +51,7 @@ MIDNIGHT = "midnight"  # a UTC day ends soon
 SLOW = "slow"  # the disk takes long now and then
 SEALED = "sealed"  # the log is sealed while the world runs
 COUNTED = "counted"  # an exchange cancels everything when it hears nothing
+MOVED = "moved"  # money comes or goes without a word
 
 
 class Bug(NamedTuple):
@@ -315,7 +320,7 @@ def left_orders_forgotten(patch: pytest.MonkeyPatch) -> None:
 @bug("fills", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
 def known_fills_told_again(patch: pytest.MonkeyPatch) -> None:
     """After a restart the list of trades is told as if the log knew none of them."""
-    patch.setattr(Exchanges, "_tell", lambda self, row: self._take(row))
+    patch.setattr(Exchanges, "_tell", lambda self, row: self._take(row) is None)
 
 
 @bug("carried", "replay", faults=("kill", "power", "failed_disk", "failed_sync"))
@@ -324,7 +329,7 @@ def loss_of_the_day_reset(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(begin, "closing_results", lambda *_, **__: ())
 
 
-@bug("balances", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
+@bug("balances", "adjustments", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
 def start_opens_flat(patch: pytest.MonkeyPatch) -> None:
     """A start opens with the money that the first one had, whatever the exchange says."""
     real, first = Exchanges.open, dict[str, Any]()
@@ -681,3 +686,34 @@ def residuals_flattened_after_a_kill(patch: pytest.MonkeyPatch) -> None:
 def kill_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     """A start does not look for a kill in its log."""
     patch.setattr(begin, "KILL", "no such act")
+
+
+# --- balances
+
+
+@bug("adjustments", faults=(MOVED,))
+def adjustment_not_booked(patch: pytest.MonkeyPatch) -> None:
+    """A small difference from an exchange's balance is taken note of and not booked."""
+    patch.setattr(Portfolio, "adjust", lambda *_: None)
+
+
+@bug("adjustments", faults=(MOVED,))
+def differences_never_looked_for(patch: pytest.MonkeyPatch) -> None:
+    """Accounts do not compare."""
+    patch.setattr(BalanceCheck, "look", lambda *_, **__: [])
+
+
+@bug("adjustments", faults=(MOVED,))
+def differences_of_any_size_booked(patch: pytest.MonkeyPatch) -> None:
+    """However much is gone, it is booked and trading goes on."""
+
+    def take(self: Discrepancies, found: Any) -> None:
+        self._portfolio.adjust(found.place, found.difference)
+
+    patch.setattr(Discrepancies, "take", take)
+
+
+@bug("adjustments", faults=("kill", "power", "failed_disk", "failed_sync", "full_disk"))
+def restart_does_not_know_its_fills(patch: pytest.MonkeyPatch) -> None:
+    """What is told between two starts of fills explains nothing."""
+    patch.setattr(Books, "take", lambda *_: None)

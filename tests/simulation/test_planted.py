@@ -7,9 +7,9 @@ from itertools import islice
 
 import pytest
 
-from tests.simulation.planted import BUGS, COUNTED, KILLS, MIDNIGHT, SEALED, SLOW, Bug
+from tests.simulation.planted import BUGS, COUNTED, KILLS, MIDNIGHT, MOVED, SEALED, SLOW, Bug
 from xarb.simulation.case import run_case
-from xarb.simulation.faults import FAULTS, Sealing, draw_kills, draw_odds, draw_sealing, draw_slowness, draw_waits
+from xarb.simulation.faults import FAULTS, Sealing, draw_kills, draw_moved, draw_odds, draw_sealing, draw_slowness, draw_waits
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
@@ -30,6 +30,7 @@ def worlds(bug: Bug) -> Iterator[int]:
             (SLOW, draw_slowness(seed).odds),
             (SEALED, draw_sealing(seed) != Sealing()),
             (COUNTED, draw_waits(seed, 2).exchanges),
+            (MOVED, draw_moved(seed)),
         )
         found |= {name for name, is_so in apart if is_so}
         if not bug.faults or found & set(bug.faults):

@@ -22,6 +22,7 @@ REGRESSIONS = {
     6528: "a kill that the disk did not take was expected to outlive the process",
     871: "the last comparison of a stop told a fill, and what it opened again was let go in its middle",
     10347: "a start armed beside an open order of an earlier one, whose cancel was lost",
+    412: "money that moved while a start died was feared before anything had a price",
     14699: "the same, where one order of several stayed open",
 }
 

@@ -294,3 +294,14 @@ def test_a_breaker_is_told_until_it_is_closed_again() -> None:
     assert rules(again) == []
     reset = state(breaker("open"), ("operator", {"action": "reset_breakers", "actor": "ann", "ts_recv": NOW, "detail": None}))
     assert rules(reset) == []
+
+
+def test_a_kill_is_told_with_its_reason() -> None:
+    """Where the row of the kill gives one behind its level."""
+    texts = []
+    for detail in ("entries: 3 BTC at alpha are not explained", "entries", None):
+        row = {"action": "kill", "actor": "balances", "ts_recv": NOW, "detail": detail}
+        texts += [one.text for one in conditions(state(("operator", row)), HERE, WatchConfig()) if one.rule == "killed"]
+    assert ": 3 BTC at alpha are not explained; it takes" in texts[0]
+    assert all("balances at" in text and "; it takes" in text for text in texts)
+    assert texts[1] == texts[2]

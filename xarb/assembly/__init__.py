@@ -29,6 +29,7 @@ from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money, format_decimal
 from xarb.pairing import identities, prove_names, same_things
 from xarb.settings import (
+    adjust_limits,
     breaker_limits,
     feed_limits,
     micro_params,
@@ -184,6 +185,8 @@ class Assembly:
             if (tier := fee_of(resolved, one)) is not None
         }
         rates = _rates(resolved, instruments)
+        traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
+        self.currencies = resolved.run.currencies or tuple(sorted(traded))
         setup = Setup(
             instruments=instruments,
             groups=_groups(same_things(names), len(instruments)),
@@ -210,12 +213,11 @@ class Assembly:
             },
             broken=ground.broken,
             heads={one.venue: nanos(resolved.venue_feeds.get(one.venue, resolved.feeds).head_ms) for one in instruments},
+            adjust=adjust_limits(resolved.inventory, self.currencies),
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))
         self.venues = _simulated(resolved, ground, fees=fees, rates=rates) if ground.simulated else None
-        traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
-        self.currencies = resolved.run.currencies or tuple(sorted(traded))
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._stakes = frozenset(asset for _, _, asset in self.opening)
         self.marks = Marks(self.engine.market, instruments, self.currencies)

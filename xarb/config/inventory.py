@@ -17,6 +17,14 @@ class InventoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     band_bps: Annotated[
         Decimal, doc("how far a balance may lie from its target, of what the account has of the asset on all venues with a share")
     ] = Decimal(1000)
+    adjust_worth: Annotated[
+        Decimal,
+        doc(
+            "difference between an exchange's balance and ours that is booked when it is worth at most so much, in the first of "
+            "`run.currencies` in which something prices the asset; a larger one stops new bundles (docs/inventory.md)"
+        ),
+    ] = Decimal(1)
+    adjust_bps: Annotated[Decimal, doc("the same when it is at most so much of the balance, whatever that is worth")] = Decimal(1)
     shares: Annotated[
         dict[str, dict[str, dict[str, Decimal]]],
         doc("as `[inventory.shares.ACCOUNT.VENUE]` `ASSET = share`: the targets; those of an asset add up to 1 over the venues"),

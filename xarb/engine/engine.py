@@ -16,6 +16,7 @@ from xarb.engine.captured import DecisionsCopy, EngineCopy
 from xarb.engine.chains import KINDS as CHAIN_KINDS
 from xarb.engine.chains import Chains
 from xarb.engine.cycles import Cycles
+from xarb.engine.discrepancy import DISCREPANCY, Discrepancies, Discrepancy, read_discrepancy
 from xarb.engine.episodes import Episodes
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
@@ -35,6 +36,7 @@ from xarb.model.batch import Batch
 from xarb.model.command import Command, Report
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
+from xarb.model.order import ENTRIES
 from xarb.model.units import NEVER
 
 # Words of the kernel's records.
@@ -103,6 +105,8 @@ class Engine:
         self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
         self.chains = Chains(self.instruments, setup.heads, self.outputs)
+        self._discrepancies = Discrepancies(self.portfolio, self.outputs, risk.pricing, setup=setup)
+        self.distrust: Discrepancy | None = None  # the last difference from a venue that was too large to be booked
         self._slow_rows = SlowRows(
             self._kernel, self.instruments, setup.groups, pairs=pairs, risk=risk, changed=self.execution.follow
         )
@@ -295,6 +299,8 @@ class Engine:
             if self._strategies[number].id in dict(self.timers()):
                 self._world[_WAKE_COUNT] += 1
                 self._call(number, Wake(row.ts_recv, "timer", None))
+        elif row.kind == "operator" and row.values["action"] == DISCREPANCY:
+            self._compare(read_discrepancy(row.seq, row.values["detail"]))
         elif row.kind == "operator":
             self.commands += self._live_rows.operate(row.values)
         elif row.kind == "transfers":
@@ -315,6 +321,13 @@ class Engine:
             if venue in venues:
                 self._world[_WAKE_COUNT] += 1
                 self._call(number, Wake(row.ts_recv, "block", venue=venue))
+
+    def _compare(self, found: Discrepancy) -> None:
+        """A venue has other money than our books: booked, or the end of new bundles."""
+        if self._discrepancies.take(found) is not None:
+            self.distrust = found
+            self._risk.armed = False
+            self.commands += self.execution.kill(ENTRIES)
 
     def timers(self) -> list[tuple[str, int]]:
         """(strategy id, interval in ns) of the timers that are wanted now; a driver that delivers timers as rows asks for it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from xarb.engine.discrepancy import fill_changes, is_complete
 from xarb.engine.execution import Execution
 from xarb.engine.risk import Risk
 from xarb.engine.strategy import Strategy
@@ -75,7 +76,10 @@ class LiveRows:
             LogError: the order, the instrument or the price is none of this start's.
         """
         values = row.values
-        if values["start"] != self._start or values["order"] is None or values["event"] not in REPORT_EVENTS:
+        if values["start"] != self._start or values["order"] is None:
+            self._stray(values)
+            return None
+        if values["event"] not in REPORT_EVENTS:
             return None
         number, order = self._numbers.get((values["venue"], values["symbol"])), values["order"]
         if number is None or not 1 <= order <= self._execution.orders:
@@ -97,20 +101,23 @@ class LiveRows:
             reason=values["reason"] or values["error"],
         )
 
+    def _stray(self, values: Mapping[str, Any]) -> None:
+        """A fill of another start's order, or of somebody else's: it may explain why the venue has other money than our books."""
+        number = self._numbers.get((values["venue"], values["symbol"]))
+        if values["event"] == "fill" and number is not None and is_complete(values):
+            for asset, change in fill_changes(values, self._instruments[number], 1).items():
+                self._portfolio.stray((values["account"], values["venue"], asset), change)
+
     def transfer(self, row: SlowRow) -> None:
         """A deposit counts once it is credited, a withdrawal from its request on until it failed.
 
         A withdrawal that was asked for before this start is left out: what the start opened with had left already.
         """
         values = row.values
-        qty, status, asked = values["qty"], values["status"], values["ts_event"]
-        if qty < 0 and (asked is None or asked < self._portfolio.opened_at):
+        if values["qty"] < 0 and (values["ts_event"] is None or values["ts_event"] < self._portfolio.opened_at):
             return
-        counts = status == CREDITED if qty > 0 else status in (CREDITED, ASKED)
-        amount = qty - (values["fee"] or 0 if qty < 0 else 0) if counts else 0
-        name = values["transfer_id"] or f"{qty} {asked}"
         place = (values["account"], values["venue"], values["asset"])
-        self._portfolio.transfer(f"{'|'.join(place)}|{'in' if qty > 0 else 'out'}|{name}", place, amount)
+        self._portfolio.transfer(transfer_name(values), place, transferred(values))
 
     def operate(self, values: Mapping[str, Any]) -> list[Command]:
         """Do what a person asked; the commands that follow. An act that is none of ours changes nothing."""
@@ -123,8 +130,24 @@ class LiveRows:
 
 
 def kill_level(detail: str | None) -> str:
-    """The level of a kill's row: its detail, or the highest where that is none."""
-    return STOP if detail is None or detail not in KILL_LEVELS else detail
+    """The level of a kill's row: its detail up to a colon, behind which it says why; or the highest where that is none."""
+    level = "" if detail is None else detail.partition(":")[0]
+    return level if level in KILL_LEVELS else STOP
+
+
+def transfer_name(values: Mapping[str, Any]) -> str:
+    """What the rows of one deposit or withdrawal have in common."""
+    qty = values["qty"]
+    name = values["transfer_id"] or f"{qty} {values['ts_event']}"
+    return f"{values['account']}|{values['venue']}|{values['asset']}|{'in' if qty > 0 else 'out'}|{name}"
+
+
+def transferred(values: Mapping[str, Any]) -> int:
+    """What a deposit or withdrawal has changed in all, once it stands as a row of `transfers` says."""
+    qty, status = values["qty"], values["status"]
+    if qty > 0:
+        return qty if status == CREDITED else 0
+    return qty - (values["fee"] or 0) if status in (CREDITED, ASKED) else 0
 
 
 def timers_wanted(strategies: Sequence[Strategy], table: np.ndarray[Any, np.dtype[Any]]) -> list[tuple[str, int]]:

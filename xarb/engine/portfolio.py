@@ -91,7 +91,7 @@ class Holding(NamedTuple):
 class Valuation(NamedTuple):
     """Worth of an account's balances at given marks, rounded down per asset, in the marks' currency.
 
-    `trading` is equity minus the opening inventory, and what transfers brought or took since, at the same marks; `revaluation` is what the
+    `trading` is equity minus the opening inventory, and what transfers and adjustments brought or took since, at the same marks; `revaluation` is what the
     opening inventory gained from its opening marks to the given ones.
     """
 
@@ -120,7 +120,8 @@ class Portfolio:
         self._holdings: dict[tuple[str, str, str], Holding] = {}
         self.opened_at = 0
         self._transfers: dict[str, int] = {}  # by name, what each changed so far
-        self._transferred: dict[Place, int] = {}
+        self._transferred: dict[Place, int] = {}  # and adjusted
+        self._strays: dict[Place, int] = {}  # what others' fills may have changed, as far as no adjustment used it up
 
     def open_books(self, now: int) -> None:
         """Write the opening rows, in order of account, venue and asset; `now` is the time of the first input."""
@@ -155,11 +156,29 @@ class Portfolio:
         if delta == 0:
             return
         self._transfers[name] = amount
+        self._bring(place, delta, "transfer")
+
+    def stray(self, place: Place, amount: int) -> None:
+        """A fill of an order that is not this start's may have changed a balance by so much."""
+        self._strays[place] = self._strays.get(place, 0) + abs(amount)
+
+    def strayed(self, place: Place) -> int:
+        """How much of a difference such fills explain."""
+        return self._strays.get(place, 0)
+
+    def adjust(self, place: Place, delta: int) -> None:
+        """The venue has so much more (negative: less) than we, and nothing says why: a `ledger` row, of the account as a transfer is."""
+        if (left := self._strays.pop(place, 0) - abs(delta)) > 0:
+            self._strays[place] = left
+        self._bring(place, delta, "adjustment")
+
+    def _bring(self, place: Place, delta: int, cause: str) -> None:
+        """Money of the account comes or goes, of no strategy's doing."""
         self._transferred[place] = self._transferred.get(place, 0) + delta
         pot = self._pots.setdefault(place, Pot(0))
         pot.balance += delta
         account, venue, asset = place
-        self._outputs.emit("ledger", (account, _NO_STRATEGY, venue, asset, delta, pot.balance, "transfer", None))
+        self._outputs.emit("ledger", (account, _NO_STRATEGY, venue, asset, delta, pot.balance, cause, None))
 
     def capture(self) -> PortfolioCopy:
         """All money as plain values."""
@@ -171,6 +190,7 @@ class Portfolio:
             self.opened_at,
             {**self._transfers},
             [(*place, amount) for place, amount in self._transferred.items()],
+            [(*place, amount) for place, amount in self._strays.items()],
         )
 
     def restore(self, copy: PortfolioCopy) -> None:
@@ -179,6 +199,7 @@ class Portfolio:
             self.till(strategy, (account, venue, asset)).posted = posted
         self.opened_at, self._transfers = copy.opened_at, {**copy.transfers}
         self._transferred = {(account, venue, asset): amount for account, venue, asset, amount in copy.transferred}
+        self._strays = {(account, venue, asset): amount for account, venue, asset, amount in copy.strays}
         for account, venue, asset, balance, reserved in copy.pots:
             pot = self._pots.setdefault((account, venue, asset), Pot(0))
             pot.balance, pot.reserved = balance, reserved
@@ -219,6 +240,10 @@ class Portfolio:
             *((account, venue, asset) for (account, _, venue, asset), t in self._tills.items() if t.posted),
         }
         return {place: self._pots[place].balance for place in sorted(known)}
+
+    def balances_at(self, account: str, venue: str) -> dict[str, int]:
+        """The same of one account at one venue, by asset."""
+        return {place[2]: amount for place, amount in self.balances().items() if place[:2] == (account, venue)}
 
     def flows(self, strategy: str) -> dict[str, int]:
         """What the strategy's fills changed, fees included, by asset: its realised trading result, asset by asset."""

@@ -69,15 +69,19 @@ class Pricing:
             if one.kind == "spot":
                 self._priced.setdefault((one.base, one.quote), []).append(number)
 
-    def worth(self, amount: int, asset: str, currency: str) -> int | None:
-        """Money for an amount of an asset, rounded down; None where no tradable feed prices it."""
+    def prices(self, asset: str, currency: str) -> bool:
+        """Whether anything may ever price an asset in a currency."""
+        return asset == currency or (asset, currency) in self._priced
+
+    def worth(self, amount: int, asset: str, currency: str, *, is_trusted: bool = True) -> int | None:
+        """Money for an amount of an asset, rounded down; None where no feed prices it, or none that is tradable if it `is_trusted`."""
         if amount == 0 or asset == currency:
             return amount
         market, found = self._market, None
         for number in self._priced.get((asset, currency), ()):
             best, one = market.best(number), market.instrument(number)
             price = best.bid if amount > 0 else best.ask
-            if price is None or market.confirmed(number) is None or one.untradable_because() is not None:
+            if price is None or (is_trusted and (market.confirmed(number) is None or one.untradable_because() is not None)):
                 continue
             price *= 10 ** (MONEY_SCALE - one.px_scale)
             if found is None or (price < found if amount > 0 else price > found):

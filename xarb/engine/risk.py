@@ -48,7 +48,7 @@ class Risk:
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
         self.desks: dict[str, Desk] = {}
-        pricing = Pricing(market, setup.instruments)
+        self.pricing = pricing = Pricing(market, setup.instruments)
         for strategy in strategies:
             if strategy.id not in setup.terms:
                 raise ConfigError(f"strategy {strategy.id} has no terms")

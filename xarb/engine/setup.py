@@ -17,7 +17,7 @@ from xarb.engine.terms import StrategyTerms
 from xarb.engine.volumes import SentVolume
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import INT64_MAX, NEVER, NULL, PPB, Money
+from xarb.model.units import INT64_MAX, NEVER, NULL, PPB, Money, Ppb
 
 FULL_SCORE: Final = 1000
 _MEANS: Final = ("mean_latency", "mean_depth", "mean_uptime", "mean_rejects", "mean_gaps")
@@ -31,6 +31,17 @@ _JUDGES: Final = 2  # peers that must be known before a quote can be called a ju
 MAX_SHIFT: Final = 18  # decimals by which a conversion may shift a price
 CONVERT_DIGITS: Final = 4  # a converted bid is held so many decimals below the buy leg's price scale
 MAX_STRATEGIES: Final = 62  # one bit each in an instrument's event mask
+
+
+class AdjustLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What difference between a venue's balance and ours is booked: worth at most so much, or at most so much of the balance.
+
+    `worth` is in the first of `currencies` that prices the asset.
+    """
+
+    worth: Money
+    ratio_ppb: Ppb
+    currencies: tuple[str, ...]
 
 
 class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +82,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
     traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts,
     `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open. `heads` are by venue of a chain, how long after its last block
-    its pools are stale, ns.
+    its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked.
     """
 
     instruments: Sequence[Instrument]
@@ -95,6 +106,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     breakers: Mapping[str, BreakerLimits]
     broken: Sequence[Broken]
     heads: Mapping[str, int]
+    adjust: AdjustLimits
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

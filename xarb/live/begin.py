@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,6 +18,7 @@ from xarb.engine.liverows import KILL, RESET
 from xarb.engine.results import Carried
 from xarb.engine.volumes import SentVolume
 from xarb.errors import Killed, Refused
+from xarb.live.books import Books, books_of, refused
 from xarb.live.left import as_opening, left_orders
 from xarb.log.batching import slow_row
 from xarb.log.manifest import Manifest
@@ -31,6 +33,7 @@ from xarb.starts import (
     Balances,
     Span,
     Start,
+    as_rows,
     carried_into,
     closing_balances,
     closing_breakers,
@@ -49,6 +52,7 @@ FILLS_NS: Final = 600 * NANOS_PER_S  # fills before the end of a log are known s
 _CLOCKS_NS: Final = 3_600 * NANOS_PER_S  # the wall may have been set forward while the log was written: so far at most
 _FILL_COLUMNS: Final = ("ts_recv", "ts_event", "account", "venue", "symbol", "event", "fill_id")
 _FILL: Final = next(column for column in TABLES["reports"].columns if column.name == "event").values.index("fill")
+BALANCES: Final = "balances"  # who kills where an exchange has other money than our books
 Fill = tuple[str, str, str, str]  # account, venue, symbol, fill id: both sides of a trade between two accounts have its id
 
 
@@ -69,6 +73,7 @@ class Past(NamedTuple):
         results: what strategies with a limit of loss made so far.
         volumes: what strategies sent on the last day on which they sent anything.
         broken: breakers that are not closed.
+        books: what the accounts should have, where the last start was of real ones; else None.
     """
 
     log_id: str
@@ -84,6 +89,7 @@ class Past(NamedTuple):
     results: tuple[Carried, ...]
     volumes: tuple[SentVolume, ...]
     broken: tuple[Broken, ...]
+    books: Books | None
 
     @property
     def next_start(self) -> int:
@@ -114,10 +120,10 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
     with LogReader(folder, found=sealed) as reader:
         found = list(spans(reader))
         span = found[-1] if found else None
-        switch = [row for row in reader.rows("operator") if row["action"] in (KILL, RESET)]
+        instruments = reader.instruments_at(reader.last_seq + 1)
         return Past(
             log_id=reader.header.log_id,
-            instruments=reader.instruments_at(reader.last_seq + 1),
+            instruments=instruments,
             connections=reader.connections,
             last_seq=reader.last_seq,
             span=span,
@@ -128,8 +134,21 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
             results=() if span is None else closing_results(reader, span, until=reader.last_seq),
             volumes=() if span is None else closing_volumes(reader, span),
             broken=() if span is None else closing_breakers(reader, span, until=reader.last_seq),
-            killed=switch[-1]["actor"] if switch and switch[-1]["action"] == KILL else None,
+            killed=_killed(reader, span),
+            books=None if span is None or span.start.mode != LIVE else books_of(reader, span, instruments),
         )
+
+
+def _killed(reader: LogReader, span: Span | None) -> str | None:
+    """Who killed trading, and why where that is said, while nobody has reset it."""
+    switch = [row for row in reader.rows("operator") if row["action"] in (KILL, RESET)]
+    if switch and switch[-1]["action"] == KILL:
+        _, _, why = (switch[-1]["detail"] or "").partition(": ")
+        return f"{switch[-1]['actor']}: {why}" if why else str(switch[-1]["actor"])
+    if span is not None and span.start.mode == LIVE and not (switch and switch[-1]["seq"] > span.first):
+        for one in refused(reader, span).values():  # the process died before it could write the kill
+            return f"{BALANCES}: {one}"
+    return None
 
 
 def _fills(reader: LogReader) -> frozenset[Fill]:
@@ -193,7 +212,9 @@ def kinds_of(instruments: Sequence[Instrument], sources: Sequence[Source]) -> li
     return [by_venue[one.venue] if (one.venue, one.symbol) in there else () for one in instruments]
 
 
-def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, balances: Balances) -> tuple[Start, Assembly]:
+def begin(
+    resolved: Resolved, past: Past, listening: Listening, *, mode: str, balances: Balances, others: Balances = MappingProxyType({})
+) -> tuple[Start, Assembly]:
     """The next start, disarmed, and its engine.
 
     Args:
@@ -202,6 +223,7 @@ def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, ba
         listening: what it will hear.
         mode: PAPER or LIVE.
         balances: what the accounts open with.
+        others: what others' orders have locked beside that.
 
     Raises:
         ConfigError: config and instruments do not fit together.
@@ -220,6 +242,7 @@ def begin(resolved: Resolved, past: Past, listening: Listening, *, mode: str, ba
             results=carried_into(resolved, past.results),
             volumes=past.volumes,
             broken=past.broken,
+            others=as_rows(others),
             told_seq=past.last_seq,
         ),
         applied_seq=None if past.span is None else past.span.last,

@@ -10,14 +10,18 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.config import Experiment
+from xarb.engine.portfolio import Place
 from xarb.errors import ConfigError, InvariantBroken, Refused, Rejected, Retryable
 from xarb.live.begin import Past
+from xarb.live.books import opening_of_places
 from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import NANOS_PER_MS, Money
 from xarb.starts import Balances
+from xarb.venues import balancecheck
 from xarb.venues.account import Account, AccountTerms, weight_budget
 from xarb.venues.accountdesk import Wishes
+from xarb.venues.balancecheck import Ours
 from xarb.venues.cex import CLOSE_S, CexVenue
 from xarb.venues.feeds import Source
 from xarb.venues.funds import Networks
@@ -37,12 +41,14 @@ class Found(NamedTuple):
     """What the exchanges said before the start.
 
     Attributes:
-        balances: free ones by (account, venue, asset): what is locked once our orders are canceled others' orders hold.
+        balances: free ones by (account, venue, asset), but for what nobody can explain, which an account tells behind the start.
+        others: the same of what is locked, now that our orders are canceled: others' orders hold it.
         fees: the true fee tier by instrument ("BTC/USDT@binance").
         readiness: what was found, account by account.
     """
 
     balances: Balances
+    others: Balances
     fees: dict[str, FeeTier]
     readiness: list[Readiness]
 
@@ -146,6 +152,8 @@ class Exchanges:
         since_ms = 0 if past.span is None else max(past.last_ts // NANOS_PER_MS - _BEFORE_MS, 0)
         wishes = Wishes(log_id=past.log_id, start=past.next_start, left=past.left, since_ms=since_ms)
         self._listens = False
+        self._free: dict[Place, int] = {}  # as the exchanges last said before the start
+        self._locked: dict[Place, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._venues: dict[str, CexVenue] = {}
         self._networks: dict[str, Networks] = {}
@@ -170,13 +178,7 @@ class Exchanges:
         """
         await asyncio.gather(*(venue.open() for venue in self._venues.values()))
         left = await self._end_left()
-        balances: dict[tuple[str, str, str], int] = {}
-        for venue in self._venues.values():
-            for row in venue.take_rows():
-                self._tell(row)
-                if row.kind == "balances":
-                    values = row.values
-                    balances[values["account"], values["venue"], values["asset"]] = values["free"]
+        unexplained = await self._look_again()
         readiness = []
         for venue_id, mine in self._accounts.items():
             assets = {asset for one in self._instruments if one.venue == venue_id for asset in (one.base, one.quote)}
@@ -190,7 +192,31 @@ class Exchanges:
         if objections:
             raise Refused("no real orders: " + "; ".join(objections))
         await self._begin_countdowns()
-        return Found({key: Money(amount) for key, amount in balances.items()}, self._fees(readiness), readiness)
+        others = {place: Money(amount) for place, amount in self._locked.items() if amount}
+        return Found(opening_of_places(self._free, unexplained), others, self._fees(readiness), readiness)
+
+    async def _look_again(self) -> dict[Place, int]:
+        """Take what was said; what exchanges have more than our books, by two looks, since one may not show a fill yet."""
+        found = self._unexplained()
+        if found:
+            await asyncio.sleep(balancecheck.AGAIN_S)
+            await self.reconcile()
+            found = self._unexplained()
+        return found
+
+    def _unexplained(self) -> dict[Place, int]:
+        books = self._past.books
+        for venue in self._venues.values():
+            for row in venue.take_rows():
+                values = row.values
+                if not self._tell(row):
+                    continue
+                if row.kind == "balances":
+                    place = (values["account"], values["venue"], values["asset"])
+                    self._free[place], self._locked[place] = values["free"], values["locked"]
+                elif books is not None:
+                    books.take(row.kind, values)
+        return {} if books is None else books.unexplained(self._free, self._locked)
 
     async def _begin_countdowns(self) -> None:
         """From here on the exchanges that can do so cancel what rests when they do not hear from us.
@@ -241,13 +267,18 @@ class Exchanges:
         """Know the instruments as the engine does now."""
         self._instruments[:] = instruments
 
-    def listen(self, *, wallets_s: float | None) -> None:
-        """From here on hand on what the exchanges say, as it comes; which networks are open is asked for every so many seconds, None: never."""
+    def listen(self, ours: Ours, *, wallets_s: float | None) -> None:
+        """From here on hand on what the exchanges say, as it comes, and compare balances with ours.
+
+        Which networks are open is asked for every so many seconds, None: never.
+        """
         self._listens = True
-        for venue in self._venues.values():
+        for name, venue in self._venues.items():
             self._spawn(self._hear(venue))
-            for desk in venue.desks.values():
+            for label, desk in venue.desks.items():
                 desk.keep_countdown()
+                others = {place[2]: amount for place, amount in self._locked.items() if place[:2] == (label, name)}
+                desk.check.begin(ours, others)
         if wallets_s is not None:
             for venue_id, networks in self._networks.items():
                 self._spawn(self._watch(venue_id, networks, wallets_s))
@@ -273,14 +304,16 @@ class Exchanges:
         for row in venue.take_rows():
             self._tell(row)
 
-    def _tell(self, row: VenueRow) -> None:
+    def _tell(self, row: VenueRow) -> bool:
+        """Hand a row on, unless it is a fill that the log has; whether it was."""
         values = row.values
         if (
             row.kind == "reports"
             and (values["account"], values["venue"], values["symbol"], values.get("fill_id")) in self._past.fills
         ):
-            return
+            return False
         self._take(row)
+        return True
 
     def send(self, commands: Sequence[Command]) -> None:
         """Hand commands to their venues, in order; what becomes of them comes as rows. After `let_go` nothing leaves, and rows say so."""
@@ -315,6 +348,12 @@ class Exchanges:
             Retryable, Rejected: an exchange did not tell how things stand.
         """
         await asyncio.gather(*(venue.reconcile() for venue in self._venues.values()))
+
+    async def compare(self) -> None:
+        """Compare balances with ours until they agree or each difference is told; what they said is handed on when this returns."""
+        await asyncio.gather(*(desk.settle_balances() for venue in self._venues.values() for desk in venue.desks.values()))
+        for venue in self._venues.values():
+            self._hand_on(venue)
 
     async def stand_down(self) -> None:
         """The exchanges need not wait for us any more, but where an order may be open still; readings tell."""

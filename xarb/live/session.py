@@ -32,7 +32,7 @@ from xarb.live import requests
 from xarb.live.accountrows import AccountRows
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
-from xarb.live.begin import Listening, Past, begin, check_may_start, instruments_after, kinds_of, paper_money, past_of
+from xarb.live.begin import BALANCES, Listening, Past, begin, check_may_start, instruments_after, kinds_of, paper_money, past_of
 from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, spot_symbols
 from xarb.live.timers import Timers
@@ -42,7 +42,7 @@ from xarb.log.ends import ENDED
 from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument
-from xarb.model.order import STOP
+from xarb.model.order import ENTRIES, STOP
 from xarb.model.units import NANOS_PER_S
 from xarb.process import call_on_signal, notify, stop_on_signals, unless_stopped
 from xarb.sources import traded_sources
@@ -85,7 +85,7 @@ class Session:
         self._alarm = Alarm(self._ring)
         self._is_over = False
         self._has_ended = False
-        self._stops = False
+        self._stops = self._distrusts = False
         self._arming = Arming(lambda *act: self._put("operator", act))
         self._prelude: dict[str, list[Row]] | None = {}
         self._ending: asyncio.Future[Ending]
@@ -143,7 +143,8 @@ class Session:
         resolved = self._resolve(instruments, found)
         balances = paper_money(resolved, past) if found is None else found.balances
         listening = Listening(instruments, kinds_of(instruments, self._sources), first_conn + len(self._sources) * _SPARE)
-        start, self.assembly = begin(resolved, past, listening, mode=self._mode, balances=balances)
+        others = {} if found is None else found.others
+        start, self.assembly = begin(resolved, past, listening, mode=self._mode, balances=balances, others=others)
         self.intake.flush()
         prelude, self._prelude = self._prelude or {}, None
         if prelude:
@@ -157,7 +158,7 @@ class Session:
         self.intake.flush()
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
-            self.exchanges.listen(wallets_s=self._experiment.live.wallets_ms / 1000)
+            self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=self._experiment.live.wallets_ms / 1000)
         return first_conn
 
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:
@@ -300,6 +301,9 @@ class Session:
         """Arm once every market speaks, and nothing speaks against it."""
         while not self._is_ready():  # noqa: ASYNC110  # the streams have no event for it
             await asyncio.sleep(_LOOK_S)
+        if self.exchanges is not None:
+            await self.exchanges.compare()
+            self.intake.flush()  # what they said is judged before anything is armed
         self._arming.begin()
         notify("READY=1")
 
@@ -379,6 +383,7 @@ class Session:
             self.log.write()
             return
         self.trading.take(rows)
+        self._heed()
         if self.log.is_full and self.intake.takes_market:
             self.intake.takes_market = False  # the reserve is for what becomes of our orders
             self._fail(
@@ -386,6 +391,13 @@ class Session:
             )
         if not self._is_over:
             self._plan()
+
+    def _heed(self) -> None:
+        """The engine has stopped new bundles, since an exchange has other money than our books: from here on as a kill does."""
+        if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
+            self._distrusts = self.was_killed = True
+            self._arming.end()
+            self._put("operator", (KILL, BALANCES, f"{ENTRIES}: {found}"))
 
     def _send(self, commands: Sequence[Command]) -> None:
         assert self.exchanges is not None, "simulated venues take their commands themselves"

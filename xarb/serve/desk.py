@@ -171,6 +171,14 @@ class Desk:
         """Free plus held by (account, venue, asset)."""
         return self._market.venues.balances()
 
+    def move(self, place: tuple[str, str, str], change: int) -> None:
+        """Money of an account, venue and asset comes (negative: goes) without an order, and no list of transfers has it."""
+        account, venue, asset = place
+        self._market.venues.move(place, change)
+        ms = self._halls[venue].now_ms()
+        self.ledger.append(LedgerRow(ms=ms, account=account, venue=venue, asset=asset, change=change, cause="moved"))
+        self._halls[venue].money_moved(account, [asset])
+
     # --- what the market says
 
     def take(self, reports: Iterable[Report]) -> None:

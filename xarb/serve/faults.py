@@ -38,10 +38,11 @@ Kind = Literal[
     "clock_offset",
     "server_shutdown",
     "user_stream_end",
+    "money",
 ]
 REQUEST_KINDS: Final = frozenset({"status", "truncate", "drop_reply", "hang", "delay", "close"})
 FRAME_KINDS: Final = frozenset({"close", "freeze", "malformed", "gap", "delay", "duplicate", "reorder"})
-CLOCK_KINDS: Final = frozenset({"clock_offset", "server_shutdown", "user_stream_end"})
+CLOCK_KINDS: Final = frozenset({"clock_offset", "server_shutdown", "user_stream_end", "money"})
 TIMED_KINDS: Final = CLOCK_KINDS | {"close", "freeze"}
 _LONGEST_S: Final = 86_400
 
@@ -54,7 +55,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         done), truncate (half of a 200), drop_reply (done, but the connection ends before the answer), hang (done, never answered), delay (an
         answer or frame that comes `for_s` later), duplicate, reorder (after the following one), clock_offset (the venue's clock is wrong
         by `offset_ms` for `for_s`, 0 for good), server_shutdown (announced, and the sockets close after `for_s`), user_stream_end (what
-        sockets are told of accounts ends, announced where the exchange announces it; they stay open).
+        sockets are told of accounts ends, announced where the exchange announces it; they stay open), money (`change` of `asset` comes to
+        `account`, or goes, as a rebate, a deposit or a withdrawal does that no list has).
     on: glob over names; `venue`: of one venue only.
     at_s: seconds after the market began; alone it strikes everything that fits then, with `after` it arms the count.
     after: the n-th matching request or frame, from 1; `count` of them in all, 0 for all that follow.
@@ -72,6 +74,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     message: str = "Internal error; unable to process your request. Please try again."
     retry_after_s: int | None = None
     offset_ms: int = 0
+    account: str = "main"
+    asset: str | None = None
+    change: Decimal = Decimal(0)
 
     @property
     def is_timed(self) -> bool:
@@ -103,6 +108,8 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
             raise ConfigError(f"{where}: state at_s, after or both")
         if fault.kind in CLOCK_KINDS and not fault.is_timed:
             raise ConfigError(f"{where}: it strikes by the clock: state at_s and not after")
+        if fault.kind == "money" and (fault.asset is None or not fault.change or fault.change * 10**18 % 1):
+            raise ConfigError(f"{where}: state the asset, and a change that is not 0 and has at most 18 decimals")
         if not all(0 <= seconds <= _LONGEST_S for seconds in (fault.at_s or Decimal(0), fault.for_s)):
             raise ConfigError(f"{where}: at_s and for_s lie between 0 and {_LONGEST_S}")
     return schedule.fault

@@ -78,7 +78,7 @@ class ServedOrder(msgspec.Struct, kw_only=True):
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One movement of money: `cause` is opening, fill or fee; `change` is money, negative for what left."""
+    """One movement of money: `cause` is opening, fill, fee or moved; `change` is money, negative for what left."""
 
     ms: int
     account: str

@@ -14,6 +14,7 @@ from aiohttp import web
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
 from xarb.loopback import HOST, NAMES, is_for_us
+from xarb.model.units import parse_money
 from xarb.serve.binance import app as binance
 from xarb.serve.binance.venue import BinanceVenue
 from xarb.serve.clock import Clock, VenueClock
@@ -249,6 +250,10 @@ class Server:
                 part.clock.offset_ns = fault.offset_ms * 1_000_000
                 if fault.for_s:
                     later.append(asyncio.ensure_future(_set_right(part, float(fault.for_s))))
+                continue
+            if fault.kind == "money" and fault.asset is not None:
+                change = parse_money(f"{fault.change:f}")
+                part.exchange.desk.move((fault.account, part.exchange.name, fault.asset), change)
                 continue
             if fault.kind == "user_stream_end":
                 part.app.end_user_streams()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xarb.errors import OutcomeUnknown, Rejected, Retryable
 from xarb.model.command import SubmitOrder
@@ -25,11 +25,20 @@ _TIMEOUT_S: Final = (0.0, 1.0)  # a lost reply is noticed at once, by the connec
 _OPEN: Final = {"networks": {"main": {"deposit": True, "withdraw": True}}}
 
 
+class Reading(NamedTuple):
+    """A look at the balances: how many fills and unexplained moves there were, what was locked, and what was there in all."""
+
+    fills: int
+    moved: int
+    locked: dict[str, int]
+    total: dict[str, int]
+
+
 class Access:
     """One process's account at one exchange; `is_calm` while questions are always answered.
 
     Attributes:
-        readings: at each look at the balances, how many fills there were and what was locked.
+        readings: at each look at the balances, how many fills and unexplained moves there were, what was locked, and what was there.
         submits: how often each client id was sent. ages: how old each order was when it left, ns since it was decided on.
         count_failed_at: when a request for a countdown last failed, ns, -1 before any.
         left_at, cancels: when each order left, and when a cancel of it was last asked for, ns.
@@ -42,7 +51,7 @@ class Access:
         self.rules = RULES["binance"]._replace(stream="", acknowledges=acknowledges)
         self.fee_asset: str | None = None
         self.is_calm = True
-        self.readings: list[tuple[int, dict[str, int]]] = []
+        self.readings: list[Reading] = []
         self.submits: dict[str, int] = {}
         self.ages: dict[str, int] = {}
         self.left_at: dict[str, int] = {}
@@ -110,9 +119,9 @@ class Access:
         return read(await make())
 
     async def _balances(self, _what: object) -> dict[str, Any]:
-        locked = self.exchange.locked()
-        self.readings.append((len(self.exchange.fills), locked))
-        free = {asset: amount - locked[asset] for asset, amount in self.exchange.balances.items()}
+        exchange, locked = self.exchange, self.exchange.locked()
+        self.readings.append(Reading(len(exchange.fills), len(exchange.moved), locked, {**exchange.balances}))
+        free = {asset: amount - locked.get(asset, 0) for asset, amount in exchange.balances.items()}
         return {"free": _texts(free), "used": _texts(locked), "timestamp": self.wall() // NANOS_PER_MS}
 
     # --- orders

@@ -128,7 +128,8 @@ class Audit:
             "results": self._result,
         }
         for _, _, kind, row in rows:
-            steps[kind](row)
+            if kind in steps:
+                steps[kind](row)
         if is_over:
             for name, book in self._books.items():
                 self._has_results(name, book)
@@ -326,6 +327,8 @@ class Audit:
 
     def _refused(self, row: dict[str, Any]) -> None:
         """What was refused for a limit was beyond it."""
+        if not row["strategy"]:
+            return  # a difference from an exchange's balance, which is nobody's
         book, reason = self._books[row["strategy"]], row["reason"]
         if reason in ("day_loss", "drawdown"):
             most, lost = self._most(book, reason), self._lost(book, row["ts"], reason)

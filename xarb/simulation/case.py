@@ -20,7 +20,17 @@ from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
-from xarb.simulation.faults import DISK, NONE, draw_break, draw_kills, draw_odds, draw_sealing, draw_slowness, draw_waits
+from xarb.simulation.faults import (
+    DISK,
+    NONE,
+    draw_break,
+    draw_kills,
+    draw_moved,
+    draw_odds,
+    draw_sealing,
+    draw_slowness,
+    draw_waits,
+)
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
@@ -30,7 +40,7 @@ from xarb.wires.decimals import Listing
 
 _FEED_NS: Final = 15 * NANOS_PER_MS  # a quote's way to the process, at most
 _REST_NS: Final = 1_000 * NANOS_PER_MS  # interval of quotes while a world comes to rest
-_SETTLE_NS: Final = 120 * NANOS_PER_S  # by when everything has an end, once the faults are over
+_SETTLE_NS: Final = 240 * NANOS_PER_S  # by when everything has an end and balances were compared, once the faults are over
 _DISARMED: Final = 0.15  # worlds in which a person disarms for a while
 _AT_AN_ORDER: Final = 0.7  # deaths that come soon after an order
 _SOON_NS: Final = 40 * NANOS_PER_MS
@@ -141,6 +151,7 @@ class Case:
     def _start(self) -> None:
         trader = Trader(self.site, self.judge.outputs, arming=self.judge.restarted, gave_up=self.judge.gave_up)
         trader.failed, trader.noted = partial(self._failed, trader), self._killed
+        trader.distrusted = self.judge.distrusted
         self.traders.append(trader)
         self.judge.follow(trader)
         trader.begin()
@@ -198,6 +209,9 @@ class Case:
             world.at(off, partial(self._operate, DISARM))
             world.at(off + world.draw.randrange(NANOS_PER_S), partial(self._operate, ARM))
         self._plan_kills(begin, last)
+        for one in draw_moved(self.seed):
+            exchange = self.exchanges[one.place * len(self.exchanges) // 1_000_000]
+            world.at(begin + last * one.share_ppm // 1_000_000, partial(exchange.move, one))
         for wanted, name, code in (
             (odds.full_disk, "write_error", errno.ENOSPC),
             (odds.failed_disk, "write_error", errno.EIO),
@@ -324,7 +338,13 @@ class Case:
             return True
         if trader.is_dead or trader.failure is not None or not trader.is_ready or not all(one.is_at_rest for one in self.exchanges):
             return False
-        return self.judge.living() == 0 and trader.open_bundles() == 0
+        return self.judge.living() == 0 and trader.open_bundles() == 0 and self._is_settled(trader)
+
+    def _is_settled(self, trader: Trader) -> bool:
+        """Whether the process has noticed what money moved."""
+        if trader.distrusts or not any(one.moved or one.has_denied for one in self.exchanges):
+            return True
+        return not any(trader.unsettled(one) for one in self.exchanges)
 
 
 def run_case(seed: int, scratch: Path, trace: Trace | None = None) -> Verdict:

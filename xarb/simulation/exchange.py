@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, ceil_div
-from xarb.simulation.faults import Odds
+from xarb.simulation.faults import Moved, Odds
 from xarb.simulation.world import World
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.replies import OrderSaid, TradeSaid
@@ -74,6 +74,7 @@ class Exchange:
         countdown_ms: how long it waits for its account when it is told to, 0: it cannot. runs_out_at: when it cancels everything, None: never.
         linger_ns: how long an immediate order stays open, at most.
         orders: by client id. fills: in order. doubles: client ids that arrived twice. short: ids of orders that money lacked for.
+        moved: money that came or went without a word.
     """
 
     def __init__(self, world: World, odds: Odds, instrument: Instrument, balances: dict[str, int], log_id: str) -> None:
@@ -85,6 +86,7 @@ class Exchange:
         self.fills: list[Made] = []
         self.doubles: list[str] = []
         self.short: list[str] = []
+        self.moved: list[Moved] = []
         self.arrived: Callable[[], object] = _nothing  # called at each arrival
         self.push: Push | None = None  # of the private stream, while one stands
         self.bid = self.ask = self.size = 0
@@ -122,6 +124,17 @@ class Exchange:
         amount = command.price_int * command.qty_int * self._value_unit if buys else command.qty_int * self._qty_unit
         return bool(amount > self.balances[asset] - self.locked()[asset])
 
+    def move(self, one: Moved) -> None:
+        """Money comes or goes, and nothing says why."""
+        self.balances[one.asset] = self.balances.get(one.asset, 0) + one.amount
+        self.moved.append(one)
+        self.world.note(f"{self.name}: {one.amount} of {one.asset} move without a word")
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether money ever went without a word: orders may lack it."""
+        return any(one.amount < 0 for one in self.moved)
+
     # --- orders
 
     def arrive(self, client_id: str, command: SubmitOrder, *, is_revived: bool = False) -> Placed | None:
@@ -131,7 +144,7 @@ class Exchange:
             self.doubles.append(client_id)
             return None
         if self._lacks(command):
-            if not self.has_denied and not is_revived:
+            if not self.has_denied and not self.has_lost and not is_revived:
                 self.short.append(client_id)
             self.world.note(f"{self.name}: {client_id} lacks money")
             return None

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xarb.model.order import KILL_LEVELS
-from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NANOS_PER_S
 
 
 class Odds(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +78,8 @@ _COUNTED: Final = 0.08  # worlds of which an exchange has a countdown
 _SLOW: Final = 0.12  # worlds whose disk is slow
 NO_MORE: Final[Mapping[str, float]] = MappingProxyType({})
 _KILLED: Final = 0.06  # worlds in which a person kills the trading
+_MOVED: Final = 0.05  # worlds in which money moves without a word
+_LARGE: Final = 0.3  # of such moves, those that are too large to be booked
 _KILLED_AGAIN: Final = 0.4  # of them, those in which it happens twice
 
 
@@ -93,6 +95,38 @@ def draw_odds(draw: random.Random) -> Odds:
     if draw.random() < 0.15:
         chosen[draw.choice(DISK)] = 1.0
     return Odds(**chosen)
+
+
+class Moved(NamedTuple):
+    """Money comes to an account or goes, and nothing says why [23].
+
+    Attributes:
+        share_ppm: when, in millionths of the market's time.
+        place: at which exchange, in millionths of their number.
+        asset: of what. amount: how much, money.
+        is_large: whether it is more than may be booked.
+    """
+
+    share_ppm: int
+    place: int
+    asset: str
+    amount: int
+    is_large: bool
+
+
+def draw_moved(seed: int) -> list[Moved]:
+    """What moves in one world, mostly nothing; drawn apart, as kills are. One asset is one that nothing trades."""
+    draw = random.Random(f"moved {seed}")  # noqa: S311  # a case is to be drawn again
+    if draw.random() >= _MOVED:
+        return []
+    found = []
+    for _ in range(draw.choice([1, 1, 2])):
+        asset = draw.choice(["BTC", "BTC", "USDT", "USDT", "GIFT"])
+        is_large = asset != "GIFT" and draw.random() < _LARGE
+        cents = draw.randrange(2_000, 6_000) if is_large else draw.randrange(1, 30)  # worth; a BTC is some hundred
+        amount = cents * MONEY_ONE // (20_000 if asset == "BTC" else 100) * (1 if asset == "GIFT" else draw.choice([1, -1]))
+        found.append(Moved(draw.randrange(1_000_000), draw.randrange(1_000_000), asset, amount, is_large))
+    return found
 
 
 class Kill(NamedTuple):

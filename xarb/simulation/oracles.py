@@ -78,9 +78,10 @@ class Judge:
         self._desks: dict[str, Desk] = {}
         self._breakers: dict[str, str] = {}  # by venue, the state as its rows tell it
         self._probes: dict[str, int] = {}  # by venue, the last bundle that began while it was half open
+        self._booked: dict[tuple[str, str], int] = {}  # by venue and asset, adjustments of the process
         self._commands: set[str] = set()  # client ids that an engine decided on
         self.violations: list[Violation] = []
-        self.is_killed = False
+        self.is_killed = self._was_distrusted = False
 
     def say(self, oracle: str, what: str) -> None:
         """Something was broken."""
@@ -89,7 +90,7 @@ class Judge:
 
     def follow(self, trader: Trader) -> None:
         """A process begins: its engine starts anew."""
-        self._trader, self._orders, self._breakers, self._probes = trader, {}, {}, {}
+        self._trader, self._orders, self._breakers, self._probes, self._booked = trader, {}, {}, {}, {}
         self._desks = {name: Desk(config) for name, config in self._site.resolved.strategies.items()}
 
     def living(self) -> int:
@@ -109,6 +110,11 @@ class Judge:
                 values = named(row)
                 self._breakers[values["venue"]] = values["state"]
                 self._probes.pop(values["venue"], None)
+            elif row[0] == "ledger":
+                values = named(row)
+                if values["cause"] == "adjustment":
+                    key = (values["venue"], values["asset"])
+                    self._booked[key] = self._booked.get(key, 0) + values["delta"]
             elif row[0] in ("commands", "orders", "fills"):
                 values, moved = named(row), True
                 if row[0] == "commands":
@@ -258,6 +264,7 @@ class Judge:
             self.say("replay", f"the log cannot be decided on again: {error}")
         else:
             self._reports(found, exchanges)
+            self._adjustments(found, last)
             self._carried(found, last)
             Audit(self._site, self.say).go(found, is_over=last.open_bundles() == 0)
 
@@ -278,12 +285,24 @@ class Judge:
 
     def _balances(self, exchange: Exchange, last: Trader) -> None:
         """The exchange has what the engine says, and what it cannot know: orders of earlier starts after the opening."""
-        known, locked = last.opened[exchange.name]
+        opened, opening = (
+            last.opened[exchange.name],
+            {place[2]: amount for place, amount in last.opening.items() if place[1] == exchange.name},
+        )
         for asset, truth in exchange.balances.items():
-            ours = last.balances.get((ACCOUNT, exchange.name, asset), 0) + locked[asset]
-            ours += sum(made.changes.get(asset, 0) for made in exchange.fills[known:] if made.order.name.start != last.number)
-            if ours != truth:
-                self.say("balances", f"{asset} at {exchange.name}: {truth / MONEY_ONE} there, {ours / MONEY_ONE} here")
+            unknown = opened.total.get(asset, 0) - opened.locked.get(asset, 0) - opening.get(asset, 0)
+            unknown += sum(
+                made.changes.get(asset, 0) for made in exchange.fills[opened.fills :] if made.order.name.start != last.number
+            )
+            unknown += sum(one.amount for one in exchange.moved[opened.moved :] if one.asset == asset)
+            booked = self._booked.get((exchange.name, asset), 0)
+            ours = last.balances.get((ACCOUNT, exchange.name, asset), 0) + opened.locked.get(asset, 0) - booked
+            if ours + unknown != truth:
+                self.say("balances", f"{asset} at {exchange.name}: {truth / MONEY_ONE} there, {(ours + unknown) / MONEY_ONE} here")
+            if booked != unknown and not last.distrusts and last.killed != STOP:
+                self.say(
+                    "adjustments", f"{asset} at {exchange.name}: {unknown / MONEY_ONE} is to be booked, {booked / MONEY_ONE} is"
+                )
 
     def _reports(self, found: Found, exchanges: Sequence[Exchange]) -> None:
         """Every fill of ours is told exactly once, and every order that arrived was decided on in the log."""
@@ -308,6 +327,33 @@ class Judge:
             for client_id in exchange.orders:
                 if client_id not in decided:
                     self.say("cause", f"{client_id} is at {exchange.name} and not in the log")
+
+    def distrusted(self) -> None:
+        """An engine found other money than it may book: some of that has gone or come."""
+        self._was_distrusted = True
+        exchanges = self._site.exchanges
+        if not any(one.is_large for exchange in exchanges for one in exchange.moved) and not any(
+            one.has_denied for one in exchanges
+        ):
+            self.say("adjustments", "new bundles end for a difference that nobody made")
+
+    def _adjustments(self, found: Found, last: Trader) -> None:
+        """What was booked over all starts is what moved without a word, where all of it was small and no exchange ever denied a fill."""
+        exchanges = self._site.exchanges
+        moved = [(exchange.name, one) for exchange in exchanges for one in exchange.moved]
+        places = [(venue, one.asset) for venue, one in moved]
+        if not self._was_distrusted and any(one.is_large and places.count((venue, one.asset)) == 1 for venue, one in moved):
+            self.say("adjustments", "much money moved without a word, and new bundles never ended")
+        if any(one.is_large for _, one in moved) or any(one.has_denied for one in exchanges) or last.killed == STOP:
+            return
+        sums: dict[tuple[str, str], int] = {}
+        for venue, one in moved:
+            sums[venue, one.asset] = sums.get((venue, one.asset), 0) + one.amount
+        for row in (row for row in found.get("ledger", ()) if row["cause"] == "adjustment"):
+            sums[row["venue"], row["asset"]] = sums.get((row["venue"], row["asset"]), 0) - row["delta"]
+        for (venue, asset), left in sorted(sums.items()):
+            if left:
+                self.say("adjustments", f"{asset} at {venue}: {left / MONEY_ONE} moved and was not booked, in all starts")
 
     def _carried(self, found: Found, last: Trader) -> None:
         """What a strategy made is what the fills of all starts made that the last one knew when it began, and its own."""

@@ -17,7 +17,7 @@ from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
-from xarb.live.begin import Listening, Past, begin, check_may_start, past_of
+from xarb.live.begin import BALANCES, Listening, Past, begin, check_may_start, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
 from xarb.live.timers import Timers
@@ -31,9 +31,9 @@ from xarb.log.reader import LogReader
 from xarb.model.command import Command
 from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
-from xarb.model.order import KILL_LEVELS, STOP
+from xarb.model.order import ENTRIES, KILL_LEVELS, STOP
 from xarb.model.units import NANOS_PER_S
-from xarb.simulation.access import ACCOUNT, Access
+from xarb.simulation.access import ACCOUNT, Access, Reading
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.faults import Sealing
@@ -98,6 +98,7 @@ class Trader:
         self.outputs, self._arming, self._gave_up = outputs, arming, gave_up
         self.failed: Callable[[], object] = _nothing  # called once when it has failed
         self.noted: Callable[[], object] = _nothing  # called when a kill of it is in the log
+        self.distrusted: Callable[[], object] = _nothing  # called once when its engine finds other money than it can book
         self.began = self.failed_at = 0
         self.has_failed = False
         self.is_ready = self.is_armed = self.ended = self.is_dead = False
@@ -106,7 +107,7 @@ class Trader:
         self.accesses = {
             one.name: Access(one, acknowledges=site.acknowledges, max_send_lag_ms=site.max_send_lag_ms) for one in site.exchanges
         }
-        self.opened: dict[str, tuple[int, dict[str, int]]] = {}
+        self.opened: dict[str, Reading] = {}
         self.number = 0
         self._policy = msgspec.structs.replace(POLICY, seal_rows=site.sealing.rows)
         self._links: dict[str, Link] = {}
@@ -115,7 +116,7 @@ class Trader:
         self._timers = Timers(self._put)
         self._alarm = Alarm(self._ring)
         self._is_over = self._has_ended = self._commits = False
-        self._stopping = False
+        self._stopping = self._distrusts = False
 
     # --- from start to stop
 
@@ -179,15 +180,18 @@ class Trader:
         self.intake.flush()
         await self._open_exchanges(past, instruments, state.next_conn)
         self.log.sync()  # a start is durable before it arms
-        self.exchanges.listen(wallets_s=None)  # these exchanges have no networks
+        self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=None)  # these exchanges have no networks
+        await self.exchanges.compare()
+        self.intake.flush()
         for venue, access in self.accesses.items():
             access.is_calm = False
             access.connect(self.exchanges.venues[venue])
         for link in self._links.values():
             self.intake.link(link, "opened")
             self.intake.link(link, "subscribed")
-        self._arming(self)
-        self._gate.begin()
+        if not self._distrusts:
+            self._arming(self)
+            self._gate.begin()
         self.is_ready = True
         site.world.note(f"start {self.number} is armed")
 
@@ -211,7 +215,7 @@ class Trader:
         }
         resolved = msgspec.structs.replace(self.site.resolved, fees=self.site.resolved.fees | found.fees)
         listening = Listening(instruments, [("quotes",)] * len(instruments), first + len(instruments))
-        self.start, self.assembly = begin(resolved, past, listening, mode=LIVE, balances=found.balances)
+        self.start, self.assembly = begin(resolved, past, listening, mode=LIVE, balances=found.balances, others=found.others)
         self.intake.flush()
         prelude, self._prelude = self._prelude or {}, None
         if prelude:
@@ -281,13 +285,14 @@ class Trader:
             self.loop.begin(self._stop()).add_done_callback(self._over)
 
     async def _stop(self) -> None:
-        self.is_armed = False
         is_kill = self.killed == STOP
         if is_kill:
+            self.is_armed = False
             self._note_kill(STOP)
         else:
             self._put("operator", (DISARM, "stop", None))
             self.intake.flush()
+            self.is_armed = False  # a deadline before the row may still begin something
         await self._quiet()
         if self.open_bundles() and not is_kill:
             self._put("operator", (CANCEL, "stop", "the time of a stop is up"))
@@ -375,6 +380,7 @@ class Trader:
         except BaseException as error:
             self.fail(error)
             raise
+        self._heed()
         if not self._commits:
             self._commits = True
             self.loop.call_later(self.site.sealing.commit_ns / NANOS_PER_S, self._commit)
@@ -384,6 +390,17 @@ class Trader:
             self.stop()
         if not self._is_over:
             self._plan()
+
+    def _heed(self) -> None:
+        """As `live.session` does."""
+        if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
+            self._distrusts, self.is_armed = True, False
+            self._gate.end()
+            self.killed = self.killed or ENTRIES
+            self.distrusted()
+            if self.failure is None:
+                self.noted()
+            self._put("operator", (KILL, BALANCES, f"{ENTRIES}: {found}"))
 
     def _commit(self) -> None:
         """What the writer thread does every so often."""
@@ -415,6 +432,22 @@ class Trader:
     def _ring(self) -> None:
         if not self.intake.failure.done() and not self._is_over:
             self._plan()
+
+    def unsettled(self, exchange: Exchange) -> dict[str, int]:
+        """By asset what the exchange has more (negative: less) than the engine says, others' locks at the opening apart."""
+        ours, locked = self.assembly.engine.portfolio.balances_at(ACCOUNT, exchange.name), self.opened[exchange.name].locked
+        more = {one: exchange.balances.get(one, 0) - locked.get(one, 0) - ours.get(one, 0) for one in {**ours, **exchange.balances}}
+        return {asset: amount for asset, amount in more.items() if amount}
+
+    @property
+    def opening(self) -> Mapping[tuple[str, str, str], int]:
+        """What it opened its books with."""
+        return self.assembly.opening
+
+    @property
+    def distrusts(self) -> bool:
+        """Whether its engine found other money at an exchange than it may book."""
+        return self._distrusts
 
     @property
     def balances(self) -> Mapping[tuple[str, str, str], int]:

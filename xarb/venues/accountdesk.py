@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 
 from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
-from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money
 from xarb.venues import funds
 from xarb.venues.account import Account
+from xarb.venues.balancecheck import BalanceCheck
 from xarb.venues.clockwatch import ClockWatch
 from xarb.venues.countdown import RUNS, Countdown
 from xarb.venues.liveorders import Expected, LiveOrders, Watched
@@ -36,6 +37,7 @@ READY_S: Final = 10.0  # how long a start waits for the private stream before it
 RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
+ASKS: Final = 6  # at most, before a start arms; what still moves then is compared later
 BEFORE_MS: Final = 60_000  # fills are asked for from so long before the start, or before the last reconciliation
 _TEXT: Final = 4096
 
@@ -84,6 +86,9 @@ class AccountDesk:
         counts = countdown_of(account.terms.exchange, account.terms.cancel_after_ms) is not None
         self.countdown = Countdown(account, account.terms.cancel_after_ms, self) if counts else None
         self.conn = -1  # of the private stream in the log; set before `open`
+        self.check = BalanceCheck(account.label, venue)
+        self._moved = 0  # counts what was reported, sent and transferred
+        self._has = frozenset[str]()  # assets of which the exchange last said that there is some
         self._natives = natives
         self._tell = tell
         self._spawn = spawn
@@ -184,6 +189,7 @@ class AccountDesk:
         """An order is about to be sent."""
         one = self.orders.expect(expected)
         one.is_answered = False
+        self._moved += 1
         self._on_their_way[expected.name] = asyncio.Event()
         return one
 
@@ -291,7 +297,7 @@ class AccountDesk:
                     await self.clock.look()
                 except (Retryable, Rejected) as error:
                     self.reading("clock_failed", 1, f"{self.account.label}: {error}")
-            if now - reconciled >= RECONCILE_S * NANOS_PER_S:
+            if now - reconciled >= (self.check.again_s if self.check.wants_again else RECONCILE_S) * NANOS_PER_S:
                 reconciled = now
                 if not self._lock.locked():
                     self._spawn(self._reconcile_again())
@@ -322,8 +328,10 @@ class AccountDesk:
             for symbol in self.account.symbols:
                 await self._report(await self.account.trades_since(symbol, since))
             self._say(self.orders.release())
-            await self._tell_balances()
+            moved = self._moved
+            told = await self._tell_balances()
             await self._tell_transfers(since)
+            self._compare(told, moved)
             self._since_ms = max(since, at_ms - BEFORE_MS)
             self.reading("reconciled_ns", self.account.now() - begun, self.account.label)
 
@@ -358,13 +366,34 @@ class AccountDesk:
             mine = msgspec.structs.replace(trade, client_id=owners[trade.venue_order_id])
             self._say(self.orders.traded(mine, source="trades"))
 
-    async def _tell_balances(self) -> None:
+    async def _tell_balances(self) -> list[BalanceTold]:
         found = await funds.balances(self.account)
-        self._tell([funds.balance_row(self.account.label, self.venue, one) for one in found])
+        has = frozenset(one.asset for one in found)
+        gone = [BalanceTold(asset, Money(0), Money(0), None) for asset in sorted(self._has - has)]
+        self._tell([funds.balance_row(self.account.label, self.venue, one) for one in [*found, *gone]])
+        self._has = has
+        return found
+
+    def _compare(self, told: Sequence[BalanceTold], moved: int) -> None:
+        """Compare balances with our books, unless something moved since they were asked for, or an order's fate or a fill is not known."""
+        is_calm = all(one.is_answered and one.is_settled for one in self.orders.open_orders())
+        if moved == self._moved and is_calm:
+            self._tell(self.check.look(self.account.now(), told, moved, moving=self._transfers.under_way))
+        else:
+            self.check.void()
+
+    async def settle_balances(self) -> None:
+        """Ask until the balances are what our books say, or each difference is told; but a bounded number of times."""
+        for _ in range(ASKS):
+            await self._reconcile_again()
+            if not self.check.is_open or await self._wait(self._stopping, self.check.again_s):
+                return
 
     async def _tell_transfers(self, since_ms: int) -> None:
         try:
-            self._tell(await self._transfers.fresh(since_ms))
+            rows = await self._transfers.fresh(since_ms)
+            self._moved += len(rows)
+            self._tell(rows)
         except (VenueError, UnreadableReply) as error:  # a key for trading alone may not see them; nothing else waits for them
             self.reading("transfers_unknown", 1, f"{self.account.label}: {error}")
 
@@ -421,6 +450,7 @@ class AccountDesk:
         self._say(rows)
 
     def _say(self, rows: Sequence[VenueRow]) -> None:
+        self._moved += len(rows)
         self._tell(rows)
         for one in self.orders.open_orders():
             if one.is_answered and (one.lacks_fills or one.is_unknown):

@@ -65,8 +65,14 @@ class Transfers:
         self._account = account
         self._venue = venue
         self._told: dict[tuple[str, str], str] = {}
+        self._assets: dict[tuple[str, str], str] = {}
         self._has_looked = False
         self._first_ms: int | None = None  # of the first look, also if it failed
+
+    @property
+    def under_way(self) -> frozenset[str]:
+        """Assets with a deposit or withdrawal that may change its status: nobody knows whether it is in the balance yet."""
+        return frozenset(asset for key, asset in self._assets.items() if self._told[key] not in _FINAL)
 
     async def fresh(self, since_ms: int) -> list[VenueRow]:
         """Rows of `transfers` that are new or whose status changed.
@@ -89,7 +95,7 @@ class Transfers:
             key = ("in" if values["qty"] > 0 else "out", name)
             if self._told.get(key) == values["status"]:
                 continue
-            self._told[key] = values["status"]
+            self._told[key], self._assets[key] = values["status"], values["asset"]
             was_there = max(values["ts_event"] or 0, updated) < self._first_ms * NANOS_PER_MILLI and values["status"] in _FINAL
             if not (is_first and was_there):
                 rows.append(row)

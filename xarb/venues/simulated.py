@@ -193,6 +193,11 @@ class SimulatedVenues:
         """The account's money at a venue; to be read only."""
         return self._matching.accounts.purse(account, venue)
 
+    def move(self, place: tuple[str, str, str], change: int) -> None:
+        """Money of an account, venue and asset comes (negative: goes) without an order."""
+        account, venue, asset = place
+        self._matching.accounts.purse(account, venue).free[asset] += change
+
     def book(self, number: int) -> ShownBook:
         """What clients of the venue see of an instrument's book."""
         return ShownBook(self._memory, number)

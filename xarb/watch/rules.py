@@ -86,7 +86,9 @@ def _operator(state: Watched, place: Place, config: WatchConfig) -> Iterator[Con
     trading = state.trading
     if state.killed is not None:
         one = state.killed
-        yield Condition("killed", "", f"trading was killed by {one.actor} at {utc(one.ts)}; it takes xarb kill LOG --reset")
+        _, _, why = (one.detail or "").partition(": ")
+        reason = f": {why}" if why else ""
+        yield Condition("killed", "", f"trading was killed by {one.actor} at {utc(one.ts)}{reason}; it takes xarb kill LOG --reset")
     if not trading.number or trading.armed or place.is_gone(state):
         return
     if trading.ended is not None:

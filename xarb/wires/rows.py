@@ -34,7 +34,18 @@ from xarb.wires.events import (
 )
 
 KINDS: Final = ("quotes", "books", "book_deltas", "trades", "marks", "instruments", "connections", "rejects")
-NAMED_KINDS: Final = ("reports", "receipts", "transactions", "balances", "transfers", "wallets", "connections", "health", "rejects")
+NAMED_KINDS: Final = (
+    "reports",
+    "receipts",
+    "transactions",
+    "balances",
+    "transfers",
+    "wallets",
+    "connections",
+    "health",
+    "rejects",
+    "operator",
+)
 OTHER_KINDS: Final = tuple(kind for kind in INPUTS if kind not in KINDS)
 Row = tuple[Any, ...]
 _CONNECTION: Final = {name: number for number, name in enumerate(CONNECTION_EVENTS)}
