@@ -78,7 +78,11 @@ class Case:
         odds = draw_odds(draw)
         count = draw.choice([2, 2, 3])
         self.waits = draw_waits(seed, count)
-        self.odds = odds = msgspec.structs.replace(odds, **self.waits.more)
+        odds = msgspec.structs.replace(odds, **self.waits.more)
+        self._breaks_behind = draw_break(seed) if odds.full_disk or odds.failed_disk or odds.failed_sync else 0
+        if self._breaks_behind:
+            odds = msgspec.structs.replace(odds, linger=max(odds.linger, 0.5))  # then something is open
+        self.odds = odds
         slowness = draw_slowness(seed)
         log_id = f"{seed % 2**32:08x}00000000"
         resolved = market.resolved(draw, seed, count)
@@ -218,9 +222,9 @@ class Case:
             (odds.failed_sync, "sync_error", errno.EIO),
         ):
             if wanted:
-                breaks, behind = partial(self._break_disk, name, code), draw_break(self.seed)
-                if behind:
-                    self._behind_an_order(behind, breaks)
+                breaks = partial(self._break_disk, name, code)
+                if self._breaks_behind:
+                    self._behind_an_order(self._breaks_behind, breaks)
                 else:
                     world.at(when, breaks)
 

@@ -45,4 +45,4 @@ def limited(seed: int, name: str, config: StrategyConfig) -> StrategyConfig:
 def before_midnight(seed: int) -> int:
     """How long before the end of a UTC day, ns, a world begins; 0: with a day."""
     draw = random.Random(f"eve {seed}")  # noqa: S311  # a case is to be drawn again
-    return draw.randrange(12 * NANOS_PER_S) if draw.random() < _MIDNIGHT else 0
+    return draw.randrange(6 * NANOS_PER_S) if draw.random() < _MIDNIGHT else 0
