@@ -500,7 +500,7 @@ def fee_in_the_wrong_coin(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Orders, "_post", post)
 
 
-@bug("liveness", "balances", "exposure", "reservations")
+@bug("liveness", "balances", "exposure", "reservations", "results")
 def partial_fill_is_the_whole(patch: pytest.MonkeyPatch) -> None:
     """The first fill of an order ends it."""
     real = Orders._fill
