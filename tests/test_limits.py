@@ -559,6 +559,10 @@ CASES: Final = {
     "strategies.daily_symbol_quote": Case(usual, *_pair(CROSS + "daily_symbol_quote", "15", "1000000"), _refused("daily_symbol")),
     "strategies.daily_venue_quote": Case(usual, *_pair(CROSS + "daily_venue_quote", "7", "1000000"), _refused("daily_venue")),
     "strategies.max_orders_per_s": Case(usual, *_pair(CROSS + "max_orders_per_s", "1", "100"), _refused("orders_per_second")),
+    "strategies.max_bundles_per_min": Case(
+        usual, *_pair(CROSS + "max_bundles_per_min", "0", "1000"), _refused("bundles_per_minute")
+    ),
+    "strategies.max_balance_share_bps": Case(usual, *_pair(CROSS + "max_balance_share_bps", "0.05", "10000"), _all_at_most(6)),
     "strategies.cool_down_ms": Case(_refreshed, *_pair(CROSS + "cool_down_ms", "5000", "0"), _refused("cool_down")),
     "strategies.sequence": Case(usual, *_pair(CROSS + "sequence", "hard_leg_first", "simultaneous"), _one_after_the_other),
     "strategies.hedge_cap_bps": Case(

@@ -151,6 +151,8 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             cool_down_ns=nanos(config.cool_down_ms),
             latency_threshold_ns=nanos(config.latency_threshold_ms),
             orders_per_second=config.max_orders_per_s,
+            bundles_per_minute=config.max_bundles_per_min,
+            balance_share_ppb=ratio_of(config.max_balance_share_bps),
             max_exposure={asset: money_of(amount) for asset, amount in config.max_exposure.items()},
             max_symbol_open=None if config.max_symbol_open_quote is None else money_of(config.max_symbol_open_quote),
             max_venue_open=None if config.max_venue_open_quote is None else money_of(config.max_venue_open_quote),

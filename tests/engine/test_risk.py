@@ -306,6 +306,34 @@ def test_orders_per_second_slide() -> None:
     assert desk.quote(0, ts=sent + NANOS_PER_S) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
 
 
+def test_bundles_per_minute_slide() -> None:
+    """Bundles that began more than a minute ago no longer count, and one that was refused never did."""
+    desk = limited(bundles_per_minute=1, latency_threshold_ns=HOUR)
+    assert desk.tell(*GOOD) == SENT
+    began = desk.now
+    assert desk.tell(*GOOD) == ["refuse bundles_per_minute"]
+    assert last(desk) == (2 * MONEY_ONE, MONEY_ONE)
+    desk.report(1, "rejected")
+    desk.report(2, "rejected")
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=began + 60 * NANOS_PER_S - 1) == ["refuse bundles_per_minute"]
+    desk.told["s"].plans.append(desk.plan(*GOOD))
+    assert desk.quote(0, ts=began + 60 * NANOS_PER_S) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+
+
+def test_a_part_of_a_balance_is_drawn_on() -> None:
+    """What orders on their way draw on counts with what a new bundle wants; a fill frees its part."""
+    opening = {("main", venue, asset): money(amount) for venue in "ab" for asset, amount in (("BTC", 50), ("USD", 10_000))}
+    desk = Desk(terms={"s": strategy_terms(limits=risk_limits(balance_share_ppb=Ppb(200_000_000)))}, opening=opening)
+    assert desk.tell("buy a 101 11", "sell b 100 11") == ["refuse balance_share"]
+    assert last(desk) == (11 * MONEY_ONE, 10 * MONEY_ONE)
+    assert len(desk.tell("buy a 101 10", "sell b 100 10")) == 2
+    assert desk.tell("buy a 101 1", "sell b 100 1") == ["refuse balance_share"]
+    desk.fill(2, 100, 10)
+    assert desk.tell("buy a 101 9", "sell b 100 9") == ["refuse balance_share"]  # 40 BTC are left: 8 of them
+    assert len(desk.tell("buy a 101 8", "sell b 100 8")) == 2
+
+
 def test_cool_down_holds_for_the_instruments() -> None:
     """After a bundle its instruments rest, in either direction, and no longer than told."""
     desk = limited(cool_down_ns=NANOS_PER_S, latency_threshold_ns=HOUR)

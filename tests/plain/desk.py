@@ -115,6 +115,9 @@ class Desk:
     def free(self, strategy: int, venue: str, asset: str) -> Fraction:
         """What a strategy may spend."""
         left, budget = self.free_on(venue, asset), self.in_budget(strategy, asset)
+        share = self.strategies[strategy].balance_share_ppb
+        if share:
+            left = min(left, self.balances.get((venue, asset), Fraction(0)) * share / 10**9 - self.reserved(venue, asset, None))
         return max(Fraction(0), left if budget is None else min(left, budget))
 
     # --- bundles
@@ -163,6 +166,14 @@ class Desk:
             count = 2 + sum(one.at > now - SECOND for one in mine)
             if count > terms.orders_per_second:
                 return self._refuse(plan, "orders_per_second", None, Fraction(count), Fraction(terms.orders_per_second))
+        if terms.bundles_per_minute is not None:
+            begun: dict[int, int] = {}
+            for one in self.orders:
+                if one.bundle.plan.strategy == plan.strategy:
+                    begun.setdefault(one.bundle.number, one.at)
+            count = 1 + sum(at > now - 60 * SECOND for at in begun.values())
+            if count > terms.bundles_per_minute:
+                return self._refuse(plan, "bundles_per_minute", None, Fraction(count), Fraction(terms.bundles_per_minute))
         return self._too_much_open(plan, terms)
 
     def _too_much_today(self, plan: Plan, terms: StrategyTerms) -> str | None:

@@ -76,6 +76,8 @@ class StrategyTerms(NamedTuple):
     daily_symbol: Fraction | None = None
     daily_venue: Fraction | None = None
     orders_per_second: int | None = None
+    bundles_per_minute: int | None = None
+    balance_share_ppb: int = 0
     cool_down_ns: int = 0
     hedge_cap_ppb: int = 20 * BPS
     unwind_cap_ppb: int = 50 * BPS
@@ -173,6 +175,10 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     lines.append(f'residual = "{strategy.residual}"')
     if strategy.orders_per_second is not None:
         lines.append(f"max_orders_per_s = {strategy.orders_per_second}")
+    if strategy.bundles_per_minute is not None:
+        lines.append(f"max_bundles_per_min = {strategy.bundles_per_minute}")
+    if strategy.balance_share_ppb:
+        lines.append(f"max_balance_share_bps = {_bps(strategy.balance_share_ppb)}")
     for key in ("max_symbol_open", "max_venue_open", "daily_volume", "daily_symbol", "daily_venue"):
         if getattr(strategy, key) is not None:
             lines.append(f"{key}_quote = {text(getattr(strategy, key))}")

@@ -150,6 +150,17 @@ CASES = {
             ("refusals", "reason", "daily_volume"),
         ),
     ),
+    "few bundles a minute, a part of each balance": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(name="a", bundles_per_minute=3),
+            MODEST._replace(name="b", balance_share_ppb=10**6),
+            money_each=20_000,
+            order_latency=(0, 60 * MS),
+        ),
+        (*TRADED, ("refusals", "reason", "bundles_per_minute"), ("opportunities", "reason", "balance")),
+    ),
     "much sent in a day": Case(
         BUSY,
         terms(

@@ -199,7 +199,14 @@ def _unfit(resolved: Resolved, legs: list[int], instruments: Sequence[Instrument
 
 def _switched_off(config: StrategyConfig) -> str | None:
     """A limit of zero."""
-    for key in ("max_open_bundles", "daily_volume_quote", "daily_symbol_quote", "daily_venue_quote", "max_orders_per_s"):
+    for key in (
+        "max_open_bundles",
+        "daily_volume_quote",
+        "daily_symbol_quote",
+        "daily_venue_quote",
+        "max_orders_per_s",
+        "max_bundles_per_min",
+    ):
         if getattr(config, key) == 0:
             return f"{key} is 0"
     return None

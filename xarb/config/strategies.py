@@ -50,6 +50,11 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     daily_symbol_quote: Annotated[Decimal | None, doc("the same on one symbol over all venues")] = None
     daily_venue_quote: Annotated[Decimal | None, doc("the same on one venue")] = None
     max_orders_per_s: Annotated[Count | None, doc("orders sent per second over all venues")] = None
+    max_bundles_per_min: Annotated[Count | None, doc("bundles begun in any minute")] = None
+    max_balance_share_bps: Annotated[
+        Decimal,
+        doc("part of a venue's balance of an asset that orders on their way may draw on when a bundle begins; 0: all of it"),
+    ] = Decimal(0)
     cool_down_ms: Annotated[Decimal, doc("pause of a pair after a bundle of it")] = Decimal(0)
     sequence: Annotated[
         Literal["simultaneous", "hard_leg_first"], doc("legs at once, or the first alone and the others on its fills")

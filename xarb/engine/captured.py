@@ -117,6 +117,7 @@ class DeskCopy(msgspec.Struct, frozen=True):
     volumes: tuple[int, list[tuple[str, str, str, int]]]
     sent: list[int]
     results: list[ResultCopy]
+    begun: list[int] = []  # older copies have none
 
 
 class BreakerCopy(msgspec.Struct, frozen=True, array_like=True):

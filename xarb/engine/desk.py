@@ -15,7 +15,9 @@ from xarb.engine.strategy import Strategy
 from xarb.engine.terms import StrategyTerms
 from xarb.engine.volumes import Volumes
 from xarb.model.instrument import FeeTier
-from xarb.model.units import NANOS_PER_S
+from xarb.model.units import NANOS_PER_S, PPB
+
+_MINUTE_NS = 60 * NANOS_PER_S
 
 
 class Desk:
@@ -28,7 +30,7 @@ class Desk:
     """
 
     __slots__ = (
-        *("_fees", "_market", "_portfolio", "_sent", "_sides"),
+        *("_begun", "_fees", "_market", "_portfolio", "_sent", "_sides"),
         *("account", "allowed", "cool_until", "limits", "open_bundles", "policy", "results", "strategy", "volumes"),
     )
 
@@ -56,6 +58,7 @@ class Desk:
         self._fees = fees
         self._sides: dict[tuple[int, int], Side] = {}
         self._sent: deque[int] = deque()
+        self._begun: deque[int] = deque()
 
     # --- what it trades with
 
@@ -94,6 +97,29 @@ class Desk:
         if self.limits.orders_per_second is not None:
             self._sent.append(now)
 
+    def bundles_in_last_minute(self) -> int:
+        """Bundles begun within the last minute; counted where a limit asks for it."""
+        begun = self._begun
+        while begun and begun[0] <= self._market.now - _MINUTE_NS:
+            begun.popleft()
+        return len(begun)
+
+    def begin(self) -> None:
+        """A bundle begins."""
+        self.open_bundles += 1
+        if self.limits.bundles_per_minute is not None:
+            self._begun.append(self._market.now)
+
+    def spendable(self, till: Till) -> int:
+        """What a new bundle may take of an asset: free in the account, left in the budget, within the part that may be drawn on; never below zero."""
+        share = self.limits.balance_share_ppb
+        return till.free if not share else max(0, min(till.free, self.most_drawn(till) - till.pot.reserved))
+
+    def most_drawn(self, till: Till) -> int:
+        """How much of a balance orders may draw on when a bundle begins."""
+        share = self.limits.balance_share_ppb
+        return till.pot.balance * share // PPB if share else till.pot.balance
+
     def cool(self, instruments: tuple[int, ...]) -> int | None:
         """A bundle closed: its instruments rest until the returned time, None where no cool-down is set."""
         pause = self.limits.cool_down_ns
@@ -105,7 +131,9 @@ class Desk:
     def capture(self) -> DeskCopy:
         """What it did, as plain values."""
         results = [] if self.results is None else self.results.capture()
-        return DeskCopy(self.open_bundles, [*self.cool_until.items()], self.volumes.capture(), [*self._sent], results)
+        return DeskCopy(
+            self.open_bundles, [*self.cool_until.items()], self.volumes.capture(), [*self._sent], results, [*self._begun]
+        )
 
     def restore(self, copy: DeskCopy) -> None:
         """Take over what a copy did."""
@@ -113,5 +141,6 @@ class Desk:
         self.cool_until = dict(copy.cool_until)
         self.volumes.restore(*copy.volumes)
         self._sent = deque(copy.sent)
+        self._begun = deque(copy.begun)
         if self.results is not None:
             self.results.restore(copy.results)

@@ -75,7 +75,7 @@ class Execution:
         bundle = Bundle(self._bundles, desk, legs, opportunity=plan.opportunity, sequence=plan.sequence, pair=pair)
         bundle.flat, bundle.instruments, bundle.cycle = form.flat, form.instruments, bool(form.cycle)
         self._archive.open(bundle)
-        desk.open_bundles += 1
+        desk.begin()
         for leg in legs:
             reserve(leg.hold)
             desk.volumes.count(leg.side, leg.value)
@@ -183,8 +183,9 @@ class Execution:
         return self._desks[strategy].open_bundles
 
     def free(self, strategy: Strategy, venue: str, asset: str) -> int:
-        """What a strategy may spend of an asset on a venue: free in the account and left in its budget, never below zero."""
-        return self._desks[strategy.id].till(venue, asset).free
+        """What a new bundle of a strategy may spend of an asset on a venue (`Desk.spendable`)."""
+        desk = self._desks[strategy.id]
+        return desk.spendable(desk.till(venue, asset))
 
     def entry(self, strategy: Strategy, venue: str) -> Entry:
         """How a bundle of a strategy may begin on a venue."""

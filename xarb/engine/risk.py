@@ -110,7 +110,7 @@ class Risk:
             or self._check_limits(legs, desk, form)
             or self._check_open(legs, desk, working)
             or (self._band.check(legs, desk.limits.price_band_ppb) if desk.limits.price_band_ppb else None)
-            or self._check_money(legs)
+            or self._check_money(legs, desk)
         )
         return (legs, form) if refusal is None else refusal
 
@@ -161,6 +161,10 @@ class Risk:
             count = desk.orders_in_last_second() + len(legs)
             if count > limits.orders_per_second:
                 return Refusal("orders_per_second", -1, count * MONEY_ONE, limits.orders_per_second * MONEY_ONE)
+        if limits.bundles_per_minute is not None:
+            count = desk.bundles_in_last_minute() + 1
+            if count > limits.bundles_per_minute:
+                return Refusal("bundles_per_minute", -1, count * MONEY_ONE, limits.bundles_per_minute * MONEY_ONE)
         return None
 
     def exposure(self, desk: Desk, asset: str, ways: list[Way]) -> tuple[int, int]:
@@ -192,7 +196,7 @@ class Risk:
                 return Refusal("max_exposure", number, high if high > bound else low, bound if high > bound else -bound)
         return None
 
-    def _check_money(self, legs: list[Leg]) -> Refusal | None:
+    def _check_money(self, legs: list[Leg], desk: Desk) -> Refusal | None:
         """Whether account and budget can pay for all legs; what each may take is noted in it."""
         wanted: dict[Till, int] = {}
         for leg in legs:
@@ -208,6 +212,9 @@ class Risk:
             if amount > free:
                 first = next(leg for leg in legs if any(drawn is till for drawn, _ in leg.hold))
                 return Refusal("balance", first.instrument, amount, free)
+            if till.pot.reserved + amount > desk.most_drawn(till):
+                first = next(leg for leg in legs if any(drawn is till for drawn, _ in leg.hold))
+                return Refusal("balance_share", first.instrument, till.pot.reserved + amount, desk.most_drawn(till))
             left = till.share.left
             if left is not None:
                 budgeted[till.asset] = (budgeted.get(till.asset, (0, 0))[0] + amount, left)

@@ -21,7 +21,9 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     of engine time, starts before included, in each quote currency on its own; `daily_symbol` and `daily_venue` that on one symbol over all
     venues, and on one venue. `cool_down_ns` runs for a strategy's set of instruments from the close of a
     bundle on them. `latency_threshold_ns` is the largest age of the row that last confirmed a leg's quote. `orders_per_second`
-    bounds orders of this strategy in any window of one second. `max_exposure` bounds, by asset and at 18 decimals, what the
+    bounds orders of this strategy in any window of one second, `bundles_per_minute` the bundles that begin in any window of one
+    minute. `balance_share_ppb` bounds what a new bundle may add to the orders that draw on a venue's balance of an asset, as a part of that
+    balance; 0: no bound. `max_exposure` bounds, by asset and at 18 decimals, what the
     strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. `max_day_loss` and
     `max_drawdown` bound by currency what its fills lost there since the UTC day of engine time began, and since the peak of what they made,
     starts before included; beyond them no bundle begins (`results.Results`). `max_symbol_open` and `max_venue_open` bound, in each quote
@@ -41,6 +43,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     cool_down_ns: int
     latency_threshold_ns: int
     orders_per_second: int | None
+    bundles_per_minute: int | None
+    balance_share_ppb: Ppb
     max_exposure: Mapping[str, Money]
     max_symbol_open: Money | None
     max_venue_open: Money | None

@@ -50,6 +50,8 @@ _HELD_BACK: Final = {
     "breaker_probing": "breakers",
     "breaker_probe": "probe_quote",
     "orders_per_second": "max_orders_per_s",
+    "bundles_per_minute": "max_bundles_per_min",
+    "balance_share": "max_balance_share_bps",
 }
 
 
