@@ -60,6 +60,7 @@ class Stage:
         self.builder.watch = self._arrived
         self.rows: list[VenueRow] = []
         self.came = asyncio.Event()
+        self.arrived: list[str] = []
         self.relay: Relay | None = None
 
     # --- others on the chain
@@ -127,6 +128,7 @@ class Stage:
     def _arrived(self, raw: str) -> None:
         """Whatever leaves is in the log before."""
         tx_hash = "0x" + keccak(bytes.fromhex(raw[2:])).hex()
+        self.arrived.append(raw)
         assert any(row.kind == "transactions" and row.values["tx_hash"] == tx_hash for row in self.rows), (
             "it left before its intent"
         )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.chain.conftest import Chain
-from tests.chain.stage import KEY, Stage
+from tests.chain.stage import KEY, RELAY_KEY, Stage
 from xarb.config import load_experiment
 from xarb.live.chains import Chains, Connection, keeper
 from xarb.log.committer import Policy
@@ -26,6 +26,7 @@ from xarb.wires.rows import RowBuilder
 
 LIMIT_S = 60.0
 WORDS = "canary pass phrase 7d21"
+RELAY = "http://127.0.0.1:1/canary-of-the-relay"
 
 
 def runs(story: Callable[[], Awaitable[None]]) -> None:
@@ -79,6 +80,8 @@ kind = "v3"
 [chains.local.sending]
 account = "hot"
 wallet = "hot"
+relay = "env:RELAY"
+relay_wallet = "friend"
 executor = "{stage.executor}"
 tokens = {[*stage.world.tokens.values()]}
 max_fee_gwei = 500
@@ -94,9 +97,11 @@ poll_ms = 20
 @asynccontextmanager
 async def start(stage: Stage, folder: Path, *, number: int = 1) -> AsyncIterator[Start]:
     """A start on a log on disk; at its end the log is left as a killed process leaves it."""
-    environment = {"XARB_WALLETS": str(folder / "wallets"), "XARB_WALLET_HOT_PASSPHRASE": WORDS}
+    environment = {"XARB_WALLETS": str(folder / "wallets"), "RELAY": RELAY}
+    environment |= {"XARB_WALLET_HOT_PASSPHRASE": WORDS, "XARB_WALLET_FRIEND_PASSPHRASE": WORDS}
     if not (folder / "wallets").exists():
         add_wallet("hot", account_of(KEY, "a test"), WORDS, environment, scrypt_n=2)
+        add_wallet("friend", account_of(RELAY_KEY, "a test"), WORDS, environment, scrypt_n=2)
     log, state, _, sealed = open_log(folder / "log", "a test", Policy())
     before: list[Any] = []
     if number > 1:
@@ -125,6 +130,12 @@ async def start(stage: Stage, folder: Path, *, number: int = 1) -> AsyncIterator
     finally:
         await chains.let_go()
         log.abandon()
+
+
+def secrets() -> list[bytes]:
+    """What nobody may read, in the ways in which it could be written."""
+    keys = [bytes.fromhex(key[2:]) for key in (KEY, RELAY_KEY)]
+    return [*keys, *(key.hex().encode() for key in keys), WORDS.encode(), b"canary-of-the-relay"]
 
 
 def kept(folder: Path) -> bytes:
@@ -167,9 +178,8 @@ def test_a_start_goes_on_where_the_one_before_died(stage: Stage, tmp_path: Path)
             told = [(row["event"], row["start"]) for row in reader.rows("transactions")]
         assert [event for event, _ in told[:4]] == ["adopted", "intent", "sent", "mined"]
         assert ("intent", 2) in told
-        everything = kept(tmp_path).lower()
-        for secret in (KEY[2:].encode(), bytes.fromhex(KEY[2:]), WORDS.encode()):
-            assert secret not in everything
+        everything = kept(tmp_path)
+        assert not any(secret in everything for secret in secrets())
 
     runs(story)
 
@@ -215,5 +225,33 @@ def test_a_connection_that_ends_is_made_anew(stage: Stage, tmp_path: Path) -> No
         node._rpc.end("gone")
         assert await node.call("eth_chainId") == "0x7a69"
         await node.close()
+
+    runs(story)
+
+
+def test_failures_show_no_secret(stage: Stage, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A relay that is not there, a node that ends, an order too dear: rows, log and output hold no key, phrase, address or signed bytes."""
+
+    async def story() -> None:
+        async with start(stage, tmp_path) as one:
+            one.chains.listen()
+            cycle, best = stage.planned(blocks=50)
+            one.chains.send([stage.command(cycle, channel="relay")])
+            await one.until("transactions", "not_sent")
+            one.chains.send([stage.command(cycle._replace(min_profit=best.profit * 2), order=2)])
+            one.chains.send([stage.command(cycle, order=3, ceiling_wei=1)])
+            one.chains.send([stage.command(cycle, order=4, gas_limit=2_000_000)])
+            await one.until("transactions", "refused", 3)
+            node = one.chains.venues["local"].desk._node  # as if it had gone
+            node._rpc.end("gone")  # type: ignore[attr-defined]
+            one.chains.send([stage.command(cycle, order=5)])
+            await one.until("transactions", "sent")
+            reasons = [row["reason"] for row in one.rows if row["kind"] == "transactions" and row["reason"]]
+            assert reasons == ["opened", "unreachable", "simulation", "fee_cap", "gas"]
+            told = repr(one.rows).encode()
+        waiting = stage.node.call("eth_getRawTransactionByHash", one.rows[-1]["tx_hash"])
+        everything = kept(tmp_path) + told + "".join(capfd.readouterr()).encode()
+        assert not any(secret in everything for secret in secrets())
+        assert waiting[2:].encode() not in everything
 
     runs(story)

@@ -54,6 +54,7 @@ def stage(chain: Chain, code: str) -> Iterator[Stage]:
     told = repr(made.rows).lower()
     assert KEY[2:] not in told
     assert RELAY_KEY[2:] not in told
+    assert all(raw[2:].lower() not in told for raw in made.arrived)  # who reads the log could send them
 
 
 @pytest.mark.parametrize("channel", ["public", "relay"])
@@ -280,6 +281,28 @@ def test_a_relay_that_does_not_know_us(stage: Stage) -> None:
             assert stage.events()[1:] == ["intent trade", "not_sent relay_refused"]
             assert "invalid signature" in stage.last("transactions")["error"]
             assert desk.nonces.free() == [stage.held()["nonce"]]
+
+    runs(story)
+
+
+def test_the_same_again(stage: Stage) -> None:
+    """What was dropped is asked for once more, to the last byte: it is another transaction, of another order."""
+
+    async def story() -> None:
+        async with stage.relaying():
+            desk = stage.desk()
+            await desk.open()
+            cycle, best = stage.planned()
+            stage.builder.refused["eth_sendBundle"] = "busy"
+            hashes = [await desk.trade(stage.trade(cycle, order=order, channel="relay")) for order in (1, 2, 3)]
+            stage.builder.refused.clear()
+            hashes.append(await desk.trade(stage.trade(cycle, order=4, channel="relay")))
+            assert len({*hashes}) == 4
+            stage.builder.build()
+            await desk.look()
+            ends = {row.values["bundle"]: row.values for row in stage.rows if row.kind == "receipts"}
+            assert {bundle: row["status"] for bundle, row in ends.items()} == {4: "succeeded"} | dict.fromkeys((1, 2, 3), "dropped")
+            assert (ends[4]["tx_hash"], ends[4]["profit"]) == (hashes[3], str(best.profit))
 
     runs(story)
 

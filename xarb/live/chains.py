@@ -13,7 +13,7 @@ import aiohttp
 from xarb.config import Experiment
 from xarb.config.chains import ChainConfig
 from xarb.config.sending import SendingConfig
-from xarb.errors import ConfigError, LogError, Retryable
+from xarb.errors import ConfigError, InvariantBroken, LogError, Retryable
 from xarb.log.livelog import LiveLog
 from xarb.model.command import SwapCycle
 from xarb.venues.dex.desk import ChainDesk, DeskTerms
@@ -157,8 +157,14 @@ class Chains:
             venue.listen()
 
     def send(self, commands: Sequence[SwapCycle]) -> None:
-        """Hand commands to their chains, in order."""
+        """Hand commands to their chains, in order.
+
+        Raises:
+            InvariantBroken: one is of another chain or account, or of another start; or everything has ended.
+        """
         for command in commands:
+            if command.venue not in self.venues:
+                raise InvariantBroken(f"order {command.order} is for {command.venue}, where nothing is sent")
             self.venues[command.venue].send([command])
 
     async def cancel_open(self) -> None:

@@ -7,7 +7,7 @@ transaction one of unknown fate, and whoever looks at the chain finds out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -161,7 +161,7 @@ class Outgoing:
             raise Refused("no_relay")
         taken = self._nonces.to_take() if nonce is None else nonce
         bid = fees or self._bid(call, taken, head)
-        transaction = {
+        transaction: dict[str, Any] = {
             "type": 2,
             "chainId": self._permits.chain_id,
             "from": self._signer.address,
@@ -173,22 +173,33 @@ class Outgoing:
             "maxPriorityFeePerGas": bid.tip_wei,
             "data": call.data,
         }
-        if (why := self._permits.objection(transaction)) is not None:
-            raise Refused(f"{why}: not among what may be signed")
-        raw = await self._signer.sign_transaction(transaction)
+        raw = await self._sign(transaction)
+        while self._nonces.attempt("0x" + keccak(raw).hex()) is not None:  # the same was dropped: another hash keeps the two apart
+            transaction["gas"] -= 1
+            raw = await self._sign(transaction)
         intent = Intent(
             nonce=taken,
             tx_hash="0x" + keccak(raw).hex(),
             purpose=call.purpose,
             channel=call.channel,
             fees=bid,
-            gas_limit=call.gas_limit,
+            gas_limit=transaction["gas"],
             ceiling_wei=call.ceiling_wei,
             deadline_s=call.deadline_s,
             at_block=head.number,
             whose=call.whose,
         )
         return intent, raw
+
+    async def _sign(self, transaction: Mapping[str, Any]) -> bytes:
+        """The transaction signed.
+
+        Raises:
+            Refused: it is not among what may be signed.
+        """
+        if (why := self._permits.objection(transaction)) is not None:
+            raise Refused(f"{why}: not among what may be signed")
+        return await self._signer.sign_transaction(transaction)
 
     def _bid(self, call: Call, nonce: int, head: Head) -> Fees:
         cap = self._fees.cap_wei if call.ceiling_wei is None else min(self._fees.cap_wei, call.ceiling_wei)
