@@ -666,6 +666,8 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "live.max_send_lag_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.wallets_ms": "tests.live.test_real_orders:test_networks_are_asked_for_anew_while_trading",
     "live.cancel_after_ms": "tests.live.test_countdowns:test_the_length_of_the_countdown_is_the_configs",
+    "live.max_loop_lag_ms": "tests.live.test_watchdog:test_a_loop_that_lags_ends_new_bundles",
+    "live.hang_ms": "tests.live.test_watchdog:test_a_strategy_that_never_returns_leaves_no_order",
     "live.keys": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.allow_withdraw": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.strict": "tests.live.test_trading:test_a_command_leaves_after_everything_up_to_it_is_written",

@@ -29,6 +29,7 @@ from xarb.serve.faults import Fault
 from xarb.serve.server import Plan, Server
 from xarb.sources import market_sources
 from xarb.starts import LIVE
+from xarb.venues.account import Account
 
 PHRASE = "test-phrase"
 QUICK = Policy(reserve_bytes=4096, separate=False)
@@ -144,16 +145,30 @@ def filled(count: int) -> Callable[[Session], bool]:
     return lambda session: session.summary.bundles >= count
 
 
-async def account_order(at: Site, venue: str, name: str) -> None:
-    """An order of the account, far from the market, under any name."""
+@contextlib.asynccontextmanager
+async def account_at(at: Site, venue: str) -> AsyncIterator[Account]:
+    """The account at a venue, open."""
     found = accounts_of(load_experiment(at.config), market_sources(load_experiment(at.config)), TRADED)
-    for accounts in found.values():
-        for account in accounts:
-            if found[venue] == accounts:
-                await account.open()
-                order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.5", "price": "50", "newClientOrderId": name}
-                await account.client.privatePostOrder({"symbol": "BTCUSDT", "side": "BUY"} | order)
-            await account.close()
+    try:
+        [account] = found[venue]
+        await account.open()
+        yield account
+    finally:
+        for accounts in found.values():
+            for one in accounts:
+                await one.close()
+
+
+async def rest(account: Account, name: str) -> None:
+    """An order of the account, far from the market, under any name."""
+    order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": "0.5", "price": "50", "newClientOrderId": name}
+    await account.client.privatePostOrder({"symbol": "BTCUSDT", "side": "BUY"} | order)
+
+
+async def account_order(at: Site, venue: str, name: str) -> None:
+    """The same of an account that is opened for it."""
+    async with account_at(at, venue) as account:
+        await rest(account, name)
 
 
 async def left_order(at: Site, log: Path) -> str:

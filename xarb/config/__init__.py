@@ -142,6 +142,17 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             " so long (OKX: 10000 to 120000); 0: never",
         ),
     ] = 60_000
+    max_loop_lag_ms: Annotated[
+        Count, doc("lag of the event loop beyond which no new bundles are sent (a kill to `entries`); 0 switches the rule off")
+    ] = 10_000
+    hang_ms: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1_000,
+            le=10**7,
+            description="silence of the event loop after which a process beside it cancels all orders and ends it (a kill to `stop`)",
+        ),
+    ] = 20_000
     keys: Annotated[
         dict[str, str], doc("by ACCOUNT.VENUE a private file of API keys, relative to the file; else they are in the environment")
     ] = {}
@@ -175,7 +186,10 @@ class RunConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole experiment file, checked; `sources` says for each dotted key whether it stands in the file or is a default."""
+    """A whole experiment file, checked.
+
+    `sources` says for each dotted key whether it stands in the file or is a default, `overrides` what was given in its place.
+    """
 
     origin: str
     name: str
@@ -201,6 +215,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     watch: WatchConfig
     alerts: tuple[AlertConfig, ...]
     sources: dict[str, str]
+    overrides: dict[str, str]
 
 
 class Setting(NamedTuple):
@@ -288,6 +303,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         watch=reader.section(raw.get("watch", {}), WatchConfig, "watch"),
         alerts=tuple(reader.sections(raw, "alerts", AlertConfig)),
         sources=reader.sources,
+        overrides=dict(overrides or {}),
     )
 
 

@@ -35,6 +35,7 @@ from xarb.live.arming import Arming
 from xarb.live.begin import BALANCES, Listening, Past, begin, check_may_start, instruments_after, kinds_of, paper_money, past_of
 from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, spot_symbols
+from xarb.live.guard import Guard, Pulse
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
 from xarb.log.committer import Policy
@@ -43,7 +44,7 @@ from xarb.log.livelog import LiveLog
 from xarb.model.command import Command
 from xarb.model.instrument import Instrument
 from xarb.model.order import ENTRIES, STOP
-from xarb.model.units import NANOS_PER_S
+from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.process import call_on_signal, notify, stop_on_signals, unless_stopped
 from xarb.sources import traded_sources
 from xarb.starts import LIVE
@@ -59,6 +60,8 @@ from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
 
 _LOOK_S: Final = 0.1  # interval at which requests of other shells are looked for
+EVENT_LOOP: Final = "event loop"
+UNGUARDED: Final = "watchdog_gone"
 _SPARE: Final = 64  # connection numbers kept for what a session opens later
 
 
@@ -70,22 +73,25 @@ class Session:
         folder: the log.
         mode: PAPER or LIVE.
         policy: how the log is written.
+        guard: watches over the process from outside, where somebody does.
 
     Attributes:
         log, intake, feeds, assembly, trading, summary: its parts, there once it runs.
         was_killed: a kill came at which the process goes on without new bundles.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, *, mode: str, policy: Policy) -> None:
+    def __init__(self, experiment: Experiment, folder: Path, *, mode: str, policy: Policy, guard: Guard | None = None) -> None:
+        self._guard = guard
         self._experiment, self._folder, self._mode, self._policy = experiment, folder, mode, policy
         self._sources = traded_sources(experiment)
         for source in self._sources:
             source.wire()
         self._timers = Timers(self._put)
         self._alarm = Alarm(self._ring)
+        self._has_armed = asyncio.Event()
         self._is_over = False
         self._has_ended = False
-        self._stops = self._distrusts = False
+        self._stops = self._distrusts = self._is_unguarded = False
         self._arming = Arming(lambda *act: self._put("operator", act))
         self._prelude: dict[str, list[Row]] | None = {}
         self._ending: asyncio.Future[Ending]
@@ -201,6 +207,7 @@ class Session:
                     self.feeds.run(),
                     Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began)),
                     self._obey(stop, duration_s),
+                    self._beat(),
                 )
             ),
         ]
@@ -227,6 +234,8 @@ class Session:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            if self._guard is not None:
+                self._guard.farewell()
             try:
                 await self._let_go()
             finally:
@@ -306,6 +315,23 @@ class Session:
             self.intake.flush()  # what they said is judged before anything is armed
         self._arming.begin()
         notify("READY=1")
+        self._has_armed.set()
+
+    async def _beat(self) -> None:
+        """Once orders can leave tell the guard that the loop turns, and measure by how much it lags."""
+        await self._has_armed.wait()
+        beat = _nothing if self._guard is None else self._guard.beat
+        pulse = Pulse(beat, self._lags, bound_ms=self._experiment.live.max_loop_lag_ms, clock=time.monotonic_ns)
+        while True:
+            await asyncio.sleep(Pulse.PERIOD_S)
+            pulse.look()
+            if self._guard is not None and self._guard.is_gone and not self._is_unguarded:
+                self._is_unguarded = True
+                self.intake.health(UNGUARDED, 1, None, "the process that watches over this one is gone")
+
+    def _lags(self, lag_ns: int) -> None:
+        bound_ms = self._experiment.live.max_loop_lag_ms
+        self._end_entries(EVENT_LOOP, f"the event loop lagged {lag_ns // NANOS_PER_MS} ms behind, allowed are {bound_ms}")
 
     def _is_ready(self) -> bool:
         speaks = all(stream.is_open and stream.meter.events for stream in self.feeds.streams)
@@ -395,9 +421,14 @@ class Session:
     def _heed(self) -> None:
         """The engine has stopped new bundles, since an exchange has other money than our books: from here on as a kill does."""
         if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
-            self._distrusts = self.was_killed = True
-            self._arming.end()
-            self._put("operator", (KILL, BALANCES, f"{ENTRIES}: {found}"))
+            self._distrusts = True
+            self._end_entries(BALANCES, f"{found}")
+
+    def _end_entries(self, actor: str, why: str) -> None:
+        """A kill to `entries` that no person asked for."""
+        self.was_killed = True
+        self._arming.end()
+        self._put("operator", (KILL, actor, f"{ENTRIES}: {why}"))
 
     def _send(self, commands: Sequence[Command]) -> None:
         assert self.exchanges is not None, "simulated venues take their commands themselves"
@@ -429,3 +460,7 @@ class Session:
         engine, keys = self.assembly.engine, {one.key for one in stream.feed.listings}
         mine = [number for number, one in enumerate(engine.instruments) if (one.venue, one.symbol) in keys]
         return min((engine.market.feed(number).score for number in mine), default=None)
+
+
+def _nothing() -> None:
+    """Nobody waits for a beat."""

@@ -17,6 +17,7 @@ from xarb.errors import ConfigError, Killed, LogError, Refused, Rejected, Retrya
 from xarb.live import requests
 from xarb.live.begin import Past, past_of
 from xarb.live.exchanges import accounts_of, spot_symbols
+from xarb.live.guard import Guard
 from xarb.live.session import Session
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
@@ -60,9 +61,13 @@ def trade(
         LogError: another writer has the log, it is damaged, or it cannot be written any more.
     """
     mode = experiment.live.mode
-    session = Session(experiment, folder, mode=mode, policy=policy or log_policy(experiment.retention))
-    shown = board or Board(None)
-    ending = run_loop(session.run(duration_s, shown))
+    guard = Guard(experiment, folder)
+    try:
+        session = Session(experiment, folder, mode=mode, policy=policy or log_policy(experiment.retention), guard=guard)
+        shown = board or Board(None)
+        ending = run_loop(session.run(duration_s, shown))
+    finally:
+        guard.end()
     session.summary.finish()
     assembly = session.assembly
     what = (
@@ -216,6 +221,28 @@ def _whose_by_what_is_sound(folder: Path, experiment: Experiment) -> _Whose:
     return _Whose(header_of(folder).log_id, symbols)
 
 
+def cancel_hung(folder: Path, experiment: Experiment) -> str:
+    """Cancel at the exchanges what the process that trades on a log has open, while it is stopped; what was done, in words.
+
+    Raises:
+        LogError: the log's header is damaged, so that nothing says which orders are its.
+    """
+    if experiment.live.mode != LIVE:
+        return "on paper: nothing is to be canceled"
+    rows = run_loop(_kill_everywhere(experiment, _whose_by_what_is_sound(folder, experiment)))
+    return "; ".join(f"{row[0]} at {row[1]}: canceled {row[2]}, left {row[3]}, failures {row[5]}" for row in rows)
+
+
+def note_kill(folder: Path, actor: str, why: str) -> None:
+    """Note a kill to STOP in a log whose process was just killed, unless one is there already.
+
+    Raises:
+        LogError: the log is damaged, or a process has it still.
+    """
+    if _settled_past(folder).killed is None:
+        _note(folder, KILL, f"{STOP}: {why}", actor=actor)
+
+
 async def _kill_everywhere(experiment: Experiment, whose: _Whose) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     found = accounts_of(experiment, market_sources(experiment), whose.symbols)
@@ -309,11 +336,11 @@ def _settled_past(folder: Path) -> Past:
     return past_of(folder)
 
 
-def _note(folder: Path, action: str, detail: str | None) -> None:
+def _note(folder: Path, action: str, detail: str | None, *, actor: str | None = None) -> None:
     """Put an act of the operator into a log that nobody writes."""
     log = open_log(folder, "", Policy()).log
     with log:
         builder = RowBuilder(log.last + 1, log.last_ts)
-        builder.put("operator", Clock(log.last_ts).now(), (action, requests.who(), detail))
+        builder.put("operator", Clock(log.last_ts).now(), (action, actor or requests.who(), detail))
         log.append(builder.take())
         log.sync()

@@ -25,3 +25,8 @@ def left_off(reader: LogReader, ts_recv: int, actor: str) -> list[Row]:
     if started is None or any(row["seq"] > started and row["action"] in ENDS for row in reader.rows("operator")):
         return []
     return [(reader.last_seq + 1, ts_recv, LEFT_OFF, actor, "the process before it died")]
+
+
+HANG: Final = (
+    "hang-"  # how the name of a file in the log's folder begins that has the stacks of a process that hung; no part of the log
+)

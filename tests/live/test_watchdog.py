@@ -1,0 +1,169 @@
+"""A loop that hangs or lags: the process beside it cancels its orders and ends it; a lag ends new bundles."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.live.endless import HUNG
+from tests.live.site import QUICK, account_at, filled, rest, site, statuses, traded
+from tests.trial import quiet
+from xarb.board import Board
+from xarb.config import load_experiment
+from xarb.errors import Killed
+from xarb.live.guard import BEAT, FAREWELL, Guard, Pulse
+from xarb.live.session import EVENT_LOOP, Session
+from xarb.live.watchdog import is_silent
+from xarb.log.check import verify_log
+from xarb.log.manifest import header_of
+from xarb.log.reader import LogReader
+from xarb.starts import LIVE
+from xarb.verify import verify
+
+WAIT_S = 120
+
+
+async def until(seen: Callable[[], bool]) -> None:
+    """Wait for what a file shows."""
+    async with asyncio.timeout(WAIT_S):
+        while not seen():  # noqa: ASYNC110  # files have no event
+            await asyncio.sleep(0.05)
+
+
+def test_a_strategy_that_never_returns_leaves_no_order(tmp_path: Path) -> None:
+    """Its stack is told, a resting order of the log goes at the exchange, the process ends, and no start follows before a reset."""
+    log, flag = tmp_path / "log", tmp_path / "hang"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            at.config.write_text(at.config.read_text().replace("[live]\n", "[live]\nhang_ms = 2500\n"))
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tests.live.endless", str(at.config), str(log), str(flag)),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            )
+            async with asyncio.timeout(WAIT_S):
+                while not await at.ask("alpha", "orders"):
+                    assert process.returncode is None
+                    await asyncio.sleep(0.05)
+            mine = f"{header_of(log).log_id[:8]}-1-9999"
+            async with account_at(at, "alpha") as account:
+                flag.touch()
+                await until(flag.with_suffix(HUNG).exists)
+                await rest(account, mine)  # not before: it would be canceled as one that came to life again
+                await rest(account, "somebody")
+            async with asyncio.timeout(WAIT_S):
+                _, said = await process.communicate()  # ends when the process beside it has ended too
+            assert process.returncode == -signal.SIGKILL
+            told = said.decode()
+            assert "NO SIGN OF LIFE for 2.5 s" in told
+            assert "in endless" in told
+            assert f"canceled {mine}" in told
+            stands = await statuses(at, "alpha")
+            assert (stands[mine], stands["somebody"]) == ("CANCELED", "NEW")
+            [stacks] = log.glob("hang-*.txt")
+            assert "endless.py" in stacks.read_text()
+            assert not (log / "KILL").exists()
+            with pytest.raises(Killed, match=r"killed by watchdog: no sign of life for 2\.5 s; stacks in hang-"):
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    assert verify_log(log).ok
+    assert verify(log, advance=quiet).equal
+
+
+def test_a_loop_that_lags_ends_new_bundles(tmp_path: Path) -> None:
+    """A kill to `entries` with its figure, and a reading of it; the process goes on, and ends as one that was killed."""
+    log = tmp_path / "log"
+    bundles: list[int] = []
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            at.config.write_text(at.config.read_text().replace("[live]\n", "[live]\nmax_loop_lag_ms = 700\n"))
+            session = Session(load_experiment(at.config), log, mode=LIVE, policy=QUICK)
+            task = asyncio.create_task(session.run(None, Board(None)))
+            await until(lambda: task.done() or (hasattr(session, "summary") and filled(1)(session)))
+            await asyncio.sleep(2 * Pulse.PERIOD_S)  # the pulse has begun
+            time.sleep(1.2)  # noqa: ASYNC251  # this is the lag
+            await until(lambda: task.done() or session.assembly.engine.execution.killed == "entries")
+            bundles.append(session.summary.bundles)
+            await asyncio.sleep(1.1)  # in which the market offers a bundle
+            bundles.append(session.summary.bundles)
+            assert session.was_killed
+            os.kill(os.getpid(), signal.SIGINT)
+            await task
+
+    asyncio.run(story())
+    with LogReader(log) as reader:
+        [kill] = [row for row in reader.rows("operator") if row["action"] == "kill"]
+        lags = [row["value"] for row in reader.rows("health") if row["metric"] == "loop_late_ns"]
+    assert kill["actor"] == EVENT_LOOP
+    assert re.fullmatch(r"entries: the event loop lagged \d+ ms behind, allowed are 700", kill["detail"])
+    assert bundles[0] == bundles[1], "no bundle began behind the kill"
+    assert max(lags) >= 700_000_000
+    assert verify(log, advance=quiet).equal
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [((BEAT, BEAT), [True]), ((BEAT, FAREWELL), [False]), ((), [])],
+)
+def test_silence_counts_from_the_first_beat_to_the_farewell(words: tuple[bytes, ...], expected: list[bool]) -> None:
+    """Without a beat nothing is silent, however long it lasts; the end of the process is no silence."""
+    out, into = os.pipe()
+    found: list[bool] = []
+    watching = threading.Thread(target=lambda: found.append(is_silent(out, 0.3)))
+    for word in words:
+        os.write(into, word)
+    watching.start()
+    watching.join(WAIT_S if expected else 1)
+    assert found == expected
+    os.close(into)
+    watching.join(WAIT_S)
+    os.close(out)
+    assert found == (expected or [False])
+
+
+def test_a_pulse_beats_and_measures() -> None:
+    """What is above the bound is told, what comes in time or nearly is not; without a bound nothing is."""
+    now = [0]
+    beats: list[int] = []
+    late: list[int] = []
+    pulse = Pulse(lambda: beats.append(now[0]), late.append, bound_ms=500, clock=lambda: now[0])
+    for lag in (0, 400_000_000, 500_000_000, 500_000_001, 0):
+        now[0] += 250_000_000 + lag
+        pulse.look()
+    assert len(beats) == 5
+    assert late == [500_000_001]
+    loose = Pulse(lambda: None, late.append, bound_ms=0, clock=lambda: now[0])
+    now[0] += 10**12
+    loose.look()
+    assert len(late) == 1
+
+
+def test_a_guard_ends_with_its_process(tmp_path: Path) -> None:
+    """Let go it ends at once; one that died is noticed, and breaks nothing."""
+    config = tmp_path / "live.toml"
+    config.write_text("[live]\nhang_ms = 1000\n")
+    guard = Guard(load_experiment(config), tmp_path)
+    guard.beat()
+    assert not guard.is_gone
+    guard.end()
+    other = Guard(load_experiment(config, {"live.hang_ms": "2000"}), tmp_path)
+    other._process.kill()
+    other._process.wait()
+    other.beat()
+    assert other.is_gone
+    other.end()
+    assert not list(tmp_path.glob("hang-*"))

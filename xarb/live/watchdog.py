@@ -1,0 +1,115 @@
+"""Watches over a process that trades, from outside: `python -m xarb.live.watchdog WISH`, started by `live.guard`.
+
+When it hears nothing for too long it says so, has the stacks of its threads written, stops it where it stands, cancels its orders at the
+exchanges, ends it, and notes a kill in its log, which holds until a person resets it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from xarb.config import Experiment, load_experiment
+from xarb.errors import XarbError
+from xarb.live.guard import FAREWELL, STACKS, Wish
+from xarb.log.ends import HANG
+
+STEP_S: Final = 0.25
+STACKS_S: Final = 2.0  # how long stacks are waited for
+GONE_S: Final = 30.0  # how long the end of a killed process is waited for
+ACTOR: Final = "watchdog"
+
+
+def main() -> None:
+    """Watch until the process ends, or hangs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever is to stop is the one who trades
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    wish = msgspec.json.decode(sys.argv[1], type=Wish)
+    experiment = load_experiment(Path(wish.config), wish.overrides)  # now: the file may be another one by then
+    if is_silent(sys.stdin.fileno(), wish.hang_ms / 1000):
+        act(wish, experiment)
+
+
+def is_silent(fd: int, hang_s: float) -> bool:
+    """Whether nothing was heard for so long; False once the other end is closed, or says farewell.
+
+    Time in which this process did not run either (a machine that slept) does not count.
+    """
+    has_begun, silent_s = False, 0.0
+    while silent_s < hang_s:
+        before = time.monotonic()
+        ready, _, _ = select.select([fd], [], [], STEP_S)
+        if ready:
+            heard = os.read(fd, 4096)
+            if not heard or FAREWELL in heard:
+                return False
+            has_begun, silent_s = True, 0.0
+        elif has_begun:
+            silent_s += min(time.monotonic() - before, 2 * STEP_S)
+    return True
+
+
+def act(wish: Wish, experiment: Experiment) -> None:
+    """It hangs: stacks, orders, its end, and the kill that holds."""
+    from xarb.live import requests
+    from xarb.live.verb import cancel_hung, note_kill
+
+    folder, seconds = Path(wish.folder), wish.hang_ms / 1000
+    if os.getppid() != wish.pid:
+        return  # it has ended just now
+    say(f"{folder}: NO SIGN OF LIFE for {seconds:g} s: process {wish.pid} is stopped, and its orders are canceled")
+    stacks = stacks_of(wish)
+    path = folder / f"{HANG}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.txt"
+    os.kill(wish.pid, signal.SIGSTOP)  # what hangs now may go on in a moment, and must not send anything
+    why = f"no sign of life for {seconds:g} s; stacks in {path.name}"
+    attempt((folder / requests.FLAG).touch)  # it holds also if this process does not live to note it
+    attempt(lambda: path.write_text(stacks))
+    attempt(lambda: say(cancel_hung(folder, experiment)))
+    os.kill(wish.pid, signal.SIGKILL)
+    until = time.monotonic() + GONE_S
+    while os.getppid() == wish.pid and time.monotonic() < until:
+        time.sleep(STEP_S / 10)
+    if attempt(lambda: note_kill(folder, ACTOR, why)):
+        (folder / requests.FLAG).unlink(missing_ok=True)
+        say(f"{folder}: killed; before another start: xarb kill {folder} --reset")
+
+
+def attempt(step: Callable[[], object]) -> bool:
+    """Do something that may fail; whether it did not. What failed is said, and the rest is done all the same."""
+    try:
+        step()
+    except (XarbError, OSError) as error:
+        say(f"{type(error).__name__}: {error}")
+        return False
+    return True
+
+
+def stacks_of(wish: Wish) -> str:
+    """The stacks of the process's threads, as far as it can still write them."""
+    os.kill(wish.pid, STACKS)
+    parts, until = [], time.monotonic() + STACKS_S
+    while select.select([wish.stacks], [], [], max(min(STEP_S, until - time.monotonic()), 0))[0]:
+        part = os.read(wish.stacks, 65_536)
+        parts.append(part)
+        if not part:
+            break
+    text = b"".join(parts).decode(errors="replace") or "no stacks: the process did not answer\n"
+    say(text.rstrip())
+    return text
+
+
+def say(text: str) -> None:
+    """A line on standard error."""
+    print(f"xarb: {text}", file=sys.stderr, flush=True)  # noqa: T201  # this is a program of its own
+
+
+if __name__ == "__main__":
+    main()
