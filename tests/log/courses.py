@@ -32,10 +32,10 @@ from xarb.log.repair import LOST, repair
 from xarb.log.seal import seal_and_prune, seal_ended
 from xarb.simulation.verb import scratch
 
-SMALL = Policy(commit_ms=1e7, seal_rows=12, reserve_bytes=0, separate=False)  # the writer thread is stepped by hand
+SMALL = Policy(by_hand=True, seal_rows=12, reserve_bytes=0, separate=False)
 RESERVING = msgspec.structs.replace(SMALL, reserve_bytes=64)
-PLAIN = Policy(commit_ms=1e7, reserve_bytes=0, separate=False)
-KEEP = Policy(commit_ms=1e7, reserve_bytes=0, separate=False, retention=Retention(frames_days=1, inputs_days=1))
+PLAIN = Policy(by_hand=True, reserve_bytes=0, separate=False)
+KEEP = Policy(by_hand=True, reserve_bytes=0, separate=False, retention=Retention(frames_days=1, inputs_days=1))
 Rows = tuple[list[Values], list[Values]]
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,7 +31,7 @@ from xarb.log.writer import LogWriter
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = Policy(commit_ms=1, reserve_bytes=4096, separate=False)
-SLOW = Policy(commit_ms=600_000, reserve_bytes=0, separate=False)
+BY_HAND = Policy(by_hand=True, reserve_bytes=0, separate=False)
 
 
 def wait_for(done: Callable[[], bool], seconds: float = 20) -> None:
@@ -234,9 +235,8 @@ def test_an_interrupt_anywhere_leaves_a_log_that_goes_on(tmp_path: Path) -> None
 
 def test_a_later_journal_is_never_synced_before_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop goes on in the next journal while a sync looks at what there is: the one before it is synced by then, or not counted."""
-    log = LiveLog.create(tmp_path / "log", HEADER, SLOW)
+    log = LiveLog.create(tmp_path / "log", HEADER, BY_HAND)
     held = log._committer
-    held._halt()
     log.append(head())
     log.write()
     held._wants_next = True
@@ -272,9 +272,8 @@ def test_a_later_journal_is_never_synced_before_an_earlier_one(tmp_path: Path, m
 
 def test_a_write_during_a_sync_stays_dirty(tmp_path: Path) -> None:
     """What is written once the sync has begun to count is not forgotten: the log lags until the next sync."""
-    log = LiveLog.create(tmp_path / "log", HEADER, SLOW)
+    log = LiveLog.create(tmp_path / "log", HEADER, BY_HAND)
     held = log._committer
-    held._halt()
     raced: list[bool] = []
 
     class Racing(committer.JournalFile):
@@ -461,3 +460,41 @@ def test_a_closed_log_writes_nothing_more(tmp_path: Path) -> None:
             log.write()
         assert other.tell() == 0
     assert (tmp_path / "other").stat().st_size == 0
+
+
+def test_what_is_asked_of_the_thread_does_not_wait_for_the_commit_time(tmp_path: Path) -> None:
+    """With a commit time of ten minutes the next journal is made, a complete one sealed and a checkpoint written at once."""
+    with LiveLog.create(tmp_path / "log", HEADER, Policy(commit_ms=600_000, seal_rows=4, reserve_bytes=0, separate=False)) as log:
+        log.append(head())
+        log.write()  # from here on the thread lets the commit time pass
+        log.append(quotes(2, 1))
+        log.write()
+        log.append(quotes(3, 1))
+        log.write()  # three rows of four were there: the next journal is asked for
+        wait_for(lambda: log._committer.has_next, seconds=5)
+        log.append(quotes(4, 1))
+        log.write()
+        wait_for(lambda: log.stats.seals == 1, seconds=5)
+        log.append(quotes(5, 1))
+        log.write()
+        made = checkpoints.Checkpoint(log_id="1", code_digest="2", start=1, seq=log.last, n=0, line="3", state=b"x")
+        log.checkpoint(made)
+        wait_for(lambda: [path.stem for path in checkpoints.checkpoint_paths(log.folder)] == [f"{log.last:020}"], seconds=5)
+
+
+def test_by_hand_no_thread_does_anything(tmp_path: Path) -> None:
+    """Who keeps a time of their own calls `tend`: before that nothing is synced, made ahead or sealed."""
+    before = threading.active_count()
+    with LiveLog.create(tmp_path / "log", HEADER, Policy(by_hand=True, seal_rows=2, reserve_bytes=0, separate=False)) as log:
+        assert threading.active_count() == before
+        log.append(head())
+        log.write()
+        log.append(quotes(2, 1))
+        log.write()
+        assert (log.synced, log._committer.has_next) == (-1, False)
+        log.tend()
+        assert (log.synced, log._committer.has_next) == (2, True)
+        log.append(quotes(3, 1))
+        log.write()
+        log.tend()
+        assert (log.synced, log.stats.seals) == (3, 1)

@@ -44,6 +44,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         reserve_bytes: disk space kept, so that orders can be written when the disk is full.
         separate: seal in a process of its own, beside the loop; False seals in the writer thread.
         retention: what a seal removes of the old part of the log; None removes nothing.
+        by_hand: there is no thread: whoever keeps a time of their own calls `tend`.
     """
 
     commit_ms: float = 10.0
@@ -53,6 +54,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     reserve_bytes: int = 16 << 20
     separate: bool = True
     retention: Retention | None = None
+    by_hand: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what can never be.
@@ -95,6 +97,9 @@ class JournalFile:
 class Committer:
     """Owns the journal files of a live log and the thread that makes them durable.
 
+    What was written waits for the commit time, so that one fsync serves many writes. What is asked of the thread does not: with the next
+    journal late the present one would grow beyond its bounds.
+
     A failed fsync is final: the kernel may have dropped the pages, so nothing is tried again and every later call raises.
     """
 
@@ -114,6 +119,7 @@ class Committer:
         self._failed: str | None = None
         self._sync_lock = threading.Lock()
         self._wake = threading.Event()
+        self._hurry = threading.Event()  # something was asked for that does not wait for the commit time
         self._stopping = threading.Event()
         self._retired: deque[JournalFile] = deque()
         self._next: JournalFile | None = None
@@ -122,8 +128,9 @@ class Committer:
         self._to_seal = False
         self._seal_at = 0.0  # monotonic s before which no seal is tried
         self.current = self._make(len(found.segments), 0)
-        self._thread = threading.Thread(target=self._run, name="xarb-journal", daemon=True)
-        self._thread.start()
+        self._thread = None if policy.by_hand else threading.Thread(target=self._run, name="xarb-journal", daemon=True)
+        if self._thread is not None:
+            self._thread.start()
 
     def check(self) -> None:
         """Refuse to go on after a failure.
@@ -148,7 +155,7 @@ class Committer:
         """Ask for the journal that follows, which the thread makes ahead."""
         if self._next is None and not self._wants_next:
             self._wants_next = True
-            self._wake.set()
+            self._wake_now()
 
     @property
     def head(self) -> str:
@@ -158,7 +165,7 @@ class Committer:
     def want_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Ask for a checkpoint to be written; one that waits still is forgotten for it."""
         self._checkpoint = checkpoint
-        self._wake.set()
+        self._wake_now()
 
     @property
     def has_next(self) -> bool:
@@ -175,7 +182,7 @@ class Committer:
             raise InvariantBroken("no journal was made ahead")
         self._retired.append(self.current)
         self.current, self._next = self._next, None
-        self._wake.set()
+        self._wake_now()
         return self.current
 
     def sync(self) -> None:
@@ -214,8 +221,13 @@ class Committer:
 
     def _halt(self) -> None:
         self._stopping.set()
+        self._wake_now()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _wake_now(self) -> None:
+        self._hurry.set()
         self._wake.set()
-        self._thread.join()
 
     def _drop_files(self) -> None:
         for file in (self.current, *self._retired):
@@ -232,9 +244,10 @@ class Committer:
     def _run(self) -> None:
         try:
             while True:
-                self._wake.wait(_RETRY_S if self._busy() else None)
-                self._stopping.wait(self.policy.commit_ms / 1e3)
+                if self._wake.wait(_RETRY_S if self._busy() else None):  # else it is time to look again at what did not work
+                    self._hurry.wait(self.policy.commit_ms / 1e3)
                 self._wake.clear()  # before the look at what there is to do: what comes after it wakes again
+                self._hurry.clear()
                 if self._stopping.is_set():
                     return
                 self.tend()
@@ -242,10 +255,7 @@ class Committer:
             self.fail(f"the writer thread ended: {error!r}")
 
     def tend(self) -> None:
-        """What the thread does after each commit time: sync, make the next journal, have complete ones sealed, write a checkpoint.
-
-        Who keeps a time of their own gives the thread a commit time that never ends, and calls this.
-        """
+        """What the thread does after each commit time, or once it is asked: sync, the next journal, seals of complete ones, a checkpoint."""
         self._sync()
         self._prepare()
         self._hand_over()

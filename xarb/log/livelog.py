@@ -340,7 +340,7 @@ class LiveLog:
         self._committer.sync()
 
     def tend(self) -> None:
-        """As the writer thread does after each commit time; for who keeps a time of their own, in which that thread sleeps.
+        """As the writer thread does after each commit time; for who has none (`Policy.by_hand`).
 
         Raises:
             LogError: the disk failed.

@@ -48,7 +48,7 @@ from xarb.wires.decimals import Listing
 from xarb.wires.events import QuoteEvent
 from xarb.wires.rows import Link, Row, RowBuilder
 
-POLICY: Final = Policy(commit_ms=1e9, seal_s=1e9, seal_rows=10**9, reserve_bytes=4096, separate=False)
+POLICY: Final = Policy(by_hand=True, seal_s=1e9, seal_rows=10**9, reserve_bytes=4096, separate=False)
 _STOP_S: Final = 30.0
 _LOOK_S: Final = 0.05
 Watch = Callable[[Sequence[OutputRow]], None]
