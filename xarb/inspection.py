@@ -15,6 +15,8 @@ from xarb.log.info import GoneInfo, TailInfo, info
 from xarb.log.manifest import Manifest
 from xarb.log.prune import Pruned
 from xarb.log.repair import repair
+from xarb.log.signature import beside, read_signature, sign, write_signature
+from xarb.log.signature import objection as signature_objection
 from xarb.log.tombstones import FRAMES
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{16,64}")
@@ -104,16 +106,20 @@ def _tail_rows(tail: TailInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def verify_tables(folder: Path, *, had: Sequence[str] = (), advance: Advance) -> tuple[list[Table], bool]:
+def verify_tables(
+    folder: Path, *, had: Sequence[str] = (), signed_by: str | None = None, signature: Path | None = None, advance: Advance
+) -> tuple[list[Table], bool]:
     """Verify a whole log or run: tables, and whether every promise holds.
 
     Args:
         folder: the log or run.
         had: digests that it had once, or their first 16 digits and more: its chain must still come by them.
+        signed_by: the public key that must have signed a line by which its chain comes; None: nobody need have.
+        signature: file of the signature; None: beside the log.
         advance: progress.
 
     Raises:
-        ConfigError: the folder is no log, or a digest is none.
+        ConfigError: the folder is no log, or a digest, a key or a signature is none.
     """
     report = verify_log(folder, lambda done: advance(done.bytes_done, done.bytes_total))
     rows = [
@@ -126,6 +132,10 @@ def verify_tables(folder: Path, *, had: Sequence[str] = (), advance: Advance) ->
     rows += [
         ("came by", f"{one}: {'NO: what was written before is not there, or is another' if one in lost else 'yes'}") for one in had
     ]
+    objection = None
+    if signed_by is not None:
+        objection, told = _signed(folder, signed_by, signature, is_sound=report.digest is not None)
+        rows.append(("signed", told))
     if report.gone_files:
         rows.append(("pruned or archived: files, rows", f"{report.gone_files}, {report.gone_rows}; tombstones cover them"))
     if report.leftovers:
@@ -143,7 +153,33 @@ def verify_tables(folder: Path, *, had: Sequence[str] = (), advance: Advance) ->
     if report.findings:
         broken = tuple((one.file, "-" if one.row is None else f"{one.row}", one.what) for one in report.findings)
         tables.append(Table("Findings", ("file", "row", "what"), broken))
-    return tables, report.ok and not lost
+    return tables, report.ok and not lost and objection is None
+
+
+def _signed(folder: Path, signed_by: str, file: Path | None, *, is_sound: bool) -> tuple[str | None, str]:
+    """What keeps a signature from vouching for a log, None if nothing, and what is to be said of it."""
+    path = file or beside(folder)
+    signature = read_signature(path)
+    found = Manifest(folder) if is_sound else None
+    why = "the manifest cannot be read" if found is None else signature_objection(signature, found, signed_by)
+    if found is None or why is not None:
+        return why, f"NO: {path}: {why}"
+    behind = len(found.heads) - 1 - found.heads.index(signature.digest)
+    rest = "nothing behind it" if behind == 0 else f"{behind} lines behind it are not covered"
+    return None, f"yes, up to digest {signature.digest}; {rest}"
+
+
+def signed_table(folder: Path, seed: bytes, to: Path | None) -> Table:
+    """Sign a log's head, write the signature, and say what was done.
+
+    Raises:
+        ConfigError: the folder is no log, or the signature cannot be written.
+        LogError: the manifest is damaged.
+    """
+    made, path = sign(folder, seed), to or beside(folder)
+    write_signature(made, path)
+    rows = (("folder", str(folder)), ("digest", made.digest), ("signed by", made.signed_by), ("signature", str(path)))
+    return Table("Signed; the rows of a journal are not covered until they are sealed", ("what", "value"), rows)
 
 
 def _has(folder: Path, digest: str, *, is_sound: bool) -> bool:

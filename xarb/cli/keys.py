@@ -42,6 +42,9 @@ def add(
         Path | None, typer.Option("--keystore", metavar="FILE", help="With --wallet: take the key of this keystore (version 3).")
     ] = None,
     new: Annotated[bool, typer.Option("--new", help="With --wallet: make a new key.")] = False,
+    signing: Annotated[
+        str | None, typer.Option("--signing", metavar="NAME", help="Make and keep a key that signs logs instead (Ed25519).")
+    ] = None,
 ) -> None:
     """Keep the keys of an account: asked for without echo, or a keys file (TOML) from standard input; never an argument.
 
@@ -50,8 +53,14 @@ def add(
 
     With --wallet NAME a private key of a chain is kept as a keystore (version 3) in XARB_WALLETS, else xarb/wallets in the same folder. Its
     passphrase comes from XARB_WALLET_NAME_PASSPHRASE, the private file of XARB_WALLET_NAME_PASSPHRASE_FILE, or the terminal. See docs/orders.md.
+
+    With --signing NAME a new key for xarb log sign is made and kept as API keys are; its public key is printed. See docs/log.md.
     """
-    if wallet is not None:
+    if signing is not None:
+        if account is not None or replace or wallet is not None or keystore is not None or new:
+            raise ConfigError("--signing NAME: alone, or with --source")
+        _add_signing(signing, source)
+    elif wallet is not None:
         if account is not None or replace or (new and keystore is not None):
             raise ConfigError("--wallet NAME: with --keystore FILE, or --new, or neither; without ACCOUNT, VENUE and --replace")
         _add_wallet(wallet, source, keystore, is_new=new)
@@ -104,6 +113,14 @@ def _add_wallet(name: str, source: str, keystore: Path | None, *, is_new: bool) 
         say("its key is nowhere else: copy that file to a safe place, and its passphrase to another")
 
 
+def _add_signing(name: str, source: str) -> None:
+    from xarb.log.signature import public_text
+    from xarb.venues.signingkeys import new_seed
+
+    seed, where = new_seed(name, source, os.environ)
+    say(f"signing key {name} is kept in {where}; its public key is {public_text(seed)}")
+
+
 def _asked(what: str) -> str:
     answer: str = typer.prompt(what, hide_input=True, default="", show_default=False)
     return answer.strip()
@@ -118,19 +135,23 @@ def _piped() -> str:
 
 @keys_app.command("list", cls=Verb)
 def list_keys() -> None:
-    """List what the keyring, the encrypted file and the environment hold: account, venue, source and fingerprint; and the wallets.
+    """List what the keyring, the encrypted file and the environment hold: account, venue, source and fingerprint; wallets; keys that sign logs.
 
     A wallet's address is what its file says, which opening it proves: xarb keys check --wallet NAME. `modes` are those of the file and of its
     folder, which must be 0600 in 0700 or less; `verdict` says what keeps it from being used.
     """
+    from xarb.log.signature import public_text
+    from xarb.venues.signingkeys import held_seeds
     from xarb.venues.vault import held
     from xarb.venues.wallets import entries
 
+    signing = tuple((name, source, public_text(seed)) for name, source, seed in held_seeds(os.environ))
     kept = tuple((one.name, one.address, one.file, one.modes, one.trouble or "not opened") for one in entries(os.environ))
     show(
         [
             Table("Keys", ("account", "venue", "source", "fingerprint"), tuple(held(os.environ))),
             Table("Wallets", _WALLET_HEADS, kept),
+            Table("Keys that sign logs", ("name", "source", "public key"), signing),
         ]
     )
 

@@ -9,6 +9,7 @@ import typer
 
 from xarb.cli.verbs import LogPath, Verb, app, log_app, overrides_of
 from xarb.console import interruptible, progress, say, show
+from xarb.errors import ConfigError
 
 
 @app.command(name="import", cls=Verb)
@@ -62,19 +63,48 @@ def log_verify(
         list[str] | None,
         typer.Option("--had", metavar="DIGEST", help="A digest that the log had once: it must still come by it. May be repeated."),
     ] = None,
+    signed_by: Annotated[
+        str | None, typer.Option("--signed-by", metavar="PUBKEY", help="The log must be signed by this key, see xarb log sign.")
+    ] = None,
+    signature: Annotated[
+        Path | None, typer.Option("--signature", metavar="FILE", help="The signature; LOG.sig unless told otherwise.")
+    ] = None,
 ) -> None:
     """Prove that a log or a run is whole: digests, chain, gap-free seq, schema, order. Exit code 1 with each finding if not.
 
     Whoever can write the files can write a whole log that is another. --had finds that out: give it a digest that was printed when trading or
-    recording stopped, or came with a daily summary, and was kept elsewhere.
+    recording stopped, or came with a daily summary, and was kept elsewhere. So does --signed-by, up to the line that was signed.
     """
     from xarb.inspection import verify_tables
 
+    if signature is not None and signed_by is None:
+        raise ConfigError("--signature FILE: by whose key it must be says --signed-by PUBKEY")
     with progress("verify") as advance:
-        tables, sound = verify_tables(log, had=had or (), advance=advance)
+        tables, sound = verify_tables(log, had=had or (), signed_by=signed_by, signature=signature, advance=advance)
     show(tables)
     if not sound:
         raise typer.Exit(1)
+
+
+@log_app.command("sign", cls=Verb)
+def log_sign(
+    log: LogPath,
+    key: Annotated[str, typer.Option("--key", metavar="NAME", help="The signing key; make one with xarb keys add --signing NAME.")],
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Where the signature goes; LOG.sig unless told otherwise.")
+    ] = None,
+) -> None:
+    """Sign the digest of a log's last sealed line, and with it every sealed row so far.
+
+    Whoever has the public key proves with xarb log verify --signed-by that the log comes by that line. What is written later is covered by the next
+    signature. Sign where the log's writer has no access, or with a key behind a passphrase that is typed: see docs/log.md.
+    """
+    import os
+
+    from xarb.inspection import signed_table
+    from xarb.venues.signingkeys import seed_of
+
+    show([signed_table(log, seed_of(key, os.environ), to)])
 
 
 @log_app.command("repair", cls=Verb)

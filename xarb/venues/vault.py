@@ -29,6 +29,7 @@ _PASSES: Final = 3
 _LANES: Final = 4
 _SHORTEST: Final = 8
 _SERVICE: Final = "xarb"
+SIGNING: Final = "signing "  # with which the names of keys begin that sign logs; all others are ACCOUNT@VENUE
 _NAMES: Final = "names"  # a keyring cannot list what it holds
 _Entries = dict[str, dict[str, str]]
 
@@ -83,14 +84,14 @@ def writable(source: str, environment: Mapping[str, str]) -> KeyStore:
 
 
 def held(environment: Mapping[str, str]) -> list[tuple[str, str, str, str]]:
-    """Account, venue, source and fingerprint of all keys; those of the environment with the variables' name in place of an account.
+    """Account, venue, source and fingerprint of all API keys; those of the environment with the variables' name in place of an account.
 
     Raises:
         ConfigError: a store cannot be read.
     """
     rows = []
     for store in stores_of(environment):
-        for name in store.names():
+        for name in (one for one in store.names() if not one.startswith(SIGNING)):
             account, _, venue = name.rpartition("@")
             rows.append((account, venue, store.name, Keys(venue, account, store.get(name) or {}).fingerprint))
     for variable in sorted(environment):
