@@ -471,15 +471,15 @@ def test_what_is_asked_of_the_thread_does_not_wait_for_the_commit_time(tmp_path:
         log.write()
         log.append(quotes(3, 1))
         log.write()  # three rows of four were there: the next journal is asked for
-        wait_for(lambda: log._committer.has_next, seconds=5)
+        wait_for(lambda: log._committer.has_next, seconds=60)
         log.append(quotes(4, 1))
         log.write()
-        wait_for(lambda: log.stats.seals == 1, seconds=5)
+        wait_for(lambda: log.stats.seals == 1, seconds=60)
         log.append(quotes(5, 1))
         log.write()
         made = checkpoints.Checkpoint(log_id="1", code_digest="2", start=1, seq=log.last, n=0, line="3", state=b"x")
         log.checkpoint(made)
-        wait_for(lambda: [path.stem for path in checkpoints.checkpoint_paths(log.folder)] == [f"{log.last:020}"], seconds=5)
+        wait_for(lambda: [path.stem for path in checkpoints.checkpoint_paths(log.folder)] == [f"{log.last:020}"], seconds=60)
 
 
 def test_by_hand_no_thread_does_anything(tmp_path: Path) -> None:
