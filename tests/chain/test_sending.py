@@ -363,6 +363,28 @@ def test_what_is_not_worth_more_is_canceled(stage: Stage) -> None:
     runs(story)
 
 
+def test_a_cancel_that_is_refused_is_tried_again(stage: Stage) -> None:
+    """The same bid a second time is another transaction, which a node can still take."""
+
+    async def story() -> None:
+        desk = stage.desk()
+        await desk.open()
+        before = stage.held()
+        cycle, _ = stage.planned(blocks=9)
+        await desk.trade(stage.trade(cycle))
+        stage.builder.refused["eth_sendRawTransaction"] = "insufficient funds for gas"
+        for _ in range(2):
+            await desk.cancel_open()
+        stage.builder.refused.clear()
+        await desk.cancel_open()
+        assert stage.events()[3:] == [*["intent cancel", "not_sent no_gas_money"] * 2, "intent cancel", "sent"]
+        stage.builder.build()
+        await desk.look()
+        assert stage.held() == before | {"nonce": before["nonce"] + 1}
+
+    runs(story)
+
+
 def test_a_reorganisation_takes_a_receipt_back(stage: Stage) -> None:
     """The block is gone, and with it the profit; no node has the transaction any more, so that another bid of it is sent, and included."""
 

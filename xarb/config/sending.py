@@ -30,7 +30,7 @@ class SendingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     base_fee_rises: Annotated[
         int, msgspec.Meta(ge=0, le=20, description="full blocks that a bid still pays for while the base fee rises")
     ] = 2
-    max_gas: Annotated[int, msgspec.Meta(ge=21_000, le=30_000_000, description="most gas of a transaction")] = 1_000_000
+    max_gas: Annotated[int, msgspec.Meta(ge=50_000, le=30_000_000, description="most gas of a transaction")] = 1_000_000
     wait_blocks: Annotated[Count, doc("blocks that a bid waits before a higher one replaces it")] = 3
     max_replacements: Annotated[
         int, msgspec.Meta(ge=0, le=20, description="higher bids before a transaction is given up and its nonce taken back")

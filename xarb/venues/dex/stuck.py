@@ -5,14 +5,15 @@ Only the nonce that the chain counts next is looked at: what waits behind it wai
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from xarb.venues.dex.fees import FeePolicy, Fees
 from xarb.venues.dex.nonces import Attempt, Nonces
 
-CANCEL_GAS = 21_000  # what a transfer without data takes, on every chain of this kind
+# A transfer without data takes 21,000 on every chain of this kind; what is over tells bids apart, and is not paid for.
+CANCEL_GAS: Final = 21_100
 
 
 class Head(NamedTuple):
