@@ -134,8 +134,9 @@ class Judge:
         if name in self._commands:
             self.say("one order an intent", f"{name} was decided on twice")
         self._commands.add(name)
-        if trader.killed in (CANCEL, STOP) or (trader.killed == UNWIND and purpose != "unwind"):
-            self.say("killed", f"{name} is sent to {purpose} after a kill to {trader.killed}")
+        is_armed, killed = trader.stands(row["after_seq"])
+        if killed in (CANCEL, STOP) or (killed == UNWIND and purpose != "unwind"):
+            self.say("killed", f"{name} is sent to {purpose} after a kill to {killed}")
         mine = [one for one in self._orders.values() if one.bundle == bundle]
         if purpose == "open":
             is_piece = desk.config.sequence == "hard_leg_first" and leg > 0
@@ -143,7 +144,7 @@ class Judge:
                 self.say("one order an intent", f"{name} is leg {leg} of bundle {bundle}, which was sent before")
             if not is_piece:
                 self._entered(row)
-            self._opened(trader, desk, row)
+            self._opened(desk, row, is_armed=is_armed)
         elif any(one.is_alive for one in mine):
             self.say("one order an intent", f"{name} flattens bundle {bundle} while another order of it lives")
         self._orders[row["order"]] = Known(row["strategy"], row["venue"], bundle, leg, purpose)
@@ -166,7 +167,7 @@ class Judge:
         if limits.unknown and unknown >= limits.unknown:
             self.say("breaker", f"bundle {bundle} begins at {venue}, where the fate of {unknown} orders is unknown")
 
-    def _opened(self, trader: Trader, desk: Desk, row: dict[str, Any]) -> None:
+    def _opened(self, desk: Desk, row: dict[str, Any], *, is_armed: bool) -> None:
         """An order that opens: the limits, reckoned anew."""
         bundle, ts, config = row["bundle"], row["ts"], desk.config
         value = row["price_int"] * row["qty_int"] * 10 ** (MONEY_SCALE - row["px_scale"] - row["qty_scale"])
@@ -175,7 +176,7 @@ class Judge:
         if bundle in desk.bundles:
             return
         desk.bundles.add(bundle)
-        if not trader.is_armed:
+        if not is_armed:
             self.say("armed", f"bundle {bundle} begins while disarmed")
         recent = sum(ts - one < NANOS_PER_S for one in desk.sent)
         if config.max_orders_per_s is not None and recent + 2 > config.max_orders_per_s:

@@ -80,7 +80,7 @@ class Trader:
     """One process. `begin` starts it; its end is `ended`, an error of `loop.failures`, or `die`.
 
     Attributes:
-        is_ready: it was started and armed. is_dead: it died. is_armed: whether the operator's last word was to arm. ended: it has stopped in order.
+        is_ready: it was started and armed. is_dead: it died. ended: it has stopped in order.
         killed: the highest level that it was killed to. failure: what ended it otherwise. failed_at: when. has_failed: it has let go, too.
         accesses: its accounts by venue. opened: the looks at balances that it opened with, by venue.
         began: when it was started.
@@ -101,7 +101,8 @@ class Trader:
         self.distrusted: Callable[[], object] = _nothing  # called once when its engine finds other money than it can book
         self.began = self.failed_at = 0
         self.has_failed = False
-        self.is_ready = self.is_armed = self.ended = self.is_dead = False
+        self.is_ready = self.ended = self.is_dead = False
+        self._acts: list[tuple[int, str, str]] = []  # what the operator did: input, action, detail
         self.killed: str | None = None
         self.failure: BaseException | None = None
         self.accesses = {
@@ -249,7 +250,6 @@ class Trader:
     def _act(self, action: str, actor: str, detail: str | None) -> None:
         self._put("operator", (action, actor, detail))
         self.intake.flush()
-        self.is_armed = action == ARM and self.killed is None
 
     def kill(self, level: str) -> None:
         """A person kills it to a level of `KILL_LEVELS`."""
@@ -260,7 +260,6 @@ class Trader:
         if level == STOP:
             self.stop()
             return
-        self.is_armed = False
         self._gate.end()
         self._note_kill(level)
 
@@ -269,6 +268,19 @@ class Trader:
         self.intake.flush()
         if self.failure is None:
             self.noted()
+
+    def stands(self, seq: int) -> tuple[bool, str | None]:
+        """Whether it is armed as of an input, and to which level it was killed: rows of one pass may lie before and behind an act."""
+        is_armed, killed = False, None
+        for at, action, detail in self._acts:
+            if at > seq:
+                break
+            if action == KILL:
+                level = detail.partition(":")[0]
+                is_armed, killed = False, level if killed is None else max(level, killed, key=KILL_LEVELS.index)
+            elif action in (ARM, DISARM):
+                is_armed = action == ARM and killed is None
+        return is_armed, killed
 
     def reset(self) -> None:
         """A person takes a kill back, as `xarb kill --reset` does, once the process is dead."""
@@ -287,12 +299,10 @@ class Trader:
     async def _stop(self) -> None:
         is_kill = self.killed == STOP
         if is_kill:
-            self.is_armed = False
             self._note_kill(STOP)
         else:
             self._put("operator", (DISARM, "stop", None))
             self.intake.flush()
-            self.is_armed = False  # a deadline before the row may still begin something
         await self._quiet()
         if self.open_bundles() and not is_kill:
             self._put("operator", (CANCEL, "stop", "the time of a stop is up"))
@@ -371,6 +381,7 @@ class Trader:
             for kind, mine in rows.items():
                 self._prelude.setdefault(kind, []).extend(mine)
             return
+        self._acts += [(seq, action, detail or "") for seq, _, action, _, detail in rows.get("operator", ())]
         try:
             if self._has_ended:
                 self.log.append(rows)
@@ -394,7 +405,8 @@ class Trader:
     def _heed(self) -> None:
         """As `live.session` does."""
         if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
-            self._distrusts, self.is_armed = True, False
+            self._distrusts = True
+            self._acts.append((self.log.last, KILL, ENTRIES))  # the engine begins nothing from here on, also before the row
             self._gate.end()
             self.killed = self.killed or ENTRIES
             self.distrusted()
