@@ -31,6 +31,7 @@ QUICK = ChainPolicy(
     silent_s=0.5,
     lag_s=0.3,
     disagree_s=0.3,
+    again_s=0.2,
     tick_s=0.05,
     first_pause_s=0.02,
     longest_pause_s=0.1,

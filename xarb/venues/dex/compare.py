@@ -1,6 +1,6 @@
 """Several nodes of one chain compared: who is behind, who names other blocks, and who leaves out logs.
 
-A majority is believed, and the others are not any more. Where there is none, both sides stay and `health` says that they disagree; of two
+A majority is believed, and the others are not for a while. Where there is none, both sides stay and `health` says that they disagree; of two
 nodes that tell different logs of one block the one that leaves some out is wrong, because the header's filter holds what the other one tells.
 """
 
@@ -175,17 +175,10 @@ class Comparison:
         ours = feed.current
         if ours is None:
             return
-        views: dict[Endpoint, tuple[Log, ...]] = {ours: change.logs}
-        for one in feed.usable():
-            if one is ours or one.rpc is None:
-                continue
-            try:
-                views[one] = tuple(await feed.logs(one.rpc, header))
-            except (Rejected, Retryable):  # it does not have the block: then it has nothing to say of it
-                continue
-            except BadAnswer as error:
-                one.reject("bad_answer", str(error), None)
-                one.distrust(str(error))
+        views = await self._views(change, ours)
+        if len(set(views.values())) > 1:  # a node may announce a block whose logs it has not yet put in order
+            await asyncio.sleep(feed.policy.again_s)
+            views = await self._views(change, ours)
         if len(set(views.values())) < 2 or feed.block(header.number) is None:
             return
         why = f"tells other logs of block {header.number} than "
@@ -195,8 +188,23 @@ class Comparison:
         if ours.flaw is not None:
             feed.restart(f"{ours.name} {why}others")
 
+    async def _views(self, change: Change, ours: Endpoint) -> dict[Endpoint, tuple[Log, ...]]:
+        """The logs of a block as the log has them, and as every other node does."""
+        views: dict[Endpoint, tuple[Log, ...]] = {ours: change.logs}
+        for one in self._feed.usable():
+            if one is ours or one.rpc is None:
+                continue
+            try:
+                views[one] = tuple(await self._feed.logs(one.rpc, change.header))
+            except (Rejected, Retryable):  # it does not have the block: then it has nothing to say of it
+                continue
+            except BadAnswer as error:
+                one.reject("bad_answer", str(error), None)
+                one.distrust(str(error))
+        return views
+
     def _outvote(self, votes: Mapping[Endpoint, _View], why: str) -> bool:
-        """Whether a majority decided; whoever is not of it is believed no more."""
+        """Whether a majority decided; whoever is not of it is believed no more for a while."""
         ((most, count), *_) = Counter(votes.values()).most_common()
         if 2 * count <= len(votes):
             return False

@@ -36,6 +36,8 @@ class ChainPolicy(msgspec.Struct, frozen=True, kw_only=True):
         lag_blocks: a node so many blocks behind another is not followed.
         lag_s: for so long.
         disagree_s: nodes that name different blocks of one number for so long disagree.
+        distrust_s: for how long a node is not asked again that was wrong.
+        again_s: after which nodes that tell different logs are asked once more.
         settled: blocks below the latest one, from which on nodes are compared.
         history: blocks that can be undone.
         reach: blocks that are filled in after a gap; beyond it pools are read anew.
@@ -51,6 +53,8 @@ class ChainPolicy(msgspec.Struct, frozen=True, kw_only=True):
     lag_blocks: int = 3
     lag_s: float = 5.0
     disagree_s: float = 5.0
+    distrust_s: float = 600.0
+    again_s: float = 1.0
     settled: int = 1
     history: int = 64
     reach: int = 512
@@ -87,7 +91,7 @@ class Endpoint:
         rpc: the connection, None while there is none that can be used.
         head: the highest block that it announced on this connection.
         hashes: by number the hash that it announced last.
-        flaw: why nothing of it is believed any more, for as long as the process lasts.
+        flaw: why nothing of it is believed for a while.
         behind_since: loop time since which it is behind another node.
     """
 
@@ -132,7 +136,9 @@ class Endpoint:
             began = self._now()
             await self._stay()
             if self.flaw is not None:
-                await asyncio.Event().wait()  # nothing is asked of it any more
+                await asyncio.sleep(self._policy.distrust_s)
+                self.flaw = None
+                continue
             if self._now() - began >= self._policy.longest_pause_s:
                 self._backoff.reset()
             await asyncio.sleep(self._backoff.next())
@@ -143,7 +149,7 @@ class Endpoint:
             self.rpc.end(f"by us: {why}")
 
     def distrust(self, why: str) -> None:
-        """Believe nothing of it any more."""
+        """Believe nothing of it for a while, and then only on a new connection."""
         if self.flaw is None:
             self.flaw = why
             self._intake.health("rpc_distrusted", self.feed.conn, self.feed.venue, f"{self.name}: {why}")
@@ -286,7 +292,10 @@ class Endpoint:
         while True:
             await self._has_lookups.wait()
             while self._lookups:
-                said = await rpc.call("eth_getTransactionByHash", self._lookups.popleft())
+                try:
+                    said = await rpc.call("eth_getTransactionByHash", self._lookups.popleft())
+                except Rejected:
+                    said = None
                 if said is not None:  # else it is gone again
                     self._take_waiting(said)
             self._has_lookups.clear()

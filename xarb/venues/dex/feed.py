@@ -231,6 +231,8 @@ class ChainFeed:
                 follower = self._follower
                 assert follower is not None, "just begun"
                 self._put(endpoint, follower.take())
+                if self._lost is not None:
+                    break
                 asks = follower.asks()
                 if not asks:
                     self._failures = 0
