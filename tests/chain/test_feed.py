@@ -155,10 +155,10 @@ def test_pools_are_read_again_one_after_the_other(chain: Chain) -> None:
                 market.block()
                 await feed.reach(chain.node)
                 again = sum(row["cause"] == "snapshot" for row in feed.of("pools")) - 9
-                if again >= 12:
+                if again >= 18:
                     break
             Rebuilt(feed.rows).compare(chain.node)
-            assert again >= 12
+            assert again >= 18
             assert {row["symbol"] for row in feed.of("pools")[9:] if row["cause"] == "snapshot"} == set(feed.source.pools)
             assert not feed.of("rejects")
 

@@ -7,7 +7,6 @@ next block. So no block waits for it.
 from __future__ import annotations
 
 import asyncio
-import itertools
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -69,21 +68,24 @@ class Refresh:
         """Read one pool at a time."""
         if not self._interval_s:
             return
-        for number in itertools.count():
+        number = 0
+        while True:
             await asyncio.sleep(self._interval_s)
             feed = self._feed
             header, endpoint = feed.tip, feed.current
-            if header is None or endpoint is None or endpoint.rpc is None or not feed.followed:
-                continue
+            if self._read is not None or header is None or endpoint is None or endpoint.rpc is None or not feed.followed:
+                continue  # what was read waits for its block: no other pool takes its place
             pool = feed.followed[number % len(feed.followed)]
             try:
                 states = await states_of(endpoint.rpc, [pool], header)
-            except (Rejected, Retryable):  # it has the block no more, or went; the next pool comes in its time
+            except (Rejected, Retryable):  # it has the block no more, or went
                 continue
             except BadAnswer as error:
                 endpoint.reject("bad_answer", str(error), None)
+                number += 1
                 continue
             self._read = _Read(header, pool, states[pool.address])
+            number += 1
 
     def due(self, header: Header) -> tuple[Pool, PoolState] | None:
         """What was read, as of the end of the block that goes out now; None where there is nothing, or a reorganisation took its block.
