@@ -227,7 +227,7 @@ class ChainFeed:
         try:
             if self._follower is None or self._lost is not None:
                 await self._begin(endpoint, rpc)
-            while self._lost is None and _is_usable(endpoint):
+            while _is_usable(endpoint):
                 follower = self._follower
                 assert follower is not None, "just begun"
                 self._put(endpoint, follower.take())
