@@ -1,1 +1,1 @@
-"""On-chain venues. What is here so far: the contract that swaps a cycle in one transaction, and calls to it."""
+"""On-chain venues: pools followed through nodes that may err, and cycles of swaps sent in one transaction and followed to their end."""
