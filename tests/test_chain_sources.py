@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,18 @@ def test_an_address_that_holds_a_key_is_named_and_never_shown(monkeypatch: pytes
     assert shown(f"wss://me:{POOL}@node.example:8546/path?key=1") == "wss://node.example:8546"
     with pytest.raises(ConfigError, match="allowed are ws://"):
         resolved("https://node.example")
+
+
+def test_a_connection_leaves_the_interpreters_limit_as_it_was() -> None:
+    """What is imported for it raises the limit of recursion a hundredfold: a message that is nested deeper would end the process."""
+    script = (
+        "import asyncio, sys; before = sys.getrecursionlimit()\n"
+        "from xarb.errors import Retryable\nfrom xarb.venues.dex.rpc import Rpc\n"
+        "async def main():\n"
+        "    try: await Rpc('/nowhere.ipc', lambda *_: None).open()\n"
+        "    except Retryable: print(sys.getrecursionlimit() == before, 'py_ecc' in sys.modules)\n"
+        "asyncio.run(main())"
+    )
+    root = Path(__file__).resolve().parents[1]
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "True"]), done.stderr
