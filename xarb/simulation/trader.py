@@ -182,10 +182,12 @@ class Trader:
         await self._open_exchanges(past, instruments, state.next_conn)
         self.log.sync()  # a start is durable before it arms
         self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=None)  # these exchanges have no networks
+        for access in self.accesses.values():
+            access.is_near = True
         await self.exchanges.compare()
         self.intake.flush()
         for venue, access in self.accesses.items():
-            access.is_calm = False
+            access.is_calm = access.is_near = False
             access.connect(self.exchanges.venues[venue])
         for link in self._links.values():
             self.intake.link(link, "opened")
