@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
 
-.PHONY: help demo test chain sim machines lint format bench docs clean
+.PHONY: help demo test chain sim machines audit lint format bench docs clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -41,6 +41,10 @@ sim: $(STAMP) ## 25,000 fixed simulated worlds and 2,000 fresh ones on all cores
 
 machines: $(STAMP) ## stateful machines of books, orders and the log in thousands of drawn courses, about half an hour
 	$(BIN)/python -m tests.machines
+
+audit: $(STAMP) ## ask a database on the network for known weaknesses of the locked dependencies; not part of CI
+	$(PIP) --group audit
+	$(BIN)/python packaging/audit.py
 
 lint: $(STAMP) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
