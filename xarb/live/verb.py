@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from xarb.board import Board
 from xarb.config import Experiment
@@ -35,6 +36,7 @@ from xarb.venues.killing import kill as cancel_all
 from xarb.wires.rows import RowBuilder
 
 KILLED: Final = Killed.exit_code  # a person killed it, and no supervisor is to start it again
+_Found = TypeVar("_Found")
 
 
 class Result(NamedTuple):
@@ -293,11 +295,7 @@ def reset(folder: Path) -> str:
         Refused: nothing was killed.
         LogError: a process has the log, or it is damaged.
     """
-    past = _settled_past(folder)
-    if past.killed is None:
-        raise Refused(f"{folder}: trading on this log was not killed")
-    _note(folder, RESET, None)
-    return past.killed
+    return _take_back(folder, RESET, lambda past: past.killed, nothing="trading on this log was not killed")
 
 
 def forget_losses(folder: Path) -> tuple[Carried, ...]:
@@ -307,11 +305,8 @@ def forget_losses(folder: Path) -> tuple[Carried, ...]:
         Refused: nothing was counted.
         LogError: a process has the log, or it is damaged.
     """
-    past = _settled_past(folder)
-    if not past.results:
-        raise Refused(f"{folder}: no start counted losses; max_day_loss and max_drawdown are the limits that do")
-    _note(folder, FORGET, None)
-    return past.results
+    nothing = "no start counted losses; max_day_loss and max_drawdown are the limits that do"
+    return _take_back(folder, FORGET, lambda past: past.results, nothing=nothing)
 
 
 def reset_breakers(folder: Path) -> tuple[Broken, ...]:
@@ -321,11 +316,21 @@ def reset_breakers(folder: Path) -> tuple[Broken, ...]:
         Refused: all are closed.
         LogError: a process has the log, or it is damaged.
     """
-    past = _settled_past(folder)
-    if not past.broken:
-        raise Refused(f"{folder}: no breaker is open")
-    _note(folder, RESET_BREAKERS, None)
-    return past.broken
+    return _take_back(folder, RESET_BREAKERS, lambda past: past.broken, nothing="no breaker is open")
+
+
+def _take_back(folder: Path, action: str, what: Callable[[Past], _Found | None], *, nothing: str) -> _Found:
+    """Note between two starts that something of the last one is not to count in the next; what that is.
+
+    Raises:
+        Refused: there is nothing of it.
+        LogError: a process has the log, or it is damaged.
+    """
+    found = what(_settled_past(folder))
+    if not found:
+        raise Refused(f"{folder}: {nothing}")
+    _note(folder, action, None)
+    return found
 
 
 def _settled_past(folder: Path) -> Past:
