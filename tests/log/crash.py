@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from tests.log.courses import COURSES, Course
 from tests.log.states import State, states
-from tests.log.trace import Trace, Tree, watched, write_tree
+from tests.log.trace import Sync, Trace, Tree, watched, write_tree
 from xarb.errors import XarbError
 from xarb.log.prune import COPY
 from xarb.simulation.verb import scratch
@@ -111,6 +111,41 @@ def crash_again(course: Course, root: Path, draw: random.Random, chains: int) ->
         for path in root.glob(f"chain{number}-*"):
             shutil.rmtree(path)
     return crashes
+
+
+def crash_killed(course: Course, root: Path, *, few: bool = False) -> int:
+    """Kill a course before each of its syncs, and cut the power at every step of the start that follows; how many states there were.
+
+    What the killed process had not synced is still not synced then.
+
+    Raises:
+        AssertionError: a state that a start does not survive.
+    """
+    first, tried, seen = record(course, root / "once"), 0, set[object]()
+    for count, step in enumerate(first.steps):
+        if not isinstance(step, Sync):
+            continue
+        (killed,) = (one for one in states(first, only=count) if one.what == "everything is there")
+        place = root / f"killed{count}"
+        write_tree(killed.tree, place)
+        with _told(course, killed), watched(place) as trace:
+            trace.follow(first, count)
+            trace.promise = partial(_promised, first.promises[count][0])
+            course.resume(place, killed)
+        for state in states(trace, few=few, first=count):
+            key = _key(state.tree, few=few)
+            if key in seen:
+                continue
+            seen.add(key)
+            tried += 1
+            at = root / f"killed{count}-{tried}"
+            write_tree(state.tree, at)
+            with _told(course, state):
+                course.resume(at, state)
+                course.judge(at, state)
+            shutil.rmtree(at)
+        shutil.rmtree(place)
+    return tried
 
 
 def _promised(must: int) -> tuple[int, int]:

@@ -50,9 +50,9 @@ _TORN = (Fate.FIRST, Fate.HALF, Fate.SHORT, Fate.ZEROS, Fate.HOLE, Fate.OTHER)
 Course = tuple[str, dict[int, Fate]]
 
 
-def states(trace: Trace, *, few: bool = False, only: int | None = None) -> Iterator[State]:
-    """Every state at every step or at one, or with `few` four at each: the first three, and one of the others in turn."""
-    for count in range(len(trace.steps) + 1) if only is None else (only,):
+def states(trace: Trace, *, few: bool = False, only: int | None = None, first: int = 0) -> Iterator[State]:
+    """Every state at every step from the first on, or at one, or with `few` four at each: the first three, and one of the others in turn."""
+    for count in range(first, len(trace.steps) + 1) if only is None else (only,):
         loose = unsynced(trace.steps[:count])
         courses = list(_courses(trace.steps, loose))
         if few and len(courses) > 4:

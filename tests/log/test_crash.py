@@ -7,7 +7,7 @@ import random
 import pytest
 
 from tests.log.courses import COURSES
-from tests.log.crash import crash, crash_again
+from tests.log.crash import crash, crash_again, crash_killed
 from tests.log.planted import BUGS, Bug
 from xarb.simulation.verb import scratch
 
@@ -36,6 +36,13 @@ def test_recoveries_that_crash_again_and_again_lose_nothing(name: str) -> None:
     """Chains of two to six crashes, each but the first at some operation of the recovery from the one before."""
     with scratch() as root:
         assert crash_again(COURSES[name], root, random.Random(3), 8) >= 16  # noqa: S311  # a test's draw
+
+
+@pytest.mark.parametrize("name", ["seal", "prune"])
+def test_a_power_failure_after_a_kill_takes_nothing_that_was_promised(name: str) -> None:
+    """Killed before any sync, and the power fails at any step of what goes on then: what the killed process had not synced may be gone."""
+    with scratch() as root:
+        assert crash_killed(COURSES[name], root, few=True) >= 50
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)

@@ -150,6 +150,22 @@ class Trace:
         self._lock = threading.RLock()
         self._read(root, 0)
 
+    def follow(self, before: Trace, count: int) -> None:
+        """Go on where another one was after so many steps: what it had not synced then is not synced here."""
+        self.start, self.steps, self.promises = before.start, before.steps[:count], before.promises[:count]
+        self._next = before._next
+        nodes = self.start.copy()
+        for step in self.steps:
+            nodes.take(step)
+        self._nodes = {_key(self.root.stat()): 0}
+        waiting = [(self.root, 0)]
+        while waiting:
+            path, folder = waiting.pop()
+            for name, node in nodes.folders[folder].items():
+                self._nodes[_key((path / name).stat())] = node
+                if node in nodes.folders:
+                    waiting.append((path / name, node))
+
     def _read(self, folder: Path, node: int) -> None:
         for path in sorted(folder.iterdir()):
             mine = self._new(path.stat())

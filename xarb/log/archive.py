@@ -93,6 +93,7 @@ def _is_there(to: Path, lines: bytes, entries: list[FileEntry]) -> bool:
             copy = to / entry.path
             if not copy.is_file() or manifest.file_digest(copy) != entry.sha256:
                 raise LogError(f"{copy} is missing or was changed; remove {to} and archive again: nothing was removed from the log")
+        manifest.sync_names(to)
         return True
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise ConfigError(f"{to} exists already; an archive needs a folder of its own")

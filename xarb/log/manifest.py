@@ -6,6 +6,7 @@ leftover.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -332,11 +333,24 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it that are missing, durable under their names."""
-    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    """Make a folder and those above it that are missing, durable under their names, also where a killed process made some of them."""
     folder.mkdir(parents=True, exist_ok=True)
-    for above in dict.fromkeys(one.parent for one in (folder, *missing)):
-        sync_folder(above)
+    sync_names(folder)
+
+
+def sync_names(folder: Path) -> None:
+    """Make the name of a folder durable, and those of all above it on the same disk."""
+    for above in folder.absolute().parents:
+        with contextlib.suppress(PermissionError):  # what may not be read was there before us
+            sync_folder(above)
+        if above.is_mount():
+            return
+
+
+def sync_lines(path: Path) -> None:
+    """Make lines durable that a writer may have left when it was killed: before anything goes that they stand for."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def file_digest(path: Path) -> str:

@@ -235,12 +235,14 @@ def remove_covered(found: Manifest) -> list[FileEntry]:
     Raises:
         LogError: one cannot be removed.
     """
-    removed = []
+    removed: list[FileEntry] = []
     try:
         for segment in found.segments:
             for entry in segment.files:
                 path = found.folder / entry.path
                 if entry.path in found.gone and path.exists():
+                    if not removed:
+                        manifest.sync_lines(found.path)
                     path.unlink()
                     removed.append(entry)
                     for folder in (path.parent, path.parent.parent):

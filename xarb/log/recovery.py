@@ -110,6 +110,7 @@ def mend_manifest(folder: Path) -> int:
     """
     mend_tombstone(folder)
     path = folder / manifest.NAME
+    manifest.sync_lines(path)  # a new journal names the last one
     torn = manifest.torn_end(path)
     if torn is None or not torn.lines or any(map(manifest.is_whole, torn.rest.split(b"\n")[1:])):
         return 0  # or its beginning or middle is damaged: whoever reads it says so

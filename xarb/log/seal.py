@@ -47,6 +47,7 @@ def seal_ended(found: Manifest, claim: Claim) -> list[int]:
         walk = Walk(path.read_bytes()[start:], opening, start=start)
         if segment < len(found.segments):
             _compare(found, opening, walk)
+            manifest.sync_lines(found.path)
         else:
             if not is_complete(walk, path):
                 break
