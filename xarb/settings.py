@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import TypeVar
 
 from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, VenueConfig
@@ -26,6 +27,7 @@ from xarb.venues.terms import ConstantLatency, Latency, Outage, TableLatency, Un
 _Made = TypeVar("_Made")
 
 
+@lru_cache(1024)  # the same few values stand in many sections, of many instruments
 def nanos(ms: Decimal) -> int:
     """Milliseconds as whole ns, rounded up."""
     return -int(-ms * NANOS_PER_MS // 1)
@@ -53,6 +55,7 @@ def log_policy(config: RetentionConfig) -> Policy:
     return Policy(retention=Retention(frames_days=config.frames_days, inputs_days=config.inputs_days))
 
 
+@lru_cache(256)  # most instruments of a log have the same
 def feed_limits(config: FeedConfig) -> FeedLimits:
     """A feed section in the engine's units."""
     return FeedLimits(
@@ -227,6 +230,7 @@ def _moving_terms(config: StrategyConfig, inventory: InventoryConfig | None) -> 
     return MovingTerms(costs={asset: ratio_of(cost) for asset, cost in config.inventory_cost_bps.items()}, shares=shares)
 
 
+@lru_cache(1024)
 def money_of(amount: Decimal) -> Money:
     """An amount as money, exact.
 
@@ -236,6 +240,7 @@ def money_of(amount: Decimal) -> Money:
     return parse_money(f"{amount:f}")
 
 
+@lru_cache(1024)
 def ratio_of(amount: Decimal) -> Ppb:
     """Basis points as parts per billion, exact.
 

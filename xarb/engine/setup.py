@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -337,7 +338,7 @@ def lay_thresholds(record: np.void, pair: Pair, instruments: Sequence[Instrument
         ConfigError: the price scales are too far apart to be compared exactly, or the pair's conversion makes no sense.
     """
     sell, buy = instruments[pair.sell], instruments[pair.buy]
-    ratio = Fraction(PPB + pair.buy_fee_ppb, PPB - pair.sell_fee_ppb)
+    factor = None
     if is_plain(pair):
         gap = buy.px_scale - sell.px_scale
         if abs(gap) > MAX_SCALE_GAP:
@@ -347,14 +348,23 @@ def lay_thresholds(record: np.void, pair: Pair, instruments: Sequence[Instrument
         record["conversion"], record["convert"], record["peg"] = state.SAME_CURRENCY, -1, 1.0
     else:
         gap = -CONVERT_DIGITS
-        ratio *= _lay_conversion(record, pair, instruments)
-    unit = Fraction(10) ** gap
+        factor = _lay_conversion(record, pair, instruments)
     for name, threshold in (("open", pair.open_ppb), ("close", pair.close_ppb)):
-        left, right = _fit(ratio * Fraction(PPB + threshold, PPB) / unit)
+        left, right, low = _threshold(pair.sell_fee_ppb, pair.buy_fee_ppb, threshold, gap=gap, factor=factor)
         record[f"{name}_left"], record[f"{name}_right"] = left, right
-    record["open_low"] = float(ratio * Fraction(PPB + pair.open_ppb, PPB)) * (1.0 - _FILTER_MARGIN)
+        if name == "open":
+            record["open_low"] = low
     record["edge_left"] = PPB * 10**gap if gap > 0 else PPB
     record["edge_right"] = 10**-gap if gap < 0 else 1
+
+
+@lru_cache(1024)  # most pairs have the fees and thresholds of others
+def _threshold(
+    sell_fee_ppb: int, buy_fee_ppb: int, threshold_ppb: int, *, gap: int, factor: Fraction | None
+) -> tuple[int, int, float]:
+    """(left, right) of a threshold for scales that differ by `gap`, and the ratio of the prices below which it surely is not reached."""
+    ratio = Fraction(PPB + buy_fee_ppb, PPB - sell_fee_ppb) * (factor or 1) * Fraction(PPB + threshold_ppb, PPB)
+    return *_fit(ratio / Fraction(10) ** gap), float(ratio) * (1.0 - _FILTER_MARGIN)
 
 
 def _lay_conversion(record: np.void, pair: Pair, instruments: Sequence[Instrument]) -> Fraction:

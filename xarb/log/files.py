@@ -1,4 +1,7 @@
-"""The files of a log as the manifest names them: checked against their digest in a thread, one ahead, then read row group by row group."""
+"""The files of a log as the manifest names them: checked against their digest in a thread, one ahead, then read row group by row group.
+
+Small ones are read whole at once (`smallfiles`).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xarb.errors import LogError
+from xarb.log import smallfiles
 from xarb.log.manifest import FileEntry, Manifest, file_digest
 from xarb.log.schema import arrow_schema, schema_digest
 
@@ -29,14 +33,19 @@ class Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._pool = ThreadPoolExecutor(1, "xarb-digest")  # hashlib lets other threads run while it works
+        self._pool: ThreadPoolExecutor | None = None  # hashlib lets other threads run while it works
         self._checking: dict[str, Future[tuple[_Stamp, str]]] = {}
         self._good: dict[str, _Stamp] = {}
 
     def ahead(self, entry: FileEntry) -> None:
-        """Begin to check a file."""
-        if entry.path not in self._checking and entry.path not in self._good:
-            self._checking[entry.path] = self._pool.submit(_digest, self.folder / entry.path)
+        """Begin to check a file; a small one is not worth a thread."""
+        if not (entry.path in self._checking or entry.path in self._good or smallfiles.is_small(entry)):
+            self._begin(entry)
+
+    def _begin(self, entry: FileEntry) -> None:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "xarb-digest")
+        self._checking[entry.path] = self._pool.submit(_digest, self.folder / entry.path)
 
     def check(self, entry: FileEntry) -> None:
         """Wait until the file is known to be the one that was sealed.
@@ -49,8 +58,7 @@ class Files:
             if entry.path in self._good and self._good[entry.path] == _stamp(path):
                 return
             self._good.pop(entry.path, None)
-            self.ahead(entry)
-            stamp, found = self._checking.pop(entry.path).result()
+            stamp, found = _digest(path) if smallfiles.is_small(entry) else self._checked(entry)
         except OSError as error:
             why = self._where(entry) or error.strerror
             raise LogError(f"{path}: cannot be read: {why}; run: xarb log verify {self.folder}") from None
@@ -60,12 +68,20 @@ class Files:
             raise LogError(f"{path}: {entry.kind} has other columns than this version of xarb reads")
         self._good[entry.path] = stamp
 
+    def _checked(self, entry: FileEntry) -> tuple[_Stamp, str]:
+        if entry.path not in self._checking:
+            self._begin(entry)
+        return self._checking.pop(entry.path).result()
+
     def batches(self, entry: FileEntry, columns: Sequence[str], size: int) -> Iterator[pa.RecordBatch]:
         """The rows of a file in record batches of at most `size` rows, every value of them decoded.
 
         Raises:
             LogError: the file is not the one that was sealed.
         """
+        if smallfiles.is_small(entry):
+            yield from self._whole(entry).select(columns).to_batches(size)
+            return
         with self._opened(entry) as file:
             yield from file.iter_batches(size, columns=list(columns), use_threads=False)
 
@@ -77,10 +93,25 @@ class Files:
         Raises:
             LogError: the file is not the one that was sealed.
         """
+        if smallfiles.is_small(entry):  # whether it may hold such rows its entry says as well as its footer
+            yield from self._whole(entry).select(columns).to_batches(size)
+            return
         with self._opened(entry) as file:
             for run in _runs(file, columns, seqs, times):
                 read = file.iter_batches(size, row_groups=run.groups, columns=run.read, use_threads=False)
                 yield from read if run.read == list(columns) else _completed(read, run, columns, file.schema_arrow)
+
+    def _whole(self, entry: FileEntry) -> pa.Table:
+        """The rows of a small file."""
+        self.check(entry)
+        found = smallfiles.kept(entry)
+        if found is not None:
+            return found
+        path = self.folder / entry.path
+        try:
+            return smallfiles.read(path, entry)
+        except smallfiles.UNREADABLE as error:
+            raise LogError(f"{path}: cannot be read as Parquet: {self._where(entry) or error}") from None
 
     @contextmanager
     def _opened(self, entry: FileEntry) -> Iterator[pq.ParquetFile]:
@@ -121,7 +152,8 @@ class Files:
 
     def close(self) -> None:
         """Stop checking."""
-        self._pool.shutdown(cancel_futures=True)
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
 
 class _Run(NamedTuple):

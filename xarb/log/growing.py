@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -12,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xarb.errors import LogError
-from xarb.log import manifest
+from xarb.log import manifest, smallfiles
 from xarb.log.manifest import FileEntry
 from xarb.log.schema import open_writer, schema_digest
 from xarb.model.columns import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades", "marks")  # rows of one instrument each
 _READ_ROWS: Final = 65_536
 _SYNCING: Final = 8  # threads that wait for the disk
+_WORTH_NS: Final = 1_000_000  # what may be waited for before threads are begun, which take as long
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 _SMALL: Final = 1 << 20  # pairs of venue and symbol that are counted in an array
 
 
@@ -138,14 +142,38 @@ def publish(files: Sequence[GrowingFile], root: Path) -> list[FileEntry]:
     """
     for file in files:
         file.end()
-    with ThreadPoolExecutor(_SYNCING, "xarb-sync") as pool:
-        list(pool.map(GrowingFile.sync, files))
+    with _Together() as together:
+        together.each(GrowingFile.sync, files)
         for file in files:
             file.name(root)
-        folders = dict.fromkeys(folder for file in files for folder in (file.folder, file.folder.parent, root))
-        entries = pool.map(lambda file: file.entry(root), files)
-        list(pool.map(manifest.sync_folder, folders))
-        return list(entries)
+        entries = together.each(lambda file: file.entry(root), files)
+        together.each(manifest.sync_folder, dict.fromkeys(one for file in files for one in (file.folder, file.folder.parent, root)))
+    return entries
+
+
+class _Together:
+    """Does things of which each waits for the disk in threads, but for those that do not wait: in memory a sync takes a microsecond."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def each(self, work: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+        """What the work gives for each item, in order; the first ones are tried here, and what is left once they took too long in threads."""
+        left, done = list(items), list[_Result]()
+        until = time.monotonic_ns() + _WORTH_NS
+        while left and time.monotonic_ns() < until:
+            done.append(work(left.pop(0)))
+        if left:
+            self._pool = self._pool or ThreadPoolExecutor(_SYNCING, "xarb-sync")
+            done += self._pool.map(work, left)
+        return done
 
 
 def reread(root: Path, entry: FileEntry) -> None:
@@ -154,18 +182,26 @@ def reread(root: Path, entry: FileEntry) -> None:
     Raises:
         LogError: it cannot be read, or holds another number of rows or another range.
     """
-    table = TABLES[entry.kind]
     rows, first, last = 0, None, None
     try:
-        with pq.ParquetFile(root / entry.path, pre_buffer=False, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(_READ_ROWS, use_threads=False):
-                keys = batch.column(table.key[0])
-                first = keys[0].as_py() if first is None else first
-                rows, last = rows + len(keys), keys[-1].as_py()
+        for keys in _keys(root / entry.path, entry):
+            first = keys[0].as_py() if first is None else first
+            rows, last = rows + len(keys), keys[-1].as_py()
     except (OSError, pa.ArrowException) as error:
         raise LogError(f"{root / entry.path} cannot be read back: {error}") from None
     if (rows, first, last) != (entry.rows, entry.first, entry.last):
         raise LogError(f"{root / entry.path} reads back as {rows} rows from {first} to {last}, not as it was written")
+
+
+def _keys(path: Path, entry: FileEntry) -> Iterator[pa.Array]:
+    """The keys of its rows, all of whose columns are decoded."""
+    key = TABLES[entry.kind].key[0]
+    if smallfiles.is_small(entry):
+        yield smallfiles.read(path, entry).column(key)
+        return
+    with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+        for batch in file.iter_batches(_READ_ROWS, use_threads=False):
+            yield batch.column(key)
 
 
 def note_instruments(batch: pa.RecordBatch, known: dict[str, None]) -> None:

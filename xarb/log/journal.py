@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import struct
+from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import google_crc32c
@@ -148,6 +149,7 @@ class Walk:
         return self._start + len(self._data) - self.end
 
 
+@cache
 def tables_digest() -> str:
     """Digest of all column tables in their order: a journal is read with the tables that it was written with."""
     return hashlib.sha256(repr([(kind, schema_digest(kind)) for kind in KINDS]).encode()).hexdigest()[:16]
@@ -155,8 +157,13 @@ def tables_digest() -> str:
 
 def journals(folder: Path) -> list[tuple[int, Path]]:
     """The journal files of a log with their segment numbers, in order."""
-    found = [path for path in (folder / FOLDER).glob(f"*{SUFFIX}") if path.stem.isascii() and path.stem.isdigit()]
-    return sorted((int(path.stem), path) for path in found)
+    place = folder / FOLDER
+    try:
+        names = os.listdir(place)  # noqa: PTH208  # `iterdir` makes a path of each, whatever it is
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
+    return sorted((int(stem), place / f"{stem}{SUFFIX}") for stem in found if stem.isascii() and stem.isdigit())
 
 
 def frame_bytes(opening: Opening, rows: Mapping[str, Sequence[Row]], *, first_seq: int, synced: int, flags: int = 0) -> bytes:

@@ -167,8 +167,9 @@ def money_array(values: Sequence[int | None]) -> pa.Array:
 def from_table(kind: str, table: pa.Table | pa.RecordBatch) -> list[dict[str, Any]]:
     """Rows as dicts with enums as text, the reverse of `to_table`; only the columns that the table has."""
     columns: dict[str, list[Any]] = {}
+    there = frozenset(table.schema.names)
     for column in TABLES[kind].columns:
-        if column.name not in table.schema.names:
+        if column.name not in there:
             continue
         values = _values(table.column(column.name))
         if column.type is Type.ENUM:

@@ -10,7 +10,8 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import Context
+from contextvars import Context, copy_context
+from functools import partial
 from hashlib import blake2b
 from typing import Any, Final, TypeVarTuple, Unpack
 
@@ -92,6 +93,29 @@ class World:
         return self._digest.hexdigest()
 
 
+class Waiting(asyncio.TimerHandle):
+    """A callback that waits for its turn, without what asyncio keeps for a debug mode that no loop here has."""
+
+    __slots__ = ("args", "call", "context", "is_off", "ts")
+
+    def __init__(self, ts: float, call: Callable[..., object], args: tuple[Any, ...], context: Context | None) -> None:
+        self.ts, self.call, self.args = ts, call, args
+        self.context = copy_context() if context is None else context
+        self.is_off = False
+
+    def cancel(self) -> None:
+        """It does nothing when its turn comes."""
+        self.is_off = True
+
+    def cancelled(self) -> bool:
+        """Whether it was."""
+        return self.is_off
+
+    def when(self) -> float:
+        """Its time, virtual seconds."""
+        return self.ts
+
+
 class Loop(asyncio.BaseEventLoop):
     """The event loop of one process of a world: callbacks in the order in which they became ready, timers by the world's heap."""
 
@@ -100,7 +124,7 @@ class Loop(asyncio.BaseEventLoop):
     def __init__(self, world: World) -> None:
         super().__init__()
         self._world = world
-        self._due: deque[asyncio.Handle] = deque()
+        self._due: deque[Waiting] = deque()
         self._tasks: list[asyncio.Task[Any]] = []
         self._is_alive = True
         self._is_called = False
@@ -128,7 +152,7 @@ class Loop(asyncio.BaseEventLoop):
         self, callback: Callable[[Unpack[Arguments]], object], *args: *Arguments, context: Context | None = None
     ) -> asyncio.Handle:
         """In this pass, after what is ready already."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = Waiting(0.0, callback, args, context)
         self._due.append(handle)
         if not self._is_called and not self._is_dead:
             self._is_called = True
@@ -149,12 +173,9 @@ class Loop(asyncio.BaseEventLoop):
         self, when: float, callback: Callable[[Unpack[Arguments]], object], *args: *Arguments, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """At a time of this loop."""
-        handle = asyncio.TimerHandle(when, callback, args, self, context)
-        self._world.at(round(when * NANOS_PER_S), lambda: self._ring(handle))
+        handle = Waiting(when, callback, args, context)
+        self._world.at(round(when * NANOS_PER_S), partial(self._ring, handle))
         return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It does nothing when its time comes."""
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future of this loop."""
@@ -189,8 +210,8 @@ class Loop(asyncio.BaseEventLoop):
         self._drain()
         self._tasks.clear()
 
-    def _ring(self, handle: asyncio.TimerHandle) -> None:
-        if not self._is_dead and not handle.cancelled():
+    def _ring(self, handle: Waiting) -> None:
+        if not self._is_dead and not handle.is_off:
             self._due.append(handle)
             self._pass()
 
@@ -200,12 +221,19 @@ class Loop(asyncio.BaseEventLoop):
             self._drain()
 
     def _drain(self) -> None:
+        due = self._due
         before = asyncio._get_running_loop()  # noqa: SLF001  # how a loop makes itself known, as asyncio documents for loops
         asyncio._set_running_loop(self)  # noqa: SLF001  # same
         try:
-            while self._due:
-                handle = self._due.popleft()
-                if not handle.cancelled():
-                    handle._run()  # noqa: SLF001  # same
+            while due:
+                handle = due.popleft()
+                if handle.is_off:
+                    continue
+                try:
+                    handle.context.run(handle.call, *handle.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001  # as a handle of asyncio does
+                    self.call_exception_handler({"exception": error})
         finally:
             asyncio._set_running_loop(before)  # noqa: SLF001  # same

@@ -6,7 +6,7 @@ its first row and again when a scale grew, brings coarser events to the log's sc
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from itertools import repeat
 from typing import Any, Final
@@ -90,7 +90,7 @@ class RowBuilder:
         self.rejects: Counter[tuple[str, str]] = Counter()  # by source and rule
         self._scales = dict(scales or {})
         self._unfinished: set[tuple[str, str]] = set()  # books of which a message has begun and not ended, by (venue, symbol)
-        self._rows: dict[str, list[Row]] = {kind: [] for kind in self.counts}
+        self._rows: defaultdict[str, list[Row]] = defaultdict(list)
         self._adders: dict[type, Callable[[Any, int, tuple[int, int]], None]] = {
             QuoteEvent: self._quote,
             DepthEvent: self._depth,
@@ -187,10 +187,9 @@ class RowBuilder:
 
     def take(self) -> dict[str, list[Row]]:
         """The rows collected since the last call, by kind, in seq order, without the kinds that have none."""
-        taken = {kind: rows for kind, rows in self._rows.items() if rows}
-        self._rows = {kind: [] for kind in self.counts}
+        taken, self._rows = self._rows, defaultdict(list)
         self.held = 0
-        return taken
+        return {kind: rows for kind in (taken if len(taken) == 1 else self.counts) if (rows := taken.get(kind))}
 
     def _place(self, kind: str, count: int = 1) -> int:
         """Reserve `count` consecutive seqs for rows of `kind`; the first of them."""

@@ -259,6 +259,7 @@ GROUP: Final = np.dtype(
     ]
 )
 
+_BUFFERS: Final = (OUT, WAKES)  # nothing is read of them that was not written before: two megabytes that need no clearing
 _COPIED: Final = (INSTRUMENTS, PAIRS, BUYS, STRATEGIES, GROUPS, MEMBERS, CONVERTS, SCREENS, SCREENED)  # whole, in this order
 _CLOCK: Final = WORLD.names.index("at")  # type: ignore[union-attr]  # words of WORLD before the addresses, one a field
 
@@ -293,7 +294,8 @@ class KernelState:
     def __init__(self, sizes: dict[int, int]) -> None:
         self.tables: dict[int, NDArray[Any]] = {}
         for table in range(TABLES):
-            self.tables[table] = np.zeros(_shape(table, sizes), _DTYPES.get(table, np.dtype(np.int64)))
+            make = np.empty if table in _BUFFERS else np.zeros
+            self.tables[table] = make(_shape(table, sizes), _DTYPES.get(table, np.dtype(np.int64)))
         self.block: Records = np.zeros(1, WORLD)
         for table, array in self.tables.items():
             self.block[0]["at"][table] = array.ctypes.data
