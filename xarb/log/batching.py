@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,6 +51,7 @@ _PLAIN: Final = {  # columns of a block that are columns of the table, in the bl
     "trades": ("seq", "ts_recv", "ts_event", "conn", None, None, "price_int", "qty_int", "aggressor"),
     "books": ("seq", "ts_recv", "ts_event", "conn", None, "venue_seq"),
 }
+_CODES: Final[dict[type[np.generic], str]] = {np.int64: "q", np.int32: "i"}  # of `array`: twice as fast as numpy's own way
 _LONGEST_ID: Final = len(str(INT64_MAX))
 _FRAMES: Final = "frames"
 
@@ -138,6 +140,15 @@ def _side(row: Row, first: int, side: int) -> tuple[list[int], list[int]]:
 
 
 def _array(values: Sequence[Any], field: str) -> NDArray[Any]:
+    code = _CODES.get(field_dtype(field))
+    if code is not None:
+        try:
+            found: NDArray[Any] = np.frombuffer(array(code, values), field_dtype(field))
+        except (TypeError, ValueError):  # null among them, or none at all
+            pass
+        else:
+            found.flags.writeable = False
+            return found
     if None in values:
         null = -1 if field in ("side", "verdict", "aggressor") else NULL
         values = [null if value is None else value for value in values]

@@ -89,14 +89,19 @@ class Frame(NamedTuple):
             if self.raw_length:
                 payload = _ZSTD.decompress(payload, self.raw_length, asbytes=True)
             packed = _PAYLOAD.decode(payload)
-            if any(number < 0 for number in packed):
+            if packed and min(packed) < 0:
                 raise IndexError("a kind of a number below zero")
             found = {KINDS[number]: unpack(KINDS[number], raw) for number, raw in sorted(packed.items())}
         except (pa.ArrowException, OSError, msgspec.MsgspecError, IndexError, RecursionError) as error:
             raise LogError(f"the frame at byte {self.start} cannot be read: {error}") from None
-        counts = [sum(len(rows) for kind, rows in found.items() if TABLES[kind].is_input is which) for which in (True, False)]
-        if counts != [self.inputs, self.outputs]:
-            raise LogError(f"the frame at byte {self.start} holds {counts} rows, not {[self.inputs, self.outputs]}")
+        inputs = outputs = 0
+        for kind, rows in found.items():
+            if TABLES[kind].is_input:
+                inputs += len(rows)
+            else:
+                outputs += len(rows)
+        if (inputs, outputs) != (self.inputs, self.outputs):
+            raise LogError(f"the frame at byte {self.start} holds {[inputs, outputs]} rows, not {[self.inputs, self.outputs]}")
         return found
 
 

@@ -5,6 +5,7 @@ Dtypes are made once; numba dispatches on the object, and a new equal dtype woul
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -266,6 +267,8 @@ _CLOCK: Final = WORLD.names.index("at")  # type: ignore[union-attr]  # words of 
 Records = NDArray[np.void]
 Ints = NDArray[np.int64]
 
+_CURSOR, _ROWS, _FIRST = (int(WORLD.fields[name][1]) // 8 for name in ("cursor", "rows", "columns"))  # type: ignore[index]  # words
+_COLUMN: Final = (_FIRST + FIRST_QUOTES, _FIRST + FIRST_DELTAS, _FIRST + FIRST_TRADES, _FIRST + FIRST_BOOKS)  # by place in CURSORS
 _DTYPES: Final = {
     INSTRUMENTS: INSTRUMENT,
     PAIRS: PAIR,
@@ -297,27 +300,31 @@ class KernelState:
             make = np.empty if table in _BUFFERS else np.zeros
             self.tables[table] = make(_shape(table, sizes), _DTYPES.get(table, np.dtype(np.int64)))
         self.block: Records = np.zeros(1, WORLD)
-        for table, array in self.tables.items():
-            self.block[0]["at"][table] = array.ctypes.data
-            self.block[0]["count"][table] = len(array)
+        for table, rows in self.tables.items():
+            self.block[0]["at"][table] = rows.ctypes.data
+            self.block[0]["count"][table] = len(rows)
         self.handle = int(self.block.ctypes.data)
         pointer.own([self.block, *self.tables.values()])
-        self._columns: list[NDArray[Any]] = []
+        self._words = memoryview(self.block.view(np.int64))  # type: ignore[arg-type]  # numpy arrays have the buffer protocol
+        self._blocks: tuple[Quotes | Deltas | Trades | Books, ...] = tuple(none for none, _ in _NONE)
+        for at, (_, known) in enumerate(_NONE):
+            self._lay_columns(at, known)
 
     def load(self, batch: Batch) -> None:
         """Point the cursors at the first rows of a batch; it is kept until the next one is loaded."""
-        pointer.disown(self._columns)
-        blocks: tuple[Quotes | Deltas | Trades | Books, ...] = (batch.quotes, batch.deltas, batch.trades, batch.books)
-        self._columns = [column for block in blocks for column in block]
-        pointer.own(self._columns)
-        world = self.world
-        world["cursor"] = 0
-        world["rows"] = [len(block.seq) for block in blocks]
-        world["columns"] = [
-            place
-            for block, (none, known) in zip(blocks, _NONE, strict=True)
-            for place in (known if block is none else _places(block))
-        ]
+        pointer.disown(column for block in self._blocks for column in block)
+        before, self._blocks = self._blocks, (batch.quotes, batch.deltas, batch.trades, batch.books)
+        pointer.own(column for block in self._blocks for column in block)
+        for at, block in enumerate(self._blocks):
+            self._words[_CURSOR + at] = 0
+            self._words[_ROWS + at] = len(block[0])
+            if block is not before[at]:  # in a live batch most are the empty ones, as before
+                none, known = _NONE[at]
+                self._lay_columns(at, known if block is none else _places(block))
+
+    def _lay_columns(self, at: int, places: Sequence[int]) -> None:
+        start = _COLUMN[at]
+        self._words[start : start + len(places)] = array(self._words.format, places)  # "l" or "q", as the platform calls them
 
     def capture(self) -> Memory:
         """A copy of it between two batches, when the buffers are empty."""
