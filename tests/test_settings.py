@@ -33,4 +33,5 @@ def test_no_parameter_that_a_config_key_feeds_has_a_default_beside_the_config() 
     ]
     assert sorted(doubled) == []
     known = {"FeedLimits", "RiskLimits", "ExecutionPolicy", "StrategyTerms", "MicroParams", "VenueModel", "Setup", "VenueSetup"}
-    assert known | {"BreakerLimits", "MovingTerms", "PairTerms", "Micro"} == {made.__name__ for made, _ in found}
+    known |= {"BreakerLimits", "AdjustLimits", "MovingTerms", "PairTerms", "Micro", "TriangularParams", "TradeGraph", "Triangular"}
+    assert known == {made.__name__ for made, _ in found}
