@@ -274,6 +274,8 @@ def test_wallet_signs_for_one_chain_and_its_own_address() -> None:
     for change, words in (
         ({"chainId": None}, "any chain"),
         ({"chainId": 0}, "any chain"),
+        ({"chainId": "0x0"}, "any chain"),
+        ({"chainId": True}, "any chain"),
         ({"from": "0x000000000000000000000000000000000000dEaD"}, "another address"),
         ({"value": "x"}, "no transaction"),
         ({"to": KEY}, "no transaction"),

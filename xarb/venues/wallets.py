@@ -68,7 +68,8 @@ class Wallet:
 
     async def sign_transaction(self, transaction: Mapping[str, object]) -> bytes:
         """As `Signer`; takes 1 ms."""
-        if not transaction.get("chainId"):
+        chain = transaction.get("chainId")
+        if not isinstance(chain, int) or isinstance(chain, bool) or chain <= 0:
             raise InvariantBroken("a transaction without chainId could be sent on any chain")
         if transaction.get("from", self.address) != self.address:
             raise InvariantBroken(f"a transaction of another address than {self.address}")
