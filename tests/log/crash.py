@@ -2,7 +2,8 @@
 
 `python -m tests.log.crash [COURSE ...] [--few] [--again N]` takes the courses one after the other (all of them when none is named): each
 is done once under the eye of `tests.log.trace`, and for each step of it every state of `tests.log.states` is made in memory, opened,
-compared with what had been promised by then, opened again, and written on. `--few` takes three states a step. `--again` adds N chains of up to
+compared with what had been promised by then, opened again, and written on. `--killed` adds a power failure at each step
+after a kill. `--few` takes three states a step. `--again` adds N chains of up to
 six crashes, each but the first during the recovery from the one before. Prints figures; ends at the first state that a start does not survive.
 """
 
@@ -167,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = argparse.ArgumentParser("python -m tests.log.crash")
     wanted.add_argument("courses", nargs="*", choices=[[], *COURSES])
     wanted.add_argument("--few", action="store_true")
+    wanted.add_argument("--killed", action="store_true")
     wanted.add_argument("--again", type=int, default=0)
     wanted.add_argument("--seed", type=int, default=1)
     asked = wanted.parse_args(arguments)
@@ -174,6 +176,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         began = time.monotonic()
         with scratch() as root:
             found = crash(COURSES[name], root, few=asked.few)
+        if asked.killed:
+            with scratch() as root:
+                after = crash_killed(COURSES[name], root, few=asked.few)
+            sys.stdout.write(f"{name}: {after} states of a power failure after a kill\n")
         crashes = 0
         with scratch() as root:
             if asked.again:
