@@ -23,22 +23,19 @@ class WorldDisk:
 
     Attributes:
         disk: what a live log is given.
+        is_slow: it takes long now and then, or did before it was mended.
         write_error: errno that the next write fails with, once; 0 for none.
         sync_error: errno that the next sync fails with, once; 0 for none.
     """
 
     def __init__(self, world: World, slowness: Slowness, seed: int) -> None:
         self._world, self._slowness = world, slowness
+        self.is_slow = slowness.odds > 0
         self._draw = random.Random(f"disk {seed}")  # noqa: S311  # a case is to be drawn again
         self._durable: dict[int, int] = {}  # bytes that are on the disk, by inode
         self._held: dict[int, int] = {}  # a file that is open keeps its inode, so that no later file gets that number
         self.write_error = self.sync_error = 0
         self.disk = Disk(self._write, self._flush)
-
-    @property
-    def is_slow(self) -> bool:
-        """Whether it may take long."""
-        return self._slowness.odds > 0
 
     def mend(self) -> None:
         """No faults any more."""
