@@ -456,7 +456,7 @@ def unknown_counts_as_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Execution, "_working", working)
 
 
-@bug("reservations", "exposure", faults=("late_request", "linger"))
+@bug("reservations", "exposure", faults=("very_late_request", "lose_reply", "late_request"))
 def unknown_frees_its_money(patch: pytest.MonkeyPatch) -> None:
     """What is reserved for an order is free again once its fate is unknown."""
     real = Orders._move
