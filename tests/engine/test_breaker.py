@@ -8,7 +8,7 @@ import pytest
 
 from tests.defaults import breaker_limits, execution_policy, strategy_terms
 from tests.engine.desk import HOUR, Desk, money
-from xarb.engine.breaker import Breakers, Broken
+from xarb.engine.breaker import KEY_REFUSALS, Breakers, Broken
 from xarb.engine.strategy import Entry
 from xarb.model.columns import BREAKER_STATES
 from xarb.model.order import BREAKER_LIFE
@@ -132,6 +132,36 @@ def test_an_order_that_never_arrived_failed_once() -> None:
     assert states(desk) == []
     trade(desk, a="rejected")
     assert states(desk) == [("open", "rejects")]
+
+
+@pytest.mark.parametrize("event", ["rejected", "not_sent"])
+@pytest.mark.parametrize("reason", sorted(KEY_REFUSALS))
+def test_a_key_that_is_refused_opens_it_at_once_until_a_person_resets_it(event: str, reason: str) -> None:
+    """Whatever is counted, and whatever it was open for; another refusal is not the key's."""
+    desk = guarded(rejects=9)
+    trade(desk, a="rejected")
+    assert len(desk.tell(*GOOD)) == 2
+    buy, sell = last(desk)
+    desk.report(buy, event, reason=reason)
+    [row] = desk.drained("breakers")
+    assert (row["venue"], row["state"], row["reason"], row["until"]) == ("a", "open", "key_refused", None)
+    desk.report(sell, "expired", reason="insufficient_funds")
+    rest(desk, HOUR)
+    assert desk.tell(*GOOD) == ["refuse breaker_open"]
+    assert states(desk, "b") == []
+
+
+def test_a_key_that_is_refused_while_it_is_open_waits_for_a_person() -> None:
+    """It is told once, and no probe is let through."""
+    desk = guarded(rejects=1, policy={"timeout_ns": HOUR})
+    trade(desk, a="unknown")
+    trade(desk, a="unknown")
+    trade(desk, a="rejected")
+    for order in (1, 3):
+        desk.report(order, "rejected", reason="authentication_error")
+    assert states(desk) == [("open", "rejects"), ("open", "key_refused")]
+    rest(desk, HOUR)
+    assert desk.tell(*GOOD) == ["refuse breaker_open"]
 
 
 def test_silence_is_of_unknown_fate() -> None:

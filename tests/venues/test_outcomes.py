@@ -8,6 +8,7 @@ import ccxt
 import pytest
 from ccxt.base import errors as ccxt_errors
 
+from xarb.engine.breaker import KEY_REFUSALS
 from xarb.errors import OutcomeUnknown, Rejected, Retryable
 from xarb.venues.keys import Redactor
 from xarb.venues.outcomes import outcome_of, pause_of, reason_of
@@ -31,6 +32,11 @@ def passage(*, left: bool, status: int = 400, **headers: str) -> Passage:
 def kind(error: Exception, at: Passage, *, is_write: bool = True) -> type[Exception]:
     """The class of the outcome."""
     return type(outcome_of(error, at, Redactor(), is_write=is_write))
+
+
+def test_what_refuses_a_key_is_known_to_the_breakers() -> None:
+    """All of ccxt's classes for it, and no other."""
+    assert {reason_of(one.__name__) for one in CLASSES if issubclass(one, ccxt.AuthenticationError)} == KEY_REFUSALS
 
 
 def test_tree_is_the_one_that_was_read() -> None:

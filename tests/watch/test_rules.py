@@ -296,6 +296,14 @@ def test_a_breaker_is_told_until_it_is_closed_again() -> None:
     assert rules(reset) == []
 
 
+def test_a_key_that_is_refused_is_told_by_a_name_of_its_own() -> None:
+    """Until a person resets the breaker that it opened."""
+    made = state(breaker("open"), breaker("open", "key_refused", None, "bravo"))
+    assert rules(made) == [("breaker", "main alpha"), ("key_refused", "main bravo")]
+    text = conditions(made, HERE, WatchConfig())[1].text
+    assert "for key_refused, until xarb kill LOG --reset-breakers" in text
+
+
 def test_a_kill_is_told_with_its_reason() -> None:
     """Where the row of the kill gives one behind its level."""
     texts = []

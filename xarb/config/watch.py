@@ -22,6 +22,7 @@ Rule = Literal[
     "order_unknown",
     "order_rejects",
     "breaker",
+    "key_refused",
     "astray",
     "drawdown",
     "day_loss",

@@ -2,7 +2,7 @@
 
 There is one for each account and venue. It opens by what the engine hears and reckons itself, so that a replay opens it at the same input.
 Orders that flatten a residual, and cancels, always go out. A residual that had to be held opens the breakers of its venues until a
-person resets them.
+person resets them; so does an exchange that refuses the key, which does not mend itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from xarb.model.order import BREAKER_LIFE, advance
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NEVER, Money, ceil_div
 
 RESIDUAL_HELD: Final = "residual_held"
+KEY_REFUSED: Final = "key_refused"
+# Reasons of reports that say so.
+KEY_REFUSALS: Final = frozenset({"account_not_enabled", "account_suspended", "authentication_error", "permission_denied"})
+_FOR_A_PERSON: Final = (RESIDUAL_HELD, KEY_REFUSED)  # no pause ends these
 ANSWERS: Final = 20  # of so many answers of a venue the slowest tenth may be slow
 _ENOUGH: Final = ANSWERS * 9 // 10  # the 9th decile: this many answers are no slower
 _NANO: Final = 10 ** (MONEY_SCALE - 9)  # one ns as money of seconds
@@ -154,7 +158,7 @@ class Breaker:
         self.reason, self.probe = trip.reason, 0
         self.trips += 1
         pause = min(limits.pause_ns << min(self.trips - 1, _MOST_DOUBLINGS), max(limits.max_pause_ns, limits.pause_ns))
-        self.until = NEVER if trip.reason == RESIDUAL_HELD else now + pause
+        self.until = NEVER if trip.reason in _FOR_A_PERSON else now + pause
         self.worn = self.rejects = 0
         self.acks.clear()
 
@@ -298,8 +302,8 @@ class Breakers:
         """A residual of `left` was held, because nothing could flatten it: nothing begins on its venues until a person says so."""
         for venue in dict.fromkeys(leg.side.names[2] for leg in legs):
             breaker = self._all[account, venue]
-            if breaker.limits.residual_held and not (breaker.state == "open" and breaker.until == NEVER):
-                self._trip(breaker, _Trip(RESIDUAL_HELD, left))
+            if breaker.limits.residual_held:
+                self._hold(breaker, _Trip(RESIDUAL_HELD, left))
 
     # --- what is heard
 
@@ -307,12 +311,14 @@ class Breakers:
         """An order leaves."""
         self._of(order.side.names).waiting[order.number] = self._market.now
 
-    def heard(self, order: Order, event: str) -> None:
-        """A report of an order that may still fill; that it turned UNKNOWN is told by `moved`."""
+    def heard(self, order: Order, event: str, reason: str | None) -> None:
+        """A report of an order that may still fill, with the venue's reason; that it turned UNKNOWN is told by `moved`."""
         if event in ("sent", "unknown"):
             return
         breaker, now = self._of(order.side.names), self._market.now
         at = breaker.waiting.pop(order.number, None)
+        if event in ("rejected", "not_sent") and reason in KEY_REFUSALS:
+            self._hold(breaker, _Trip(KEY_REFUSED))
         if breaker.state == "open":
             return  # what flattens a residual
         if event == "not_sent":
@@ -356,6 +362,11 @@ class Breakers:
 
     def _try(self, breaker: Breaker, trip: _Trip | None) -> None:
         if trip is not None and breaker.state != "open":
+            self._trip(breaker, trip)
+
+    def _hold(self, breaker: Breaker, trip: _Trip) -> None:
+        """Open one, open for a pause or not, until a person resets it."""
+        if not (breaker.state == "open" and breaker.until == NEVER):
             self._trip(breaker, trip)
 
     def _trip(self, breaker: Breaker, trip: _Trip) -> None:

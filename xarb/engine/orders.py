@@ -118,7 +118,7 @@ class Orders:
         """
         event = report.event
         if order.alive:
-            self._breakers.heard(order, event)
+            self._breakers.heard(order, event, report.reason)
         if event == "fill":
             return self._fill(order, report)
         if event in _STATE_EVENTS:

@@ -35,6 +35,7 @@ POLL_S: Final = 1.0  # open orders are looked up so often without a private stre
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
 RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
+STREAM_LOST: Final = "stream_lost"  # 1: the private stream is gone, nothing new begins; 0: it is back and all was compared
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
 ASKS: Final = 6  # at most, before a start arms; what still moves then is compared later
@@ -82,9 +83,11 @@ class AccountDesk:
         self.ids = ClientIds(wishes.log_id, account.terms.exchange)
         self.orders = LiveOrders(account.label, venue, self.ids)
         self.is_streaming = False
+        self.lost_stream: str | None = None  # what speaks against new orders since the private stream was lost
         self.clock = ClockWatch(account, venue, self.reading)
         counts = countdown_of(account.terms.exchange, account.terms.cancel_after_ms) is not None
         self.countdown = Countdown(account, account.terms.cancel_after_ms, self) if counts else None
+        self._epoch = 0  # of the last private stream that stood
         self.conn = -1  # of the private stream in the log; set before `open`
         self.check = BalanceCheck(account.label, venue)
         self._moved = 0  # counts what was reported, sent and transferred
@@ -107,7 +110,7 @@ class AccountDesk:
     @property
     def objections(self) -> list[str]:
         """What speaks against new orders now; a reading tells of each change."""
-        against = (self.clock.objection, self.countdown.objection if self.countdown else None)
+        against = (self.lost_stream, self.clock.objection, self.countdown.objection if self.countdown else None)
         return [why for why in against if why is not None]
 
     @property
@@ -412,16 +415,27 @@ class AccountDesk:
 
     def ready(self, epoch: int) -> None:
         """Everything is pushed from now on; what happened before, reconciliation tells."""
-        self.is_streaming = True
+        self.is_streaming, self._epoch = True, epoch
         self._connection("subscribed", epoch, None)
         if self._ready.is_set():
-            self._spawn(self._reconcile_again())
+            self._spawn(self._catch_up(epoch))
         self._ready.set()
 
     def lost(self, epoch: int, reason: str) -> None:
-        """The connection is gone."""
-        self.is_streaming = False
+        """The connection is gone: nothing new begins until another stands and everything was compared with the exchange since."""
+        was_streaming, self.is_streaming = self.is_streaming, False
         self._connection("lost", epoch, reason)
+        if was_streaming and self.lost_stream is None:
+            self.lost_stream = f"the private stream of {self.account.label} at {self.venue} is lost"
+            self.reading(STREAM_LOST, 1, f"{self.lost_stream}: {reason}")
+
+    async def _catch_up(self, epoch: int) -> None:
+        """Compare after a private stream came back; new orders may be sent again if it still stands then."""
+        await self._reconcile_again()
+        is_new = self.is_streaming and self._epoch == epoch and not self._stopping.is_set()
+        if is_new and self.lost_stream is not None:
+            self.lost_stream = None
+            self.reading(STREAM_LOST, 0, f"{self.account.label}: the private stream is back, and everything was compared")
 
     def told(self, item: Item) -> None:
         """Something was pushed."""

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from xarb.config.watch import Rule, WatchConfig
 from xarb.console import utc
+from xarb.engine.breaker import KEY_REFUSED
 from xarb.engine.liverows import DISARM, KILL
 from xarb.log.ends import LEFT_OFF
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal, parse_money
@@ -143,7 +144,8 @@ def _breakers(state: Watched) -> Iterator[Condition]:
         until = f"until {utc(one.until)}" if one.until is not None else "until xarb kill LOG --reset-breakers"
         end = until if one.state == "open" else "until one has shown that it works"
         text = f"{venue} gets {what} of {account} since {utc(one.since)}, for {one.reason}, {end}"
-        yield Condition("breaker", f"{account} {venue}", text)
+        rule: Rule = "key_refused" if one.reason == KEY_REFUSED else "breaker"
+        yield Condition(rule, f"{account} {venue}", text)
 
 
 def _money(state: Watched, config: WatchConfig) -> Iterator[Condition]:
