@@ -21,9 +21,9 @@ from tests.trial import quiet
 from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.errors import Killed
-from xarb.live.guard import BEAT, FAREWELL, Guard, Pulse
+from xarb.live.guard import BEAT, FAREWELL, Guard, Pulse, Wish
 from xarb.live.session import EVENT_LOOP, Session
-from xarb.live.watchdog import is_silent
+from xarb.live.watchdog import attempt, is_silent, stacks_of
 from xarb.log.check import verify_log
 from xarb.log.manifest import header_of
 from xarb.log.reader import LogReader
@@ -133,6 +133,32 @@ def test_silence_counts_from_the_first_beat_to_the_farewell(words: tuple[bytes, 
     watching.join(WAIT_S)
     os.close(out)
     assert found == (expected or [False])
+
+
+def test_what_no_error_of_ours_says_keeps_nothing_from_being_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """A library's own error while orders are canceled is said; the stopped process is ended all the same."""
+    assert not attempt(lambda: int("x"))
+    assert "ValueError: invalid literal" in capsys.readouterr().err
+    assert attempt(lambda: 1)
+
+
+def test_stacks_of_a_slow_process_are_waited_for() -> None:
+    """A process that gets to write them only half a second after it was asked is heard."""
+    out, into = os.pipe()
+    slow = (
+        "import os, signal, sys, time\n"
+        "def tell(*_):\n"
+        "    time.sleep(0.6); os.write(int(sys.argv[1]), b'in slow')\n"
+        "signal.signal(signal.SIGUSR2, tell); print(flush=True); time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", slow, str(into)], pass_fds=(into,), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        wish = Wish(config="", overrides={}, folder="", pid=process.pid, hang_ms=1000, stacks=out)
+        assert stacks_of(wish) == "in slow"
+        process.kill()
+    os.close(into)
+    os.close(out)
 
 
 def test_a_pulse_beats_and_measures() -> None:

@@ -18,7 +18,6 @@ from typing import Final
 import msgspec
 
 from xarb.config import Experiment, load_experiment
-from xarb.errors import XarbError
 from xarb.live.guard import FAREWELL, STACKS, Wish
 from xarb.log.ends import HANG
 
@@ -86,7 +85,7 @@ def attempt(step: Callable[[], object]) -> bool:
     """Do something that may fail; whether it did not. What failed is said, and the rest is done all the same."""
     try:
         step()
-    except (XarbError, OSError) as error:
+    except Exception as error:  # noqa: BLE001  # a process that is stopped must be ended, whatever libraries raise before that
         say(f"{type(error).__name__}: {error}")
         return False
     return True
@@ -95,8 +94,8 @@ def attempt(step: Callable[[], object]) -> bool:
 def stacks_of(wish: Wish) -> str:
     """The stacks of the process's threads, as far as it can still write them."""
     os.kill(wish.pid, STACKS)
-    parts, until = [], time.monotonic() + STACKS_S
-    while select.select([wish.stacks], [], [], max(min(STEP_S, until - time.monotonic()), 0))[0]:
+    parts, until = list[bytes](), time.monotonic() + STACKS_S
+    while select.select([wish.stacks], [], [], max(min(STEP_S if parts else STACKS_S, until - time.monotonic()), 0))[0]:
         part = os.read(wish.stacks, 65_536)
         parts.append(part)
         if not part:
