@@ -308,8 +308,9 @@ def _discrepancies(view: _View, troubles: list[str]) -> list[Section]:
     for row in pick(view.query, "operator", view.since, ("action", "=", DISCREPANCY)):
         one, seq = read_discrepancy(row["seq"], row["detail"]), row["seq"]
         verdict = "booked" if seq in booked else "too large to be booked" if seq in refused else "looked at again"
-        last.pop(one.place, None)
-        if seq in refused:
+        if seq in booked:
+            last.pop(one.place, None)
+        elif seq in refused:
             last[one.place] = f"{one}; xarb kill LOG --reset accepts it"
         amounts = (amount(one.ours), amount(one.theirs), amount(one.difference))
         rows.append((moment_of(row["ts_recv"]), *one.place, *amounts, verdict))

@@ -13,6 +13,7 @@ import pytest
 from tests.live.site import VENUES, Site, account_order, filled, site, traded
 from tests.live.test_real_orders import money
 from tests.trial import quiet
+from xarb.engine.discrepancy import DISCREPANCY, Discrepancy
 from xarb.errors import Killed
 from xarb.live.begin import past_of
 from xarb.live.session import Session
@@ -125,6 +126,58 @@ def test_a_withdrawal_ends_new_bundles_until_a_person_accepts_it(tmp_path: Path)
     assert acts(log)[-1][1].startswith("entries: main has ")
     assert adjusted(log) == []
     assert verify(log, advance=quiet).equal
+
+
+def test_what_came_back_after_it_was_refused_is_not_taken_off_again(tmp_path: Path) -> None:
+    """Money that was missing and is there again before the end: the reset accepts nothing, and the next start finds no difference."""
+    log, place = tmp_path / "log", ("main", "bravo", "BTC")
+
+    async def story() -> None:
+        async with calm(tmp_path) as at:
+            gone = once_it_trades(lambda: at.server.desk.move(place, -money("3")))
+            waits = [lambda: at.server.desk.move(place, money("3"))]
+
+            def back(session: Session) -> bool:
+                if waits and gone(session):
+                    waits.pop()()
+                return not waits
+
+            first = await traded(at, log, back)
+            assert first.was_killed
+            await agree(at, first)
+            reset(log)
+            second = await traded(at, log, filled(1))
+            assert not second.was_killed
+            await agree(at, second)
+
+    asyncio.run(story())
+    assert adjusted(log) == []
+
+
+def test_what_was_passed_over_takes_no_refusal_back(tmp_path: Path) -> None:
+    """A fill overtakes what is told behind a refusal: the trouble stays, and the reset accepts the difference."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with calm(tmp_path) as at:
+            gone = once_it_trades(lambda: at.server.desk.move(("main", "bravo", "BTC"), -money("3")))
+
+            def overtaken(session: Session) -> bool:
+                if not gone(session):
+                    return False
+                stale = Discrepancy(account="main", venue="bravo", asset="BTC", ours=1, theirs=0)
+                session.intake.put("operator", (DISCREPANCY, "account main at bravo", stale.text))
+                session.intake.flush()
+                return True
+
+            await traded(at, log, overtaken)
+            assert [text for text in status(log).troubles if "3 is not explained" in text]
+            reset(log)
+            second = await traded(at, log, filled(1))
+            assert not second.was_killed
+            await agree(at, second)
+
+    asyncio.run(story())
 
 
 def test_what_moved_while_nothing_ran_is_found_before_the_next_start_arms(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from xarb.engine.terms import StrategyTerms
 from xarb.model.units import MONEY_ONE, Money
 
 Place = tuple[str, str, str]  # account, venue, asset
+ADJUSTMENT: Final = "adjustment"
+"""The cause of a `ledger` row that books what a venue has more or less than we."""
 _NO_STRATEGY: Final = ""  # of opening rows: the money belongs to the account
 
 
@@ -170,7 +172,7 @@ class Portfolio:
         """The venue has so much more (negative: less) than we, and nothing says why: a `ledger` row, of the account as a transfer is."""
         if (left := self._strays.pop(place, 0) - abs(delta)) > 0:
             self._strays[place] = left
-        self._bring(place, delta, "adjustment")
+        self._bring(place, delta, ADJUSTMENT)
 
     def _bring(self, place: Place, delta: int, cause: str) -> None:
         """Money of the account comes or goes, of no strategy's doing."""

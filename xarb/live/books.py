@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from xarb.engine.discrepancy import DISCREPANCY, REFUSED, Discrepancy, fill_changes, is_complete, read_discrepancy
 from xarb.engine.liverows import transfer_name, transferred
-from xarb.engine.portfolio import Place
+from xarb.engine.portfolio import ADJUSTMENT, Place
 from xarb.log.reader import LogReader, Selection
 from xarb.model.instrument import Instrument
 from xarb.model.units import Money, parse_money
@@ -90,17 +90,29 @@ def books_of(reader: LogReader, span: Span, instruments: Sequence[Instrument]) -
         LogError: a file was changed, or an act cannot be read.
     """
     closing: dict[Place, int] = {**closing_balances(reader, span)}
-    for one in refused(reader, span).values():  # who took the kill back has accepted it
+    others = others_of(span)
+    for one in _standing(reader, span, closing, others):  # who took the kill back has accepted it
         closing[one.place] = closing.get(one.place, 0) + one.difference
     moves = list(reader.rows("transfers"))
     transfers = {transfer_name(row): transferred(row) for row in moves if row["seq"] <= span.last}
     markets = {(one.venue, one.symbol): one for one in instruments}
-    books = Books(closing, others_of(span), transfers=transfers, markets=markets)
+    books = Books(closing, others, transfers=transfers, markets=markets)
     for kind, rows in (("transfers", moves), ("reports", reader.rows("reports", select=Selection(first_seq=span.last + 1)))):
         for row in rows:
             if row["seq"] > span.last:
                 books.take(kind, row)
     return books
+
+
+def _standing(reader: LogReader, span: Span, closing: Mapping[Place, int], others: Mapping[Place, int]) -> list[Discrepancy]:
+    """Differences that were refused and are there still: not those behind which the exchange told what the ledger ends with."""
+    found = refused(reader, span)
+    if not found:
+        return []
+    told: dict[Place, int] = {}
+    for row in reader.rows("balances", select=span.selection):
+        told[row["account"], row["venue"], row["asset"]] = row["free"] + row["locked"]
+    return [one for place, one in found.items() if told.get(place) != closing.get(place, 0) + others.get(place, 0)]
 
 
 def others_of(span: Span) -> dict[Place, int]:
@@ -109,7 +121,9 @@ def others_of(span: Span) -> dict[Place, int]:
 
 
 def refused(reader: LogReader, span: Span) -> dict[Place, Discrepancy]:
-    """The differences that the engine of a start was told of last and did not book, by account, venue and asset.
+    """The differences that the engine of a start refused to book and did not book later, by account, venue and asset.
+
+    One that it passed over, since a fill overtook it or nothing priced it just then, takes no earlier one back.
 
     Raises:
         LogError: a file was changed, or an act cannot be read.
@@ -118,11 +132,12 @@ def refused(reader: LogReader, span: Span) -> dict[Place, Discrepancy]:
     for row in reader.rows("operator", select=span.selection):
         if row["action"] == DISCREPANCY and span.first <= row["seq"] <= span.last:
             one = read_discrepancy(row["seq"], row["detail"])
-            outputs = reader.outputs(kinds=("refusals",), select=Selection(first_seq=row["seq"], last_seq=row["seq"]))
-            if any(output["reason"] == REFUSED for _, output in outputs):
-                found[one.place] = one
-            else:
-                found.pop(one.place, None)
+            select = Selection(first_seq=row["seq"], last_seq=row["seq"])
+            for kind, output in reader.outputs(kinds=("refusals", "ledger"), select=select):
+                if kind == "refusals" and output["reason"] == REFUSED:
+                    found[one.place] = one
+                elif kind == "ledger" and output["cause"] == ADJUSTMENT:
+                    found.pop(one.place, None)
     return found
 
 
