@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.log.live import head, quotes
@@ -15,6 +16,7 @@ from xarb.log.committer import Policy
 from xarb.log.files import Files
 from xarb.log.livelog import LiveLog
 from xarb.log.manifest import FileEntry, Manifest
+from xarb.log.schema import schema_digest
 
 
 @pytest.fixture
@@ -60,6 +62,15 @@ def test_what_is_known_is_not_taken_for_what_is_there(folder: Path, at: int) -> 
     path.unlink()
     with pytest.raises(LogError, match="cannot be read"):
         list(Files(folder).batches(entry, ["seq"], 4))
+
+
+def test_what_is_known_answers_for_no_other_kind(folder: Path) -> None:
+    """A manifest that calls known bytes by another kind is refused as it is when they are read for the first time."""
+    entry = _quotes(folder)
+    list(Files(folder).batches(entry, ["seq"], 4))
+    other = msgspec.structs.replace(entry, kind="trades", schema=schema_digest("trades"))
+    with pytest.raises(LogError, match="has not the columns of trades"):
+        list(Files(folder).batches(other, ["seq"], 4))
 
 
 def test_large_files_are_read_in_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

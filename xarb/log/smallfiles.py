@@ -26,7 +26,9 @@ UNREADABLE: Final = (OSError, pa.ArrowException)
 _BYTES: Final = 1 << 16
 _ROWS: Final = 1_024
 _KEPT: Final = 128  # at most some 40 MB of them: a row of a book has 47 columns
-_tables: OrderedDict[str, pa.Table] = OrderedDict()  # by digest, which names what is in a file: they never go out of date
+_tables: OrderedDict[tuple[str, str], pa.Table] = (
+    OrderedDict()
+)  # by kind and digest, which names what is in a file: never out of date
 _lock = threading.Lock()
 
 
@@ -37,10 +39,11 @@ def is_small(entry: FileEntry) -> bool:
 
 def kept(entry: FileEntry) -> pa.Table | None:
     """What a file of this digest holds, if that is known already; the caller has checked that it has it."""
+    key = (entry.kind, entry.sha256)  # a manifest may call a file what it is not
     with _lock:
-        found = _tables.get(entry.sha256)
+        found = _tables.get(key)
         if found is not None:
-            _tables.move_to_end(entry.sha256)
+            _tables.move_to_end(key)
     return found
 
 
@@ -59,7 +62,7 @@ def read(path: Path, entry: FileEntry) -> pa.Table:
             raise LogError(f"{path} has not the columns of {entry.kind}")
         table = file.read(use_threads=False)
     with _lock:
-        _tables[entry.sha256] = table
+        _tables[entry.kind, entry.sha256] = table
         while len(_tables) > _KEPT:
             _tables.popitem(last=False)
     return table
