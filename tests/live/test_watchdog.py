@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ from xarb.log.check import verify_log
 from xarb.log.manifest import header_of
 from xarb.log.reader import LogReader
 from xarb.starts import LIVE
+from xarb.venues.feeds import Feeds
 from xarb.verify import verify
 
 WAIT_S = 120
@@ -113,6 +115,43 @@ def test_a_loop_that_lags_ends_new_bundles(tmp_path: Path) -> None:
     assert bundles[0] == bundles[1], "no bundle began behind the kill"
     assert max(lags) >= 100_000_000  # of a look once a second, which the lag may have begun before
     assert verify(log, advance=quiet).equal
+
+
+class _Listening(Guard):
+    """Notes when it is told something, without a process beside this one."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[float, bytes]] = []
+        self.is_gone = False
+
+    def _say(self, word: bytes) -> None:
+        self.heard.append((time.monotonic(), word))
+
+
+def test_a_loop_that_waits_for_goodbyes_is_not_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that take two seconds to end at a stop: it beats until then, and only then says farewell."""
+    guard, run = _Listening(), Feeds.run
+
+    async def slow(feeds: Feeds) -> None:
+        try:
+            await run(feeds)
+        finally:
+            await asyncio.sleep(2)
+
+    monkeypatch.setattr(Feeds, "run", slow)
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            session = Session(load_experiment(at.config), tmp_path / "log", mode=LIVE, policy=QUICK, guard=guard)
+            task = asyncio.create_task(session.run(None, Board(None)))
+            await until(lambda: task.done() or len(guard.heard) > 1)
+            os.kill(os.getpid(), signal.SIGINT)
+            await task
+
+    asyncio.run(story())
+    times = [at for at, _ in guard.heard]
+    assert max(later - before for before, later in pairwise(times)) < 1.5
+    assert [word for _, word in guard.heard].index(FAREWELL) == len(times) - 1
 
 
 @pytest.mark.parametrize(

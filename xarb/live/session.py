@@ -198,7 +198,7 @@ class Session:
         gc.collect()
         gc.freeze()  # what was built so far stays: later collections need not look at it
         began = self.intake.clock.now()
-        arming = asyncio.ensure_future(self._arm())
+        arming, beating = asyncio.ensure_future(self._arm()), asyncio.ensure_future(self._beat())
         tasks = [
             arming,
             *(
@@ -207,11 +207,10 @@ class Session:
                     self.feeds.run(),
                     Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began)),
                     self._obey(stop, duration_s),
-                    self._beat(),
                 )
             ),
         ]
-        for task in tasks:
+        for task in (beating, *tasks):
             task.add_done_callback(self._task_ended)
         try:
             futures: set[asyncio.Future[Any]] = {self.intake.failure, self._ending}
@@ -231,11 +230,10 @@ class Session:
                 await self._stand_down()
             return ending
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _canceled(tasks)  # connections may take seconds to say goodbye, and the loop turns meanwhile
             if self._guard is not None:
                 self._guard.farewell()
+            await _canceled([beating])
             try:
                 await self._let_go()
             finally:
@@ -460,6 +458,13 @@ class Session:
         engine, keys = self.assembly.engine, {one.key for one in stream.feed.listings}
         mine = [number for number, one in enumerate(engine.instruments) if (one.venue, one.symbol) in keys]
         return min((engine.market.feed(number).score for number in mine), default=None)
+
+
+async def _canceled(tasks: Sequence[asyncio.Future[None]]) -> None:
+    """Cancel tasks and wait until they ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _nothing() -> None:
