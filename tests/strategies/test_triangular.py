@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.defaults import strategy_terms, triangular_params
+from tests.defaults import breaker_limits, strategy_terms, triangular_params
 from tests.engine.desk import Desk, money
 from tests.engine.table import instrument
 from xarb.engine.captured import EngineCopy
@@ -22,14 +22,21 @@ QUOTES = ((99, 100), (1, 2), (210, 211))
 FAIR = ((99, 100), (1, 2), (200, 211))
 
 
-def triangle(*, params: dict[str, Any] | None = None, fee: FeeTier = FREE, venues: str = "aaa", **desk: Any) -> Desk:
+def triangle(
+    *,
+    params: dict[str, Any] | None = None,
+    fee: FeeTier = FREE,
+    venues: str = "aaa",
+    starts: tuple[str, ...] = ("USD",),
+    **desk: Any,
+) -> Desk:
     """A desk with BTC/USD, ETH/BTC and ETH/USD, and the strategy that goes through them, looking at every row."""
     made = [
         instrument(venues[0]),
         instrument(venues[1], base="ETH", quote="BTC", symbol="ETH/BTC"),
         instrument(venues[2], base="ETH", symbol="ETH/USD"),
     ]
-    graph = TradeGraph(instruments=(0, 1, 2), assets={0: ("BTC", "USD"), 1: ("ETH", "BTC"), 2: ("ETH", "USD")}, starts=("USD",))
+    graph = TradeGraph(instruments=(0, 1, 2), assets={0: ("BTC", "USD"), 1: ("ETH", "BTC"), 2: ("ETH", "USD")}, starts=starts)
     strategy = Triangular("tri", "main", graph, triangular_params(**(params or {})), rates={}, assumed_qty={})
     known = {(venue, asset): asset for venue in venues for asset in ("BTC", "ETH", "USD")}
     setup: dict[str, Any] = {
@@ -167,6 +174,27 @@ def test_a_scan_finds_what_no_edge_announces() -> None:
         "open 3 sell a 210 5",
     ]
     assert [row["ts"] for row in desk.drained("commands")] == [NANOS_PER_S // 10] * 3
+
+
+def test_a_probe_goes_round_with_as_little_as_can_be() -> None:
+    """The breaker of the venue is half open after an order was rejected: 2 BTC for one ETH, and no least profit in quote is asked for."""
+    limits = breaker_limits(rejects=1, pause_ns=NANOS_PER_S)
+    desk = triangle(params={"min_profit_quote": money(20)}, breakers={"a": limits})
+    assert len(show(desk)) == 3
+    for order in (1, 2, 3):
+        desk.report(order, "rejected")
+    show(desk, FAIR, size=11)
+    desk.quote(0, 99, 100, ts=desk.now + 2 * NANOS_PER_S, size=12)
+    assert show(desk, size=13) == ["open 4 buy a 100 2", "open 5 buy a 2 1", "open 6 sell a 210 1"]
+
+
+def test_a_cycle_through_two_starts_keeps_its_name() -> None:
+    """Found from either, it is the one of the start that is named first, whatever rounding says of its product."""
+    desk = triangle(starts=("USD", "ETH"))
+    show(desk)
+    show(desk, ((99, 100), (1, 2), (213, 214)))
+    assert [line for line in told(desk) if "decided" not in line] == ["1 opened"]
+    assert {row["legs"].split(",")[0] for row in desk.drained("opportunities")} == {"buy BTC/USD@a"}
 
 
 def test_a_cycle_that_begins_twice_breaks_the_engine() -> None:

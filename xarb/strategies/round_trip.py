@@ -60,6 +60,11 @@ def best_round_trip(trades: Sequence[Trade]) -> RoundTrip | TooSmall:
     return _Round([_Way(trade) for trade in trades]).best()
 
 
+def smallest_round_trip(trades: Sequence[Trade], ratio_ppb: int) -> RoundTrip | TooSmall:
+    """About the smallest amount that earns a ratio, by doubling the first leg's lots; where none does, the best one."""
+    return _Round([_Way(trade) for trade in trades]).best(ratio_ppb)
+
+
 class _Way:
     """A trade as a curve: what it spends and brings at the end of each level, fees included, at 18 decimals."""
 
@@ -136,7 +141,8 @@ class _Round:
     def __init__(self, ways: Sequence[_Way]) -> None:
         self._ways = ways
 
-    def best(self) -> RoundTrip | TooSmall:
+    def best(self, enough_ppb: int | None = None) -> RoundTrip | TooSmall:
+        """The best amount, or the smallest looked at that earns a ratio."""
         ways = self._ways
         for way in ways:
             if way.most < way.lot or way.bringing[1] <= 0:
@@ -146,8 +152,14 @@ class _Round:
             worths.append(worths[-1] * way.rate // ONE)
         self._worths = worths[::-1]
         best: RoundTrip | None = None
-        for first in self._candidates(self._peak()):
+        wanted = self._candidates(self._peak())
+        if enough_ppb is not None:
+            lots = ways[0].most // ways[0].lot
+            wanted = sorted([*wanted, *(ways[0].lot << power for power in range(lots.bit_length()))])
+        for first in wanted:
             trip = self._trip(first)
+            if trip is not None and enough_ppb is not None and trip.ratio_ppb >= enough_ppb:
+                return trip
             if trip is not None and (best is None or trip.profit > best.profit):
                 best = trip
         return best if best is not None else self._why_none()

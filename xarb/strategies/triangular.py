@@ -3,10 +3,13 @@
 Woken by the scan timer, and by every market row where the config asks for it, it lays the best price after fees of each side of each tradable
 book as a rate between two assets, of parallel ones the best, and searches for cycles (`cycles.py`) through each asset that is to go round. A
 cycle is named by its legs; while it is found it stands, and it is told when it began and ceased to. Each one found, best first, goes through
-the gates of `_Decision` and is either planned at the size that earns most (`round_trip.py`) or passed on with the reason, told once.
+the gates of `_Look` and is either planned at the size that earns most (`round_trip.py`) or passed on with the reason, told once.
 
 Between venues nothing is sent: what a leg spends must lie where it is spent. Names of an asset on two venues are one asset where the table of
 assets proves it, else two. A trade whose feed is not tradable, whose quote is too old or whose venue lets no bundle begin has no rate.
+
+Where the breaker of a venue lets through a probe only, about the smallest amount that earns `min_profit_ppb` goes round, and need not earn
+`min_profit_quote`.
 
 Liquidity is asked for once, as `micro` does: what a plan asked of a book's side is taken off that side until a new row sets it.
 """
@@ -24,7 +27,7 @@ from xarb.strategies.cycles import LEAST_LEGS, ONE, Cycle, Hop, best_hops, earni
 from xarb.strategies.ladder import TEN, Leg, Level
 from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
 from xarb.strategies.moving import MovingTerms, surplus
-from xarb.strategies.round_trip import Moving, RoundTrip, Trade, best_round_trip
+from xarb.strategies.round_trip import Moving, RoundTrip, Trade, best_round_trip, smallest_round_trip
 from xarb.strategies.sizing import TooSmall
 
 _FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
@@ -232,18 +235,13 @@ class _Look:
         """The cycles that earn, best first over all start assets."""
         strategy, above = self._strategy, ONE * (PPB + self._params.close_ppb) // PPB
         hops = best_hops([hop for side in strategy.sides if (hop := self._hop(side)) is not None])
-        cycles: list[Cycle] = []
-        for start in strategy.starts:
-            cycles += earning_cycles(hops, start, max_legs=self._params.max_legs, above=above)
-        cycles.sort(key=lambda cycle: (-cycle.product, cycle.trades))
-        found: dict[str, Cycle] = {}
-        rounds: set[tuple[int, ...]] = set()
-        for cycle in cycles:  # one that goes through two start assets is found from each: the first counts
-            turned = min(cycle.trades[at:] + cycle.trades[:at] for at in range(len(cycle.trades)))
-            if turned not in rounds:
-                rounds.add(turned)
-                found[" ".join(str(trade) for trade in cycle.trades)] = cycle
-        return found
+        rounds: dict[tuple[int, ...], Cycle] = {}
+        for start in strategy.starts:  # a cycle through two of them is found from each: the first one named counts, at every look
+            for cycle in earning_cycles(hops, start, max_legs=self._params.max_legs, above=above):
+                turned = min(cycle.trades[at:] + cycle.trades[:at] for at in range(len(cycle.trades)))
+                rounds.setdefault(turned, cycle)
+        best_first = sorted(rounds.values(), key=lambda cycle: (-cycle.product, cycle.trades))
+        return {" ".join(str(trade) for trade in cycle.trades): cycle for cycle in best_first}
 
     def _hop(self, side: _Side) -> Hop | None:
         """What a unit of what a side spends brings at its best price after fees; None where nothing may be traded on it."""
@@ -256,7 +254,7 @@ class _Look:
         if price is None or price <= 0 or self._now - quote.ts > self._params.latency_threshold_ns:
             return None
         venue = terms.instrument.venue
-        if (size is None and venue not in strategy.assumed) or self._entry(venue).way != "free":
+        if (size is None and venue not in strategy.assumed) or self._entry(venue).way == "none":
             return None
         unit = TEN[terms.instrument.px_scale]
         coin = 0
@@ -308,14 +306,15 @@ class _Look:
         sized = self._trades(terms, one.seqs)
         if isinstance(sized, str):
             return self._pass(key, one, sized)
-        trip = best_round_trip(sized)
+        probes = any(self._entry(leg.instrument.venue).way == "probe" for leg in terms)
+        trip = smallest_round_trip(sized, params.min_profit_ppb) if probes else best_round_trip(sized)
         if isinstance(trip, TooSmall):
             return self._pass(key, one, trip.reason, trip.most, trip.least)
         if trip.profit < 0 <= trip.profit + trip.inventory_cost:
             return self._pass(key, one, "inventory_cost", trip.inventory_cost, trip.profit + trip.inventory_cost)
         if trip.ratio_ppb < params.min_profit_ppb:
             return self._pass(key, one, "min_profit_bps", trip.ratio_ppb * _FROM_NINE, params.min_profit_ppb * _FROM_NINE)
-        if trip.profit < params.min_profit_quote:
+        if trip.profit < params.min_profit_quote and not (probes and trip.profit >= 0):
             return self._pass(key, one, "min_profit_quote", trip.profit, params.min_profit_quote)
         return self._plan(key, one, terms, trip)
 
@@ -345,7 +344,8 @@ class _Look:
             if leg.coin and rate is None:
                 return "fee_rate_unknown"
             free, coin = self._free(leg)
-            most = self._params.max_notional_quote
+            probe = self._entry(leg.instrument.venue).most
+            most = self._params.max_notional_quote if probe is None else min(probe, self._params.max_notional_quote)
             bounded = bounded_leg(leg, levels, (free // draws, coin // coins if coins else 0), most, rate)
             if at == 0:
                 bounded = self._bound_start(leg, bounded, most)
