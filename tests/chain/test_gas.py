@@ -9,6 +9,7 @@ import pytest
 
 from tests.chain.conftest import Chain
 from tests.chain.contracts import deploy
+from tests.chain.node import Node
 from tests.chain.states import concentrated
 from tests.chain.test_executor import Desk, funded, swapped_v2, swapped_v3, v2_hop, v3_hop
 from tests.chain.world import FOREVER, UNIT
@@ -36,8 +37,14 @@ def mined(desk: Desk, cycle: Cycle) -> dict[str, Any]:
     node = desk.chain.node
     mark = node.call("evm_snapshot")
     receipt = desk.send(execute_data(cycle))
-    node.call("evm_revert", mark)
+    _back(node, mark)
     return receipt
+
+
+def _back(node: Node, mark: object) -> None:
+    """The chain as it was at a mark. Transactions that are taken back wait again, and would be mined among the next ones."""
+    node.call("evm_revert", mark)
+    node.call("anvil_dropAllTransactions")
 
 
 def crossed(desk: Desk, cycle: Cycle) -> int:
@@ -48,7 +55,7 @@ def crossed(desk: Desk, cycle: Cycle) -> int:
     mark = node.call("evm_snapshot")
     desk.send(execute_data(cycle))
     after = [concentrated(node, pool).tick for pool in pools]
-    node.call("evm_revert", mark)
+    _back(node, mark)
     spans = [(min(one.tick, tick), max(one.tick, tick), one.net) for one, tick in zip(before, after, strict=True)]
     return sum(low < tick <= high for low, high, ticks in spans for tick in ticks)
 

@@ -36,7 +36,7 @@ from xarb.log.recovery import TRUNCATED
 from xarb.log.tail import Tail
 from xarb.simulation.verb import scratch
 
-QUIET = Policy(commit_ms=1e7, reserve_bytes=0, separate=False)
+QUIET = Policy(by_hand=True, reserve_bytes=0, separate=False)
 IN_FIRST = 5  # rows of the first journal
 Damage = tuple[str, bytes]  # what was done to a file, and what stands in it now
 
