@@ -99,8 +99,8 @@ class Upkeep:
         self._seal_error: str | None = None
         self._checkpoint_error: str | None = None
 
-    async def run(self, looked: Callable[[], None]) -> None:
-        """Once a second: the wall clock, the disk, the journal, the event loop; then `looked`.
+    async def run(self, looked: Callable[[], None], stepped: Callable[[int], None] | None = None) -> None:
+        """Once a second: the wall clock, the disk, the journal, the event loop; then `looked`. `stepped` is told by how much the wall was set, ns.
 
         Raises:
             LogError: the disk is full.
@@ -117,6 +117,8 @@ class Upkeep:
             step = clock.step()
             if step is not None:
                 intake.health("clock_step_ns", step, None, "the wall clock was set; ts_recv goes on as before")
+                if stepped is not None:
+                    stepped(step)
             self._look_at_log()
             if loop.time() >= readings_at:
                 readings_at = loop.time() + _READINGS_S

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.site import QUICK, left_order, site, statuses
+from tests.live.site import QUICK, account_order, filled, left_order, site, statuses, traded
 from xarb.config import load_experiment
-from xarb.errors import LogError, Refused
+from xarb.errors import Killed, LogError, Refused
+from xarb.live import requests
 from xarb.live.verb import kill
 from xarb.log.journal import HEAD, journals, read_opening
 from xarb.log.livelog import LiveLog
+from xarb.log.reader import LogReader
 
 
 def damage(log: Path) -> None:
@@ -50,7 +52,10 @@ def test_a_kill_on_a_damaged_log_cancels_first_and_names_the_damage_then(tmp_pat
     asyncio.run(story())
 
 
-def test_a_kill_cancels_what_a_process_that_hangs_left_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("level", "said_first"), [("stop", "has not ended"), ("cancel", "does not show it"), ("entries", "--config")]
+)
+def test_a_kill_cancels_what_a_process_that_hangs_left_open(tmp_path: Path, level: str, said_first: str) -> None:
     """The writer lives and does not obey: after the wait its orders go at the exchanges, and the error says that it is there still."""
     log = tmp_path / "log"
 
@@ -58,11 +63,76 @@ def test_a_kill_cancels_what_a_process_that_hangs_left_open(tmp_path: Path) -> N
         async with site(tmp_path) as at:
             mine = await left_order(at, log)
             with LiveLog.open(log, QUICK):
-                with pytest.raises(Refused, match="has not ended"):
-                    await asyncio.to_thread(lambda: kill(log, wait_s=0.1))
-                with pytest.raises(LogError, match="being written") as said:
-                    await asyncio.to_thread(lambda: kill(log, wait_s=0.1, experiment=load_experiment(at.config)))
+                with pytest.raises(Refused, match=said_first):
+                    await asyncio.to_thread(lambda: kill(log, wait_s=0.1, level=level))
+                with pytest.raises(LogError, match=r"being written.*kill -KILL") as said:
+                    await asyncio.to_thread(lambda: kill(log, wait_s=0.1, level=level, experiment=load_experiment(at.config)))
                 assert mine in str(said.value)
             assert (await statuses(at, "alpha"))[mine] == "CANCELED"
 
     asyncio.run(story())
+
+
+def noted(log: Path) -> list[str]:
+    """The kills in a log, by their details."""
+    with LogReader(log) as reader:
+        return [row["detail"] for row in reader.rows("operator") if row["action"] == "kill"]
+
+
+def test_a_kill_without_a_process_goes_as_far_as_its_level(tmp_path: Path) -> None:
+    """`entries` is noted and cancels nothing, also without a config; the others cancel; `unwind` says that nothing is undone. All hold."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            mine = await left_order(at, log)
+            experiment = load_experiment(at.config)
+            assert await asyncio.to_thread(lambda: kill(log, wait_s=1, level="entries", experiment=experiment)) == []
+            assert await asyncio.to_thread(lambda: kill(log, wait_s=1, level="entries")) == []
+            assert (await statuses(at, "alpha"))[mine] == "NEW"
+            [canceled] = await asyncio.to_thread(lambda: kill(log, wait_s=1, level="cancel", experiment=experiment))
+            assert (await statuses(at, "alpha"))[mine] == "CANCELED"
+            assert mine in {row[2] for row in canceled.rows}
+            await account_order(at, "bravo", mine)
+            _, undone = await asyncio.to_thread(lambda: kill(log, wait_s=1, level="unwind", experiment=experiment))
+            assert (await statuses(at, "bravo"))[mine] == "CANCELED"
+            assert "a person undoes it" in undone.rows[0][1]
+            with pytest.raises(Killed, match="without a process"):
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    by = f"without a process, by {tmp_path / 'live.toml'}"
+    assert noted(log) == ["entries: without a process"] * 2 + [f"cancel: {by}", f"unwind: {by}"]
+
+
+def test_a_process_that_ends_before_it_obeys_is_treated_as_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It let the log go when it was asked: at once, not after the wait, the level is noted and its orders are canceled."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            mine = await left_order(at, log)
+            writer = LiveLog.open(log, QUICK)
+            ask = requests.ask
+
+            def ended(folder: Path, action: requests.Action, level: str = "stop") -> requests.Request:
+                request = ask(folder, action, level)
+                writer.close()
+                return request
+
+            monkeypatch.setattr(requests, "ask", ended)
+            await asyncio.to_thread(lambda: kill(log, wait_s=600, level="cancel", experiment=load_experiment(at.config)))
+            assert (await statuses(at, "alpha"))[mine] == "CANCELED"
+
+    asyncio.run(asyncio.wait_for(story(), 120))
+    assert noted(log) == ["cancel: the process had ended"]
+
+
+def test_a_log_that_cannot_even_get_its_flag_is_said_to(tmp_path: Path) -> None:
+    """The error keeps its own words, and says whether the next start is kept back."""
+    said = requests.hold_back(tmp_path, LogError("the disk is gone"))
+    assert (tmp_path / requests.FLAG).read_bytes() == b""
+    assert "the disk is gone; " in str(said)
+    assert "keeps back its next start" in str(said)
+    said = requests.hold_back(tmp_path / "nowhere", LogError("the disk is gone"))
+    assert "NOTHING KEEPS BACK ITS NEXT START" in str(said)

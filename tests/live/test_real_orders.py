@@ -22,7 +22,7 @@ from tests.serve.site import KEY, SECRET
 from tests.trial import quiet
 from xarb.board import Board
 from xarb.config import load_experiment
-from xarb.errors import ConfigError, LogError, Refused
+from xarb.errors import ConfigError, Killed, LogError, Refused
 from xarb.live.ending import Ending
 from xarb.live.exchanges import Exchanges, accounts_of
 from xarb.live.session import Session
@@ -130,6 +130,7 @@ def test_a_log_that_fails_leaves_no_order_at_the_exchanges(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_stopping: bool
 ) -> None:
     """Nothing can be logged any more, in the middle or during a stop: what may still fill is canceled there, and the error is told."""
+    log = tmp_path / "log"
     canceled: list[bool] = []
     cancel_open = Exchanges.cancel_open
 
@@ -141,7 +142,7 @@ def test_a_log_that_fails_leaves_no_order_at_the_exchanges(
 
     async def story() -> None:
         async with site(tmp_path) as at:
-            session = Session(load_experiment(at.config), tmp_path / "log", mode=LIVE, policy=QUICK)
+            session = Session(load_experiment(at.config), log, mode=LIVE, policy=QUICK)
 
             def broken() -> None:
                 raise LogError("the disk is gone")
@@ -157,8 +158,13 @@ def test_a_log_that_fails_leaves_no_order_at_the_exchanges(
             async with asyncio.timeout(60):
                 while not task.done() and not (hasattr(session, "summary") and until(session)):  # noqa: ASYNC110  # no event
                     await asyncio.sleep(0.02)
-                with pytest.raises(LogError, match="the disk is gone"):
+                with pytest.raises(LogError, match=r"the disk is gone; .*KILL keeps back its next start"):
                     await task
+            after = Session(load_experiment(at.config), log, mode=LIVE, policy=QUICK)
+            ending = await asyncio.wait_for(after.run(None, Board(None)), 60)
+            assert (ending.actor, ending.killed, after.summary.bundles) == ("the file KILL", True, 0)
+            with pytest.raises(Killed, match="killed by the file KILL"):
+                await traded(at, log, filled(1))
 
     asyncio.run(story())
     assert canceled == [True]

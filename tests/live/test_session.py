@@ -348,6 +348,7 @@ def test_a_full_disk_ends_trading_in_order(tmp_path: Path, monkeypatch: pytest.M
 
     asyncio.run(story())
     assert full == [True, False]
+    assert (folder / "KILL").exists(), "a start that a supervisor makes is a killed one"
     LiveLog.open(folder, QUICK).close()  # a full disk has no room to seal: the next start does
     assert acts(folder) == [ARM, DISARM, "ended"]
     with LogReader(folder) as reader:

@@ -29,6 +29,7 @@ from xarb.log.check import verify_log
 from xarb.log.manifest import header_of
 from xarb.log.reader import LogReader
 from xarb.starts import LIVE
+from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds
 from xarb.verify import verify
 
@@ -152,6 +153,36 @@ def test_a_loop_that_waits_for_goodbyes_is_not_silent(tmp_path: Path, monkeypatc
     times = [at for at, _ in guard.heard]
     assert max(later - before for before, later in pairwise(times)) < 1.5
     assert [word for _, word in guard.heard].index(FAREWELL) == len(times) - 1
+
+
+@pytest.mark.parametrize(("step_ms", "is_killed"), [(-1_501, True), (1_499, False)])
+def test_a_clock_that_is_set_ends_new_bundles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step_ms: int, *, is_killed: bool
+) -> None:
+    """A kill to `entries` with its figure where the wall clock was set by more than is allowed, either way; it holds over starts."""
+    log = tmp_path / "log"
+    steps: list[int | None] = []
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            at.config.write_text(at.config.read_text().replace("[live]\n", "[live]\nmax_clock_jump_ms = 1500\n"))
+            monkeypatch.setattr(Clock, "step", lambda _: steps.pop() if steps else None)
+            session = Session(load_experiment(at.config), log, mode=LIVE, policy=QUICK)
+            task = asyncio.create_task(session.run(None, Board(None)))
+            await until(lambda: task.done() or (hasattr(session, "summary") and filled(1)(session)))
+            steps.extend([None, step_ms * 1_000_000])
+            await until(lambda: task.done() or not steps)
+            assert session.was_killed == is_killed
+            if is_killed:
+                await until(lambda: task.done() or session.assembly.engine.execution.killed == "entries")
+            os.kill(os.getpid(), signal.SIGINT)
+            await task
+            if is_killed:
+                with pytest.raises(Killed, match=r"killed by wall clock: the wall clock was set by -1501 ms, allowed are 1500"):
+                    await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    assert verify(log, advance=quiet).equal
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,8 @@ def kill(
         typer.Option(
             "--level",
             help="entries: no new bundles, those under way come to their end. cancel: every order is canceled and nothing more is sent. "
-            "unwind: every order is canceled, and what is left is undone within its caps. stop: as cancel, and the process ends.",
+            "unwind: every order is canceled, and what is left is undone within its caps. stop: as cancel, and the process ends. "
+            "Without a process entries is only noted, and nothing is undone.",
         ),
     ] = STOP,
     reset: Annotated[bool, typer.Option("--reset", help="Take an earlier kill back, so that trading may start again.")] = False,
@@ -157,7 +158,7 @@ def kill(
     ] = False,
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="CONFIG.toml", help="Where the process is dead: whose keys cancel its orders."),
+        typer.Option("--config", metavar="CONFIG.toml", help="Where the process is dead or hangs: whose keys cancel its orders."),
     ] = None,
 ) -> None:
     """Kill trading on a log: cancel every order at once and end. No start follows until it is taken back with --reset.
@@ -165,7 +166,8 @@ def kill(
     Below the level stop the process goes on without new bundles, so that it can be looked at; end it with xarb stop. A file named KILL in the
     log's folder does the same as this command, empty or with a level in it, and SIGQUIT the same as the level stop.
 
-    Where the process is dead its real orders are canceled at the exchanges themselves, with the keys of --config, until none is left.
+    Where the process is dead its real orders are canceled at the exchanges themselves, with the keys of --config, until none is left. At the
+    level entries that is only noted. Where it hangs they are canceled at every level, and it is said that it has to be ended.
     Exit code 0 once all is done, 1 when it is not, or there is nothing to kill.
     """
     from xarb.config import load_experiment

@@ -145,6 +145,10 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_loop_lag_ms: Annotated[
         Count, doc("lag of the event loop beyond which no new bundles are sent (a kill to `entries`); 0 switches the rule off")
     ] = 10_000
+    max_clock_jump_ms: Annotated[
+        Count,
+        doc("step of this machine's clock beyond which no new bundles are sent (a kill to `entries`); 0 switches the rule off"),
+    ] = 1_000
     hang_ms: Annotated[
         int,
         msgspec.Meta(

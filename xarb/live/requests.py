@@ -17,9 +17,10 @@ from typing import Final, Literal
 import msgspec
 
 from xarb.errors import LogError
+from xarb.log.ends import KILL_FILE
 from xarb.model.order import KILL_LEVELS, STOP
 
-FLAG: Final = "KILL"
+FLAG: Final = KILL_FILE
 _PREFIX: Final = ".request-"
 _POLL_S: Final = 0.05
 Action = Literal["stop", "kill"]
@@ -77,6 +78,23 @@ def forget(folder: Path, before_ns: int) -> None:
     for path in folder.glob(f"{_PREFIX}*"):
         if path.name < f"{_PREFIX}{before_ns:020d}":
             path.unlink(missing_ok=True)
+
+
+def hold_back(folder: Path, error: LogError) -> LogError:
+    """Keep back the next start of a log that could not be written: a kill by the file FLAG, which takes no room but its name.
+
+    Returns the error with what was done.
+    """
+    flag = folder / FLAG
+    try:
+        flag.touch()
+    except OSError as failure:
+        return LogError(
+            f"{error}; {flag}: {failure.strerror}, so that NOTHING KEEPS BACK ITS NEXT START: see to it that none follows"
+        )
+    return LogError(
+        f"{error}; {flag} keeps back its next start, which notes the kill: xarb kill {folder} --reset takes it back then"
+    )
 
 
 def wait_until(done: Callable[[], bool], seconds: float) -> bool:

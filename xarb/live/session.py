@@ -12,12 +12,12 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
@@ -61,7 +61,9 @@ from xarb.wires.rows import Row, RowBuilder
 
 _LOOK_S: Final = 0.1  # interval at which requests of other shells are looked for
 EVENT_LOOP: Final = "event loop"
+WALL_CLOCK: Final = "wall clock"
 UNGUARDED: Final = "watchdog_gone"
+_Made = TypeVar("_Made")
 _SPARE: Final = 64  # connection numbers kept for what a session opens later
 
 
@@ -131,10 +133,17 @@ class Session:
                 self.intake = Intake(builder, clock, self._deliver, keeps_frames=frames)
                 listings = listings_of(instruments, state.scales)
                 stack.push_async_callback(self._let_go)
-                conn = await self._start(past, known, listings, first_conn=state.next_conn)
+                conn = await self._kept_back(self._start(past, known, listings, first_conn=state.next_conn))
                 policy = StreamPolicy(age_s=float(self._experiment.record.max_age_ms) / 1000)
                 self.feeds = Feeds(self._sources, listings, intake=self.intake, http=http, first_conn=conn, policy=policy)
-                return await self._trade(stop, duration_s, board)
+                return await self._kept_back(self._trade(stop, duration_s, board))
+
+    async def _kept_back(self, work: Coroutine[Any, Any, _Made]) -> _Made:
+        """The result of `work`; where the log could not be written in it no start follows before a person resets that."""
+        try:
+            return await work
+        except LogError as error:
+            raise requests.hold_back(self._folder, error) from error
 
     async def _start(self, past: Past, known: Sequence[Instrument], listings: dict[str, list[Listing]], *, first_conn: int) -> int:
         """Say what is known, then begin: from the row of the start on every row is decided on. The next connection's number."""
@@ -205,7 +214,7 @@ class Session:
                 asyncio.ensure_future(work)
                 for work in (
                     self.feeds.run(),
-                    Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began)),
+                    Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began), self._steps),
                     self._obey(stop, duration_s),
                 )
             ),
@@ -330,6 +339,12 @@ class Session:
     def _lags(self, lag_ns: int) -> None:
         bound_ms = self._experiment.live.max_loop_lag_ms
         self._end_entries(EVENT_LOOP, f"the event loop lagged {lag_ns // NANOS_PER_MS} ms behind, allowed are {bound_ms}")
+
+    def _steps(self, step_ns: int) -> None:
+        """The wall clock was set by so much."""
+        bound_ms = self._experiment.live.max_clock_jump_ms
+        if 0 < bound_ms * NANOS_PER_MS < abs(step_ns):
+            self._end_entries(WALL_CLOCK, f"the wall clock was set by {step_ns // NANOS_PER_MS} ms, allowed are {bound_ms}")
 
     def _is_ready(self) -> bool:
         speaks = all(stream.is_open and stream.meter.events for stream in self.feeds.streams)

@@ -25,7 +25,7 @@ from xarb.log.committer import Policy
 from xarb.log.follow import Follower
 from xarb.log.manifest import Manifest, header_of, last_digest
 from xarb.log.reader import LogReader
-from xarb.model.order import STOP
+from xarb.model.order import ENTRIES, STOP, UNWIND
 from xarb.process import run_loop
 from xarb.settings import log_policy
 from xarb.sources import market_sources
@@ -36,6 +36,13 @@ from xarb.venues.killing import kill as cancel_all
 from xarb.wires.rows import RowBuilder
 
 KILLED: Final = Killed.exit_code  # a person killed it, and no supervisor is to start it again
+_NOT_UNWOUND: Final = (
+    "unwind",
+    (
+        "no process is there to undo what is left unbalanced, and no later start undoes what an earlier one left: it is refused until "
+        "--reset, and begins with the balances that are there then; a person undoes it at the exchanges"
+    ),
+)
 _Found = TypeVar("_Found")
 
 
@@ -126,11 +133,11 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
     """Kill a log's trading to a level of `KILL_LEVELS`, and keep it from starting again before a reset.
 
     The process that trades is asked to; below STOP it goes on without new bundles, and this returns when its log says so. Where it is
-    dead and orders were real, they are canceled at the exchanges that `experiment` names until none is left there, which is proven by their
-    own lists; what was done is returned as a table.
+    dead and orders were real, the level is noted; above ENTRIES they are canceled at the exchanges that `experiment` names until none is
+    left there, which is proven by their own lists; what was done is returned as a table. Nothing is unwound without a process.
 
-    With `experiment` a process that hangs, or a log that cannot be read or written, keeps no order alive: they are canceled first, and what
-    is wrong is said then.
+    With `experiment` a process that hangs, or a log that cannot be read or written, keeps no order alive at any level: they are canceled
+    first, and what is wrong is said then.
 
     Raises:
         Refused: the config is not given and the process did not end in time, or no process trades; or an exchange still lists an order or
@@ -138,19 +145,19 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
         LogError: the log is damaged, cannot be written or is being written still, so that the kill is not noted in it.
     """
     was_asked = is_claimed(folder)
-    if was_asked and level != STOP:
-        _kill_to(folder, level, wait_s)
-        return []
     if was_asked:
         try:
-            _request(folder, "kill", wait_s)
+            if level != STOP and _kill_to(folder, level, wait_s):
+                return []
+            if level == STOP:
+                _request(folder, "kill", wait_s)
         except Refused:
             if experiment is None:
                 raise
             # it hangs, and its orders are canceled all the same
     damage: Exception | None = None
     try:
-        whose = _noted(folder, was_asked=was_asked, experiment=experiment)
+        whose = _noted(folder, level, was_asked=was_asked, experiment=experiment)
     except (LogError, OSError) as error:
         if experiment is None:
             raise
@@ -165,11 +172,13 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
             f"{folder}: canceled at the exchanges: {done}"
             + (f"; orders are still open: {left}; try again" if left else "")
             + f"; but the kill is not noted in the log, so that nothing keeps back its next start: {damage}"
+            + ("; where it hangs end it with kill -KILL, and kill again" if is_claimed(folder) else "")
         ) from damage
     if left:
         raise Refused(f"orders are still open: {left}; try again")
     heads = ("account", "venue", "canceled", "left", "of others, left alone", "failures")
-    return [Table("Canceled at the exchanges", heads, tuple(rows))]
+    canceled = Table("Canceled at the exchanges", heads, tuple(rows))
+    return [canceled, Table("Not done", ("what", "why"), (_NOT_UNWOUND,))] if level == UNWIND else [canceled]
 
 
 class _Whose(NamedTuple):
@@ -179,30 +188,34 @@ class _Whose(NamedTuple):
     symbols: dict[str, list[str]]
 
 
-def _noted(folder: Path, *, was_asked: bool, experiment: Experiment | None) -> _Whose | None:
-    """Note a kill in a log that nobody writes any more; whose orders are left to cancel, None when there are none.
+def _noted(folder: Path, level: str, *, was_asked: bool, experiment: Experiment | None) -> _Whose | None:
+    """Note a kill in a log that nobody writes any more; whose orders are left to cancel, None when there are none or the level is ENTRIES.
 
     Raises:
-        Refused: no process traded, and no order is real or the config is not given.
+        Refused: no process traded, and no order is real or the config, which all levels but ENTRIES need, is not given.
         LogError, OSError: the log is damaged, or cannot be written.
     """
     past = _settled_past(folder)
-    if was_asked and past.killed is not None:
-        return None
+    if was_asked and past.killed is not None and past.killed.partition(": ")[0] == requests.who():
+        return None  # it obeyed; a kill of somebody before tells nothing of how it ended
     if was_asked:  # it ended, of itself or for another reason, before it saw the request
         requests.forget(folder, time.time_ns())
-        _note(folder, KILL, "the process had ended")
+        _note(folder, KILL, f"{level}: the process had ended")
     is_real = past.span is not None and past.span.start.mode == LIVE
     if not is_real and was_asked:
         return None
     if not is_real:
         raise Refused(f"{folder}: no process is trading on this log, and none of its orders are real")
+    if level == ENTRIES:
+        if not was_asked:
+            _note(folder, KILL, f"{level}: without a process")
+        return None
     if experiment is None:
         raise Refused(
             f"{folder}: no process is trading on this log; to cancel its orders at the exchanges give the config with --config"
         )
     if not was_asked:
-        _note(folder, KILL, f"without a process, by {experiment.origin}")
+        _note(folder, KILL, f"{level}: without a process, by {experiment.origin}")
     return _Whose(past.log_id, spot_symbols(past.instruments))
 
 
@@ -264,8 +277,12 @@ async def _kill_everywhere(experiment: Experiment, whose: _Whose) -> list[tuple[
     return rows
 
 
-def _kill_to(folder: Path, level: str, wait_s: float) -> None:
-    """Ask for a kill at which the process goes on, and wait until its log has it."""
+def _kill_to(folder: Path, level: str, wait_s: float) -> bool:
+    """Ask for a kill at which the process goes on, and wait until its log has it; False when the process ended instead.
+
+    Raises:
+        Refused: neither came in time.
+    """
     request = requests.ask(folder, "kill", level)
 
     with Follower(folder, ("operator",), always=("operator",)) as follower:
@@ -274,10 +291,12 @@ def _kill_to(folder: Path, level: str, wait_s: float) -> None:
             acts = [row for _, row in follower.take().rows if row["action"] == KILL]
             return (request.actor, level) in {(row["actor"], row["detail"]) for row in acts}
 
-        if not requests.wait_until(is_logged, wait_s):
+        if not requests.wait_until(lambda: is_logged() or not is_claimed(folder), wait_s):
             raise Refused(
-                f"{folder}: asked for a kill of {level}, but the log does not show it after {wait_s:g} s; it may still come"
+                f"{folder}: asked for a kill of {level}, but the log does not show it after {wait_s:g} s; it may still come. "
+                "Where the process hangs, its orders are canceled at the exchanges with --config"
             )
+    return is_claimed(folder)
 
 
 def _request(folder: Path, action: requests.Action, wait_s: float) -> None:

@@ -30,3 +30,4 @@ def left_off(reader: LogReader, ts_recv: int, actor: str) -> list[Row]:
 HANG: Final = (
     "hang-"  # how the name of a file in the log's folder begins that has the stacks of a process that hung; no part of the log
 )
+KILL_FILE: Final = "KILL"  # a file in the log's folder that kills its trading (`live.requests`); no part of the log
