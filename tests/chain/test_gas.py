@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.chain.conftest import Chain
 from tests.chain.contracts import deploy
-from tests.chain.node import Node
+from tests.chain.node import Node, RpcError
 from tests.chain.states import concentrated
 from tests.chain.test_executor import Desk, funded, swapped_v2, swapped_v3, v2_hop, v3_hop
 from tests.chain.world import FOREVER, UNIT
@@ -32,11 +33,33 @@ def code() -> str:
     return "0x" + creation_code().hex()
 
 
+def sent(desk: Desk, data: bytes) -> dict[str, Any]:
+    """A transaction to the executor, alone in the next block. Once the chain was taken back the node may mine what was taken back as well: then again."""
+    node, owner = desk.chain.node, desk.chain.world.owner
+    request = {"from": owner, "to": desk.executor, "data": "0x" + data.hex(), "gas": hex(2_000_000)}
+    for _ in range(50):
+        mark, head = node.call("evm_snapshot"), int(node.call("eth_blockNumber"), 16)
+        node.call("anvil_dropAllTransactions")
+        try:
+            name = node.call("eth_sendTransaction", request | {"nonce": node.call("eth_getTransactionCount", owner, "latest")})
+        except RpcError:  # one that was taken back has its nonce
+            continue
+        for _ in range(20):
+            receipt = node.call("eth_getTransactionReceipt", name)
+            if receipt is not None or int(node.call("eth_blockNumber"), 16) > head:
+                break
+            time.sleep(0.005)
+        if receipt is not None and int(receipt["blockNumber"], 16) == head + 1 and int(receipt["transactionIndex"], 16) == 0:
+            return dict(receipt)
+        node.call("evm_revert", mark)
+    raise AssertionError("no block has it alone")
+
+
 def mined(desk: Desk, cycle: Cycle) -> dict[str, Any]:
     """The receipt of a cycle, and the chain as it was before."""
     node = desk.chain.node
     mark = node.call("evm_snapshot")
-    receipt = desk.send(execute_data(cycle))
+    receipt = sent(desk, execute_data(cycle))
     _back(node, mark)
     return receipt
 
@@ -53,7 +76,7 @@ def crossed(desk: Desk, cycle: Cycle) -> int:
     pools = [hop.pool for hop in cycle.hops if hop.is_v3]
     before = [concentrated(node, pool) for pool in pools]
     mark = node.call("evm_snapshot")
-    desk.send(execute_data(cycle))
+    sent(desk, execute_data(cycle))
     after = [concentrated(node, pool).tick for pool in pools]
     _back(node, mark)
     spans = [(min(one.tick, tick), max(one.tick, tick), one.net) for one, tick in zip(before, after, strict=True)]
