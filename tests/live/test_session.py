@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +113,11 @@ class Market:
                 bid = 60_000 + step % 7 + apart
                 data = {"u": step, "s": "BTCUSDT", "b": f"{bid:.8f}", "B": "1.50000000", "a": f"{bid + 1:.8f}", "A": "2.25000000"}
                 text = json.dumps({"stream": "btcusdt@bookTicker", "data": data}, separators=(",", ":"))
-                for socket in player.sockets:
+                for socket in [*player.sockets]:
                     if not socket.closed:
-                        await socket.send_str(text)
-                        self.sent += 1
+                        with suppress(ConnectionError):  # of a process that was killed just now; the market goes on
+                            await socket.send_str(text)
+                            self.sent += 1
             await asyncio.sleep(0.005)
 
 
