@@ -23,8 +23,9 @@ import msgspec
 
 from xarb.engine.strategy import BundlePlan, Edge, Entry, LegPlan, Pair, Pass, Plan, View, Wake, Wakes
 from xarb.model.units import MONEY_ONE, PPB, Money, Ppb, ceil_div
+from xarb.strategies.books import Asked, Books, note_asked
 from xarb.strategies.ladder import Leg, Level
-from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
+from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by
 from xarb.strategies.moving import Move, MovingTerms, Way, moves_of, steps_of
 from xarb.strategies.sizing import Size, TooSmall, best_size, smallest_size
 
@@ -73,13 +74,6 @@ class MicroParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative")
-
-
-class Asked(msgspec.Struct):
-    """What was asked of one side of a book since `seq` set it; quantity in base at 18 decimals."""
-
-    seq: int
-    qty: Money
 
 
 class Told(msgspec.Struct):
@@ -139,8 +133,7 @@ class Micro:
         self.state = MicroState()
         self._pairs = tuple(pairs)
         self.premiums = tuple(pair.premium for pair in pairs)  # by pair: whether it is compared through a peg only
-        self._rates = dict(rates)
-        self._assumed = dict(assumed_qty)
+        self.books = Books(rates, assumed_qty, max_age_ns=params.latency_threshold_ns, depth=params.max_levels)
         self._terms: dict[int, _Terms] = {}  # derived from instruments and fees, remade when they change
         self._wakes = Wakes(
             pairs=self._pairs,
@@ -195,35 +188,6 @@ class Micro:
         refused = next((leg.refused for leg in made if leg.refused is not None), None)
         self._terms[pair] = _Terms(made, draws_of(made), refused, moves_of(made, self.params.moving.costs))
         return self._terms[pair]
-
-    def rate(self, terms: LegTerms, view: View) -> Rate | None:
-        """The price of a leg's fee coin in its quote asset; None while unknown or not tradable."""
-        number = self._rates.get(_coin_key(terms), -1)
-        if number < 0 or not view.feed(number).tradable:
-            return None
-        one, quote = view.instruments[number], view.quote(number)
-        if quote.bid is None or quote.ask is None or view.now - quote.ts > self.params.latency_threshold_ns:
-            return None
-        return Rate(quote.bid, quote.ask, one.px_scale)
-
-    def rate_seq(self, terms: LegTerms, view: View) -> int:
-        """The row that set the price of a leg's fee coin."""
-        return view.quote(self._rates[_coin_key(terms)]).bid_seq
-
-    def levels(self, terms: LegTerms, seq: int, view: View) -> list[Level] | None:
-        """The side of the book that a leg takes, less what was asked of it already; None where a size is unknown."""
-        levels: list[Level] = []
-        for price, qty in view.levels(terms.number, terms.side, self.params.max_levels):
-            if qty is not None:
-                levels.append((price, qty))
-            elif terms.instrument.venue in self._assumed:
-                levels.append((price, self._assumed[terms.instrument.venue] // terms.unit))
-            else:
-                return None
-        asked = self.state.asked.get(terms.key)
-        if asked is not None and asked.seq == seq:
-            return without(levels, ceil_div(asked.qty, terms.unit))
-        return levels
 
     def _rearm(self, pair: int, ts: int) -> None:
         """A bundle of the pair closed, or its cool-down ended: its sides are free again."""
@@ -300,14 +264,14 @@ class _Decision:
         rates: list[Rate | None] = []
         books: list[list[Level]] = []
         for leg, seq in zip(terms.legs, seqs, strict=True):
-            levels = micro.levels(leg, seq, view)
+            levels = micro.books.levels(leg, view, micro.state.asked.get(leg.key), seq)
             if levels is None:
                 return self._pass(edge, "unknown_size")
             if not levels:
                 return self._pass(edge, "depth", 0)
             rate = None
             if leg.coin:
-                rate = micro.rate(leg, view)
+                rate = micro.books.rate(leg, view)
                 if rate is None:
                     return self._pass(edge, "fee_rate_unknown")
             rates.append(rate)
@@ -378,12 +342,10 @@ class _Decision:
         for leg, (price, qty), seq, rate in zip(terms, orders, seqs, sized[1], strict=False):
             plans.append(LegPlan(leg.number, "sell" if leg.side == "bid" else "buy", price, qty))
             self._plans.append((leg, price, qty, rate))
-            asked = state.asked.get(leg.key)
-            before = asked.qty if asked is not None and asked.seq == seq else 0
-            state.asked[leg.key] = Asked(seq, Money(before + qty * leg.unit))
+            note_asked(state.asked, leg, seq, qty)
             state.in_flight[leg.key] = (edge.pair, self._now)
             if rate is not None:
-                rows.append(micro.rate_seq(leg, self._view))
+                rows.append(micro.books.rate_seq(leg, self._view))
         if params.cool_down_ns:
             state.cooling[edge.pair] = self._now + params.cool_down_ns
         state.rested_on[edge.pair] = rested_on
@@ -409,10 +371,6 @@ def _is_thinner(leg: Leg, plan: LegPlan, other: Leg, other_plan: LegPlan) -> boo
         worse = 1 if order.side == "buy" else -1
         depths.append(sum(qty for price, qty in one.levels if price * worse <= order.price_int * worse))
     return depths[0] * other_plan.qty_int < depths[1] * plan.qty_int
-
-
-def _coin_key(terms: LegTerms) -> tuple[str, str, str]:
-    return terms.instrument.venue, terms.coin, terms.instrument.quote
 
 
 def _best_first(edge: Edge) -> tuple[int, int]:

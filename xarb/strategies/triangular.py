@@ -23,9 +23,10 @@ import msgspec
 
 from xarb.engine.strategy import BundlePlan, CycleFound, CycleNote, Entry, LegPlan, Pass, Plan, View, Wake, Wakes
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, Money, Ppb, ceil_div
+from xarb.strategies.books import Asked, Books, note_asked
 from xarb.strategies.cycles import LEAST_LEGS, ONE, Cycle, Hop, best_hops, earning_cycles
-from xarb.strategies.ladder import TEN, Leg, Level
-from xarb.strategies.legs import LegTerms, Rate, bounded_leg, draws_of, leg_terms, spent_by, without
+from xarb.strategies.ladder import TEN, Leg
+from xarb.strategies.legs import LegTerms, bounded_leg, draws_of, leg_terms, spent_by
 from xarb.strategies.moving import MovingTerms, surplus
 from xarb.strategies.round_trip import Moving, RoundTrip, Trade, best_round_trip, smallest_round_trip
 from xarb.strategies.sizing import TooSmall
@@ -91,13 +92,6 @@ class Standing(msgspec.Struct):
     rested_on: tuple[int, ...] = ()  # the rows of its last plan
 
 
-class Asked(msgspec.Struct):
-    """What was asked of one side of a book since `seq` set it; quantity in base at 18 decimals."""
-
-    seq: int
-    qty: Money
-
-
 class TriangularState(msgspec.Struct):
     """Memory of one triangular strategy; book sides are numbered instrument * 2, + 1 for asks, and name a cycle as text."""
 
@@ -143,8 +137,7 @@ class Triangular:
         self.account = account
         self.params = params
         self.state = TriangularState()
-        self.rates = dict(rates)
-        self.assumed = dict(assumed_qty)
+        self.books = Books(rates, assumed_qty, max_age_ns=params.latency_threshold_ns, depth=params.max_levels)
         names = {asset for number in graph.instruments for asset in graph.assets[number]}
         places = {asset: at for at, asset in enumerate(sorted(names))}
         self.starts = [places[asset] for asset in graph.starts]
@@ -254,12 +247,12 @@ class _Look:
         if price is None or price <= 0 or self._now - quote.ts > self._params.latency_threshold_ns:
             return None
         venue = terms.instrument.venue
-        if (size is None and venue not in strategy.assumed) or self._entry(venue).way == "none":
+        if (size is None and venue not in strategy.books.assumed) or self._entry(venue).way == "none":
             return None
         unit = TEN[terms.instrument.px_scale]
         coin = 0
         if terms.coin:
-            rate = self._coin_rate(terms)
+            rate = strategy.books.rate(terms, view)
             if rate is None:
                 return None
             coin = ceil_div(terms.coin_fee_ppb * rate.ask, rate.bid)
@@ -274,16 +267,6 @@ class _Look:
         if entry is None:
             entry = self._entries[venue] = self._view.entry(venue)
         return entry
-
-    def _coin_rate(self, terms: LegTerms) -> Rate | None:
-        """The price of a leg's fee coin in its quote asset; None while unknown or not tradable."""
-        number = self._strategy.rates.get((terms.instrument.venue, terms.coin, terms.instrument.quote), -1)
-        if number < 0 or not self._view.feed(number).tradable:
-            return None
-        one, quote = self._view.instruments[number], self._view.quote(number)
-        if quote.bid is None or quote.ask is None or self._now - quote.ts > self._params.latency_threshold_ns:
-            return None
-        return Rate(quote.bid, quote.ask, one.px_scale)
 
     def _seq(self, side: _Side) -> int:
         quote = self._view.quote(side.instrument)
@@ -332,15 +315,15 @@ class _Look:
 
     def _trades(self, terms: Sequence[LegTerms], seqs: Sequence[int]) -> list[Trade] | str:
         """The legs within what is free, or why a leg is not known well enough."""
-        trades = []
+        books, trades = self._strategy.books, []
         spending = [leg.spends for leg in terms]
         for at, (leg, seq, (draws, coins)) in enumerate(zip(terms, seqs, draws_of(terms), strict=True)):
-            levels = self._levels(leg, seq)
+            levels = books.levels(leg, self._view, self._state.asked.get(leg.key), seq)
             if levels is None:
                 return "unknown_size"
             if not levels:
                 return "depth"
-            rate = self._coin_rate(leg) if leg.coin else None
+            rate = books.rate(leg, self._view) if leg.coin else None
             if leg.coin and rate is None:
                 return "fee_rate_unknown"
             free, coin = self._free(leg)
@@ -372,21 +355,6 @@ class _Look:
         free = surplus(asset, source, shares, balance) + surplus(asset, to, shares, balance, sign=-1)
         return Moving(free, int(cost))
 
-    def _levels(self, leg: LegTerms, seq: int) -> list[Level] | None:
-        """The side of the book that a leg takes, less what was asked of it already; None where a size is unknown."""
-        levels: list[Level] = []
-        for price, qty in self._view.levels(leg.number, leg.side, self._params.max_levels):
-            if qty is not None:
-                levels.append((price, qty))
-            elif leg.instrument.venue in self._strategy.assumed:
-                levels.append((price, self._strategy.assumed[leg.instrument.venue] // leg.unit))
-            else:
-                return None
-        asked = self._state.asked.get(leg.key)
-        if asked is not None and asked.seq == seq:
-            return without(levels, ceil_div(asked.qty, leg.unit))
-        return levels
-
     def _free(self, leg: LegTerms) -> tuple[int, int]:
         """What is free of what a leg spends and of its fee coin, less what the plans of this look take."""
         venue = leg.instrument.venue
@@ -395,19 +363,17 @@ class _Look:
         return max(free, 0), max(coins, 0)
 
     def _plan(self, key: str, one: Standing, terms: Sequence[LegTerms], trip: RoundTrip) -> BundlePlan:
-        state, params = self._state, self._params
+        state, params, books = self._state, self._params, self._strategy.books
         legs, rows = [], [*one.seqs]
         for leg, (qty, price), seq in zip(terms, trip.orders, one.seqs, strict=True):
             legs.append(LegPlan(leg.number, "sell" if leg.side == "bid" else "buy", price, qty))
-            rate = self._coin_rate(leg) if leg.coin else None
+            rate = books.rate(leg, self._view) if leg.coin else None
             if rate is not None:
-                rows.append(self._view.quote(self._strategy.rates[leg.instrument.venue, leg.coin, leg.instrument.quote]).bid_seq)
+                rows.append(books.rate_seq(leg, self._view))
             for asset, amount in zip((leg.spends, leg.coin), spent_by(leg, price, qty, rate), strict=True):
                 place = (leg.instrument.venue, asset)
                 self._spent[place] = self._spent.get(place, 0) + amount
-            asked = state.asked.get(leg.key)
-            before = asked.qty if asked is not None and asked.seq == seq else 0
-            state.asked[leg.key] = Asked(seq, Money(before + qty * leg.unit))
+            note_asked(state.asked, leg, seq, qty)
         if params.cool_down_ns:
             state.cooling = {name: until for name, until in state.cooling.items() if until > self._now}
             state.cooling[key] = self._now + params.cool_down_ns
