@@ -10,6 +10,7 @@ import pytest
 
 from tests.chain.node import BINARY, Node, running
 from tests.chain.world import World, build, dump, load
+from xarb.venues.dex.executor import creation_code
 
 
 class Chain(NamedTuple):
@@ -35,6 +36,12 @@ def world_folder(node_binary: Path, tmp_path_factory: pytest.TempPathFactory) ->
     with running(folder) as node:
         dump(node, build(node), folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def code() -> str:
+    """The executor, compiled once."""
+    return "0x" + creation_code().hex()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -36,6 +36,19 @@ RELAY_KEY: Final = "0x" + "5eed" * 16
 FEES: Final = FeePolicy(tip_wei=GWEI, cap_wei=500 * GWEI, rises=1)
 STUCK: Final = StuckPolicy(wait_blocks=2, max_replacements=2, max_cancels=2)
 GAS: Final = 420_000
+
+
+LIMIT_S: Final = 60.0  # of one story
+
+
+def runs(story: Callable[[], Awaitable[None]]) -> None:
+    """A story, within its time."""
+
+    async def timed() -> None:
+        async with asyncio.timeout(LIMIT_S):
+            await story()
+
+    asyncio.run(timed())
 
 
 class Stage:

@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from tests.chain.conftest import Chain
-from tests.chain.stage import Stage
+from tests.chain.stage import Stage, runs
 from xarb.errors import InvariantBroken, LogError
-from xarb.venues.dex.executor import NOBODY, Funding, creation_code
+from xarb.venues.dex.executor import NOBODY, Funding
 from xarb.venues.dex.rpc import Rpc
 from xarb.venues.dex.venue import QUEUE, ChainVenue
 from xarb.venues.venue import VenueRow
-
-LIMIT_S = 60.0
-
-
-def runs(story: Callable[[], Awaitable[None]]) -> None:
-    """A story, within its time."""
-
-    async def timed() -> None:
-        async with asyncio.timeout(LIMIT_S):
-            await story()
-
-    asyncio.run(timed())
-
-
-@pytest.fixture(scope="module")
-def code() -> str:
-    """The contract, compiled once."""
-    return "0x" + creation_code().hex()
 
 
 @pytest.fixture

@@ -75,12 +75,6 @@ def swapped_v2(chain: Chain, path: tuple[str, str], amount: int) -> None:
     chain.node.transact(chain.world.owner, chain.world.v2_routers["uniswap"], data)
 
 
-@pytest.fixture(scope="module")
-def code() -> str:
-    """The contract, compiled once."""
-    return "0x" + creation_code().hex()
-
-
 @pytest.fixture
 def desk(chain: Chain, code: str) -> Desk:
     """Pools that were used before, as every real one was, and an edge: 10 WETH were sold into the v3 pool, so that it is cheaper there."""

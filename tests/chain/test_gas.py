@@ -6,8 +6,6 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
-import pytest
-
 from tests.chain.conftest import Chain
 from tests.chain.contracts import deploy
 from tests.chain.node import Node, RpcError
@@ -16,7 +14,7 @@ from tests.chain.test_executor import Desk, funded, swapped_v2, swapped_v3, v2_h
 from tests.chain.world import FOREVER, UNIT
 from xarb.pools.cycle import Hop as PoolHop
 from xarb.pools.financing import MEASURED, Way
-from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop, creation_code, execute_data
+from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop, execute_data
 
 WAYS: Final[dict[Funding, Way]] = {
     Funding.WALLET: "wallet",
@@ -25,12 +23,6 @@ WAYS: Final[dict[Funding, Way]] = {
     Funding.AAVE: "aave",
     Funding.FLASH: "flash",
 }
-
-
-@pytest.fixture(scope="module")
-def code() -> str:
-    """The contract, compiled once."""
-    return "0x" + creation_code().hex()
 
 
 def sent(desk: Desk, data: bytes) -> dict[str, Any]:

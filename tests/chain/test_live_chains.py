@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.chain.conftest import Chain
-from tests.chain.stage import KEY, RELAY_KEY, Stage
+from tests.chain.stage import KEY, RELAY_KEY, Stage, runs
 from xarb.config import load_experiment
 from xarb.live.chains import Chains, Connection, keeper
 from xarb.log.committer import Policy
@@ -19,30 +19,12 @@ from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.upkeep import open_log
 from xarb.venues.clock import Clock
-from xarb.venues.dex.executor import creation_code
 from xarb.venues.intake import Intake
 from xarb.venues.wallets import account_of, add_wallet
 from xarb.wires.rows import RowBuilder
 
-LIMIT_S = 60.0
 WORDS = "canary pass phrase 7d21"
 RELAY = "http://127.0.0.1:1/canary-of-the-relay"
-
-
-def runs(story: Callable[[], Awaitable[None]]) -> None:
-    """A story, within its time."""
-
-    async def timed() -> None:
-        async with asyncio.timeout(LIMIT_S):
-            await story()
-
-    asyncio.run(timed())
-
-
-@pytest.fixture(scope="module")
-def code() -> str:
-    """The contract, compiled once."""
-    return "0x" + creation_code().hex()
 
 
 @pytest.fixture

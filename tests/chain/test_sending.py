@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 
 import msgspec
 import pytest
 
 from tests.chain.conftest import Chain
 from tests.chain.contracts import call_data
-from tests.chain.stage import FEES, GWEI, KEY, RELAY_KEY, Stage
+from tests.chain.stage import FEES, GWEI, KEY, RELAY_KEY, Stage, runs
 from tests.chain.world import UNIT
 from xarb.errors import Refused
 from xarb.pools.financing import MEASURED, GasPrice, Need, Way, financing
-from xarb.venues.dex.executor import NOBODY, Funding, creation_code
+from xarb.venues.dex.executor import NOBODY, Funding
 from xarb.venues.dex.fees import FeePolicy, next_base_fee
 from xarb.venues.dex.lending import Lender, purse_of
 from xarb.venues.dex.stuck import Head
 from xarb.wires.node import header_of
 
-LIMIT_S = 60.0
 FUNDINGS: dict[str, Funding] = {
     "callback": Funding.CALLBACK,
     "wallet": Funding.WALLET,
@@ -28,22 +26,6 @@ FUNDINGS: dict[str, Funding] = {
     "flash": Funding.FLASH,
     "aave": Funding.AAVE,
 }
-
-
-def runs(story: Callable[[], Awaitable[None]]) -> None:
-    """A story, within its time."""
-
-    async def timed() -> None:
-        async with asyncio.timeout(LIMIT_S):
-            await story()
-
-    asyncio.run(timed())
-
-
-@pytest.fixture(scope="module")
-def code() -> str:
-    """The contract, compiled once."""
-    return "0x" + creation_code().hex()
 
 
 @pytest.fixture
