@@ -337,10 +337,12 @@ class Audit:
         elif reason == "loss_unknown" and self._worth(book.flows) is not None:
             self._say("day_loss", f"{row['strategy']} is refused for an unknown loss, which is known")
         elif reason in _DAILY:
-            self._refused_for(row, _DAILY[reason], self._sent(book, row), self._unsent(book, row))
+            begun = book.begun.get(row["ts"] // DAY_NS, 0)
+            self._refused_for(row, _DAILY[reason], self._sent(book, row), self._unsent(book, begun))
         elif reason in _OPEN:
             venue = row["venue"] if reason == "venue_open" else None
-            self._refused_for(row, _OPEN[reason], self._working(row["strategy"], venue, opening=False), self._unsent(book, row))
+            begun = sum(start == self._start for start, _ in book.bundles)  # a leg that waits is open over midnight as well
+            self._refused_for(row, _OPEN[reason], self._working(row["strategy"], venue, opening=False), self._unsent(book, begun))
         elif reason == "price_band":
             middle, band = self._middle(), book.config.price_band_bps
             if middle is None or abs(4 * row["value"] - middle) * 10_000 <= middle * band:
@@ -354,9 +356,9 @@ class Audit:
         return book.sent.get((row["ts"] // DAY_NS, scope), 0)
 
     @staticmethod
-    def _unsent(book: Book, row: dict[str, Any]) -> int:
-        """The most that counts and was not sent: the bundle that is refused, and of each with a hard leg the other."""
-        waiting = book.begun.get(row["ts"] // DAY_NS, 0) if book.config.sequence == "hard_leg_first" else 0
+    def _unsent(book: Book, begun: int) -> int:
+        """The most that counts and was not sent: the bundle that is refused, and of each that began with a hard leg the other."""
+        waiting = begun if book.config.sequence == "hard_leg_first" else 0
         return (2 + waiting) * book.leg
 
     def _refused_for(self, row: dict[str, Any], key: str, known: int, unknown: int) -> None:
