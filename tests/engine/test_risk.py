@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import pytest
 
-from tests.defaults import risk_limits, strategy_terms
+from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import FEE, HOUR, Desk, money
 from tests.engine.table import instrument
 from xarb.engine.engine import Engine
@@ -19,6 +19,14 @@ from xarb.model.instrument import FeeTier
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
 
 GOOD = ("buy a 101 5", "sell b 100 5")
+FILLED: Final[dict[str, Any]] = {
+    "price_int": 101,
+    "qty_int": 2,
+    "fill_id": "f1",
+    "fee": Money(0),
+    "fee_asset": "USD",
+    "liquidity": "taker",
+}
 SENT = ["open 1 buy a 101 5", "open 2 sell b 100 5"]
 
 
@@ -252,6 +260,21 @@ def test_daily_volume_starts_anew_at_midnight() -> None:
     assert desk.quote(0, ts=24 * HOUR - 1)[-1] == "refuse daily_volume"
     desk.told["s"].plans.append(desk.plan(*GOOD))
     assert desk.quote(0, ts=24 * HOUR) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
+
+
+def test_what_a_hard_leg_releases_after_midnight_counts_on_the_new_day() -> None:
+    """The whole bundle counts on the day of the decision; what is sent of it on another day counts there too, piece by piece."""
+    terms = strategy_terms(
+        execution=execution_policy(timeout_ns=48 * HOUR),
+        limits=risk_limits(daily_volume=money(1204), latency_threshold_ns=48 * HOUR),
+    )
+    desk = Desk(terms={"s": terms})
+    desk.quote(0, ts=24 * HOUR - 5_000_000)
+    desk.quote(1)
+    assert desk.tell(*GOOD, sequence="hard_leg_first") == ["open 1 buy a 101 5"]
+    assert desk.report(1, "fill", later=10_000_000, **FILLED) == ["open 2 sell b 100 2"]
+    assert desk.tell(*GOOD) == ["refuse daily_volume"]
+    assert last(desk) == (1205 * MONEY_ONE, 1204 * MONEY_ONE)
 
 
 def test_daily_volume_is_bounded_on_a_symbol_and_on_a_venue() -> None:

@@ -127,13 +127,13 @@ class Bundle:
     `flows` is the change of each asset by fills, fees included; `traded` is quantity and notional by (instrument, sign), all at 18
     decimals; `flat` are the assets that are to end at zero, the rest is the profit. In a `cycle` each leg spends what another one brings.
     `instruments` are the legs' in ascending order: what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
-    its orders that are alive. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
+    its orders that are alive. `began` is when it was decided on. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
     when its residual appeared, 0 without one. `booked` is what was booked as inventory: asset, quantity, cost, quote asset.
     """
 
     __slots__ = (
         *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
-        *("orders", "pair", "cycle", "sequence", "state", "traded", "unbalanced_at"),
+        *("began", "orders", "pair", "cycle", "sequence", "state", "traded", "unbalanced_at"),
     )
 
     def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
@@ -150,6 +150,7 @@ class Bundle:
         self.state = "open"
         self.live = 0
         self.filled = False
+        self.began = 0
         self.due = 0
         self.unbalanced_at = 0
         self.flows: dict[str, int] = {}
@@ -184,6 +185,7 @@ class Bundle:
             orders=[order.capture() for order in self.orders],
             unbalanced_at=self.unbalanced_at,
             cycle=self.cycle,
+            began=self.began,
         )
 
     def rescale(self, number: int, price: int, qty: int) -> None:
@@ -217,7 +219,7 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
     bundle = Bundle(copy.number, desk, [], opportunity=copy.opportunity, sequence=copy.sequence, pair=copy.pair)
     bundle.state, bundle.live, bundle.filled, bundle.due = copy.state, copy.live, copy.filled, copy.due
     bundle.flat, bundle.instruments, bundle.unbalanced_at = copy.flat, copy.instruments, copy.unbalanced_at
-    bundle.cycle = copy.cycle
+    bundle.cycle, bundle.began = copy.cycle, copy.began
     bundle.flows, bundle.attempts, bundle.booked = {**copy.flows}, {**copy.attempts}, [*copy.booked]
     bundle.traded = {(instrument, sign): (size, value) for instrument, sign, size, value in copy.traded}
     for one in copy.legs:

@@ -67,6 +67,7 @@ class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     orders: list[OrderCopy]
     unbalanced_at: int = 0  # older copies have none
     cycle: bool = False  # older copies have none
+    began: int = 0  # older copies have none
 
 
 class ArchiveCopy(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from xarb.engine.orders import Orders
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Holding, Portfolio, release, reserve
 from xarb.engine.residual import Flattening
+from xarb.engine.results import DAY_NS
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
@@ -74,6 +75,7 @@ class Execution:
         self._risk.breakers.began(self._bundles, legs)
         bundle = Bundle(self._bundles, desk, legs, opportunity=plan.opportunity, sequence=plan.sequence, pair=pair)
         bundle.flat, bundle.instruments, bundle.cycle = form.flat, form.instruments, bool(form.cycle)
+        bundle.began = self._market.now
         self._archive.open(bundle)
         desk.begin()
         for leg in legs:
@@ -275,6 +277,8 @@ class Execution:
                 leg.released += qty
                 if leg.hold:
                     leg.hold = self._orders.hold_again(side, (leg.price, max(0, leg.qty - leg.released)), leg.hold)
+                if self._market.now // DAY_NS != bundle.began // DAY_NS:  # the whole leg counted on the day of the decision
+                    bundle.desk.volumes.count(side, side.notional(leg.price, qty))
                 self._send(bundle, OrderPlan(at, 0, "open", side, leg.price, qty))
 
     def _send(self, bundle: Bundle, plan: OrderPlan) -> None:
