@@ -8,86 +8,25 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.pools.made import SHARED, concentrated, encoded, random_concentrated, recorded_wbtc_weth
+from tests.pools.made import SHARED, concentrated, random_concentrated, recorded_wbtc_weth
+from tests.pools.published import PUBLISHED, SWAPS, Outcome
 from xarb.pools.concentrated import Concentrated
-from xarb.pools.ticks import MAX_TICK, MIN_TICK, sqrt_price_at
+from xarb.pools.ticks import MIN_TICK, sqrt_price_at
 
-ONE = 10**18
-TINY = 6_085_630_636  # the published case rounds 2**-127 to 40 decimals before it takes the root
-WHOLE = 60 * (MAX_TICK // 60)
 needs_recordings = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the recorded chain data are not there: {SHARED}")
 
-# Of the swap cases published with v3-core 1.0.1: amount, direction, whether it is the output; then the changes of the pool and its tick.
-CLOSE_TO_MAX = [
-    (1000, True, False, 1000, -26083549850867114346332688477747755628, 705098),
-    (1000, False, False, 0, 1000, 880340),
-    (ONE, True, False, ONE, -26087635650665564420687107504180041533, 13923),
-    (ONE, False, False, 0, ONE, 880340),
-    (1000, True, True, 2, -1000, 880340),
-    (ONE, True, True, 2, -ONE, 880340),
-    (1000, False, True, 0, 10740898373457544742072477595619363803, 887271),
-    (ONE, False, True, 0, 10740898373457544742072477595619363803, 887271),
-]
-CLOSE_TO_MIN = [
-    (1000, True, False, 1000, 0, -880303),
-    (1000, False, False, -26033697540846965126433148994127431276, 1000, -705093),
-    (ONE, True, False, ONE, 0, -880303),
-    (ONE, False, False, -26037782196502120271413746514214063808, ONE, -13924),
-    (1000, True, True, 10790901831095468191587263901270792610, 0, -887272),
-    (ONE, True, True, 10790901831095468191587263901270792610, 0, -887272),
-    (1000, False, True, -1000, 2, -880303),
-    (ONE, False, True, -ONE, 2, -880303),
-]
-HIGH_FEE = [
-    (1000, True, False, 1000, -989, -1),
-    (1000, False, False, -989, 1000, 0),
-    (ONE, True, False, ONE, -662207357859531772, -8043),
-    (ONE, False, False, -662207357859531772, ONE, 8042),
-    (1000, True, True, 1012, -1000, -1),
-    (ONE, True, True, 2020202020202020203, -ONE, -13864),
-]
 
-
-def _changes(
-    pool: Concentrated, amount: int, zero_for_one: bool, exact_out: bool, limit: int | None = None
-) -> tuple[int, int, int]:
-    done = pool.cross(amount, zero_for_one=zero_for_one, exact_out=exact_out, limit=limit)
-    zero, one = (done.amount_in, -done.amount_out) if zero_for_one else (-done.amount_out, done.amount_in)
-    return zero, one, done.tick
-
-
-@pytest.mark.parametrize(
-    ("pool", "cases"),
-    [
-        (concentrated(3000, 60, encoded(1 << 127, 1), [(-WHOLE, WHOLE, 2 * ONE)]), CLOSE_TO_MAX),
-        (concentrated(3000, 60, TINY, [(-WHOLE, WHOLE, 2 * ONE)]), CLOSE_TO_MIN),
-        (concentrated(10000, 200, encoded(1, 1), [(-887200, 887200, 2 * ONE)]), HIGH_FEE),
-    ],
-    ids=["close to max price", "close to min price", "high fee"],
-)
-def test_published_swaps(pool: Concentrated, cases: list[tuple[int, bool, bool, int, int, int]]) -> None:
-    """Both directions, exact input and exact output, small and large."""
-    for amount, zero_for_one, exact_out, *wanted in cases:
-        assert _changes(pool, amount, zero_for_one, exact_out) == tuple(wanted)
-
-
-def test_published_swaps_to_a_price() -> None:
-    """An endless input up to a limit, and a limit on the wrong side."""
-    high = concentrated(3000, 60, encoded(1 << 127, 1), [(-WHOLE, WHOLE, 2 * ONE)])
-    endless = (1 << 255) - 1
-    assert _changes(high, endless, True, False, encoded(2, 5)) == (
-        3171793039286238109,
-        -26087635650665564423434232548437664977,
-        -9164,
-    )
-    assert _changes(high, endless, True, False, encoded(5, 2)) == (
-        1268717215714495281,
-        -26087635650665564421536865952336637378,
-        9163,
-    )
-    for limit in (encoded(5, 2), encoded(2, 5)):
-        with pytest.raises(ValueError, match="wrong side"):
-            high.cross(endless, zero_for_one=False, limit=limit)
+@pytest.mark.parametrize(("pool", "outcomes"), PUBLISHED.values(), ids=PUBLISHED)
+def test_published_swaps(pool: Concentrated, outcomes: tuple[Outcome, ...]) -> None:
+    """Every pool and every swap: both directions, exact input and output, large and small, and up to a price."""
+    for swap, wanted in zip(SWAPS, outcomes, strict=True):
+        if wanted is None:
+            with pytest.raises(ValueError, match="wrong side"):
+                pool.cross(swap.amount, zero_for_one=swap.zero_for_one, exact_out=swap.exact_out, limit=swap.limit)
+            continue
+        done = pool.cross(swap.amount, zero_for_one=swap.zero_for_one, exact_out=swap.exact_out, limit=swap.limit)
+        gained = (done.amount_in, -done.amount_out) if swap.zero_for_one else (-done.amount_out, done.amount_in)
+        assert (*gained, done.tick) == wanted, swap
 
 
 @needs_recordings
