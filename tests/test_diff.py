@@ -28,7 +28,7 @@ from xarb.log.prune import prune
 from xarb.log.reader import LogReader
 from xarb.log.writer import LogWriter
 from xarb.model.columns import INPUTS, KERNEL_KINDS
-from xarb.model.command import Command, SubmitOrder
+from xarb.model.command import AnyCommand, SubmitOrder
 from xarb.model.units import MONEY_SCALE, PPB, parse_money
 from xarb.starts import LIVE
 
@@ -287,7 +287,7 @@ class Answered(Player):
     """A live log whose venues answer 100 ms after an order."""
 
     def __init__(self, folder: Path) -> None:
-        self._waiting: list[Command] = []
+        self._waiting: list[AnyCommand] = []
         super().__init__(folder, mode=LIVE, send=self._waiting.extend)
 
     def flush(self) -> None:
@@ -309,7 +309,7 @@ def test_a_venue_that_fills_otherwise(tmp_path: Path) -> None:
     assert (rejected.a.state, rejected.because) == ("rejected", "rejected: post_trade_check")
 
 
-def answer(player: Player, command: Command) -> None:
+def answer(player: Player, command: AnyCommand) -> None:
     """A venue that fills whole at the limit, charges the second order twice, and rejects the fourth."""
     assert isinstance(command, SubmitOrder)
     assembly = player.trading.assembly

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import msgspec
 
 from xarb.assembly import Assembly
-from xarb.engine.engine import Stop
+from xarb.engine.engine import Engine, Stop
+from xarb.errors import InvariantBroken
 from xarb.model.batch import Batch
-from xarb.model.command import CancelOrder, Command
+from xarb.model.command import AnyCommand, SubmitOrder, cycles_of, orders_of
 from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
 
@@ -37,7 +38,7 @@ def replay(
     return inputs
 
 
-def turn(assembly: Assembly, batch: Batch) -> list[Command]:
+def turn(assembly: Assembly, batch: Batch) -> list[AnyCommand]:
     """Fold one batch; the commands that real venues are to get, in order, at the scales behind it. Simulated venues take theirs.
 
     The engine runs until a report of a simulated venue may be due. The venues follow up to the engine's last applied input and never
@@ -46,11 +47,11 @@ def turn(assembly: Assembly, batch: Batch) -> list[Command]:
     engine, venues = assembly.engine, assembly.venues
     engine.load(batch)
     if venues is None:
-        commands: list[tuple[Command, Instrument]] = []
+        commands: list[tuple[AnyCommand, Instrument | None]] = []
         while engine.run() is Stop.COMMANDS:
             assembly.note_marks()
-            commands += [(command, engine.instruments[command.instrument]) for command in engine.take_commands()]
-        return [_as_now(command, then, engine.instruments[command.instrument]) for command, then in commands]
+            commands += [(command, _instrument(engine, command)) for command in engine.take_commands()]
+        return [_as_now(command, then, _instrument(engine, command)) for command, then in commands]
     venues.load(batch)
     while True:
         horizon = venues.horizon()
@@ -58,16 +59,24 @@ def turn(assembly: Assembly, batch: Batch) -> list[Command]:
         venues.run(engine.position)
         if why is Stop.COMMANDS:
             assembly.note_marks()
-            venues.take(engine.take_commands())
+            commands_now = engine.take_commands()
+            if cycles_of(commands_now):
+                raise InvariantBroken("a cycle on a chain was sent, and no chain is simulated")
+            venues.take(orders_of(commands_now))
         elif why is Stop.UNTIL:
             engine.take_reports(horizon, venues.reports(horizon))
         else:
             return []
 
 
-def _as_now(command: Command, then: Instrument, now: Instrument) -> Command:
+def _instrument(engine: Engine, command: AnyCommand) -> Instrument | None:
+    """What an order is of, as it is known now; None for a cycle of pools, whose amounts have no scale."""
+    return engine.instruments[command.instrument] if isinstance(command, SubmitOrder) else None
+
+
+def _as_now(command: AnyCommand, then: Instrument | None, now: Instrument | None) -> AnyCommand:
     """A command at the scales that its instrument has now, which may be finer than when it was decided."""
-    if then is now or isinstance(command, CancelOrder):
+    if then is now or then is None or now is None or not isinstance(command, SubmitOrder):
         return command
     price, qty = 10 ** (now.px_scale - then.px_scale), 10 ** (now.qty_scale - then.qty_scale)
     return msgspec.structs.replace(command, price_int=command.price_int * price, qty_int=command.qty_int * qty)

@@ -274,6 +274,12 @@ def closing_volumes(reader: LogReader, span: Span) -> tuple[SentVolume, ...]:
                 key = (row["strategy"], row["venue"], row["symbol"], quotes[row["venue"], row["symbol"]])
                 value = ceil_div(row["price_int"] * row["qty_int"] * MONEY_ONE, 10 ** (row["px_scale"] + row["qty_scale"]))
                 sums[key] = sums.get(key, 0) + value
+    for _, row in reader.outputs(kinds=("cycles",), select=span.selection):
+        if row["kind"] == "submit" and row["ts"] // DAY_NS >= day:
+            if row["ts"] // DAY_NS > day:
+                day, sums = row["ts"] // DAY_NS, {}
+            key = (row["strategy"], row["venue"], row["hops"].split()[1], row["token"])
+            sums[key] = sums.get(key, 0) + row["notional"]
     return tuple(
         SentVolume(strategy=key[0], venue=key[1], symbol=key[2], currency=key[3], day=day, amount=sums[key]) for key in sorted(sums)
     )

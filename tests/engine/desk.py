@@ -19,7 +19,7 @@ from xarb.engine.kernel import state
 from xarb.engine.strategy import BundlePlan, LegPlan, Pair, Plan, Strategy, View, Wake, Wakes
 from xarb.engine.terms import StrategyTerms
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch, Quotes, field_dtype
-from xarb.model.command import Command, Report, SubmitOrder
+from xarb.model.command import AnyCommand, Report, SubmitOrder
 from xarb.model.event import SlowRow, named
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, NULL, Money, Ppb
@@ -97,7 +97,7 @@ class Desk:
         self.now = 0
         self.seq = 0
         self.rows: list[tuple[str, dict[str, Any]]] = []
-        self.sent: list[Command] = []
+        self.sent: list[AnyCommand] = []
         for number in () if quiet else range(len(chosen)):
             self.quote(number)
 

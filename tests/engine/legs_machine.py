@@ -20,7 +20,7 @@ from tests.engine.legs_exchange import ENDS, NEVER, SYMBOL, Exchanges, Placed
 from xarb.engine.captured import DecisionsCopy
 from xarb.engine.engine import Engine
 from xarb.model.columns import TABLES
-from xarb.model.command import CancelOrder, Command, SubmitOrder
+from xarb.model.command import AnyCommand, CancelOrder, SubmitOrder
 from xarb.model.instrument import FeeTier
 from xarb.model.order import CANCEL, KILL_LEVELS, ORDER_TERMINAL, STOP, UNWIND
 from xarb.model.units import MONEY_ONE, NANOS_PER_MS, PPB, Money, Ppb, ceil_div
@@ -65,7 +65,7 @@ class LegsMachine(RuleBasedStateMachine):
     wishes: dict[int, tuple[str, ...]]  # legs by bundle
     rests: dict[int, str]  # the leg that a hard leg may yet release, by bundle
     live: dict[str, LiveOrders]
-    outbox: list[Command]
+    outbox: list[AnyCommand]
 
     @initialize(
         sequence=st.sampled_from(["simultaneous", "hard_leg_first"]), fee=st.sampled_from(["quote", "base"]), residual=st.data()

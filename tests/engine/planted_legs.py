@@ -39,7 +39,7 @@ def copy_without_deadlines(patch: pytest.MonkeyPatch) -> None:
 
 def limits_not_asked(patch: pytest.MonkeyPatch) -> None:
     """Any number of bundles may be open."""
-    patch.setattr(Risk, "_check_limits", lambda *_: None)
+    patch.setattr(Risk, "check_limits", lambda *_: None)
 
 
 def hard_leg_releases_all(patch: pytest.MonkeyPatch) -> None:

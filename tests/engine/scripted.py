@@ -16,7 +16,7 @@ import numpy as np
 from tests.engine.desk import Desk
 from xarb.engine.engine import Stop
 from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_TRADES, Batch, Quotes, field_dtype
-from xarb.model.command import Command, Report, SubmitOrder
+from xarb.model.command import AnyCommand, Report, SubmitOrder
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NANOS_PER_S, NULL, PPB, Money, ceil_div
 
@@ -58,7 +58,7 @@ class Venue:
         self.expected: dict[tuple[str, str], Fraction] = {}
         self.count = 0
 
-    def take(self, commands: Sequence[Command]) -> None:
+    def take(self, commands: Sequence[AnyCommand]) -> None:
         """What follows from commands."""
         for command in commands:
             if isinstance(command, SubmitOrder):

@@ -20,7 +20,7 @@ from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Header
 from xarb.log.packing import Row
 from xarb.log.reader import LogReader
-from xarb.model.command import Command
+from xarb.model.command import AnyCommand
 from xarb.model.instrument import Instrument
 from xarb.starts import LIVE, PAPER
 
@@ -31,7 +31,7 @@ GOES_ON = {"breakers.residual_held": "false"}  # no person is there who would re
 SMALL = Policy(commit_ms=1, seal_rows=4_000, reserve_bytes=4096)
 
 
-def _refuse(commands: Sequence[Command]) -> None:
+def _refuse(commands: Sequence[AnyCommand]) -> None:
     raise AssertionError(f"{commands} on paper")
 
 

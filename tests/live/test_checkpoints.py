@@ -25,7 +25,7 @@ from xarb.log.manifest import Manifest
 from xarb.log.prune import prune
 from xarb.log.reader import LogReader
 from xarb.model.columns import INPUTS
-from xarb.model.command import Command
+from xarb.model.command import AnyCommand
 from xarb.model.event import OutputRow
 from xarb.provenance import code_digest
 from xarb.replay import turn
@@ -45,7 +45,7 @@ def market(first: int, count: int) -> list[tuple[str, tuple[Any, ...]]]:
 
 def played(folder: Path, mode: str = PAPER) -> Player:
     """A start on the first rows of the quickstart, which waits for a checkpoint after each of four seals."""
-    sent: list[Command] = []
+    sent: list[AnyCommand] = []
     player = Player(folder, mode=mode, send=sent.extend)
     for first in range(0, 24_000, 6_000):
         seals, _ = player.log.sealed

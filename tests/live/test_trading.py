@@ -25,7 +25,7 @@ from xarb.log.ends import ENDED, LEFT_OFF
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.columns import REPORT_EVENTS, TABLES
-from xarb.model.command import Command, SubmitOrder
+from xarb.model.command import AnyCommand, SubmitOrder
 from xarb.model.units import Money
 from xarb.starts import LIVE
 from xarb.upkeep import open_log
@@ -221,9 +221,9 @@ def test_a_command_leaves_after_everything_up_to_it_is_written(
 
     note("write")
     note("sync")
-    sent: list[Command] = []
+    sent: list[AnyCommand] = []
 
-    def send(commands: Sequence[Command]) -> None:
+    def send(commands: Sequence[AnyCommand]) -> None:
         did.append("send")
         sent.extend(commands)
 
@@ -243,7 +243,7 @@ def test_a_command_leaves_after_everything_up_to_it_is_written(
 
 def test_a_log_that_cannot_be_written_lets_no_command_leave(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rows fail before the commands go."""
-    sent: list[Command] = []
+    sent: list[AnyCommand] = []
     player = Player(tmp_path / "log", mode=LIVE, send=sent.extend)
     player.play(market(0, 1_000))
     before = len(sent)

@@ -26,6 +26,8 @@ def _value(column: Column, number: int) -> Any:
         return number == 1
     if column.type is Type.MONEY:
         return (0, MOST, -MOST)[number]
+    if column.type is Type.WIDE:
+        return ("0", str(2**256 - 1), str(-(2**255)))[number]
     return number
 
 

@@ -163,14 +163,14 @@ def outputs_lost(patch: pytest.MonkeyPatch) -> None:
 @bug("replay")
 def chance_in_the_engine(patch: pytest.MonkeyPatch) -> None:
     """A decision depends on a draw that nobody handed in."""
-    real, draw = Risk._check_limits, random.SystemRandom()
+    real, draw = Risk.check_limits, random.SystemRandom()
 
     def check(self: Risk, legs: Any, one: Any, form: Any) -> Any:
         if draw.random() < 0.5:
             return Refusal("cool_down")
         return real(self, legs, one, form)
 
-    patch.setattr(Risk, "_check_limits", check)
+    patch.setattr(Risk, "check_limits", check)
 
 
 @bug("replay", "failure", faults=(SEALED,))

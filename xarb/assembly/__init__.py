@@ -214,6 +214,7 @@ class Assembly:
             broken=ground.broken,
             heads={one.venue: nanos(resolved.venue_feeds.get(one.venue, resolved.feeds).head_ms) for one in instruments},
             adjust=adjust_limits(resolved.inventory, self.currencies),
+            chains={},
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))

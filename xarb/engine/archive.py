@@ -40,12 +40,16 @@ class Archive:
 
     def add(self, bundle: Bundle, plan: OrderPlan) -> Order:
         """The next order, of a bundle."""
-        self._bundle_of.append(bundle.number)
-        number = len(self._bundle_of)
-        order = Order(number, f"{self._prefix}{number}", bundle, plan)
+        order = Order(*self.take_number(bundle.number), bundle, plan)
         bundle.orders.append(order)
-        self._orders[number] = order
+        self._orders[order.number] = order
         return order
+
+    def take_number(self, bundle: int) -> tuple[int, str]:
+        """The number of the next order, and its name at the venue; the order itself is not kept here."""
+        self._bundle_of.append(bundle)
+        number = len(self._bundle_of)
+        return number, f"{self._prefix}{number}"
 
     def open(self, bundle: Bundle) -> None:
         """Keep a bundle as it is until it is packed."""
@@ -64,6 +68,8 @@ class Archive:
             return order
         if not 1 <= number <= len(self._bundle_of):
             raise InvariantBroken(f"a report names order {number}; {len(self._bundle_of)} were sent")
+        if self._bundle_of[number - 1] not in self._packed:
+            raise InvariantBroken(f"a report of an exchange names order {number}, which is a transaction on a chain")
         bundle = self._unpacked(self._bundle_of[number - 1])
         return next(order for order in bundle.orders if order.number == number)
 

@@ -238,17 +238,26 @@ class Breakers:
     def check(self, legs: Sequence[Leg]) -> Refusal | None:
         """Why a bundle of these legs must not begin now. A pause that is over ends here, unless its cause still stands."""
         for leg in legs:
-            breaker = self._of(leg.side.names)
-            if breaker.state != "half_open" and self._is_shut(breaker):
-                left = None if breaker.until == NEVER else (breaker.until - self._market.now) * _NANO
-                return Refusal("breaker_open", leg.instrument, left, 0)
-            if breaker.state == "closed":
-                continue
-            if breaker.probe:
-                return Refusal("breaker_probing", leg.instrument, 2 * MONEY_ONE, MONEY_ONE)
-            most = breaker.limits.probe
-            if most is not None and leg.value > most:
-                return Refusal("breaker_probe", leg.instrument, leg.value, most)
+            refusal = self._against(self._of(leg.side.names), leg.instrument, leg.value)
+            if refusal is not None:
+                return refusal
+        return None
+
+    def check_cycle(self, key: Key, instrument: int, value: int) -> Refusal | None:
+        """The same of a cycle on a chain, into whose first pool so much goes."""
+        return self._against(self._all[key], instrument, value)
+
+    def _against(self, breaker: Breaker, instrument: int, value: int) -> Refusal | None:
+        if breaker.state != "half_open" and self._is_shut(breaker):
+            left = None if breaker.until == NEVER else (breaker.until - self._market.now) * _NANO
+            return Refusal("breaker_open", instrument, left, 0)
+        if breaker.state == "closed":
+            return None
+        if breaker.probe:
+            return Refusal("breaker_probing", instrument, 2 * MONEY_ONE, MONEY_ONE)
+        most = breaker.limits.probe
+        if most is not None and value > most:
+            return Refusal("breaker_probe", instrument, value, most)
         return None
 
     def _is_shut(self, breaker: Breaker) -> bool:
@@ -283,9 +292,15 @@ class Breakers:
     def began(self, bundle: int, legs: Sequence[Leg]) -> None:
         """A bundle was approved: it is the probe of what is half open."""
         for leg in legs:
-            breaker = self._of(leg.side.names)
-            if breaker.state == "half_open":
-                breaker.probe, breaker.proven = bundle, False
+            self._try_out(self._of(leg.side.names), bundle)
+
+    def began_cycle(self, bundle: int, key: Key) -> None:
+        """The same of a cycle on a chain."""
+        self._try_out(self._all[key], bundle)
+
+    def _try_out(self, breaker: Breaker, bundle: int) -> None:
+        if breaker.state == "half_open":
+            breaker.probe, breaker.proven = bundle, False
 
     def ended(self, bundle: int) -> None:
         """A bundle came to its end: what it proved is closed; where no order of it was answered another one has to prove it."""
@@ -342,6 +357,18 @@ class Breakers:
                 self._try(breaker, breaker.failed(self._market.now, after))
         elif before == "unknown":
             self._of(order.side.names).unknown.pop(order.number, None)
+
+    def heard_cycle(self, key: Key, bundle: int, *, earned: bool) -> None:
+        """A cycle on a chain came to its end: it earned something, or it reverted, was dropped or never left."""
+        breaker = self._all[key]
+        if breaker.state == "open":
+            return
+        if earned:
+            breaker.rejects = 0
+            breaker.proven = breaker.proven or bundle == breaker.probe
+            return
+        breaker.rejects += 1
+        self._try(breaker, breaker.failed(self._market.now, "rejected"))
 
     def note(self, values: Mapping[str, Any]) -> None:
         """A `health` row: of a venue's clock."""

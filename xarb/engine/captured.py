@@ -227,6 +227,8 @@ class ChainCopy(msgspec.Struct, frozen=True):
     silent: bool
     lost: bool
     shown: dict[int, str]
+    decimals: dict[str, int] = {}  # older copies have none of these
+    heard: int = 0
 
 
 class ChainsCopy(msgspec.Struct, frozen=True):
@@ -234,6 +236,39 @@ class ChainsCopy(msgspec.Struct, frozen=True):
 
     chains: list[ChainCopy] = []
     pools: dict[int, PoolCopy] = {}
+
+
+class SentCycleCopy(msgspec.Struct, frozen=True, array_like=True):
+    """One cycle; see `onchain.SentCycle`."""
+
+    number: int
+    bundle: int
+    client_id: str
+    strategy: str
+    venue: str
+    state: str
+    tx_hash: str
+    hold: Hold
+    instruments: tuple[int, ...]
+
+
+class BookedCopy(msgspec.Struct, frozen=True, array_like=True):
+    """What the receipt of a transaction changed: who, the block, and venue, asset, change and cause of each."""
+
+    tx_hash: str
+    block_hash: str
+    account: str
+    strategy: str
+    order: int | None
+    posts: list[tuple[str, str, int, str]]
+
+
+class OnChainCopy(msgspec.Struct, frozen=True):
+    """Cycles that are not final, receipts that are not, and by hash the transactions of this start (account, strategy, order)."""
+
+    cycles: list[SentCycleCopy] = []
+    booked: list[BookedCopy] = []
+    mine: dict[str, tuple[str, str, int | None]] = {}
 
 
 class DecisionsCopy(msgspec.Struct, frozen=True):
@@ -247,6 +282,7 @@ class DecisionsCopy(msgspec.Struct, frozen=True):
     strategies: dict[str, msgspec.Raw]
     chains: ChainsCopy = ChainsCopy()  # older copies have none
     cycles: list[tuple[str, int, int]] = []  # strategy, its number of a cycle, opportunity; older copies have none
+    onchain: OnChainCopy = OnChainCopy()  # older copies have none
 
 
 class EngineCopy(msgspec.Struct, frozen=True):

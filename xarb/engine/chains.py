@@ -53,7 +53,9 @@ class Chain:
         self.head_hash: str | None = None
         self.blocks: list[Done] = []
         self.staged: list[SlowRow] = []
+        self.decimals: dict[str, int] = {}  # of its tokens, by address
         self.conn = -1
+        self.heard = 0  # when the newest block came, ns
         self.due = NEVER
         self.silent = self.lost = False
         self.shown = dict.fromkeys(pools, "down")
@@ -119,6 +121,15 @@ class Chains:
         """State of a pool's feed."""
         state = self._chains[self._names[number][0]].shown[number]
         return FeedView(state, _FULL if state == "live" else 0, state == "live")
+
+    def decimals(self, venue: str, token: str) -> int | None:
+        """Decimals of a token, None as long as no pool of it was seen."""
+        chain = self._chains.get(venue)
+        return None if chain is None else chain.decimals.get(token)
+
+    def heard(self, venue: str) -> int:
+        """When the newest block came, ns."""
+        return self._chains[venue].heard
 
     def next_deadline(self) -> int:
         """When the next chain has been silent for too long, ns."""
@@ -198,7 +209,7 @@ class Chains:
         chain.head_hash = block.hash
         chain.blocks.append(Done(block, values["parent_hash"], undo))
         del chain.blocks[:-KEPT]
-        chain.conn, chain.lost, chain.silent = values["conn"], False, False
+        chain.conn, chain.lost, chain.silent, chain.heard = values["conn"], False, False, now
         chain.due = now + chain.head_ns if chain.head_ns else NEVER
 
     def _apply_rows(self, chain: Chain, rows: Sequence[SlowRow]) -> list[tuple[int, Undo]]:
@@ -209,6 +220,7 @@ class Chains:
             if row.kind != "pools":
                 continue
             values = row.values
+            chain.decimals[values["token0"]], chain.decimals[values["token1"]] = values["decimals0"], values["decimals1"]
             number, at = self._numbers[chain.venue, values["symbol"]], values["log_index"]
             of_log = None if at is None else at + 1 if values["kind"] == "v2" else at  # the swap of v2 follows its sync
             steps, drift = self._pools[number].apply(values, swaps.get((of_log, values["symbol"])))
@@ -268,6 +280,7 @@ class Chains:
             chain.silent, chain.lost = one.silent, one.lost
             chain.staged = [SlowRow(*row) for row in one.staged]
             chain.shown |= one.shown
+            chain.decimals, chain.heard = {**one.decimals}, one.heard
             chain.blocks = [_done_of(block) for block in one.blocks]
 
 
@@ -282,6 +295,8 @@ def _chain_copy(chain: Chain) -> ChainCopy:
         silent=chain.silent,
         lost=chain.lost,
         shown={**chain.shown},
+        decimals={**chain.decimals},
+        heard=chain.heard,
     )
 
 

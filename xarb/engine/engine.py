@@ -23,17 +23,19 @@ from xarb.engine.kernel import fold, state
 from xarb.engine.kernel.compiled import machine_code
 from xarb.engine.liverows import KINDS, LiveRows, timers_wanted
 from xarb.engine.market import KnownMarket
+from xarb.engine.onchain import KINDS as ONCHAIN_KINDS
+from xarb.engine.onchain import OnChain
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import PLACE, SlowRows
-from xarb.engine.strategy import BundlePlan, CycleFound, CycleNote, Pass, Plan, Strategy, View, Wake
+from xarb.engine.strategy import AtomicPlan, BundlePlan, CycleFound, CycleNote, Pass, Plan, Strategy, View, Wake
 from xarb.engine.view import StrategyView
 from xarb.engine.words import place, words
 from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.model.batch import Batch
-from xarb.model.command import Command, Report
+from xarb.model.command import AnyCommand, CycleReport, Report
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.order import ENTRIES
@@ -98,13 +100,14 @@ class Engine:
         self.outputs = Outputs(self._kernel, self.instruments)
         self.outputs.pairs = pairs
         self.cycles = Cycles(self._kernel, self.outputs, self.instruments)
-        self.commands: list[Command] = []
+        self.commands: list[AnyCommand] = []
         self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
         risk = Risk(self.market, self.portfolio, setup, self._strategies, outputs=self.outputs)
         self.execution = Execution(self.market, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
         self.chains = Chains(self.instruments, setup.heads, self.outputs)
+        self.onchain = OnChain(self.market, self.chains, self.outputs, execution=self.execution, risk=risk, setup=setup)
         self._discrepancies = Discrepancies(self.portfolio, self.outputs, risk.pricing, setup=setup)
         self.distrust: Discrepancy | None = None  # the last difference from a venue that was too large to be booked
         self._slow_rows = SlowRows(
@@ -145,6 +148,7 @@ class Engine:
                 cycles=self.cycles.capture(),
                 strategies={one.id: msgspec.Raw(msgspec.json.encode(one.state)) for one in self._strategies},
                 chains=self.chains.capture(),
+                onchain=self.onchain.capture(),
             ),
         )
 
@@ -169,6 +173,7 @@ class Engine:
         self._risk.restore(decisions.risk)
         self.execution.restore(decisions.execution)
         self.chains.restore(decisions.chains)
+        self.onchain.restore(decisions.onchain)
         self.cycles.restore(decisions.cycles)
         for strategy in self._strategies:
             state = msgspec.json.decode(decisions.strategies[strategy.id], type=type(strategy.state))
@@ -236,6 +241,8 @@ class Engine:
                         self._apply_live(slow)
                     elif slow.kind in CHAIN_KINDS:
                         self._apply_chain(slow)
+                    elif slow.kind in ONCHAIN_KINDS:
+                        self._apply_receipt(slow)
                     self._set_stop(until)
                     self._slow_at += 1
                     self._open_books()
@@ -262,7 +269,7 @@ class Engine:
             limit = min(limit, _first_seq(batch) + 1)  # the opening rows follow the first input, wherever batches are cut
         return slow, limit
 
-    def take_commands(self) -> list[Command]:
+    def take_commands(self) -> list[AnyCommand]:
         """The commands that wait, in the order in which they were decided."""
         taken, self.commands = self.commands, []
         return taken
@@ -303,6 +310,8 @@ class Engine:
             self._compare(read_discrepancy(row.seq, row.values["detail"]))
         elif row.kind == "operator":
             self.commands += self._live_rows.operate(row.values)
+            if self._live_rows.cancels(row.values):
+                self.commands += self.onchain.cancel_all()
         elif row.kind == "transfers":
             self._live_rows.transfer(row)
         else:
@@ -321,6 +330,19 @@ class Engine:
             if venue in venues:
                 self._world[_WAKE_COUNT] += 1
                 self._call(number, Wake(row.ts_recv, "block", venue=venue))
+
+    def _apply_receipt(self, row: SlowRow) -> None:
+        """Apply what a row says of a transaction of ours."""
+        report = self.onchain.read(row)
+        if report is not None:
+            self._hear_cycle(report)
+
+    def _hear_cycle(self, report: CycleReport) -> None:
+        """Apply what became of a transaction, and wake the strategy that asked for what becomes of its own."""
+        self.onchain.apply(report)
+        number = self._own_reports.get(report.strategy) if report.order is not None else None
+        if number is not None:
+            self._call(number, Wake(report.ts, "cycle", venue=report.venue, cycle=report))
 
     def _compare(self, found: Discrepancy) -> None:
         """A venue has other money than our books: booked, or the end of new bundles."""
@@ -393,6 +415,9 @@ class Engine:
         if isinstance(plan, CycleNote):
             self.cycles.note(self._strategies[number].id, plan)
             return
+        if isinstance(plan, AtomicPlan):
+            self._on_atomic(number, plan)
+            return
         if plan.cycle is not None:
             self._on_cycle(number, plan, plan.cycle)
             return
@@ -421,6 +446,16 @@ class Engine:
             self.commands += commands
             reason = self.execution.last_refusal if bundle is None else None
         self.cycles.decided(strategy.id, cycle, "refused" if bundle is None else "taken", reason=reason, bundle=bundle)
+
+    def _on_atomic(self, number: int, plan: AtomicPlan) -> None:
+        """A cycle that one transaction is to swap."""
+        strategy, cycle = self._strategies[number].id, plan.cycle
+        opportunity = None if cycle is None else self.cycles.opportunity(strategy, cycle)
+        commands, bundle = self.onchain.submit(plan, strategy, opportunity)
+        self.commands += commands
+        if cycle is not None:
+            reason = self.execution.last_refusal if bundle is None else None
+            self.cycles.decided(strategy, cycle, "refused" if bundle is None else "taken", reason=reason, bundle=bundle)
 
     def _submit(self, number: int, plan: BundlePlan, pair: int) -> None:
         commands, bundle = self.execution.submit(plan, self._strategies[number], pair=pair)

@@ -22,6 +22,7 @@ from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Entry, Strategy
+from xarb.engine.volumes import where_of
 from xarb.errors import InvariantBroken
 from xarb.model.command import Command, Report
 from xarb.model.order import BUNDLE_LIFE, CANCEL, ENTRIES, KILL_LEVELS, STOP, UNWIND, advance
@@ -80,11 +81,24 @@ class Execution:
         desk.begin()
         for leg in legs:
             reserve(leg.hold)
-            desk.volumes.count(leg.side, leg.value)
+            desk.volumes.count(where_of(leg.side), leg.value)
         for at, leg in enumerate(legs if plan.sequence == "simultaneous" else legs[:1]):
             leg.released, hold, leg.hold = leg.qty, leg.hold, ()  # the order takes the leg's reservation over
             self._orders.send(bundle, OrderPlan(at, 0, "open", leg.side, leg.price, leg.qty), hold)
         return self._orders.take_commands(), bundle.number
+
+    def begin_cycle(self) -> tuple[int, int, str]:
+        """Numbers of a bundle and an order that a transaction on a chain takes, and the order's name: `OnChain` looks after them."""
+        self._bundles += 1
+        return self._bundles, *self._archive.take_number(self._bundles)
+
+    def refuse(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
+        """Something is not sent: a `refusals` row."""
+        self._rows.refusal(refusal, desk, opportunity)
+
+    def tell_results(self, desk: Desk) -> None:
+        """What a strategy made has changed, as where a bundle ends."""
+        self._rows.results(desk)
 
     def on_report(self, report: Report) -> list[Command]:
         """Apply a report; commands that follow from it.
@@ -278,7 +292,7 @@ class Execution:
                 if leg.hold:
                     leg.hold = self._orders.hold_again(side, (leg.price, max(0, leg.qty - leg.released)), leg.hold)
                 if self._market.now // DAY_NS != bundle.began // DAY_NS:  # the whole leg counted on the day of the decision
-                    bundle.desk.volumes.count(side, side.notional(leg.price, qty))
+                    bundle.desk.volumes.count(where_of(side), side.notional(leg.price, qty))
                 self._send(bundle, OrderPlan(at, 0, "open", side, leg.price, qty))
 
     def _send(self, bundle: Bundle, plan: OrderPlan) -> None:
@@ -336,7 +350,7 @@ class Execution:
     def _send_step(self, bundle: Bundle, asset: str, plan: OrderPlan) -> None:
         bundle.attempts[asset] = plan.attempt
         bundle.state = advance(BUNDLE_LIFE, bundle.state, f"{plan.purpose}_sent")
-        bundle.desk.volumes.count(plan.side, plan.side.notional(plan.price, plan.qty))
+        bundle.desk.volumes.count(where_of(plan.side), plan.side.notional(plan.price, plan.qty))
         self._send(bundle, plan)
 
     def _waits(self, bundle: Bundle, blocked: list[str]) -> bool:

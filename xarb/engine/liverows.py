@@ -18,7 +18,7 @@ from xarb.model.columns import REPORT_EVENTS
 from xarb.model.command import Command, Report
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
-from xarb.model.order import KILL_LEVELS, STOP
+from xarb.model.order import ENTRIES, KILL_LEVELS, STOP
 from xarb.model.units import MONEY_SCALE
 
 if TYPE_CHECKING:
@@ -118,6 +118,10 @@ class LiveRows:
             return
         place = (values["account"], values["venue"], values["asset"])
         self._portfolio.transfer(transfer_name(values), place, transferred(values))
+
+    def cancels(self, values: Mapping[str, Any]) -> bool:
+        """Whether what a person asked ends every order that may still fill."""
+        return values["action"] == CANCEL or (values["action"] == KILL and kill_level(values["detail"]) != ENTRIES)
 
     def operate(self, values: Mapping[str, Any]) -> list[Command]:
         """Do what a person asked; the commands that follow. An act that is none of ours changes nothing."""

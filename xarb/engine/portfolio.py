@@ -141,7 +141,7 @@ class Portfolio:
             till = self._tills[names] = Till(names, self._pots.setdefault(place, Pot(0)), share)
         return till
 
-    def post(self, till: Till, delta: int, cause: str, order: int) -> None:
+    def post(self, till: Till, delta: int, cause: str, order: int | None) -> None:
         """A fill of an order, or its fee, changes a balance: a `ledger` row."""
         pot = till.pot
         pot.balance = after = pot.balance + delta
@@ -173,6 +173,10 @@ class Portfolio:
         if (left := self._strays.pop(place, 0) - abs(delta)) > 0:
             self._strays[place] = left
         self._bring(place, delta, ADJUSTMENT)
+
+    def charge(self, place: Place, delta: int, cause: str) -> None:
+        """What no strategy of this start did costs the account something, or brings it."""
+        self._bring(place, delta, cause)
 
     def _bring(self, place: Place, delta: int, cause: str) -> None:
         """Money of the account comes or goes, of no strategy's doing."""

@@ -6,7 +6,7 @@ decimals. Nothing of this is reckoned for a strategy without such a limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -62,8 +62,8 @@ class Taken(NamedTuple):
 class Pricing:
     """What assets are worth in a currency now, against us: what is held at the least tradable bid, what is owed at the highest ask."""
 
-    def __init__(self, market: Market, instruments: Sequence[Instrument]) -> None:
-        self._market = market
+    def __init__(self, market: Market, instruments: Sequence[Instrument], alike: Mapping[str, str]) -> None:
+        self._market, self._alike = market, alike  # by address of a token the asset that it is worth as much as
         self._priced: dict[tuple[str, str], list[int]] = {}
         for number, one in enumerate(instruments):
             if one.kind == "spot":
@@ -71,10 +71,12 @@ class Pricing:
 
     def prices(self, asset: str, currency: str) -> bool:
         """Whether anything may ever price an asset in a currency."""
+        asset, currency = self._alike.get(asset, asset), self._alike.get(currency, currency)
         return asset == currency or (asset, currency) in self._priced
 
     def worth(self, amount: int, asset: str, currency: str, *, is_trusted: bool = True) -> int | None:
         """Money for an amount of an asset, rounded down; None where no feed prices it, or none that is tradable if it `is_trusted`."""
+        asset, currency = self._alike.get(asset, asset), self._alike.get(currency, currency)
         if amount == 0 or asset == currency:
             return amount
         market, found = self._market, None

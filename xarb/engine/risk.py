@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from xarb.engine.band import Band
 from xarb.engine.breaker import Breakers, Key
@@ -18,6 +18,7 @@ from xarb.engine.setup import Setup
 from xarb.engine.shape import Form, Shape
 from xarb.engine.side import SIGNS, Side
 from xarb.engine.strategy import BundlePlan, LegPlan, Strategy
+from xarb.engine.volumes import Planned, where_of
 from xarb.engine.wallets import Wallets
 from xarb.errors import ConfigError
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div
@@ -48,7 +49,7 @@ class Risk:
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
         self.desks: dict[str, Desk] = {}
-        self.pricing = pricing = Pricing(market, setup.instruments)
+        self.pricing = pricing = Pricing(market, setup.instruments, wrapped_as(setup))
         for strategy in strategies:
             if strategy.id not in setup.terms:
                 raise ConfigError(f"strategy {strategy.id} has no terms")
@@ -107,7 +108,7 @@ class Risk:
         refusal = (
             self._shape.check(legs, form)
             or self.breakers.check(legs)
-            or self._check_limits(legs, desk, form)
+            or self.check_limits(desk, [Planned(where_of(leg.side), leg.instrument, leg.value) for leg in legs], form.instruments)
             or self._check_open(legs, desk, working)
             or (self._band.check(legs, desk.limits.price_band_ppb) if desk.limits.price_band_ppb else None)
             or self._check_money(legs, desk)
@@ -139,7 +140,8 @@ class Risk:
             return Refusal("stale_quote", number, (now - confirmed) * _NANO, limit * _NANO)
         return Leg(side, planned.price_int, planned.qty_int)
 
-    def _check_limits(self, legs: list[Leg], desk: Desk, form: Form) -> Refusal | None:
+    def check_limits(self, desk: Desk, planned: Sequence[Planned], instruments: tuple[int, ...]) -> Refusal | None:
+        """The first limit that a bundle breaks by what it sends and when; `instruments` are what a cool-down is of."""
         limits = desk.limits
         if desk.open_bundles >= limits.max_open_bundles:
             return Refusal("max_open_bundles", -1, (desk.open_bundles + 1) * MONEY_ONE, limits.max_open_bundles * MONEY_ONE)
@@ -147,18 +149,18 @@ class Risk:
         if refusal is not None:
             return refusal
         now = self._market.now
-        until = desk.cool_until.get(form.instruments, now)
+        until = desk.cool_until.get(instruments, now)
         if until > now:
-            return Refusal("cool_down", legs[0].instrument, (until - now) * _NANO, 0)
+            return Refusal("cool_down", planned[0].instrument, (until - now) * _NANO, 0)
         if limits.max_notional is not None:
-            for leg in legs:
-                if leg.value > limits.max_notional:
-                    return Refusal("max_notional", leg.instrument, leg.value, limits.max_notional)
-        refusal = desk.volumes.check([(leg.side, leg.value) for leg in legs])
+            for one in planned:
+                if one.value > limits.max_notional:
+                    return Refusal("max_notional", one.instrument, one.value, limits.max_notional)
+        refusal = desk.volumes.check(planned)
         if refusal is not None:
             return refusal
         if limits.orders_per_second is not None:
-            count = desk.orders_in_last_second() + len(legs)
+            count = desk.orders_in_last_second() + len(planned)
             if count > limits.orders_per_second:
                 return Refusal("orders_per_second", -1, count * MONEY_ONE, limits.orders_per_second * MONEY_ONE)
         if limits.bundles_per_minute is not None:
@@ -198,30 +200,16 @@ class Risk:
 
     def _check_money(self, legs: list[Leg], desk: Desk) -> Refusal | None:
         """Whether account and budget can pay for all legs; what each may take is noted in it."""
-        wanted: dict[Till, int] = {}
+        wanted: dict[Till, Wanted] = {}
         for leg in legs:
             hold = self.hold(leg.side, leg.price, leg.qty)
             if hold is None:
                 return Refusal("fee_rate_unknown", leg.instrument)
             leg.hold = hold
             for till, amount in hold:
-                wanted[till] = wanted.get(till, 0) + amount
-        budgeted: dict[str, tuple[int, int]] = {}  # by asset: wanted, left
-        for till, amount in wanted.items():
-            free = till.pot.balance - till.pot.reserved
-            if amount > free:
-                first = next(leg for leg in legs if any(drawn is till for drawn, _ in leg.hold))
-                return Refusal("balance", first.instrument, amount, free)
-            if till.pot.reserved + amount > desk.most_drawn(till):
-                first = next(leg for leg in legs if any(drawn is till for drawn, _ in leg.hold))
-                return Refusal("balance_share", first.instrument, till.pot.reserved + amount, desk.most_drawn(till))
-            left = till.share.left
-            if left is not None:
-                budgeted[till.asset] = (budgeted.get(till.asset, (0, 0))[0] + amount, left)
-        for amount, left in budgeted.values():
-            if amount > left:
-                return Refusal("budget", -1, amount, left)
-        return None
+                before = wanted.get(till, Wanted(0, leg.instrument))
+                wanted[till] = before._replace(amount=before.amount + amount)
+        return check_money(wanted, desk)
 
     # --- what an order may take
 
@@ -262,6 +250,31 @@ class Risk:
         return (0, amount) if sign > 0 else (amount, 0)
 
 
+class Wanted(NamedTuple):
+    """What a bundle wants of an asset, and the first instrument that wants it."""
+
+    amount: int
+    instrument: int
+
+
+def check_money(wanted: Mapping[Till, Wanted], desk: Desk) -> Refusal | None:
+    """Whether account and budget can pay for all of a bundle."""
+    budgeted: dict[str, tuple[int, int]] = {}  # by asset: wanted, left
+    for till, (amount, instrument) in wanted.items():
+        free = till.pot.balance - till.pot.reserved
+        if amount > free:
+            return Refusal("balance", instrument, amount, free)
+        if till.pot.reserved + amount > desk.most_drawn(till):
+            return Refusal("balance_share", instrument, till.pot.reserved + amount, desk.most_drawn(till))
+        left = till.share.left
+        if left is not None:
+            budgeted[till.asset] = (budgeted.get(till.asset, (0, 0))[0] + amount, left)
+    for amount, left in budgeted.values():
+        if amount > left:
+            return Refusal("budget", -1, amount, left)
+    return None
+
+
 def _check_notional(legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | None:
     """What may still fill on one symbol, and on one venue, by quote currency."""
     limits = desk.limits
@@ -280,12 +293,19 @@ def _check_notional(legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | N
     return None
 
 
+def wrapped_as(setup: Setup) -> dict[str, str]:
+    """By address of a chain's wrapped token, the asset that it wraps."""
+    return {one.wrapped: one.native for one in setup.chains.values() if one.wrapped}
+
+
 def _feeds(desks: Iterable[Desk], setup: Setup) -> dict[Key, list[int]]:
     """By account and venue, what the strategies may send orders on."""
     found: dict[Key, set[int]] = {}
     for desk in desks:
         for number in desk.allowed:
-            found.setdefault((desk.account, setup.instruments[number].venue), set()).add(number)
+            mine = found.setdefault((desk.account, setup.instruments[number].venue), set())
+            if setup.instruments[number].kind != "pool":  # their state is judged block by block, and has no score
+                mine.add(number)
     return {key: sorted(numbers) for key, numbers in found.items()}
 
 
@@ -305,6 +325,7 @@ def _check_assets(strategy: str, setup: Setup) -> None:
     """A limit on an asset that does not exist would hold nobody to anything."""
     terms = setup.terms[strategy]
     known = {asset for one in setup.instruments for asset in (one.base, one.quote)} | {tier.asset for tier in setup.fees.values()}
+    known |= {one.native for one in setup.chains.values()}
     limits = terms.limits
     named = {"max_exposure": limits.max_exposure, "max_day_loss": limits.max_day_loss, "max_drawdown": limits.max_drawdown}
     for name, assets in {"budget": terms.budget, **named}.items():

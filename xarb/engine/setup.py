@@ -14,7 +14,7 @@ from xarb.engine.breaker import BreakerLimits, Broken
 from xarb.engine.kernel import state
 from xarb.engine.results import Carried
 from xarb.engine.strategy import Pair, Strategy
-from xarb.engine.terms import StrategyTerms
+from xarb.engine.terms import ChainTerms, StrategyTerms
 from xarb.engine.volumes import SentVolume
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
@@ -83,7 +83,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
     traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts,
     `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open. `heads` are by venue of a chain, how long after its last block
-    its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked.
+    its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked. `chains` are by venue
+    those on which cycles may be sent.
     """
 
     instruments: Sequence[Instrument]
@@ -108,6 +109,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     broken: Sequence[Broken]
     heads: Mapping[str, int]
     adjust: AdjustLimits
+    chains: Mapping[str, ChainTerms]
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

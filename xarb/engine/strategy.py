@@ -10,11 +10,12 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
-from xarb.model.command import Report
+from xarb.model.command import CycleReport, Report
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
+from xarb.pools.financing import Way
 
 
 class Pair(NamedTuple):
@@ -112,7 +113,10 @@ class Entry(NamedTuple):
 
 
 class Wake(msgspec.Struct, frozen=True, gc=False):
-    """Why the strategy is called. `kind`: open, improvement, close, rearm, timer, event, report or block (of the chain `venue`)."""
+    """Why the strategy is called.
+
+    `kind`: open, improvement, close, rearm, timer, event, report, block (of the chain `venue`) or cycle (what became of one of its own there).
+    """
 
     ts: int
     kind: str
@@ -120,6 +124,7 @@ class Wake(msgspec.Struct, frozen=True, gc=False):
     instrument: int = -1
     report: Report | None = None
     venue: str = ""
+    cycle: CycleReport | None = None
 
 
 class View(Protocol):
@@ -218,6 +223,37 @@ class BundlePlan(msgspec.Struct, frozen=True, kw_only=True):
     cycle: CycleFound | None = None
 
 
+class AtomicPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A cycle of pools of one chain that one transaction swaps, or nothing of it.
+
+    Attributes:
+        venue: the chain.
+        hops: (instrument, whether token0 goes in), in order; the last gives the token that the first takes.
+        amount: of that token into the first pool. It, `premium`, `min_profit` and `expected_net` are in its smallest units.
+        funding: what pays the first pool; `lender` is who lends for `premium`, empty where nobody does.
+        min_profit: least that the contract is to insist on, after the premium.
+        expected_net: what is expected after premium, gas and the risk of a revert.
+        gas_limit, ceiling_wei: most gas, and most that is bid for each.
+        deadline_s: latest block time, Unix seconds.
+        channel: public or relay.
+        cycle: what it rests on, None: nothing that was told.
+    """
+
+    venue: str
+    hops: tuple[tuple[int, bool], ...]
+    amount: int
+    funding: Way
+    lender: str
+    premium: int
+    min_profit: int
+    expected_net: int
+    gas_limit: int
+    ceiling_wei: int
+    deadline_s: int
+    channel: Literal["public", "relay"]
+    cycle: CycleFound | None = None
+
+
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """The strategy saw an opportunity, or a cycle, and refused it: recorded as DECIDED with this reason."""
 
@@ -228,7 +264,7 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     cycle: CycleFound | None = None
 
 
-Plan = BundlePlan | Pass | CycleNote
+Plan = BundlePlan | AtomicPlan | Pass | CycleNote
 
 
 class Strategy(Protocol):

@@ -86,6 +86,20 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"{name} must be above zero")
 
 
+class ChainTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chain's transactions are paid with.
+
+    Attributes:
+        native: the asset that gas is paid in, as balances name it; 18 decimals.
+        wrapped: address of the token that is worth as much, empty where none is known.
+        max_fee_wei: most that is ever bid for each gas.
+    """
+
+    native: str
+    wrapped: str
+    max_fee_wei: int
+
+
 class StrategyTerms(msgspec.Struct, frozen=True, kw_only=True):
     """Limits, execution policy and budget of one strategy.
 

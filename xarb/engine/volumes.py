@@ -7,6 +7,7 @@ day counts too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,8 +18,15 @@ from xarb.engine.terms import RiskLimits
 from xarb.model.units import Money
 
 Scope = tuple[str, str, str]  # venue, symbol ("": all of them), quote currency
-Planned = tuple[Side, int]  # a leg's side and its notional
 VolumeCopy = list[tuple[str, str, str, int]]  # a scope each, and what was sent
+
+
+class Planned(NamedTuple):
+    """What a new bundle would send: where, by instrument number, and its notional there."""
+
+    where: Scope
+    instrument: int
+    value: int
 
 
 class SentVolume(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,7 +77,7 @@ class Volumes:
         """What was sent in the present UTC day of engine time."""
         return self._sent.get(scope, 0) if self._day == self._market.now // DAY_NS else 0
 
-    def count(self, side: Side, value: int) -> None:
+    def count(self, where: Scope, value: int) -> None:
         """An order, or a leg of a bundle that begins, counts towards the day."""
         if not self._is_limited:
             return
@@ -77,14 +85,14 @@ class Volumes:
         if day != self._day:
             self._day = day
             self._sent.clear()
-        self._add(_where(side), value)
+        self._add(where, value)
 
     def _add(self, where: Scope, value: int) -> None:
         for scope in _scopes(where):
             self._sent[scope] = self._sent.get(scope, 0) + value
 
     def check(self, legs: Sequence[Planned]) -> Refusal | None:
-        """The first bound that legs (side, notional) would go beyond."""
+        """The first bound that they would go beyond."""
         if not self._is_limited:
             return None
         for number, (reason, bound) in enumerate(self._bounds):
@@ -95,10 +103,10 @@ class Volumes:
     def _beyond(self, legs: Sequence[Planned], number: int, reason: str, bound: Money) -> Refusal | None:
         sums: dict[Scope, int] = {}
         first: dict[Scope, int] = {}
-        for side, value in legs:
-            scope = _scopes(_where(side))[number]
+        for where, instrument, value in legs:
+            scope = _scopes(where)[number]
             sums[scope] = sums.get(scope, self.sent(scope)) + value
-            first.setdefault(scope, side.number)
+            first.setdefault(scope, instrument)
         for scope, after in sums.items():
             if after > bound:
                 return Refusal(reason, first[scope], after, bound)
@@ -114,7 +122,8 @@ class Volumes:
         self._sent = {(venue, symbol, currency): amount for venue, symbol, currency, amount in copy}
 
 
-def _where(side: Side) -> Scope:
+def where_of(side: Side) -> Scope:
+    """The market of a side."""
     _, _, venue, symbol = side.names
     return venue, symbol, side.quote
 

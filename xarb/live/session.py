@@ -27,7 +27,7 @@ from xarb.assembly.resolved import Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.engine.liverows import CANCEL, DISARM, KILL
-from xarb.errors import Interrupted, LogError, Retryable, VenueError
+from xarb.errors import Interrupted, InvariantBroken, LogError, Retryable, VenueError
 from xarb.live import requests
 from xarb.live.accountrows import AccountRows
 from xarb.live.alarm import Alarm
@@ -41,7 +41,7 @@ from xarb.live.trading import Trading
 from xarb.log.committer import Policy
 from xarb.log.ends import ENDED
 from xarb.log.livelog import LiveLog
-from xarb.model.command import Command
+from xarb.model.command import AnyCommand, cycles_of, orders_of
 from xarb.model.instrument import Instrument
 from xarb.model.order import ENTRIES, STOP
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
@@ -443,10 +443,12 @@ class Session:
         self._arming.end()
         self._put("operator", (KILL, actor, f"{ENTRIES}: {why}"))
 
-    def _send(self, commands: Sequence[Command]) -> None:
+    def _send(self, commands: Sequence[AnyCommand]) -> None:
         assert self.exchanges is not None, "simulated venues take their commands themselves"
+        if cycles_of(commands):
+            raise InvariantBroken("a cycle on a chain was sent, and no chain is connected")
         self.exchanges.follow(self.assembly.engine.instruments)  # the commands are at the scales that these have
-        self.exchanges.send(commands)
+        self.exchanges.send(orders_of(commands))
 
     # --- time
 

@@ -13,12 +13,12 @@ from xarb.log.batching import Batcher
 from xarb.log.ends import LEFT_OFF
 from xarb.log.livelog import LiveLog
 from xarb.log.packing import Row
-from xarb.model.command import Command
+from xarb.model.command import AnyCommand
 from xarb.model.event import OutputRow
 from xarb.replay import turn
 
 _WHY: Final = 1_000
-Send = Callable[[Sequence[Command]], None]
+Send = Callable[[Sequence[AnyCommand]], None]
 Sink = Callable[[Sequence[OutputRow]], None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -84,7 +85,38 @@ class SwapCycle(msgspec.Struct, frozen=True, kw_only=True):
     ceiling_wei: int | None = None
 
 
+class CancelCycle(msgspec.Struct, frozen=True, kw_only=True):
+    """Give a cycle up: its transaction is bid for with a transfer to oneself, and a relay is asked no more."""
+
+    ts: int
+    order: int
+    client_order_id: str
+    account: str
+    strategy: str
+    venue: str
+
+
 Command = SubmitOrder | CancelOrder
+ChainCommand = SwapCycle | CancelCycle
+AnyCommand = Command | ChainCommand
+
+
+def orders_of(commands: Sequence[AnyCommand]) -> list[Command]:
+    """Those that are of orders at exchanges, in order."""
+    return [command for command in commands if isinstance(command, SubmitOrder | CancelOrder)]
+
+
+def cycles_of(commands: Sequence[AnyCommand]) -> list[ChainCommand]:
+    """Those that are of transactions on chains, in order."""
+    return [command for command in commands if isinstance(command, SwapCycle | CancelCycle)]
+
+
+def hops_text(hops: Sequence[SwapHop]) -> str:
+    """Hops as a row has them: kind, pool, the token that goes in, which way, and the fee of a v2 pool in millionths."""
+    return ", ".join(
+        f"{'v3' if hop.is_v3 else 'v2'} {hop.pool} {hop.token_in} {'0>1' if hop.zero_for_one else '1>0'} {hop.fee_pips}"
+        for hop in hops
+    )
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,4 +137,34 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     fee: Money | None = None
     fee_asset: str | None = None
     liquidity: str | None = None
+    reason: str | None = None
+
+
+class CycleReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a transaction of ours on a chain, at `ts` (the time at which it reaches us).
+
+    Attributes:
+        ts, venue, account, strategy: as of an order.
+        order: our number; None where it is no order's, such as a transfer that takes a nonce back.
+        event: one of `columns.CYCLE_EVENTS`.
+        tx_hash: of the transaction; empty where none was made.
+        block_number, block_hash: the block that holds it.
+        gas_used, gas_price_wei: what it cost; None where no block holds it.
+        profit_token, profit: what the contract earned, in smallest units.
+        reason: why it was refused, reverted or dropped.
+    """
+
+    ts: int
+    venue: str
+    account: str
+    strategy: str
+    order: int | None
+    event: str
+    tx_hash: str
+    block_number: int | None = None
+    block_hash: str | None = None
+    gas_used: int | None = None
+    gas_price_wei: int | None = None
+    profit_token: str | None = None
+    profit: int | None = None
     reason: str | None = None

@@ -97,6 +97,20 @@ TRANSACTION_LIFE: Final[dict[tuple[str, str], str]] = {
 }
 TRANSACTION_OPEN: Final = frozenset({"intent", "sent", "unknown"})  # may be mined as it is
 
+# A cycle of ours on a chain, whatever transactions bid for it: receipts alone fill it. A chain that is reorganised takes a receipt back; a dropped
+# one is over, but whoever kept its transaction may still bring it in. `refused`: no transaction was made; `final`: its block is deep enough.
+CYCLE_LIFE: Final[dict[tuple[str, str], str]] = (
+    {("pending", "refused"): "refused", ("sent", "refused"): "sent"}
+    | {(state, event): "sent" for state in ("pending", "sent") for event in ("sent", "unknown")}
+    | {(state, event): event for state in ("pending", "sent") for event in ("succeeded", "reverted", "dropped")}
+    | {(state, event): state for state in ("succeeded", "reverted") for event in ("sent", "unknown", "refused", "dropped")}
+    | {(state, "reorged"): "sent" for state in ("succeeded", "reverted")}
+    | {(state, "final"): "final" for state in ("succeeded", "reverted", "dropped")}
+    | {("dropped", event): event for event in ("succeeded", "reverted")}
+    | {("dropped", event): "dropped" for event in ("sent", "unknown", "refused", "dropped")}
+)
+CYCLE_OPEN: Final = frozenset({"pending", "sent"})  # may still be included
+
 # How far a kill goes, each level with all before it but that `unwind` sends the orders that undo; none goes back without a reset.
 ENTRIES: Final = "entries"  # no new bundles; those under way end by their policy
 CANCEL: Final = "cancel"  # every order is canceled and nothing more is sent: what is left is held

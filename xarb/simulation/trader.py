@@ -28,7 +28,7 @@ from xarb.log.ends import ENDED, left_off
 from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Header
 from xarb.log.reader import LogReader
-from xarb.model.command import Command
+from xarb.model.command import AnyCommand, orders_of
 from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
 from xarb.model.order import ENTRIES, KILL_LEVELS, STOP
@@ -426,9 +426,9 @@ class Trader:
                 self.intake.fail(error)
                 self.fail(error)
 
-    def _send(self, commands: Sequence[Command]) -> None:
+    def _send(self, commands: Sequence[AnyCommand]) -> None:
         self.exchanges.follow(self.assembly.engine.instruments)
-        self.exchanges.send(commands)
+        self.exchanges.send(orders_of(commands))
 
     # --- time
 

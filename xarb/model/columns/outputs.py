@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from xarb.model.columns.shared import ACTOR, MARKET, OUTPUT, VENUE
-from xarb.model.columns.table import Column, Table, Type, counter, enum, flag, money, small, text, time, whole
+from xarb.model.columns.table import Column, Table, Type, counter, enum, flag, money, small, text, time, whole, wide
 from xarb.model.columns.words import (
     BREAKER_STATES,
     COMMAND_KINDS,
+    CYCLE_STATES,
     DIRECTIONS,
     FEED_STATES,
     FLAG_RULES,
+    FUNDINGS,
     LEDGER_CAUSES,
     LIQUIDITY,
     OPPORTUNITY_PHASES,
@@ -19,6 +21,7 @@ from xarb.model.columns.words import (
     REPORT_EVENTS,
     RESIDUAL_CAUSES,
     TIME_IN_FORCE,
+    TRANSACTION_CHANNELS,
     VERDICTS,
 )
 
@@ -193,5 +196,47 @@ OUTPUT_TABLES: Final = (
         money("bound", "the bound that it broke", nullable=True),
         time("until", "end of the pause of an open one; null: until a person resets it", nullable=True),
         small("trips", "pauses since it was last closed"),
+    ),
+    _output(
+        "cycles",
+        "A wish for a transaction that swaps a cycle of pools or nothing, or for its end, with its cause. Null in a cancel: what it is about.",
+        *ACTOR,
+        VENUE,
+        enum("kind", COMMAND_KINDS, "submit or cancel"),
+        counter("order", "our order number; orders at exchanges are counted with them"),
+        text("client_order_id", "(log, start, order)"),
+        counter("bundle", "bundle"),
+        counter("opportunity", "episode that caused it", nullable=True),
+        text("hops", "in order, each: kind, pool, token that goes in, way, fee of v2 in millionths", nullable=True),
+        text("token", "address of the token that goes in and comes back", nullable=True),
+        wide("amount", "of it into the first pool, smallest units", nullable=True),
+        money("notional", "the same in whole tokens", nullable=True),
+        enum("funding", FUNDINGS, "what pays the first pool", nullable=True),
+        text("lender", "who lends; empty where nobody does", nullable=True),
+        wide("premium", "what the loan costs", nullable=True),
+        wide("min_profit", "least that the contract insists on, after the premium", nullable=True),
+        wide("expected_net", "what is expected after premium, gas and the risk of a revert; may be negative", nullable=True),
+        whole("gas_limit", "most gas that it may use", nullable=True),
+        wide("ceiling_wei", "most that is bid for each gas", nullable=True),
+        whole("deadline_s", "latest block time, Unix seconds", nullable=True),
+        enum("channel", TRANSACTION_CHANNELS, "how it leaves", nullable=True),
+    ),
+    _output(
+        "cycle_states",
+        "A change of a cycle's state. One with a receipt is its fill: `ledger` rows of the causes cycle and gas go with it.",
+        *ACTOR,
+        VENUE,
+        counter("order", "our order number"),
+        counter("bundle", "bundle"),
+        enum("state", CYCLE_STATES, "state from here on"),
+        enum("previous", CYCLE_STATES, "state before", nullable=True),
+        text("tx_hash", "transaction that brought it there", nullable=True),
+        counter("block_number", "block that holds it", nullable=True),
+        text("block_hash", "hash of that block", nullable=True),
+        text("profit_token", "address of the token of the profit", nullable=True),
+        wide("profit", "what the contract earned, smallest units", nullable=True),
+        whole("gas_used", "gas used", nullable=True),
+        wide("gas_cost_wei", "what the gas cost", nullable=True),
+        text("reason", "why, where somebody gave one", nullable=True),
     ),
 )

@@ -41,7 +41,16 @@ LIQUIDITY: Final = ("taker", "maker")
 BREAKER_STATES: Final = ("closed", "open", "half_open")
 OPPORTUNITY_PHASES: Final = ("opened", "decided", "closed")
 VERDICTS: Final = ("taken", "refused")
-LEDGER_CAUSES: Final = ("opening", "trade", "fee", "transfer", "residue", "adjustment")
+LEDGER_CAUSES: Final = (
+    "opening",
+    "trade",
+    "fee",
+    "transfer",
+    "residue",
+    "adjustment",
+    "cycle",  # what a cycle on a chain earned; taken back, with the other sign, where its block is gone
+    "gas",  # what a transaction on a chain cost; as above
+)
 RESIDUAL_CAUSES: Final = (
     "dust",  # too small for every venue's least order
     "held",  # not to be flattened any more; refusals say why
@@ -108,5 +117,16 @@ TRANSACTION_EVENTS: Final = (
 )
 TRANSACTION_PURPOSES: Final = ("trade", "replacement", "cancel", "approve", "none")
 TRANSACTION_CHANNELS: Final = ("public", "relay", "none")
+CYCLE_STATES: Final = (
+    "pending",  # the wish left the engine
+    "sent",  # a transaction may be included
+    "succeeded",  # a block holds it, with a profit
+    "reverted",  # a block holds it, and it cost gas
+    "dropped",  # it can never succeed any more
+    "refused",  # no transaction was made
+    "final",  # its block is deep enough, or what took its place is
+)
+CYCLE_EVENTS: Final = ("sent", "unknown", "refused", "succeeded", "reverted", "dropped", "reorged", "final")
+FUNDINGS: Final = ("callback", "wallet", "balancer", "flash", "aave")
 BLOCK_EVENTS: Final = ("added", "removed")
 RECEIPT_STATUSES: Final = ("succeeded", "reverted", "dropped")

@@ -1,0 +1,163 @@
+"""What risk asks of a cycle that one transaction swaps, or nothing of it.
+
+Such a cycle leaves nothing unbalanced, so that no residual, no exposure to what it trades and no open notional follow from it. What is at stake is
+gas, which is reserved at the most that may be bid for it; and where our own tokens pay, they must be there, though they always come back.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from xarb.engine.chains import Chains
+from xarb.engine.desk import Desk
+from xarb.engine.pool import Maths, fees
+from xarb.engine.portfolio import Hold, Till
+from xarb.engine.risk import Risk, Wanted, check_money
+from xarb.engine.rules import Market, Refusal
+from xarb.engine.setup import Setup
+from xarb.engine.strategy import AtomicPlan
+from xarb.engine.terms import ChainTerms
+from xarb.engine.volumes import Planned
+from xarb.model.command import SwapHop
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
+from xarb.pools.concentrated import Concentrated
+from xarb.pools.cycle import Hop, amounts_of
+
+LEAST_HOPS: Final = 2
+MOST_HOPS: Final = 4  # the contract's
+_NANO: Final = 10 ** (MONEY_SCALE - 9)  # one ns as money of seconds
+
+
+class Cycle(NamedTuple):
+    """A cycle as it may be sent: its hops, the token that goes round, what is reserved, and what counts towards the day."""
+
+    hops: tuple[SwapHop, ...]
+    token: str
+    hold: Hold
+    planned: Planned
+    instruments: tuple[int, ...]
+
+
+class _Known(NamedTuple):
+    """A hop with what is known of its pool."""
+
+    number: int
+    hop: SwapHop
+    token_out: str
+    maths: Maths
+
+
+class AtomicRules:
+    """Approves cycles on chains.
+
+    Args:
+        market: instruments and the time.
+        chains: the pools.
+        risk: limits, desks and breakers.
+        setup: the terms of chains.
+    """
+
+    def __init__(self, market: Market, chains: Chains, risk: Risk, setup: Setup) -> None:
+        self._market, self._chains, self._risk = market, chains, risk
+        self._terms = setup.chains
+        self._count = len(setup.instruments)
+
+    def approve(self, plan: AtomicPlan, desk: Desk) -> Cycle | Refusal:
+        """The cycle as it may be sent, or the first rule that it breaks."""
+        if not self._risk.armed:
+            return Refusal("disarmed")
+        count = len(plan.hops)
+        if count < LEAST_HOPS:
+            return Refusal("too_few_legs", -1, count * MONEY_ONE, LEAST_HOPS * MONEY_ONE)
+        if count > MOST_HOPS:
+            return Refusal("too_many_legs", -1, count * MONEY_ONE, MOST_HOPS * MONEY_ONE)
+        terms = self._terms.get(plan.venue)
+        if terms is None:
+            return Refusal("chain_unknown")
+        known: list[_Known] = []
+        for number, zero_for_one in plan.hops:
+            hop = self._hop(plan.venue, number, zero_for_one, desk)
+            if isinstance(hop, Refusal):
+                return hop
+            known.append(hop)
+        return self._round(plan, desk, known, terms)
+
+    def _hop(self, venue: str, number: int, zero_for_one: bool, desk: Desk) -> _Known | Refusal:  # noqa: FBT001  # a way, as hops have it
+        if not 0 <= number < self._count:
+            return Refusal("instrument_unknown")
+        one = self._market.instrument(number)
+        if one.kind != "pool" or one.venue != venue:
+            return Refusal("not_atomic", number)
+        if number not in desk.allowed:
+            return Refusal("not_allowed", number)
+        maths = self._chains.pool(number)
+        if maths is None:
+            return Refusal("feed_not_tradable", number)
+        token_in, token_out = (one.base, one.quote) if zero_for_one else (one.quote, one.base)
+        is_v3 = isinstance(maths, Concentrated)
+        hop = SwapHop(
+            pool=one.symbol, token_in=token_in, is_v3=is_v3, zero_for_one=zero_for_one, fee_pips=0 if is_v3 else fees(maths)
+        )
+        return _Known(number, hop, token_out, maths)
+
+    def _round(self, plan: AtomicPlan, desk: Desk, known: list[_Known], terms: ChainTerms) -> Cycle | Refusal:
+        """Whether it goes round, earns what it says, and can be paid for."""
+        numbers = [one.number for one in known]
+        token, first = known[0].hop.token_in, numbers[0]
+        for one, after in zip(known, [*known[1:], known[0]], strict=True):
+            if one.token_out != after.hop.token_in:
+                return Refusal("no_cycle", one.number)
+        if len(set(numbers)) < len(numbers):
+            return Refusal("pool_twice", first)
+        decimals = self._chains.decimals(plan.venue, token)
+        if decimals is None or decimals > MONEY_SCALE:
+            return Refusal("decimals", first, None if decimals is None else decimals * MONEY_ONE, MONEY_SCALE * MONEY_ONE)
+        unit = 10 ** (MONEY_SCALE - decimals)
+        value, most = plan.amount * unit, plan.gas_limit * min(plan.ceiling_wei, terms.max_fee_wei)
+        gas = desk.till(plan.venue, terms.native)
+        instruments = tuple(sorted(numbers))
+        planned = Planned((plan.venue, known[0].hop.pool, token), first, value)
+        refusal = (
+            self._check_terms(plan, desk, known, unit)
+            or self._risk.breakers.check_cycle((desk.account, plan.venue), first, value)
+            or self._risk.check_limits(desk, [planned], instruments)
+            or _check_gas(desk, gas, most)
+        )
+        if refusal is not None:
+            return refusal
+        wanted: dict[Till, Wanted] = {gas: Wanted(most, first)}
+        if plan.funding == "wallet":
+            wanted[desk.till(plan.venue, token)] = Wanted(value, first)
+        refusal = check_money(wanted, desk)
+        if refusal is not None:
+            return refusal
+        return Cycle(tuple(one.hop for one in known), token, ((gas, most),), planned, instruments)
+
+    def _check_terms(self, plan: AtomicPlan, desk: Desk, known: list[_Known], unit: int) -> Refusal | None:
+        """What the plan says of itself, against the pools as they are now; amounts as money of the token."""
+        first, now, limit = known[0].number, self._market.now, desk.limits.latency_threshold_ns
+        age = now - self._chains.heard(plan.venue)
+        if age > limit:
+            return Refusal("stale_quote", first, age * _NANO, limit * _NANO)
+        if plan.deadline_s * NANOS_PER_S <= now:
+            return Refusal("deadline", first, plan.deadline_s * MONEY_ONE, now // NANOS_PER_S * MONEY_ONE)
+        if plan.amount <= 0 or plan.gas_limit <= 0 or plan.ceiling_wei <= 0 or plan.premium < 0 or plan.min_profit < 0:
+            return Refusal("plan_incomplete", first)
+        if (plan.funding in ("callback", "wallet")) is not (plan.lender == ""):
+            return Refusal("no_lender", first)
+        if plan.lender and plan.lender in [one.hop.pool for one in known]:  # its lock is taken while it lends
+            return Refusal("lender_in_cycle", first)
+        amounts = amounts_of([Hop(one.maths, one.hop.zero_for_one) for one in known], plan.amount)
+        kept = amounts[-1] - plan.amount - plan.premium
+        if kept < plan.min_profit or kept <= 0:
+            return Refusal("unprofitable", first, kept * unit, plan.min_profit * unit)
+        return None
+
+
+def _check_gas(desk: Desk, gas: Till, most: int) -> Refusal | None:
+    """A bound on the native asset holds, whatever this cycle and all orders on their way take of it at most."""
+    bound = desk.limits.max_exposure.get(gas.asset)
+    if bound is None:
+        return None
+    low = gas.share.flow - gas.share.reserved - most
+    return Refusal("max_exposure", -1, low, -bound) if low < -bound else None

@@ -1,0 +1,378 @@
+"""Cycles of ours on chains: sent, followed by what is said of their transactions, and money once a receipt says so.
+
+Receipts are the only fills. What one changes is posted as `ledger` rows, and posted back with the other sign where its block is gone. A
+transaction that takes a nonce back, or that an earlier start sent, costs gas too: the first is booked to whom it was for, the second may be in the
+opening balances already and only explains a difference from the chain's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from xarb.engine.atomic import AtomicRules, Cycle
+from xarb.engine.captured import BookedCopy, OnChainCopy, SentCycleCopy
+from xarb.engine.chains import Chains
+from xarb.engine.desk import Desk
+from xarb.engine.execution import Execution
+from xarb.engine.outputs import Outputs
+from xarb.engine.portfolio import Hold, release, reserve
+from xarb.engine.risk import Risk
+from xarb.engine.rules import Market, Refusal
+from xarb.engine.setup import Setup
+from xarb.engine.strategy import AtomicPlan
+from xarb.errors import LogError
+from xarb.model.command import CancelCycle, ChainCommand, CycleReport, SwapCycle, hops_text
+from xarb.model.event import SlowRow
+from xarb.model.order import CYCLE_LIFE, CYCLE_OPEN, advance
+from xarb.model.units import MONEY_SCALE
+
+KINDS: Final = ("transactions", "receipts")
+CYCLE: Final = "cycle"
+GAS: Final = "gas"
+_TRADES: Final = ("trade", "replacement")
+_TOLD: Final = ("sent", "unknown", "refused", "reorged", "final")  # events of `transactions` that move a cycle
+_RECEIPTS: Final = ("succeeded", "reverted")
+_NO_WISH: Final[tuple[Any, ...]] = (None,) * 14  # what a cancel does not say
+_NO_RECEIPT: Final[tuple[Any, ...]] = (None,) * 6
+Post = tuple[str, str, int, str]  # venue, asset, change, cause
+Mine = tuple[str, str, int | None]  # account, strategy, order
+
+
+class SentCycle:
+    """A cycle that is not final.
+
+    `state` is of `CYCLE_LIFE`, `tx_hash` the transaction whose receipt is booked, empty where none is. `hold` is what is reserved, `most` what
+    it was.
+    """
+
+    __slots__ = ("bundle", "client_id", "desk", "hold", "instruments", "most", "number", "state", "tx_hash", "venue")
+
+    def __init__(self, names: tuple[int, int, str], desk: Desk, venue: str, *, hold: Hold, instruments: tuple[int, ...]) -> None:
+        self.bundle, self.number, self.client_id = names
+        self.desk, self.venue = desk, venue
+        self.state, self.tx_hash = "pending", ""
+        self.hold = self.most = hold
+        self.instruments = instruments
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be included."""
+        return self.state in CYCLE_OPEN
+
+
+class Booked(NamedTuple):
+    """What a receipt changed."""
+
+    block_hash: str
+    mine: Mine
+    posts: tuple[Post, ...]
+
+
+class OnChain:
+    """Owns the cycles of all strategies.
+
+    Args:
+        market: instruments and the time.
+        chains: pools, and the decimals of their tokens.
+        outputs: where rows go.
+        execution: counts bundles and orders, and knows where money is.
+        risk: limits and breakers.
+        setup: what this start is.
+    """
+
+    def __init__(self, market: Market, chains: Chains, outputs: Outputs, *, execution: Execution, risk: Risk, setup: Setup) -> None:
+        self._market, self._chains, self._emit = market, chains, outputs.emit
+        self._execution, self._portfolio = execution, execution.portfolio
+        self._desks, self._breakers = risk.desks, risk.breakers
+        self._rules = AtomicRules(market, chains, risk, setup)
+        self._terms, self._start = setup.chains, setup.start
+        self._cycles: dict[int, SentCycle] = {}
+        self._booked: dict[str, Booked] = {}  # by hash; receipts that may still be taken back
+        self._mine: dict[str, Mine] = {}  # transactions of this start by hash
+
+    # --- out
+
+    def submit(self, plan: AtomicPlan, strategy: str, opportunity: int | None) -> tuple[list[ChainCommand], int | None]:
+        """The command and the bundle's number; without a number risk refused it, and a `refusals` row says why."""
+        desk = self._desks[strategy]
+        approved = self._rules.approve(plan, desk)
+        if isinstance(approved, Refusal):
+            self._execution.refuse(approved, desk, opportunity)
+            return [], None
+        names = self._execution.begin_cycle()
+        one = SentCycle(names, desk, plan.venue, hold=approved.hold, instruments=approved.instruments)
+        self._cycles[one.number] = one
+        self._breakers.began_cycle(one.bundle, (desk.account, one.venue))
+        desk.begin()
+        desk.count_order(self._market.now)
+        desk.volumes.count(approved.planned.where, approved.planned.value)
+        reserve(one.hold)
+        command = SwapCycle(
+            ts=self._market.now,
+            order=one.number,
+            client_order_id=one.client_id,
+            account=desk.account,
+            strategy=strategy,
+            venue=plan.venue,
+            bundle=one.bundle,
+            hops=approved.hops,
+            amount=plan.amount,
+            funding=plan.funding,
+            lender=plan.lender,
+            min_profit=plan.min_profit,
+            deadline_s=plan.deadline_s,
+            channel=plan.channel,
+            gas_limit=plan.gas_limit,
+            ceiling_wei=min(plan.ceiling_wei, self._terms[plan.venue].max_fee_wei),
+        )
+        self._tell_wish(one, command, plan, approved, opportunity)
+        self._tell(one, None, _NO_RECEIPT, "", None)
+        return [command], one.bundle
+
+    def cancel_all(self) -> list[ChainCommand]:
+        """Cancels of every cycle that may still be included."""
+        return [self._cancel(one) for one in self._cycles.values() if one.is_open]
+
+    def _cancel(self, one: SentCycle) -> CancelCycle:
+        names = (one.desk.account, one.desk.strategy, one.venue, "cancel", one.number, one.client_id, one.bundle)
+        self._emit("cycles", names + _NO_WISH)
+        return CancelCycle(
+            ts=self._market.now,
+            order=one.number,
+            client_order_id=one.client_id,
+            account=one.desk.account,
+            strategy=one.desk.strategy,
+            venue=one.venue,
+        )
+
+    # --- in
+
+    def read(self, row: SlowRow) -> CycleReport | None:
+        """What a row of `transactions` or `receipts` says of a transaction of this start; None where it says nothing new of one.
+
+        Raises:
+            LogError: a receipt does not say what it must.
+        """
+        values = row.values
+        tx_hash = values["tx_hash"]
+        if row.kind == "receipts":
+            return self._receipt(row, self._mine.get(tx_hash))
+        if values["event"] == "intent":
+            order = values["order"] if values["start"] == self._start and values["purpose"] in _TRADES else None
+            self._mine[tx_hash] = (values["account"], values["strategy"], order)
+            return None
+        if values["event"] == "refused" and values["start"] == self._start:
+            mine: Mine | None = (values["account"], values["strategy"], values["order"])
+        else:
+            mine = self._mine.get(tx_hash)
+        if mine is None or values["event"] not in _TOLD:
+            return None
+        if values["event"] == "final":
+            del self._mine[tx_hash]
+        return CycleReport(
+            ts=row.ts_recv,
+            venue=values["venue"],
+            account=mine[0],
+            strategy=mine[1],
+            order=mine[2],
+            event=values["event"],
+            tx_hash=tx_hash,
+            block_number=values["block_number"],
+            block_hash=values["block_hash"],
+            reason=values["reason"],
+        )
+
+    def _receipt(self, row: SlowRow, mine: Mine | None) -> CycleReport | None:
+        values = row.values
+        price, profit = values["gas_price_wei"], values["profit"]
+        report = CycleReport(
+            ts=row.ts_recv,
+            venue=values["venue"],
+            account=values["account"],
+            strategy=values["strategy"],
+            order=None if mine is None else mine[2],
+            event=values["status"],
+            tx_hash=values["tx_hash"],
+            block_number=values["block_number"],
+            block_hash=values["block_hash"],
+            gas_used=values["gas_used"],
+            gas_price_wei=None if price is None else int(price),
+            profit_token=values["profit_token"],
+            profit=None if profit is None else int(profit),
+            reason=values["reason"],
+        )
+        if report.event in _RECEIPTS and (report.gas_used is None or report.gas_price_wei is None or report.block_hash is None):
+            raise LogError(f"seq {row.seq}: a receipt without gas, its price or its block")
+        if mine is None:
+            self._stray(report)
+            return None
+        return report
+
+    def _stray(self, report: CycleReport) -> None:
+        """A transaction of an earlier start: whether the opening balances have it, nobody knows."""
+        for venue, asset, change, _ in self._posts(report) if report.event in _RECEIPTS else ():
+            self._portfolio.stray((report.account, venue, asset), change)
+
+    def apply(self, report: CycleReport) -> None:
+        """Apply what became of a transaction: money first, then the state of its cycle.
+
+        Raises:
+            InvariantBroken: the cycle's life knows no such change.
+            LogError: a cycle succeeded without a profit in a token that is known, or on a chain that is not.
+        """
+        one = None if report.order is None else self._cycles.get(report.order)
+        if report.event in _RECEIPTS:
+            booked = self._booked.get(report.tx_hash)
+            if booked is not None and booked.block_hash == report.block_hash:
+                return  # told again
+            if booked is not None:
+                self._take_back(report, one)
+            self._book(report, one)
+        elif report.event == "reorged":
+            self._take_back(report, one)
+        elif report.event == "final":
+            self._booked.pop(report.tx_hash, None)
+            if one is not None and (one.tx_hash == report.tx_hash or one.state == "dropped"):
+                self._move(one, report, _NO_RECEIPT)
+                del self._cycles[one.number]
+        elif one is not None:
+            self._move(one, report, _NO_RECEIPT)
+            if one.state == "refused":
+                del self._cycles[one.number]
+
+    def _book(self, report: CycleReport, one: SentCycle | None) -> None:
+        """Post what a receipt changed."""
+        assert report.block_hash is not None, "receipts of a block name it"
+        mine = (report.account, report.strategy, None if one is None else one.number)
+        booked = self._booked[report.tx_hash] = Booked(report.block_hash, mine, self._posts(report))
+        self._post(booked, 1)
+        if one is not None:
+            one.tx_hash = report.tx_hash
+            assert report.gas_used is not None
+            assert report.gas_price_wei is not None
+            cost = str(report.gas_used * report.gas_price_wei)
+            earned = (report.profit_token, None if report.profit is None else str(report.profit), report.gas_used, cost)
+            self._move(one, report, (report.block_number, report.block_hash, *earned))
+
+    def _take_back(self, report: CycleReport, one: SentCycle | None) -> None:
+        """The block of a receipt is gone: everything is as it was before."""
+        booked = self._booked.pop(report.tx_hash, None)
+        if booked is not None:
+            self._post(booked, -1)
+        if one is not None and one.tx_hash == report.tx_hash:
+            one.tx_hash = ""
+            self._move(one, msgspec.structs.replace(report, event="reorged", block_number=None, block_hash=None), _NO_RECEIPT)
+
+    def _post(self, booked: Booked, sign: int) -> None:
+        account, strategy, order = booked.mine
+        desk = self._desks.get(strategy)
+        for venue, asset, change, cause in booked.posts:
+            if desk is None or desk.account != account:
+                self._portfolio.charge((account, venue, asset), sign * change, cause)
+            else:
+                self._portfolio.post(desk.till(venue, asset), sign * change, cause, order)
+
+    def _posts(self, report: CycleReport) -> tuple[Post, ...]:
+        """What a receipt changes: gas in the chain's own asset, and a profit in its token."""
+        venue, terms = report.venue, self._terms.get(report.venue)
+        if terms is None:
+            raise LogError(f"a receipt of {venue}, on which no cycle may be sent: what its gas is paid in is not known")
+        assert report.gas_used is not None
+        assert report.gas_price_wei is not None
+        posts: list[Post] = [(venue, terms.native, -report.gas_used * report.gas_price_wei, GAS)]
+        if report.event == "succeeded" and report.profit is not None:
+            decimals = None if report.profit_token is None else self._chains.decimals(venue, report.profit_token)
+            if report.profit_token is None or decimals is None or decimals > MONEY_SCALE:
+                raise LogError(f"{report.tx_hash} earned {report.profit} of {report.profit_token}, whose decimals are not known")
+            posts.insert(0, (venue, report.profit_token, report.profit * 10 ** (MONEY_SCALE - decimals), CYCLE))
+        elif report.event == "succeeded" and report.order is not None:
+            raise LogError(f"{report.tx_hash} succeeded, and does not say what it earned")
+        return tuple(posts)
+
+    # --- states
+
+    def _move(self, one: SentCycle, report: CycleReport, receipt: tuple[Any, ...]) -> None:
+        """Advance a cycle; a new state is a row, and the end of what may be included is the end of its bundle."""
+        before, was_open = one.state, one.is_open
+        one.state = advance(CYCLE_LIFE, before, report.event)
+        if one.state == before:
+            return
+        self._tell(one, before, receipt, report.tx_hash, report.reason)
+        key = (one.desk.account, one.venue)
+        if was_open and not one.is_open:
+            release(one.hold)
+            one.hold = ()
+            one.desk.open_bundles -= 1
+            self._breakers.heard_cycle(key, one.bundle, earned=one.state == "succeeded")
+            self._breakers.ended(one.bundle)
+            one.desk.cool(one.instruments)
+        elif one.is_open and not was_open:
+            one.hold = one.most
+            reserve(one.hold)
+            one.desk.open_bundles += 1
+        if report.event not in ("sent", "unknown", "final"):
+            self._execution.tell_results(one.desk)
+
+    def _tell(self, one: SentCycle, before: str | None, receipt: tuple[Any, ...], tx_hash: str, reason: str | None) -> None:
+        names = (one.desk.account, one.desk.strategy, one.venue, one.number, one.bundle, one.state, before, tx_hash or None)
+        self._emit("cycle_states", (*names, *receipt, reason))
+
+    def _tell_wish(self, one: SentCycle, command: SwapCycle, plan: AtomicPlan, approved: Cycle, opportunity: int | None) -> None:
+        wish = (
+            opportunity,
+            hops_text(command.hops),
+            approved.token,
+            str(plan.amount),
+            approved.planned.value,
+            plan.funding,
+            plan.lender,
+            str(plan.premium),
+            str(plan.min_profit),
+            str(plan.expected_net),
+            plan.gas_limit,
+            str(command.ceiling_wei),
+            plan.deadline_s,
+            plan.channel,
+        )
+        names = (one.desk.account, one.desk.strategy, one.venue, "submit", one.number, one.client_id, one.bundle)
+        self._emit("cycles", names + wish)
+
+    # --- over checkpoints
+
+    def capture(self) -> OnChainCopy:
+        """All of it as plain values."""
+        return OnChainCopy(
+            [
+                SentCycleCopy(
+                    number=one.number,
+                    bundle=one.bundle,
+                    client_id=one.client_id,
+                    strategy=one.desk.strategy,
+                    venue=one.venue,
+                    state=one.state,
+                    tx_hash=one.tx_hash,
+                    hold=[(till.names[2], till.asset, amount) for till, amount in one.most],
+                    instruments=one.instruments,
+                )
+                for one in self._cycles.values()
+            ],
+            [BookedCopy(tx, one.block_hash, *one.mine, [*one.posts]) for tx, one in self._booked.items()],
+            {**self._mine},
+        )
+
+    def restore(self, copy: OnChainCopy) -> None:
+        """Take over a copy; what is reserved is the portfolio's already."""
+        for cycle in copy.cycles:
+            desk = self._desks[cycle.strategy]
+            hold = tuple([(desk.till(venue, asset), amount) for venue, asset, amount in cycle.hold])
+            names = (cycle.bundle, cycle.number, cycle.client_id)
+            one = SentCycle(names, desk, cycle.venue, hold=hold, instruments=cycle.instruments)
+            one.state, one.tx_hash = cycle.state, cycle.tx_hash
+            one.hold = hold if one.is_open else ()
+            self._cycles[one.number] = one
+        for booked in copy.booked:
+            mine = (booked.account, booked.strategy, booked.order)
+            self._booked[booked.tx_hash] = Booked(booked.block_hash, mine, tuple(booked.posts))
+        self._mine = {**copy.mine}
