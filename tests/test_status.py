@@ -20,7 +20,7 @@ from xarb.config import load_experiment
 from xarb.config.watch import WatchConfig
 from xarb.errors import ConfigError
 from xarb.inquiry.sections import as_json
-from xarb.live.verb import reset_breakers
+from xarb.live.kill import reset_breakers
 from xarb.model.columns import TABLES
 from xarb.model.event import named
 from xarb.model.units import NANOS_PER_S, parse_money

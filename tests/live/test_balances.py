@@ -16,8 +16,8 @@ from tests.trial import quiet
 from xarb.engine.discrepancy import DISCREPANCY, Discrepancy
 from xarb.errors import Killed
 from xarb.live.begin import past_of
+from xarb.live.kill import reset
 from xarb.live.session import Session
-from xarb.live.verb import reset
 from xarb.log.reader import LogReader
 from xarb.serve.faults import Fault
 from xarb.status import status

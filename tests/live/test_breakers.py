@@ -13,7 +13,7 @@ from tests.live.test_losses import silent
 from xarb.engine.breaker import Broken
 from xarb.errors import LogError, Refused
 from xarb.live.begin import past_of
-from xarb.live.verb import reset_breakers
+from xarb.live.kill import reset_breakers
 from xarb.model.event import named
 from xarb.verify import verify
 

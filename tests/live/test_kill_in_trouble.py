@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.live.site import QUICK, account_order, filled, left_order, site, statuses, traded
+from tests.live.site import QUICK, Site, account_order, filled, left_order, site, statuses, traded
+from tests.trial import quiet
 from xarb.config import load_experiment
 from xarb.errors import Killed, LogError, Refused
 from xarb.live import requests
-from xarb.live.verb import kill
+from xarb.live.holder import Holder
+from xarb.live.kill import kill
+from xarb.log.check import verify_log
+from xarb.log.claim import LOCK
 from xarb.log.journal import HEAD, journals, read_opening
 from xarb.log.livelog import LiveLog
-from xarb.log.reader import LogReader
+from xarb.log.manifest import header_of
+from xarb.log.openreader import OpenReader
+from xarb.log.reader import EVERYTHING, LogReader, Selection
+from xarb.log.rows import from_table
+from xarb.model.columns import TABLES
+from xarb.verify import verify
+
+WAIT_S = 120
 
 
 def damage(log: Path) -> None:
@@ -69,6 +86,113 @@ def test_a_kill_cancels_what_a_process_that_hangs_left_open(tmp_path: Path, leve
                     await asyncio.to_thread(lambda: kill(log, wait_s=0.1, level=level, experiment=load_experiment(at.config)))
                 assert mine in str(said.value)
             assert (await statuses(at, "alpha"))[mine] == "CANCELED"
+
+    asyncio.run(story())
+
+
+@contextlib.asynccontextmanager
+async def trading(at: Site, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that trades, once it has sent an order."""
+    at.config.write_text(at.config.read_text().replace("[live]\n", "[live]\nhang_ms = 600_000\n"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.live.endless", str(at.config), str(log), str(log.with_suffix(".never"))),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not await at.ask("alpha", "orders"):
+                assert process.returncode is None
+                await asyncio.sleep(0.05)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def told(reader: LogReader, select: Selection = EVERYTHING) -> list[dict[str, object]]:
+    """Its commands and starts."""
+    columns = [column.name for column in TABLES["commands"].columns]
+    commands = [row for part in reader.tables("commands", columns, select) for row in from_table("commands", part)]
+    return commands + list(reader.rows("starts"))
+
+
+def test_a_process_that_hangs_sends_nothing_after_a_kill(tmp_path: Path) -> None:
+    """It stands and is continued after the kill: it is gone, its orders are, and no start follows. Its log was read as it is when sealed."""
+    log = tmp_path / "log"
+
+    open_rows, last = list[dict[str, object]](), -1
+
+    async def story() -> None:
+        nonlocal open_rows, last
+        async with site(tmp_path) as at, trading(at, log) as process:
+            process.send_signal(signal.SIGSTOP)
+            with OpenReader(log) as reader:
+                last = reader.last_seq
+                open_rows = told(reader)
+            mine = f"{header_of(log).log_id[:8]}-1-9999"
+            await account_order(at, "alpha", mine)
+            [table] = await asyncio.to_thread(lambda: kill(log, wait_s=0.2, experiment=load_experiment(at.config)))
+            before = await statuses(at, "alpha") | await statuses(at, "bravo")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGCONT)
+            async with asyncio.timeout(WAIT_S):
+                assert await process.wait() == -signal.SIGKILL
+            await asyncio.sleep(1.1)  # in which the market offers a bundle
+            assert before == await statuses(at, "alpha") | await statuses(at, "bravo")
+            assert before[mine] == "CANCELED"
+            assert not {"NEW", "PARTIALLY_FILLED"} & {*before.values()}
+            assert [row[3] for row in table.rows] == ["-", "-"]
+            assert not (log / requests.FLAG).exists()
+            with pytest.raises(Killed, match="hung and was ended"):
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    assert verify_log(log).ok
+    assert verify(log, advance=quiet).equal
+    with LogReader(log) as reader:
+        assert open_rows == told(reader, Selection(last_seq=last))
+        assert len(open_rows) > 2
+
+
+def test_a_process_without_the_log_is_not_ended(tmp_path: Path) -> None:
+    """The lock names a process that does not have it, as after a number was given anew; itself; and nobody: each is said."""
+    log = tmp_path / "log"
+    log.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        for named, said in ((str(other.pid), "does not have it open"), (str(os.getpid()), "has it itself"), ("", "does not say")):
+            (log / LOCK).write_text(named)
+            with pytest.raises(Refused, match=said), Holder(log):
+                pass
+        assert other.poll() is None
+        other.communicate(b"\n", timeout=WAIT_S)
+        assert other.returncode == 0
+
+
+def test_a_process_that_does_not_trade_goes_on(tmp_path: Path) -> None:
+    """Whoever writes on a log whose last start has ended, such as a recorder, is left alone; the log's orders go all the same."""
+    log = tmp_path / "log"
+    writer = (
+        "import sys; from pathlib import Path; from xarb.log.livelog import LiveLog\n"
+        "with LiveLog.open(Path(sys.argv[1])): print(flush=True); input()\n"
+    )
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            mine = await left_order(at, log)
+            other = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", writer, str(log), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+            assert other.stdout is not None
+            await asyncio.wait_for(other.stdout.readline(), WAIT_S)
+            with pytest.raises(LogError, match="does not trade"):
+                await asyncio.to_thread(lambda: kill(log, wait_s=0.1, experiment=load_experiment(at.config)))
+            assert (await statuses(at, "alpha"))[mine] == "CANCELED"
+            assert (log / requests.FLAG).exists()
+            await asyncio.wait_for(other.communicate(b"\n"), WAIT_S)
+            assert other.returncode == 0
 
     asyncio.run(story())
 

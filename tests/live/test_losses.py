@@ -13,7 +13,7 @@ from tests.live.test_splits import played
 from tests.log.live import values_of
 from xarb.errors import Refused
 from xarb.live.begin import past_of
-from xarb.live.verb import forget_losses
+from xarb.live.kill import forget_losses
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.command import SubmitOrder

@@ -25,8 +25,9 @@ from xarb.config import load_experiment
 from xarb.errors import ConfigError, Killed, LogError, Refused
 from xarb.live.ending import Ending
 from xarb.live.exchanges import Exchanges, accounts_of
+from xarb.live.kill import kill
 from xarb.live.session import Session
-from xarb.live.verb import check_wanted, kill
+from xarb.live.verb import check_wanted
 from xarb.log.check import verify_log
 from xarb.log.reader import LogReader
 from xarb.model.order import ORDER_TERMINAL

@@ -29,8 +29,8 @@ from xarb.errors import ConfigError, Killed, LogError, Refused
 from xarb.live import requests
 from xarb.live.begin import check_may_start, past_of
 from xarb.live.ending import Ending
+from xarb.live.kill import kill, reset, stop
 from xarb.live.session import Session
-from xarb.live.verb import kill, reset, stop
 from xarb.log import journal, livelog
 from xarb.log.check import verify_log
 from xarb.log.checkpoints import checkpoint_paths

@@ -12,7 +12,7 @@ import pytest
 from tests.log.logs import HEADER
 from tests.log.test_livelog import QUICK
 from xarb.errors import LogError, Refused
-from xarb.live.verb import stop
+from xarb.live.kill import stop
 from xarb.log.claim import LOCK, is_claimed
 from xarb.log.livelog import LiveLog
 

@@ -53,6 +53,10 @@ class SmallExchange:
         self.has_wallet = True  # whether it serves /sapi, which a test network does not
         self.fees_known = True
         self.coins: list[dict[str, Any]] = []
+        self.stale_lists: list[list[int]] = []  # the numbers of orders that the next lists of open ones show, whatever is open
+        self.hidden: set[str] = set()  # client ids that no list shows
+        self.unknown = 0  # so many look-ups and cancels by id find nothing
+        self.cancel_faults: list[str] = []  # `lose` (cut without canceling) or `drop` (cancel, then cut)
         self.sockets: list[web.WebSocketResponse] = []
         self.subscribed = asyncio.Event()
         self.url = ""
@@ -113,7 +117,7 @@ class SmallExchange:
             ("POST", "/order"): self._submit,
             ("GET", "/order"): self._order,
             ("DELETE", "/order"): self._cancel,
-            ("GET", "/openOrders"): lambda _: [self._shown(o) for o in self.orders.values() if o["status"] not in FINAL],
+            ("GET", "/openOrders"): lambda _: [self._shown(order) for order in self._listed()],
             ("GET", "/myTrades"): self._my_trades,
             ("GET", "/account"): lambda _: {
                 "updateTime": self._now(),
@@ -216,7 +220,16 @@ class SmallExchange:
         order["status"] = "FILLED" if Decimal(order["executedQty"]) == Decimal(order["origQty"]) else "PARTIALLY_FILLED"
         self._push(order, "TRADE", trade)
 
+    def _listed(self) -> list[dict[str, Any]]:
+        """What a list of open orders shows."""
+        if self.stale_lists:
+            return [self.orders[number] | {"status": "NEW"} for number in self.stale_lists.pop(0)]
+        return [one for one in self.orders.values() if one["status"] not in FINAL and one["clientOrderId"] not in self.hidden]
+
     def _find(self, values: dict[str, str]) -> dict[str, Any] | None:
+        if self.unknown and "origClientOrderId" in values:
+            self.unknown -= 1
+            return None
         for order in self.orders.values():
             if values.get("origClientOrderId") == order["clientOrderId"] or values.get("orderId") == str(order["orderId"]):
                 return order
@@ -227,11 +240,16 @@ class SmallExchange:
         return self._shown(order) if order else _error(-2013, "Order does not exist.")
 
     def _cancel(self, values: dict[str, str]) -> Any:
+        fault = self.cancel_faults.pop(0) if self.cancel_faults else None
         order = self._find(values)
+        if fault == "lose":
+            return None
         if order is None or order["status"] in FINAL:
             return _error(-2011, "Unknown order sent.")
         order["status"] = "CANCELED"
         self._push(order, "CANCELED")
+        if fault == "drop":
+            return None
         return {**self._shown(order), "clientOrderId": "cancel-1", "origClientOrderId": order["clientOrderId"]}
 
     def _my_trades(self, values: dict[str, str]) -> Any:

@@ -1,18 +1,15 @@
-"""What an account may do is asked of the exchange, and what it does not say forbids real orders; killing leaves nothing open."""
+"""What an account may do is asked of the exchange, and what it does not say forbids real orders."""
 
 from __future__ import annotations
-
-from decimal import Decimal
 
 import pytest
 
 from tests.venues.exchange_server import KEY, SmallExchange
-from tests.venues.test_cex import ends, run
-from tests.venues.trader import LOG_ID, trading
+from tests.venues.test_cex import run
+from tests.venues.trader import trading
 from xarb.errors import Retryable
 from xarb.model.instrument import FeeTier
 from xarb.venues.funds import Networks
-from xarb.venues.killing import kill
 from xarb.venues.readiness import inspect
 from xarb.wires.rows import RowBuilder
 
@@ -121,26 +118,5 @@ def test_what_is_not_told_stops_no_reconciliation_and_counts_against_the_account
             found = await inspect(at.venue.desks["main"].account, "binance", ["BTC"])
             assert [why.partition(" unknown")[0] for why in found.objections] == ["permissions", "fees of BTC/USDT"]
             assert [why.partition(" unknown")[0] for why in found.warnings] == ["wallets"]
-
-    run(work())
-
-
-def test_kill_cancels_ours_and_leaves_others() -> None:
-    """Two orders of the log and one of somebody else: ours are gone, the other stands, and the exchange's list is the proof."""
-
-    async def work() -> None:
-        server = SmallExchange()
-        server.fill = Decimal(0)
-        server.accept(
-            {"symbol": "BTCUSDT", "newClientOrderId": "web_1", "price": "5", "quantity": "2", "side": "SELL", "type": "LIMIT"}
-        )
-        async with server.serving(), trading(server) as at:
-            for number in (1, 2):
-                await at.submit(number, tif="gtc")
-                await at.until(ends("accepted"), number)
-            found = await kill(at.venue.desks["main"].account, LOG_ID)
-            assert (set(found.canceled), found.left, found.foreign) == ({"0123abcd-1-1", "0123abcd-1-2"}, (), 1)
-            assert [order["status"] for order in server.orders.values()] == ["NEW", "CANCELED", "CANCELED"]
-            await at.until(ends("canceled"), 2)
 
     run(work())

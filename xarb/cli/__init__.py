@@ -129,7 +129,7 @@ def stop(log: TradedLog, wait: WaitOption = "60s") -> None:
 
     Exit code 0 once the log is sealed, 1 when nobody trades on it or it takes longer than --wait.
     """
-    from xarb.live.verb import stop as run_stop
+    from xarb.live.kill import stop as run_stop
     from xarb.sources import seconds_of
 
     run_stop(log, wait_s=seconds_of(wait))
@@ -166,15 +166,15 @@ def kill(
     Below the level stop the process goes on without new bundles, so that it can be looked at; end it with xarb stop. A file named KILL in the
     log's folder does the same as this command, empty or with a level in it, and SIGQUIT the same as the level stop.
 
-    Where the process is dead its real orders are canceled at the exchanges themselves, with the keys of --config, until none is left. At the
-    level entries that is only noted. Where it hangs they are canceled at every level, and it is said that it has to be ended.
-    Exit code 0 once all is done, 1 when it is not, or there is nothing to kill.
+    Where the process is dead its real orders are canceled at the exchanges themselves, with the keys of --config, and each that may live is
+    looked up until its end is proven. At the level entries that is only noted. Where it hangs it is stopped, they are canceled at every level, and it is ended.
+    Exit code 0 once all is done and proven, 1 when it is not, or there is nothing to kill.
     """
     from xarb.config import load_experiment
-    from xarb.live.verb import forget_losses as run_forget
-    from xarb.live.verb import kill as run_kill
-    from xarb.live.verb import reset as run_reset
-    from xarb.live.verb import reset_breakers as run_reset_breakers
+    from xarb.live.kill import forget_losses as run_forget
+    from xarb.live.kill import kill as run_kill
+    from xarb.live.kill import reset as run_reset
+    from xarb.live.kill import reset_breakers as run_reset_breakers
     from xarb.model.units import MONEY_SCALE, format_decimal
     from xarb.sources import seconds_of
 

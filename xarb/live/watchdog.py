@@ -25,6 +25,7 @@ STEP_S: Final = 0.25
 STACKS_S: Final = 2.0  # how long stacks are waited for
 GONE_S: Final = 30.0  # how long the end of a killed process is waited for
 ACTOR: Final = "watchdog"
+_TOLD: Final = 2_000  # characters of what is not proven that a log's row takes
 
 
 def main() -> None:
@@ -59,7 +60,8 @@ def is_silent(fd: int, hang_s: float) -> bool:
 def act(wish: Wish, experiment: Experiment) -> None:
     """It hangs: stacks, orders, its end, and the kill that holds."""
     from xarb.live import requests
-    from xarb.live.verb import cancel_hung, note_kill
+    from xarb.live.canceling import cancel_hung
+    from xarb.live.kill import note_kill
 
     folder, seconds = Path(wish.folder), wish.hang_ms / 1000
     if os.getppid() != wish.pid:
@@ -68,15 +70,24 @@ def act(wish: Wish, experiment: Experiment) -> None:
     stacks = stacks_of(wish)
     path = folder / f"{HANG}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.txt"
     os.kill(wish.pid, signal.SIGSTOP)  # what hangs now may go on in a moment, and must not send anything
-    why = f"no sign of life for {seconds:g} s; stacks in {path.name}"
+    reasons = [f"no sign of life for {seconds:g} s; stacks in {path.name}"]
+
+    def cancel() -> None:
+        reasons.append("what lives at the exchanges is not proven")
+        done = cancel_hung(folder, experiment)
+        say(str(done))
+        reasons.pop()
+        if done.unproven:
+            reasons.append(f"NOT PROVEN: {done.unproven[:_TOLD]}")
+
     attempt((folder / requests.FLAG).touch)  # it holds also if this process does not live to note it
     attempt(lambda: path.write_text(stacks))
-    attempt(lambda: say(cancel_hung(folder, experiment)))
+    attempt(cancel)
     os.kill(wish.pid, signal.SIGKILL)
     until = time.monotonic() + GONE_S
     while os.getppid() == wish.pid and time.monotonic() < until:
         time.sleep(STEP_S / 10)
-    if attempt(lambda: note_kill(folder, ACTOR, why)):
+    if attempt(lambda: note_kill(folder, ACTOR, "; ".join(reasons))):
         (folder / requests.FLAG).unlink(missing_ok=True)
         say(f"{folder}: killed; before another start: xarb kill {folder} --reset")
 

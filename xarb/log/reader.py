@@ -189,7 +189,7 @@ class LogReader:
         names = [column.name for column in table.columns if column.name in wanted]
         for entry in self.entries(kind, select):
             for batch in self.files.chosen(entry, names, BATCH_ROWS, seqs=select.seqs, times=select.times):
-                part = _narrowed(kind, batch, select)
+                part = narrowed(kind, batch, select)
                 if part.num_rows:
                     yield part
 
@@ -377,12 +377,12 @@ def _pieces(batches: Iterator[pa.RecordBatch], select: Selection, kind: str) -> 
     """The rows of the ranges, in batches that are worth a block."""
     size = _PIECE_ROWS.get(kind)
     for batch in batches:
-        part = _narrowed(kind, batch, select)
+        part = narrowed(kind, batch, select)
         for start in range(0, part.num_rows, size or max(part.num_rows, 1)):
             yield part if size is None else part.slice(start, size)
 
 
-def _narrowed(kind: str, batch: pa.RecordBatch, select: Selection) -> pa.RecordBatch:
+def narrowed(kind: str, batch: pa.RecordBatch, select: Selection) -> pa.RecordBatch:
     """The rows of the batch within the ranges; both columns are sorted."""
     table = TABLES[kind]
     start, stop = 0, batch.num_rows

@@ -1,57 +1,243 @@
-"""Cancels every open order of a log at one account, without engine, log or private stream, and proves that none is left."""
+"""Cancels every order of a log that may live at one account, without engine or private stream, and proves that none is left.
+
+A list of open orders may be stale, or lack an order that is on its way, so that none proves anything alone. An order has ended when the
+exchange says so by its client id: canceled, filled, expired or refused. One that it does not know never arrived once look-ups and cancels by its
+id found nothing `MISSES` times over `SETTLE_S`, and no fill is of it. A symbol is clear when `CLEAR` lists in a row over `SETTLE_S` name no order of the log but such
+as have ended. No look begins later than `PATIENCE_S` after the first one ended; what is not proven by then is said.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
-from xarb.errors import OutcomeUnknown, Rejected, Retryable
+from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
+from xarb.model.units import MONEY_SCALE, NANOS_PER_S, format_decimal
 from xarb.venues.account import Account
+from xarb.venues.accountdesk import MISSES, OWNERS, SETTLE_S
+from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import ClientIds
 from xarb.venues.passage import Passage
-from xarb.venues.replies import OrderSaid
+from xarb.venues.replies import OrderSaid, TradeSaid
 
-ROUNDS: Final = 5  # an order may come to life while others are canceled
+PAUSES_S: Final = (0.0, 0.5, 0.5, 1.0, 2.0)  # before the looks; the last repeats
+PATIENCE_S: Final = 20.0
+CLEAR: Final = 3
+AT_ONCE: Final = 8  # requests
+NEVER: Final = "never arrived"
+
+
+class Suspects(msgspec.Struct, frozen=True, kw_only=True):
+    """What a log says of one account at one venue.
+
+    log_id: whose orders these are. symbols: on which there may be some. orders: those whose end the log does not know. since_ms: exchange
+    time (Unix ms) from which a fill may be of one that is not found.
+    """
+
+    log_id: str
+    symbols: tuple[str, ...]
+    orders: tuple[Expected, ...] = ()
+    since_ms: int = 0
 
 
 class Killed(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done: client ids of canceled orders, those that are still open, open orders of others (left alone), and what failed."""
+    """What was done and proven.
+
+    canceled: client ids of orders that ended by a cancel. ended: how the others that were looked up ended, "ID filled". unproven: orders
+    that may live and symbols on which there may be some, each with the reason. foreign: open orders of others, left alone. failures:
+    requests that failed on the way, and symbols that are gone.
+    """
 
     canceled: tuple[str, ...]
-    left: tuple[str, ...]
+    ended: tuple[str, ...]
+    unproven: tuple[str, ...]
     foreign: int
     failures: tuple[str, ...]
 
 
-async def kill(account: Account, log_id: str) -> Killed:
-    """Cancel until the exchange lists no open order of the log on the account's symbols; the account is open.
+async def kill(account: Account, suspects: Suspects) -> Killed:
+    """Cancel and look until everything is proven, or the time for it is over; the account is open."""
+    hunt = _Hunt(account, suspects)
+    until: int | None = None
+    for pause_s in _pauses():
+        if hunt.is_over or (until is not None and account.now() + pause_s * NANOS_PER_S > until):
+            break
+        await asyncio.sleep(pause_s)
+        await hunt.look()
+        until = until or account.now() + int(PATIENCE_S * NANOS_PER_S)
+    return hunt.result()
 
-    Raises:
-        Retryable, Rejected: the list of open orders cannot be had, so that nothing is proven.
+
+def _pauses() -> Iterator[float]:
+    yield from PAUSES_S
+    while True:
+        yield PAUSES_S[-1]
+
+
+class _Order:
+    """An order of the log. `end` is how it ended, None while it may live; `why` is what the last look said of it."""
+
+    def __init__(self, symbol: str, client_id: str) -> None:
+        self.symbol, self.client_id = symbol, client_id
+        self.end: str | None = None
+        self.is_canceled = False
+        self.why = "not looked up"
+        self.misses = self.missed_at = 0
+
+
+class _List:
+    """Lists of the open orders on a symbol.
+
+    clears: so many came in a row without an order that may live, the first at `since`, the last at `last`, ns. why: what is not proven.
     """
-    ids = ClientIds(log_id, account.terms.exchange)
-    canceled: dict[str, None] = {}
-    failures: list[str] = []
-    for _ in range(ROUNDS):
-        mine, foreign = await _open(account, ids)
-        if not mine:
-            return Killed(canceled=tuple(canceled), left=(), foreign=foreign, failures=tuple(failures))
-        for order in mine:
-            assert order.client_id is not None
-            try:
-                await account.cancel(order.symbol, order.client_id, Passage())
-            except (Rejected, Retryable, OutcomeUnknown) as error:
-                failures.append(f"{order.client_id}: {error}")
-            else:
-                canceled[order.client_id] = None
-    mine, foreign = await _open(account, ids)
-    left = tuple(order.client_id or "" for order in mine)
-    return Killed(canceled=tuple(canceled), left=left, foreign=foreign, failures=tuple(failures))
+
+    def __init__(self) -> None:
+        self.clears = self.since = self.last = 0
+        self.why = "not asked for"
+        self.foreign = 0
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether that was so often and long enough."""
+        return self.clears >= CLEAR and self.last - self.since >= SETTLE_S * NANOS_PER_S
+
+    def see(self, alive: Sequence[_Order], now: int) -> None:
+        """A list came, with these that may live."""
+        self.last = now
+        if not self.clears or alive:
+            self.since = now
+        self.clears = 0 if alive else self.clears + 1
+        self.why = f"the list shows {', '.join(one.client_id for one in alive)}" if alive else "not clear for long enough"
 
 
-async def _open(account: Account, ids: ClientIds) -> tuple[list[OrderSaid], int]:
-    """Open orders of the log, and how many there are of others."""
-    found = [order for symbol in account.symbols for order in await account.open_orders(symbol)]
-    mine = [order for order in found if ids.decode(order.client_id) is not None]
-    return mine, len(found) - len(mine)
+class _Hunt:
+    """All that may live, and what is known of it."""
+
+    def __init__(self, account: Account, suspects: Suspects) -> None:
+        self._account = account
+        self._since_ms = suspects.since_ms
+        self._ids = ClientIds(suspects.log_id, account.terms.exchange)
+        self._orders: dict[str, _Order] = {}
+        for one in suspects.orders:
+            self._suspect(one.symbol, self._ids.sent(one.name))
+        listed = account.client.markets
+        self._lists = {symbol: _List() for symbol in suspects.symbols if symbol in listed}
+        gone = [symbol for symbol in suspects.symbols if symbol not in listed]
+        self._failures = dict.fromkeys(f"{symbol}: not listed any more, so that nothing rests there" for symbol in gone)
+        self._room = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything is proven."""
+        return not self._open() and all(one.is_clear for one in self._lists.values())
+
+    def result(self) -> Killed:
+        """What is known."""
+        ended = [one for one in self._orders.values() if one.end is not None and not one.is_canceled]
+        lists = [f"orders on {symbol}: {one.why}" for symbol, one in self._lists.items() if not one.is_clear]
+        return Killed(
+            canceled=tuple(one.client_id for one in self._orders.values() if one.is_canceled and one.end is not None),
+            ended=tuple(f"{one.client_id} {one.end}" for one in ended),
+            unproven=(*(f"{one.client_id}: {one.why}" for one in self._open()), *lists),
+            foreign=sum(one.foreign for one in self._lists.values()),
+            failures=tuple(self._failures),
+        )
+
+    async def look(self) -> None:
+        """Ask for every list, cancel and look up whatever may live, at first what is known to."""
+        known = self._open()
+        await self._all([*map(self._pursue, known), *map(self._list, self._lists)])
+        await self._all([self._pursue(one) for one in self._open() if one not in known])
+
+    async def _all(self, works: Iterable[Awaitable[None]]) -> None:
+        async def within(work: Awaitable[None]) -> None:
+            async with self._room:
+                await work
+
+        await asyncio.gather(*map(within, works))
+
+    def _open(self) -> list[_Order]:
+        return [one for one in self._orders.values() if one.end is None]
+
+    def _suspect(self, symbol: str, client_id: str) -> _Order:
+        return self._orders.setdefault(client_id, _Order(symbol, client_id))
+
+    # --- lists
+
+    async def _list(self, symbol: str) -> None:
+        mine = self._lists[symbol]
+        try:
+            said = await self._account.open_orders(symbol)
+        except (Retryable, Rejected) as error:
+            mine.clears, mine.why = 0, self._failed(symbol, error)
+            return
+        ours = [one.client_id for one in said if one.client_id is not None and self._ids.decode(one.client_id) is not None]
+        mine.foreign = len(said) - len(ours)
+        alive = [one for one in (self._suspect(symbol, name) for name in ours) if one.end in (None, NEVER)]
+        for one in alive:
+            one.end, one.misses = None, 0
+        mine.see(alive, self._account.now())
+
+    # --- orders
+
+    async def _pursue(self, one: _Order) -> None:
+        """Cancel an order, and ask how it stands where the answer does not say."""
+        try:
+            said = await self._account.cancel(one.symbol, one.client_id, Passage())
+        except (Rejected, Retryable, OutcomeUnknown) as error:
+            if error.reason != "order_not_found":
+                one.why = self._failed(one.client_id, error)
+            said = None
+        try:
+            if said is None or not self._told(one, said):
+                said = await self._account.lookup(one.symbol, one.client_id)
+                if said is not None:
+                    self._told(one, said)
+                else:
+                    await self._missed(one)
+        except (Retryable, Rejected) as error:
+            one.why = self._failed(one.client_id, error)
+
+    def _told(self, one: _Order, said: OrderSaid) -> bool:
+        """The exchange told of an order; whether it has ended."""
+        one.misses = 0
+        filled = format_decimal(said.cum_qty, MONEY_SCALE) if said.cum_qty else None
+        if said.state == "open":
+            one.why = "open" if filled is None else f"open, {filled} filled"
+            return False
+        one.is_canceled = said.state == "canceled"
+        one.end = said.state if filled is None else f"{said.state}, {filled} filled"
+        return True
+
+    async def _missed(self, one: _Order) -> None:
+        """Neither a cancel nor a look-up by its id found it: it never arrived, once that was so often enough and no fill is of it."""
+        now = self._account.now()
+        one.misses += 1
+        if one.misses == 1:
+            one.missed_at = now
+        one.why = f"not found by {one.misses} look-ups"
+        if one.misses < MISSES or now - one.missed_at < SETTLE_S * NANOS_PER_S:
+            return
+        owners = list(dict.fromkeys(map(_owner, await self._account.trades_since(one.symbol, self._since_ms))))
+        unknown = [venue_id for client_id, venue_id in owners if client_id is None]
+        if any(client_id == one.client_id for client_id, _ in owners) or len(unknown) > OWNERS:
+            one.why = "not found by its id, but a fill may be of it"
+            return
+        for venue_id in unknown:
+            said = await self._account.order_by_venue_id(one.symbol, venue_id)
+            if said is None or said.client_id == one.client_id:
+                one.why = "not found by its id, but a fill may be of it"
+                return
+        one.end = NEVER
+
+    def _failed(self, what: str, error: VenueError) -> str:
+        self._failures[f"{what}: {error}"] = None
+        return str(error)
+
+
+def _owner(trade: TradeSaid) -> tuple[str | None, str]:
+    """Whose a fill is: the client id where it says one, and the exchange's id of the order."""
+    return trade.client_id, trade.venue_order_id

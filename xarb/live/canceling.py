@@ -1,0 +1,198 @@
+"""What a kill does at the exchanges: whose orders may live by the word of a log, in whatever state it is, and what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from xarb.config import Experiment
+from xarb.errors import LogError, Rejected, Retryable
+from xarb.live.begin import Past
+from xarb.live.exchanges import accounts_of, spot_symbols
+from xarb.live.left import left_orders
+from xarb.log.ends import ENDS
+from xarb.log.manifest import header_of
+from xarb.log.openreader import OpenReader
+from xarb.log.reader import LogReader
+from xarb.model.units import NANOS_PER_MS
+from xarb.process import run_loop
+from xarb.sources import market_sources
+from xarb.starts import LIVE, spans
+from xarb.venues.account import Account
+from xarb.venues.killing import Killed, Suspects, kill
+from xarb.venues.liveorders import Expected
+
+HEADS: Final = ("account", "venue", "canceled", "not proven", "of others, left alone", "failures", "other ends")
+_OPEN_S: Final = (0.0, 0.5, 1.0, 2.0)  # pauses before an account that does not answer is opened
+_BEFORE_MS: Final = 60_000  # a fill of an order that is not found is looked for from so long before the log's last row
+
+
+class Whose(NamedTuple):
+    """Whose orders are canceled.
+
+    Attributes:
+        log_id: the log's.
+        symbols: by venue.
+        orders: those whose end the log does not know.
+        since_ms: Unix ms from which fills may be of them.
+        unread: why the log does not say which orders those are; None where it does.
+        trades: whether the log's last start goes on, as far as the log says.
+        is_real: whether they are at exchanges.
+    """
+
+    log_id: str
+    symbols: Mapping[str, Sequence[str]]
+    orders: tuple[Expected, ...] = ()
+    since_ms: int = 0
+    unread: str | None = None
+    trades: bool = True
+    is_real: bool = True
+
+
+def whose_of(past: Past) -> Whose:
+    """The same of a log that nobody writes."""
+    return Whose(past.log_id, spot_symbols(past.instruments), past.left, _since_ms(past.last_ts))
+
+
+def _since_ms(last_ts: int) -> int:
+    return max(last_ts // NANOS_PER_MS - _BEFORE_MS, 0)
+
+
+def whose_by_what_is_sound(folder: Path, experiment: Experiment, why: Exception) -> Whose:
+    """The same of a damaged log: its header names it; symbols are those of the config, and of sealed instruments where they can be read.
+
+    Raises:
+        LogError: the header is damaged too, so that nothing says which orders are the log's.
+    """
+    try:
+        with LogReader(folder) as reader:
+            sealed = spot_symbols(reader.instruments)
+    except LogError:  # what is damaged is said by the caller
+        sealed = {}
+    symbols = _with_those_of(experiment, sealed)
+    return Whose(header_of(folder).log_id, symbols, unread=f"the log does not say which orders may live: {why}")
+
+
+def _with_those_of(experiment: Experiment, known: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Symbols by venue: those of the config and others."""
+    symbols = {source.venue: [one for one in source.symbols if ":" not in one] for source in market_sources(experiment)}
+    for venue, mine in known.items():
+        symbols[venue] = list(dict.fromkeys([*symbols.get(venue, ()), *mine]))
+    return symbols
+
+
+def _whose_of_hung(folder: Path, experiment: Experiment) -> Whose:
+    """The same of a log whose process is stopped, with what its journal holds.
+
+    Raises:
+        LogError: the header is damaged, so that nothing says which orders are the log's.
+    """
+    try:
+        with OpenReader(folder) as reader:
+            found = list(spans(reader))
+            span = found[-1] if found else None
+            has_ended = span is None or any(row["action"] in ENDS and row["seq"] > span.first for row in reader.rows("operator"))
+            symbols = _with_those_of(experiment, spot_symbols(reader.instruments))
+            orders = () if span is None else left_orders(reader, span)
+            is_real = span is None or span.start.mode == LIVE
+            return Whose(reader.header.log_id, symbols, orders, _since_ms(reader.last_ts), trades=not has_ended, is_real=is_real)
+    except LogError as error:
+        return whose_by_what_is_sound(folder, experiment, error)
+
+
+class Canceled(NamedTuple):
+    """What was done at the exchanges for a process that hangs.
+
+    Attributes:
+        rows: of `HEADS`, for each account; none where no order is real.
+        unproven: in words.
+        trades: whether the process trades, as far as its log says.
+    """
+
+    rows: list[tuple[str, ...]]
+    unproven: str
+    trades: bool
+
+    def __str__(self) -> str:
+        """In words."""
+        if not self.rows:
+            return "on paper: nothing is to be canceled"
+        done = "; ".join(f"{row[0]} at {row[1]}: canceled {row[2]}, other ends {row[6]}, failures {row[5]}" for row in self.rows)
+        return done + (f"; NOT PROVEN: {self.unproven}" if self.unproven else "; nothing else is open")
+
+
+def cancel_hung(folder: Path, experiment: Experiment) -> Canceled:
+    """Cancel at the exchanges what the process that trades on a log has open, while it is stopped.
+
+    Raises:
+        LogError: the log's header is damaged, so that nothing says which orders are its.
+    """
+    whose = _whose_of_hung(folder, experiment)
+    rows = cancel(experiment, whose) if whose.is_real else []
+    return Canceled(rows, unproven(rows), whose.trades)
+
+
+def unproven(rows: Sequence[tuple[str, ...]]) -> str:
+    """What rows of `HEADS` do not prove, in words; empty where all is proven."""
+    return "; ".join(f"{row[0]} at {row[1]}: {row[3]}" for row in rows if row[3] != "-")
+
+
+def done(rows: Sequence[tuple[str, ...]]) -> str:
+    """What was canceled, in words."""
+    return "; ".join(f"{row[0]} at {row[1]}: {row[2]}" for row in rows) or "-"
+
+
+def cancel(experiment: Experiment, whose: Whose) -> list[tuple[str, ...]]:
+    """A row of `HEADS` for each account, and for orders of accounts that the config does not have."""
+    return run_loop(_kill_everywhere(experiment, whose))
+
+
+async def _kill_everywhere(experiment: Experiment, whose: Whose) -> list[tuple[str, ...]]:
+    found = accounts_of(experiment, market_sources(experiment), {})  # symbols that are listed no more keep no account from opening
+    places = [(account, venue) for venue, accounts in found.items() for account in accounts]
+    async with AsyncExitStack() as stack:
+        for account, _ in places:
+            stack.push_async_callback(account.close)
+        rows = list(await asyncio.gather(*(_kill_at(account, venue, whose) for account, venue in places)))
+    known = {(account.label, venue) for account, venue in places}
+    strange = [one for one in whose.orders if (one.account, one.venue) not in known]
+    for label, venue in dict.fromkeys((one.account, one.venue) for one in strange):
+        names = ", ".join(
+            f"start {one.name.start} order {one.name.order}" for one in strange if (one.account, one.venue) == (label, venue)
+        )
+        rows.append((label, venue, "-", f"{names}: {experiment.origin} has no such account", "-", "-", "-"))
+    return rows
+
+
+async def _kill_at(account: Account, venue: str, whose: Whose) -> tuple[str, ...]:
+    orders = tuple(one for one in whose.orders if (one.account, one.venue) == (account.label, venue))
+    suspects = Suspects(log_id=whose.log_id, symbols=tuple(whose.symbols.get(venue, ())), orders=orders, since_ms=whose.since_ms)
+    done = Killed(canceled=(), ended=(), unproven=(), foreign=0, failures=())
+    unread = [] if whose.unread is None else [whose.unread]
+    try:
+        await _opened(account)
+        done = await kill(account, suspects)
+    except (Retryable, Rejected) as error:  # the others are dealt with all the same
+        unread.append(f"not known: {error}")
+    words = (", ".join(done.canceled), "; ".join([*done.unproven, *unread]), f"{done.foreign}")
+    return (account.label, venue, *(word or "-" for word in (*words, "; ".join(done.failures), ", ".join(done.ended))))
+
+
+async def _opened(account: Account) -> None:
+    """Open an account, however often that takes within reason.
+
+    Raises:
+        Retryable, Rejected: the exchange did not answer, or refused.
+    """
+    for again, pause_s in zip((True, True, True, False), _OPEN_S, strict=True):
+        await asyncio.sleep(pause_s)
+        try:
+            await account.open()
+        except Retryable:
+            if not again:
+                raise
+        else:
+            return
