@@ -131,6 +131,13 @@ def code_from_data(tree: ast.AST) -> list[int]:
     return found
 
 
+def test_processes_of_ours_run_nothing_of_the_working_directory() -> None:
+    """Python as another process of ours is started with `-P`, else a file json.py that lies there would be run."""
+    starts = [line for path in SOURCES for line in path.read_text().splitlines() if "sys.executable" in line]
+    assert len(starts) >= 2
+    assert [line for line in starts if 'sys.executable, "-P", "-m"' not in line] == []
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=_name)
 def test_file_makes_no_code_of_data(path: Path) -> None:
     """No eval, exec, pickle, YAML or shell anywhere in the package."""

@@ -10,30 +10,39 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.live.endless import HUNG
-from tests.live.site import QUICK, account_at, filled, rest, site, statuses, traded
+from tests.live.site import QUICK, VENUES, account_at, filled, rest, site, statuses, traded
+from tests.serve.site import KEY, SECRET
 from tests.trial import quiet
 from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.errors import Killed
 from xarb.live.guard import BEAT, FAREWELL, Guard, Pulse, Wish
 from xarb.live.session import EVENT_LOOP, Session
-from xarb.live.watchdog import attempt, is_silent, stacks_of
+from xarb.live.watchdog import Purse, attempt, is_silent, stacks_of
 from xarb.log.check import verify_log
 from xarb.log.manifest import header_of
 from xarb.log.reader import LogReader
 from xarb.starts import LIVE
 from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds
+from xarb.venues.keys import Keys
 from xarb.verify import verify
 
 WAIT_S = 120
+ROOT = Path(__file__).parents[2]
+
+
+def told_to_child(pid: int) -> bytes:
+    """Command lines and environments of a process's children."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return b"".join(Path(f"/proc/{child}/{name}").read_bytes() for child in children for name in ("cmdline", "environ"))
 
 
 async def until(seen: Callable[[], bool]) -> None:
@@ -44,22 +53,34 @@ async def until(seen: Callable[[], bool]) -> None:
 
 
 def test_a_strategy_that_never_returns_leaves_no_order(tmp_path: Path) -> None:
-    """Its stack is told, a resting order of the log goes at the exchange, the process ends, and no start follows before a reset."""
+    """Its stack is told, a resting order of the log goes at the exchange, the process ends, and no start follows before a reset.
+
+    The keys that it read at its start are gone by then, as a passphrase is that a person typed: the process beside it was handed them.
+    """
     log, flag = tmp_path / "log", tmp_path / "hang"
 
     async def story() -> None:
         async with site(tmp_path) as at:
-            at.config.write_text(at.config.read_text().replace("[live]\n", "[live]\nhang_ms = 2500\n"))
+            keys = at.config.with_name("keys.toml")
+            keys.touch(mode=0o600)
+            keys.write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
+            named = "".join(f'keys."main.{venue}" = "keys.toml"\n' for venue in VENUES)
+            config = at.config.with_name("with-keys.toml")
+            config.write_text(at.config.read_text().replace("[live]\n", f"[live]\nhang_ms = 2500\n{named}"))
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.live.endless", str(at.config), str(log), str(flag)),
+                *(sys.executable, "-m", "tests.live.endless", str(config), str(log), str(flag)),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+                env={name: text for name, text in os.environ.items() if SECRET not in text} | {"PYTHONPATH": str(ROOT)},
             )
             async with asyncio.timeout(WAIT_S):
                 while not await at.ask("alpha", "orders"):
                     assert process.returncode is None
                     await asyncio.sleep(0.05)
+            keys.unlink()  # from here on none but the two processes have them
+            child = told_to_child(process.pid)
+            assert b"xarb.live.watchdog" in child
+            assert SECRET.encode() not in child
             mine = f"{header_of(log).log_id[:8]}-1-9999"
             async with account_at(at, "alpha") as account:
                 flag.touch()
@@ -124,6 +145,10 @@ class _Listening(Guard):
     def __init__(self) -> None:
         self.heard: list[tuple[float, bytes]] = []
         self.is_gone = False
+
+    def entrust(self, keys: Mapping[tuple[str, str], Keys]) -> None:
+        """Nobody is there to have them."""
+        assert keys
 
     def _say(self, word: bytes) -> None:
         self.heard.append((time.monotonic(), word))
@@ -224,7 +249,7 @@ def test_stacks_of_a_slow_process_are_waited_for() -> None:
     with subprocess.Popen([sys.executable, "-c", slow, str(into)], pass_fds=(into,), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        wish = Wish(config="", overrides={}, folder="", pid=process.pid, hang_ms=1000, stacks=out)
+        wish = Wish(config="", overrides={}, folder="", pid=process.pid, hang_ms=1000, stacks=out, keys=-1)
         assert stacks_of(wish) == "in slow"
         process.kill()
     os.close(into)
@@ -246,6 +271,43 @@ def test_a_pulse_beats_and_measures() -> None:
     now[0] += 10**12
     loose.look()
     assert len(late) == 1
+
+
+def test_a_guard_runs_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files there that are named as modules are left alone; what goes through the pipe comes out once."""
+    for name in ("json", "xarb", "msgspec", "os"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(7)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # "." in it is a wish
+    config = tmp_path / "live.toml"
+    config.write_text("[live]\nhang_ms = 60000\n")
+    guard = Guard(load_experiment(config), tmp_path)
+    guard.beat()
+    guard.entrust(
+        {("main", "alpha"): Keys("alpha", "main", {"api_key": KEY, "api_secret": SECRET * 5_000})}
+    )  # more than a pipe holds
+    guard.end()
+    assert guard._process.returncode == 0
+
+
+def test_entrusted_keys_are_whole_or_none() -> None:
+    """Those of a pipe that ended are taken; of one that has not, or that ends within them, or says nothing, none are."""
+    whole = b'[{"account":"main","venue":"alpha","values":{"api_key":"hidden"}}]'
+    for data, ends, expected in ((whole, True, 1), (whole, False, None), (whole[:-2], True, None), (b"", True, None)):
+        out, into = os.pipe()
+        purse = Purse(out)
+        os.write(into, data)
+        if ends:
+            os.close(into)
+        for _ in range(2 if data and ends else 1):
+            if data or ends:
+                purse.take()
+        told = purse.entrusted()
+        assert (None if told is None else len(told)) == expected
+        assert "hidden" not in f"{told}{purse}"
+        if not ends:
+            os.close(into)
+            os.close(out)
 
 
 def test_a_guard_ends_with_its_process(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from xarb.config import Experiment
 from xarb.errors import LogError, Rejected, Retryable
 from xarb.live.begin import Past
-from xarb.live.exchanges import accounts_of, spot_symbols
+from xarb.live.exchanges import Owner, accounts_of, spot_symbols
 from xarb.live.left import left_orders
 from xarb.log.ends import ENDS
 from xarb.log.manifest import header_of
@@ -22,6 +22,7 @@ from xarb.process import run_loop
 from xarb.sources import market_sources
 from xarb.starts import LIVE, spans
 from xarb.venues.account import Account
+from xarb.venues.keys import Keys
 from xarb.venues.killing import Killed, Suspects, kill
 from xarb.venues.liveorders import Expected
 
@@ -124,14 +125,14 @@ class Canceled(NamedTuple):
         return done + (f"; NOT PROVEN: {self.unproven}" if self.unproven else "; nothing else is open")
 
 
-def cancel_hung(folder: Path, experiment: Experiment) -> Canceled:
-    """Cancel at the exchanges what the process that trades on a log has open, while it is stopped.
+def cancel_hung(folder: Path, experiment: Experiment, keys: Mapping[Owner, Keys] | None = None) -> Canceled:
+    """Cancel at the exchanges what the process that trades on a log has open, while it is stopped; `keys` as in `cancel`.
 
     Raises:
         LogError: the log's header is damaged, so that nothing says which orders are its.
     """
     whose = _whose_of_hung(folder, experiment)
-    rows = cancel(experiment, whose) if whose.is_real else []
+    rows = cancel(experiment, whose, keys) if whose.is_real else []
     return Canceled(rows, unproven(rows), whose.trades)
 
 
@@ -145,13 +146,14 @@ def done(rows: Sequence[tuple[str, ...]]) -> str:
     return "; ".join(f"{row[0]} at {row[1]}: {row[2]}" for row in rows) or "-"
 
 
-def cancel(experiment: Experiment, whose: Whose) -> list[tuple[str, ...]]:
-    """A row of `HEADS` for each account, and for orders of accounts that the config does not have."""
-    return run_loop(_kill_everywhere(experiment, whose))
+def cancel(experiment: Experiment, whose: Whose, keys: Mapping[Owner, Keys] | None = None) -> list[tuple[str, ...]]:
+    """A row of `HEADS` for each account, and for orders of accounts that the config does not have; `keys`: theirs, where they are known."""
+    return run_loop(_kill_everywhere(experiment, whose, keys))
 
 
-async def _kill_everywhere(experiment: Experiment, whose: Whose) -> list[tuple[str, ...]]:
-    found = accounts_of(experiment, market_sources(experiment), {})  # symbols that are listed no more keep no account from opening
+async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[Owner, Keys] | None) -> list[tuple[str, ...]]:
+    # without symbols: one that is listed no more keeps no account from opening
+    found = accounts_of(experiment, market_sources(experiment), {}, keys=keys)
     places = [(account, venue) for venue, accounts in found.items() for account in accounts]
     async with AsyncExitStack() as stack:
         for account, _ in places:

@@ -35,6 +35,7 @@ _BEFORE_MS: Final = 60_000  # fills are asked for from so long before the log's 
 _LEFT_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)  # pauses between cancels of what earlier starts left: an order is given up within 4 s
 Take = Callable[[VenueRow], None]
 Fail = Callable[[BaseException], None]
+Owner = tuple[str, str]  # an account's label, and its venue
 
 
 class Found(NamedTuple):
@@ -59,16 +60,36 @@ def accounts_of(
     symbols: Mapping[str, Sequence[str]],
     environment: Mapping[str, str] | None = None,
     *,
+    keys: Mapping[Owner, Keys] | None = None,
     now: Callable[[], int] | None = None,
 ) -> dict[str, list[Account]]:
-    """The accounts of the config by venue, with keys from `live.keys`, a store or the environment; within a running loop.
+    """The accounts of the config by venue; within a running loop.
 
     Args:
         experiment: names them.
         sources: say which exchanges they are at.
         symbols: what they may trade, by venue.
         environment: where keys are looked for, None for the process's own.
+        keys: theirs, where they are known already.
         now: the log's clock, ns, which bounds the age of commands; None: no commands will be sent.
+
+    Raises:
+        ConfigError: as `keys_of`.
+    """
+    by_venue = {source.venue: source for source in sources}
+    if keys is None:
+        keys = keys_of(experiment, sources, environment)
+    budgets = {venue: weight_budget(by_venue[venue].exchange) for _, venue in keys}
+    found: dict[str, list[Account]] = {}
+    for (label, venue), mine in keys.items():
+        terms = _terms(experiment, label, by_venue[venue])
+        account = Account(terms, mine, symbols.get(venue, ()), weight=budgets[venue], now=now or time.monotonic_ns)
+        found.setdefault(venue, []).append(account)
+    return found
+
+
+def keys_of(experiment: Experiment, sources: Sequence[Source], environment: Mapping[str, str] | None = None) -> dict[Owner, Keys]:
+    """The keys of the config's accounts, from `live.keys`, a store or the environment (None: the process's own).
 
     Raises:
         ConfigError: a venue has no market data, so that nothing says which exchange it is; keys are missing, or others may read them;
@@ -77,7 +98,7 @@ def accounts_of(
     by_venue = {source.venue: source for source in sources}
     environment = os.environ if environment is None else environment
     stores = stores_of(environment)
-    keys: dict[tuple[str, str], Keys] = {}
+    keys: dict[Owner, Keys] = {}
     for label, venues in experiment.accounts.items():  # all of them before anything is opened
         for venue in venues:
             if venue not in by_venue:
@@ -91,13 +112,7 @@ def accounts_of(
             except ConfigError as error:
                 raise ConfigError(f"{experiment.origin}: live: {error}") from None
             keys[label, venue] = load_keys(venue, label, environment=environment, file=path, stores=stores)
-    budgets = {venue: weight_budget(by_venue[venue].exchange) for _, venue in keys}
-    found: dict[str, list[Account]] = {}
-    for (label, venue), mine in keys.items():
-        terms = _terms(experiment, label, by_venue[venue])
-        account = Account(terms, mine, symbols.get(venue, ()), weight=budgets[venue], now=now or time.monotonic_ns)
-        found.setdefault(venue, []).append(account)
-    return found
+    return keys
 
 
 def spot_symbols(instruments: Iterable[Instrument]) -> dict[str, list[str]]:

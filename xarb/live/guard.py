@@ -8,20 +8,25 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import os
+import select
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from xarb.config import Experiment
+from xarb.errors import ConfigError
 from xarb.model.units import NANOS_PER_MS
+from xarb.venues.keys import Keys
 
 BEAT: Final = b"."
 FAREWELL: Final = b"x"
+ENTRUST_S: Final = 10.0  # how long a watching process that only begins may take to read the keys
 STACKS: Final = signal.SIGUSR2  # has faulthandler write the stacks of all threads, which takes no interpreter that works
 
 
@@ -29,8 +34,8 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """What the watching process is told when it starts.
 
     Attributes:
-        config, overrides: the experiment. folder: the log. pid: who trades. hang_ms: silence after which it hangs. stacks: a file
-            descriptor to read stacks from.
+        config, overrides: the experiment. folder: the log. pid: who trades. hang_ms: silence after which it hangs. stacks, keys: file
+            descriptors to read stacks and the accounts' keys from.
     """
 
     config: str
@@ -39,6 +44,18 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     hang_ms: int
     stacks: int
+    keys: int
+
+
+class Entrusted(msgspec.Struct, frozen=True):
+    """The keys of one account, as they go through the pipe."""
+
+    account: str
+    venue: str
+    values: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"keys of {self.account}@{self.venue}"
 
 
 class Guard:
@@ -53,6 +70,7 @@ class Guard:
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         stacks, self._stacks = os.pipe()
+        keys, self._keys = os.pipe()
         wish = Wish(
             config=experiment.origin,
             overrides=experiment.overrides,
@@ -60,23 +78,50 @@ class Guard:
             pid=os.getpid(),
             hang_ms=int(experiment.live.hang_ms),
             stacks=stacks,
+            keys=keys,
         )
         source = str(Path(__file__).resolve().parents[2])
         paths = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(  # noqa: S603  # our own module
-            [sys.executable, "-m", "xarb.live.watchdog", msgspec.json.encode(wish).decode()],
+            # -P: what lies in the working directory, such as a file json.py, is not run
+            [sys.executable, "-P", "-m", "xarb.live.watchdog", msgspec.json.encode(wish).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            pass_fds=(stacks,),
+            pass_fds=(stacks, keys),
             start_new_session=True,  # a Ctrl-C is for who trades
             env=os.environ | {"PYTHONPATH": paths},
         )
         os.close(stacks)
+        os.close(keys)
         assert self._process.stdin is not None
         self._to = self._process.stdin.fileno()
         os.set_blocking(self._to, False)  # a beat that does not fit is one that is not needed
         faulthandler.register(STACKS, file=self._stacks, all_threads=True)
         self.is_gone = False
+
+    def entrust(self, keys: Mapping[tuple[str, str], Keys]) -> None:
+        """Hand over the opened keys, by account and venue: a process without a terminal cannot ask for the passphrase again.
+
+        They go through a pipe that only this process and that one have, once: neither a file nor an argument nor the environment has them.
+
+        Raises:
+            ConfigError: they were not taken in time, so that nothing would be canceled were this process to hang.
+        """
+        data = memoryview(msgspec.json.encode([Entrusted(*owner, one.entrusted()) for owner, one in keys.items()]))
+        handle, self._keys = self._keys, -1
+        os.set_blocking(handle, False)
+        until = time.monotonic() + ENTRUST_S
+        try:
+            while data:
+                if not select.select([], [handle], [], max(until - time.monotonic(), 0))[1]:
+                    raise TimeoutError
+                data = data[os.write(handle, data) :]
+        except BrokenPipeError:
+            self.is_gone = True  # which is said, and orders end
+        except TimeoutError:
+            raise ConfigError(f"the process that watches did not take the keys within {ENTRUST_S:g} s") from None
+        finally:
+            os.close(handle)
 
     def beat(self) -> None:
         """The loop turns."""
@@ -99,6 +144,8 @@ class Guard:
         self.farewell()
         faulthandler.unregister(STACKS)
         os.close(self._stacks)
+        if self._keys >= 0:
+            os.close(self._keys)
         with contextlib.suppress(OSError):  # it is gone already
             self._process.stdin.close()  # type: ignore[union-attr]  # a pipe, see above
         self._process.wait()

@@ -34,7 +34,7 @@ from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
 from xarb.live.begin import BALANCES, Listening, Past, begin, check_may_start, instruments_after, kinds_of, paper_money, past_of
 from xarb.live.ending import Ending, compare_at_the_end
-from xarb.live.exchanges import Exchanges, Found, accounts_of, spot_symbols
+from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, spot_symbols
 from xarb.live.guard import Guard, Pulse
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
@@ -178,8 +178,11 @@ class Session:
 
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:
         """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
+        keys = keys_of(self._experiment, self._sources)
+        if self._guard is not None:
+            self._guard.entrust(keys)
         self.exchanges = Exchanges(
-            accounts_of(self._experiment, self._sources, spot_symbols(instruments), now=self.intake.clock.now),
+            accounts_of(self._experiment, self._sources, spot_symbols(instruments), keys=keys, now=self.intake.clock.now),
             instruments,
             past=past,
             first_conn=first_conn,

@@ -18,13 +18,14 @@ from typing import Final
 import msgspec
 
 from xarb.config import Experiment, load_experiment
-from xarb.live.guard import FAREWELL, STACKS, Wish
+from xarb.live.guard import FAREWELL, STACKS, Entrusted, Wish
 from xarb.log.ends import HANG
 
 STEP_S: Final = 0.25
 STACKS_S: Final = 2.0  # how long stacks are waited for
 GONE_S: Final = 30.0  # how long the end of a killed process is waited for
 ACTOR: Final = "watchdog"
+_MOST: Final = 16 << 20  # bytes of keys
 _TOLD: Final = 2_000  # characters of what is not proven that a log's row takes
 
 
@@ -34,20 +35,52 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     wish = msgspec.json.decode(sys.argv[1], type=Wish)
     experiment = load_experiment(Path(wish.config), wish.overrides)  # now: the file may be another one by then
-    if is_silent(sys.stdin.fileno(), wish.hang_ms / 1000):
-        act(wish, experiment)
+    purse = Purse(wish.keys)
+    if is_silent(sys.stdin.fileno(), wish.hang_ms / 1000, purse):
+        act(wish, experiment, purse)
 
 
-def is_silent(fd: int, hang_s: float) -> bool:
-    """Whether nothing was heard for so long; False once the other end is closed, or says farewell.
+class Purse:
+    """The accounts' keys, as who trades hands them over: read from a pipe once, in memory alone, shown nowhere."""
+
+    def __init__(self, handle: int) -> None:
+        self.handle: int | None = handle
+        self._data = b""
+
+    def take(self) -> None:
+        """Read on; after its end the pipe is closed."""
+        assert self.handle is not None
+        data = os.read(self.handle, 65_536)
+        self._data += data
+        if not data or len(self._data) > _MOST:
+            os.close(self.handle)
+            self.handle = None
+
+    def entrusted(self) -> list[Entrusted] | None:
+        """The keys; None where none were handed over, or not all."""
+        if self.handle is not None or not self._data:
+            return None
+        try:
+            return msgspec.json.decode(self._data, type=list[Entrusted])
+        except msgspec.MsgspecError:
+            return None
+
+    def __repr__(self) -> str:
+        return "Purse"
+
+
+def is_silent(fd: int, hang_s: float, purse: Purse | None = None) -> bool:
+    """Whether nothing was heard for so long; False once the other end is closed, or says farewell. Keys are taken as they come.
 
     Time in which this process did not run either (a machine that slept) does not count.
     """
     has_begun, silent_s = False, 0.0
     while silent_s < hang_s:
         before = time.monotonic()
-        ready, _, _ = select.select([fd], [], [], STEP_S)
-        if ready:
+        ready, _, _ = select.select([fd] if purse is None or purse.handle is None else [fd, purse.handle], [], [], STEP_S)
+        if purse is not None and purse.handle in ready:
+            purse.take()
+        if fd in ready:
             heard = os.read(fd, 4096)
             if not heard or FAREWELL in heard:
                 return False
@@ -57,11 +90,12 @@ def is_silent(fd: int, hang_s: float) -> bool:
     return True
 
 
-def act(wish: Wish, experiment: Experiment) -> None:
+def act(wish: Wish, experiment: Experiment, purse: Purse) -> None:
     """It hangs: stacks, orders, its end, and the kill that holds."""
     from xarb.live import requests
     from xarb.live.canceling import cancel_hung
     from xarb.live.kill import note_kill
+    from xarb.venues.keys import Keys
 
     folder, seconds = Path(wish.folder), wish.hang_ms / 1000
     if os.getppid() != wish.pid:
@@ -74,7 +108,9 @@ def act(wish: Wish, experiment: Experiment) -> None:
 
     def cancel() -> None:
         reasons.append("what lives at the exchanges is not proven")
-        done = cancel_hung(folder, experiment)
+        told = purse.entrusted()
+        keys = None if told is None else {(one.account, one.venue): Keys(one.venue, one.account, one.values) for one in told}
+        done = cancel_hung(folder, experiment, keys)
         say(str(done))
         reasons.pop()
         if done.unproven:

@@ -358,7 +358,7 @@ class Committer:
 
 def start_sealer(folder: Path, claim: Claim, retention: Retention | None = None) -> subprocess.Popen[bytes]:
     """A process of low priority that seals the complete journals of a log under this process's lock, and prunes it."""
-    command = [sys.executable, "-m", "xarb.log.seal", str(folder), str(claim.handle)]
+    command = [sys.executable, "-P", "-m", "xarb.log.seal", str(folder), str(claim.handle)]
     if retention is not None:
         command += [str(retention.frames_days), str(retention.inputs_days)]
     source = str(Path(__file__).resolve().parents[2])

@@ -51,6 +51,10 @@ class Keys:
         """ccxt's constructor keys; for the client alone."""
         return {_FIELDS[name]: value for name, value in self._values.items()}
 
+    def entrusted(self) -> dict[str, str]:
+        """The values by our names; for the process that watches over this one alone, which may have to cancel with them."""
+        return dict(self._values)
+
     @property
     def fingerprint(self) -> str:
         """Eight hex digits by which a key is known in logs."""
