@@ -17,7 +17,7 @@ from xarb.engine.discrepancy import DISCREPANCY, Discrepancy, read_discrepancy
 from xarb.engine.setup import AdjustLimits
 from xarb.errors import LogError
 from xarb.model.instrument import FeeTier
-from xarb.model.units import MONEY_ONE, Money, Ppb
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
 from xarb.settings import adjust_limits
 
 LIMITS = AdjustLimits(worth=money(50), ratio_ppb=Ppb(100_000), currencies=("USD",))  # 100 USD of the million
@@ -126,19 +126,77 @@ def test_an_asset_whose_price_is_not_known_yet_is_left_alone_until_it_is() -> No
     assert tell(blind, "BTC", HELD + 200) == ["refuse balance_differs"]
 
 
-def test_fills_of_others_explain_as_much_as_they_changed() -> None:
-    """Of an order of another start, or of somebody else's; what they explain they explain once, also after a copy."""
+BIG: dict[str, Any] = FILL | {"qty": int(money(400)), "fee": int(money(1))}  # 400 BTC at 101
+LATER = 60 * NANOS_PER_S  # behind whatever the books opened with
+
+
+def strange(one: Desk, **changes: Any) -> None:
+    """A fill of somebody else's order, of 400 BTC at 101 USD, a buy unless told otherwise."""
+    report(one, 1, "fill", **(BIG | {"start": None, "order": None, "side": "buy"} | changes))
+
+
+def test_old_fills_of_others_explain_what_they_changed_in_their_own_direction() -> None:
+    """Of an order of another start, or of somebody else's, that may be in what the books opened with; once, also after a copy.
+
+    A buy and a sale of 400 leave nothing to be explained: they moved nothing together, so that 700 more are nobody's doing. Until now
+    each explained 400 in both directions, behind which a theft of 800 could hide.
+    """
     one = desk(adjust=LIMITS)
     one.tell(*GOOD)
-    big = FILL | {"qty": int(money(400)), "fee": int(money(1))}
-    report(one, 1, "fill", **big, start=2, side="buy")
-    report(one, 1, "fill", **big, start=None, order=None, side="sell")
+    strange(one, start=2, order=1, fill_id="f2")
     other = desk(adjust=LIMITS)
     other.engine.portfolio.restore(one.engine.portfolio.capture())
     for each in (one, other):
-        assert tell(each, "BTC", HELD + 700) == []
-        assert adjusted(each) == [("", "BTC", 700, HELD + 700)]
-        assert tell(each, "BTC", HELD + 700 + 300) == ["refuse balance_differs"]
+        assert tell(each, "BTC", HELD + 400) == []
+        assert adjusted(each) == [("", "BTC", 400, HELD + 400)]
+        assert tell(each, "BTC", HELD + 400 + 400) == ["refuse balance_differs"]
+    both = desk(adjust=LIMITS)
+    both.tell(*GOOD)
+    strange(both)
+    strange(both, side="sell", fill_id="f2")
+    assert tell(both, "BTC", HELD + 700) == ["refuse balance_differs"]
+
+
+@pytest.mark.parametrize(("side", "change"), [("buy", -400), ("sell", 400)])
+def test_a_theft_is_no_fill_of_others_in_the_other_direction(side: str, change: int) -> None:
+    """A stranger's buy cannot have taken coins, nor a sale brought them."""
+    one = desk(adjust=LIMITS)
+    one.tell(*GOOD)
+    strange(one, side=side)
+    assert tell(one, "BTC", HELD + change) == ["refuse balance_differs"]
+
+
+@pytest.mark.parametrize("change", [-400, 400])
+def test_a_fill_whose_side_nobody_says_explains_both_directions(change: int) -> None:
+    """Some exchanges do not say it."""
+    one = desk(adjust=LIMITS)
+    one.tell(*GOOD)
+    strange(one, side=None, ts_event=LATER)
+    assert tell(one, "BTC", HELD + change) == []
+
+
+def test_a_fill_behind_the_opening_is_booked_and_hides_nothing() -> None:
+    """Base, quote and fee at once, of no strategy and no profit; coins that vanish behind it are missed to the last one."""
+    one = desk(adjust=LIMITS)
+    one.tell(*GOOD)
+    before = one.balance("a", "USD")
+    strange(one, ts_event=LATER)
+    rows = [(row["asset"], row["delta"] // MONEY_ONE) for row in one.drained("ledger") if row["cause"] == "foreign"]
+    assert rows == [("BTC", 400), ("USD", -40_401)]
+    assert (one.balance("a", "BTC"), one.balance("a", "USD")) == (HELD + 400, before - 40_401)
+    assert one.engine.portfolio.flows("s") == {}
+    assert tell(one, "BTC", HELD) == ["refuse balance_differs"]  # what was bought is gone: the exchange has what it had
+    assert "-400 is not explained" in str(one.engine.distrust)
+
+
+def test_what_was_told_before_the_two_agreed_explains_nothing_after_it() -> None:
+    """A comparison that found no difference behind a fill of others has settled it."""
+    for agreed, did in ((LATER, ["refuse balance_differs"]), (1, [])):
+        one = desk(adjust=LIMITS)
+        one.tell(*GOOD)
+        strange(one)
+        found = Discrepancy(account="main", venue="a", asset="BTC", ours=money(HELD), theirs=money(HELD + 400), agreed=agreed)
+        assert one.slow("operator", {"action": DISCREPANCY, "actor": "account main", "detail": found.text}) == did
 
 
 def test_a_fee_coin_that_nothing_prices_is_at_stake() -> None:
@@ -160,6 +218,8 @@ def test_a_row_tells_it_exactly() -> None:
     """To the last of 18 decimals, and negative where we have more."""
     found = Discrepancy(account="main", venue="a", asset="BTC", ours=10**18 + 1, theirs=10**18)
     assert read_discrepancy(1, found.text) == found
+    seen = msgspec.structs.replace(found, agreed=7)
+    assert read_discrepancy(1, seen.text) == seen
     assert '"difference":"-0.000000000000000001"' in found.text
 
 

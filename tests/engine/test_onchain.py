@@ -234,7 +234,7 @@ def test_receipts_of_earlier_starts_move_no_money() -> None:
     desk.block()
     desk.receipt("succeeded", tx="0xearlier")
     assert (desk.balance("ETH"), desk.balance(WETH), desk.states) == (ETHER, TOKENS, [])
-    assert desk.engine.portfolio.strayed(("main", CHAIN, "ETH")) == COST
+    assert desk.engine.portfolio.strayed(("main", CHAIN, "ETH"), 0) == (-COST, 0)
 
 
 def test_what_a_receipt_must_say() -> None:

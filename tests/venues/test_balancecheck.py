@@ -62,6 +62,19 @@ def test_what_agrees_is_not_told() -> None:
     assert look(one, 30, told(GIFT=7)) == [("BTC", 10, -2)]
 
 
+def test_a_difference_says_until_when_there_was_none() -> None:
+    """The last ask but one that found none: the last may not have shown a fill yet; never where an ask found none just once."""
+    one = check(BTC=10, USD=5)
+    look(one, 0, told(BTC=12, USD=5))
+    look(one, 60, told(BTC=12, USD=7))
+    look(one, 120, told(BTC=12, USD=7))
+    look(one, 180, told(BTC=13, USD=7))
+    rows = one.look(int(190 * NANOS_PER_S), told(BTC=13, USD=8), 1, moving=())
+    assert [read_discrepancy(1, row.values["detail"]).agreed for row in rows] == [60 * NANOS_PER_S]
+    rows = one.look(int(200 * NANOS_PER_S), told(BTC=13, USD=8), 1, moving=())
+    assert [read_discrepancy(1, row.values["detail"]).agreed for row in rows] == [0]
+
+
 def test_what_moved_between_or_came_too_soon_does_not_count() -> None:
     """A report or an order between two asks; another difference; an ask half a second later; one that was void."""
     one = check(USD=5)

@@ -160,7 +160,8 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
 
     `pots` are account, venue, asset, balance, reserved; `tills` account, strategy, venue, asset and whether a fill changed it; `shares`
     strategy, asset, flow, reserved; `holdings` strategy, asset, quote, quantity, cost; `transfers` what each changed, by name;
-    `transferred` account, venue, asset and what they and adjustments changed together; `strays` the same of others' fills.
+    `transferred` account, venue, asset and what they and adjustments changed together; `strays_told` account, venue, asset, when and what
+    others may have changed.
     """
 
     pots: list[tuple[str, str, str, int, int]]
@@ -170,7 +171,7 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
     opened_at: int = 0  # older copies have none of these
     transfers: dict[str, int] = {}
     transferred: list[tuple[str, str, str, int]] = []
-    strays: list[tuple[str, str, str, int]] = []
+    strays_told: list[tuple[str, str, str, int, int]] = []
 
 
 class MathsCopy(msgspec.Struct, frozen=True):

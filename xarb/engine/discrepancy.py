@@ -28,7 +28,8 @@ _NO_STRATEGY: Final = ""
 class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
     """What an account has at a venue and what it should have by our books; money at 18 decimals.
 
-    Of `theirs` is left out what others' orders had locked when the start opened: it was never in our books.
+    Of `theirs` is left out what others' orders had locked when the start opened: it was never in our books. Until `agreed` (ns by the log's
+    clock) the two were the same, 0 where they never were in this start: what was told by then explains nothing of the difference.
     """
 
     account: str
@@ -36,6 +37,7 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
     asset: str
     ours: int
     theirs: int
+    agreed: int = 0
 
     @property
     def place(self) -> Place:
@@ -52,7 +54,8 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
         """As a row has it."""
         amounts = {"ours": self.ours, "theirs": self.theirs, "difference": self.difference}
         named = {name: format_decimal(amount, MONEY_SCALE) for name, amount in amounts.items()}
-        return msgspec.json.encode({"account": self.account, "venue": self.venue, "asset": self.asset, **named}).decode()
+        told = {"account": self.account, "venue": self.venue, "asset": self.asset, **named}
+        return msgspec.json.encode(told | ({"agreed": f"{self.agreed}"} if self.agreed else {})).decode()
 
     def __str__(self) -> str:
         ours, theirs, more = (format_decimal(amount, MONEY_SCALE) for amount in (self.ours, self.theirs, self.difference))
@@ -68,7 +71,10 @@ def read_discrepancy(seq: int, detail: str | None) -> Discrepancy:
     try:
         found = msgspec.json.decode(detail or "", type=dict[str, str])
         ours, theirs = parse_money(found["ours"]), parse_money(found["theirs"])
-        return Discrepancy(account=found["account"], venue=found["venue"], asset=found["asset"], ours=ours, theirs=theirs)
+        agreed = int(found.get("agreed", "0"))
+        return Discrepancy(
+            account=found["account"], venue=found["venue"], asset=found["asset"], ours=ours, theirs=theirs, agreed=agreed
+        )
     except (msgspec.DecodeError, KeyError, ValueError) as error:
         raise LogError(f"seq {seq}: what is said of a balance cannot be read: {error}") from None
 
@@ -105,12 +111,14 @@ class Discrepancies:
     def take(self, found: Discrepancy) -> Discrepancy | None:
         """Book a difference, or give it back where it is too large for that.
 
-        One whose `ours` is not what our books say now was overtaken by a fill or a transfer: the account looks again. What fills of others'
-        orders changed since the start explains as much of a difference. An asset that nothing trades is booked whatever its size.
+        One whose `ours` is not what our books say now was overtaken by a fill or a transfer: the account looks again. What others' fills
+        may have changed since the two agreed last explains as much of a difference, in its own direction. An asset that nothing trades is
+        booked whatever its size.
         """
         if found.difference == 0 or found.ours != self._portfolio.balance(found.place):
             return None
-        rest = max(0, abs(found.difference) - self._portfolio.strayed(found.place))
+        least, most = self._portfolio.strayed(found.place, found.agreed)
+        rest = max(0, found.difference - most, least - found.difference)
         is_known = not rest or (found.venue, found.asset) not in self._at_stake
         if is_known or rest * PPB <= abs(found.ours) * self._limits.ratio_ppb:
             self._portfolio.adjust(found.place, found.difference)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from xarb.engine.discrepancy import fill_changes, is_complete
 from xarb.engine.execution import Execution
+from xarb.engine.portfolio import FOREIGN
 from xarb.engine.risk import Risk
 from xarb.engine.strategy import Strategy
 from xarb.errors import LogError
@@ -19,7 +20,7 @@ from xarb.model.command import Command, Report
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.order import ENTRIES, KILL_LEVELS, STOP
-from xarb.model.units import MONEY_SCALE
+from xarb.model.units import MONEY_SCALE, NANOS_PER_S
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +31,7 @@ DISARM: Final = "disarm"
 CANCEL: Final = "cancel"  # every order that may still fill, and nothing else
 KILL: Final = "kill"  # disarm, for good, and as far as its level says (`kill_level`); it takes a `reset` before another start
 RESET: Final = "reset"
+_SURE_NS: Final = 10 * NANOS_PER_S  # so long after the opening a fill is in no balance asked for before it, whatever clocks say
 CREDITED: Final = "ok"  # the word for a transfer that is done, and for one on its way
 ASKED: Final = "pending"
 RESET_BREAKERS: Final = "reset_breakers"  # between starts: the next one begins with all breakers closed
@@ -77,7 +79,7 @@ class LiveRows:
         """
         values = row.values
         if values["start"] != self._start or values["order"] is None:
-            self._stray(values)
+            self._stray(row)
             return None
         if values["event"] not in REPORT_EVENTS:
             return None
@@ -101,12 +103,25 @@ class LiveRows:
             reason=values["reason"] or values["error"],
         )
 
-    def _stray(self, values: Mapping[str, Any]) -> None:
-        """A fill of another start's order, or of somebody else's: it may explain why the venue has other money than our books."""
+    def _stray(self, row: SlowRow) -> None:
+        """A fill of another start's order, or of somebody else's, is booked where it came after what our books opened with.
+
+        Where it may have been in that already, or nobody says which side it was, it may explain why the venue has other money.
+        """
+        values = row.values
         number = self._numbers.get((values["venue"], values["symbol"]))
-        if values["event"] == "fill" and number is not None and is_complete(values):
-            for asset, change in fill_changes(values, self._instruments[number], 1).items():
-                self._portfolio.stray((values["account"], values["venue"], asset), change)
+        if values["event"] != "fill" or number is None or not is_complete(values):
+            return
+        side, happened = values["side"], values["ts_event"]
+        is_new = happened is not None and happened > self._portfolio.opened_at + _SURE_NS
+        signs = (1, -1) if side is None else (1,) if side == "buy" else (-1,)
+        for sign in signs:
+            for asset, change in fill_changes(values, self._instruments[number], sign).items():
+                place = (values["account"], values["venue"], asset)
+                if is_new and side is not None:
+                    self._portfolio.charge(place, change, FOREIGN)
+                else:
+                    self._portfolio.stray(place, change, row.ts_recv)
 
     def transfer(self, row: SlowRow) -> None:
         """A deposit counts once it is credited, a withdrawal from its request on until it failed.

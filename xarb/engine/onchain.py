@@ -213,7 +213,7 @@ class OnChain:
     def _stray(self, report: CycleReport) -> None:
         """A transaction of an earlier start: whether the opening balances have it, nobody knows."""
         for venue, asset, change, _ in self._posts(report) if report.event in _RECEIPTS else ():
-            self._portfolio.stray((report.account, venue, asset), change)
+            self._portfolio.stray((report.account, venue, asset), change, report.ts)
 
     def apply(self, report: CycleReport) -> None:
         """Apply what became of a transaction: money first, then the state of its cycle.

@@ -15,6 +15,8 @@ from xarb.model.units import MONEY_ONE, Money
 
 Place = tuple[str, str, str]  # account, venue, asset
 ADJUSTMENT: Final = "adjustment"
+FOREIGN: Final = "foreign"
+_STRAYS: Final = 1_000  # of each asset at a venue; older ones explain nothing any more
 """The cause of a `ledger` row that books what a venue has more or less than we."""
 _NO_STRATEGY: Final = ""  # of opening rows: the money belongs to the account
 
@@ -123,7 +125,7 @@ class Portfolio:
         self.opened_at = 0
         self._transfers: dict[str, int] = {}  # by name, what each changed so far
         self._transferred: dict[Place, int] = {}  # and adjusted
-        self._strays: dict[Place, int] = {}  # what others' fills may have changed, as far as no adjustment used it up
+        self._strays: dict[Place, list[tuple[int, int]]] = {}  # what others may have changed, and when it was told
 
     def open_books(self, now: int) -> None:
         """Write the opening rows, in order of account, venue and asset; `now` is the time of the first input."""
@@ -160,18 +162,23 @@ class Portfolio:
         self._transfers[name] = amount
         self._bring(place, delta, "transfer")
 
-    def stray(self, place: Place, amount: int) -> None:
-        """A fill of an order that is not this start's may have changed a balance by so much."""
-        self._strays[place] = self._strays.get(place, 0) + abs(amount)
+    def stray(self, place: Place, change: int, at: int) -> None:
+        """What others did, as was told at a time (ns), may have changed a balance by so much beside what it opened with."""
+        mine = self._strays.setdefault(place, [])
+        mine.append((at, change))
+        del mine[:-_STRAYS]
 
-    def strayed(self, place: Place) -> int:
-        """How much of a difference such fills explain."""
-        return self._strays.get(place, 0)
+    def strayed(self, place: Place, since: int) -> tuple[int, int]:
+        """The least (zero or less) and the most that what was told of others after a time explains of a difference."""
+        changes = [change for at, change in self._strays.get(place, ()) if at > since]
+        return sum(min(change, 0) for change in changes), sum(max(change, 0) for change in changes)
 
     def adjust(self, place: Place, delta: int) -> None:
-        """The venue has so much more (negative: less) than we, and nothing says why: a `ledger` row, of the account as a transfer is."""
-        if (left := self._strays.pop(place, 0) - abs(delta)) > 0:
-            self._strays[place] = left
+        """The venue has so much more (negative: less) than we, and nothing says why: a `ledger` row, of the account as a transfer is.
+
+        What others had done by then it has, or never will.
+        """
+        self._strays.pop(place, None)
         self._bring(place, delta, ADJUSTMENT)
 
     def charge(self, place: Place, delta: int, cause: str) -> None:
@@ -196,7 +203,7 @@ class Portfolio:
             self.opened_at,
             {**self._transfers},
             [(*place, amount) for place, amount in self._transferred.items()],
-            [(*place, amount) for place, amount in self._strays.items()],
+            strays_told=[(*place, *one) for place, mine in self._strays.items() for one in mine],
         )
 
     def restore(self, copy: PortfolioCopy) -> None:
@@ -205,7 +212,9 @@ class Portfolio:
             self.till(strategy, (account, venue, asset)).posted = posted
         self.opened_at, self._transfers = copy.opened_at, {**copy.transfers}
         self._transferred = {(account, venue, asset): amount for account, venue, asset, amount in copy.transferred}
-        self._strays = {(account, venue, asset): amount for account, venue, asset, amount in copy.strays}
+        self._strays = {}
+        for account, venue, asset, at, change in copy.strays_told:
+            self._strays.setdefault((account, venue, asset), []).append((at, change))
         for account, venue, asset, balance, reserved in copy.pots:
             pot = self._pots.setdefault((account, venue, asset), Pot(0))
             pot.balance, pot.reserved = balance, reserved

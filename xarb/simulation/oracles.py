@@ -112,7 +112,7 @@ class Judge:
                 self._probes.pop(values["venue"], None)
             elif row[0] == "ledger":
                 values = named(row)
-                if values["cause"] == "adjustment":
+                if values["cause"] in ("adjustment", "foreign"):
                     key = (values["venue"], values["asset"])
                     self._booked[key] = self._booked.get(key, 0) + values["delta"]
             elif row[0] in ("commands", "orders", "fills"):

@@ -41,6 +41,7 @@ class BalanceCheck:
         self.is_open = False
         self.again_s = AGAIN_S
         self._told: dict[str, tuple[Discrepancy, int]] = {}  # and when
+        self._agreed: dict[str, tuple[int, int]] = {}  # the two last asks that found none, ns: one may not have shown a fill yet
 
     def begin(self, ours: Ours, others: Mapping[str, int]) -> None:
         """Compare from now on; by asset, what others' orders had locked when our books were opened is not in them."""
@@ -67,13 +68,17 @@ class BalanceCheck:
         found: dict[str, tuple[int, int]] = {}
         rows = []
         for asset in sorted({*ours, *theirs}):
+            before_last, last_agreed = self._agreed.get(asset, (0, 0))
             one = Discrepancy(
                 account=self._account,
                 venue=self._venue,
                 asset=asset,
                 ours=ours.get(asset, 0),
                 theirs=theirs.get(asset, 0) - self._others.get(asset, 0),
+                agreed=before_last,
             )
+            if not one.difference and asset not in moving:
+                self._agreed[asset] = last_agreed, now
             last, at = self._told.get(asset, (None, 0))
             if not one.difference or asset in moving or (last == one and now - at < _REPEAT_NS):
                 continue
