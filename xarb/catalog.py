@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from xarb import toml
 from xarb.errors import ConfigError
 from xarb.model.asset import Asset, AssetTable
 from xarb.model.columns import CONTRACT_KINDS, INSTRUMENT_KINDS
@@ -164,7 +164,7 @@ def read_fees(path: Path) -> dict[str, FeeSchedule]:
         ConfigError: unreadable, unknown keys, wrong types, or ratios that are no numbers.
     """
     found = {}
-    for name, raw in _load(path).items():
+    for name, raw in toml.read(path).items():
         entry = _converted(raw, _FeeEntry, path, name)
         try:
             maker, taker = parse_ratio(entry.maker), parse_ratio(entry.taker)
@@ -244,17 +244,8 @@ def _step(step: str | None, scale: int | None, name: str) -> tuple[int, int | No
     return wanted, digits * 10 ** (wanted - own)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: no valid TOML: {error}") from None
-
-
 def _tables(path: Path, name: str) -> list[Any]:
-    found = _load(path)
+    found = toml.read(path)
     for key in found:
         if key != name:
             raise ConfigError(f"{path}: unknown key {key!r}; allowed: {name}")

@@ -93,3 +93,19 @@ def test_memory_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     for entry in entries:
         smallfiles.read(folder / entry.path, entry)
     assert [smallfiles.kept(entry) is not None for entry in entries] == [False, True]
+
+
+def test_memory_is_bounded_by_what_rows_take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that are many times what they are on the disk, as lists of levels may be, push out others, or are not kept at all."""
+    monkeypatch.setattr(smallfiles, "_tables", OrderedDict())
+    entries = Manifest(folder).files[:2]
+    sizes = [smallfiles.read(folder / entry.path, entry).nbytes for entry in entries]
+    monkeypatch.setattr(smallfiles, "_KEPT_BYTES", max(sizes))
+    for entry in entries:
+        smallfiles.read(folder / entry.path, entry)
+    assert [smallfiles.kept(entry) is not None for entry in entries] == [False, True]
+    monkeypatch.setattr(smallfiles, "_tables", OrderedDict())
+    monkeypatch.setattr(smallfiles, "_LARGEST_KEPT", min(sizes) - 1)
+    for entry in entries:
+        smallfiles.read(folder / entry.path, entry)
+    assert [smallfiles.kept(entry) is not None for entry in entries] == [False, False]

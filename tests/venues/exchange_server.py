@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import hmac
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
@@ -46,6 +47,7 @@ class SmallExchange:
         self.deposits: list[dict[str, Any]] = []
         self.tells_withdrawals = True
         self.cuts_reads, self.kept = False, 0.0  # replies to reads end after so much of them
+        self.flood: str | None = None  # answers are endless, or `gzip`: small, and 100 MiB once they are unpacked
         self.used_weight = 1
         self.used_orders = 0
         self.rate_limits: list[dict[str, Any]] = []
@@ -103,6 +105,8 @@ class SmallExchange:
                     assert request.transport is not None
                     request.transport.abort()
                     return web.Response()
+                if self.flood is not None:
+                    return await _flooded(request, self.flood)
                 used = {"X-MBX-USED-WEIGHT-1M": str(self.used_weight), "X-MBX-ORDER-COUNT-10S": str(self.used_orders)}
                 if self.cuts_reads and request.method == "GET":
                     text = msgspec.json.encode(found).decode()
@@ -309,6 +313,21 @@ class SmallExchange:
         for socket in list(self.sockets):
             for _ in range(self.repeat_pushes):
                 self._tasks.append(asyncio.ensure_future(socket.send_str(text)))
+
+
+async def _flooded(request: web.Request, kind: str) -> web.StreamResponse:
+    """An answer without end, or of which little is sent."""
+    if kind == "gzip":
+        packer = zlib.compressobj(wbits=31)
+        body = b"".join(packer.compress(b" " * (1 << 20)) for _ in range(100)) + packer.flush()
+        return web.Response(body=body, content_type="application/json", headers={"Content-Encoding": "gzip"})
+    answer = web.StreamResponse()
+    answer.content_type = "application/json"
+    await answer.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        while True:
+            await answer.write(b" " * (1 << 16))
+    return answer
 
 
 def _error(code: int, text: str) -> web.Response:

@@ -76,7 +76,7 @@ def test_wrong_passphrase_and_every_changed_byte_are_refused(tmp_path: Path) -> 
         (b'"memory_kib":65536', b'"memory_kib":99999999', "more work"),
         (b'"passes":3', b'"passes":4000', "more work"),
         (b"xarb-keys-1", b"xarb-keys-2", "format"),
-        (b"{", b" " * (1 << 20) + b"{", "larger than"),
+        (b"{", b" " * (1 << 20) + b"{", "at most 1048576"),
     ],
 )
 def test_file_that_asks_for_too_much_is_refused(tmp_path: Path, old: bytes, new: bytes, words: str) -> None:
@@ -135,11 +135,41 @@ def test_passphrase_comes_from_a_variable_or_a_private_file(tmp_path: Path, monk
         passphrase_of({"XARB_KEYS_PASSPHRASE_FILE": str(file)})
     file.chmod(0o600)
     assert passphrase_of({"XARB_KEYS_PASSPHRASE_FILE": str(file)}) == WORDS
+    file.write_text("\n")
+    with pytest.raises(ConfigError, match="is empty"):
+        passphrase_of({"XARB_KEYS_PASSPHRASE_FILE": str(file)})
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False))
     with pytest.raises(ConfigError, match="set XARB_KEYS_PASSPHRASE"):
         passphrase_of({})
     assert vault_path({"HOME": "/h"}) == Path("/h/.config/xarb/keys.vault")
     assert vault_path({}) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("words", "words"),
+        ("words\n", "words"),
+        ("words\r\n", "words"),
+        ("words\n\n", "words\n"),
+        (" words ", " words "),
+        ("words\r", "words\r"),
+        ("two words\n", "two words"),
+    ],
+)
+def test_blanks_are_a_part_of_a_passphrase_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], written: str, taken: str
+) -> None:
+    """Of a file one newline at its end is none of it, of a variable nothing is; what nobody sees is said, without the words."""
+    file = tmp_path / "words"
+    file.touch(mode=0o600)
+    file.write_bytes(written.encode())
+    assert passphrase_of({"XARB_KEYS_PASSPHRASE_FILE": str(file)}) == taken
+    said = capsys.readouterr().err
+    assert ("begins or ends with a blank" in said) == (taken != taken.strip())
+    assert "words in" not in said.replace(str(file), "")
+    assert passphrase_of({"XARB_KEYS_PASSPHRASE": written}) == written
+    assert ("XARB_KEYS_PASSPHRASE begins or ends" in capsys.readouterr().err) == (written != written.strip())
 
 
 class _Backend:

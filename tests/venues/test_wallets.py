@@ -305,6 +305,20 @@ def test_passphrase_comes_from_variable_file_or_keyring(tmp_path: Path, monkeypa
         wallet_passphrase("cold", {})
 
 
+def test_a_wallet_that_is_not_there_keeps_no_other_from_the_list(tmp_path: Path) -> None:
+    """A link to nothing, or in a circle, is listed with what is wrong."""
+    folder = tmp_path / "wallets"
+    folder.mkdir(mode=0o700)
+    (folder / "away.json").symlink_to(tmp_path / "nowhere")
+    (folder / "round.json").symlink_to(folder / "round.json")
+    (folder / "sound.json").touch(mode=0o600)
+    (folder / "sound.json").write_text(light())
+    found = {one.name: one for one in entries({"XARB_WALLETS": str(folder)})}
+    assert found["away"].trouble == "cannot be read: No such file or directory"
+    assert "cannot be read" in found["round"].trouble
+    assert (found["sound"].address.lower(), found["sound"].trouble) == (ADDRESS.lower(), "")
+
+
 def test_commands_make_import_list_and_prove_wallets(tmp_path: Path) -> None:
     """A key from standard input, a new one, an imported keystore; neither key nor passphrase is printed, and nothing is replaced."""
 

@@ -6,7 +6,6 @@ error that names the key and what is allowed.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from xarb import toml
 from xarb.config.breakers import BreakerConfig
 from xarb.config.chains import ChainConfig, FactoryConfig, check_chain
 from xarb.config.inventory import InventoryConfig, check_shares
@@ -258,7 +258,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
     Raises:
         ConfigError: unreadable, an unknown key, a value that cannot be read; names file, key and what is allowed.
     """
-    raw = _parse(path)
+    raw = toml.read(path, parse_float=str)
     given = {key: FILE for key, _ in _leaves(raw)}
     for key, text in (overrides or {}).items():
         _override(raw, key, text)
@@ -355,15 +355,6 @@ def settings(experiment: Experiment) -> list[Setting]:
     return found
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"), parse_float=str)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: no valid TOML: {error}") from None
-
-
 def _override(raw: dict[str, Any], key: str, text: str) -> None:
     *path, last = key.split(".")
     place = raw
@@ -372,8 +363,8 @@ def _override(raw: dict[str, Any], key: str, text: str) -> None:
         if not isinstance(place, dict):
             raise ConfigError(f"--set {key}: {part} is no table")
     try:
-        place[last] = tomllib.loads(f"value = {text}", parse_float=str)["value"]
-    except (ValueError, RecursionError):
+        place[last] = toml.loads(f"value = {text}", parse_float=str)["value"]
+    except ValueError:
         place[last] = text
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from xarb import toml
 from xarb.catalog import Instruments, load_instruments, read_instruments
 from xarb.errors import ConfigError
 from xarb.wires.times import UNIT_SCALES
@@ -70,12 +70,7 @@ def load_sources(path: Path) -> Sources:
     Raises:
         ConfigError: unreadable, an unknown key, a wrong value, or an instrument that is not listed; names the source and the key.
     """
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: no valid TOML: {error}") from None
+    raw = toml.read(path)
     for key in raw:
         if key not in {"source", "instruments"}:
             raise ConfigError(f"{path}: unknown key {key!r}; allowed: instruments, source")

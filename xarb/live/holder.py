@@ -32,7 +32,8 @@ class Holder:
 
     def __init__(self, folder: Path) -> None:
         try:
-            pid = int((folder / LOCK).read_bytes()[:20])
+            with (folder / LOCK).open("rb") as lock:
+                pid = int(lock.read(20))
         except (OSError, ValueError):
             raise Refused(f"{folder}: its lock does not say which process has it") from None
         if pid == os.getpid():

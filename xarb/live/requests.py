@@ -23,6 +23,7 @@ from xarb.model.order import KILL_LEVELS, STOP
 FLAG: Final = KILL_FILE
 _PREFIX: Final = ".request-"
 _POLL_S: Final = 0.05
+_MOST: Final = 65_536  # bytes of a request; what is longer is none
 Action = Literal["stop", "kill"]
 
 
@@ -63,14 +64,20 @@ def take(folder: Path) -> list[Request]:
         if path.suffix == ".new":
             continue
         with contextlib.suppress(msgspec.DecodeError, FileNotFoundError):
-            found.append(msgspec.json.decode(path.read_bytes(), type=Request))
+            found.append(msgspec.json.decode(_head(path, _MOST), type=Request))
         path.unlink(missing_ok=True)
     flag = folder / FLAG
     with contextlib.suppress(FileNotFoundError):
-        level = flag.read_bytes()[:20].decode(errors="replace").strip().lower()
+        level = _head(flag, 20).decode(errors="replace").strip().lower()
         found.append(Request(action="kill", actor=f"the file {FLAG}", level=level if level in KILL_LEVELS else STOP))
         flag.unlink(missing_ok=True)
     return found
+
+
+def _head(path: Path, most: int) -> bytes:
+    """The first bytes of a file, which anybody may have left here."""
+    with path.open("rb") as file:
+        return file.read(most)
 
 
 def forget(folder: Path, before_ns: int) -> None:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 UNREADABLE: Final = (OSError, pa.ArrowException)
 _BYTES: Final = 1 << 16
 _ROWS: Final = 1_024
-_KEPT: Final = 128  # at most some 40 MB of them: a row of a book has 47 columns
-_tables: OrderedDict[tuple[str, str], pa.Table] = (
-    OrderedDict()
-)  # by kind and digest, which names what is in a file: never out of date
+_KEPT: Final = 128
+_KEPT_BYTES: Final = 40 << 20  # of all of them, decoded: lists of levels may be many times what they take on the disk
+_LARGEST_KEPT: Final = 4 << 20
+# by kind and digest, which names what is in a file and is never out of date: the rows, and their bytes in memory
+_tables: OrderedDict[tuple[str, str], tuple[pa.Table, int]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -44,7 +45,7 @@ def kept(entry: FileEntry) -> pa.Table | None:
         found = _tables.get(key)
         if found is not None:
             _tables.move_to_end(key)
-    return found
+    return None if found is None else found[0]
 
 
 def read(path: Path, entry: FileEntry) -> pa.Table:
@@ -61,8 +62,17 @@ def read(path: Path, entry: FileEntry) -> pa.Table:
         if not file.schema_arrow.equals(arrow_schema(entry.kind)):
             raise LogError(f"{path} has not the columns of {entry.kind}")
         table = file.read(use_threads=False)
-    with _lock:
-        _tables[entry.kind, entry.sha256] = table
-        while len(_tables) > _KEPT:
-            _tables.popitem(last=False)
+    size = table.nbytes
+    if size <= _LARGEST_KEPT:
+        _keep((entry.kind, entry.sha256), table, size)
     return table
+
+
+def _keep(key: tuple[str, str], table: pa.Table, size: int) -> None:
+    """Keep a table, and let go of those that were not asked for the longest where there are too many, or they are too large."""
+    with _lock:
+        _tables[key] = table, size
+        _tables.move_to_end(key)
+        held = sum(one for _, one in _tables.values())
+        while len(_tables) > _KEPT or held > _KEPT_BYTES:
+            held -= _tables.popitem(last=False)[1][1]

@@ -5,7 +5,6 @@ The keys are those of a paper exchange: they open nothing else, so they stand in
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
+from xarb import toml
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money, Ppb, parse_bps, parse_money
@@ -151,10 +151,7 @@ def read_toml(path: Path, kind: type[_Read]) -> _Read:
     Raises:
         ConfigError: names the file and the key.
     """
-    try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, ValueError, ArithmeticError, RecursionError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+    plain = toml.read(path, parse_float=Decimal)
     try:
         return msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:

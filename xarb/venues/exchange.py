@@ -18,6 +18,7 @@ import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from xarb.errors import ConfigError
+from xarb.venues.bodies import BoundedResponse
 from xarb.venues.keys import Keys
 from xarb.venues.passage import trace_passages
 
@@ -104,14 +105,14 @@ def trading_exchange(name: str, keys: Keys, *, place: Place, timeout_ms: int) ->
 
 
 def session_for(place: Place) -> aiohttp.ClientSession:
-    """A session whose requests are traced (`passage.py`) and go where `place` says."""
+    """A session whose requests are traced (`passage.py`) and go where `place` says; answers are bounded."""
     try:
         context = ssl.create_default_context(cafile=place.ca_file)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"ca_file {place.ca_file}: {error}") from None
     hosts = {name: _address(name, text) for name, text in place.hosts.items()}
     connector = aiohttp.TCPConnector(ssl=context, resolver=_Resolver(hosts) if hosts else None, keepalive_timeout=55, limit=32)
-    return aiohttp.ClientSession(connector=connector, trace_configs=[trace_passages()])
+    return aiohttp.ClientSession(connector=connector, trace_configs=[trace_passages()], response_class=BoundedResponse)
 
 
 class _Resolver(AbstractResolver):

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, quote_plus
 
+from xarb import toml
 from xarb.errors import ConfigError
 from xarb.secrecy import KEY_IN_ADDRESS, PASSWORD_IN_ADDRESS, PRIVATE_KEY, PRIVATE_KEY_TEXT
 from xarb.venues.private import private_text
@@ -184,8 +184,8 @@ def values_of(text: str, where: str) -> dict[str, str]:
         ConfigError: no TOML, an unknown key, a value that is no text; never shows a value.
     """
     try:
-        found = tomllib.loads(text)
-    except (ValueError, RecursionError):
+        found = toml.loads(text)
+    except ValueError:
         raise ConfigError(f"{where}: no valid TOML") from None  # the decoder's words may show a value
     allowed = (*_FIELDS, "private_key_file")
     for name, value in found.items():

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from xarb import toml
 from xarb.errors import ConfigError
 
 _LIMIT_BYTES: Final = 1 << 20  # no file of keys of ours is near it
@@ -29,7 +30,7 @@ def private_text(file: Path) -> str:
                 raise ConfigError(f"{file}: {why}")
             data = handle.read(_LIMIT_BYTES + 1)
         if len(data) > _LIMIT_BYTES:
-            raise ConfigError(f"{file}: larger than {_LIMIT_BYTES} bytes; no file of keys")
+            raise ConfigError(f"{file} is {toml.size_of(file, _LIMIT_BYTES)}, at most {_LIMIT_BYTES}; no file of keys")
         return data.decode("utf-8")
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None

@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 import aiohttp
 
 from xarb.errors import Retryable
+from xarb.venues.bodies import whole_body
 from xarb.venues.pace import Pace
 from xarb.wires.exchanges import SELDOM, Rate
 
 SLOW_DOWN: Final = (418, 429)  # Binance answers 418 to those who go on after 429; everyone else 429
 _REST_S: Final = 10.0  # pause where the venue does not say how long
 _LONGEST_REST_S: Final = 3_600.0
-_LIMIT_BYTES: Final = 64 << 20
 
 
 class Answer(NamedTuple):
@@ -49,23 +49,12 @@ class PublicRest:
             await self._pace.wait()
         try:
             async with self._http.request(method, self.base_url + path, timeout=self._timeout) as response:
-                body = await _whole(response, path)
+                body = await whole_body(response)
                 if response.status in SLOW_DOWN:
                     self._pace.hold(retry_after(response.headers.get("Retry-After")))
                 return Answer(response.status, body)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Retryable(f"{path}: {type(error).__name__} {error}") from None
-
-
-async def _whole(response: aiohttp.ClientResponse, path: str) -> bytes:
-    """The body, which aiohttp proves to be as long as announced."""
-    parts, size = [], 0
-    async for part in response.content.iter_chunked(1 << 16):
-        parts.append(part)
-        size += len(part)
-        if size > _LIMIT_BYTES:
-            raise Retryable(f"{path}: an answer of more than {_LIMIT_BYTES} bytes")
-    return b"".join(parts)
 
 
 def retry_after(text: str | None) -> float:

@@ -120,19 +120,33 @@ def passphrase_of(
 ) -> str:
     """A passphrase: from `variable`, the private file that `variable`_FILE names, or the terminal, without echo.
 
+    The variable's is taken as it is, the file's but for one newline at its end; a blank before or behind it is a part of it, and said.
+
     Raises:
         ConfigError: none of them gives one, or a new one was typed in two ways.
     """
     if given := environment.get(variable):
-        return given
+        return _with_its_blanks(given, variable, what)
     if file := environment.get(f"{variable}_FILE"):
-        return private_text(Path(file)).strip()
+        text = private_text(Path(file))
+        words = text.removesuffix("\n")
+        words = words.removesuffix("\r") if words != text else text
+        if not words:
+            raise ConfigError(f"{what}: {file}, which {variable}_FILE names, is empty")
+        return _with_its_blanks(words, file, what)
     if sys.stdin.isatty():
         typed = getpass.getpass(f"Passphrase of {what}: ")
         if is_new and getpass.getpass("The same again: ") != typed:
             raise ConfigError("the two passphrases differ")
         return typed
     raise ConfigError(f"{what}: encrypted; set {variable} or {variable}_FILE, or start on a terminal")
+
+
+def _with_its_blanks(words: str, where: str, what: str) -> str:
+    """A passphrase; that a blank belongs to it, which nobody sees, is said on standard error."""
+    if words != words.strip():
+        sys.stderr.write(f"the passphrase of {what} in {where} begins or ends with a blank or a newline, which is a part of it\n")
+    return words
 
 
 def check_passphrase(words: str) -> None:

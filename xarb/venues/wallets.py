@@ -297,7 +297,11 @@ def _entries(folder: Path) -> Iterator[Entry]:
     about = folder.stat()
     outside = objection(about, 0o700)
     for path in sorted(folder.glob("*.json")):
-        mine = path.stat()
+        try:
+            mine = path.stat()
+        except OSError as error:  # a link to nothing, or what was removed just now: the others are listed all the same
+            yield Entry(path.stem, "-", str(path), f"- in {about.st_mode & 0o7777:04o}", f"cannot be read: {error.strerror}")
+            continue
         trouble = f"{folder}: {outside}" if outside else objection(mine, 0o600) or ""
         address = "-"
         if not trouble:
