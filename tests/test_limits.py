@@ -554,6 +554,18 @@ CASES: Final = {
         ),
         lambda run: len({row["order"] for row in _cancels(run)}) == len(_cancels(run)) > 0,
     ),
+    "strategies.unknown_wait_ms": Case(
+        _long,
+        *_pair(
+            CROSS + "unknown_wait_ms",
+            "200",
+            "0",
+            strategies__cross__execution_timeout_ms="300",
+            strategies__cross__unwind_cap_bps="500",
+            venues__alpha__response_latency="{ constant_ms = 1500 }",
+        ),
+        some("commands", purpose="unwind"),
+    ),
     "strategies.max_open_bundles": Case(_two_symbols, *_pair(CROSS + "max_open_bundles", "1", "10"), _refused("max_open_bundles")),
     "strategies.daily_volume_quote": Case(usual, *_pair(CROSS + "daily_volume_quote", "15", "1000000"), _refused("daily_volume")),
     "strategies.daily_symbol_quote": Case(usual, *_pair(CROSS + "daily_symbol_quote", "15", "1000000"), _refused("daily_symbol")),

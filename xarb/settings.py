@@ -175,6 +175,7 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             residual=config.residual,
             cap_step_ppb=ratio_of(config.cap_step_bps),
             residual_ttl_ns=nanos(config.residual_ttl_ms),
+            unknown_wait_ns=nanos(config.unknown_wait_ms),
         ),
         budget={asset: money_of(amount) for asset, amount in config.budget.items()},
     )

@@ -180,10 +180,89 @@ def test_a_silent_order_turns_unknown_and_is_canceled() -> None:
     assert at.quote(1, ts=sent + 9 * NANOS_PER_S) == ["cancel 1", "cancel 1"]
     cancels = [row["ts"] - sent for row in at.drained("commands") if row["kind"] == "cancel"]
     assert cancels == [NANOS_PER_S, 2 * NANOS_PER_S, 3 * NANOS_PER_S]
-    assert at.engine.execution.next_deadline() == NEVER
+    assert at.engine.execution.next_deadline() == sent + 11 * NANOS_PER_S  # then what filled is undone
     assert at.engine.execution.open_bundles("s") == 1
     assert at.fill(1, 101, 5) == []
     assert at.bundle.state == "closed"
+
+
+def test_what_filled_is_undone_where_the_other_leg_stays_unknown() -> None:
+    """After a while, not before; the leg of unknown fate is not sent again, and its fill, when it is told, is a residual like any other."""
+    terms = strategy_terms(
+        execution=execution_policy(
+            timeout_ns=NANOS_PER_S, unknown_wait_ns=4 * NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000), max_cancels=1
+        )
+    )
+    at = Desk(terms={"s": terms})
+    at.tell(*GOOD)
+    sent = at.now
+    at.fill(1, 101, 5)
+    at.report(2, "unknown")
+    heard = at.now
+    assert at.quote(1, ts=heard + 4 * NANOS_PER_S) == []
+    assert at.engine.execution.next_deadline() == heard + 4 * NANOS_PER_S
+    assert at.quote(1, ts=heard + 4 * NANOS_PER_S + 1) == ["unwind 3 sell a 99 5"]
+    assert at.bundle.state == "unwinding"
+    assert at.engine.execution.exposure("s", "BTC") == (-5 * MONEY_ONE, 5 * MONEY_ONE)
+    assert at.fill(3, 100, 5, "f2") == []
+    assert at.tell(*GOOD) == ["refuse order_unknown"]
+    assert at.engine.execution.open_bundles("s") == 1
+    assert at.fill(2, 100, 5, "f3") == ["hedge 4 buy a 101 5"]
+    assert at.fill(4, 101, 5, "f4") == []
+    assert at.bundle.state == "closed"
+    assert at.engine.portfolio.flow("s", "BTC") == 0
+    assert len(at.tell(*GOOD)) == 2
+    assert sent < heard
+
+
+def test_undoing_stays_within_the_bound_of_an_asset() -> None:
+    """Another bundle began meanwhile: were all of it to fill the wrong way, what is undone would be too much."""
+    policy = execution_policy(
+        timeout_ns=300 * NANOS_PER_S, unknown_wait_ns=4 * NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000), max_attempts=1
+    )
+    limits = risk_limits(max_exposure={"BTC": money(9)}, latency_threshold_ns=NEVER)
+    at = Desk("abcde", terms={"s": strategy_terms(execution=policy, limits=limits)})
+    at.tell("buy c 101 5", "sell d 100 5")
+    at.fill(2, 100, 5)
+    at.fill(1, 101, 4, "f2")
+    assert at.report(1, "expired") == ["hedge 3 buy c 101 1"]
+    assert at.report(3, "expired") == ["refuse max_attempts"]
+    assert at.engine.portfolio.flow("s", "BTC") == -MONEY_ONE
+    at.tell(*GOOD)
+    at.fill(4, 101, 5, "f3")
+    at.report(5, "unknown")
+    assert len(at.tell("buy e 101 5", "sell a 100 5")) == 2
+    heard = at.now
+    assert at.quote(1, ts=heard + 5 * NANOS_PER_S) == ["refuse max_exposure"]
+    assert at.drained("refusals")[-1]["value"] == -11 * MONEY_ONE
+    at.report(6, "expired")
+    at.report(7, "expired")
+    assert at.quote(1, ts=heard + 10 * NANOS_PER_S) == ["unwind 8 sell a 99 5"]
+
+
+@pytest.mark.parametrize("why", ["hold", "killed", "for ever", "out of reach", "balanced"])
+def test_what_filled_stays_where_it_is_not_to_be_undone(why: str) -> None:
+    """The policy holds it, a kill lets nothing out, there is no limit of time, the cap forbids it, or all is flat."""
+    policy = execution_policy(
+        timeout_ns=NANOS_PER_S,
+        unknown_wait_ns=0 if why == "for ever" else 4 * NANOS_PER_S,
+        unwind_cap_ppb=Ppb(0) if why == "out of reach" else Ppb(20_000_000),
+        residual="hold" if why == "hold" else "proceed",
+    )
+    at = Desk(terms={"s": strategy_terms(execution=policy)})
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    if why == "balanced":
+        at.fill(2, 100, 5, "f2")
+        assert at.bundle.state == "closed"
+        return
+    at.report(2, "unknown")
+    if why == "killed":
+        at.slow("operator", {"action": "kill", "actor": "a person", "detail": "cancel"})
+    heard = at.now
+    did = [one for pause in range(1, 30) for one in at.quote(1, ts=heard + pause * NANOS_PER_S)]
+    assert [one for one in did if not one.startswith("cancel")] == (["refuse unwind_cap"] * 7 if why == "out of reach" else [])
+    assert at.engine.execution.open_bundles("s") == 1
 
 
 def test_an_unknown_report_sends_one_cancel() -> None:

@@ -256,6 +256,8 @@ def test_daily_volume_starts_anew_at_midnight() -> None:
     desk = limited(daily_volume=money(1005), latency_threshold_ns=48 * HOUR)
     assert desk.tell(*GOOD) == SENT
     assert desk.tell(*GOOD) == ["refuse daily_volume"]
+    for order in (1, 2):
+        desk.report(order, "expired")
     desk.told["s"].plans.append(desk.plan(*GOOD))
     assert desk.quote(0, ts=24 * HOUR - 1)[-1] == "refuse daily_volume"
     desk.told["s"].plans.append(desk.plan(*GOOD))
@@ -283,6 +285,8 @@ def test_daily_volume_is_bounded_on_a_symbol_and_on_a_venue() -> None:
         assert limited(**{name: Money(most * MONEY_ONE - 1)}).tell(*GOOD) == [f"refuse {name}"]
         desk = limited(**{name: money(most)}, latency_threshold_ns=48 * HOUR)
         assert desk.tell(*GOOD) == SENT
+        for order in (1, 2):
+            desk.report(order, "expired")
         assert desk.tell(*GOOD) == [f"refuse {name}"]
         assert last(desk) == (2 * most * MONEY_ONE, most * MONEY_ONE)
         desk.quote(0, ts=24 * HOUR - 1)

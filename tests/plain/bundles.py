@@ -58,7 +58,7 @@ class Sent:
         self.number, self.bundle, self.leg, self.order, self.purpose = number, bundle, leg, order, purpose
         self.state = "pending"
         self.filled = Fraction(0)
-        self.at = 0
+        self.at = self.attempt = 0
         self.cancels = 0
         self.heard = False
 

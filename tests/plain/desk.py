@@ -212,6 +212,10 @@ class Desk:
                 up = leg.price > middle
                 bound = middle * (1 + band if up else 1 - band) * MONEY
                 return self._refuse(plan, "price_band", leg.feed, leg.price, Fraction(floor(bound) if up else ceil(bound), MONEY))
+        for leg in plan.legs:
+            lost = [one for one in self.alive if one.state == "unknown" and one.order.feed is leg.feed]
+            if lost:
+                return self._refuse(plan, "order_unknown", leg.feed, Fraction(len(lost)), Fraction(0))
         return None
 
     def _refuse(self, plan: Plan, reason: str, feed: Feed | None, value: Fraction | None, bound: Fraction | None) -> str:
@@ -241,7 +245,7 @@ class Desk:
 
     def _send(self, bundle: Bundle, place: int, order: Leg, purpose: str) -> None:
         sent = Sent(len(self.orders) + 1, bundle, place, order, purpose)
-        sent.at = self.outputs.now
+        sent.at, sent.attempt = self.outputs.now, 0 if purpose == "open" else bundle.attempts
         self.orders.append(sent)
         self.alive.append(sent)
         bundle.live += 1
@@ -277,7 +281,10 @@ class Desk:
                 self.closed.append(what)
             elif isinstance(what, Bundle):
                 what.retry_at = 0
-                self._settle(what, waited=True)
+                if what.live > 0:
+                    self._undo(what)
+                else:
+                    self._settle(what, waited=True)
             else:
                 self._move(what, "unknown", "execution_timeout")
                 if what.cancels < MAX_CANCELS:
@@ -285,6 +292,7 @@ class Desk:
                     self.commands.append((what.order.feed.number, what.number))
                     self._command(what, "cancel")
                     self._defer(self.strategies[what.bundle.plan.strategy].timeout_ns, what)
+                self._watch(what.bundle)
 
     def take_closed(self) -> list[Closed]:
         """Closings and ended cool-downs since the last call."""
@@ -311,6 +319,8 @@ class Desk:
         if bundle.live == 0:
             bundle.live = -1  # looked at once, when its last order ends
             self._settle(bundle)
+        elif bundle.live > 0:
+            self._watch(bundle)
 
     def _fill(self, sent: Sent, report: Report) -> None:
         assert report.price is not None
@@ -320,6 +330,7 @@ class Desk:
         coin, sign, bundle = sent.order.feed.coin, sent.order.sign, sent.bundle
         worth = report.price * report.qty
         sent.filled += report.qty
+        bundle.retry_at = 0
         bundle.trade(sent.order.feed.number, sign, report.qty, worth)
         self.outputs.emit(
             "fills",
@@ -368,8 +379,44 @@ class Desk:
         if state in FINAL:
             self.alive.remove(sent)
             sent.bundle.live -= 1
+        if sent.bundle.live == 0 or (before == "unknown" and state not in FINAL):
+            sent.bundle.retry_at = 0
 
     # --- what the legs leave
+
+    def _watch(self, bundle: Bundle) -> None:
+        """Whether a residual waits for nothing but orders of unknown fate; it does not for ever."""
+        wait = self.strategies[bundle.plan.strategy].unknown_wait_ns
+        living = [one for one in self.alive if one.bundle is bundle]
+        if wait and living and bundle.net != 0 and not bundle.retry_at and all(one.state == "unknown" for one in living):
+            bundle.unbalanced_at = bundle.unbalanced_at or self.outputs.now
+            bundle.retry_at = self.outputs.now + wait
+            self._defer(wait, bundle)
+
+    def _undo(self, bundle: Bundle) -> None:
+        """Undo what filled on legs without an order of unknown fate."""
+        plan, terms = bundle.plan, self.strategies[bundle.plan.strategy]
+        if self._given_up(bundle, terms):
+            return
+        refusals: list[Reason] = []
+        sign = -1 if bundle.net > 0 else 1
+        cap = terms.unwind_cap_ppb
+        if terms.cap_step_ppb:
+            cap = min(cap, terms.cap_step_ppb * (bundle.attempts + 1))
+        for place, leg in enumerate(plan.legs):
+            if leg.sign == sign or any(one.bundle is bundle and one.leg == place for one in self.alive):
+                continue
+            found = self._way(bundle, place, sign, (cap, "unwind"))
+            if isinstance(found, Leg) and bundle.attempts < terms.max_attempts:
+                bundle.attempts += 1
+                self._count(plan.strategy, found)
+                self._send(bundle, place, found, "unwind")
+                return
+            refusals += [("max_attempts", found.feed, None, None)] if isinstance(found, Leg) else found
+        for reason, feed, value, bound in refusals:
+            self._refuse_residual(bundle, reason, feed, (value, bound))
+        if bundle.attempts < terms.max_attempts:
+            self._watch(bundle)
 
     def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
         """No order is alive: flatten the residual, wait to try again, or close."""
@@ -510,7 +557,7 @@ class Desk:
             client_order_id=f"{self.prefix}{sent.number}",
             bundle=bundle.number,
             leg=sent.leg,
-            attempt=0 if sent.purpose == "open" else bundle.attempts,
+            attempt=sent.attempt,
             opportunity=bundle.opportunity,
             purpose=sent.purpose if kind == "submit" else "cancel",
             **more,

@@ -86,6 +86,7 @@ class StrategyTerms(NamedTuple):
     residual: str = "proceed"
     cap_step_ppb: int = 0
     residual_ttl_ns: int = 0
+    unknown_wait_ns: int = 10_000 * MS
     price_band_ppb: int = 0
     max_symbol_open: Fraction | None = None
     max_venue_open: Fraction | None = None
@@ -167,7 +168,7 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     lines = [f"[strategies.{strategy.name}]", 'kind = "micro"', 'account = "main"', 'sequence = "simultaneous"']
     for key in ("min_profit", "open", "close", "improve", "max_edge", "hedge_cap", "unwind_cap", "cap_step", "price_band"):
         lines.append(f"{key}_bps = {_bps(getattr(strategy, f'{key}_ppb'))}")
-    for key in ("min_life", "scan", "latency_threshold", "cool_down", "retry", "residual_ttl"):
+    for key in ("min_life", "scan", "latency_threshold", "cool_down", "retry", "residual_ttl", "unknown_wait"):
         lines.append(f"{key}_ms = {_ms(getattr(strategy, f'{key}_ns'))}")
     lines.append(f"execution_timeout_ms = {_ms(strategy.timeout_ns)}")
     lines += [f"min_profit_quote = {text(strategy.min_profit_quote)}", f"max_notional_quote = {text(strategy.max_notional)}"]

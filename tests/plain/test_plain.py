@@ -181,6 +181,22 @@ CASES = {
             ("sim_reports", "reason", "order_filled"),
         ),
     ),
+    "orders of unknown fate": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(timeout_ns=5 * MS, unknown_wait_ns=8 * MS, unwind_cap_ppb=200 * BPS, cap_step_ppb=BPS // 100),
+            MODEST._replace(name="held", timeout_ns=5 * MS, unknown_wait_ns=8 * MS, residual="hold"),
+            order_latency=(0, 20 * MS),
+            response_latency=(0, 90 * MS),
+        ),
+        (
+            ("orders", "state", "unknown"),
+            ("fills", "purpose", "unwind"),
+            ("refusals", "reason", "order_unknown"),
+            ("refusals", "reason", "unwind_cap"),
+        ),
+    ),
     "venues that reject": Case(
         BUSY,
         terms(

@@ -16,12 +16,13 @@ from xarb import assembly
 from xarb.engine import execution, orders, portfolio, results, risk, volumes
 from xarb.engine.band import Band
 from xarb.engine.breaker import FREE, Breakers
-from xarb.engine.bundle import OrderPlan
+from xarb.engine.bundle import Bundle, OrderPlan
 from xarb.engine.desk import Desk
 from xarb.engine.discrepancy import Discrepancies
 from xarb.engine.execution import Execution
 from xarb.engine.orders import Orders
 from xarb.engine.portfolio import Portfolio
+from xarb.engine.residual import Flattening, Step
 from xarb.engine.results import Pricing, Results
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Refusal
@@ -458,7 +459,8 @@ def unknown_counts_as_nothing(patch: pytest.MonkeyPatch) -> None:
 
 @bug("reservations", "exposure", faults=("very_late_request", "lose_reply", "late_request"))
 def unknown_frees_its_money(patch: pytest.MonkeyPatch) -> None:
-    """What is reserved for an order is free again once its fate is unknown."""
+    """What is reserved for an order is free again once its fate is unknown, and others may begin beside it."""
+    patch.setattr(Risk, "_check_fate", lambda *_: None)
     real = Orders._move
 
     def move(self: Orders, order: Any, event: str, reason: str | None) -> None:
@@ -633,7 +635,7 @@ def open_bundles_not_counted(patch: pytest.MonkeyPatch) -> None:
 @bug("max_exposure")
 def exposure_not_bounded(patch: pytest.MonkeyPatch) -> None:
     """The bound of the exposure is not asked for."""
-    patch.setattr(Risk, "_check_exposure", lambda *_: None)
+    patch.setattr(Risk, "check_exposure", lambda *_: None)
 
 
 @bug("breaker")
@@ -651,8 +653,33 @@ def probes_in_parallel(patch: pytest.MonkeyPatch) -> None:
 
 @bug("breaker")
 def unknown_orders_open_no_breaker(patch: pytest.MonkeyPatch) -> None:
-    """Orders of unknown fate are not counted."""
+    """Orders of unknown fate are not counted, nor looked at on the instrument itself."""
     patch.setattr(Breakers, "moved", lambda *_: None)
+    patch.setattr(Risk, "_check_fate", lambda *_: None)
+
+
+@bug("order_unknown")
+def unknown_orders_block_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A bundle begins on an instrument on which an order of unknown fate lies."""
+    patch.setattr(Risk, "_check_fate", lambda *_: None)
+
+
+@bug("one order an intent")
+def unknown_legs_are_sent_again(patch: pytest.MonkeyPatch) -> None:
+    """What filled is completed by a second order for the leg of unknown fate."""
+    real = Flattening.next_step
+
+    def completed(self: Flattening, bundle: Bundle, asset: str, given_up: str | None, only: str | None) -> Step:
+        living = [order for order in bundle.orders if order.alive]
+        states = [order.state for order in living]
+        for order in living:
+            order.state = "expired"
+        step = real(self, bundle, asset, given_up, only=None if living else only)
+        for order, state in zip(living, states, strict=True):
+            order.state = state
+        return step
+
+    patch.setattr(Flattening, "next_step", completed)
 
 
 @bug("replay", faults=("kill", "power", "failed_disk", "failed_sync"))

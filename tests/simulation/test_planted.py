@@ -38,13 +38,14 @@ def worlds(bug: Bug) -> Iterator[int]:
 
 
 def find(bug: Bug) -> tuple[int, set[str]]:
-    """In how many worlds the bug was looked for until one was broken, and by which oracles; 0 where none was."""
+    """In how many worlds the bug was looked for until one of its oracles was broken, and all that were by then; 0 where none of its was."""
+    found: set[str] = set()
     with scratch() as folder:
         for number, seed in enumerate(islice(worlds(bug), WORLDS), start=1):
-            verdict = run_case(seed, folder)
-            if verdict.violations:
-                return number, {one.oracle for one in verdict.violations}
-    return 0, set()
+            found.update(one.oracle for one in run_case(seed, folder).violations)
+            if found & set(bug.oracles):
+                return number, found
+    return 0, found
 
 
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
@@ -52,8 +53,7 @@ def test_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None
     """A world is broken by the bug, and by an oracle that stands for what the bug does."""
     bug.plant(monkeypatch)
     worlds, oracles = find(bug)
-    assert worlds, f"{bug.name} lived through {WORLDS} worlds"
-    assert oracles & set(bug.oracles), f"{bug.name} was found by {oracles} only"
+    assert worlds, f"{bug.name} lived through {WORLDS} worlds, or was found by {oracles} only"
 
 
 def test_enough_bugs_are_planted() -> None:

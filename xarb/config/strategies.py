@@ -72,6 +72,10 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     residual_ttl_ms: Annotated[Decimal, doc("time after which a residual is held, whatever tries are left; 0: for ever")] = Decimal(
         0
     )
+    unknown_wait_ms: Annotated[
+        Decimal,
+        doc("how long orders of unknown fate may keep a residual from being flattened; then what filled is undone; 0: for ever"),
+    ] = Decimal(10_000)
     retry_ms: Annotated[Decimal, doc("pause before the next try where nothing could be sent or the venue said no")] = Decimal(500)
     max_cancels: Annotated[
         int, msgspec.Meta(ge=1, le=100, description="cancels sent for an order that does not answer, an execution_timeout_ms apart")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from xarb.engine.archive import Archive
-from xarb.engine.bundle import Bundle, Order, OrderPlan
+from xarb.engine.bundle import Bundle, Leg, Order, OrderPlan
 from xarb.engine.captured import DueCopy, ExecutionCopy
 from xarb.engine.deadlines import Closed, CoolDown, Due
 from xarb.engine.desk import Desk
@@ -124,9 +124,13 @@ class Execution:
         while (due := self._deadlines.pop(ts)) is not None:
             if isinstance(due, Order):
                 self._orders.time_out(due)
+                self._watch(due.bundle)
             elif isinstance(due, Bundle):
                 due.due = 0
-                self._settle(due, waited=True)
+                if due.live:
+                    self._undo_what_stands(due)
+                else:
+                    self._settle(due, waited=True)
             else:
                 self._closed.append(due.closed)
         return self._orders.take_commands()
@@ -254,6 +258,10 @@ class Execution:
         self._bundles, self._killed = copy.bundles, copy.killed
         self._closed = [Closed(*one) for one in copy.closed]
         self._archive.restore(copy.archive)
+        for bundle in self._archive.open_bundles():
+            for order in bundle.orders:
+                if order.state == "unknown":
+                    self._risk.count_unknown(order, 1)
         self._deadlines.restore([(one.ts, one.ordinal, self._due(one)) for one in copy.deadlines], copy.ordinal)
 
     def _may_come(self, ts: int, _ordinal: int, what: Due) -> bool:
@@ -277,6 +285,47 @@ class Execution:
             self._release_others(bundle)
         if bundle.live == 0 and bundle.due == 0 and not bundle.done:
             self._settle(bundle)
+        else:
+            self._watch(bundle)
+
+    def _watch(self, bundle: Bundle) -> None:
+        """Nothing but orders of unknown fate keeps a residual from being flattened: that is borne for a while only."""
+        policy = bundle.desk.policy
+        if not bundle.live or bundle.due or not policy.unknown_wait_ns or not _unbalanced(bundle):
+            return
+        if all(order.state == "unknown" for order in bundle.orders if order.alive):
+            bundle.unbalanced_at = bundle.unbalanced_at or self._market.now
+            self._deadlines.set(self._market.now + policy.unknown_wait_ns, bundle)
+
+    def _undo_what_stands(self, bundle: Bundle) -> None:
+        """Undo what surely filled while the fate of other legs is not known; those are not sent again, and count at their worst."""
+        if self._given_up(bundle) is not None:
+            return  # it is looked at once all is known
+        self._let_go(bundle)
+        for asset in _unbalanced(bundle):
+            step = self._flattening.next_step(bundle, asset, None, only="unwind")
+            refusals = step.refusals
+            if (plan := step.order) is not None:
+                beyond = self._risk.check_exposure([Leg(plan.side, plan.price, plan.qty)], bundle.desk, self._working(bundle.desk))
+                if beyond is None:
+                    self._send_step(bundle, asset, plan)
+                    return
+                refusals = (beyond,)
+            for refusal in refusals:
+                self._rows.refusal(refusal, bundle.desk, bundle.opportunity)
+            if bundle.attempts.get(asset, 0) < bundle.desk.policy.max_attempts:
+                self._watch(bundle)
+
+    def _let_go(self, bundle: Bundle) -> None:
+        """The plan is over: what it had reserved for later orders is free, and what it left is a residual."""
+        for leg in bundle.legs:
+            if leg.hold:
+                release(leg.hold)
+                leg.hold = ()
+        if _unbalanced(bundle):
+            if bundle.state != "residual":
+                bundle.state = advance(BUNDLE_LIFE, bundle.state, "residual")
+            bundle.unbalanced_at = bundle.unbalanced_at or self._market.now
 
     def _release_others(self, bundle: Bundle) -> None:
         """Each fill of the first leg releases the others in proportion, rounded down to lots, once a venue takes the size."""
@@ -301,19 +350,13 @@ class Execution:
 
     def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
         """No order is alive: close, flatten what is left, wait to try again, or hold it."""
-        for leg in bundle.legs:
-            if leg.hold:
-                release(leg.hold)
-                leg.hold = ()
-        left = [asset for asset in bundle.flat if bundle.flows.get(asset, 0) != 0]
+        self._let_go(bundle)
+        left = _unbalanced(bundle)
         if not left:
             event = "balanced" if bundle.filled or bundle.state != "open" else "nothing_filled"
             bundle.state = advance(BUNDLE_LIFE, bundle.state, event)
             self._close(bundle)
             return
-        if bundle.state != "residual":
-            bundle.state = advance(BUNDLE_LIFE, bundle.state, "residual")
-        bundle.unbalanced_at = bundle.unbalanced_at or self._market.now
         given_up = self._given_up(bundle)
         if given_up is None and not waited and self._was_turned_away(bundle):
             self._wait(bundle)
@@ -417,6 +460,11 @@ class Execution:
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "late_fill")
         bundle.desk.open_bundles += 1
         self._archive.open(bundle)
+
+
+def _unbalanced(bundle: Bundle) -> list[str]:
+    """The assets that are to end at zero and do not stand there."""
+    return [asset for asset in bundle.flat if bundle.flows.get(asset, 0) != 0]
 
 
 def _due_copy(ts: int, ordinal: int, what: Due) -> DueCopy:

@@ -137,12 +137,14 @@ class Orders:
         if after == before:
             return
         self._rows.state(order, before, reason)
-        self._breakers.moved(order, before, after)
+        self._risk.moved(order, before, after)
         if after in ORDER_TERMINAL and before not in ORDER_TERMINAL:
             order.bundle.live -= 1
             order.due = 0
             release(order.hold)
             order.hold = ()
+        if order.bundle.live == 0 or (before == "unknown" and order.alive):
+            order.bundle.due = 0  # nothing of unknown fate is waited for any more, or it is known to live
 
     def _fill(self, order: Order, report: Report) -> bool:
         price, qty, fee, fee_coin = report.price_int, report.qty_int, report.fee, report.fee_asset

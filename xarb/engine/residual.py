@@ -46,7 +46,12 @@ class Flattening:
         residual = bundle.flows[asset]
         refusals: list[Refusal] = []
         tries: list[tuple[str, int, Side, int]] = []  # purpose, leg, side, cap
+        alive = [
+            order.plan.leg for order in bundle.orders if order.alive
+        ]  # beside those a second one would be an intent sent twice
         for at, leg in enumerate(bundle.legs):
+            if at in alive:
+                continue
             sign = _sign_for(leg, asset, residual, bundle)
             if sign == leg.sign:
                 tries.append(("hedge", at, leg.side, policy.hedge_cap_ppb))

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from xarb.engine.band import Band
 from xarb.engine.breaker import Breakers, Key
-from xarb.engine.bundle import Leg
+from xarb.engine.bundle import Leg, Order
 from xarb.engine.captured import RiskCopy
 from xarb.engine.desk import Desk
 from xarb.engine.outputs import Outputs
@@ -31,6 +31,8 @@ Working = Callable[[Desk], list[Way]]  # all of that of a strategy
 class Risk:
     """Approves bundles; `desks` are the strategies at work, by id. While not `armed` it approves none; `wallets` is told what they can move.
 
+    `unknown` counts the orders of unknown fate by account and instrument: none of any strategy begins beside one.
+
     Args:
         market: what is known of instruments and quotes now.
         portfolio: whose money orders take.
@@ -45,6 +47,7 @@ class Risk:
     def __init__(self, market: Market, portfolio: Portfolio, setup: Setup, strategies: list[Strategy], *, outputs: Outputs) -> None:
         self._market, self._portfolio = market, portfolio
         self.armed = setup.armed
+        self.unknown: dict[tuple[str, int], int] = {}
         self.wallets = Wallets(setup.not_transferable_anyway)
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
@@ -112,6 +115,7 @@ class Risk:
             or self._check_open(legs, desk, working)
             or (self._band.check(legs, desk.limits.price_band_ppb) if desk.limits.price_band_ppb else None)
             or self._check_money(legs, desk)
+            or self._check_fate(legs, desk)
         )
         return (legs, form) if refusal is None else refusal
 
@@ -139,6 +143,25 @@ class Risk:
         if now - confirmed > limit:
             return Refusal("stale_quote", number, (now - confirmed) * _NANO, limit * _NANO)
         return Leg(side, planned.price_int, planned.qty_int)
+
+    def moved(self, order: Order, before: str, after: str) -> None:
+        """An order's state is another."""
+        self.breakers.moved(order, before, after)
+        if "unknown" in (before, after):
+            self.count_unknown(order, 1 if after == "unknown" else -1)
+
+    def count_unknown(self, order: Order, more: int) -> None:
+        """An order is of unknown fate from here on, or no longer."""
+        key = (order.bundle.desk.account, order.side.number)
+        self.unknown[key] = self.unknown.get(key, 0) + more
+
+    def _check_fate(self, legs: list[Leg], desk: Desk) -> Refusal | None:
+        """What became of each earlier order on the instrument is known."""
+        for leg in legs:
+            count = self.unknown.get((desk.account, leg.instrument), 0)
+            if count:
+                return Refusal("order_unknown", leg.instrument, count * MONEY_ONE, 0)
+        return None
 
     def check_limits(self, desk: Desk, planned: Sequence[Planned], instruments: tuple[int, ...]) -> Refusal | None:
         """The first limit that a bundle breaks by what it sends and when; `instruments` are what a cool-down is of."""
@@ -183,9 +206,9 @@ class Risk:
         if not limits.max_exposure and limits.max_symbol_open is None and limits.max_venue_open is None:
             return None
         ways = working(desk)
-        return self._check_exposure(legs, desk, ways) or _check_notional(legs, desk, ways)
+        return self.check_exposure(legs, desk, ways) or _check_notional(legs, desk, ways)
 
-    def _check_exposure(self, legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | None:
+    def check_exposure(self, legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | None:
         """Whatever part of all legs fills, and of those before it, the strategy stays within its bound of an asset, long and short."""
         for asset, bound in desk.limits.max_exposure.items():
             low, high = self.exposure(desk, asset, ways)

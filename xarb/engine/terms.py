@@ -63,7 +63,8 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     `unwind_cap_ppb` beyond the filled leg's limit: `residual` says which of the two is looked at first, or that it is held at once. Each
     try goes `cap_step_ppb` further, up to the cap; 0: all of the cap at once. Where neither is possible now, or the venue rejected the
     last such order, it is tried again after `retry_ns`. After `max_attempts` tries for one residual, or `residual_ttl_ns` after it
-    appeared (0: for ever), it is held as inventory.
+    appeared (0: for ever), it is held as inventory. Orders of unknown fate keep a residual from being flattened for `unknown_wait_ns` at most (0:
+    until they are known); then what surely filled is undone.
 
     Raises:
         ConfigError: `timeout_ns`, `retry_ns` or `max_cancels` is not above zero.
@@ -78,6 +79,7 @@ class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):
     residual: Literal["proceed", "reverse", "hold"]
     cap_step_ppb: Ppb
     residual_ttl_ns: int
+    unknown_wait_ns: int
 
     def __post_init__(self) -> None:
         """Without a pause between tries, or without a cancel, an order or a residual would never come to an end."""

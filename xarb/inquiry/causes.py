@@ -34,6 +34,7 @@ CAUSES: Final = {
 _HELD_BACK: Final = {
     "cool_down": "cool_down_ms",
     "leg_in_flight": "execution_timeout_ms",
+    "order_unknown": "execution_timeout_ms",
     "max_open_bundles": "max_open_bundles",
     "balance": "opening",
     "budget": "budget",

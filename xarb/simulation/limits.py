@@ -20,11 +20,14 @@ _MIDNIGHT: Final = 0.3  # worlds in which a UTC day may end
 _BAND_BPS: Final = ("12", "20", "30", "60", "150")
 _LOSS: Final = ("0", "0.01", "0.03", "0.1")
 _OPEN: Final = ("1.1", "2.1", "3.5", "8")  # largest legs that may be open
+_WAIT_MS: Final = (0, 100, 300, 1_000, 10_000)  # for how long unknown orders keep a residual
 _DAILY: Final = ("1.2", "2.2", "5")  # largest legs that a day may have
 
 
 def limited(seed: int, name: str, config: StrategyConfig) -> StrategyConfig:
     """A strategy with the limits that a world gives it: in most none beside those that it has."""
+    draw = random.Random(f"wait {seed} {name}")  # noqa: S311  # a case is to be drawn again
+    config = msgspec.structs.replace(config, unknown_wait_ms=Decimal(draw.choice(_WAIT_MS)))
     leg = config.max_notional_quote
     if leg is None or random.Random(f"limited-4 {seed}").random() >= _LIMITED:  # noqa: S311  # a case is to be drawn again
         return config

@@ -38,7 +38,7 @@ class Violation(NamedTuple):
 
 
 class Known(msgspec.Struct):
-    """An order as the output rows tell it: its strategy, venue, bundle, leg and purpose, its state, and its fills."""
+    """An order as the output rows tell it: its strategy, venue, bundle, leg and purpose, its state and since when, and its fills."""
 
     strategy: str
     venue: str
@@ -46,6 +46,7 @@ class Known(msgspec.Struct):
     leg: int
     purpose: str
     state: str = "pending"
+    since: int = 0
     fills: list[str] = []
 
     @property
@@ -120,7 +121,8 @@ class Judge:
                 if row[0] == "commands":
                     self._command(trader, values)
                 elif row[0] == "orders":
-                    self._orders[values["order"]].state = values["state"]
+                    one = self._orders[values["order"]]
+                    one.state, one.since = values["state"], values["ts"]
                 else:
                     self._orders[values["order"]].fills.append(values["fill_id"])
         if moved:
@@ -145,10 +147,19 @@ class Judge:
             if not is_piece:
                 self._entered(row)
             self._opened(desk, row, is_armed=is_armed)
-        elif any(one.is_alive for one in mine):
-            self.say("one order an intent", f"{name} flattens bundle {bundle} while another order of it lives")
+        else:
+            self._flattened(desk, row, [one for one in mine if one.is_alive])
         self._orders[row["order"]] = Known(row["strategy"], row["venue"], bundle, leg, purpose)
         desk.sent.append(row["ts"])
+
+    def _flattened(self, desk: Desk, row: dict[str, Any], living: Sequence[Known]) -> None:
+        """An order that flattens: beside it only orders live that are of unknown fate for so long, on other legs, which it undoes."""
+        name, wait = row["client_order_id"], int(desk.config.unknown_wait_ms) * NANOS_PER_MS
+        for one in living:
+            if not wait or one.state != "unknown" or row["ts"] - one.since < wait:
+                self.say("one order an intent", f"{name} flattens bundle {one.bundle} while another order of it lives")
+            elif row["purpose"] != "unwind" or one.leg == row["leg"]:
+                self.say("one order an intent", f"{name} does again what an order of unknown fate may do")
 
     def _entered(self, row: dict[str, Any]) -> None:
         """A bundle brings an order to a venue: its breaker lets it, and few enough orders there are of unknown fate."""
@@ -164,6 +175,8 @@ class Judge:
                 self.say("breaker", f"bundle {bundle} begins at {venue}, where bundle {before} is tried alone")
             self._probes[venue] = bundle
         unknown = sum(one.state == "unknown" for one in self._orders.values() if one.venue == venue)
+        if unknown:
+            self.say("order_unknown", f"bundle {bundle} begins at {venue}, where the fate of {unknown} orders is unknown")
         if limits.unknown and unknown >= limits.unknown:
             self.say("breaker", f"bundle {bundle} begins at {venue}, where the fate of {unknown} orders is unknown")
 
