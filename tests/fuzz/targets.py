@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tests.imports.conftest import imported
 from tests.log.logs import small_log
 from tests.log.test_journal import small_journal
+from tests.log.test_strangers import forged
 from tests.wires.instruments import listing
 from xarb.config import load_experiment
 from xarb.imports.sources import load_sources
 from xarb.log.journal import Walk, guess_opening, read_header, salvage
+from xarb.log.manifest import Manifest
 from xarb.query.connection import open_query
 from xarb.wires import evm
 from xarb.wires.exchanges import WIRES, Wire
@@ -36,6 +41,7 @@ ignore = ["note"]
 """,
     "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
 }
+_ARROW: Final = {"int": pa.int64(), "double": pa.float64(), "text": pa.string(), "list": pa.list_(pa.int64()), "blob": pa.binary()}
 _HOSTILE_NAMES: Final = ("a'b", 'a"b', "a;DROP VIEW quotes;--", "a{b}", "a[0-9]*?", "a\\b", "ä\u202eb", " ", "a%s$1")
 
 
@@ -51,7 +57,8 @@ class Target(NamedTuple):
 def targets(folder: Path) -> list[Target]:
     """Those of this module, with what they write kept in `folder`."""
     found = [_wire(wire) for wire in WIRES.values()]
-    found += [_logs_of_pools(), _config(folder), *(_importer(folder, name) for name in _SOURCES), _journal(folder), _views(folder)]
+    found += [_logs_of_pools(), _config(folder), *(_importer(folder, name) for name in _SOURCES), _journal(folder)]
+    found += [_views(folder), _strange_views(folder)]
     return found
 
 
@@ -134,7 +141,7 @@ def _journal(folder: Path) -> Target:
         for frame in salvage(data[start:], opening, start=start):
             frame.rows()
 
-    return Target("journal", [whole], feed)
+    return Target("journal", [whole, *(one.read_bytes() for one in sorted((CORPUS / "journal").iterdir()))], feed)
 
 
 def _views(folder: Path) -> Target:
@@ -157,3 +164,50 @@ def _views(folder: Path) -> Target:
             shutil.rmtree(place)
 
     return Target("views", [*whole.values()], feed)
+
+
+class _Strange(msgspec.Struct, frozen=True):
+    """A log as its maker wants it to be: the folder's name, what its header says, and the columns of its quotes in place of ours."""
+
+    folder: str
+    origin: str
+    columns: list[tuple[str, Literal["int", "double", "text", "list", "blob"], list[Any]]]
+
+
+def _strange_views(folder: Path) -> Target:
+    """Logs whose names, header, columns and values are what the case says, with digests that fit, put together with one that is sound."""
+    sound = small_log(folder / "sound")
+    with open_query([sound], threads=1) as query:
+        expected = query.views
+
+    def feed(data: bytes, random: Random) -> None:
+        del random
+        try:
+            case = msgspec.json.decode(data, type=_Strange)
+            table = pa.table({name: pa.array(values, _ARROW[kind]) for name, kind, values in case.columns})
+            place = (
+                folder
+                / "strange"
+                / (re.sub(r"[/\x00]", "_", case.folder).encode()[:120].decode("utf-8", "ignore").strip(".") or "x")
+            )
+            place.parent.mkdir(exist_ok=True)
+            shutil.copytree(sound, place)
+        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, pa.ArrowException):
+            return  # what nobody can write
+        try:
+            entry = next(one for one in Manifest(place).files if one.kind == "quotes")
+            pq.write_table(table, place / entry.path)
+            forged(place, rows=table.num_rows, bytes=(place / entry.path).stat().st_size)
+            with open_query([place, sound], threads=1) as query:
+                assert query.views == expected, "a view came that is none of ours"
+                for sql in (
+                    "SELECT * FROM quotes",
+                    "SELECT source, count(*), max(bid) FROM quotes GROUP BY ALL",
+                    "SELECT * FROM logs",
+                ):
+                    query.run(sql).rows()
+            assert not (folder / "pwned").exists()
+        finally:
+            shutil.rmtree(place)
+
+    return Target("views of strangers", [one.read_bytes() for one in sorted((CORPUS / "views").iterdir())], feed)

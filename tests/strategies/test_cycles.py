@@ -79,6 +79,10 @@ def test_no_more_than_a_bound_is_found() -> None:
     """Where every cycle earns the search ends all the same."""
     hops = [Hop(a, b, 2 * ONE, 0) for a in range(30) for b in range(30) if a != b]
     assert len(earning_cycles(hops, 0, max_legs=5)) == MAX_FOUND
+    hops = [hop._replace(rate=9 * ONE) if hop[:2] == (0, 29) else hop for hop in hops]
+    found = earning_cycles(hops, 0, max_legs=5)
+    assert len(found) == MAX_FOUND
+    assert found[0].product == 9 * 2**4 * ONE, "the best is among them, though its first hop is the last of its asset"
 
 
 def test_the_best_of_parallel_hops() -> None:

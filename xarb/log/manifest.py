@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "manifest.jsonl"
 _BLOCK: Final = 65_536  # bytes that are read at once from the end
+_PLACE: Final = re.compile(r"kind=([a-z_]{1,64})/date=[0-9]{4}-[0-9]{2}-[0-9]{2}/[-0-9]{20}-[-0-9]{20}\.parquet")
 Line = TypeVar("Line")
 
 
@@ -170,6 +172,11 @@ class Manifest:
         if MARK in line:
             return self._bury(number, _decode(self.path, number, line, Tombstone))
         segment = _decode(self.path, number, line, Segment)
+        strange = next((entry.path for entry in segment.files if not _is_own(entry)), None)
+        if strange is not None:
+            raise LogError(
+                f"{self.path} line {number}: {strange!r} is no file of a log; who made this one may want others read or removed"
+            )
         if segment.segment != len(self.segments):
             raise LogError(f"{self.path} line {number}: segment {segment.segment} where {len(self.segments)} should be")
         self.segments.append(segment)
@@ -205,6 +212,12 @@ class Manifest:
     def last_ts(self) -> int:
         """ts_recv of the last input, 0 when the log is empty."""
         return self.segments[-1].last_ts if self.segments else 0
+
+
+def _is_own(entry: FileEntry) -> bool:
+    """Whether a file lies where files of its kind do: a log of a stranger must not name what lies outside of it."""
+    place = _PLACE.fullmatch(entry.path)
+    return place is not None and place[1] == entry.kind
 
 
 def _decode(path: Path, number: int, line: bytes, what: type[Line]) -> Line:

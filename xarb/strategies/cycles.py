@@ -6,7 +6,8 @@ down, so that no cycle earns here what it does not earn at the best prices.
 
 Bellman and Ford's rounds, one a leg, give the most that any walk of at most k legs brings back from each asset to the start. Where no walk earns,
 no cycle does: that ends nearly every search. Else paths are followed from the start, never twice through one asset, only as long as what they
-brought times the most that a walk from there brings back exceeds what is asked for. So all cycles that earn it are found, each once.
+brought times the most that a walk from there brings back exceeds what is asked for. So all cycles that earn it are found, each once. Of more than
+`MAX_FOUND` those are that the most promising hops lead to, each asset's hops being followed in that order: the rest is left out, the same at each search.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def earning_cycles(hops: Sequence[Hop], start: int, *, max_legs: int, above: int
     Args:
         hops: at most one from one asset to another.
         start: the asset that goes round.
-        max_legs: at least 3.
+        max_legs: at least 3. Of more than `MAX_FOUND` cycles so many, see above.
         above: at `ONE`; products of a search are rounded down after each leg.
     """
     back = _most_back(hops, start, max_legs)
@@ -60,6 +61,9 @@ def earning_cycles(hops: Sequence[Hop], start: int, *, max_legs: int, above: int
     leaving: dict[int, list[Hop]] = {}
     for hop in hops:
         leaving.setdefault(hop.source, []).append(hop)
+    onward = back[max_legs - 1] | {start: ONE}
+    for mine in leaving.values():  # where not all are found, the best are not among the last
+        mine.sort(key=lambda hop: -hop.rate * onward.get(hop.target, 0))
     found: list[Cycle] = []
     path: list[Hop] = []
     _follow(_Search(leaving, back, start, max_legs, above, found), ONE, start, path)
