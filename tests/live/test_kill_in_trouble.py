@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tests.live.site import QUICK, Site, account_order, filled, left_order, site, statuses, traded
+from tests.serve.site import SECRET
 from tests.trial import quiet
 from xarb.config import load_experiment
 from xarb.errors import Killed, LogError, Refused
-from xarb.live import requests
+from xarb.live import canceling, requests
 from xarb.live.holder import Holder
 from xarb.live.kill import kill
 from xarb.log.check import verify_log
@@ -29,6 +30,10 @@ from xarb.log.openreader import OpenReader
 from xarb.log.reader import EVERYTHING, LogReader, Selection
 from xarb.log.rows import from_table
 from xarb.model.columns import TABLES
+from xarb.venues.account import Account
+from xarb.venues.killing import Killed as Ended
+from xarb.venues.killing import Suspects
+from xarb.venues.killing import kill as cancel_there
 from xarb.verify import verify
 
 WAIT_S = 120
@@ -227,6 +232,33 @@ def test_a_kill_without_a_process_goes_as_far_as_its_level(tmp_path: Path) -> No
     asyncio.run(story())
     by = f"without a process, by {tmp_path / 'live.toml'}"
     assert noted(log) == ["entries: without a process"] * 2 + [f"cancel: {by}", f"unwind: {by}"]
+
+
+def test_an_account_that_breaks_keeps_no_other_from_being_dealt_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is raised at one exchange, the other's order goes, and what was raised is said without a secret."""
+    log = tmp_path / "log"
+
+    async def breaks(account: Account, suspects: Suspects) -> Ended:
+        if account.client.urls["api"]["private"].startswith(broken[0]):
+            raise RuntimeError(f"a bug that tells {SECRET}")
+        return await cancel_there(account, suspects)
+
+    broken: list[str] = []
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            mine = await left_order(at, log)
+            await account_order(at, "bravo", mine)
+            broken.append(next(one.rest for one in at.server.addresses if one.venue == "alpha"))
+            monkeypatch.setattr(canceling, "kill", breaks)
+            with pytest.raises(
+                Refused, match=r"NOT PROVEN: main at alpha: not known: RuntimeError: a bug that tells \*\*\*; try again"
+            ) as said:
+                await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
+            assert f"main at bravo: {mine}" in str(said.value)
+            assert (await statuses(at, "bravo"))[mine] == "CANCELED"
+
+    asyncio.run(story())
 
 
 def test_a_process_that_ends_before_it_obeys_is_treated_as_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,7 +158,9 @@ async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[O
     async with AsyncExitStack() as stack:
         for account, _ in places:
             stack.push_async_callback(account.close)
-        rows = list(await asyncio.gather(*(_kill_at(account, venue, whose) for account, venue in places)))
+        works = (_kill_at(account, venue, whose) for account, venue in places)
+        found_there = await asyncio.gather(*works, return_exceptions=True)
+        rows = [_row(*place, one) for place, one in zip(places, found_there, strict=True)]
     known = {(account.label, venue) for account, venue in places}
     strange = [one for one in whose.orders if (one.account, one.venue) not in known]
     for label, venue in dict.fromkeys((one.account, one.venue) for one in strange):
@@ -167,6 +169,15 @@ async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[O
         )
         rows.append((label, venue, "-", f"{names}: {experiment.origin} has no such account", "-", "-", "-"))
     return rows
+
+
+def _row(account: Account, venue: str, found: tuple[str, ...] | BaseException) -> tuple[str, ...]:
+    """What was done at an account; whatever else was raised there, even by a bug of ours, keeps no other from being dealt with."""
+    if isinstance(found, tuple):
+        return found
+    if not isinstance(found, Exception):
+        raise found
+    return (account.label, venue, "-", f"not known: {account.redact(f'{type(found).__name__}: {found}')}", "-", "-", "-")
 
 
 async def _kill_at(account: Account, venue: str, whose: Whose) -> tuple[str, ...]:

@@ -133,7 +133,9 @@ def attempt(step: Callable[[], object]) -> bool:
     try:
         step()
     except Exception as error:  # noqa: BLE001  # a process that is stopped must be ended, whatever libraries raise before that
-        say(f"{type(error).__name__}: {error}")
+        from xarb.venues.keys import Redactor
+
+        say(Redactor()(f"{type(error).__name__}: {error}"))
         return False
     return True
 
