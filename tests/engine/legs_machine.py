@@ -268,7 +268,7 @@ class LegsMachine(RuleBasedStateMachine):
         self.known = set(self.told)
         self.states, self.orders, self.wishes, self.rests = {}, {}, {}, {}
         self.killed, self.outbox = None, []
-        self.live = {venue: LiveOrders("main", venue, ClientIds(LOG, "binance")) for venue in "ab"}
+        self.live = {venue: LiveOrders("main", venue, ClientIds(LOG, "binance"), start=1) for venue in "ab"}
         for one in self.left:
             trades = [trade for trade in one.trades if self.told[trade.fill_id]]
             filled = Money(sum(trade.qty for trade in trades))

@@ -16,7 +16,7 @@ from tests.venues.exchange_server import SmallExchange
 from tests.venues.trader import BTC, LOG_ID, trading
 from xarb.errors import InvariantBroken, Refused, Retryable, VenueError
 from xarb.model.command import SubmitOrder
-from xarb.model.units import Money
+from xarb.model.units import NANOS_PER_S, Money
 from xarb.venues import accountdesk
 from xarb.venues.budgets import Limit
 from xarb.venues.funds import Transfers, balances
@@ -308,6 +308,32 @@ def test_orders_of_others_are_reported_as_such() -> None:
                 ("fill", "web_1", None, None),
                 ("fill", "ffffffff-1-1", None, None),
             ]
+
+    run(work())
+
+
+def test_another_xarb_is_known_by_what_is_filled_since_we_began() -> None:
+    """A fill before it is the past of the account; one behind it speaks against new orders, and a reading says so once."""
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.fill = Decimal(1)
+        order = {"symbol": "BTCUSDT", "price": "5.00", "quantity": "2", "side": "SELL", "type": "LIMIT"}
+        server.accept({**order, "newClientOrderId": "ffffffff-1-1"})
+        async with server.serving(), trading(server) as at:
+            [desk] = at.venue.desks.values()
+            seen = []
+            for name in ("web_0", "web_1", "ffffffff-1-2"):
+                await at.venue.reconcile()
+                seen.append(desk.rival)
+                desk._opened_at = time.time_ns() - 60 * NANOS_PER_S  # the allowed distance of clocks is waited out
+                server.accept({**order, "newClientOrderId": name})
+            await at.venue.reconcile()
+            assert seen == [None, None, None]
+            [why] = desk.objections
+            assert f"its order {name} on BTC/USDT was filled" in why
+            await at.venue.reconcile()
+            assert [v["metric"] for v in at.of("health")].count("another_xarb") == 1
 
     run(work())
 

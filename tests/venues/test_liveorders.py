@@ -21,7 +21,7 @@ SYMBOL = "BTC/USDT"
 
 def orders() -> tuple[LiveOrders, Watched]:
     """An account with one order of 4 on its way."""
-    live = LiveOrders("main", "binance", IDS)
+    live = LiveOrders("main", "binance", IDS, start=3)
     one = live.expect(
         Expected(name=OrderName(1, 1), account="main", strategy="s", venue="binance", symbol=SYMBOL, side="buy", qty=Money(4 * ONE))
     )
@@ -163,4 +163,26 @@ def test_order_of_this_log_that_nobody_remembers_is_to_be_canceled() -> None:
     ended = msgspec.structs.replace(old, client_id="0123abcd-0-4", venue_order_id="6", state="canceled")
     assert [(r.values["event"], r.values["start"], r.values["order"]) for r in live.heard(ended, source="stream")] == [
         ("canceled", 0, 4)
+    ]
+
+
+def test_orders_of_another_xarb_are_told_once() -> None:
+    """Open ones and fills, with the exchange's time; a person's are not among them, nor an end that a person brought about."""
+    live, _ = orders()
+    live.heard(said("open", 0), source="send")
+    theirs = {"client_id": "ffffffff-1-1", "venue_order_id": "5"}
+    copied = msgspec.structs.replace(said("open", 0), client_id="0123abcd-4-2", venue_order_id="4", qty=Money(ONE))
+    [row] = live.heard(copied, source="lookup")
+    assert (row.values["event"], row.values["start"], live.revived) == ("foreign", 4, [])
+    live.heard(msgspec.structs.replace(said("open", 0), **theirs), source="lookup")
+    live.heard(msgspec.structs.replace(said("open", 0), **theirs), source="stream")
+    live.heard(msgspec.structs.replace(said("open", 0), client_id="web", venue_order_id="6"), source="lookup")
+    live.heard(msgspec.structs.replace(said("canceled", 0), client_id="0123abcd-9-1", venue_order_id="7"), source="stream")
+    for number, name in ((1, "eeeeeeee-1-1"), (2, "web"), (3, "0123abcd-4-1")):
+        live.traded(trade(number, client_id=name, venue_order_id="8", ts_event=number), source="stream")
+    assert [(one.client_id, one.is_open, one.filled_at) for one in live.rivals if one.is_open or one.filled_at] == [
+        ("0123abcd-4-2", True, None),
+        ("ffffffff-1-1", True, None),
+        ("eeeeeeee-1-1", False, 1),
+        ("0123abcd-4-1", False, 3),
     ]

@@ -36,6 +36,21 @@ def test_any_other_text_is_not_ours(exchange: str, text: str) -> None:
     assert found is None or ids.sent(found) == text
 
 
+@pytest.mark.parametrize("exchange", ID_RULES)
+@given(log=LOGS, other=LOGS, name=NAMES, start=st.integers(0, 46_655))
+def test_another_xarb_is_told_by_its_ids(exchange: str, log: str, other: str, name: OrderName, start: int) -> None:
+    """One of another log, or a later start of a copy of this one; never this log's starts up to now."""
+    sent = ClientIds(other, exchange).sent(name)
+    assert ClientIds(log, exchange).is_rival(sent, start) is (log != other or name.start > start)
+
+
+@pytest.mark.parametrize("text", [None, "", "web_1", "x" * 18, "x1z141z4" + "0" * 10, "0123abcd-x-1", "t-web"])
+@pytest.mark.parametrize("exchange", ID_RULES)
+def test_who_trades_by_hand_is_no_xarb(exchange: str, text: str | None) -> None:
+    """Ids of others, and ones that only look alike: a log's number has 32 bits."""
+    assert not ClientIds("0123abcd", exchange).is_rival(text, 1)
+
+
 def test_ids_that_cannot_be_are_refused() -> None:
     """A log without a hexadecimal id, an unknown exchange, and numbers beyond the width are errors."""
     with pytest.raises(ConfigError, match="hexadecimal"):

@@ -21,6 +21,7 @@ from xarb.starts import Balances
 from xarb.venues import balancecheck
 from xarb.venues.account import Account, AccountTerms, weight_budget
 from xarb.venues.accountdesk import Wishes
+from xarb.venues.accountlock import Locked
 from xarb.venues.balancecheck import Ours
 from xarb.venues.cex import CLOSE_S, CexVenue
 from xarb.venues.feeds import Source
@@ -115,6 +116,12 @@ def keys_of(experiment: Experiment, sources: Sequence[Source], environment: Mapp
     return keys
 
 
+def locked(keys: Mapping[Owner, Keys], sources: Iterable[Source]) -> list[Locked]:
+    """The accounts of these keys as other processes on this machine know them."""
+    by_venue = {source.venue: source for source in sources}
+    return [one.locked(by_venue[venue].exchange, by_venue[venue].place) for (_, venue), one in keys.items()]
+
+
 def spot_symbols(instruments: Iterable[Instrument]) -> dict[str, list[str]]:
     """The symbols of those that real orders can trade, by venue."""
     found: dict[str, list[str]] = {}
@@ -203,7 +210,9 @@ class Exchanges:
                 for row in found.wallets:
                     self._take(row)
             self._networks[venue_id] = Networks(mine[-1], venue_id, sorted(assets), readiness[-1].wallets)
-        objections = left + [f"{one.account} at {one.exchange}: {why}" for one in readiness for why in one.objections]
+        objections = (
+            left + self.rivals() + [f"{one.account} at {one.exchange}: {why}" for one in readiness for why in one.objections]
+        )
         if objections:
             raise Refused("no real orders: " + "; ".join(objections))
         await self._begin_countdowns()
@@ -277,6 +286,10 @@ class Exchanges:
     def objections(self) -> list[str]:
         """What speaks against new orders now; a `health` row tells of each change."""
         return [why for venue in self._venues.values() for desk in venue.desks.values() for why in desk.objections]
+
+    def rivals(self) -> list[str]:
+        """What shows that another xarb trades on one of the accounts; a `health` row tells of each."""
+        return [desk.rival for venue in self._venues.values() for desk in venue.desks.values() if desk.rival is not None]
 
     def follow(self, instruments: Sequence[Instrument]) -> None:
         """Know the instruments as the engine does now."""

@@ -34,7 +34,7 @@ from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
 from xarb.live.begin import BALANCES, Listening, Past, begin, check_may_start, instruments_after, kinds_of, paper_money, past_of
 from xarb.live.ending import Ending, compare_at_the_end
-from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, spot_symbols
+from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, locked, spot_symbols
 from xarb.live.guard import Guard, Pulse
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
@@ -50,6 +50,7 @@ from xarb.sources import traded_sources
 from xarb.starts import LIVE
 from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
+from xarb.venues.accountlock import AccountLocks
 from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED
 from xarb.venues.feeds import Connection, Feeds, listings_of, load_all
@@ -62,6 +63,7 @@ from xarb.wires.rows import Row, RowBuilder
 _LOOK_S: Final = 0.1  # interval at which requests of other shells are looked for
 EVENT_LOOP: Final = "event loop"
 WALL_CLOCK: Final = "wall clock"
+ACCOUNT: Final = "account"  # who kills where another xarb trades on an account of ours
 UNGUARDED: Final = "watchdog_gone"
 _Made = TypeVar("_Made")
 _SPARE: Final = 64  # connection numbers kept for what a session opens later
@@ -93,11 +95,12 @@ class Session:
         self._has_armed = asyncio.Event()
         self._is_over = False
         self._has_ended = False
-        self._stops = self._distrusts = self._is_unguarded = False
+        self._stops = self._distrusts = self._shares = self._is_unguarded = False
         self._arming = Arming(lambda *act: self._put("operator", act))
         self._prelude: dict[str, list[Row]] | None = {}
         self._ending: asyncio.Future[Ending]
         self._failed: BaseException | None = None
+        self._locks = AccountLocks(folder)
         self.exchanges: Exchanges | None = None
         self.was_killed = False  # to a level at which the process goes on
 
@@ -179,6 +182,7 @@ class Session:
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:
         """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
         keys = keys_of(self._experiment, self._sources)
+        self._locks.take(locked(keys, self._sources))
         if self._guard is not None:
             self._guard.entrust(keys)
         self.exchanges = Exchanges(
@@ -200,6 +204,9 @@ class Session:
         rows.take(row)
         if row.kind == "health" and self.exchanges is not None:
             self._arming.judge(self.exchanges.objections())
+            if self._prelude is None and (others := self.exchanges.rivals()) and not self._shares:
+                self._shares = True
+                self._end_entries(ACCOUNT, "; ".join(others))
 
     def _fail(self, error: BaseException) -> None:
         """Something beside the loop broke: the session ends in order, and with this error."""
@@ -296,8 +303,11 @@ class Session:
 
     async def _let_go(self) -> None:
         """End the connections to accounts, if there are any."""
-        if self.exchanges is not None:
-            await self.exchanges.let_go()
+        try:
+            if self.exchanges is not None:
+                await self.exchanges.let_go()
+        finally:
+            self._locks.release()
 
     def _finish(self) -> None:
         """End the start, if the log still takes it; nothing comes after it."""

@@ -19,7 +19,7 @@ from xarb.venues.account import Account
 from xarb.venues.balancecheck import BalanceCheck
 from xarb.venues.clockwatch import ClockWatch
 from xarb.venues.countdown import RUNS, Countdown
-from xarb.venues.liveorders import Expected, LiveOrders, Watched
+from xarb.venues.liveorders import Expected, LiveOrders, Rival, Watched
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.orderrules import countdown_of
 from xarb.venues.passage import Passage
@@ -35,6 +35,7 @@ POLL_S: Final = 1.0  # open orders are looked up so often without a private stre
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
 RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
+RIVAL: Final = "another_xarb"  # 1: another log, or a later start of a copy of this one, trades on the account
 STREAM_LOST: Final = "stream_lost"  # 1: the private stream is gone, nothing new begins; 0: it is back and all was compared
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
@@ -81,9 +82,11 @@ class AccountDesk:
         self.account = account
         self.venue = venue
         self.ids = ClientIds(wishes.log_id, account.terms.exchange)
-        self.orders = LiveOrders(account.label, venue, self.ids)
+        self.orders = LiveOrders(account.label, venue, self.ids, start=wishes.start)
         self.is_streaming = False
         self.lost_stream: str | None = None  # what speaks against new orders since the private stream was lost
+        self.rival: str | None = None  # what shows that another xarb trades on the account
+        self._opened_at = 0  # Unix ns by the exchange's clock at most, when this start first asked for everything
         self.clock = ClockWatch(account, venue, self.reading)
         counts = countdown_of(account.terms.exchange, account.terms.cancel_after_ms) is not None
         self.countdown = Countdown(account, account.terms.cancel_after_ms, self) if counts else None
@@ -110,7 +113,7 @@ class AccountDesk:
     @property
     def objections(self) -> list[str]:
         """What speaks against new orders now; a reading tells of each change."""
-        against = (self.lost_stream, self.clock.objection, self.countdown.objection if self.countdown else None)
+        against = (self.rival, self.lost_stream, self.clock.objection, self.countdown.objection if self.countdown else None)
         return [why for why in against if why is not None]
 
     @property
@@ -128,6 +131,7 @@ class AccountDesk:
         """
         await self.account.open()
         await self.clock.check()
+        self._opened_at = self.account.wall() + self.account.terms.max_clock_ms * NANOS_PER_MS
         if self._since_ms == 0:
             self._since_ms = self.account.wall() // NANOS_PER_MS - BEFORE_MS
         if self.account.rules.stream:
@@ -469,10 +473,23 @@ class AccountDesk:
         for one in self.orders.open_orders():
             if one.is_answered and (one.lacks_fills or one.is_unknown):
                 self.resolve(one)
+        while self.orders.rivals:
+            self._judge(self.orders.rivals.pop())
         while self.orders.revived:
             one = self.orders.revived.pop()
             self.reading("order_after_end", 1, f"{one.sent_id} lives although its end was reported: it is canceled")
             self._spawn(self.cancel(one, Passage()))
+
+    def _judge(self, one: Rival) -> None:
+        """Another xarb has an order here: one that is open, or was filled since we began, shows that it trades on."""
+        is_late = one.filled_at is not None and one.filled_at > self._opened_at
+        if self.rival is None and (one.is_open or is_late):
+            what = "is open" if one.is_open else "was filled"
+            self.rival = (
+                f"another xarb trades on {self.account.label} at {self.venue}: its order {one.client_id} on {one.symbol} {what};"
+                " end that one, and cancel what it has open, first"
+            )
+            self.reading(RIVAL, 1, self.rival)
 
     @property
     def _source(self) -> str:

@@ -9,13 +9,17 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, quote_plus
 
 from xarb import toml
 from xarb.errors import ConfigError
 from xarb.secrecy import KEY_IN_ADDRESS, PASSWORD_IN_ADDRESS, PRIVATE_KEY, PRIVATE_KEY_TEXT
+from xarb.venues.accountlock import Locked, account_digest
 from xarb.venues.private import private_text
+
+if TYPE_CHECKING:
+    from xarb.venues.exchange import Place
 
 _FIELDS: Final = {"api_key": "apiKey", "api_secret": "secret", "password": "password", "uid": "uid"}  # ours, then ccxt's
 _TEXT_LIMIT: Final = 500
@@ -59,6 +63,11 @@ class Keys:
     def fingerprint(self) -> str:
         """Eight hex digits by which a key is known in logs."""
         return hashlib.sha256(self._values.get("api_key", "").encode()).hexdigest()[:8]
+
+    def locked(self, exchange: str, place: Place) -> Locked:
+        """The account as other processes on this machine know it."""
+        told = f"{place.rest_url or ''} {sorted(place.hosts.items())}"
+        return Locked(f"{self.account} at {self.venue}", account_digest(exchange, told, self._values.get("api_key", "")))
 
     def redactor(self) -> Redactor:
         """What hides these keys in texts."""

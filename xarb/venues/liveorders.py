@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -34,6 +34,15 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
     qty: Money
     fill_ids: tuple[str, ...] = ()  # reported already
     filled_qty: Money = Money(0)
+
+
+class Rival(NamedTuple):
+    """An order that another xarb has on the account: open, or filled at a time of the exchange, ns, None where it does not say."""
+
+    client_id: str
+    symbol: str
+    is_open: bool
+    filled_at: int | None = None
 
 
 class Watched:
@@ -94,9 +103,11 @@ class LiveOrders:
         account: its label.
         venue: the venue's id.
         ids: client order ids of this log there.
+        start: number of this start.
     """
 
-    def __init__(self, account: str, venue: str, ids: ClientIds) -> None:
+    def __init__(self, account: str, venue: str, ids: ClientIds, *, start: int) -> None:
+        self._start = start
         self._account = account
         self._venue = venue
         self._ids = ids
@@ -105,6 +116,7 @@ class LiveOrders:
         self._by_venue_id: dict[tuple[str, str], Watched] = {}
         self._held: list[TradeSaid] = []
         self._foreign: OrderedDict[tuple[str, ...], None] = OrderedDict()
+        self.rivals: list[Rival] = []  # orders of another xarb, as far as they are news
         self.revived: list[Watched] = []  # orders that lived although their end was reported: to be canceled
 
     # --- what others ask
@@ -230,7 +242,7 @@ class LiveOrders:
     def _adopt(self, said: OrderSaid) -> Watched | None:
         """An open order of this log that nobody remembers: it came to life after its end, in this start or another, and is watched again."""
         name = self._ids.decode(said.client_id)
-        if name is None or said.state != "open" or said.qty is None or said.side is None:
+        if name is None or name.start > self._start or said.state != "open" or said.qty is None or said.side is None:
             return None
         one = self.expect(
             Expected(
@@ -314,6 +326,8 @@ class LiveOrders:
         known = self._remember(("order", said.symbol, said.venue_order_id, event))
         if known or event == "filled":
             return []
+        if self._ids.is_rival(said.client_id, self._start):
+            self.rivals.append(Rival(said.client_id or "", said.symbol, is_open=event == "foreign"))
         name = self._ids.decode(said.client_id)
         values = {
             "client_order_id": self._ids.canonical(name) if name else said.client_id or "",
@@ -326,6 +340,8 @@ class LiveOrders:
     def _others_fill(self, trade: TradeSaid, source: str) -> list[VenueRow]:
         if trade.fee is None or self._remember(("fill", trade.symbol, trade.fill_id)):
             return []
+        if self._ids.is_rival(trade.client_id, self._start):
+            self.rivals.append(Rival(trade.client_id or "", trade.symbol, is_open=False, filled_at=trade.ts_event))
         name = self._ids.decode(trade.client_id)
         values = {"client_order_id": self._ids.canonical(name) if name else trade.client_id or "", "source": source}
         return [self._other_row(name, trade.symbol, trade.venue_order_id, "fill", {**values, **_of_trade(trade)})]

@@ -136,6 +136,18 @@ class ClientIds:
             return None
         return OrderName(int(found[2], 36), int(found[3], 36))
 
+    def is_rival(self, text: str | None, start: int) -> bool:
+        """Whether an exchange's id was made by xarb, and neither by this log nor by a start of it up to that one."""
+        if text is None or not text.startswith(self._rule.prefix):
+            return False
+        if (mine := self.decode(text)) is not None:
+            return mine.start > start
+        text = text[len(self._rule.prefix) :]
+        if self._rule.is_plain:
+            return _CANONICAL.match(text) is not None
+        found = _COMPACT.match(text)
+        return found is not None and int(found[1], 36) < 2**32
+
     def _compact(self, name: OrderName) -> str:
         return "x" + "".join(map(_based, (int(self._log, 16), *name), _WIDTHS))
 

@@ -1,0 +1,125 @@
+"""Others on an account of ours, while real orders are sent at two served exchanges: a second xarb, and who else trades there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.live.site import account_order, filled, site, traded
+from tests.trial import quiet
+from xarb.config import load_experiment
+from xarb.errors import Killed, Refused
+from xarb.live.exchanges import keys_of, locked
+from xarb.live.kill import reset
+from xarb.live.session import Session
+from xarb.log.reader import LogReader
+from xarb.sources import market_sources
+from xarb.venues import accountdesk
+from xarb.venues.accountlock import AccountLocks
+from xarb.verify import verify
+
+RIVAL = "ffffffff-1-1"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything is compared every second."""
+    monkeypatch.setattr(accountdesk, "RECONCILE_S", 1.0)
+    monkeypatch.setattr(accountdesk, "POLL_S", 0.1)
+
+
+def kills(log: Path) -> list[tuple[str, str]]:
+    """Actor and detail of each kill."""
+    with LogReader(log) as reader:
+        return [(row["actor"], row["detail"] or "") for row in reader.rows("operator") if row["action"] == "kill"]
+
+
+def killed(session: Session) -> bool:
+    """Whether a kill came at which the process goes on."""
+    return session.was_killed
+
+
+def once_it_trades(act: Callable[[], object]) -> Callable[[Session], bool]:
+    """Do something after the first bundle; then whether a kill came."""
+    waits = [act]
+
+    def seen(session: Session) -> bool:
+        if waits and session.summary.bundles:
+            waits.pop()()
+        return killed(session)
+
+    return seen
+
+
+def test_a_second_log_is_refused_while_the_first_trades(tmp_path: Path) -> None:
+    """With the first one's process and log in the message; when that has ended the second one trades. The end frees the account."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    other, found = AccountLocks(first), list[str]()
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            experiment = load_experiment(at.config)
+            mine = locked(keys_of(experiment, market_sources(experiment)), market_sources(experiment))
+
+            def is_held(session: Session) -> bool:
+                if not found and session.summary.bundles:
+                    with pytest.raises(Refused) as error:
+                        other.take(mine)
+                    found.append(f"{error.value}")
+                return bool(found)
+
+            other.take(mine)
+            with pytest.raises(
+                Refused, match=rf"main at alpha: process {os.getpid()} with the log {first} trades with this key already"
+            ):
+                await traded(at, second, filled(1))
+            other.release()
+            await traded(at, second, is_held)
+            other.take(mine)
+            other.release()
+
+    asyncio.run(story())
+    assert f"with the log {second} trades with this key" in found[0]
+
+
+def test_a_rival_of_another_machine_ends_new_bundles(tmp_path: Path) -> None:
+    """An order with the name of another log comes to the account while this one trades: a kill to `entries` that holds and says why."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            tasks: list[asyncio.Task[None]] = []
+
+            def rival() -> None:
+                tasks.append(asyncio.ensure_future(account_order(at, "alpha", RIVAL)))
+
+            session = await traded(at, log, once_it_trades(rival))
+            await tasks[0]
+            assert session.was_killed
+            with pytest.raises(Killed, match=f"account: another xarb trades on main at alpha: its order {RIVAL}"):
+                await traded(at, log, filled(1))
+            reset(log)
+            with pytest.raises(Refused, match=f"its order {RIVAL} on BTC/USDT is open"):  # it is there still
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    [(actor, detail)] = kills(log)
+    assert (actor, detail.partition(":")[0]) == ("account", "entries")
+    assert verify(log, advance=quiet).equal
+
+
+def test_what_a_rival_did_before_the_start_is_nothing_to_fear(tmp_path: Path) -> None:
+    """An order of another log that was filled and is over: this account traded with that one before."""
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            await traded(at, tmp_path / "before", filled(2))
+            session = await traded(at, tmp_path / "log", filled(1))
+            assert not session.was_killed
+
+    asyncio.run(story())
+    assert kills(tmp_path / "log") == []
