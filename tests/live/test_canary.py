@@ -13,13 +13,17 @@ import aiohttp
 import pytest
 
 from tests.live.canary import Printed, environment, keys, leaks, of_log, xarb
-from tests.live.site import VENUES, Site, site
+from tests.live.site import VENUES, Site, filled, site, traded
 from tests.watch.listener import Listener
 from xarb.cli import app
 from xarb.cli.keys import keys_app
 from xarb.cli.verbs import config_app, log_app
+from xarb.config import load_experiment
+from xarb.errors import Refused
+from xarb.live.kill import kill
 from xarb.log.reader import LogReader
 from xarb.serve.faults import Fault
+from xarb.venues import killing
 
 FAULTS = (
     Fault(kind="hang", on="POST /api/v3/order", after=1, count=1),
@@ -137,6 +141,7 @@ def test_trading_through_faults_leaks_nothing(tmp_path: Path, wire: str, faults:
 
 
 SHARES = "".join(f"[inventory.shares.main.{venue}]\nUSDT = 0.5\nBTC = 0.5\n" for venue in VENUES)
+LISTS = {"binance": "GET /api/v3/openOrders", "okx": "GET /api/v5/trade/orders-pending"}
 PRIVATE = {"binance": "GET /api/v3/account", "okx": "GET /api/v5/account/*"}
 
 
@@ -172,6 +177,31 @@ def test_wrong_secret_leaks_nothing(tmp_path: Path, wire: str) -> None:
     assert printed.code == 1
     assert b"Sign" in printed.stdout + printed.stderr
     assert leaks(printed.channels) == {}
+
+
+def test_kills_that_prove_nothing_leak_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists of open orders are dropped, cut, refused or never come: each kill says what it could not prove, and shows no secret."""
+    monkeypatch.setattr(killing, "PATIENCE_S", 0.0)
+    log = tmp_path / "log"
+    said: dict[str, bytes] = {}
+
+    async def story() -> None:
+        async with site(tmp_path, keys=keys()) as at:
+            os.environ.update(environment())
+            await traded(at, log, filled(1))
+        for wire, how in (*(("binance", how) for how in ALWAYS), ("okx", "status"), ("okx", "refused")):
+            folder = tmp_path / f"{wire} {how}"
+            folder.mkdir()
+            async with site(folder, (ALWAYS[how](LISTS[wire]),), wire=wire, keys=keys()) as at:
+                os.environ.update(environment())
+                experiment = load_experiment(quick(at, stop=1000, request_timeout=300))
+                with pytest.raises(Refused, match=r"NOT PROVEN: main at alpha: orders on BTC/USDT") as error:
+                    await asyncio.to_thread(kill, log, wait_s=1, experiment=experiment)
+                said[folder.name] = str(error.value).encode()
+
+    asyncio.run(story())
+    assert len(said) == len(ALWAYS) + 2
+    assert leaks(said | of_log(log)) == {}
 
 
 def test_no_traceback_shows_locals() -> None:
