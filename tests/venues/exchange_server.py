@@ -58,7 +58,7 @@ class SmallExchange:
         self.stale_lists: list[list[int]] = []  # the numbers of orders that the next lists of open ones show, whatever is open
         self.hidden: set[str] = set()  # client ids that no list shows
         self.unknown = 0  # so many look-ups and cancels by id find nothing
-        self.cancel_faults: list[str] = []  # `lose` (cut without canceling) or `drop` (cancel, then cut)
+        self.cancel_faults: list[str] = []  # `lose` (cut without canceling), `drop` (cancel, then cut), `ban`
         self.sockets: list[web.WebSocketResponse] = []
         self.subscribed = asyncio.Event()
         self.url = ""
@@ -248,6 +248,8 @@ class SmallExchange:
         order = self._find(values)
         if fault == "lose":
             return None
+        if fault == "ban":
+            return web.json_response({"code": -1003, "msg": "Too many requests."}, status=418, headers={"Retry-After": "3600"})
         if order is None or order["status"] in FINAL:
             return _error(-2011, "Unknown order sent.")
         order["status"] = "CANCELED"

@@ -194,3 +194,19 @@ def test_what_cannot_be_asked_is_not_proven(monkeypatch: pytest.MonkeyPatch) -> 
             assert found.failures[0] == "OLD/USDT: not listed any more, so that nothing rests there"
 
     run(work())
+
+
+def test_a_ban_does_not_hold_a_kill_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exchange that wants nothing to be asked for an hour: the kill ends in its time, and the order is not proven to be gone."""
+    monkeypatch.setattr(killing, "LONGEST_S", 1.0)
+
+    async def work() -> None:
+        server = server_with()
+        async with server.serving(), trading(server) as at:
+            server.accept({**ORDER, "newClientOrderId": NAMES[1]})
+            server.cancel_faults = ["ban"]
+            found = await asyncio.wait_for(killed(at, suspects(1)), 10)
+            assert found.canceled == ()
+            assert found.unproven[0].startswith(f"{NAMES[1]}: ")
+
+    run(work())

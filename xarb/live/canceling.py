@@ -28,6 +28,7 @@ from xarb.venues.liveorders import Expected
 
 HEADS: Final = ("account", "venue", "canceled", "not proven", "of others, left alone", "failures", "other ends")
 _OPEN_S: Final = (0.0, 0.5, 1.0, 2.0)  # pauses before an account that does not answer is opened
+_OPEN_ALL_S: Final = 60.0
 _BEFORE_MS: Final = 60_000  # a fill of an order that is not found is looked for from so long before the log's last row
 
 
@@ -200,12 +201,16 @@ async def _opened(account: Account) -> None:
     Raises:
         Retryable, Rejected: the exchange did not answer, or refused.
     """
-    for again, pause_s in zip((True, True, True, False), _OPEN_S, strict=True):
-        await asyncio.sleep(pause_s)
-        try:
-            await account.open()
-        except Retryable:
-            if not again:
-                raise
-        else:
-            return
+    try:
+        async with asyncio.timeout(_OPEN_ALL_S):  # an exchange may ban us for long
+            for again, pause_s in zip((True, True, True, False), _OPEN_S, strict=True):
+                await asyncio.sleep(pause_s)
+                try:
+                    await account.open()
+                except Retryable:
+                    if not again:
+                        raise
+                else:
+                    return
+    except TimeoutError:
+        raise Retryable(f"it did not let us in within {_OPEN_ALL_S:g} s", reason="timeout") from None

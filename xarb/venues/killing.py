@@ -3,12 +3,13 @@
 A list of open orders may be stale, or lack an order that is on its way, so that none proves anything alone. An order has ended when the
 exchange says so by its client id: canceled, filled, expired or refused. One that it does not know never arrived once look-ups and cancels by its
 id found nothing `MISSES` times over `SETTLE_S`, and no fill is of it. A symbol is clear when `CLEAR` lists in a row over `SETTLE_S` name no order of the log but such
-as have ended. No look begins later than `PATIENCE_S` after the first one ended; what is not proven by then is said.
+as have ended. No look begins later than `PATIENCE_S` after the first one ended, and none lasts beyond `LONGEST_S` in all; what is not proven by then is said.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from typing import Final
 
@@ -25,6 +26,7 @@ from xarb.venues.replies import OrderSaid, TradeSaid
 
 PAUSES_S: Final = (0.0, 0.5, 0.5, 1.0, 2.0)  # before the looks; the last repeats
 PATIENCE_S: Final = 20.0
+LONGEST_S: Final = 180.0  # a look at 200 symbols of an exchange that answers nothing takes some two minutes
 CLEAR: Final = 3
 AT_ONCE: Final = 8  # requests
 NEVER: Final = "never arrived"
@@ -62,12 +64,14 @@ async def kill(account: Account, suspects: Suspects) -> Killed:
     """Cancel and look until everything is proven, or the time for it is over; the account is open."""
     hunt = _Hunt(account, suspects)
     until: int | None = None
-    for pause_s in _pauses():
-        if hunt.is_over or (until is not None and account.now() + pause_s * NANOS_PER_S > until):
-            break
-        await asyncio.sleep(pause_s)
-        await hunt.look()
-        until = until or account.now() + int(PATIENCE_S * NANOS_PER_S)
+    with contextlib.suppress(TimeoutError):  # a look may wait for an exchange that bans us for long; what is known is said
+        async with asyncio.timeout(LONGEST_S):
+            for pause_s in _pauses():
+                if hunt.is_over or (until is not None and account.now() + pause_s * NANOS_PER_S > until):
+                    break
+                await asyncio.sleep(pause_s)
+                await hunt.look()
+                until = until or account.now() + int(PATIENCE_S * NANOS_PER_S)
     return hunt.result()
 
 
