@@ -1,4 +1,4 @@
-"""What is signed: five kinds of calls, each with every address on a list; a table of what is not."""
+"""What is signed: six kinds of calls, each with every address on a list; a table of what is not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop, cycle_of, execute_data, withdraw_data, withdrawn
+from xarb.venues.dex.executor import (
+    NOBODY,
+    Cycle,
+    Funding,
+    Hop,
+    Path,
+    cycle_of,
+    execute_data,
+    path_data,
+    path_of,
+    withdraw_data,
+    withdrawn,
+)
 from xarb.venues.dex.permits import Permits, approve_data, transfer_data
 
 US, EXECUTOR, TOKEN, OTHER_TOKEN, POOL, LENDER, SPENDER, STRANGER = (f"0x{n:040x}" for n in range(0xA1, 0xA9))
@@ -28,6 +40,8 @@ PERMITS = Permits(
 HOPS = [Hop(POOL, TOKEN, True, True, 0), Hop(POOL, OTHER_TOKEN, False, False, 3_000)]
 CYCLE = Cycle(HOPS, 10**18, Funding.BALANCER, LENDER, 5, 1_700_000_000)
 
+PATH = Path(HOPS[:1], 10**18, OTHER_TOKEN, 5, 1_700_000_000)
+
 
 def transaction(to: str = EXECUTOR, data: bytes = b"", **given: Any) -> dict[str, Any]:
     """A transaction that may be signed but for its call."""
@@ -40,6 +54,7 @@ def transaction(to: str = EXECUTOR, data: bytes = b"", **given: Any) -> dict[str
     [
         transaction(data=execute_data(CYCLE)),
         transaction(data=execute_data(CYCLE._replace(funding=Funding.WALLET, lender=NOBODY))),
+        transaction(data=path_data(PATH)),
         transaction(data=withdraw_data(TOKEN, 5)),
         transaction(US),
         transaction(US.upper().replace("0X", "0x")),
@@ -50,7 +65,7 @@ def transaction(to: str = EXECUTOR, data: bytes = b"", **given: Any) -> dict[str
     ],
 )
 def test_what_may_be_signed(sent: Mapping[str, Any]) -> None:
-    """A cycle, a withdrawal to ourselves, a transfer of nothing to ourselves, money for the executor, an approval within its bound."""
+    """A cycle, a path, a withdrawal to ourselves, a transfer of nothing to ourselves, money for the executor, an approval within its bound."""
     assert PERMITS.objection(sent) is None
 
 
@@ -73,6 +88,11 @@ def test_what_may_be_signed(sent: Mapping[str, Any]) -> None:
         ("token", transaction(data=withdraw_data(STRANGER, 5))),
         ("token", transaction(data=execute_data(CYCLE._replace(hops=[HOPS[0]._replace(token_in=STRANGER), HOPS[1]])))),
         ("pool", transaction(data=execute_data(CYCLE._replace(hops=[HOPS[0], HOPS[1]._replace(pool=STRANGER)])))),
+        ("call", transaction(data=path_data(PATH) + b"\0")),
+        ("call", transaction(data=path_data(PATH)[:-1])),
+        ("token", transaction(data=path_data(PATH._replace(token_out=STRANGER)))),
+        ("token", transaction(data=path_data(PATH._replace(hops=[HOPS[0]._replace(token_in=STRANGER)])))),
+        ("pool", transaction(data=path_data(PATH._replace(hops=[HOPS[0]._replace(pool=STRANGER)])))),
         ("lender", transaction(data=execute_data(CYCLE._replace(lender=STRANGER)))),
         ("recipient", transaction(TOKEN, transfer_data(STRANGER, 1))),
         ("recipient", transaction(TOKEN, transfer_data(US, 1))),
@@ -111,14 +131,39 @@ def test_a_cycle_is_read_as_it_was_written(
     assert cycle_of(execute_data(cycle)) == cycle
 
 
+@given(
+    hops=st.lists(
+        st.builds(Hop, addresses, addresses, st.booleans(), st.booleans(), st.integers(0, 10**6)), min_size=1, max_size=4
+    ),
+    amount=st.integers(1, (1 << 256) - 1),
+    least=st.integers(1, (1 << 256) - 1),
+    deadline=words,
+)
+def test_a_path_is_read_as_it_was_written(hops: list[Hop], amount: int, least: int, deadline: int) -> None:
+    """As a cycle."""
+    token_out = f"0x{int(hops[0].token_in, 16) % 7 + 1:040x}"
+    path = Path([hops[0]._replace(token_in=POOL), *hops[1:]], amount, token_out, least, deadline)
+    assert path_of(path_data(path)) == path
+
+
 @given(st.binary(max_size=500))
 def test_other_bytes_are_no_cycle(data: bytes) -> None:
     """Behind the right selector or not."""
     for given_data in (data, execute_data(CYCLE)[:4] + data):
+        assert path_of(given_data) is None
         with pytest.raises(ValueError, match=r"no call of execute|another way|hops|funding|amount|Funding"):
             cycle_of(given_data)
         assert withdrawn(given_data) is None
         assert PERMITS.objection(transaction(data=given_data)) in ("call", "recipient")
+
+
+@given(st.binary(max_size=500))
+def test_other_bytes_are_no_path(data: bytes) -> None:
+    """Behind the right selector."""
+    given_data = path_data(PATH)[:4] + data
+    with pytest.raises(ValueError, match=r"no call of swap_path|another way|hops|amount|a path"):
+        path_of(given_data)
+    assert PERMITS.objection(transaction(data=given_data)) == "call"
 
 
 def test_nothing_is_approved_unless_it_is_said() -> None:

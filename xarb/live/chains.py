@@ -15,7 +15,7 @@ from xarb.config.chains import ChainConfig
 from xarb.config.sending import SendingConfig
 from xarb.errors import ConfigError, InvariantBroken, LogError, Retryable
 from xarb.log.livelog import LiveLog
-from xarb.model.command import SwapCycle
+from xarb.model.command import ChainCommand
 from xarb.venues.dex.desk import ChainDesk, DeskTerms
 from xarb.venues.dex.fees import FeePolicy
 from xarb.venues.dex.nonces import Nonces, rebuilt
@@ -156,7 +156,7 @@ class Chains:
         for venue in self.venues.values():
             venue.listen()
 
-    def send(self, commands: Sequence[SwapCycle]) -> None:
+    def send(self, commands: Sequence[ChainCommand]) -> None:
         """Hand commands to their chains, in order.
 
         Raises:

@@ -85,8 +85,37 @@ class SwapCycle(msgspec.Struct, frozen=True, kw_only=True):
     ceiling_wei: int | None = None
 
 
+class SwapPath(msgspec.Struct, frozen=True, kw_only=True):
+    """Swap tokens that the executor holds into another one, which it keeps, in one transaction on a chain, or nothing.
+
+    Attributes:
+        ts, order, client_order_id, account, strategy, venue, bundle: as of a cycle.
+        hops: one or more, in order; the last gives `token_out`.
+        amount: of the first hop's token, in smallest units, into the first pool.
+        token_out: address of another token, lower case.
+        min_out: least of it that comes, in smallest units; above 0.
+        deadline_s, channel, gas_limit, ceiling_wei: as of a cycle.
+    """
+
+    ts: int
+    order: int
+    client_order_id: str
+    account: str
+    strategy: str
+    venue: str
+    bundle: int
+    hops: tuple[SwapHop, ...]
+    amount: int
+    token_out: str
+    min_out: int
+    deadline_s: int
+    channel: Literal["public", "relay"]
+    gas_limit: int
+    ceiling_wei: int | None = None
+
+
 class CancelCycle(msgspec.Struct, frozen=True, kw_only=True):
-    """Give a cycle up: its transaction is bid for with a transfer to oneself, and a relay is asked no more."""
+    """Give a cycle or a path up: its transaction is bid for with a transfer to oneself, and a relay is asked no more."""
 
     ts: int
     order: int
@@ -97,7 +126,7 @@ class CancelCycle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Command = SubmitOrder | CancelOrder
-ChainCommand = SwapCycle | CancelCycle
+ChainCommand = SwapCycle | SwapPath | CancelCycle
 AnyCommand = Command | ChainCommand
 
 
@@ -108,7 +137,7 @@ def orders_of(commands: Sequence[AnyCommand]) -> list[Command]:
 
 def cycles_of(commands: Sequence[AnyCommand]) -> list[ChainCommand]:
     """Those that are of transactions on chains, in order."""
-    return [command for command in commands if isinstance(command, SwapCycle | CancelCycle)]
+    return [command for command in commands if isinstance(command, ChainCommand)]
 
 
 def hops_text(hops: Sequence[SwapHop]) -> str:

@@ -148,6 +148,10 @@ class ReceiptRow(msgspec.Struct, frozen=True, kw_only=True):
     gas_price_wei: int | None = None
     profit_token: str | None = None
     profit: int | None = None
+    token_in: str | None = None
+    amount_in: int | None = None
+    token_out: str | None = None
+    amount_out: int | None = None
     reason: str | None = None
 
 

@@ -113,6 +113,10 @@ CHAINS: Final = (
         wide("gas_price_wei", "effective gas price; null when dropped", nullable=True),
         text("profit_token", "address of the token in which the executor states its profit", nullable=True),
         wide("profit", "realised profit in smallest units of that token, before gas", nullable=True),
+        text("token_in", "of a path: address of the token that went in", nullable=True),
+        wide("amount_in", "of a path: how much of it, smallest units", nullable=True),
+        text("token_out", "of a path: address of the token that came out", nullable=True),
+        wide("amount_out", "of a path: how much of it, smallest units", nullable=True),
         text("reason", "why it reverted or was dropped", nullable=True),
     ),
     input_table(

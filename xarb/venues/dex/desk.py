@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from xarb.errors import Refused, Rejected, Retryable
-from xarb.venues.dex.executor import Cycle, execute_data, owner_of
+from xarb.venues.dex.executor import Cycle, Path, execute_data, owner_of, path_data
 from xarb.venues.dex.fees import FeePolicy, Fees, next_base_fee
 from xarb.venues.dex.fills import dropped_row, receipt_row
 from xarb.venues.dex.nonces import Attempt, Channel, Nonces, Whose
@@ -56,12 +56,12 @@ class DeskTerms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
-    """A cycle to be swapped for an order: how it leaves, what gas it may use, and up to which fee it is worth it."""
+    """A cycle or a path to be swapped for an order: how it leaves, what gas it may use, and up to which fee it is worth it."""
 
     strategy: str
     order: int
     bundle: int | None
-    cycle: Cycle
+    cycle: Cycle | Path
     channel: Channel
     gas_limit: int
     ceiling_wei: int | None
@@ -187,14 +187,14 @@ class ChainDesk:
     # --- what is sent
 
     async def trade(self, trade: Trade) -> str | None:
-        """Send a cycle, if its simulation earns what it must; the hash, or None where it was refused. Rows tell the rest."""
+        """Send it, if its simulation earns or brings what it must; the hash, or None where it was refused. Rows tell the rest."""
         whose = Whose(account=self.terms.account, strategy=trade.strategy, start=self.terms.start, order=trade.order)
         call = Call(
             whose=whose,
             purpose="trade",
             channel=trade.channel,
             to=self._permits.executor,
-            data=execute_data(trade.cycle),
+            data=path_data(trade.cycle) if isinstance(trade.cycle, Path) else execute_data(trade.cycle),
             gas_limit=trade.gas_limit,
             deadline_s=trade.cycle.deadline,
             ceiling_wei=trade.ceiling_wei,
@@ -363,10 +363,23 @@ class ChainDesk:
         await self._outgoing.leave(call, self.head, nonce=nonce, fees=fees)
 
     async def cancel_open(self) -> None:
-        """Bid for the nonce of everything public that waits with a transfer to oneself; a relay is asked no more."""
+        """Give up everything that waits."""
+        await self._give_up(self.nonces.waiting())
+
+    async def cancel(self, order: int) -> None:
+        """Give up an order of this start; nothing where no transaction of it waits."""
+        mine = (self.terms.start, order)
+        waiting = [nonce for nonce in self.nonces.waiting() if mine in self._whose(nonce)]
+        await self._give_up(waiting)
+
+    def _whose(self, nonce: int) -> set[tuple[int | None, int | None]]:
+        return {(one.intent.whose.start, one.intent.whose.order) for one in self.nonces.attempts(nonce) if one.is_open}
+
+    async def _give_up(self, nonces: Sequence[int]) -> None:
+        """Bid for the nonce of what is public with a transfer to oneself; a relay is asked no more."""
         if self.head is None:
             return
-        for nonce in self.nonces.waiting():
+        for nonce in nonces:
             waiting = [one for one in self.nonces.attempts(nonce) if one.is_open]
             if all(one.intent.channel == "relay" for one in waiting):
                 for one in waiting:

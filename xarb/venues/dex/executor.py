@@ -7,9 +7,9 @@ whose hash stands here, so that what runs on a chain is what was read and tested
 from __future__ import annotations
 
 import hashlib
+import pathlib
 from collections.abc import Sequence
 from enum import IntEnum
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from eth_abi import decode, encode  # type: ignore[attr-defined]  # exported without a declaration
@@ -18,17 +18,20 @@ from eth_utils.crypto import keccak
 
 from xarb.errors import ConfigError, InvariantBroken
 
-SOURCE: Final = Path(__file__).with_name("executor.vy")
+SOURCE: Final = pathlib.Path(__file__).with_name("executor.vy")
 COMPILER: Final = "0.4.3"
-CODE_SHA256: Final = "7c2a8eb1ca2da26f05ac4848e7271809522c5747377a9bac10792cc4595b067a"
-RUNTIME_SHA256: Final = "e2012ed66f2b678dbcb79048fe097403f6cb4507c1edba78c7be408dd16675b9"  # of what stands on the chain, before the word with the owner
+CODE_SHA256: Final = "35bdee8e557e35044761c24b2bb36def7ef120f665c09ae06f7ac2f52e630a2e"
+RUNTIME_SHA256: Final = "427bf97915528c9060795013bfc0169c18b9aed3ad77c19ba0971533bf87bdaa"  # of what stands on the chain, before the word with the owner
 MAX_HOPS: Final = 4
 NOBODY: Final = "0x" + "00" * 20
 
 _TYPES: Final = ["uint256[4]", "address[4]", "uint256", "uint256", "address", "uint256", "uint256"]
 _EXECUTE_SELECTOR: Final = keccak(text=f"execute({','.join(_TYPES)})")[:4]
+_PATH_TYPES: Final = ["uint256[4]", "address[4]", "uint256", "address", "uint256", "uint256"]
+_PATH_SELECTOR: Final = keccak(text=f"swap_path({','.join(_PATH_TYPES)})")[:4]
 _WITHDRAW_SELECTOR: Final = keccak(text="withdraw(address,uint256)")[:4]
 EARNED_TOPIC: Final = "0x" + keccak(text="Earned(address,uint256,uint256)").hex()
+SWAPPED_TOPIC: Final = "0x" + keccak(text="Swapped(address,address,uint256,uint256)").hex()
 
 
 class Funding(IntEnum):
@@ -103,11 +106,52 @@ def execute_data(cycle: Cycle) -> bytes:
     lends = cycle.funding not in (Funding.WALLET, Funding.CALLBACK)
     if lends == (cycle.lender == NOBODY):
         raise ValueError(f"funding {cycle.funding.name.lower()} with lender {cycle.lender}")
-    left = MAX_HOPS - len(cycle.hops)
-    hops = [*(_word(hop) for hop in cycle.hops), *[0] * left]
-    tokens = [*(hop.token_in for hop in cycle.hops), *[NOBODY] * left]
-    values = [hops, tokens, cycle.amount, int(cycle.funding), cycle.lender, cycle.min_profit, cycle.deadline]
+    values = [*_words(cycle.hops), cycle.amount, int(cycle.funding), cycle.lender, cycle.min_profit, cycle.deadline]
     return bytes(_EXECUTE_SELECTOR + encode(_TYPES, values))
+
+
+class Path(NamedTuple):
+    """Own tokens through pools into another token, which the contract keeps: `amount` of the first hop's, at least `min_out` of `token_out`."""
+
+    hops: Sequence[Hop]
+    amount: int
+    token_out: str
+    min_out: int
+    deadline: int
+
+
+def path_data(path: Path) -> bytes:
+    """Call data that swap a path.
+
+    Raises:
+        ValueError: no hop or more than the contract takes, it ends where it begins, or an amount is not above 0.
+    """
+    if not 1 <= len(path.hops) <= MAX_HOPS:
+        raise ValueError(f"{len(path.hops)} hops: the contract takes 1 to {MAX_HOPS}")
+    if path.amount <= 0 or path.min_out <= 0:
+        raise ValueError(f"amount {path.amount} and least output {path.min_out}: both above 0")
+    if path.token_out.lower() in (path.hops[0].token_in.lower(), NOBODY):
+        raise ValueError(f"a path from {path.hops[0].token_in} to {path.token_out}")
+    values = [*_words(path.hops), path.amount, path.token_out, path.min_out, path.deadline]
+    return bytes(_PATH_SELECTOR + encode(_PATH_TYPES, values))
+
+
+def path_of(data: bytes) -> Path | None:
+    """The path that call data swap; None where they call something else.
+
+    Raises:
+        ValueError: they are written in another way than `path_data` does.
+    """
+    if data[:4] != _PATH_SELECTOR:
+        return None
+    try:
+        words, tokens, amount, token_out, min_out, deadline = decode(_PATH_TYPES, data[4:])
+    except DecodingError as error:
+        raise ValueError(f"no call of swap_path: {error}") from None
+    path = Path(_hops(words, tokens), amount, token_out, min_out, deadline)
+    if path_data(path) != data:
+        raise ValueError("a call of swap_path that is written in another way")
+    return path
 
 
 def cycle_of(data: bytes) -> Cycle:
@@ -122,11 +166,20 @@ def cycle_of(data: bytes) -> Cycle:
         words, tokens, amount, funding, lender, min_profit, deadline = decode(_TYPES, data[4:])
     except DecodingError as error:
         raise ValueError(f"no call of execute: {error}") from None
-    hops = [_hop(word, token) for word, token in zip(words, tokens, strict=True) if word]
-    cycle = Cycle(hops, amount, Funding(funding), lender, min_profit, deadline)
+    cycle = Cycle(_hops(words, tokens), amount, Funding(funding), lender, min_profit, deadline)
     if execute_data(cycle) != data:
         raise ValueError("a call of execute that is written in another way")
     return cycle
+
+
+def _words(hops: Sequence[Hop]) -> tuple[list[int], list[str]]:
+    """Hops and the token that goes into each, as the contract takes them."""
+    left = MAX_HOPS - len(hops)
+    return [*(_word(hop) for hop in hops), *[0] * left], [*(hop.token_in for hop in hops), *[NOBODY] * left]
+
+
+def _hops(words: Sequence[int], tokens: Sequence[str]) -> list[Hop]:
+    return [_hop(word, token) for word, token in zip(words, tokens, strict=True) if word]
 
 
 def _hop(word: int, token: str) -> Hop:
@@ -158,3 +211,11 @@ def earned(topics: Sequence[str], data: str) -> tuple[str, int, int] | None:
         return None
     amount_in, profit = decode(["uint256", "uint256"], bytes.fromhex(data[2:]))
     return "0x" + topics[1][-40:], amount_in, profit
+
+
+def swapped(topics: Sequence[str], data: str) -> tuple[str, int, str, int] | None:
+    """The token that went in, how much, the token that came out, and how much, of the contract's own event; None for another one."""
+    if not topics or topics[0] != SWAPPED_TOPIC:
+        return None
+    amount_in, amount_out = decode(["uint256", "uint256"], bytes.fromhex(data[2:]))
+    return "0x" + topics[1][-40:], amount_in, "0x" + topics[2][-40:], amount_out

@@ -1,11 +1,11 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title A cycle of swaps in one transaction, or nothing
+@title A cycle or a path of swaps in one transaction, or nothing
 @license Apache-2.0
 @notice Up to four hops over pools of Uniswap v2 and v3 and their forks. What goes in comes from this contract's own tokens, from
         the first pool itself (paid in its callback), or from a lender. The owner alone may begin one, and it reverts unless it earns
-        `min_profit`; then every balance is as it was.
+        `min_profit`, or brings `min_out` where it ends in another token; then every balance is as it was.
 """
 
 interface Token:
@@ -39,6 +39,12 @@ event Earned:
     token: indexed(address)
     amount_in: uint256
     profit: uint256
+
+event Swapped:
+    token_in: indexed(address)
+    token_out: indexed(address)
+    amount_in: uint256
+    amount_out: uint256
 
 # A hop is one word: pool, whether token0 goes in, whether it is of v3, and the fee of a v2 pool in millionths (v3 knows its own).
 # Four of them, those behind the last are 0; beside each the token that goes in.
@@ -93,6 +99,27 @@ def execute(
     after: uint256 = staticcall Token(token).balanceOf(self)
     assert after >= before + min_profit, "UNPROFITABLE"
     log Earned(token=token, amount_in=amount, profit=after - before)
+    return after - before
+
+
+@external
+def swap_path(
+    hops: uint256[4], tokens: address[4], amount: uint256, token_out: address, min_out: uint256, deadline: uint256
+) -> uint256:
+    """
+    @notice Swap `amount` of this contract's own first token through all hops into another token, which stays here.
+    @param token_out What the last hop gives.
+    @param min_out Least of it that must come.
+    @param deadline Latest time of the block, in seconds.
+    @return What came.
+    """
+    assert msg.sender == owner, "OWNER"
+    assert block.timestamp <= deadline, "LATE"
+    before: uint256 = staticcall Token(token_out).balanceOf(self)
+    self._swap(hops, tokens, 0, amount, False)
+    after: uint256 = staticcall Token(token_out).balanceOf(self)
+    assert after >= before + min_out, "OUTPUT"
+    log Swapped(token_in=tokens[0], token_out=token_out, amount_in=amount, amount_out=after - before)
     return after - before
 
 

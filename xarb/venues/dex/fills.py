@@ -1,19 +1,25 @@
-"""Rows of `receipts`: how transactions of ours ended, and what the executor says it earned."""
+"""Rows of `receipts`: how transactions of ours ended, and what the executor says it earned or swapped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
-from xarb.venues.dex.executor import earned
+from xarb.venues.dex.executor import earned, swapped
 from xarb.venues.dex.nonces import Attempt
 from xarb.wires.receipts import Receipt
+
+_OF_A_BLOCK: Final = (
+    *("block_number", "block_hash", "tx_index", "gas_used", "gas_price_wei", "profit_token", "profit"),
+    *("token_in", "amount_in", "token_out", "amount_out"),
+)
 
 
 def receipt_row(place: Mapping[str, Any], one: Attempt, receipt: Receipt, executor: str) -> dict[str, Any]:
     """A transaction that a block holds."""
-    found = [earned(log.topics, log.data) for log in receipt.logs if log.address == executor]
-    token, _, profit = next((event for event in found if event is not None), (None, None, None))
+    mine = [(log.topics, log.data) for log in receipt.logs if log.address == executor]
+    token, _, profit = next(filter(None, (earned(*one) for one in mine)), (None, None, None))
+    token_in, amount_in, token_out, amount_out = next(filter(None, (swapped(*one) for one in mine)), (None,) * 4)
     return {
         **_whose(place, one),
         "block_number": receipt.block_number,
@@ -24,14 +30,17 @@ def receipt_row(place: Mapping[str, Any], one: Attempt, receipt: Receipt, execut
         "gas_price_wei": str(receipt.gas_price_wei),
         "profit_token": token,
         "profit": None if profit is None else str(profit),
+        "token_in": token_in,
+        "amount_in": None if amount_in is None else str(amount_in),
+        "token_out": token_out,
+        "amount_out": None if amount_out is None else str(amount_out),
         "reason": one.intent.purpose if receipt.succeeded else "reverted",
     }
 
 
 def dropped_row(place: Mapping[str, Any], one: Attempt, reason: str) -> dict[str, Any]:
     """An order that no transaction can fill any more."""
-    absent = ("block_number", "block_hash", "tx_index", "gas_used", "gas_price_wei", "profit_token", "profit")
-    return {**_whose(place, one), **dict.fromkeys(absent), "status": "dropped", "reason": reason}
+    return {**_whose(place, one), **dict.fromkeys(_OF_A_BLOCK), "status": "dropped", "reason": reason}
 
 
 def _whose(place: Mapping[str, Any], one: Attempt) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What may be signed, judged by the very bytes that are: who gets money and which, on which chain, and how much.
 
-Whatever made a transaction, a mistake there must not pay a stranger: only five kinds of calls pass, each with every address in it on a list.
+Whatever made a transaction, a mistake there must not pay a stranger: only six kinds of calls pass, each with every address in it on a list.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 from eth_abi import decode, encode  # type: ignore[attr-defined]  # exported without a declaration
 from eth_utils.crypto import keccak
 
-from xarb.venues.dex.executor import NOBODY, cycle_of, withdrawn
+from xarb.venues.dex.executor import NOBODY, cycle_of, path_of, withdrawn
 
 _APPROVE: Final = keccak(text="approve(address,uint256)")[:4]
 _TRANSFER: Final = keccak(text="transfer(address,uint256)")[:4]
@@ -88,14 +88,17 @@ class Permits(msgspec.Struct, frozen=True, kw_only=True):
         if (given := withdrawn(data)) is not None:  # to the owner, who signs
             return None if given[0] in self.tokens else "token"
         try:
-            cycle = cycle_of(data)
+            path = path_of(data)
+            cycle = cycle_of(data) if path is None else None
         except ValueError:
             return "call"
-        if not all(hop.token_in in self.tokens for hop in cycle.hops):
+        hops = (path or cycle).hops  # type: ignore[union-attr]  # one of them is there
+        tokens = [hop.token_in for hop in hops] if path is None else [*(hop.token_in for hop in hops), path.token_out]
+        if not self.tokens.issuperset(tokens):
             return "token"
-        if not all(hop.pool in self.pools for hop in cycle.hops):
+        if not self.pools.issuperset(hop.pool for hop in hops):
             return "pool"
-        return None if cycle.lender == NOBODY or cycle.lender in self.lenders else "lender"
+        return None if cycle is None or cycle.lender == NOBODY or cycle.lender in self.lenders else "lender"
 
     def _token(self, token: str, data: bytes) -> str | None:
         if len(data) != 4 + 64 or data[:4] not in (_APPROVE, _TRANSFER):

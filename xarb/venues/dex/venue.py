@@ -1,4 +1,4 @@
-"""A chain as the live driver sees it: takes cycles to be swapped, yields what becomes of them.
+"""A chain as the live driver sees it: takes cycles and paths to be swapped, yields what becomes of them.
 
 Rows are handed on at once, because a transaction leaves only when the row of its intent is in the log. Commands are taken one after the other,
 in order: each is simulated first.
@@ -12,9 +12,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from xarb.errors import InvariantBroken
-from xarb.model.command import SwapCycle
+from xarb.model.command import CancelCycle, ChainCommand, SwapCycle, SwapPath
 from xarb.venues.dex.desk import ChainDesk, Trade
-from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop
+from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop, Path
 
 QUEUE: Final = 100  # commands that wait; an edge does not wait so long
 CLOSE_S: Final = 10.0  # how long what is under way is waited for at the end
@@ -40,7 +40,8 @@ class ChainVenue:
     def __init__(self, desk: ChainDesk) -> None:
         self.desk = desk
         self.failure: BaseException | None = None
-        self._queue: asyncio.Queue[SwapCycle] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[ChainCommand] = asyncio.Queue()  # of at most QUEUE wishes, and what gives up some of them
+        self._given_up: set[int] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -69,7 +70,7 @@ class ChainVenue:
         assert self.failure is not None
         return self.failure
 
-    def send(self, commands: Sequence[SwapCycle]) -> None:
+    def send(self, commands: Sequence[ChainCommand]) -> None:
         """Take commands, in order; rows tell what becomes of them.
 
         Raises:
@@ -81,7 +82,11 @@ class ChainVenue:
                 raise InvariantBroken(f"order {command.order} for {command.account} at {command.venue} was given to {self.name}")
             if command.client_order_id != (name := f"{terms.log_id}-{terms.start}-{command.order}"):
                 raise InvariantBroken(f"order {command.order} is called {command.client_order_id}, not {name}")
-            if self._queue.full() or self.failure is not None:
+            if isinstance(command, CancelCycle):
+                self._given_up.add(command.order)
+                if self.failure is not None:
+                    continue
+            elif self._queue.qsize() >= QUEUE or self.failure is not None:
                 why = "queue_full" if self.failure is None else "venue_failed"
                 # later: who sends is within the pass that writes the log
                 asyncio.get_running_loop().call_soon(self.desk.refuse, _trade(command), why)
@@ -116,7 +121,13 @@ class ChainVenue:
     async def _work(self) -> None:
         while True:
             command = await self._queue.get()
-            await self.desk.trade(_trade(command))
+            if isinstance(command, CancelCycle):
+                await self.desk.cancel(command.order)
+                self._given_up.discard(command.order)
+            elif command.order in self._given_up:
+                self.desk.refuse(_trade(command), "canceled")
+            else:
+                await self.desk.trade(_trade(command))
             if self._queue.empty():
                 self._is_idle.set()
 
@@ -130,16 +141,21 @@ class ChainVenue:
             raise
 
 
-def _trade(command: SwapCycle) -> Trade:
-    hops = [Hop(one.pool, one.token_in, one.is_v3, one.zero_for_one, one.fee_pips) for one in command.hops]
+def _trade(command: SwapCycle | SwapPath) -> Trade:
     return Trade(
         strategy=command.strategy,
         order=command.order,
         bundle=command.bundle,
-        cycle=Cycle(
-            hops, command.amount, _FUNDINGS[command.funding], command.lender or NOBODY, command.min_profit, command.deadline_s
-        ),
+        cycle=_wish(command),
         channel=command.channel,
         gas_limit=command.gas_limit,
         ceiling_wei=command.ceiling_wei,
     )
+
+
+def _wish(command: SwapCycle | SwapPath) -> Cycle | Path:
+    """What the contract is to be told."""
+    hops = [Hop(one.pool, one.token_in, one.is_v3, one.zero_for_one, one.fee_pips) for one in command.hops]
+    if isinstance(command, SwapPath):
+        return Path(hops, command.amount, command.token_out, command.min_out, command.deadline_s)
+    return Cycle(hops, command.amount, _FUNDINGS[command.funding], command.lender or NOBODY, command.min_profit, command.deadline_s)
