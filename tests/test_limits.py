@@ -614,10 +614,19 @@ CASES: Final = {
     "strategies.max_symbol_open_quote": Case(usual, *_pair(CROSS + "max_symbol_open_quote", "10", "1000"), _refused("symbol_open")),
     "strategies.max_venue_open_quote": Case(usual, *_pair(CROSS + "max_venue_open_quote", "5", "1000"), _refused("venue_open")),
     "strategies.max_day_loss": Case(
-        _lost_and_again, *_pair(CROSS + "max_day_loss", "{ USDT = 0 }", "{ USDT = 10 }"), _refused("day_loss")
+        _lost_and_again,
+        *_pair(CROSS + "max_day_loss", "{ USDT = 0 }", "{ USDT = 10 }", strategies__cross__on_loss="refuse"),
+        _refused("day_loss"),
     ),
     "strategies.max_drawdown": Case(
-        _lost_and_again, *_pair(CROSS + "max_drawdown", "{ USDT = 0 }", "{ USDT = 10 }"), _refused("drawdown")
+        _lost_and_again,
+        *_pair(CROSS + "max_drawdown", "{ USDT = 0 }", "{ USDT = 10 }", strategies__cross__on_loss="refuse"),
+        _refused("drawdown"),
+    ),
+    "strategies.on_loss": Case(
+        _lost_and_again,
+        *_pair(CROSS + "on_loss", "kill", "refuse", strategies__cross__max_day_loss="{ USDT = 0 }"),
+        _refused("loss"),
     ),
     "strategies.inventory_cost_bps": Case(
         usual, *_pair(CROSS + "inventory_cost_bps", "{ BTC = 200 }", "{ BTC = 1 }"), _refused("inventory_cost")

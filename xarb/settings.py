@@ -162,6 +162,7 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             price_band_ppb=ratio_of(config.price_band_bps),
             venues=config.venues,
             symbols=config.symbols,
+            on_loss=config.on_loss,
             max_day_loss={asset: money_of(amount) for asset, amount in config.max_day_loss.items()},
             max_drawdown={asset: money_of(amount) for asset, amount in config.max_drawdown.items()},
         ),

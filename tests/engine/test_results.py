@@ -18,8 +18,9 @@ DAY = 86_400 * NANOS_PER_S
 GOOD = ("buy a 101 5", "sell b 100 5")
 
 
-def limited(*, carried: dict[str, Any] | None = None, residual: str = "proceed", **limits: Any) -> Desk:
+def limited(*, carried: dict[str, Any] | None = None, residual: str = "proceed", on_loss: str = "refuse", **limits: Any) -> Desk:
     """A desk whose strategy has these limits; `carried` is what an earlier start made in USD."""
+    limits["on_loss"] = on_loss
     before = () if carried is None else (Carried(account="main", strategy="s", currency="USD", **carried),)
     terms = strategy_terms(limits=risk_limits(**limits), execution=execution_policy(residual=residual))
     return Desk(terms={"s": terms}, results=before)
@@ -106,7 +107,7 @@ def test_what_is_held_counts_at_what_it_could_be_sold_for() -> None:
 @pytest.mark.parametrize("floor", [0, 1001])
 def test_a_feed_that_is_not_tradable_values_nothing(floor: int) -> None:
     """A venue below its quality floor shows a bid at which nobody could sell for sure."""
-    limits = risk_limits(max_day_loss={"USD": money(20)})
+    limits = risk_limits(max_day_loss={"USD": money(20)}, on_loss="refuse")
     feeds = feed_limits(liveness_ns=DAY, cache_ns=DAY, freeze_ns=0, outlier_floor_ppb=10**9, jump_ppb=0)
     desk = Desk(
         "abc",
@@ -169,6 +170,53 @@ def test_what_earlier_starts_made_goes_on(carried: dict[str, Any], reason: str |
     desk = limited(carried=carried, max_day_loss={"USD": money(5)}, max_drawdown={"USD": money(20)})
     did = desk.tell(*GOOD)
     assert len(did) == 2 if reason is None else did == [f"refuse {reason}"]
+
+
+def test_a_loss_ends_trading_for_all_strategies() -> None:
+    """Where a bundle ends beyond the limit: a kill to `entries` with its row, for whoever asks, on the next day too; arming changes nothing."""
+    terms = strategy_terms(limits=risk_limits(max_day_loss={"USD": money(8)}))
+    desk = Desk(terms={"s": terms, "t": strategy_terms()})
+    trade(desk)
+    assert (desk.engine.execution.killed, desk.drained("refusals")) == (None, [])
+    trade(desk)
+    [row] = desk.drained("refusals")
+    assert (row["reason"], row["strategy"], row["opportunity"]) == ("loss", "s", None)
+    assert last(desk) == (10, 8)
+    assert (desk.engine.execution.killed, desk.engine.execution.loss) == (
+        "entries",
+        "s is beyond its day_loss: 10, allowed are 8",
+    )
+    desk.slow("operator", {"action": "arm", "detail": None})
+    for letter in range(2):
+        desk.quote(letter, ts=DAY + letter)
+    for name in "st":
+        assert desk.tell(*GOOD, name=name) == ["refuse loss"]
+
+
+def test_a_loss_of_what_is_open_kills_at_the_next_decision() -> None:
+    """A naked leg whose market falls: known when somebody wants a bundle; what is open is flattened all the same."""
+    desk = limited(on_loss="kill", max_day_loss={"USD": money(20)})
+    desk.tell(*GOOD)
+    desk.fill(1, 101, 5)
+    desk.quote(1, 90, 91)
+    assert desk.tell(*GOOD) == ["refuse loss", "refuse loss"]
+    desk.quote(1, 100, 101)
+    assert desk.report(2, "rejected") == ["hedge 3 sell b 100 5"]
+
+
+def test_a_reset_takes_back_the_kill_and_not_the_loss() -> None:
+    """A start after it on the same day refuses and kills no more; what is lost on top of a result that was within its limit kills again."""
+    lost = {"flows": {"USD": -30 * MONEY_ONE}, "base": 0, "last": -30 * MONEY_ONE}
+    desk = limited(on_loss="kill", carried=lost, max_day_loss={"USD": money(8)})
+    assert desk.tell(*GOOD) == ["refuse day_loss"]
+    assert desk.engine.execution.killed is None
+    for letter in range(2):
+        desk.quote(letter, ts=DAY + letter)
+    trade(desk)
+    assert desk.engine.execution.killed is None
+    trade(desk)
+    assert desk.drained("refusals")[-1]["reason"] == "loss"
+    assert last(desk) == (10, 8)
 
 
 def test_a_currency_that_nothing_trades_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,17 +10,19 @@ import msgspec
 import pytest
 
 from tests.live.player import SMALL, Player, recorded
+from tests.live.site import filled, site, traded
 from tests.live.test_splits import played
 from tests.log.live import values_of
-from xarb.errors import Refused
-from xarb.live.begin import past_of
-from xarb.live.kill import forget_losses
+from xarb.errors import Killed, Refused
+from xarb.live.begin import check_may_start, past_of
+from xarb.live.kill import forget_losses, reset
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.model.command import SubmitOrder
 from xarb.model.event import named
 from xarb.model.units import MONEY_ONE
-from xarb.starts import LIVE, closing_results, spans
+from xarb.serve.faults import Fault
+from xarb.starts import LIVE, PAPER, closing_results, spans
 from xarb.verify import verify
 
 LOOSE: Final = {"strategies.eager.max_day_loss": "{ USDT = 1000000 }"}
@@ -72,7 +75,7 @@ def test_a_start_goes_on_with_the_results_of_those_before(tmp_path: Path) -> Non
 @pytest.mark.parametrize("key", ["max_day_loss", "max_drawdown"])
 def test_a_strategy_that_lost_too_much_stays_stopped_until_a_person_resets_it(tmp_path: Path, key: str) -> None:
     """Stopped and started again it begins nothing; what is forgotten lets it trade, and is only once."""
-    folder, changes = tmp_path / "log", {**LATE, f"strategies.eager.{key}": "{ USDT = 1 }"}
+    folder, changes = tmp_path / "log", {**LATE, f"strategies.eager.{key}": "{ USDT = 1 }", "strategies.eager.on_loss": "refuse"}
     reason = key.removeprefix("max_")
     Player(folder).end()
     with pytest.raises(Refused, match="no start counted losses"):
@@ -95,6 +98,51 @@ def test_a_strategy_that_lost_too_much_stays_stopped_until_a_person_resets_it(tm
     assert rows(again, "commands")
     assert past_of(folder).results != ()
     assert verify(folder, advance=silent).equal
+
+
+def test_a_loss_kills_although_nobody_wrote_the_kill(tmp_path: Path) -> None:
+    """The process died between the loss and the row: the next start is refused; after the reset it refuses its bundles, until a person forgets."""
+    folder, changes = tmp_path / "log", {**LATE, "strategies.eager.max_drawdown": "{ USDT = 1 }"}
+    lost = Player(folder, changes=changes)
+    lost.play(list(recorded(0, 30_000)))
+    lost.log.abandon()
+    [first] = [row for row in rows(lost, "refusals") if row["reason"] == "loss" and row["value"] is not None]
+    assert first["value"] > first["bound"] == MONEY_ONE
+    others = [named(row) for row in lost.outputs if row[0] == "commands"]
+    assert all(row["after_seq"] <= first["after_seq"] or row["purpose"] != "open" for row in others)
+    with pytest.raises(Killed, match="losses: eager lost more than it may"):
+        check_may_start(past_of(folder), PAPER)
+    assert reset(folder).startswith("losses: ")
+    assert past_of(folder).killed is None
+    again = Player(folder, seed=2, changes=changes)
+    again.play(list(recorded(30_000, 10_000)))
+    again.end()
+    assert {row["reason"] for row in rows(again, "refusals")} >= {"drawdown"}
+    assert "loss" not in {row["reason"] for row in rows(again, "refusals")}
+    forget_losses(folder)
+    assert verify(folder, advance=silent).equal
+
+
+def test_a_loss_that_kills_is_an_act_of_the_operator(tmp_path: Path) -> None:
+    """A session against exchanges: the row says who, how far and why; no start follows before a reset."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        refused = Fault(kind="status", on="POST /api/v3/order", venue="bravo", after=1, count=0, status=400, code=-1013)
+        async with site(tmp_path, (refused,)) as at:  # what fills at alpha is undone there, at a loss
+            text = at.config.read_text()
+            at.config.write_text(text.replace("[strategies.cross]\n", "[strategies.cross]\nmax_day_loss = { USDT = 0 }\n"))
+            session = await traded(at, log, lambda session: session.assembly.engine.execution.loss is not None)
+            assert session.was_killed
+            with pytest.raises(Killed, match="losses: cross is beyond its day_loss: "):
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    with LogReader(log) as reader:
+        [row] = [row for row in reader.rows("operator") if row["action"] == "kill"]
+    assert row["actor"] == "losses"
+    assert row["detail"].startswith("entries: cross is beyond its day_loss: ")
+    assert verify(log, advance=silent).equal
 
 
 def test_a_limit_that_is_left_out_for_a_start_is_not_forgotten(tmp_path: Path) -> None:

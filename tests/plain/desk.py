@@ -56,6 +56,7 @@ class Desk:
         self.deadlines = 0
         self.commands: list[tuple[int, Order | int]] = []  # instrument, and an order or the number of one to cancel
         self.prefix = ""
+        self.lost = False  # a loss has killed trading
         self.shares: dict[tuple[str, str], Fraction] = {}  # targets by (venue, asset)
 
     # --- money
@@ -125,6 +126,9 @@ class Desk:
     def submit(self, plan: Plan) -> tuple[int | None, str | None]:
         """Number of the bundle, or the reason of risk."""
         terms = self.strategies[plan.strategy]
+        self._weigh(plan.strategy)
+        if self.lost:
+            return None, self._refuse(plan, "loss", None, None, None)
         reason = self._refused(plan, terms)
         if reason is not None:
             return None, reason
@@ -231,6 +235,14 @@ class Desk:
             bound=bound,
         )
         return reason
+
+    def _weigh(self, strategy: int) -> None:
+        """What a strategy lost may kill trading, whoever asks."""
+        terms, newly = self.strategies[strategy], self.results[strategy].newly(self._mine(strategy), self.outputs.now)
+        if newly is not None and terms.on_loss == "kill" and not self.lost:
+            self.lost = True
+            more = {"opportunity": None, "venue": None, "symbol": None, "value": newly[1], "bound": newly[2]}
+            self.outputs.emit("refusals", account="main", strategy=terms.name, reason="loss", **more)
 
     def _tell(self, rows: Iterable[Told]) -> None:
         """Write rows of breakers."""
@@ -465,6 +477,7 @@ class Desk:
         self.open[plan.strategy] -= 1
         for told in self.results[plan.strategy].take(self._mine(plan.strategy), self.outputs.now):
             self.outputs.emit("results", account="main", strategy=terms.name, **told)
+        self._weigh(plan.strategy)
         for name in sorted(self.breakers):
             self._tell(self.breakers[name].end(bundle.number))
         closed = Closed(plan.strategy, plan.pair)

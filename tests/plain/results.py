@@ -22,22 +22,36 @@ class Results:
         self.terms, self.feeds = terms, feeds
         self.limited = terms.max_day_loss is not None or terms.max_drawdown is not None
         self.taken: list[tuple[int, Fraction]] = [(0, Fraction(0))]
+        self.told: list[str] = []  # what was beyond its limit at the last look
 
     def broken(self, flows: dict[str, Fraction], now: int) -> Broken | None:
         """The limit that forbids another bundle: reason, what was lost, what may be."""
         if not self.limited:
             return None
+        beyond = self._beyond(flows, now)
+        if beyond is None:
+            return "loss_unknown", None, None
+        return beyond[0] if beyond else None
+
+    def newly(self, flows: dict[str, Fraction], now: int) -> Broken | None:
+        """The first limit that is broken now and was not at the last look."""
+        beyond = self._beyond(flows, now) if self.limited else None
+        if beyond is None:
+            return None
+        new, self.told = [one for one in beyond if one[0] not in self.told], [name for name, _, _ in beyond]
+        return new[0] if new else None
+
+    def _beyond(self, flows: dict[str, Fraction], now: int) -> list[Broken] | None:
+        """All limits that are broken, None where nobody knows."""
         made = self._worth(flows)
         if made is None:
-            return "loss_unknown", None, None
+            return None
         peak = max(result for _, result in self.taken)
-        for name, lost, bound in (
+        rules = (
             ("day_loss", self._morning(now) - made, self.terms.max_day_loss),
             ("drawdown", peak - made, self.terms.max_drawdown),
-        ):
-            if bound is not None and lost > bound:
-                return name, lost, bound
-        return None
+        )
+        return [(name, lost, bound) for name, lost, bound in rules if bound is not None and lost > bound]
 
     def take(self, flows: dict[str, Fraction], now: int) -> Iterator[dict[str, object]]:
         """A bundle ended: the columns of its row."""

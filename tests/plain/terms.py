@@ -92,6 +92,7 @@ class StrategyTerms(NamedTuple):
     max_venue_open: Fraction | None = None
     max_day_loss: Fraction | None = None  # in USDT
     max_drawdown: Fraction | None = None
+    on_loss: str = "kill"
     moving: tuple[tuple[str, int], ...] = ()  # what moving an asset back costs, ppb
     budget: tuple[tuple[str, Fraction], ...] = ()
 
@@ -173,7 +174,7 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     lines.append(f"execution_timeout_ms = {_ms(strategy.timeout_ns)}")
     lines += [f"min_profit_quote = {text(strategy.min_profit_quote)}", f"max_notional_quote = {text(strategy.max_notional)}"]
     lines += [f"max_open_bundles = {strategy.max_open_bundles}", f"max_attempts = {strategy.max_attempts}"]
-    lines.append(f'residual = "{strategy.residual}"')
+    lines += [f'residual = "{strategy.residual}"', f'on_loss = "{strategy.on_loss}"']
     if strategy.orders_per_second is not None:
         lines.append(f"max_orders_per_s = {strategy.orders_per_second}")
     if strategy.bundles_per_minute is not None:

@@ -101,11 +101,21 @@ CASES = {
         BUSY,
         terms(
             BUSY,
-            MODEST._replace(name="day", residual="hold", max_day_loss=Fraction(1, 5)),
-            MODEST._replace(name="peak", max_day_loss=Fraction(10**6), max_drawdown=Fraction(1, 20)),
+            MODEST._replace(name="day", residual="hold", max_day_loss=Fraction(1, 5), on_loss="refuse"),
+            MODEST._replace(name="peak", max_day_loss=Fraction(10**6), max_drawdown=Fraction(1, 20), on_loss="refuse"),
             order_latency=(0, 60 * MS),
         ),
         (("results", "currency", "USDT"), ("refusals", "reason", "day_loss"), ("refusals", "reason", "drawdown")),
+    ),
+    "a loss that kills": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(name="day", residual="hold", max_day_loss=Fraction(1, 5), on_loss="refuse"),
+            MODEST._replace(name="peak", max_drawdown=Fraction(1, 20)),
+            order_latency=(0, 60 * MS),
+        ),
+        (("results", "currency", "USDT"), ("refusals", "reason", "loss")),
     ),
     "moving inventory costs": Case(
         BUSY,

@@ -565,6 +565,12 @@ def losses_not_looked_at(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Results, "check", lambda _: None)
 
 
+@bug("loss")
+def losses_kill_nothing(patch: pytest.MonkeyPatch) -> None:
+    """A loss beyond a limit refuses its own strategy's bundles at most."""
+    patch.setattr(Results, "crossed", lambda _: None)
+
+
 @bug("day_loss", "drawdown", "results")
 def inventory_valued_in_our_favour(patch: pytest.MonkeyPatch) -> None:
     """What is held counts at the highest ask, what is owed at the lowest bid."""

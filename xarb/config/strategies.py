@@ -104,12 +104,19 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_venue_open_quote: Annotated[Decimal | None, doc("notional that may still fill on one venue, in each quote currency")] = None
     max_day_loss: Annotated[
         dict[str, Decimal],
-        doc("by currency the most that may be lost in a UTC day; beyond it no bundle begins, whatever is restarted"),
+        doc("by currency the most that may be lost in a UTC day; beyond it no bundle begins, whatever is restarted (`on_loss`)"),
     ] = {}
     max_drawdown: Annotated[
         dict[str, Decimal],
         doc("by currency the most that its result may lie below its highest; beyond it no bundle begins until a person resets it"),
     ] = {}
+    on_loss: Annotated[
+        Literal["kill", "refuse"],
+        doc(
+            "what follows where one of these two is exceeded: trading is killed to `entries`, for all strategies, until `xarb kill LOG --reset`; "
+            "or this strategy's bundles are refused, no more"
+        ),
+    ] = "kill"
 
 
 def strategy_section(reader: Reader, raw: object, where: str) -> StrategyConfig:

@@ -65,7 +65,7 @@ class AtomicRules:
     def approve(self, plan: AtomicPlan, desk: Desk) -> Cycle | Refusal:
         """The cycle as it may be sent, or the first rule that it breaks."""
         if not self._risk.armed:
-            return Refusal("disarmed")
+            return self._risk.stands
         count = len(plan.hops)
         if count < LEAST_HOPS:
             return Refusal("too_few_legs", -1, count * MONEY_ONE, LEAST_HOPS * MONEY_ONE)

@@ -108,6 +108,7 @@ class ResultCopy(msgspec.Struct, frozen=True, array_like=True):
     base: int
     peak: int
     last: int
+    told: list[str] = []  # older copies have none
 
 
 class DeskCopy(msgspec.Struct, frozen=True):
@@ -153,6 +154,7 @@ class RiskCopy(msgspec.Struct, frozen=True):
     desks: dict[str, DeskCopy]
     wallets: list[tuple[str, str, str, bool, bool]]
     breakers: BreakersCopy
+    loss: str | None = None  # of whom a loss killed trading, and which limit that broke; older copies have none
 
 
 class PortfolioCopy(msgspec.Struct, frozen=True):

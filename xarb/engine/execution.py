@@ -67,6 +67,7 @@ class Execution:
         `pair` is the kernel pair whose episode the plan rests on.
         """
         desk = self._desks[strategy.id]
+        self.weigh(desk)
         approved = self._risk.approve(plan, desk, self._working)
         if isinstance(approved, Refusal):
             self._rows.refusal(approved, desk, plan.opportunity)
@@ -97,8 +98,16 @@ class Execution:
         self._rows.refusal(refusal, desk, opportunity)
 
     def tell_results(self, desk: Desk) -> None:
-        """What a strategy made has changed, as where a bundle ends."""
+        """What a strategy made has changed, as where a bundle ends; a loss beyond a limit ends new bundles."""
         self._rows.results(desk)
+        self.weigh(desk)
+
+    def weigh(self, desk: Desk) -> None:
+        """Kill trading to ENTRIES where a strategy has just lost more than it may: a `refusals` row, of no opportunity."""
+        loss = self._risk.weigh(desk)
+        if loss is not None:
+            self._rows.refusal(loss, desk, None)
+            self.kill(ENTRIES)
 
     def on_report(self, report: Report) -> list[Command]:
         """Apply a report; commands that follow from it.
@@ -161,6 +170,11 @@ class Execution:
     def portfolio(self) -> Portfolio:
         """Where fills go."""
         return self._portfolio
+
+    @property
+    def loss(self) -> str | None:
+        """Whose loss killed trading, and which limit that broke; None while none did."""
+        return self._risk.loss
 
     @property
     def killed(self) -> str | None:
@@ -439,7 +453,7 @@ class Execution:
 
     def _close(self, bundle: Bundle) -> None:
         bundle.desk.open_bundles -= 1
-        self._rows.results(bundle.desk)
+        self.tell_results(bundle.desk)
         self._risk.breakers.ended(bundle.number)
         until = bundle.desk.cool(bundle.instruments)
         if bundle.pair >= 0:

@@ -97,6 +97,7 @@ class OnChain:
     def submit(self, plan: AtomicPlan, strategy: str, opportunity: int | None) -> tuple[list[ChainCommand], int | None]:
         """The command and the bundle's number; without a number risk refused it, and a `refusals` row says why."""
         desk = self._desks[strategy]
+        self._execution.weigh(desk)
         approved = self._rules.approve(plan, desk)
         if isinstance(approved, Refusal):
             self._execution.refuse(approved, desk, opportunity)

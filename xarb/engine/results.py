@@ -18,6 +18,8 @@ from xarb.engine.terms import RiskLimits
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
 
+LOSS: Final = "loss"
+"""The reason of the refusals that follow from a limit of loss that killed trading; the first of them has the loss and its bound."""
 DAY_NS: Final = 86_400 * NANOS_PER_S
 
 
@@ -92,9 +94,9 @@ class Pricing:
 
 
 class _Result:
-    """One currency's; see `Carried`."""
+    """One currency's; see `Carried`. `told` are the limits that stood exceeded when they were last looked at."""
 
-    __slots__ = ("base", "currency", "day", "flows", "last", "max_day_loss", "max_drawdown", "peak")
+    __slots__ = ("base", "currency", "day", "flows", "last", "max_day_loss", "max_drawdown", "peak", "told")
 
     def __init__(self, limits: RiskLimits, carried: Carried) -> None:
         self.currency = carried.currency
@@ -102,6 +104,17 @@ class _Result:
         self.max_drawdown = limits.max_drawdown.get(carried.currency)
         self.flows = carried.flows
         self.day, self.base, self.peak, self.last = carried.day, carried.base, carried.peak, carried.last
+        self.told = frozenset(one.reason for one in self.beyond(carried.day, carried.last))
+
+    def beyond(self, day: int, pnl: int) -> list[Refusal]:
+        """The limits that a result on a day lies beyond."""
+        found = []
+        lost, fallen = self.began(day) - pnl, self.peak - pnl
+        if self.max_day_loss is not None and lost > self.max_day_loss:
+            found.append(Refusal("day_loss", -1, lost, self.max_day_loss))
+        if self.max_drawdown is not None and fallen > self.max_drawdown:
+            found.append(Refusal("drawdown", -1, fallen, self.max_drawdown))
+        return found
 
     def began(self, day: int) -> int:
         """The result with which a day began: what came after the last one of an earlier day counts for this one."""
@@ -144,12 +157,26 @@ class Results:
             pnl = self._pnl(one)
             if pnl is None:
                 return Refusal("loss_unknown")
-            lost = one.began(self._market.now // DAY_NS) - pnl
-            if one.max_day_loss is not None and lost > one.max_day_loss:
-                return Refusal("day_loss", -1, lost, one.max_day_loss)
-            if one.max_drawdown is not None and one.peak - pnl > one.max_drawdown:
-                return Refusal("drawdown", -1, one.peak - pnl, one.max_drawdown)
+            beyond = one.beyond(self._market.now // DAY_NS, pnl)
+            if beyond:
+                return beyond[0]
         return None
+
+    def crossed(self) -> Refusal | None:
+        """The first limit that is exceeded now and was not when this was last asked, open bundles' fills valued as they stand.
+
+        What earlier starts lost was told then: a person has reset trading since. A loss that nobody can value crosses nothing.
+        """
+        found: list[Refusal] = []
+        day = self._market.now // DAY_NS
+        for one in self._results:
+            pnl = self._pnl(one)
+            if pnl is None:
+                continue
+            beyond = one.beyond(day, pnl)
+            found += [refusal for refusal in beyond if refusal.reason not in one.told]
+            one.told = frozenset(refusal.reason for refusal in beyond)
+        return found[0] if found else None
 
     def take(self) -> Iterator[Taken]:
         """A bundle came to its end: what was made is the new state, where it is known."""
@@ -175,12 +202,13 @@ class Results:
 
     def capture(self) -> list[ResultCopy]:
         """The state as plain values."""
-        return [ResultCopy(one.currency, one.day, one.base, one.peak, one.last) for one in self._results]
+        return [ResultCopy(one.currency, one.day, one.base, one.peak, one.last, sorted(one.told)) for one in self._results]
 
     def restore(self, copies: Sequence[ResultCopy]) -> None:
         """Take over a copy."""
         for one, copy in zip(self._results, copies, strict=True):
             one.day, one.base, one.peak, one.last = copy.day, copy.base, copy.peak, copy.last
+            one.told = frozenset(copy.told)
 
 
 def currencies_of(limits: RiskLimits) -> list[str]:

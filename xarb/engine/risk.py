@@ -12,7 +12,7 @@ from xarb.engine.captured import RiskCopy
 from xarb.engine.desk import Desk
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Hold, Portfolio, Till
-from xarb.engine.results import Pricing, Results, currencies_of
+from xarb.engine.results import LOSS, Pricing, Results, currencies_of
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.shape import Form, Shape
@@ -21,7 +21,7 @@ from xarb.engine.strategy import BundlePlan, LegPlan, Strategy
 from xarb.engine.volumes import Planned, where_of
 from xarb.engine.wallets import Wallets
 from xarb.errors import ConfigError
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div, format_decimal
 
 _NANO: Final = 10 ** (MONEY_SCALE - 9)  # one ns as money of seconds
 Way = tuple[Side, tuple[int, int]]  # something that may still fill: price and quantity
@@ -32,6 +32,7 @@ class Risk:
     """Approves bundles; `desks` are the strategies at work, by id. While not `armed` it approves none; `wallets` is told what they can move.
 
     `unknown` counts the orders of unknown fate by account and instrument: none of any strategy begins beside one.
+    `loss` says whose loss killed trading, and which limit that broke; None while none did.
 
     Args:
         market: what is known of instruments and quotes now.
@@ -48,6 +49,7 @@ class Risk:
         self._market, self._portfolio = market, portfolio
         self.armed = setup.armed
         self.unknown: dict[tuple[str, int], int] = {}
+        self.loss: str | None = None
         self.wallets = Wallets(setup.not_transferable_anyway)
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
@@ -80,11 +82,11 @@ class Risk:
     def capture(self) -> RiskCopy:
         """Arming, desks, wallets and breakers as plain values."""
         desks = {name: desk.capture() for name, desk in self.desks.items()}
-        return RiskCopy(self.armed, desks, self.wallets.capture(), self.breakers.capture())
+        return RiskCopy(self.armed, desks, self.wallets.capture(), self.breakers.capture(), self.loss)
 
     def restore(self, copy: RiskCopy) -> None:
         """Take over a copy."""
-        self.armed = copy.armed
+        self.armed, self.loss = copy.armed, copy.loss
         self.wallets.restore(copy.wallets)
         self.breakers.restore(copy.breakers)
         for name, desk in copy.desks.items():
@@ -92,10 +94,27 @@ class Risk:
 
     # --- approval
 
+    @property
+    def stands(self) -> Refusal:
+        """Why nothing begins while it is not armed."""
+        return Refusal("disarmed" if self.loss is None else LOSS)
+
+    def weigh(self, desk: Desk) -> Refusal | None:
+        """Disarm for good where a strategy has just lost more than it may, unless its limits are to refuse only: the loss and its bound."""
+        crossed = None if desk.results is None or desk.limits.on_loss == "refuse" else desk.results.crossed()
+        if crossed is None or self.loss is not None:
+            return None
+        assert crossed.value is not None, "limits of loss have numbers"
+        assert crossed.bound is not None, "limits of loss have numbers"
+        lost, bound = (format_decimal(one, MONEY_SCALE) for one in (crossed.value, crossed.bound))
+        self.loss = f"{desk.strategy} is beyond its {crossed.reason}: {lost}, allowed are {bound}"
+        self.armed = False
+        return crossed._replace(reason=LOSS)
+
     def approve(self, plan: BundlePlan, desk: Desk, working: Working) -> tuple[list[Leg], Form] | Refusal:
         """The legs as they may be sent, with what each may take, and their form; or the first rule that the bundle breaks."""
         if not self.armed:
-            return Refusal("disarmed")
+            return self.stands
         if len(plan.legs) < 2:
             return Refusal("too_few_legs", -1, len(plan.legs) * MONEY_ONE, 2 * MONEY_ONE)
         if plan.sequence not in ("simultaneous", "hard_leg_first"):

@@ -26,7 +26,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     balance; 0: no bound. `max_exposure` bounds, by asset and at 18 decimals, what the
     strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. `max_day_loss` and
     `max_drawdown` bound by currency what its fills lost there since the UTC day of engine time began, and since the peak of what they made,
-    starts before included; beyond them no bundle begins (`results.Results`). `max_symbol_open` and `max_venue_open` bound, in each quote
+    starts before included; beyond them no bundle of it begins (`results.Results`), and unless `on_loss` says that this is all, trading is
+    killed to `entries` for all strategies. `max_symbol_open` and `max_venue_open` bound, in each quote
     currency on its own, the notional of this strategy that may still fill on one symbol over all venues, and on one venue: orders on their
     way (UNKNOWN ones too), what a hard leg may release, and the new bundle's legs. `venues` and `symbols` are the only ones that it may
     trade (none: all); `symbols` does not bind what converts a quote currency. `price_band_ppb` bounds how
@@ -53,6 +54,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     max_day_loss: Mapping[str, Money]
     max_drawdown: Mapping[str, Money]
+    on_loss: Literal["kill", "refuse"]
 
 
 class ExecutionPolicy(msgspec.Struct, frozen=True, kw_only=True):

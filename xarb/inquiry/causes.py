@@ -47,6 +47,7 @@ _HELD_BACK: Final = {
     "daily_volume": "daily_volume_quote",
     "daily_symbol": "daily_symbol_quote",
     "daily_venue": "daily_venue_quote",
+    "loss": "on_loss",
     "breaker_open": "breakers",
     "breaker_probing": "breakers",
     "breaker_probe": "probe_quote",

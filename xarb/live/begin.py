@@ -15,7 +15,7 @@ from xarb.assembly import Assembly, sources_of
 from xarb.assembly.resolved import Resolved, encode_config, opening_balances
 from xarb.engine.breaker import Broken
 from xarb.engine.liverows import KILL, RESET
-from xarb.engine.results import Carried
+from xarb.engine.results import LOSS, Carried
 from xarb.engine.volumes import SentVolume
 from xarb.errors import Killed, Refused
 from xarb.live.books import Books, books_of, refused
@@ -53,6 +53,7 @@ _CLOCKS_NS: Final = 3_600 * NANOS_PER_S  # the wall may have been set forward wh
 _FILL_COLUMNS: Final = ("ts_recv", "ts_event", "account", "venue", "symbol", "event", "fill_id")
 _FILL: Final = next(column for column in TABLES["reports"].columns if column.name == "event").values.index("fill")
 BALANCES: Final = "balances"  # who kills where an exchange has other money than our books
+LOSSES: Final = "losses"  # who kills where a strategy lost more than it may
 Fill = tuple[str, str, str, str]  # account, venue, symbol, fill id: both sides of a trade between two accounts have its id
 
 
@@ -145,9 +146,14 @@ def _killed(reader: LogReader, span: Span | None) -> str | None:
     if switch and switch[-1]["action"] == KILL:
         _, _, why = (switch[-1]["detail"] or "").partition(": ")
         return f"{switch[-1]['actor']}: {why}" if why else str(switch[-1]["actor"])
-    if span is not None and span.start.mode == LIVE and not (switch and switch[-1]["seq"] > span.first):
+    if span is None or (switch and switch[-1]["seq"] > span.first):
+        return None
+    if span.start.mode == LIVE:
         for one in refused(reader, span).values():  # the process died before it could write the kill
             return f"{BALANCES}: {one}"
+    for _, row in reader.outputs(kinds=("refusals",), select=span.selection):
+        if row["reason"] == LOSS:  # the same
+            return f"{LOSSES}: {row['strategy']} lost more than it may"
     return None
 
 

@@ -32,7 +32,18 @@ from xarb.live import requests
 from xarb.live.accountrows import AccountRows
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
-from xarb.live.begin import BALANCES, Listening, Past, begin, check_may_start, instruments_after, kinds_of, paper_money, past_of
+from xarb.live.begin import (
+    BALANCES,
+    LOSSES,
+    Listening,
+    Past,
+    begin,
+    check_may_start,
+    instruments_after,
+    kinds_of,
+    paper_money,
+    past_of,
+)
 from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, locked, spot_symbols
 from xarb.live.guard import Guard, Pulse
@@ -95,7 +106,7 @@ class Session:
         self._has_armed = asyncio.Event()
         self._is_over = False
         self._has_ended = False
-        self._stops = self._distrusts = self._shares = self._is_unguarded = False
+        self._stops = self._distrusts = self._shares = self._lost = self._is_unguarded = False
         self._arming = Arming(lambda *act: self._put("operator", act))
         self._prelude: dict[str, list[Row]] | None = {}
         self._ending: asyncio.Future[Ending]
@@ -445,10 +456,13 @@ class Session:
             self._plan()
 
     def _heed(self) -> None:
-        """The engine has stopped new bundles, since an exchange has other money than our books: from here on as a kill does."""
+        """The engine has stopped new bundles, for other money at an exchange or for a loss: from here on as a kill does."""
         if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
             self._distrusts = True
             self._end_entries(BALANCES, f"{found}")
+        if (loss := self.assembly.engine.execution.loss) is not None and not self._lost:
+            self._lost = True
+            self._end_entries(LOSSES, loss)
 
     def _end_entries(self, actor: str, why: str) -> None:
         """A kill to `entries` that no person asked for."""

@@ -68,6 +68,7 @@ class Book:
         self.flows: dict[str, int] = {}
         self.bundles: set[tuple[int, int]] = set()  # start and bundle
         self.middles: dict[tuple[int, int], int | None] = {}  # by bundle, four times the median when it began
+        self.was_beyond = False  # whether the result before the last lay beyond a limit
 
     def bound(self, key: str) -> int | None:
         """A limit of the config as money, None where there is none."""
@@ -110,6 +111,7 @@ class Audit:
         self._tradable: set[str] = set()
         self._start = 0
         self._unpriced_until = -1  # seq up to which there was a time without any price
+        self._lost: str | None = None  # what killed trading in the start that is at work
 
     def go(self, found: Found, *, is_over: bool) -> None:
         """Judge all of it; `is_over`: every bundle of the last start had its end."""
@@ -139,7 +141,7 @@ class Audit:
     def _begin(self, row: dict[str, Any]) -> None:
         """A start knows what was told before it was opened."""
         self._start, told_seq = row["number"], msgspec.json.decode(row["opening"])["told_seq"]
-        self._quotes, self._tradable = {}, set()
+        self._quotes, self._tradable, self._lost = {}, set(), None
         for book in self._books.values():
             book.flows = {}
         for fill_id, seq in self._told.items():
@@ -213,6 +215,8 @@ class Audit:
             book.begun[day] = book.begun.get(day, 0) + 1
             book.middles[key] = self._middle()
             self._may_lose(book, order, day)
+            if self._lost is not None:
+                self._say("loss", f"bundle {order.bundle} of {order.strategy} begins although {self._lost}")
         self._in_band(book, order)
         self._open(book, order, is_piece=is_piece)
         if not is_piece:
@@ -276,7 +280,7 @@ class Audit:
 
     # --- losses
 
-    def _lost(self, book: Book, ts: int, rule: str) -> int | None:
+    def _lost_by(self, book: Book, ts: int, rule: str) -> int | None:
         """What was lost by a rule until now, None where nobody knows."""
         pnl = self._worth(book.flows)
         if pnl is None:
@@ -293,7 +297,7 @@ class Audit:
             most = self._most(book, rule)
             if most is None:
                 continue
-            lost = self._lost(book, day * DAY_NS, rule)
+            lost = self._lost_by(book, day * DAY_NS, rule)
             if lost is None or lost > most:
                 told = "nobody knows what" if lost is None else f"{lost / MONEY_ONE}"
                 self._say(rule, f"bundle {order.bundle} of {order.strategy} begins, {told} is lost, {most / MONEY_ONE} may be")
@@ -307,11 +311,24 @@ class Audit:
             return
         base = book.day_base(day)
         book.ended.append(Ended(day, pnl, row["after_seq"]))
+        self._kills(book, row["strategy"], day)
         if (row["pnl"], row["day_pnl"], row["peak"]) != (pnl, pnl - base, book.peak):
             told = [row[key] / MONEY_ONE for key in ("pnl", "day_pnl", "peak")]
             self._say(
                 "results", f"{row['strategy']} made {told}, truly {[one / MONEY_ONE for one in (pnl, pnl - base, book.peak)]}"
             )
+
+    def _kills(self, book: Book, name: str, day: int) -> None:
+        """A result crosses a limit: where that kills, no strategy begins anything in this start any more."""
+        pnl = book.ended[-1].pnl
+        told = [rule for rule in ("day_loss", "drawdown") if self._is_beyond(book, rule, day, pnl)]
+        if told and not book.was_beyond and book.config.on_loss == "kill":
+            self._lost = self._lost or f"{name} broke its {told[0]}"
+        book.was_beyond = bool(told)
+
+    def _is_beyond(self, book: Book, rule: str, day: int, pnl: int) -> bool:
+        most = self._most(book, rule)
+        return most is not None and (book.day_base(day) if rule == "day_loss" else book.peak) - pnl > most
 
     def _has_results(self, name: str, book: Book) -> None:
         """Behind the last order of each bundle there is a result, unless there was no price then."""
@@ -331,9 +348,16 @@ class Audit:
             return  # a difference from an exchange's balance, which is nobody's
         book, reason = self._books[row["strategy"]], row["reason"]
         if reason in ("day_loss", "drawdown"):
-            most, lost = self._most(book, reason), self._lost(book, row["ts"], reason)
+            most, lost = self._most(book, reason), self._lost_by(book, row["ts"], reason)
             if (row["value"], row["bound"]) != (lost, most) or most is None or lost is None or lost <= most:
                 self._say(reason, f"{row['strategy']} is refused at {row['value']} of {row['bound']}, truly at {lost} of {most}")
+        elif reason == "loss" and row["value"] is not None:
+            true = [(self._lost_by(book, row["ts"], rule), self._most(book, rule)) for rule in ("day_loss", "drawdown")]
+            if (row["value"], row["bound"]) not in true or row["value"] <= row["bound"] or book.config.on_loss != "kill":
+                self._say("loss", f"{row['strategy']} kills at {row['value']} of {row['bound']}, truly at {true}")
+            self._lost = self._lost or f"{row['strategy']} lost too much"
+        elif reason == "loss" and self._lost is None:
+            self._say("loss", f"{row['strategy']} is refused for a loss that nobody told")
         elif reason == "loss_unknown" and self._worth(book.flows) is not None:
             self._say("day_loss", f"{row['strategy']} is refused for an unknown loss, which is known")
         elif reason in _DAILY:

@@ -16,6 +16,7 @@ from xarb.model.units import NANOS_PER_S
 
 _LIMITED: Final = 0.45  # worlds that have any
 _EACH: Final = 0.4  # of them, those that have a given one
+_KILLS: Final = 0.4  # worlds in which a loss beyond a limit kills
 _MIDNIGHT: Final = 0.3  # worlds in which a UTC day may end
 _BAND_BPS: Final = ("12", "20", "30", "60", "150")
 _LOSS: Final = ("0", "0.01", "0.03", "0.1")
@@ -28,6 +29,8 @@ def limited(seed: int, name: str, config: StrategyConfig) -> StrategyConfig:
     """A strategy with the limits that a world gives it: in most none beside those that it has."""
     draw = random.Random(f"wait {seed} {name}")  # noqa: S311  # a case is to be drawn again
     config = msgspec.structs.replace(config, unknown_wait_ms=Decimal(draw.choice(_WAIT_MS)))
+    kills = random.Random(f"losses kill-27 {seed}").random() < _KILLS  # noqa: S311  # a case is to be drawn again
+    config = msgspec.structs.replace(config, on_loss="kill" if kills else "refuse")
     leg = config.max_notional_quote
     if leg is None or random.Random(f"limited-4 {seed}").random() >= _LIMITED:  # noqa: S311  # a case is to be drawn again
         return config

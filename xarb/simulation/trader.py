@@ -17,7 +17,7 @@ from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
-from xarb.live.begin import BALANCES, Listening, Past, begin, check_may_start, past_of
+from xarb.live.begin import BALANCES, LOSSES, Listening, Past, begin, check_may_start, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
 from xarb.live.timers import Timers
@@ -117,7 +117,7 @@ class Trader:
         self._timers = Timers(self._put)
         self._alarm = Alarm(self._ring)
         self._is_over = self._has_ended = self._commits = False
-        self._stopping = self._distrusts = False
+        self._stopping = self._distrusts = self._lost = False
 
     # --- from start to stop
 
@@ -408,13 +408,19 @@ class Trader:
         """As `live.session` does."""
         if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
             self._distrusts = True
-            self._acts.append((self.log.last, KILL, ENTRIES))  # the engine begins nothing from here on, also before the row
-            self._gate.end()
-            self.killed = self.killed or ENTRIES
             self.distrusted()
-            if self.failure is None:
-                self.noted()
-            self._put("operator", (KILL, BALANCES, f"{ENTRIES}: {found}"))
+            self._end_entries(BALANCES, f"{found}")
+        if (loss := self.assembly.engine.execution.loss) is not None and not self._lost:
+            self._lost = True
+            self._end_entries(LOSSES, loss)
+
+    def _end_entries(self, actor: str, why: str) -> None:
+        self._acts.append((self.log.last, KILL, ENTRIES))  # the engine begins nothing from here on, also before the row
+        self._gate.end()
+        self.killed = self.killed or ENTRIES
+        if self.failure is None:
+            self.noted()
+        self._put("operator", (KILL, actor, f"{ENTRIES}: {why}"))
 
     def _commit(self) -> None:
         """What the writer thread does every so often."""
