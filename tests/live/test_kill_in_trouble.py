@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.live.site import QUICK, Site, account_order, filled, left_order, site, statuses, traded
@@ -19,6 +20,8 @@ from tests.trial import quiet
 from xarb.config import load_experiment
 from xarb.errors import Killed, LogError, Refused
 from xarb.live import canceling, requests
+from xarb.live import kill as kill_module
+from xarb.live.begin import past_of
 from xarb.live.holder import Holder
 from xarb.live.kill import kill
 from xarb.log.check import verify_log
@@ -30,10 +33,13 @@ from xarb.log.openreader import OpenReader
 from xarb.log.reader import EVERYTHING, LogReader, Selection
 from xarb.log.rows import from_table
 from xarb.model.columns import TABLES
+from xarb.model.units import parse_money
 from xarb.venues.account import Account
 from xarb.venues.killing import Killed as Ended
 from xarb.venues.killing import Suspects
 from xarb.venues.killing import kill as cancel_there
+from xarb.venues.liveorders import Expected
+from xarb.venues.orderids import OrderName
 from xarb.verify import verify
 
 WAIT_S = 120
@@ -262,7 +268,11 @@ def test_an_account_that_breaks_keeps_no_other_from_being_dealt_with(tmp_path: P
 
 
 def test_a_process_that_ends_before_it_obeys_is_treated_as_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It let the log go when it was asked: at once, not after the wait, the level is noted and its orders are canceled."""
+    """It let the log go when it was asked: at once, not after the wait, the level is noted and its orders are canceled.
+
+    After one that obeyed, orders whose fate it did not know are looked up, named where no config is given, and not proven where it lacks
+    their account.
+    """
     log = tmp_path / "log"
 
     async def story() -> None:
@@ -279,9 +289,36 @@ def test_a_process_that_ends_before_it_obeys_is_treated_as_dead(tmp_path: Path, 
             monkeypatch.setattr(requests, "ask", ended)
             await asyncio.to_thread(lambda: kill(log, wait_s=600, level="cancel", experiment=load_experiment(at.config)))
             assert (await statuses(at, "alpha"))[mine] == "CANCELED"
+            noted_first.extend(noted(log))
+            # one that obeyed, and could not tell what became of an order that no list shows
+            await account_order(at, "bravo", f"{mine[:-4]}8888")
+            past = past_of(log)
+            unknown = Expected(
+                name=OrderName(1, 8888),
+                account="main",
+                strategy="cross",
+                venue="bravo",
+                symbol="BTC/USDT",
+                side="buy",
+                qty=parse_money("0.5"),
+            )
+            obeyed = past._replace(killed=f"{requests.who()}: stop", left=(unknown,))
+            monkeypatch.setattr(kill_module, "past_of", lambda _: obeyed)
+            writer = LiveLog.open(log, QUICK)
+            with pytest.raises(Refused, match="the fate of these is not known: start 1 order 8888 at bravo"):
+                await asyncio.to_thread(kill, log, wait_s=600)
+            writer = LiveLog.open(log, QUICK)
+            [table] = await asyncio.to_thread(lambda: kill(log, wait_s=600, experiment=load_experiment(at.config)))
+            assert {row[1]: row[2] for row in table.rows} == {"alpha": "-", "bravo": f"{mine[:-4]}8888"}
+            strange = obeyed._replace(left=(msgspec.structs.replace(unknown, account="other"),))
+            monkeypatch.setattr(kill_module, "past_of", lambda _: strange)
+            writer = LiveLog.open(log, QUICK)
+            with pytest.raises(Refused, match=r"NOT PROVEN: other at bravo: start 1 order 8888: .*live\.toml has no such account"):
+                await asyncio.to_thread(lambda: kill(log, wait_s=600, experiment=load_experiment(at.config)))
 
+    noted_first: list[str] = []
     asyncio.run(asyncio.wait_for(story(), 120))
-    assert noted(log) == ["cancel: the process had ended"]
+    assert noted_first == ["cancel: the process had ended"]
 
 
 def test_a_log_that_cannot_even_get_its_flag_is_said_to(tmp_path: Path) -> None:
