@@ -25,7 +25,7 @@ from xarb.config import load_experiment
 from xarb.errors import Killed
 from xarb.live.guard import BEAT, FAREWELL, Guard, Pulse, Wish
 from xarb.live.session import EVENT_LOOP, Session
-from xarb.live.watchdog import Purse, attempt, is_silent, stacks_of
+from xarb.live.watchdog import Purse, attempt, is_silent, send, stacks_of
 from xarb.log.check import verify_log
 from xarb.log.manifest import header_of
 from xarb.log.reader import LogReader
@@ -235,6 +235,14 @@ def test_what_no_error_of_ours_says_keeps_nothing_from_being_done(capsys: pytest
     assert not attempt(lambda: int("x"))
     assert "ValueError: invalid literal" in capsys.readouterr().err
     assert attempt(lambda: 1)
+
+
+def test_no_signal_meets_another_than_who_started_it() -> None:
+    """Once the parent has ended, and the number is another's, nothing is sent."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        send(other.pid, signal.SIGKILL)
+        other.communicate(b"\n", timeout=WAIT_S)
+        assert other.returncode == 0
 
 
 def test_stacks_of_a_slow_process_are_waited_for() -> None:

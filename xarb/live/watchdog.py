@@ -103,7 +103,7 @@ def act(wish: Wish, experiment: Experiment, purse: Purse) -> None:
     say(f"{folder}: NO SIGN OF LIFE for {seconds:g} s: process {wish.pid} is stopped, and its orders are canceled")
     stacks = stacks_of(wish)
     path = folder / f"{HANG}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.txt"
-    os.kill(wish.pid, signal.SIGSTOP)  # what hangs now may go on in a moment, and must not send anything
+    send(wish.pid, signal.SIGSTOP)  # what hangs now may go on in a moment, and must not send anything
     reasons = [f"no sign of life for {seconds:g} s; stacks in {path.name}"]
 
     def cancel() -> None:
@@ -119,13 +119,19 @@ def act(wish: Wish, experiment: Experiment, purse: Purse) -> None:
     attempt((folder / requests.FLAG).touch)  # it holds also if this process does not live to note it
     attempt(lambda: path.write_text(stacks))
     attempt(cancel)
-    os.kill(wish.pid, signal.SIGKILL)
+    send(wish.pid, signal.SIGKILL)
     until = time.monotonic() + GONE_S
     while os.getppid() == wish.pid and time.monotonic() < until:
         time.sleep(STEP_S / 10)
     if attempt(lambda: note_kill(folder, ACTOR, "; ".join(reasons))):
         (folder / requests.FLAG).unlink(missing_ok=True)
         say(f"{folder}: killed; before another start: xarb kill {folder} --reset")
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal to who started this process, unless it has ended: `xarb kill` may have ended it, and its number be another's by now."""
+    if os.getppid() == pid:
+        os.kill(pid, number)
 
 
 def attempt(step: Callable[[], object]) -> bool:
