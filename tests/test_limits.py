@@ -711,6 +711,7 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "inventory.band_bps": "tests.test_inventory:test_the_command_says_what_strays_and_exits_with_1",
     "inventory.adjust_worth": "tests.engine.test_discrepancy:test_the_config_sets_what_is_booked",
     "inventory.adjust_bps": "tests.engine.test_discrepancy:test_the_config_sets_what_is_booked",
+    "inventory.foreign_worth": "tests.engine.test_discrepancy:test_the_config_sets_what_is_booked",
     "inventory.shares": "tests.test_inventory:test_a_run_tells_balance_target_and_drift",
     "alerts.kind": "tests.watch.test_channels:test_what_a_table_lacks_is_named",
     "alerts.on": "tests.watch.test_verb:test_rules_go_to_those_who_want_them",

@@ -79,7 +79,12 @@ def feed_limits(config: FeedConfig) -> FeedLimits:
 
 def adjust_limits(config: InventoryConfig, currencies: tuple[str, ...]) -> AdjustLimits:
     """What difference from an exchange's balances is booked; it is valued in the first of these currencies that prices an asset."""
-    return AdjustLimits(worth=money_of(config.adjust_worth), ratio_ppb=ratio_of(config.adjust_bps), currencies=currencies)
+    return AdjustLimits(
+        worth=money_of(config.adjust_worth),
+        ratio_ppb=ratio_of(config.adjust_bps),
+        currencies=currencies,
+        foreign=money_of(config.foreign_worth),
+    )
 
 
 def breaker_limits(config: BreakerConfig, *, attended: bool) -> BreakerLimits:

@@ -60,11 +60,12 @@ def test_a_reports_row_moves_an_order_as_a_report_does() -> None:
 
 
 def test_reports_of_others_change_nothing() -> None:
-    """An order of another start, one that is not ours, and what is no news of an order's state."""
+    """An order of another start, one that is not ours (within what others may trade), and what is no news of an order's state."""
     one = desk()
     one.tell(*GOOD)
     before = len(one.rows)
-    for changes in ({"start": 2}, {"start": None, "order": None}, {"event": "foreign"}, {"event": "cancel_sent"}):
+    small = {"start": None, "order": None, "qty": int(money(5)) // 10}
+    for changes in ({"start": 2}, small, {"event": "foreign"}, {"event": "cancel_sent"}):
         assert report(one, 1, "fill", **(FILL | changes)) == []
     assert len(one.rows) == before
     assert one.balance("a", "BTC") == 1_000_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.site import account_order, filled, site, traded
+from tests.live.site import Site, account_at, account_order, filled, site, traded
 from tests.trial import quiet
 from xarb.config import load_experiment
 from xarb.errors import Killed, Refused
@@ -109,6 +109,33 @@ def test_a_rival_of_another_machine_ends_new_bundles(tmp_path: Path) -> None:
     asyncio.run(story())
     [(actor, detail)] = kills(log)
     assert (actor, detail.partition(":")[0]) == ("account", "entries")
+    assert verify(log, advance=quiet).equal
+
+
+async def buy(at: Site, venue: str, quantity: str) -> None:
+    """A purchase by hand on the account, at whatever the market asks."""
+    order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": quantity, "price": "150", "newClientOrderId": "web_1"}
+    async with account_at(at, venue) as account:
+        await account.client.privatePostOrder({"symbol": "BTCUSDT", "side": "BUY"} | order)
+
+
+def test_who_trades_much_by_hand_ends_new_bundles(tmp_path: Path) -> None:
+    """What others' fills come to is bounded: a kill to `entries` that says so; what they bought is in our books, and nothing differs."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            tasks: list[asyncio.Task[None]] = []
+            await traded(at, log, once_it_trades(lambda: tasks.append(asyncio.ensure_future(buy(at, "bravo", "5")))))
+            await tasks[0]
+            with pytest.raises(Killed, match="others: others traded on main at bravo: their fills of this start come to"):
+                await traded(at, log, filled(1))
+
+    asyncio.run(story())
+    assert [(actor, detail.partition(":")[0]) for actor, detail in kills(log)] == [("others", "entries")]
+    with LogReader(log) as reader:
+        assert "others" in {row["metric"] for row in reader.rows("health")}
+        assert not [row for row in reader.rows("operator") if row["action"] == "discrepancy"]
     assert verify(log, advance=quiet).equal
 
 

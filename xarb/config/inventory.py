@@ -25,6 +25,13 @@ class InventoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         ),
     ] = Decimal(1)
     adjust_bps: Annotated[Decimal, doc("the same when it is at most so much of the balance, whatever that is worth")] = Decimal(1)
+    foreign_worth: Annotated[
+        Decimal,
+        doc(
+            "what fills of others on our accounts may come to in one start, in the first of `run.currencies` in which something prices "
+            "their quote asset; beyond it new bundles stop (docs/orders.md); 0: at the first one"
+        ),
+    ] = Decimal(100)
     shares: Annotated[
         dict[str, dict[str, dict[str, Decimal]]],
         doc("as `[inventory.shares.ACCOUNT.VENUE]` `ASSET = share`: the targets; those of an asset add up to 1 over the venues"),

@@ -163,7 +163,7 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
     `pots` are account, venue, asset, balance, reserved; `tills` account, strategy, venue, asset and whether a fill changed it; `shares`
     strategy, asset, flow, reserved; `holdings` strategy, asset, quote, quantity, cost; `transfers` what each changed, by name;
     `transferred` account, venue, asset and what they and adjustments changed together; `strays_told` account, venue, asset, when and what
-    others may have changed.
+    others may have changed; `foreign` what others' fills came to, by quote asset.
     """
 
     pots: list[tuple[str, str, str, int, int]]
@@ -174,6 +174,7 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
     transfers: dict[str, int] = {}
     transferred: list[tuple[str, str, str, int]] = []
     strays_told: list[tuple[str, str, str, int, int]] = []
+    foreign: dict[str, int] = {}
 
 
 class MathsCopy(msgspec.Struct, frozen=True):

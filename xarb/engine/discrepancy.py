@@ -22,6 +22,8 @@ DISCREPANCY: Final = "discrepancy"
 """The act of an operator's row with which an account tells a `Discrepancy`; its detail is `Discrepancy.text`."""
 REFUSED: Final = "balance_differs"
 """The reason of the refusal with which the engine says that it does not book one."""
+OTHERS: Final = "others_trade"
+"""The reason of the refusal with which the engine says that others trade too much on an account."""
 _NO_STRATEGY: Final = ""
 
 
@@ -38,6 +40,8 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
     ours: int
     theirs: int
     agreed: int = 0
+
+    actor = "balances"
 
     @property
     def place(self) -> Place:
@@ -60,6 +64,21 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         ours, theirs, more = (format_decimal(amount, MONEY_SCALE) for amount in (self.ours, self.theirs, self.difference))
         return f"{self.account} has {theirs} {self.asset} at {self.venue}, by our books {ours}: {more} is not explained"
+
+
+class Strangers(msgspec.Struct, frozen=True, kw_only=True):
+    """Others traded more on an account of ours than is allowed: worth so much, `bound` is allowed; None: nothing can price it."""
+
+    account: str
+    venue: str
+    worth: Money | None
+    bound: Money
+    actor = "others"
+
+    def __str__(self) -> str:
+        worth = "more than can be priced" if self.worth is None else f"{format_decimal(self.worth, MONEY_SCALE)}"
+        bound = format_decimal(self.bound, MONEY_SCALE)
+        return f"others traded on {self.account} at {self.venue}: their fills of this start come to {worth}, allowed are {bound}"
 
 
 def read_discrepancy(seq: int, detail: str | None) -> Discrepancy:
@@ -104,6 +123,7 @@ class Discrepancies:
     def __init__(self, portfolio: Portfolio, outputs: Outputs, pricing: Pricing, *, setup: Setup) -> None:
         self._portfolio, self._outputs, self._pricing = portfolio, outputs, pricing
         self._limits = setup.adjust
+        self._quotes = {(one.venue, one.symbol): one.quote for one in setup.instruments}
         at_stake = {(one.venue, asset) for one in setup.instruments for asset in (one.base, one.quote)}
         at_stake |= {(setup.instruments[number].venue, tier.asset) for (_, number), tier in setup.fees.items()}
         self._at_stake = frozenset(at_stake)  # asked for members only
@@ -132,6 +152,28 @@ class Discrepancies:
         row = (found.account, _NO_STRATEGY, None, found.venue, None, REFUSED, worth, self._limits.worth)
         self._outputs.emit("refusals", row)
         return found
+
+    def others(self, values: Mapping[str, Any]) -> Strangers | None:
+        """A report that is none of this start's; what is said where it is a fill of others with which theirs come to more than is allowed.
+
+        What this log's own earlier starts sent is not theirs. Their worth is that of what was paid, over all accounts.
+        """
+        quote = self._quotes.get((values["venue"], values["symbol"]))
+        if values["start"] is not None or values["event"] != "fill" or quote is None or None in (values["price"], values["qty"]):
+            return None
+        notional = -(-values["price"] * values["qty"] // MONEY_ONE)
+        total: Money | None = Money(0)
+        for asset, amount in sorted(self._portfolio.traded_by_others(quote, notional).items()):
+            worth = self._worth(amount, asset)
+            if worth is None and not any(self._pricing.prices(asset, one) for one in self._limits.currencies):
+                total = None
+                break
+            total = Money((total or 0) + (worth or 0))  # what nothing has priced yet is counted with the next fill
+        bound = self._limits.foreign
+        if total is not None and total <= bound:
+            return None
+        self._outputs.emit("refusals", (values["account"], _NO_STRATEGY, None, values["venue"], None, OTHERS, total, bound))
+        return Strangers(account=values["account"], venue=values["venue"], worth=total, bound=bound)
 
     def _worth(self, amount: int, asset: str) -> Money | None:
         """What it would cost, in the first currency in which something prices it: a feed that is tradable, else any."""

@@ -16,7 +16,7 @@ from xarb.engine.captured import DecisionsCopy, EngineCopy
 from xarb.engine.chains import KINDS as CHAIN_KINDS
 from xarb.engine.chains import Chains
 from xarb.engine.cycles import Cycles
-from xarb.engine.discrepancy import DISCREPANCY, Discrepancies, Discrepancy, read_discrepancy
+from xarb.engine.discrepancy import DISCREPANCY, Discrepancies, Discrepancy, Strangers, read_discrepancy
 from xarb.engine.episodes import Episodes
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
@@ -109,7 +109,7 @@ class Engine:
         self.chains = Chains(self.instruments, setup.heads, self.outputs)
         self.onchain = OnChain(self.market, self.chains, self.outputs, execution=self.execution, risk=risk, setup=setup)
         self._discrepancies = Discrepancies(self.portfolio, self.outputs, risk.pricing, setup=setup)
-        self.distrust: Discrepancy | None = None  # the last difference from a venue that was too large to be booked
+        self.distrust: Discrepancy | Strangers | None = None  # what showed last that somebody else moves too much of our money
         self._slow_rows = SlowRows(
             self._kernel, self.instruments, setup.groups, pairs=pairs, risk=risk, changed=self.execution.follow
         )
@@ -307,7 +307,7 @@ class Engine:
                 self._world[_WAKE_COUNT] += 1
                 self._call(number, Wake(row.ts_recv, "timer", None))
         elif row.kind == "operator" and row.values["action"] == DISCREPANCY:
-            self._compare(read_discrepancy(row.seq, row.values["detail"]))
+            self._stop_for(self._discrepancies.take(read_discrepancy(row.seq, row.values["detail"])))
         elif row.kind == "operator":
             self.commands += self._live_rows.operate(row.values)
             if self._live_rows.cancels(row.values):
@@ -319,6 +319,8 @@ class Engine:
             if report is not None:
                 self._hear(report)
                 self._rearm()
+            else:
+                self._stop_for(self._discrepancies.others(row.values))
 
     def _apply_chain(self, row: SlowRow) -> None:
         """Apply a row that says something of a chain; a block wakes the strategies that asked for those of its chain."""
@@ -344,9 +346,9 @@ class Engine:
         if number is not None:
             self._call(number, Wake(report.ts, "cycle", venue=report.venue, cycle=report))
 
-    def _compare(self, found: Discrepancy) -> None:
-        """A venue has other money than our books: booked, or the end of new bundles."""
-        if self._discrepancies.take(found) is not None:
+    def _stop_for(self, found: Discrepancy | Strangers | None) -> None:
+        """A venue has other money than our books, or others trade too much there: the end of new bundles; None: nothing is wrong."""
+        if found is not None:
             self.distrust = found
             self._risk.armed = False
             self.commands += self.execution.kill(ENTRIES)

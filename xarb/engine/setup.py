@@ -37,12 +37,13 @@ MAX_STRATEGIES: Final = 62  # one bit each in an instrument's event mask
 class AdjustLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What difference between a venue's balance and ours is booked: worth at most so much, or at most so much of the balance.
 
-    `worth` is in the first of `currencies` that prices the asset.
+    `worth` is in the first of `currencies` that prices the asset; so is `foreign`, what others' fills of a start may come to.
     """
 
     worth: Money
     ratio_ppb: Ppb
     currencies: tuple[str, ...]
+    foreign: Money = Money(0)
 
 
 class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):

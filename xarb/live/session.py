@@ -33,7 +33,6 @@ from xarb.live.accountrows import AccountRows
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
 from xarb.live.begin import (
-    BALANCES,
     LOSSES,
     Listening,
     Past,
@@ -456,10 +455,10 @@ class Session:
             self._plan()
 
     def _heed(self) -> None:
-        """The engine has stopped new bundles, for other money at an exchange or for a loss: from here on as a kill does."""
+        """The engine has stopped new bundles, since others move too much of our money, or for a loss: from here on as a kill does."""
         if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
             self._distrusts = True
-            self._end_entries(BALANCES, f"{found}")
+            self._end_entries(found.actor, f"{found}")
         if (loss := self.assembly.engine.execution.loss) is not None and not self._lost:
             self._lost = True
             self._end_entries(LOSSES, loss)

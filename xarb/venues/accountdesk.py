@@ -35,6 +35,7 @@ POLL_S: Final = 1.0  # open orders are looked up so often without a private stre
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
 RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
+OTHERS: Final = "others"  # how many reports there were of orders that are not of this log
 RIVAL: Final = "another_xarb"  # 1: another log, or a later start of a copy of this one, trades on the account
 STREAM_LOST: Final = "stream_lost"  # 1: the private stream is gone, nothing new begins; 0: it is back and all was compared
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
@@ -93,6 +94,7 @@ class AccountDesk:
         self._epoch = 0  # of the last private stream that stood
         self.conn = -1  # of the private stream in the log; set before `open`
         self.check = BalanceCheck(account.label, venue)
+        self._strange = 0  # reports of orders that are not this log's
         self._moved = 0  # counts what was reported, sent and transferred
         self._has = frozenset[str]()  # assets of which the exchange last said that there is some
         self._natives = natives
@@ -470,6 +472,14 @@ class AccountDesk:
     def _say(self, rows: Sequence[VenueRow]) -> None:
         self._moved += len(rows)
         self._tell(rows)
+        if strange := [row for row in rows if row.kind == "reports" and row.values["start"] is None]:
+            self._strange += len(strange)
+            what = strange[-1].values
+            self.reading(
+                OTHERS,
+                self._strange,
+                f"{self.account.label}: {what['event']} of {what['client_order_id'] or 'an order without a name'}",
+            )
         for one in self.orders.open_orders():
             if one.is_answered and (one.lacks_fills or one.is_unknown):
                 self.resolve(one)

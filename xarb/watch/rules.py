@@ -16,7 +16,13 @@ from xarb.watch.state import WINDOW_S, Watched, Window
 GONE_NS: Final = 5 * NANOS_PER_S  # a writer that let go of its log and wrote nothing for so long has ended
 _MB: Final = 10**6
 _UNKNOWN: Final = "unknown"
-_ASTRAY: Final = ("reconcile_failed", "order_after_end", "journal_lost_rows")  # readings after which a person should look
+_ASTRAY: Final = (
+    "reconcile_failed",
+    "order_after_end",
+    "journal_lost_rows",
+    "others",
+    "another_xarb",
+)  # readings after which a person should look
 _ASTRAY_NS: Final = WINDOW_S * NANOS_PER_S
 _APART: Final = 10  # messages of one rule and one look that go out each alone
 _SHOWN: Final = 3  # of more, how many the one message names
