@@ -13,6 +13,8 @@ from tests.venues.trader import BTC, LOG_ID, trading
 from xarb.errors import OutcomeUnknown, Retryable
 from xarb.model.command import SubmitOrder
 from xarb.venues import bodies
+from xarb.venues.exchange import Place
+from xarb.venues.markets import load_instruments
 from xarb.venues.passage import Passage
 from xarb.venues.rest import PublicRest
 
@@ -64,5 +66,24 @@ def test_public_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         async with server.serving(), aiohttp.ClientSession() as http:
             with pytest.raises(Retryable, match="an answer of more than 1048576 bytes"):
                 await PublicRest(http, f"http://{server.url}").fetch("/api/v3/time")
+
+    run(work())
+
+
+@pytest.mark.parametrize("kind", ["endless", "gzip"])
+def test_answers_to_ccxts_own_clients_are_bounded(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """Those without keys, which load markets and poll where there is no decoder of ours."""
+    monkeypatch.setattr(bodies, "REPLY_BYTES", 1 << 20)
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.flood = kind
+        async with server.serving():
+            tracemalloc.start()
+            with pytest.raises(Retryable, match="could not be loaded"):
+                await load_instruments("binance", "binance", ["BTC/USDT"], place=Place(rest_url=f"http://{server.url}"))
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert peak < 40 << 20
 
     run(work())

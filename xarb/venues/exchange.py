@@ -68,7 +68,20 @@ def exchange(name: str, *, options: Mapping[str, Any] | None = None, place: Plac
     client = getattr(ccxt.pro if streams else ccxt.async_support, name)(dict(options or {}))
     if place.rest_url or place.stream_url:
         client.urls["api"] = _moved(client.urls["api"], place)
+    client.open = _bounded(client)
     return client
+
+
+def _bounded(client: Any) -> Callable[..., None]:
+    """In place of a client's `open`: of a session that it makes itself, which it gives no other way to, answers are bounded too."""
+    make = client.open
+
+    def open_bounded(lazy: bool = False) -> None:  # noqa: FBT001, FBT002  # as ccxt calls it
+        make(lazy)
+        if client.own_session and client.session is not None:
+            client.session._response_class = BoundedResponse  # noqa: SLF001  # else only its constructor takes one
+
+    return open_bounded
 
 
 def trading_exchange(name: str, keys: Keys, *, place: Place, timeout_ms: int) -> Any:
