@@ -19,7 +19,7 @@ import typer.main
 
 from xarb import config
 from xarb.cli import app
-from xarb.config import breakers, chains, inventory, reader, sending, strategies, watch
+from xarb.config import breakers, chains, inventory, latency, onchain, reader, sending, strategies, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, CYCLE_LIFE, ORDER_LIFE, TRANSACTION_LIFE
@@ -65,12 +65,15 @@ def config_page() -> str:
         (config.FeedConfig, "[feeds], [venues.NAME.feeds]"),
         (breakers.BreakerConfig, "[breakers], [venues.NAME.breakers]"),
         (config.VenueConfig, "[venues.NAME]"),
-        (config.LatencyConfig, "a latency, such as order_latency = { uniform_ms = [80, 120] }"),
+        (latency.LatencyConfig, "a latency, such as order_latency = { uniform_ms = [80, 120] }"),
         (strategies.StrategyConfig, "[strategies.NAME]"),
         (config.MarketConfig, "[markets.NAME]"),
         (chains.ChainConfig, "[chains.NAME]"),
         (chains.FactoryConfig, "[chains.NAME.factories.EXCHANGE]"),
         (sending.SendingConfig, "[chains.NAME.sending]"),
+        (onchain.OnChainConfig, "[onchain.NAME]"),
+        (onchain.LenderConfig, "[onchain.NAME.lenders.WHO]"),
+        (onchain.SimulatedChainConfig, "[onchain.NAME.simulated]"),
         (config.RecordConfig, "[record]"),
         (config.LiveConfig, "[live]"),
         (config.RetentionConfig, "[retention]"),

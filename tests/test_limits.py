@@ -34,7 +34,6 @@ from tests.trial import (
 from xarb.backtest import backtest
 from xarb.config import (
     FeedConfig,
-    LatencyConfig,
     LiveConfig,
     MarketConfig,
     RecordConfig,
@@ -46,6 +45,8 @@ from xarb.config import (
 from xarb.config.breakers import BreakerConfig
 from xarb.config.chains import ChainConfig, FactoryConfig
 from xarb.config.inventory import InventoryConfig
+from xarb.config.latency import LatencyConfig
+from xarb.config.onchain import LenderConfig, OnChainConfig, SimulatedChainConfig
 from xarb.config.sending import SendingConfig
 from xarb.config.strategies import StrategyConfig
 from xarb.config.watch import AlertConfig, WatchConfig
@@ -677,6 +678,15 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
         f"sending.{field.name}": "tests.live.test_chains:test_each_key_reaches_the_desk"
         for field in msgspec.structs.fields(SendingConfig)
     },
+    **{
+        f"strategies.{name}": "tests.test_dex:test_each_key_has_its_effect"
+        for name in ("financing", "success_bps", "slip_bps", "channel", "deadline_ms")
+    },
+    **{
+        f"{section}.{field.name}": "tests.test_dex:test_each_key_has_its_effect"
+        for section, kind in (("onchain", OnChainConfig), ("lenders", LenderConfig), ("simulated", SimulatedChainConfig))
+        for field in msgspec.structs.fields(kind)
+    },
     **{f"factories.{name}": "tests.test_chain_sources:test_each_key_reaches_the_feed" for name in ("address", "kind", "fee_ppm")},
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
@@ -734,6 +744,9 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "chains": ChainConfig,
     "factories": FactoryConfig,
     "sending": SendingConfig,
+    "onchain": OnChainConfig,
+    "lenders": LenderConfig,
+    "simulated": SimulatedChainConfig,
     "record": RecordConfig,
     "live": LiveConfig,
     "retention": RetentionConfig,

@@ -96,6 +96,15 @@ SECRETS = {
 INNOCENT = {
     "packaging/requirements.lock": {KEY},
     "recordings/quickstart/manifest.jsonl": {KEY},
+    "recordings/pools/manifest.jsonl": {KEY},
+    **{  # hashes of a local chain's blocks and transactions
+        f"recordings/pools/kind={kind}/date=2026-11-28/{name}.parquet": {KEY}
+        for kind, name in (
+            ("blocks", "00000000000000000020-00000000000000000927"),
+            ("pools", "00000000000000000011-00000000000000000925"),
+            ("swaps", "00000000000000000022-00000000000000000926"),
+        )
+    },
     "tests/test_config.py": {"private key", "address with a password"},
     "tests/fuzz/stores.py": {"private key", "address with a password"},
     "tests/test_chain_sources.py": {"address with a password"},

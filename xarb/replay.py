@@ -10,9 +10,8 @@ import msgspec
 
 from xarb.assembly import Assembly
 from xarb.engine.engine import Engine, Stop
-from xarb.errors import InvariantBroken
 from xarb.model.batch import Batch
-from xarb.model.command import AnyCommand, SubmitOrder, cycles_of, orders_of
+from xarb.model.command import AnyCommand, SubmitOrder
 from xarb.model.event import OutputRow
 from xarb.model.instrument import Instrument
 
@@ -59,12 +58,10 @@ def turn(assembly: Assembly, batch: Batch) -> list[AnyCommand]:
         venues.run(engine.position)
         if why is Stop.COMMANDS:
             assembly.note_marks()
-            commands_now = engine.take_commands()
-            if cycles_of(commands_now):
-                raise InvariantBroken("a cycle on a chain was sent, and no chain is simulated")
-            venues.take(orders_of(commands_now))
+            venues.take(engine.take_commands())
         elif why is Stop.UNTIL:
             engine.take_reports(horizon, venues.reports(horizon))
+            engine.take_cycle_reports(horizon, venues.chains.reports(horizon))
         else:
             return []
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from typing import TypeVar
 
-from xarb.config import FeedConfig, LatencyConfig, RetentionConfig, VenueConfig
+from xarb.config import FeedConfig, RetentionConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
 from xarb.config.inventory import InventoryConfig
+from xarb.config.latency import LatencyConfig
+from xarb.config.onchain import LenderConfig, OnChain
 from xarb.config.strategies import StrategyConfig
 from xarb.engine.breaker import BreakerLimits
 from xarb.engine.setup import AdjustLimits, FeedLimits
-from xarb.engine.terms import ExecutionPolicy, RiskLimits, StrategyTerms
+from xarb.engine.terms import ChainTerms, ExecutionPolicy, RiskLimits, StrategyTerms
 from xarb.errors import ConfigError
 from xarb.log.committer import Policy
 from xarb.log.prune import Retention
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money, Ppb, parse_bps, parse_money
+from xarb.pools.financing import PPM, WAD, LoanTerms
+from xarb.strategies.dex import DexParams
 from xarb.strategies.micro import MicroParams
 from xarb.strategies.moving import MovingTerms
 from xarb.strategies.triangular import TriangularParams
+from xarb.venues.chainterms import ChainModel
 from xarb.venues.terms import ConstantLatency, Latency, Outage, TableLatency, UniformLatency, VenueModel
 
 _Made = TypeVar("_Made")
@@ -226,6 +231,72 @@ def triangular_params(config: StrategyConfig, inventory: InventoryConfig | None 
         max_levels=config.max_levels,
         moving=_moving_terms(config, inventory),
     )
+
+
+def dex_params(config: StrategyConfig) -> DexParams:
+    """A strategy's section as the parameters of `dex_dex`."""
+    return DexParams(
+        max_hops=config.max_legs,
+        open_ppb=ratio_of(config.open_bps),
+        close_ppb=ratio_of(config.close_bps),
+        max_edge_ppb=ratio_of(config.max_edge_bps),
+        min_profit_ppb=ratio_of(config.min_profit_bps),
+        min_profit_quote=money_of(config.min_profit_quote),
+        max_notional_quote=money_of(config.max_notional_quote),
+        max_open_bundles=config.max_open_bundles,
+        financing=config.financing,
+        success_ppm=_ppm(config.success_bps),
+        slip_ppm=_ppm(config.slip_bps),
+        channel=config.channel,
+        deadline_ns=nanos(config.deadline_ms),
+    )
+
+
+def chain_terms(config: OnChain) -> ChainTerms:
+    """What a chain's transactions are paid with."""
+    own = config.own
+    return ChainTerms(native=own.native, wrapped=own.wrapped, max_fee_wei=wei_of(own.max_fee_gwei))
+
+
+def chain_model(config: OnChain, where: str, *, added_ns: int) -> ChainModel:
+    """How a chain is simulated.
+
+    Raises:
+        ConfigError: as `venue_model`.
+    """
+    one = config.simulated
+    return ChainModel(
+        native=config.own.native,
+        latency=_latency(one.latency, f"{where}.simulated.latency").slower(added_ns),
+        lag_ns=nanos(one.lag_ms),
+        receipt_ns=nanos(one.receipt_ms),
+        tip_wei=wei_of(config.own.tip_gwei),
+        missed_ppm=_ppm(one.missed_bps),
+        taken_ppm=_ppm(one.taken_bps),
+        finality_blocks=one.finality_blocks,
+        loans=loan_terms(config.lenders),
+    )
+
+
+def loan_terms(lenders: Mapping[str, LenderConfig]) -> tuple[LoanTerms, ...]:
+    """Who lends what."""
+    return tuple(
+        LoanTerms(
+            way=one.kind, lender=one.address, token=token, premium_wad=one.premium_ppm * (WAD // PPM), available=money_of(depth)
+        )
+        for one in lenders.values()
+        for token, depth in one.depth.items()
+    )
+
+
+def wei_of(gwei: Decimal) -> int:
+    """Whole wei, rounded down."""
+    return int(gwei * 10**9)
+
+
+def _ppm(bps: Decimal) -> int:
+    """Basis points as millionths, rounded down."""
+    return int(bps * 100)
 
 
 def _moving_terms(config: StrategyConfig, inventory: InventoryConfig | None) -> MovingTerms:

@@ -12,9 +12,10 @@ from tests.chain.contracts import call_data
 from tests.chain.stage import FEES, GWEI, KEY, RELAY_KEY, Stage, runs
 from tests.chain.world import UNIT
 from xarb.errors import Refused
+from xarb.pools.basefee import next_base_fee
 from xarb.pools.financing import MEASURED, GasPrice, Need, Way, financing
 from xarb.venues.dex.executor import NOBODY, Funding
-from xarb.venues.dex.fees import FeePolicy, next_base_fee
+from xarb.venues.dex.fees import FeePolicy
 from xarb.venues.dex.lending import Lender, purse_of
 from xarb.venues.dex.stuck import Head
 from xarb.wires.node import header_of

@@ -264,7 +264,7 @@ def test_a_kill_cancels_cycles() -> None:
 
 
 def test_losses_of_gas_end_a_strategy() -> None:
-    """Gas counts in the wrapped token's worth: beyond the day's loss nothing begins."""
+    """Gas counts in the wrapped token's worth: beyond the day's loss trading is killed as it is told, and nothing begins."""
     limits = risk_limits(max_day_loss={WETH: Money(COST)}, latency_threshold_ns=SECOND)
     desk = CycleDesk(terms=strategy_terms(limits=limits))
     for order in (1, 2):
@@ -273,7 +273,7 @@ def test_losses_of_gas_end_a_strategy() -> None:
         desk.receipt("reverted", tx=f"0xt{order}")
     assert [row["pnl"] for row in desk.of("results")] == [-COST, -2 * COST]
     desk.block(desk.plan())
-    assert [row["reason"] for row in desk.of("refusals")] == ["day_loss"]
+    assert [(row["reason"], row["value"]) for row in desk.of("refusals")] == [("loss", 2 * COST), ("loss", None)]
 
 
 def test_reverts_open_the_breaker_and_a_success_closes_it() -> None:

@@ -63,6 +63,9 @@ class Board:
     def block(self, venue: str) -> None:
         """No venue is a chain."""
 
+    def decimals(self, venue: str, token: str) -> None:
+        """No venue is a chain."""
+
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier."""
         return self.fees[instrument]

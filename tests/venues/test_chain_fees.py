@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xarb.venues.dex.fees import FeePolicy, Fees, highest_next, next_base_fee, raised
+from xarb.pools.basefee import highest_next, next_base_fee
+from xarb.venues.dex.fees import FeePolicy, Fees, raised
 
 GWEI = 10**9
 fees = st.integers(0, 10**12)

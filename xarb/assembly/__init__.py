@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xarb.assembly.marks import Marks
+from xarb.assembly.onchain import chain_models, dex_dex
 from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
 from xarb.config import RunConfig
 from xarb.console import Table
@@ -18,6 +19,7 @@ from xarb.engine.breaker import Broken
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
 from xarb.engine.results import Carried
+from xarb.engine.risk import wrapped_as
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import Strategy
 from xarb.engine.volumes import SentVolume
@@ -31,6 +33,7 @@ from xarb.pairing import identities, prove_names, same_things
 from xarb.settings import (
     adjust_limits,
     breaker_limits,
+    chain_terms,
     feed_limits,
     micro_params,
     money_of,
@@ -186,6 +189,7 @@ class Assembly:
         }
         rates = _rates(resolved, instruments)
         traded = {one.quote for one in instruments if one.venue in resolved.venues and one.untradable_because() is None}
+        traded |= {one.own.native for one in resolved.onchain.values()}
         self.currencies = resolved.run.currencies or tuple(sorted(traded))
         setup = Setup(
             instruments=instruments,
@@ -214,14 +218,15 @@ class Assembly:
             broken=ground.broken,
             heads={one.venue: nanos(resolved.venue_feeds.get(one.venue, resolved.feeds).head_ms) for one in instruments},
             adjust=adjust_limits(resolved.inventory, self.currencies),
-            chains={},
+            chains={venue: chain_terms(one) for venue, one in resolved.onchain.items()},
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))
         self.venues = _simulated(resolved, ground, fees=fees, rates=rates) if ground.simulated else None
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._stakes = frozenset(asset for _, _, asset in self.opening)
-        self.marks = Marks(self.engine.market, instruments, self.currencies)
+        self.alike = wrapped_as(setup)
+        self.marks = Marks(self.engine.market, instruments, self.currencies, self.alike)
 
     def strategies(self, rates: Mapping[tuple[str, str, str], int]) -> Sequence[Strategy]:
         """The strategies of the config in order of their ids; `rates` say which instrument prices a fee coin."""
@@ -258,7 +263,9 @@ class Assembly:
     def assumptions(self) -> Table:
         """What the simulation assumes, by venue, and the fees; what flatters the result is marked."""
         simulated = [] if self.venues is None else self.venues.describe()
+        chains = [] if self.venues is None else self.venues.chains.describe()
         rows: list[tuple[str, ...]] = [row for row in simulated if row[0] in self.resolved.venues]
+        rows += chains
         rows += [(venue, "fees", _fee_text(tier)) for venue, tier in self.resolved.fees.items()]
         return Table("Assumptions", ("venue", "what", "value"), tuple(sorted(rows, key=_by_venue)))
 
@@ -283,7 +290,7 @@ def _simulated(
         rates=rates,
         seed=resolved.run.seed,
     )
-    return SimulatedVenues(setup, models)
+    return SimulatedVenues(setup, models, chain_models(resolved))
 
 
 def _strategy(
@@ -291,6 +298,8 @@ def _strategy(
 ) -> Strategy:
     config = resolved.strategies[name]
     assumed = {venue: money_of(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
+    if config.kind == "dex_dex":
+        return dex_dex(resolved, name, instruments)
     if config.kind == "triangular":
         graph = graph_of(resolved, name, instruments)
         params = triangular_params(config, resolved.inventory)

@@ -5,7 +5,7 @@ Nothing here decides anything in a run: no order, no fill and no output row depe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from xarb.console import Table, utc
@@ -39,10 +39,13 @@ class Marks:
         market: where the quotes stand.
         instruments: as the log numbers them.
         currencies: in which assets are valued, in order.
+        alike: by address of a token the asset that it wraps.
     """
 
-    def __init__(self, market: Market, instruments: Sequence[Instrument], currencies: Sequence[str]) -> None:
-        self._market = market
+    def __init__(
+        self, market: Market, instruments: Sequence[Instrument], currencies: Sequence[str], alike: Mapping[str, str] | None = None
+    ) -> None:
+        self._market, self._alike = market, dict(alike or {})
         self._currencies = tuple(currencies)
         self._pricing: dict[tuple[str, str], list[int]] = {}
         for number, one in enumerate(instruments):
@@ -56,6 +59,7 @@ class Marks:
         The instrument is the first by number among the tradable ones; without one, among those of the best state in the order of
         `_TRUST`.
         """
+        asset, currency = self._alike.get(asset, asset), self._alike.get(currency, currency)
         if asset == currency:
             return Mark(MONEY_ONE)
         ranked = []

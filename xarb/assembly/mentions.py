@@ -23,17 +23,18 @@ def check_mentions(
     Raises:
         ConfigError: a name stands for nothing; the message names the key and what there is.
     """
-    origin, venues = experiment.origin, experiment.venues
+    origin, venues = experiment.origin, {*experiment.venues, *experiment.onchain}
     there = sorted({instrument.venue for instrument in instruments})
-    for venue in venues:
+    for venue in (*experiment.venues, *experiment.onchain):
         if venue not in there:
+            section = "venues" if venue in experiment.venues else "onchain"
             raise ConfigError(
-                f"{origin}: venues.{venue}: the log has no instrument there; it has {', '.join(there) or 'none at all'}"
+                f"{origin}: {section}.{venue}: the log has no instrument there; it has {', '.join(there) or 'none at all'}"
             )
     for account, balances in experiment.accounts.items():
         for venue in balances:
             if venue not in venues:
-                raise ConfigError(f"{origin}: accounts.{account}.{venue}: there is no [venues.{venue}]")
+                raise ConfigError(f"{origin}: accounts.{account}.{venue}: there is no [venues.{venue}], and no [onchain.{venue}]")
     for account, shares in experiment.inventory.shares.items():
         for venue in shares:
             if venue not in experiment.accounts.get(account, ()):
@@ -52,6 +53,8 @@ def check_mentions(
             if symbol not in symbols:
                 raise ConfigError(f"{where}.symbols: the log has no {symbol}; it has {', '.join(sorted(symbols))}")
     names = {venue: _assets(instruments, venue, tier) for venue, tier in fees.items()}
+    for venue, chain in experiment.onchain.items():
+        names[venue] = [chain.own.native, *(name for one in instruments if one.venue == venue for name in (one.base, one.quote))]
     for key, asset, place in _named_assets(experiment):
         near = names if place is None else {place: names[place]}
         there = [name for mine in near.values() for name in mine]

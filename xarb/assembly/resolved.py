@@ -18,6 +18,7 @@ from xarb.catalog import load_assets, load_fees, read_assets, read_fees
 from xarb.config import Experiment, FeedConfig, RunConfig, VenueConfig
 from xarb.config.breakers import BreakerConfig
 from xarb.config.inventory import InventoryConfig
+from xarb.config.onchain import OnChain
 from xarb.config.reader import normal
 from xarb.config.strategies import StrategyConfig
 from xarb.errors import ConfigError
@@ -51,6 +52,7 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     assets: tuple[Asset, ...]
     inventory: InventoryConfig = InventoryConfig()
     added_latency_ns: int = 0
+    onchain: dict[str, OnChain] = {}
 
 
 def resolve_recorded(experiment: Experiment, reader: LogReader) -> Resolved:
@@ -101,6 +103,7 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
         fees=fees,
         assets=_assets_of(table, instruments),
         inventory=experiment.inventory,
+        onchain=experiment.onchain,
     )
 
 

@@ -13,7 +13,7 @@ from xarb.assembly import SOURCES, Assembly, recorded_ground
 from xarb.assembly.resolved import Resolved, fee_of, pairing_of, resolve_recorded
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
-from xarb.check.cycles import rounds_of
+from xarb.check.cycles import pools_of, rounds_of
 from xarb.config import Experiment
 from xarb.config.strategies import StrategyConfig
 from xarb.console import Table
@@ -81,7 +81,10 @@ def judge(
     idle = []
     compared = [name for name in sorted(resolved.strategies) if resolved.strategies[name].kind == "micro"]
     for name in sorted({*resolved.strategies} - {*compared}):
-        found, count = rounds_of(resolved, name, instruments, _blocker_of_one(resolved, name, instruments, (sizes, opening)))
+        if resolved.strategies[name].kind == "dex_dex":
+            found, count = pools_of(resolved, name, instruments, opening)
+        else:
+            found, count = rounds_of(resolved, name, instruments, _blocker_of_one(resolved, name, instruments, (sizes, opening)))
         cycles += [(name, instruments[number].id, why or _GOOD) for number, why in found]
         if not count:
             idle.append(name)

@@ -1,10 +1,11 @@
-"""What keeps a triangular strategy from trading an instrument, and whether anything goes round on the rest."""
+"""What keeps a strategy of cycles from trading an instrument, and whether anything goes round on the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from xarb.assembly.onchain import dex_dex
 from xarb.assembly.resolved import Resolved, graph_of
 from xarb.model.instrument import Instrument
 from xarb.strategies.cycles import ONE, Hop, best_hops, earning_cycles
@@ -39,3 +40,22 @@ def rounds_of(resolved: Resolved, name: str, instruments: Sequence[Instrument], 
     hops = best_hops(hops)
     found = [earning_cycles(hops, names.index(start), max_legs=resolved.strategies[name].max_legs) for start in graph.starts]
     return Rounds(verdicts, sum(len(one) for one in found))
+
+
+def pools_of(
+    resolved: Resolved, name: str, instruments: Sequence[Instrument], opening: Mapping[tuple[str, str, str], int]
+) -> Rounds:
+    """What the strategy `name` can go through on chains.
+
+    Raises:
+        ConfigError: as `dex_dex`.
+    """
+    made = dex_dex(resolved, name, instruments)
+    verdicts: list[tuple[int, str | None]] = []
+    for venue, chain in made.chains.items():
+        native = resolved.onchain[venue].own.native
+        gas = opening.get((made.account, venue, native), 0)
+        why = None if gas else f"balance: {made.account} has no {native} on {venue} to pay gas"
+        verdicts += [(number, why) for number, _, _ in chain.pools]
+    can = any(why is None for _, why in verdicts)
+    return Rounds(verdicts, sum(len(one) for one in made.cycles.values()) if can else 0)

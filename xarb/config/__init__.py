@@ -18,6 +18,8 @@ from xarb.config.breakers import BreakerConfig
 from xarb.config.chains import ChainConfig, FactoryConfig, check_chain
 from xarb.config.inventory import InventoryConfig, check_shares
 from xarb.config.kinds import Count, doc
+from xarb.config.latency import LatencyConfig
+from xarb.config.onchain import OnChain, onchain_section
 from xarb.config.reader import Reader, shown
 from xarb.config.secret import refuse_secrets
 from xarb.config.sending import SendingConfig, check_sending
@@ -26,14 +28,6 @@ from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
 Source = Literal["deltas", "books", "quotes"]
-
-
-class LatencyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A latency: exactly one of three models, in ms."""
-
-    constant_ms: Annotated[Decimal | None, doc("always this long")] = None
-    uniform_ms: Annotated[tuple[Decimal, Decimal] | None, doc("drawn evenly between two values")] = None
-    table_ms: Annotated[tuple[Decimal, ...] | None, doc("drawn evenly from measured values")] = None
 
 
 class FeedConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -213,6 +207,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     chains: dict[str, ChainConfig]
     chain_factories: dict[str, dict[str, FactoryConfig]]
     sending: dict[str, SendingConfig]
+    onchain: dict[str, OnChain]
     record: RecordConfig
     live: LiveConfig
     retention: RetentionConfig
@@ -242,6 +237,7 @@ _SECTIONS: Final = (
     "strategies",
     "markets",
     "chains",
+    "onchain",
     "record",
     "live",
     "retention",
@@ -301,6 +297,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         chains=chains,
         chain_factories=factories,
         sending=_sending(reader, chains),
+        onchain={name: onchain_section(reader, part, name) for name, part in reader.table(raw, "onchain")},
         record=reader.section(raw.get("record", {}), RecordConfig, "record"),
         live=reader.section(raw.get("live", {}), LiveConfig, "live"),
         retention=reader.section(raw.get("retention", {}), RetentionConfig, "retention"),

@@ -7,24 +7,51 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from xarb.config.kinds import Count, doc
+from xarb.config.kinds import Count, check_part, doc
 from xarb.config.reader import Reader
 from xarb.errors import ConfigError
 
-_ONLY: Final = {"micro": ("improve_bps", "min_life_ms"), "triangular": ("start_assets", "max_legs", "every_row")}
+# Keys that are not of every kind.
+_DEX: Final = ("financing", "success_bps", "slip_bps", "channel", "deadline_ms")
+_ONLY: Final = {
+    "micro": ("improve_bps", "min_life_ms"),
+    "triangular": ("start_assets", "max_legs", "every_row"),
+    "dex_dex": ("start_assets", "max_legs", *_DEX),
+}
+LEAST_LEGS: Final = {"triangular": 3, "dex_dex": 2}
+MOST_LEGS: Final = {"triangular": 6, "dex_dex": 4}
 
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[strategies.NAME]`: one strategy with its account, limits and budget."""
 
     kind: Annotated[
-        Literal["micro", "triangular"], doc("which strategy: pairs of one thing on two venues, or cycles of three and more trades")
+        Literal["micro", "triangular", "dex_dex"],
+        doc(
+            "which strategy: pairs of one thing on two venues, cycles of three and more trades, or cycles of pools in one transaction"
+        ),
     ]
     start_assets: Annotated[
-        tuple[str, ...], doc("triangular: assets that go round, and in which profit is counted; there is no default")
+        tuple[str, ...],
+        doc(
+            "triangular, dex_dex: assets that go round, and in which profit is counted, of dex_dex addresses of tokens; triangular has no "
+            "default, of dex_dex it is the wrapped token"
+        ),
     ] = ()
-    max_legs: Annotated[int, msgspec.Meta(ge=3, le=6, description="triangular: most trades of a cycle")] = 4
+    max_legs: Annotated[int, msgspec.Meta(ge=2, le=6, description="most trades of a cycle: triangular 3 to 6, dex_dex 2 to 4")] = 4
     every_row: Annotated[bool, doc("triangular: whether every row of its books is a reason to look, besides the scan")] = False
+    financing: Annotated[
+        Literal["auto", "wallet", "callback", "flashloan"],
+        doc("dex_dex: what pays the first pool: whatever leaves most, own tokens, the pool itself, or a loan"),
+    ] = "auto"
+    success_bps: Annotated[Decimal, doc("dex_dex: how likely a cycle comes about as computed")] = Decimal(6000)
+    slip_bps: Annotated[Decimal, doc("dex_dex: part of its profit that may be lost before the contract undoes a cycle")] = Decimal(
+        1000
+    )
+    channel: Annotated[Literal["public", "relay"], doc("dex_dex: how transactions leave; a relay leaves reverts out")] = "public"
+    deadline_ms: Annotated[Decimal, doc("dex_dex: block time after which a transaction of a block does nothing any more")] = (
+        Decimal(60_000)
+    )
     account: Annotated[str, doc("account whose money it uses")] = "main"
     venues: Annotated[tuple[str, ...], doc("venues it may trade on; none means all")] = ()
     symbols: Annotated[tuple[str, ...], doc("symbols it may trade; none means all")] = ()
@@ -126,10 +153,17 @@ def strategy_section(reader: Reader, raw: object, where: str) -> StrategyConfig:
         ConfigError: as `Reader.section`, or a key is of another kind of strategy, or one that this kind must have is missing.
     """
     made = reader.section(raw, StrategyConfig, where)
-    for kind, keys in _ONLY.items():
-        for key in keys:
-            if kind != made.kind and isinstance(raw, dict) and key in raw:
-                raise ConfigError(f"{reader.path}: {where}.{key} is of strategies of kind {kind}, this one is {made.kind}")
+    for key in sorted({key for keys in _ONLY.values() for key in keys}):
+        kinds = [kind for kind, keys in _ONLY.items() if key in keys]
+        if made.kind not in kinds and isinstance(raw, dict) and key in raw:
+            raise ConfigError(
+                f"{reader.path}: {where}.{key} is of strategies of kind {' and '.join(kinds)}, this one is {made.kind}"
+            )
+    for key in ("success_bps", "slip_bps"):
+        check_part(getattr(made, key), f"{reader.path}: {where}.{key}")
+    least, most = LEAST_LEGS.get(made.kind), MOST_LEGS.get(made.kind)
+    if least is not None and most is not None and not least <= made.max_legs <= most:
+        raise ConfigError(f"{reader.path}: {where}.max_legs = {made.max_legs}: allowed are {least} to {most}")
     if made.kind == "triangular":
         if not made.start_assets:
             raise ConfigError(f'{reader.path}: {where}.start_assets is missing: assets that go round, such as ["USDT"]')

@@ -6,11 +6,10 @@ the one before, or lacks rows, is a gap: every pool of the chain is unknown unti
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from xarb.engine.captured import BlockCopy, ChainCopy, ChainsCopy, UndoCopy
-from xarb.engine.outputs import Outputs
 from xarb.engine.pool import Maths, Moved, Pool, Resized, Undo, Whole, copy_of, maths_of
 from xarb.engine.strategy import BlockView, FeedView
 from xarb.errors import LogError
@@ -20,6 +19,7 @@ from xarb.model.units import NEVER
 
 KINDS: Final = ("pools", "swaps", "blocks", "connections")
 KEPT: Final = 64  # blocks that can be undone; a finalised block of Ethereum lies about as deep
+Emit = Callable[[str, tuple[Any, ...]], None]
 _FULL: Final = 1000  # score of a live pool
 _GAP: Final = "block_gap"
 _SHORT: Final = "block_incomplete"
@@ -89,12 +89,12 @@ class Chains:
     Args:
         instruments: by number; those of kind `pool` are followed.
         heads: by venue, the silence in ns after which its pools are stale.
-        outputs: take states of feeds and flags.
+        emit: takes rows of states of feeds and of flags.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], heads: Mapping[str, int], outputs: Outputs) -> None:
+    def __init__(self, instruments: Sequence[Instrument], heads: Mapping[str, int], emit: Emit) -> None:
         self._heads = heads
-        self._outputs = outputs
+        self._emit = emit
         self._names = {number: (one.venue, one.symbol) for number, one in enumerate(instruments) if one.kind == "pool"}
         self._numbers = {name: number for number, name in self._names.items()}
         self._pools = {number: Pool() for number in self._names}
@@ -243,7 +243,7 @@ class Chains:
     # --- outputs
 
     def _flag(self, venue: str, symbol: str, rule: str, value: int | None, bound: int | None) -> None:
-        self._outputs.emit("flags", (venue, symbol, rule, value, bound))
+        self._emit("flags", (venue, symbol, rule, value, bound))
 
     def _show(self, chain: Chain) -> None:
         """Tell the feeds whose state changed."""
@@ -252,7 +252,7 @@ class Chains:
             if state != before:
                 chain.shown[number] = state
                 live = state == "live"
-                self._outputs.emit("feed_states", (*self._names[number], state, before, _FULL if live else 0, live))
+                self._emit("feed_states", (*self._names[number], state, before, _FULL if live else 0, live))
 
     def _chain(self, venue: str) -> Chain:
         chain = self._chains.get(venue)

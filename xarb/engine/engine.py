@@ -24,7 +24,7 @@ from xarb.engine.kernel.compiled import machine_code
 from xarb.engine.liverows import KINDS, LiveRows, timers_wanted
 from xarb.engine.market import KnownMarket
 from xarb.engine.onchain import KINDS as ONCHAIN_KINDS
-from xarb.engine.onchain import OnChain
+from xarb.engine.onchain import OnChain, receipt_row
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
@@ -106,7 +106,7 @@ class Engine:
         self.execution = Execution(self.market, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
-        self.chains = Chains(self.instruments, setup.heads, self.outputs)
+        self.chains = Chains(self.instruments, setup.heads, self.outputs.emit)
         self.onchain = OnChain(self.market, self.chains, self.outputs, execution=self.execution, risk=risk, setup=setup)
         self._discrepancies = Discrepancies(self.portfolio, self.outputs, risk.pricing, setup=setup)
         self.distrust: Discrepancy | Strangers | None = None  # what showed last that somebody else moves too much of our money
@@ -290,6 +290,18 @@ class Engine:
             self.execution.record_report(report)
             self._hear(report)
         self._rearm()
+
+    def take_cycle_reports(self, ts: int, reports: Sequence[CycleReport]) -> None:
+        """Apply what simulated chains say of transactions at `ts`, in order, after the reports of orders at that time."""
+        if ts < self._world[_NOW]:
+            raise InvariantBroken(f"reports due at {ts} come at {self._world[_NOW]}: the engine was run too far")
+        if not reports:
+            return
+        self._world[_NOW] = ts
+        self._world[_QUIET] = 0
+        for report in reports:
+            self.outputs.emit("sim_receipts", receipt_row(report))
+            self._hear_cycle(report)
 
     def _hear(self, report: Report) -> None:
         """Apply a report and wake the strategy that asked for those of its orders."""

@@ -29,6 +29,7 @@ from xarb.model.order import CYCLE_LIFE, CYCLE_OPEN, advance
 from xarb.model.units import MONEY_SCALE
 
 KINDS: Final = ("transactions", "receipts")
+SIMULATION: Final = "simulation"  # the reason of a refusal: upon the latest block it would have reverted
 CYCLE: Final = "cycle"
 GAS: Final = "gas"
 _TRADES: Final = ("trade", "replacement")
@@ -306,7 +307,8 @@ class OnChain:
             release(one.hold)
             one.hold = ()
             one.desk.open_bundles -= 1
-            self._breakers.heard_cycle(key, one.bundle, earned=one.state == "succeeded")
+            if report.reason != SIMULATION:  # the market moved on: nobody failed
+                self._breakers.heard_cycle(key, one.bundle, earned=one.state == "succeeded")
             self._breakers.ended(one.bundle)
             one.desk.cool(one.instruments)
         elif one.is_open and not was_open:
@@ -377,3 +379,23 @@ class OnChain:
             mine = (booked.account, booked.strategy, booked.order)
             self._booked[booked.tx_hash] = Booked(booked.block_hash, mine, tuple(booked.posts))
         self._mine = {**copy.mine}
+
+
+def receipt_row(report: CycleReport) -> tuple[Any, ...]:
+    """What a simulated chain says, as the row that it is."""
+    profit, price = report.profit, report.gas_price_wei
+    return (
+        report.account,
+        report.strategy,
+        report.venue,
+        report.order,
+        report.event,
+        report.tx_hash or None,
+        report.block_number,
+        report.block_hash,
+        report.gas_used,
+        None if price is None else str(price),
+        report.profit_token,
+        None if profit is None else str(profit),
+        report.reason,
+    )

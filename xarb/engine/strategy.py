@@ -153,6 +153,9 @@ class View(Protocol):
     def block(self, venue: str) -> BlockView | None:
         """The newest complete block of a chain; None before any, and right after a reorg that goes back beyond what is kept."""
 
+    def decimals(self, venue: str, token: str) -> int | None:
+        """Decimals of a token of a chain, by its address; None as long as no pool of it was seen."""
+
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier of this strategy's account there."""
 

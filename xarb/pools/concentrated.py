@@ -197,6 +197,11 @@ class Concentrated:
             price = after
         return Crossing(taken, given, price, tick, liquidity)
 
+    def crossed(self, tick: int) -> int:
+        """Initialised ticks between the current tick and another one, as a swap that ends there crosses them."""
+        here, there = bisect_right(self._marks, self.tick), bisect_right(self._marks, tick)
+        return abs(there - here)
+
     def ranges(self, *, zero_for_one: bool) -> Iterator[Range]:
         """The stretches of one liquidity that a swap goes through, in order; those without liquidity are passed over."""
         price, liquidity, marks = self.sqrt_price, self.liquidity, self._marks

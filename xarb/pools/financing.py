@@ -72,6 +72,16 @@ class Loan(msgspec.Struct, frozen=True, kw_only=True):
         return -(-amount * self.premium_wad // WAD)
 
 
+class LoanTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lender of a chain is said to lend of a token, `available` in 10**-18 of a whole one, and for which share of 10**18."""
+
+    way: Way
+    lender: str
+    token: str
+    premium_wad: int
+    available: int
+
+
 class Need(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be paid for.
 

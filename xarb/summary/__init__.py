@@ -20,6 +20,8 @@ from xarb.summary.taken import LATEST, Flow, Taken
 _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
 _EDGE_BUNDLES: Final = 1_000_000
+_RECEIPTS: Final = ("succeeded", "reverted")  # states of a cycle with which money moved
+_ON_CHAIN: Final = ("cycle", "gas")  # causes of what a chain changed
 _UNVALUED: Final = "not valued: no mark"
 
 
@@ -72,6 +74,9 @@ class Summary:
         currencies: quote currencies in which PnL is stated, in order.
         edge_bundles: over how many bundles, the first ones, the edges are taken; more are counted and valued only.
         latest: how many bundles are kept each alone; older ones are added up, which changes nothing that is printed.
+
+    Attributes:
+        alike: by address of a chain's token the asset that it wraps, as which it counts.
     """
 
     def __init__(
@@ -85,11 +90,13 @@ class Summary:
         latest: int = LATEST,
     ) -> None:
         self._marks = marks
+        self.alike: Mapping[str, str] = {}
         self._opening = dict(opening)
         self._assets = dict(assets)
         self._currencies = tuple(currencies)
         self._tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
         self._alive: dict[int, tuple[int, int]] = {}  # by order that may still fill: bundle, ordered quantity
+        self._cycles: dict[int, int] = {}  # by order on a chain that is not final: bundle
         self._filled = (0, 0, 0)  # of the last fill: order, bundle, and the quantity whose share is still to be counted
         self._bundles = Taken(edge_bundles, latest=latest)
         self._refusals: Counter[tuple[str, str]] = Counter()
@@ -105,6 +112,7 @@ class Summary:
             "fills": self._take_fill,
             "ledger": self._take_ledger,
             "residuals": self._take_residual,
+            "cycle_states": self._take_cycle_state,
         }
         self.equity: dict[str, Equity] = {currency: Equity() for currency in currencies}
 
@@ -118,11 +126,11 @@ class Summary:
             kind = row[0]
             if kind in takers:
                 takers[kind](row)
-                if kind == "fills":
+                if kind == "fills" or (kind == "cycle_states" and row[9] in _RECEIPTS):
                     filled = row[3]
         if filled:
             self._follow()
-        self._bundles.add_up(lambda: {bundle for bundle, _ in self._alive.values()})
+        self._bundles.add_up(lambda: {*self._cycles.values(), *(bundle for bundle, _ in self._alive.values())})
 
     @property
     def bundles(self) -> int:
@@ -212,15 +220,33 @@ class Summary:
         self._traded[base] = self._traded[quote] = None
         self._bundles.of(number, strategy).trade(notional, quote)
 
+    def _take_cycle_state(self, row: OutputRow) -> None:
+        _, _, _, _, _, strategy, _, order, bundle, state, previous, *_ = row
+        tally = self._tallies[strategy]
+        if previous is None:
+            self._cycles[order] = bundle
+            tally.sent += 1
+        tally.filled += (state == "succeeded") - (previous == "succeeded" and state == "sent")
+        if state in ("refused", "final"):
+            del self._cycles[order]
+
     def _take_ledger(self, row: OutputRow) -> None:
-        _, _, _, ts, account, strategy, venue, asset, delta, balance, _, order = row
+        _, _, _, ts, account, strategy, venue, asset, delta, balance, cause, order = row
         if delta < 0:
             place = (account, venue, asset)
             if balance * DRY_SHARE < self._opening.get(place, 0):
                 self._dry.setdefault(place, ts)
+        if cause in _ON_CHAIN:
+            asset = str(self.alike.get(asset, asset))
+            self._traded[asset] = None
+            if cause == "gas":
+                fees = self._tallies[strategy].fees
+                fees[asset] = fees.get(asset, 0) - delta
+        if order is None and cause == "gas":
+            self._moved[asset] += delta  # a transfer that takes a nonce back
         if order is not None:
             self._moved[asset] += delta
-            bundle = self._alive[order][0] if order in self._alive else self._bundle_of_late(order)
+            bundle = self._cycles[order] if cause in _ON_CHAIN else self._bundle_of(order)
             flow = self._bundles.of(bundle, strategy).flow
             flow[asset] = flow.get(asset, 0) + delta
 
@@ -230,8 +256,10 @@ class Summary:
         for at, more in enumerate((1, qty, cost)):
             sums[at] += more
 
-    def _bundle_of_late(self, order: int) -> int:
-        """The bundle of an order that had ended: its fill stands right before what it changed."""
+    def _bundle_of(self, order: int) -> int:
+        """The bundle of an order; of one that had ended the fill stands right before what it changed."""
+        if order in self._alive:
+            return self._alive[order][0]
         last, bundle, _ = self._filled
         if last != order:
             raise InvariantBroken(f"the ledger names order {order}, which had ended, without a fill of it")
@@ -352,7 +380,9 @@ class Summary:
 
 def summary_of(assembly: Assembly) -> Summary:
     """A summary of what an assembly is going to do."""
-    return Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
+    made = Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
+    made.alike = assembly.alike
+    return made
 
 
 def _by_count(item: tuple[tuple[str, str], int]) -> tuple[str, int, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from xarb.engine.captured import ChainsCopy
 from xarb.engine.kernel.memory import Memory
-from xarb.model.command import CancelOrder, Report, SubmitOrder
+from xarb.model.command import CancelOrder, CycleReport, Report, SubmitOrder, SwapCycle
 from xarb.model.instrument import Instrument
 
 
@@ -51,6 +52,48 @@ class MatchingCopy(msgspec.Struct, frozen=True):
     resting: list[tuple[int, list[RestingCopy]]]
 
 
+OursCopy = list[tuple[int, list[tuple[bool, int]]]]  # a pool's number, and what we swapped: whether token0 came in, and how much
+
+
+class MinedCopy(msgspec.Struct, frozen=True, array_like=True):
+    """A cycle that a block holds, with what it changed by asset."""
+
+    command: SwapCycle
+    block_hash: str
+    block_number: int
+    changes: list[tuple[str, int]]
+
+
+class ChainBlockCopy(msgspec.Struct, frozen=True, array_like=True):
+    """A block that may be removed, and what we had swapped before it."""
+
+    block_hash: str
+    ours: OursCopy
+
+
+class ChainDealingsCopy(msgspec.Struct, frozen=True):
+    """One simulated chain; see `simulated_chain.SimulatedChain`. `balances` are account, asset, amount."""
+
+    venue: str
+    coming: list[tuple[int, SwapCycle]]
+    cancels: list[tuple[int, int]]
+    waiting: list[tuple[int, SwapCycle]]
+    canceled: list[int]
+    mined: list[MinedCopy]
+    ours: OursCopy
+    kept: list[ChainBlockCopy]
+    outbox: list[tuple[int, int, CycleReport]]
+    told: int
+    balances: list[tuple[str, str, int]]
+
+
+class ChainsDealingsCopy(msgspec.Struct, frozen=True):
+    """All of them, and their pools as the log has them."""
+
+    chains: ChainsCopy = ChainsCopy()
+    dealings: list[ChainDealingsCopy] = []
+
+
 class DealingsCopy(msgspec.Struct, frozen=True):
     """All that is not compiled memory; `sent` is by venue."""
 
@@ -59,6 +102,7 @@ class DealingsCopy(msgspec.Struct, frozen=True):
     clipped: int
     sent: list[list[SentCopy]]
     matching: MatchingCopy
+    chains: ChainsDealingsCopy = ChainsDealingsCopy()  # older copies have none
 
 
 class VenuesCopy(msgspec.Struct, frozen=True):

@@ -21,15 +21,17 @@ from xarb.engine.kernel.book import ASK, BID
 from xarb.engine.words import place, width, words
 from xarb.errors import InvariantBroken, LogError
 from xarb.model.batch import Batch
-from xarb.model.command import Command, Report, SubmitOrder
+from xarb.model.command import AnyCommand, Command, Report, SubmitOrder, cycles_of, orders_of
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import INT64_MAX, MONEY_SCALE, NEVER, NULL
 from xarb.venues.accounts import Purse
 from xarb.venues.captured import DealingsCopy, SentCopy, VenuesCopy
+from xarb.venues.chainterms import ChainModel
 from xarb.venues.fold import draw, loop, state
 from xarb.venues.matching import Matching
 from xarb.venues.shown import ShownBook
+from xarb.venues.simulated_chains import SimulatedChains
 from xarb.venues.terms import (
     ConstantLatency,
     Latency,
@@ -58,13 +60,15 @@ class SimulatedVenues:
     Args:
         setup: instruments, sources, fees, opening balances, rates of fee coins and the seed.
         models: by venue id; each venue of an instrument needs one.
+        chains: by venue id, the chains on which transactions are simulated.
 
     Raises:
         ConfigError: the parts do not fit together.
     """
 
-    def __init__(self, setup: VenueSetup, models: Mapping[str, VenueModel]) -> None:
+    def __init__(self, setup: VenueSetup, models: Mapping[str, VenueModel], chains: Mapping[str, ChainModel] | None = None) -> None:
         check_setup(setup, models)
+        self.chains = SimulatedChains(setup.instruments, chains or {}, setup.opening, setup.seed)
         self.venues: Final = sorted({instrument.venue for instrument in setup.instruments})
         self._models = [models[venue] for venue in self.venues]
         self._slowest = [model.feed_latency.high_ns for model in self._models]
@@ -93,6 +97,7 @@ class SimulatedVenues:
         """Take the next batch; the one before was run to its end."""
         self._batch = batch  # keeps the columns alive to which the fold points
         self._memory.load(batch)
+        self.chains.load(batch)
         self._slow_at = 0
         self._slow_seq = batch.slow[0].seq if batch.slow else NEVER
 
@@ -100,6 +105,7 @@ class SimulatedVenues:
         """Apply the rows of the batch with seq <= `last_seq`, and each command that arrives before such a row's venue time."""
         if last_seq <= self.position:
             return
+        self.chains.run(last_seq)
         batch = self._batch
         if batch is None:
             raise InvariantBroken("run before load")
@@ -117,13 +123,14 @@ class SimulatedVenues:
                 self._slow_seq = batch.slow[self._slow_at].seq if self._slow_at < len(batch.slow) else NEVER
         self.position = last_seq
 
-    def take(self, commands: Sequence[Command]) -> None:
+    def take(self, commands: Sequence[AnyCommand]) -> None:
         """Take commands of the engine, in order; the venue stands at the engine's last applied seq.
 
         Raises:
             InvariantBroken: the venue is past the arrival of a command, so it was run ahead of the engine.
         """
-        for command in commands:
+        self.chains.take(cycles_of(commands))
+        for command in orders_of(commands):
             venue = self._homes[command.instrument]
             model = self._models[venue]
             if isinstance(command, SubmitOrder):
@@ -151,7 +158,7 @@ class SimulatedVenues:
         cannot pass the batch's end either.
         """
         outbox = self._matching.outbox
-        first = outbox[0][0] if outbox else NEVER
+        first = min(outbox[0][0] if outbox else NEVER, self.chains.horizon())
         if self._dues:
             first = min(first, *self._dues.values())
         if not self._matching.resting or self._batch is None:
@@ -212,6 +219,7 @@ class SimulatedVenues:
             clipped=self.clipped,
             sent=[[_sent_copy(one) for one in sorted(sent, key=_place)] for sent in self._sent],
             matching=self._matching.capture(),
+            chains=self.chains.capture(),
         )
         return VenuesCopy(self._memory.capture(), dealings)
 
@@ -229,6 +237,7 @@ class SimulatedVenues:
             raise LogError("the instruments of the checkpoint are not those of these venues")
         self._memory.restore(copy.memory)
         self._matching.restore(dealings.matching)
+        self.chains.restore(dealings.chains)
         self.position, self._commands, self.clipped = dealings.position, dealings.commands, dealings.clipped
         for mine, sent in zip(self._sent, dealings.sent, strict=True):
             for one in sent:

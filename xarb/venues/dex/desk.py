@@ -13,8 +13,9 @@ from typing import Any, Final
 import msgspec
 
 from xarb.errors import Refused, Rejected, Retryable
+from xarb.pools.basefee import next_base_fee
 from xarb.venues.dex.executor import Cycle, Path, execute_data, owner_of, path_data
-from xarb.venues.dex.fees import FeePolicy, Fees, next_base_fee
+from xarb.venues.dex.fees import FeePolicy, Fees
 from xarb.venues.dex.fills import dropped_row, receipt_row
 from xarb.venues.dex.nonces import Attempt, Channel, Nonces, Whose
 from xarb.venues.dex.outgoing import Access, Call, Outgoing

@@ -6,11 +6,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from xarb.pools.basefee import highest_next
+
 REPLACEMENT_PERCENT: Final = (
     10  # nodes take another transaction of a nonce from so much more on, on both fees (go-ethereum's PriceBump)
 )
-_ELASTICITY: Final = 2  # a block aims at its limit over this
-_STEP: Final = 8  # from block to block the base fee changes by an eighth at most
 
 
 class Fees(NamedTuple):
@@ -58,17 +58,3 @@ class FeePolicy(msgspec.Struct, frozen=True, kw_only=True):
 def raised(fee_wei: int) -> int:
     """The least fee that replaces another."""
     return max(-(-fee_wei * (100 + REPLACEMENT_PERCENT) // 100), fee_wei + 1)
-
-
-def highest_next(base_fee_wei: int) -> int:
-    """The base fee after a full block."""
-    return base_fee_wei + max(base_fee_wei // _STEP, 1)
-
-
-def next_base_fee(base_fee_wei: int, gas_used: int, gas_limit: int) -> int:
-    """The base fee of the block that follows one with this fee and gas."""
-    target = gas_limit // _ELASTICITY
-    if gas_used == target:
-        return base_fee_wei
-    change = base_fee_wei * abs(gas_used - target) // target // _STEP
-    return base_fee_wei + max(change, 1) if gas_used > target else base_fee_wei - change
