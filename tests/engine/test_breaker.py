@@ -154,6 +154,21 @@ def test_a_key_that_is_refused_opens_it_at_once_until_a_person_resets_it(event: 
     assert states(desk, "b") == []
 
 
+def test_a_lack_of_money_opens_it_at_once_for_a_pause() -> None:
+    """Whatever is counted: the first such order, of any purpose; one that was not sent or expired for it says nothing."""
+    desk = guarded(rejects=9, errors=0)
+    desk.tell(*GOOD)
+    desk.report(1, "expired", reason="insufficient_funds")
+    desk.report(2, "not_sent", reason="insufficient_funds")
+    assert states(desk) == []
+    desk.tell(*GOOD)
+    buy, sell = last(desk)
+    desk.fill(buy, 101, 5)
+    desk.report(sell, "rejected", reason="insufficient_funds")
+    [row] = desk.drained("breakers")
+    assert (row["venue"], row["state"], row["reason"], row["until"] - row["ts"]) == ("b", "open", "insufficient_funds", PAUSE)
+
+
 def test_a_key_that_is_refused_while_it_is_open_waits_for_a_person() -> None:
     """It is told once, and no probe is let through."""
     desk = guarded(rejects=1, policy={"timeout_ns": HOUR})

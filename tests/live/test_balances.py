@@ -214,6 +214,37 @@ async def agree_but(at: Site, session: Session, locked: int) -> None:
     assert ours | {"USDT": ours["USDT"] + locked} == told
 
 
+def test_an_order_without_money_has_balances_compared_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long before the next regular comparison: the breaker opens, nothing begins meanwhile, and what is gone ends new bundles for good."""
+    monkeypatch.setattr(accountdesk, "RECONCILE_S", 600.0)
+    log = tmp_path / "log"
+
+    def rob(at: Site) -> None:
+        for venue in VENUES:
+            at.server.desk.move(("main", venue, "USDT"), -money("99500"))
+
+    async def story() -> None:
+        async with calm(tmp_path) as at:
+            session = await traded(at, log, once_it_trades(lambda: rob(at)))
+            assert session.was_killed
+
+    asyncio.run(story())
+    with LogReader(log) as reader:
+        [refused, *_] = [row for row in reader.rows("reports") if row["reason"] == "insufficient_funds"]
+        refused_bundle = next(
+            row["bundle"] for _, row in reader.outputs(kinds=("commands",)) if row["client_order_id"] == refused["client_order_id"]
+        )
+        [short, *_] = [row for row in reader.rows("health") if row["metric"] == "money_short"]
+        [opened, *_] = [row for _, row in reader.outputs(kinds=("breakers",)) if row["reason"] == "insufficient_funds"]
+        [disarmed, *_] = [row for row in reader.rows("operator") if row["action"] == "disarm"]
+        begun = [row["bundle"] for _, row in reader.outputs(kinds=("commands",)) if row["purpose"] == "open"]
+    assert (short["value"], short["venue"], opened["venue"]) == (1, refused["venue"], refused["venue"])
+    assert "has less money than our books say" in disarmed["detail"]
+    assert opened["after_seq"] == refused["seq"]
+    assert max(begun) == refused_bundle
+    assert verify(log, advance=quiet).equal
+
+
 def test_a_kill_that_was_not_written_holds_all_the_same(tmp_path: Path) -> None:
     """The process died between the difference and the row of the kill: the next start is refused, and says why."""
     log = tmp_path / "log"

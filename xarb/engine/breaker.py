@@ -2,7 +2,8 @@
 
 There is one for each account and venue. It opens by what the engine hears and reckons itself, so that a replay opens it at the same input.
 Orders that flatten a residual, and cancels, always go out. A residual that had to be held opens the breakers of its venues until a
-person resets them; so does an exchange that refuses the key, which does not mend itself.
+person resets them; so does an exchange that refuses the key, which does not mend itself. One that says that an account lacks money opens
+at the first such order: our books are wrong.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ RESIDUAL_HELD: Final = "residual_held"
 KEY_REFUSED: Final = "key_refused"
 # Reasons of reports that say so.
 KEY_REFUSALS: Final = frozenset({"account_not_enabled", "account_suspended", "authentication_error", "permission_denied"})
+NO_MONEY: Final = "insufficient_funds"  # the reason of such reports, and of the trip
 _FOR_A_PERSON: Final = (RESIDUAL_HELD, KEY_REFUSED)  # no pause ends these
 ANSWERS: Final = 20  # of so many answers of a venue the slowest tenth may be slow
 _ENOUGH: Final = ANSWERS * 9 // 10  # the 9th decile: this many answers are no slower
@@ -346,7 +348,7 @@ class Breakers:
         elif order.state != "unknown":  # else it was counted as that: it never arrived
             breaker.rejects += 1
             trip = trip or breaker.failed(now, event)
-        self._try(breaker, trip)
+        self._try(breaker, _Trip(NO_MONEY) if event == "rejected" and reason == NO_MONEY else trip)
 
     def moved(self, order: Order, before: str, after: str) -> None:
         """An order has another state."""

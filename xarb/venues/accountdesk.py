@@ -37,6 +37,7 @@ READY_S: Final = 10.0  # how long a start waits for the private stream before it
 RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
 OTHERS: Final = "others"  # how many reports there were of orders that are not of this log
 RIVAL: Final = "another_xarb"  # 1: another log, or a later start of a copy of this one, trades on the account
+MONEY_SHORT: Final = "money_short"  # 1: an order was refused for lack of money, nothing new begins; 0: balances were compared since
 STREAM_LOST: Final = "stream_lost"  # 1: the private stream is gone, nothing new begins; 0: it is back and all was compared
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
@@ -86,6 +87,7 @@ class AccountDesk:
         self.orders = LiveOrders(account.label, venue, self.ids, start=wishes.start)
         self.is_streaming = False
         self.lost_stream: str | None = None  # what speaks against new orders since the private stream was lost
+        self.short: str | None = None  # what speaks against new orders since one was refused for lack of money
         self.rival: str | None = None  # what shows that another xarb trades on the account
         self._opened_at = 0  # Unix ns by the exchange's clock at most, when this start first asked for everything
         self.clock = ClockWatch(account, venue, self.reading)
@@ -115,7 +117,13 @@ class AccountDesk:
     @property
     def objections(self) -> list[str]:
         """What speaks against new orders now; a reading tells of each change."""
-        against = (self.rival, self.lost_stream, self.clock.objection, self.countdown.objection if self.countdown else None)
+        against = (
+            self.rival,
+            self.lost_stream,
+            self.short,
+            self.clock.objection,
+            self.countdown.objection if self.countdown else None,
+        )
         return [why for why in against if why is not None]
 
     @property
@@ -275,6 +283,22 @@ class AccountDesk:
         if not one.is_placed:
             self._say(self.orders.never_arrived(one))
             self._say(self.orders.release())
+
+    def lacks_money(self, said: str) -> None:
+        """An order was refused since the account has too little, so that our books are wrong: nothing new begins until they were compared."""
+        if self.short is None:
+            self.short = f"{self.account.label} at {self.venue} has less money than our books say"
+            self.reading(MONEY_SHORT, 1, f"{self.short}: {said}")
+            self._spawn(self._prove_money())
+
+    async def _prove_money(self) -> None:
+        """Compare at once, and until books and exchange agree or what differs was told to the engine."""
+        await self.settle_balances()
+        while self.check.is_open and not self._stopping.is_set():
+            await self.settle_balances()
+        if not self._stopping.is_set():
+            self.short = None
+            self.reading(MONEY_SHORT, 0, f"{self.account.label}: all balances were compared")
 
     def doubt(self, why: str) -> None:
         """Take open orders for being of unknown fate, and look them up."""

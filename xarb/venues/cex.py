@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
+from xarb.engine.breaker import NO_MONEY
 from xarb.errors import ConfigError, InvariantBroken, OutcomeUnknown, Rejected, Retryable
 from xarb.model.command import Command, SubmitOrder
 from xarb.model.instrument import Instrument
@@ -161,6 +162,8 @@ class CexVenue:
         except Rejected as error:
             told = desk.orders.refused if passage.may_have_left else desk.orders.not_sent
             desk.say(told(one, error.reason, str(error)))
+            if error.reason == NO_MONEY:
+                desk.lacks_money(str(error))
         except Retryable as error:
             desk.say(desk.orders.not_sent(one, error.reason, str(error)))
         except OutcomeUnknown as error:
