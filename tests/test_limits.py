@@ -691,6 +691,7 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
     "record.max_age_ms": "tests.test_record:test_old_data_make_a_connection_begin_anew",
+    "record.instruments_ms": "tests.live.test_relisting:test_a_halt_and_a_coarser_step_are_heeded_at_once",
     "live.mode": "tests.live.test_real_orders:test_real_orders_need_three_words",
     "live.max_clock_offset_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.request_timeout_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",

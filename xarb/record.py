@@ -30,6 +30,7 @@ from xarb.venues.clock import Clock
 from xarb.venues.feeds import AnySource, Connection, Feeds, Source, listings_of, load_all
 from xarb.venues.intake import Intake
 from xarb.venues.quality import Limits, Quality
+from xarb.venues.relisting import Relisting
 from xarb.venues.stream import StreamPolicy
 from xarb.wires.decimals import Listing
 from xarb.wires.rows import Row, RowBuilder
@@ -133,7 +134,10 @@ class Recorder:
         upkeep = Upkeep(self.intake, log, self._config)
         gc.collect()
         gc.freeze()  # what was built so far stays: later collections need not look at it
-        tasks = [asyncio.ensure_future(self.feeds.run()), asyncio.ensure_future(upkeep.run(lambda: self._show(board, began)))]
+        markets = [one for one in self._sources if isinstance(one, Source)]
+        relisting = Relisting(markets, listings, self.intake, every_s=self._config.instruments_ms / 1000)
+        works = (self.feeds.run(), relisting.run(), upkeep.run(lambda: self._show(board, began)))
+        tasks = [asyncio.ensure_future(work) for work in works]
         ended = asyncio.ensure_future(stop.wait())
         notify("READY=1")
         try:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import msgspec
-
 from xarb.config import RecordConfig
 from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
@@ -25,6 +23,7 @@ from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.venues.clock import Clock
 from xarb.venues.intake import Intake
+from xarb.venues.markets import is_news
 from xarb.wires.decimals import Listing
 
 _TICK_S: Final = 1.0
@@ -82,7 +81,7 @@ def announce_all(intake: Intake, listings: Mapping[str, Sequence[Listing]], know
     before = {(one.venue, one.symbol): one for one in known}
     for mine in listings.values():
         for listing in mine:
-            intake.announce(listing, again=_is_news(before.get(listing.key), listing.instrument))
+            intake.announce(listing, again=is_news(before.get(listing.key), listing.instrument))
 
 
 class Upkeep:
@@ -151,16 +150,3 @@ class Upkeep:
         self._intake.health("journal_write_p99_ns", stats.write.p99)
         self._intake.health("journal_sync_p99_ns", stats.sync.p99)
         self._intake.health("disk_free_mb", shutil.disk_usage(self._log.folder).free // _MB)
-
-
-def _is_news(before: Instrument | None, now: Instrument) -> bool:
-    """Whether the log knows an instrument but for something other than its scales, which grow by themselves."""
-    if before is None:
-        return False
-    same_scales = msgspec.structs.replace(now, px_scale=before.px_scale, qty_scale=before.qty_scale, origin=before.origin)
-    finer = (before.px_scale - now.px_scale, before.qty_scale - now.qty_scale)
-    steps = [
-        None if step is None or decimals < 0 else step * 10**decimals
-        for step, decimals in zip((now.tick_int, now.lot_int), finer, strict=True)
-    ]
-    return msgspec.structs.replace(same_scales, tick_int=steps[0], lot_int=steps[1]) != before

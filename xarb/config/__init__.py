@@ -104,6 +104,12 @@ class RecordConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_age_ms: Annotated[
         Decimal, doc("no quote or book of an instrument for so long: its connection is made anew; 0 switches it off")
     ] = Decimal(300_000)
+    instruments_ms: Annotated[
+        Count,
+        doc(
+            "time after which exchanges are asked anew what they say of the instruments, also while trading; 0: at the start alone"
+        ),
+    ] = 600_000
 
 
 class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

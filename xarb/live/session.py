@@ -65,6 +65,7 @@ from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED
 from xarb.venues.feeds import Connection, Feeds, listings_of, load_all
 from xarb.venues.intake import Intake
+from xarb.venues.relisting import Relisting
 from xarb.venues.stream import StreamPolicy
 from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
@@ -148,6 +149,8 @@ class Session:
                 stack.push_async_callback(self._let_go)
                 conn = await self._kept_back(self._start(past, known, listings, first_conn=state.next_conn))
                 policy = StreamPolicy(age_s=float(self._experiment.record.max_age_ms) / 1000)
+                every_s = self._experiment.record.instruments_ms / 1000
+                self._relisting = Relisting(self._sources, listings, self.intake, every_s=every_s)
                 self.feeds = Feeds(self._sources, listings, intake=self.intake, http=http, first_conn=conn, policy=policy)
                 return await self._kept_back(self._trade(stop, duration_s, board))
 
@@ -234,6 +237,7 @@ class Session:
                 asyncio.ensure_future(work)
                 for work in (
                     self.feeds.run(),
+                    self._relisting.run(),
                     Upkeep(self.intake, self.log, self._experiment.record).run(lambda: self._show(board, began), self._steps),
                     self._obey(stop, duration_s),
                 )

@@ -17,7 +17,7 @@ from xarb.venues.dex.feed import ChainFeed, ChainSource
 from xarb.venues.dex.loading import load_pools
 from xarb.venues.exchange import OWN_PLACE, Place
 from xarb.venues.generic import CHANNELS, GenericFeed, GenericStream
-from xarb.venues.markets import Listed, load_listed
+from xarb.venues.markets import Listed, ask_instruments, load_listed
 from xarb.venues.rest import PublicRest
 from xarb.venues.stream import Feed, Stream, StreamPolicy
 from xarb.wires.decimals import Listing
@@ -117,9 +117,24 @@ def listings_of(
     return found
 
 
-async def _load(source: Source) -> list[Listed]:
+async def ask_listed(source: Source) -> dict[str, Instrument]:
+    """What an exchange lists now of a source's symbols, by symbol, asked once.
+
+    Raises:
+        Retryable: it does not say so.
+    """
+    name, kinds = _name_of(source)
+    return await ask_instruments(name, source.venue, source.symbols, kinds=kinds, place=source.place)
+
+
+def _name_of(source: Source) -> tuple[str, Sequence[str]]:
+    """ccxt's id of the exchange, and its words for the markets to load."""
     wire = WIRES.get(source.exchange)
-    name, kinds = (wire.exchange or wire.venue, wire.markets) if wire else (source.exchange, ())
+    return (wire.exchange or wire.venue, wire.markets) if wire else (source.exchange, ())
+
+
+async def _load(source: Source) -> list[Listed]:
+    name, kinds = _name_of(source)
     for left in range(_TRIES - 1, -1, -1):
         try:
             return await load_listed(name, source.venue, source.symbols, kinds=kinds, place=source.place)

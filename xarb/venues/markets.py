@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
 from xarb.model.units import MAX_SCALE, NANOS_PER_MS, Money, parse_decimal, parse_money, parse_ratio
@@ -58,6 +60,22 @@ async def load_instruments(
     return [one.instrument for one in listed]
 
 
+async def ask_instruments(
+    name: str, venue: str, symbols: Sequence[str], *, kinds: Sequence[str] = (), place: Place = OWN_PLACE
+) -> dict[str, Instrument]:
+    """As `load_instruments`, by symbol, without those that the exchange does not list.
+
+    Raises:
+        Retryable: the markets could not be had, or one of them cannot be read.
+    """
+    try:
+        client, markets = await _markets(name, venue, symbols, kinds=kinds, place=place)
+        there = [symbol for symbol in symbols if symbol in markets]
+        return {symbol: _found(markets, symbol, venue, _origin(name, place), client).instrument for symbol in there}
+    except ConfigError as error:
+        raise Retryable(str(error)) from None
+
+
 async def load_listed(
     name: str, venue: str, symbols: Sequence[str], *, kinds: Sequence[str] = (), place: Place = OWN_PLACE
 ) -> list[Listed]:
@@ -67,6 +85,18 @@ async def load_listed(
         ConfigError: as `load_instruments`.
         Retryable: as `load_instruments`.
     """
+    client, markets = await _markets(name, venue, symbols, kinds=kinds, place=place)
+    return [_found(markets, symbol, venue, _origin(name, place), client) for symbol in symbols]
+
+
+def _origin(name: str, place: Place) -> str:
+    return f"{name} {place.rest_url or 'public API'} via ccxt"
+
+
+async def _markets(
+    name: str, venue: str, symbols: Sequence[str], *, kinds: Sequence[str], place: Place
+) -> tuple[Any, Mapping[str, Any]]:
+    """The client that was asked, closed, and its markets by symbol."""
     client = data_client(name, symbols, kinds=kinds, place=place)
     client.number = str  # steps and limits keep their text: no float is made of them
     try:
@@ -75,8 +105,7 @@ async def load_listed(
         raise Retryable(f"{venue}: the markets of {name} could not be loaded: {type(error).__name__} {str(error)[:300]}") from None
     finally:
         await client.close()
-    origin = f"{name} {place.rest_url or 'public API'} via ccxt"
-    return [_found(markets, symbol, venue, origin, client) for symbol in symbols]
+    return client, markets
 
 
 def _found(markets: Mapping[str, Any], symbol: str, venue: str, origin: str, client: Any) -> Listed:
@@ -130,6 +159,19 @@ def instrument_of(market: Mapping[str, Any], venue: str, *, exchange_id: str, mo
         )
     except (KeyError, ValueError) as error:
         raise ConfigError(f"{venue}: market {market.get('symbol')} of {exchange_id} cannot be read: {error!r}") from None
+
+
+def is_news(before: Instrument | None, now: Instrument) -> bool:
+    """Whether the log knows an instrument but for something other than its scales, which grow by themselves."""
+    if before is None:
+        return False
+    same_scales = msgspec.structs.replace(now, px_scale=before.px_scale, qty_scale=before.qty_scale, origin=before.origin)
+    finer = (before.px_scale - now.px_scale, before.qty_scale - now.qty_scale)
+    steps = [
+        None if step is None or decimals < 0 else step * 10**decimals
+        for step, decimals in zip((now.tick_int, now.lot_int), finer, strict=True)
+    ]
+    return msgspec.structs.replace(same_scales, tick_int=steps[0], lot_int=steps[1]) != before
 
 
 def _of_kraken(name: str) -> str:
