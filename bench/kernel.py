@@ -85,6 +85,8 @@ def kernel(market: Market, source: int) -> state.KernelState:
         volumes=(),
         breakers={},
         broken=(),
+        bundles=(),
+        flows=(),
         adjust=AdjustLimits(worth=Money(0), ratio_ppb=Ppb(0), currencies=()),
     )
     made, _ = build_state(setup, [Watcher(market)])

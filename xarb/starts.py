@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from xarb.assembly import Ground, Replay
 from xarb.assembly.resolved import Resolved, decode_config
 from xarb.engine.breaker import Broken
-from xarb.engine.discrepancy import fill_changes, is_complete
-from xarb.engine.liverows import FORGET, RESET_BREAKERS
+from xarb.engine.carried import CarriedBundle, CarriedFlow
+from xarb.engine.liverows import RESET_BREAKERS
 from xarb.engine.results import DAY_NS, Carried, currencies_of
 from xarb.engine.volumes import SentVolume
 from xarb.errors import LogError
@@ -44,9 +44,11 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         left: orders of earlier starts whose end is not known yet, as plain data (`live.left`); the engine knows nothing of them.
         results: what strategies made in earlier starts, in the currencies that limits of loss ever named; money is an int at 18 decimals.
         volumes: what strategies sent in earlier starts on the last day on which they sent anything.
-        told_seq: what the log had when this was reckoned; fills reported up to this input are in `results`.
+        told_seq: what the log had when this was reckoned; fills reported up to this input are in `results`, `bundles` and `flows`.
         broken: breakers that earlier starts left open.
         others: as balances, what others' orders had locked; it is in none of them.
+        bundles: bundles that earlier starts left without an end, and the last ones that ended, whose orders may be told of yet.
+        flows: what strategies' fills added up to in earlier starts; None in a log that an older version wrote.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
@@ -58,6 +60,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     told_seq: int = -1
     broken: tuple[Broken, ...] = ()
     others: tuple[tuple[str, str, str, str], ...] = ()
+    bundles: tuple[CarriedBundle, ...] = ()
+    flows: tuple[CarriedFlow, ...] | None = None
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +150,8 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
         results=start.opening.results,
         volumes=start.opening.volumes,
         broken=start.opening.broken,
+        bundles=start.opening.bundles,
+        flows=start.opening.flows or (),
     )
 
 
@@ -228,37 +234,6 @@ def carried_into(resolved: Resolved, before: Sequence[Carried]) -> tuple[Carried
     return tuple(found[key] for key in sorted(found))
 
 
-def closing_results(reader: LogReader, span: Span, *, until: int) -> tuple[Carried, ...]:
-    """What strategies made up to input `until`, the last start before it being `span`: nothing once a person had it forgotten.
-
-    What opened it goes on by its ledger, by the results that it wrote, and by fills that were reported outside of it: after its end, and of
-    orders of earlier starts.
-
-    Raises:
-        LogError: a file was changed, or a fill does not say what it made.
-    """
-    opening = span.start.opening
-    acts = (row for row in reader.rows("operator") if span.first < row["seq"] <= until)
-    if not opening.results or any(row["action"] == FORGET for row in acts):
-        return ()
-    flows = _Flows(opening.results)
-    states = {one.key: one for one in opening.results}
-    seen: set[tuple[Any, ...]] = set()
-    for kind, row in reader.outputs(kinds=("fills", "ledger", "results"), select=span.selection):
-        owner = (row["account"], row["strategy"])
-        if kind == "fills":
-            seen.add((row["account"], row["venue"], row["symbol"], row["fill_id"]))
-        elif kind == "ledger":
-            flows.add(owner, row["asset"], row["delta"])
-        elif (*owner, row["currency"]) in states:
-            key = (*owner, row["currency"])
-            states[key] = msgspec.structs.replace(
-                states[key], day=row["ts"] // DAY_NS, base=row["pnl"] - row["day_pnl"], peak=row["peak"], last=row["pnl"]
-            )
-    _add_reported(reader, span, until, flows=flows, seen=seen)
-    return tuple(msgspec.structs.replace(states[key], flows=flows.of(key)) for key in sorted(states))
-
-
 def closing_volumes(reader: LogReader, span: Span) -> tuple[SentVolume, ...]:
     """What strategies sent up to the end of a start, on the last day on which anything was sent."""
     day = max((one.day for one in span.start.opening.volumes), default=0)
@@ -298,47 +273,3 @@ def closing_breakers(reader: LogReader, span: Span, *, until: int) -> tuple[Brok
         one = Broken(**{name: row[name] for name in names})
         found[one.key] = one
     return tuple(found[key] for key in sorted(found) if found[key].state != "closed")
-
-
-def _add_reported(reader: LogReader, span: Span, until: int, *, flows: _Flows, seen: set[tuple[Any, ...]]) -> None:
-    """Add the fills that no ledger has; `seen` are those that one has."""
-    markets = {(one.venue, one.symbol): one for one in reader.instruments}
-    sides: dict[str, str] = {}
-    for row in reader.rows("reports", select=Selection(first_seq=span.start.opening.told_seq + 1, last_seq=until)):
-        fill = (row["account"], row["venue"], row["symbol"], row["fill_id"])
-        in_ledger = row["start"] == span.start.number and row["seq"] <= span.last
-        is_other = not span.start.opening.told_seq < row["seq"] <= until
-        if row["event"] != "fill" or row["order"] is None or in_ledger or is_other or fill in seen:
-            continue
-        seen.add(fill)
-        if row["side"] is None and not sides:
-            sides = {one["client_order_id"]: one["side"] for _, one in reader.outputs(kinds=("commands",))}
-        side = row["side"] or sides.get(row["client_order_id"])
-        market = markets.get((row["venue"], row["symbol"]))
-        if market is None or side is None or not is_complete(row):
-            raise LogError(f"seq {row['seq']}: what the fill {row['fill_id']} made cannot be known, so that no loss can be told")
-        flows.fill(row, market, 1 if side == "buy" else -1)
-
-
-class _Flows:
-    """What fills changed, by account and strategy, where something of them is carried on."""
-
-    def __init__(self, carried: Sequence[Carried]) -> None:
-        self._before = {one.key: one.flows for one in carried}
-        self._since: dict[tuple[str, str], dict[str, int]] = {(one.account, one.strategy): {} for one in carried}
-
-    def add(self, owner: tuple[str, str], asset: str, delta: int) -> None:
-        mine = self._since.get(owner)
-        if mine is not None:
-            mine[asset] = mine.get(asset, 0) + delta
-
-    def fill(self, row: Mapping[str, Any], market: Instrument, sign: int) -> None:
-        """A reported fill; what it is worth in quote is rounded against us."""
-        for asset, change in fill_changes(row, market, sign).items():
-            self.add((row["account"], row["strategy"]), asset, change)
-
-    def of(self, key: tuple[str, str, str]) -> dict[str, int]:
-        found = {**self._before[key]}
-        for asset, delta in self._since[key[:2]].items():
-            found[asset] = found.get(asset, 0) + delta
-        return {asset: found[asset] for asset in sorted(found)}

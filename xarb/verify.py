@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 
 from xarb.assembly import Assembly, replay_of_run
 from xarb.assembly.resolved import decode_config, run_id
+from xarb.carrying import Left, closing_results
 from xarb.checkpoint import restore
 from xarb.console import Advance, Table
 from xarb.errors import ConfigError, InvariantBroken, LogError, Refused
@@ -31,7 +32,6 @@ from xarb.starts import (
     Start,
     carried_into,
     closing_breakers,
-    closing_results,
     closing_volumes,
     opening_of,
     replay_of_start,
@@ -249,7 +249,7 @@ def _outputs_behind(log: LogReader, checkpoint: Checkpoint, last: int) -> Iterat
 
 
 def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly | None) -> None:
-    """A start opens with what the one before it ended with: its results, volumes and breakers, and on paper, where nothing else moves it, its money.
+    """A start opens with what the one before it ended with: its results, volumes, breakers, bundles and flows, and on paper, where nothing else moves it, its money.
 
     They are reckoned from orders, money and outputs, which no log ever loses; the money is that of the replay, None without one.
 
@@ -257,12 +257,16 @@ def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly 
         LogError: it does not.
     """
     opening, before = after.opening, span.start
-    results = carried_into(decode_config(after.config), closing_results(log, span, until=opening.told_seq))
+    left = Left(log, span, until=opening.told_seq)
+    results = carried_into(decode_config(after.config), closing_results(log, span, left, until=opening.told_seq))
     pairs: list[tuple[Sequence[object], Sequence[object]]] = [
         (results, opening.results),
         (closing_volumes(log, span), opening.volumes),
         (closing_breakers(log, span, until=opening.told_seq), opening.broken),
+        (left.bundles, opening.bundles),
     ]
+    if opening.flows is not None:
+        pairs.append((left.flows, opening.flows))
     if assembly is not None and after.mode == before.mode == PAPER:
         pairs.append((opening_of(assembly.engine.portfolio.balances(), (), (), armed=False).balances, opening.balances))
     for ended, opened in pairs:

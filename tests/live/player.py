@@ -11,7 +11,7 @@ from tests.log.live import read_inputs, values_of
 from xarb.assembly.resolved import Resolved, opening_balances, resolve
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM
-from xarb.live.begin import Listening, begin, paper_money, past_of
+from xarb.live.begin import Heard, Listening, begin, paper_money, past_of
 from xarb.live.timers import Timers
 from xarb.live.trading import Send, Trading
 from xarb.log.committer import Policy
@@ -68,11 +68,12 @@ class Player:
         with LogReader(QUICKSTART) as source:
             instruments, kinds = list(source.instruments), source.kinds_of
         resolved: Resolved = resolve(load_experiment(EXPERIMENT, {**GOES_ON, **(changes or {})}), instruments)
+        prelude: dict[str, list[Row]] = {}
         if is_new:
-            rows = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
-            self.log.append({"instruments": rows})
+            prelude["instruments"] = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
+            self.log.append(prelude)
         balances = opening_balances(resolved) if mode == LIVE else paper_money(resolved, past)  # an exchange would tell them
-        start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), mode=mode, balances=balances)
+        start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), Heard(prelude, balances), mode=mode)
         self.outputs: list[Any] = []
         self.trading = Trading(self.log, assembly, send=send, strict=strict, sink=self.outputs.extend)
         self._pending: dict[str, list[Row]] = {}

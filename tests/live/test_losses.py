@@ -13,6 +13,8 @@ from tests.live.player import SMALL, Player, recorded
 from tests.live.site import filled, site, traded
 from tests.live.test_splits import played
 from tests.log.live import values_of
+from xarb.carrying import Left, closing_results
+from xarb.engine.results import Carried
 from xarb.errors import Killed, Refused
 from xarb.live.begin import check_may_start, past_of
 from xarb.live.kill import forget_losses, reset
@@ -22,7 +24,7 @@ from xarb.model.command import SubmitOrder
 from xarb.model.event import named
 from xarb.model.units import MONEY_ONE
 from xarb.serve.faults import Fault
-from xarb.starts import LIVE, PAPER, closing_results, spans
+from xarb.starts import LIVE, PAPER, Span, spans
 from xarb.verify import verify
 
 LOOSE: Final = {"strategies.eager.max_day_loss": "{ USDT = 1000000 }"}
@@ -39,6 +41,11 @@ def rows(player: Player, kind: str) -> list[dict[str, Any]]:
     """Output rows of the strategy with limits."""
     found = [named(row) for row in player.outputs if row[0] == kind]
     return [row for row in found if row["strategy"] == "eager"]
+
+
+def closing(log: LogReader, span: Span) -> tuple[Carried, ...]:
+    """What the whole log says was made, its last start being `span`."""
+    return closing_results(log, span, Left(log, span, until=log.last_seq), until=log.last_seq)
 
 
 def flows(players: list[Player]) -> dict[str, int]:
@@ -192,8 +199,8 @@ def test_fills_that_are_reported_when_no_start_runs_count(tmp_path: Path) -> Non
             span.start.opening, told_seq=log.last_seq - 1
         )  # all but the last, in the middle of a file
         told_before = span._replace(start=msgspec.structs.replace(span.start, opening=opening))
-        assert [one.flows for one in closing_results(log, told_before, until=log.last_seq)] == [before.flows]
+        assert [one.flows for one in closing(log, told_before)] == [before.flows]
     Player(folder, seed=6, mode=LIVE, send=lambda _: None, changes=LOOSE).end()
     assert [one.flows for one in past_of(folder).results] == [expected]
     with LogReader(folder) as log:
-        assert [one.flows for one in closing_results(log, list(spans(log))[-1], until=log.last_seq)] == [expected]
+        assert [one.flows for one in closing(log, list(spans(log))[-1])] == [expected]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
@@ -39,6 +41,21 @@ class Bundle:
         self.live = self.attempts = 0
         self.retry_at = self.unbalanced_at = 0
 
+    def planned(self) -> str:
+        """The plan as its row has it."""
+        legs = [
+            {
+                "venue": leg.feed.coin.venue,
+                "symbol": leg.feed.coin.symbol,
+                "side": "buy" if leg.sign > 0 else "sell",
+                "price": _text(leg.price),
+                "qty": _text(leg.qty),
+            }
+            for leg in self.plan.legs
+        ]
+        what = {"sequence": "simultaneous", "flat": [self.plan.legs[0].feed.coin.base], "cycle": False, "legs": legs}
+        return json.dumps(what, separators=(",", ":"))
+
     def trade(self, instrument: int, sign: int, qty: Fraction, worth: Fraction) -> None:
         """A fill of one of its orders."""
         size, value = self.traded.get((instrument, sign), (Fraction(0), Fraction(0)))
@@ -68,3 +85,9 @@ class Closed(NamedTuple):
 
     strategy: int
     pair: Pair
+
+
+def _text(amount: Fraction) -> str:
+    """A decimal without zeros at its end."""
+    found = Decimal(amount.numerator) / Decimal(amount.denominator)
+    return f"{found.normalize():f}"

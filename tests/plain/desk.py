@@ -138,6 +138,7 @@ class Desk:
             if breaker.state == "half_open":
                 breaker.probe, breaker.proven = self.bundles, False
         bundle = Bundle(self.bundles, plan)
+        self._life(bundle, "opened", bundle.planned())
         self.open[plan.strategy] += 1
         for leg in plan.legs:
             self._count(plan.strategy, leg)
@@ -401,7 +402,7 @@ class Desk:
         wait = self.strategies[bundle.plan.strategy].unknown_wait_ns
         living = [one for one in self.alive if one.bundle is bundle]
         if wait and living and bundle.net != 0 and not bundle.retry_at and all(one.state == "unknown" for one in living):
-            bundle.unbalanced_at = bundle.unbalanced_at or self.outputs.now
+            self._note_unbalanced(bundle)
             bundle.retry_at = self.outputs.now + wait
             self._defer(wait, bundle)
 
@@ -433,11 +434,11 @@ class Desk:
     def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
         """No order is alive: flatten the residual, wait to try again, or close."""
         plan = bundle.plan
-        terms = self.strategies[plan.strategy]
+        terms, end = self.strategies[plan.strategy], "closed"
         if bundle.net != 0:
             last = [one for one in self.orders if one.bundle is bundle][-1]
             turned_away = last.state == "rejected" and last.purpose != "open" and bundle.attempts < terms.max_attempts
-            bundle.unbalanced_at = bundle.unbalanced_at or self.outputs.now
+            self._note_unbalanced(bundle)
             given_up = self._given_up(bundle, terms)
             if turned_away and not waited and not given_up:
                 self._wait(bundle, terms)
@@ -474,6 +475,8 @@ class Desk:
                 for leg in plan.legs:
                     self._tell(self.breakers[leg.feed.coin.venue].hold(self.outputs.now, bundle.net))
             self._leave(bundle, "held" if refusals else "dust")
+            end = "held" if refusals else "closed"
+        self._life(bundle, end)
         self.open[plan.strategy] -= 1
         for told in self.results[plan.strategy].take(self._mine(plan.strategy), self.outputs.now):
             self.outputs.emit("results", account="main", strategy=terms.name, **told)
@@ -486,6 +489,16 @@ class Desk:
             self._defer(terms.cool_down_ns, closed)
         else:
             self.closed.append(closed)
+
+    def _note_unbalanced(self, bundle: Bundle) -> None:
+        if not bundle.unbalanced_at:
+            bundle.unbalanced_at = self.outputs.now
+            self._life(bundle, "unbalanced")
+
+    def _life(self, bundle: Bundle, event: str, plan: str | None = None) -> None:
+        name = self.strategies[bundle.plan.strategy].name
+        more = {"bundle": bundle.number, "event": event, "opportunity": bundle.opportunity, "plan": plan}
+        self.outputs.emit("bundles", account="main", strategy=name, **more)
 
     def _leave(self, bundle: Bundle, cause: str) -> None:
         """The residual is inventory from now on."""

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from xarb import assembly
+from xarb.carrying import Left
 from xarb.engine import execution, orders, portfolio, results, risk, volumes
 from xarb.engine.band import Band
 from xarb.engine.breaker import FREE, Breakers
@@ -35,7 +36,7 @@ from xarb.live.trading import Trading
 from xarb.log import journal, recovery, seal
 from xarb.log.committer import Committer
 from xarb.log.livelog import LiveLog
-from xarb.model.order import ORDER_TERMINAL
+from xarb.model.order import CARRIED, ORDER_TERMINAL
 from xarb.replay import turn
 from xarb.venues import account, accountdesk
 from xarb.venues.accountdesk import AccountDesk
@@ -750,3 +751,53 @@ def differences_of_any_size_booked(patch: pytest.MonkeyPatch) -> None:
 def restart_does_not_know_its_fills(patch: pytest.MonkeyPatch) -> None:
     """What is told between two starts of fills explains nothing."""
     patch.setattr(Books, "take", lambda *_: None)
+
+
+# --- what a start goes on with
+
+_DEATHS = ("kill", "power", "failed_disk", "failed_sync", "full_disk")
+
+
+@bug("endings", "inventory", faults=_DEATHS)
+def bundles_dropped_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """A start knows nothing of the bundles of the one before."""
+    patch.setattr(Left, "bundles", ())
+
+
+@bug("exposure", "max_exposure", faults=_DEATHS)
+def exposure_reset_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    """A strategy's fills add up from nothing in each start."""
+    patch.setattr(Left, "flows", ())
+
+
+@bug("endings", "inventory", faults=_DEATHS)
+def bundles_carried_twice(patch: pytest.MonkeyPatch) -> None:
+    """Each bundle that is left becomes two."""
+    real: Any = Left.bundles
+    patch.setattr(Left, "bundles", property(lambda self: (*real.fget(self), *real.fget(self))))
+
+
+@bug("endings", faults=_DEATHS)
+def ended_bundles_carried_again(patch: pytest.MonkeyPatch) -> None:
+    """What ended of late goes on as if it had not."""
+    real: Any = Left.bundles
+    again = property(lambda self: tuple(msgspec.structs.replace(one, state=CARRIED) for one in real.fget(self)))
+    patch.setattr(Left, "bundles", again)
+
+
+@bug("liveness", "endings", faults=_DEATHS)
+def fills_between_starts_dropped(patch: pytest.MonkeyPatch) -> None:
+    """What is told of the orders of a dead process before the next start reaches no bundle."""
+    patch.setattr(Left, "take", lambda *_: None)
+
+
+@bug("inventory", faults=_DEATHS)
+def late_fill_of_an_old_order_dropped(patch: pytest.MonkeyPatch) -> None:
+    """A fill of an earlier start's order is recorded, and its bundle does not hear of it."""
+    patch.setattr(Execution, "order_of", lambda *_: None)
+
+
+@bug("endings", "liveness", faults=_DEATHS)
+def carried_bundles_never_settled(patch: pytest.MonkeyPatch) -> None:
+    """What is carried keeps still for good."""
+    patch.setattr(Execution, "go_on", lambda *_: [])

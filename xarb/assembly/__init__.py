@@ -16,6 +16,7 @@ from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, op
 from xarb.config import RunConfig
 from xarb.console import Table
 from xarb.engine.breaker import Broken
+from xarb.engine.carried import CarriedBundle, CarriedFlow
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
 from xarb.engine.results import Carried
@@ -79,6 +80,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         results: what strategies made in earlier starts, where they have a limit of loss; none in a backtest.
         volumes: what they sent in earlier starts of the day; none in a backtest.
         broken: breakers that earlier starts left open; none in a backtest.
+        bundles: bundles that earlier starts left without an end, or ended of late; none in a backtest.
+        flows: what strategies' fills added up to in earlier starts; none in a backtest.
     """
 
     instruments: Sequence[Instrument]
@@ -93,6 +96,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     results: Sequence[Carried] = ()
     volumes: Sequence[SentVolume] = ()
     broken: Sequence[Broken] = ()
+    bundles: Sequence[CarriedBundle] = ()
+    flows: Sequence[CarriedFlow] = ()
 
 
 def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: Sequence[Sequence[str]]) -> list[int]:
@@ -216,6 +221,8 @@ class Assembly:
                 for one in instruments
             },
             broken=ground.broken,
+            bundles=ground.bundles,
+            flows=ground.flows,
             heads={one.venue: nanos(resolved.venue_feeds.get(one.venue, resolved.feeds).head_ms) for one in instruments},
             adjust=adjust_limits(resolved.inventory, self.currencies),
             chains={venue: chain_terms(one) for venue, one in resolved.onchain.items()},

@@ -153,6 +153,13 @@ def kill(
     forget_losses: Annotated[
         bool, typer.Option("--forget-losses", help="Have the next start count the day's loss and the drawdown from nothing.")
     ] = False,
+    forget_inventory: Annotated[
+        bool,
+        typer.Option(
+            "--forget-inventory",
+            help="Have the next start begin flat: max_exposure and budgets count from nothing, open bundles are not gone on with.",
+        ),
+    ] = False,
     reset_breakers: Annotated[
         bool, typer.Option("--reset-breakers", help="Have the next start begin with the breakers of all venues closed.")
     ] = False,
@@ -171,6 +178,7 @@ def kill(
     Exit code 0 once all is done and proven, 1 when it is not, or there is nothing to kill.
     """
     from xarb.config import load_experiment
+    from xarb.live.kill import forget_inventory as run_forget_inventory
     from xarb.live.kill import forget_losses as run_forget
     from xarb.live.kill import kill as run_kill
     from xarb.live.kill import reset as run_reset
@@ -182,9 +190,13 @@ def kill(
         say(f"{log}: the kill by {run_reset(log)} is taken back")
     for one in run_forget(log) if forget_losses else ():
         say(f"{log}: {one.strategy} made {format_decimal(one.last, MONEY_SCALE)} {one.currency} so far, which is forgotten")
+    for flow in run_forget_inventory(log) if forget_inventory else ():
+        say(
+            f"{log}: fills of {flow.strategy} changed {format_decimal(flow.amount, MONEY_SCALE)} {flow.asset} so far, which is forgotten"
+        )
     for broken in run_reset_breakers(log) if reset_breakers else ():
         say(f"{log}: the breaker of {broken.account} on {broken.venue}, {broken.state} for {broken.reason}, is closed")
-    if reset or forget_losses or reset_breakers:
+    if reset or forget_losses or forget_inventory or reset_breakers:
         return
     show(run_kill(log, wait_s=seconds_of(wait), level=level, experiment=None if config is None else load_experiment(config)))
     say(f"{log}: killed; before another start: xarb kill {log} --reset")

@@ -109,8 +109,10 @@ class Archive:
         )
 
     def restore(self, copy: ArchiveCopy) -> None:
-        """Take over all orders and bundles of a copy; there were none."""
+        """Take over all orders and bundles of a copy; there were none but those that were taken up."""
         self._bundle_of = array("q", copy.bundle_of)
+        self._open.clear()  # those that were taken up are in the copy
+        self._orders.clear()
         self._rescales = [*copy.rescales]
         self._packed = {
             number: (seen, packed.copy()) for number, (seen, packed) in copy.packed.items()

@@ -317,9 +317,13 @@ class Breakers:
 
     def escalate(self, legs: Sequence[Leg], account: str, left: int) -> None:
         """A residual of `left` was held, because nothing could flatten it: nothing begins on its venues until a person says so."""
-        for venue in dict.fromkeys(leg.side.names[2] for leg in legs):
-            breaker = self._all[account, venue]
-            if breaker.limits.residual_held:
+        self.escalate_at(account, [leg.side.names[2] for leg in legs], left)
+
+    def escalate_at(self, account: str, venues: Sequence[str], left: int) -> None:
+        """The same by the names of venues, of which some may be gone."""
+        for venue in dict.fromkeys(venues):
+            breaker = self._all.get((account, venue))
+            if breaker is not None and breaker.limits.residual_held:
                 self._hold(breaker, _Trip(RESIDUAL_HELD, left))
 
     # --- what is heard

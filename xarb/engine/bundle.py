@@ -38,12 +38,13 @@ class Order:
 
     `price`, `qty` and `filled` are at the instrument's present scales; `price_money`, `qty_money` and `filled_money` the same at 18
     decimals. `hold` is what is reserved for it. `due` is when it is UNKNOWN if nothing was heard, 0 when no time-out waits. `names`
-    are the columns with which its rows begin: account, strategy, venue, symbol, order, bundle, leg.
+    are the columns with which its rows begin: account, strategy, venue, symbol, order, bundle, leg. `origin` is start and number of an order
+    that an earlier start sent, None of one of this start's.
     """
 
     __slots__ = (
         *("bundle", "cancels", "client_id", "due", "fill_ids", "filled", "filled_money", "hold", "names", "number", "plan"),
-        *("price", "price_money", "qty", "qty_money", "side", "state"),
+        *("origin", "price", "price_money", "qty", "qty_money", "side", "state"),
     )
 
     def __init__(self, number: int, client_id: str, bundle: Bundle, plan: OrderPlan) -> None:
@@ -64,6 +65,7 @@ class Order:
         self.fill_ids: dict[str, None] = {}  # an ordered set
         self.cancels = 0  # sent
         self.due = 0
+        self.origin: tuple[int, int] | None = None
 
     @property
     def alive(self) -> bool:
@@ -93,6 +95,8 @@ class Order:
             fill_ids=[*self.fill_ids],
             hold=_held(self.hold),
             due=self.due,
+            origin=self.origin,
+            client_id=self.client_id if self.origin else "",
         )
 
 
@@ -228,7 +232,8 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
         bundle.legs.append(leg)
     for this in copy.orders:
         plan = OrderPlan(this.leg, this.attempt, this.purpose, desk.side(this.instrument, this.sign), this.price, this.qty)
-        order = Order(this.number, f"{prefix}{this.number}", bundle, plan)
+        order = Order(this.number, this.client_id or f"{prefix}{this.number}", bundle, plan)
+        order.origin = this.origin
         order.filled, order.state, order.cancels, order.due = this.filled, this.state, this.cancels, this.due
         order.fill_ids, order.hold = dict.fromkeys(this.fill_ids), _hold(this.hold, desk)
         bundle.orders.append(order)

@@ -31,6 +31,8 @@ class OrderCopy(msgspec.Struct, frozen=True, array_like=True):
     fill_ids: list[str]
     hold: Hold
     due: int
+    origin: tuple[int, int] | None = None  # older copies have none
+    client_id: str = ""  # of one with an origin
 
 
 class LegCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -98,6 +100,7 @@ class ExecutionCopy(msgspec.Struct, frozen=True):
     deadlines: list[DueCopy]
     ordinal: int
     killed: str | None = None  # older copies have none
+    goes_on: bool = False  # older copies have none
 
 
 class ResultCopy(msgspec.Struct, frozen=True, array_like=True):

@@ -101,7 +101,7 @@ class Engine:
         self.outputs.pairs = pairs
         self.cycles = Cycles(self._kernel, self.outputs, self.instruments)
         self.commands: list[AnyCommand] = []
-        self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms)
+        self.portfolio = Portfolio(self.outputs, setup.opening, setup.terms, setup.flows)
         risk = Risk(self.market, self.portfolio, setup, self._strategies, outputs=self.outputs)
         self.execution = Execution(self.market, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._risk = risk
@@ -384,6 +384,7 @@ class Engine:
             self.outputs.take_kernel_rows()
             self.portfolio.open_books(self._world[_NOW])
             self._risk.breakers.open_books()
+            self.execution.open_books()
 
     def _set_stop(self, until: int) -> None:
         world = self._world

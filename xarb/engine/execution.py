@@ -22,10 +22,11 @@ from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Entry, Strategy
+from xarb.engine.takingup import TakingUp, plan_text
 from xarb.engine.volumes import where_of
 from xarb.errors import InvariantBroken
 from xarb.model.command import Command, Report
-from xarb.model.order import BUNDLE_LIFE, CANCEL, ENTRIES, KILL_LEVELS, STOP, UNWIND, advance
+from xarb.model.order import BUNDLE_LIFE, CANCEL, CARRIED, ENTRIES, KILL_LEVELS, STOP, UNWIND, advance
 from xarb.model.units import ceil_div
 
 _ORDER: Final = "order"
@@ -42,7 +43,7 @@ class Execution:
         outputs: where rows go.
         portfolio: where fills go.
         risk: what approves.
-        setup: log id and start, for client order ids.
+        setup: log id and start, for client order ids; what earlier starts left.
     """
 
     def __init__(self, market: Market, outputs: Outputs, portfolio: Portfolio, *, risk: Risk, setup: Setup) -> None:
@@ -55,7 +56,10 @@ class Execution:
         self._archive = Archive(f"{setup.log_id[:8]}-{setup.start}-", risk.desks)
         self._orders = Orders(market, self._rows, portfolio, risk=risk, archive=self._archive)
         self._deadlines = self._orders.deadlines
-        self._bundles = 0
+        self._taking_up = TakingUp(setup.bundles, setup.instruments, desks=risk.desks, archive=self._archive, rows=self._rows)
+        self._count_unknown()
+        self._bundles = len(setup.bundles)
+        self._goes_on = False  # with what earlier starts left
         self._closed: list[Closed] = []
         self._killed: str | None = None  # the highest level so far
 
@@ -79,6 +83,7 @@ class Execution:
         bundle.flat, bundle.instruments, bundle.cycle = form.flat, form.instruments, bool(form.cycle)
         bundle.began = self._market.now
         self._archive.open(bundle)
+        self._rows.bundle(bundle, "opened", plan_text(bundle))
         desk.begin()
         for leg in legs:
             reserve(leg.hold)
@@ -87,6 +92,24 @@ class Execution:
             leg.released, hold, leg.hold = leg.qty, leg.hold, ()  # the order takes the leg's reservation over
             self._orders.send(bundle, OrderPlan(at, 0, "open", leg.side, leg.price, leg.qty), hold)
         return self._orders.take_commands(), bundle.number
+
+    def open_books(self) -> None:
+        """Write what was taken up of earlier starts."""
+        self._taking_up.open_books(self._risk.breakers)
+        for bundle in self._archive.open_bundles():
+            self._take_back(bundle)
+
+    def go_on(self) -> list[Command]:
+        """The operator armed, or nothing will begin any more: from now on what earlier starts left is settled; the commands that follow."""
+        if not self._goes_on:
+            self._goes_on = True
+            for bundle in self._archive.open_bundles():
+                self._progress(bundle)
+        return self._orders.take_commands()
+
+    def order_of(self, start: int, order: int) -> int | None:
+        """The number here of an order that an earlier start sent, None where its bundle was not taken up."""
+        return self._taking_up.order(start, order)
 
     def begin_cycle(self) -> tuple[int, int, str]:
         """Numbers of a bundle and an order that a transaction on a chain takes, and the order's name: `OnChain` looks after them."""
@@ -145,10 +168,10 @@ class Execution:
         return self._orders.take_commands()
 
     def cancel_all(self) -> list[Command]:
-        """Cancels of every order that may still fill."""
+        """Cancels of every order that may still fill; the session itself looks after those of earlier starts, before this one begins."""
         for bundle in self._archive.open_bundles():
             for order in bundle.orders:
-                if order.alive:
+                if order.alive and order.origin is None:
                     self._orders.cancel(order)
         return self._orders.take_commands()
 
@@ -158,7 +181,7 @@ class Execution:
             return []
         self._killed = level
         if level == ENTRIES:
-            return []
+            return self.go_on()
         commands = self.cancel_all()
         for bundle in self._archive.open_bundles():
             if bundle.live == 0:
@@ -216,6 +239,11 @@ class Execution:
         """Open bundles of a strategy; a held one counts as closed."""
         return self._desks[strategy].open_bundles
 
+    @property
+    def under_way(self) -> int:
+        """Bundles that come to an end if nobody interferes: all that are open but those that keep still."""
+        return sum(self._goes_on or one.state != CARRIED for one in self._archive.open_bundles())
+
     def free(self, strategy: Strategy, venue: str, asset: str) -> int:
         """What a new bundle of a strategy may spend of an asset on a venue (`Desk.spendable`)."""
         desk = self._desks[strategy.id]
@@ -265,18 +293,24 @@ class Execution:
             dues,
             self._deadlines.ordinal,
             self._killed,
+            self._goes_on,
         )
 
     def restore(self, copy: ExecutionCopy) -> None:
-        """Take over a copy; there were no orders."""
-        self._bundles, self._killed = copy.bundles, copy.killed
+        """Take over a copy; there were no orders but those that were taken up."""
+        self._bundles, self._killed, self._goes_on = copy.bundles, copy.killed, copy.goes_on
         self._closed = [Closed(*one) for one in copy.closed]
         self._archive.restore(copy.archive)
+        self._risk.unknown.clear()
+        self._count_unknown()
+        self._deadlines.restore([(one.ts, one.ordinal, self._due(one)) for one in copy.deadlines], copy.ordinal)
+
+    def _count_unknown(self) -> None:
+        """Have risk know of the orders of unknown fate that are there."""
         for bundle in self._archive.open_bundles():
             for order in bundle.orders:
                 if order.state == "unknown":
                     self._risk.count_unknown(order, 1)
-        self._deadlines.restore([(one.ts, one.ordinal, self._due(one)) for one in copy.deadlines], copy.ordinal)
 
     def _may_come(self, ts: int, _ordinal: int, what: Due) -> bool:
         """Whether something may still follow; a waiting bundle's entry counts again when it waits for the same time once more."""
@@ -297,9 +331,10 @@ class Execution:
         """What follows for a bundle once a report was applied."""
         if bundle.state == "open" and bundle.sequence == "hard_leg_first":
             self._release_others(bundle)
-        if bundle.live == 0 and bundle.due == 0 and not bundle.done:
+        keeps_still = bundle.state == CARRIED and not self._goes_on
+        if bundle.live == 0 and bundle.due == 0 and not bundle.done and not keeps_still:
             self._settle(bundle)
-        else:
+        elif not keeps_still:
             self._watch(bundle)
 
     def _watch(self, bundle: Bundle) -> None:
@@ -308,7 +343,7 @@ class Execution:
         if not bundle.live or bundle.due or not policy.unknown_wait_ns or not _unbalanced(bundle):
             return
         if all(order.state == "unknown" for order in bundle.orders if order.alive):
-            bundle.unbalanced_at = bundle.unbalanced_at or self._market.now
+            self._note_unbalanced(bundle)
             self._deadlines.set(self._market.now + policy.unknown_wait_ns, bundle)
 
     def _undo_what_stands(self, bundle: Bundle) -> None:
@@ -339,7 +374,13 @@ class Execution:
         if _unbalanced(bundle):
             if bundle.state != "residual":
                 bundle.state = advance(BUNDLE_LIFE, bundle.state, "residual")
-            bundle.unbalanced_at = bundle.unbalanced_at or self._market.now
+            self._note_unbalanced(bundle)
+
+    def _note_unbalanced(self, bundle: Bundle) -> None:
+        """It is so from now on, unless it was so already."""
+        if not bundle.unbalanced_at:
+            bundle.unbalanced_at = self._market.now
+            self._rows.bundle(bundle, "unbalanced")
 
     def _release_others(self, bundle: Bundle) -> None:
         """Each fill of the first leg releases the others in proportion, rounded down to lots, once a venue takes the size."""
@@ -367,7 +408,7 @@ class Execution:
         self._let_go(bundle)
         left = _unbalanced(bundle)
         if not left:
-            event = "balanced" if bundle.filled or bundle.state != "open" else "nothing_filled"
+            event = "balanced" if bundle.filled or bundle.state not in ("open", CARRIED) else "nothing_filled"
             bundle.state = advance(BUNDLE_LIFE, bundle.state, event)
             self._close(bundle)
             return
@@ -452,6 +493,7 @@ class Execution:
         self._rows.residual(bundle, left, cause)
 
     def _close(self, bundle: Bundle) -> None:
+        self._rows.bundle(bundle, bundle.state)
         bundle.desk.open_bundles -= 1
         self.tell_results(bundle.desk)
         self._risk.breakers.ended(bundle.number)
@@ -464,11 +506,16 @@ class Execution:
                 self._deadlines.set(until, CoolDown(closed))
         self._archive.pack(bundle)
 
-    def _reopen(self, bundle: Bundle) -> None:
-        """A fill came after the bundle was done: what was booked is taken back, the residual is a new one."""
+    def _take_back(self, bundle: Bundle) -> None:
+        """What was booked of it is inventory no longer."""
         for asset, qty, cost, quote in bundle.booked:
             self._hold(bundle, (asset, -qty, -cost, quote), "late_fill")
         bundle.booked.clear()
+
+    def _reopen(self, bundle: Bundle) -> None:
+        """A fill came after the bundle was done: what was booked is taken back, the residual is a new one."""
+        self._rows.bundle(bundle, "reopened")
+        self._take_back(bundle)
         bundle.attempts.clear()
         bundle.unbalanced_at = 0
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "late_fill")

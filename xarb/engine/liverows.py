@@ -1,7 +1,8 @@
 """Inputs that only a live log has: timers as they were delivered, reports of real venues, deposits and withdrawals, acts of the operator.
 
-A timer wakes its strategy under the kernel's own condition. A report of another start's order, or of an order that is not ours, is
-recorded and changes nothing here: the start after it opens with what reconciliation found.
+A timer wakes its strategy under the kernel's own condition. A report of an earlier start's order counts where this start took up its bundle; one
+of any other order, or of an order that is not ours, is recorded and changes nothing here: the start after it opens with what reconciliation
+found.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ _SURE_NS: Final = 10 * NANOS_PER_S  # so long after the opening a fill is in no 
 CREDITED: Final = "ok"  # the word for a transfer that is done, and for one on its way
 ASKED: Final = "pending"
 RESET_BREAKERS: Final = "reset_breakers"  # between starts: the next one begins with all breakers closed
+FORGET_INVENTORY: Final = "forget_inventory"  # between starts: the next one begins flat, with no exposure and no open bundle
 FORGET: Final = "forget_losses"  # between starts: the next one counts its losses, and the peak of its result, from nothing
 
 
@@ -72,18 +74,21 @@ class LiveRows:
         return number
 
     def report(self, row: SlowRow) -> Report | None:
-        """The report of a row, None where it changes nothing: of another start, of an order not ours, or no news of its state.
+        """The report of a row, None where it changes nothing: of an order that this start does not know, or no news of its state.
 
         Raises:
             LogError: the order, the instrument or the price is none of this start's.
         """
         values = row.values
-        if values["start"] != self._start or values["order"] is None:
-            self._stray(row)
-            return None
+        order = values["order"]
+        if values["start"] != self._start or order is None:
+            order = None if order is None else self._execution.order_of(values["start"], order)
+            self._stray(row, is_taken_up=order is not None)
+            if order is None:
+                return None
         if values["event"] not in REPORT_EVENTS:
             return None
-        number, order = self._numbers.get((values["venue"], values["symbol"])), values["order"]
+        number = self._numbers.get((values["venue"], values["symbol"]))
         if number is None or not 1 <= order <= self._execution.orders:
             where = f"{values['symbol']}@{values['venue']}"
             raise LogError(f"seq {row.seq}: a report of order {order} on {where}; {self._execution.orders} orders were sent")
@@ -103,10 +108,11 @@ class LiveRows:
             reason=values["reason"] or values["error"],
         )
 
-    def _stray(self, row: SlowRow) -> None:
+    def _stray(self, row: SlowRow, *, is_taken_up: bool) -> None:
         """A fill of another start's order, or of somebody else's, is booked where it came after what our books opened with.
 
-        Where it may have been in that already, or nobody says which side it was, it may explain why the venue has other money.
+        Where it may have been in that already, or nobody says which side it was, it may explain why the venue has other money. One that `is_taken_up`
+        is booked as our own fills are; what it changed may have been adjusted before it was told, and is then taken back.
         """
         values = row.values
         number = self._numbers.get((values["venue"], values["symbol"]))
@@ -118,7 +124,10 @@ class LiveRows:
         for sign in signs:
             for asset, change in fill_changes(values, self._instruments[number], sign).items():
                 place = (values["account"], values["venue"], asset)
-                if is_new and side is not None:
+                if is_taken_up:
+                    if not is_new:
+                        self._portfolio.stray(place, -change, row.ts_recv)
+                elif is_new and side is not None:
                     self._portfolio.charge(place, change, FOREIGN)
                 else:
                     self._portfolio.stray(place, change, row.ts_recv)
@@ -145,6 +154,8 @@ class LiveRows:
             self._risk.armed = action == ARM and self._execution.killed is None
         if action == KILL:
             return self._execution.kill(kill_level(values["detail"]))
+        if action == ARM and self._risk.armed:
+            return self._execution.go_on()
         return self._execution.cancel_all() if action == CANCEL else []
 
 

@@ -1,4 +1,4 @@
-"""Rows of execution: commands, states of orders, fills, residuals, refusals, reports of simulated venues. Columns as in `model/columns`."""
+"""Rows of execution: bundles, commands, states of orders, fills, residuals, refusals, reports of simulated venues. Columns as in `model/columns`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,18 @@ class OrderRows:
         )
         self._emit("fills", order.names + what)
 
+    def bundle(self, bundle: Bundle, event: str, plan: str | None = None) -> None:
+        """Something happened to a bundle as a whole."""
+        self._emit("bundles", (bundle.desk.account, bundle.desk.strategy, bundle.number, event, bundle.opportunity, plan))
+
+    def orphaned(self, why: Refusal, account: str, strategy: str) -> None:
+        """A bundle that an earlier start left cannot be taken up."""
+        self._refused(why, account, strategy, None)
+
+    def of_nobody(self, kind: str, row: tuple[Any, ...]) -> None:
+        """A row of a bundle of which no desk knows."""
+        self._emit(kind, row)
+
     def results(self, desk: Desk) -> None:
         """What a strategy made, where a limit of loss asks for it, as a bundle ended."""
         for taken in () if desk.results is None else desk.results.take():
@@ -69,11 +81,14 @@ class OrderRows:
     def refusal(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
         """Something is not sent."""
         self.last_refusal = refusal.reason
+        self._refused(refusal, desk.account, desk.strategy, opportunity)
+
+    def _refused(self, refusal: Refusal, account: str, strategy: str, opportunity: int | None) -> None:
         venue = symbol = None
         if refusal.instrument >= 0:
             instrument = self._market.instrument(refusal.instrument)
             venue, symbol = instrument.venue, instrument.symbol
-        row = (desk.account, desk.strategy, opportunity, venue, symbol, refusal.reason, refusal.value, refusal.bound)
+        row = (account, strategy, opportunity, venue, symbol, refusal.reason, refusal.value, refusal.bound)
         self._emit("refusals", row)
 
     def report(self, order: Order, report: Report) -> None:

@@ -5,10 +5,11 @@ Every amount is an int at 18 decimals. Every change of a balance is a `ledger` r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from xarb.engine.captured import PortfolioCopy
+from xarb.engine.carried import CarriedFlow
 from xarb.engine.outputs import Outputs
 from xarb.engine.terms import StrategyTerms
 from xarb.model.units import MONEY_ONE, Money
@@ -32,19 +33,22 @@ class Pot:
 
 
 class Share:
-    """A strategy's part in an asset over all venues: what its budget allots (None: no bound), its fills changed, its orders reserve."""
+    """A strategy's part in an asset over all venues: what its budget allots (None: no bound), its fills changed, its orders reserve.
 
-    __slots__ = ("allotted", "flow", "reserved")
+    `carried` is what its fills changed in earlier starts.
+    """
 
-    def __init__(self, allotted: int | None) -> None:
-        self.allotted = allotted
+    __slots__ = ("allotted", "carried", "flow", "reserved")
+
+    def __init__(self, allotted: int | None, carried: int) -> None:
+        self.allotted, self.carried = allotted, carried
         self.flow = 0
         self.reserved = 0
 
     @property
     def left(self) -> int | None:
         """What the budget leaves, None where it does not name the asset."""
-        return None if self.allotted is None else self.allotted + self.flow - self.reserved
+        return None if self.allotted is None else self.allotted + self.carried + self.flow - self.reserved
 
 
 class Till:
@@ -112,13 +116,21 @@ class Portfolio:
         outputs: where `ledger` rows go.
         opening: balances by (account, venue, asset).
         terms: budgets by strategy id.
+        flows: what strategies' fills added up to in earlier starts.
     """
 
-    def __init__(self, outputs: Outputs, opening: Mapping[Place, Money], terms: Mapping[str, StrategyTerms]) -> None:
+    def __init__(
+        self,
+        outputs: Outputs,
+        opening: Mapping[Place, Money],
+        terms: Mapping[str, StrategyTerms],
+        flows: Sequence[CarriedFlow] = (),
+    ) -> None:
         self._outputs = outputs
         self._opening: dict[Place, int] = {place: int(opening[place]) for place in sorted(opening)}
         self._pots = {place: Pot(amount) for place, amount in self._opening.items()}
         self._budgets = {strategy: dict(mine.budget) for strategy, mine in terms.items()}
+        self._carried = {(one.strategy, one.asset): one.amount for one in flows}
         self._shares: dict[tuple[str, str], Share] = {}
         self._tills: dict[tuple[str, str, str, str], Till] = {}
         self._holdings: dict[tuple[str, str, str], Holding] = {}
@@ -140,7 +152,8 @@ class Portfolio:
         names = (account, strategy, venue, asset)
         till = self._tills.get(names)
         if till is None:
-            share = self._shares.setdefault((strategy, asset), Share(self._budgets.get(strategy, {}).get(asset)))
+            new = Share(self._budgets.get(strategy, {}).get(asset), self._carried.get((strategy, asset), 0))
+            share = self._shares.setdefault((strategy, asset), new)
             till = self._tills[names] = Till(names, self._pots.setdefault(place, Pot(0)), share)
         return till
 
@@ -251,7 +264,10 @@ class Portfolio:
     def free_of_budget(self, strategy: str, asset: str) -> int | None:
         """What the strategy's budget leaves of an asset, None where the budget does not name it."""
         share = self._shares.get((strategy, asset))
-        return self._budgets.get(strategy, {}).get(asset) if share is None else share.left
+        if share is not None:
+            return share.left
+        allotted = self._budgets.get(strategy, {}).get(asset)
+        return None if allotted is None else allotted + self._carried.get((strategy, asset), 0)
 
     # --- results
 
@@ -274,13 +290,13 @@ class Portfolio:
         return {asset: self._shares[strategy, asset].flow for asset in mine}
 
     def changes(self, strategy: str) -> list[tuple[str, int]]:
-        """(asset, what the strategy's fills changed of it, fees included), in no order that means anything."""
+        """(asset, what the strategy's fills changed of it in this start, fees included), in no order that means anything."""
         return [(asset, share.flow) for (owner, asset), share in self._shares.items() if owner == strategy]
 
     def flow(self, strategy: str, asset: str) -> int:
-        """What the strategy's fills changed in one asset, fees included."""
+        """What the strategy's fills changed in one asset, fees included, all starts together."""
         share = self._shares.get((strategy, asset))
-        return 0 if share is None else share.flow
+        return self._carried.get((strategy, asset), 0) + (0 if share is None else share.flow)
 
     def hold(self, strategy: str, asset: str, left: Holding) -> None:
         """Book a bundle's residual as inventory, at its cost, which is kept for each quote asset on its own."""

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from xarb.engine.breaker import BreakerLimits, Broken
+from xarb.engine.carried import CarriedBundle, CarriedFlow
 from xarb.engine.kernel import state
 from xarb.engine.results import Carried
 from xarb.engine.strategy import Pair, Strategy
@@ -83,7 +84,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     `timers_are_rows` says that timers come as inputs, as they do live; else the kernel fires them on their grid. Without `armed` no
     bundle is sent until the operator arms. `start` counts the starts of a live log. `not_transferable_anyway` are by venue the assets that are
     traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts,
-    `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open. `heads` are by venue of a chain, how long after its last block
+    `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open. `bundles`
+    are those that earlier starts left without an end, or ended of late, `flows` what strategies' fills added up to in them. `heads` are by venue of a chain, how long after its last block
     its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked. `chains` are by venue
     those on which cycles may be sent.
     """
@@ -108,6 +110,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     volumes: Sequence[SentVolume]
     breakers: Mapping[str, BreakerLimits]
     broken: Sequence[Broken]
+    bundles: Sequence[CarriedBundle]
+    flows: Sequence[CarriedFlow]
     heads: Mapping[str, int]
     adjust: AdjustLimits
     chains: Mapping[str, ChainTerms]

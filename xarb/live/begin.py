@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from xarb.assembly import Assembly, sources_of
 from xarb.assembly.resolved import Resolved, encode_config, opening_balances
+from xarb.carrying import Left, closing_results, with_changes
 from xarb.engine.breaker import Broken
 from xarb.engine.liverows import KILL, RESET
 from xarb.engine.results import LOSS, Carried
@@ -30,6 +31,7 @@ from xarb.model.units import NANOS_PER_S, Money
 from xarb.provenance import code_digest
 from xarb.starts import (
     LIVE,
+    PAPER,
     Balances,
     Span,
     Start,
@@ -37,7 +39,6 @@ from xarb.starts import (
     carried_into,
     closing_balances,
     closing_breakers,
-    closing_results,
     closing_volumes,
     ground_of,
     opening_of,
@@ -75,6 +76,7 @@ class Past(NamedTuple):
         volumes: what strategies sent on the last day on which they sent anything.
         broken: breakers that are not closed.
         books: what the accounts should have, where the last start was of real ones; else None.
+        going_on: bundles and flows with which the next start goes on, None without a start.
     """
 
     log_id: str
@@ -91,6 +93,7 @@ class Past(NamedTuple):
     volumes: tuple[SentVolume, ...]
     broken: tuple[Broken, ...]
     books: Books | None
+    going_on: Left | None
 
     @property
     def next_start(self) -> int:
@@ -122,6 +125,7 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
         found = list(spans(reader))
         span = found[-1] if found else None
         instruments = reader.instruments_at(reader.last_seq + 1)
+        going_on = None if span is None else Left(reader, span, until=reader.last_seq)
         return Past(
             log_id=reader.header.log_id,
             instruments=instruments,
@@ -129,14 +133,15 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
             last_seq=reader.last_seq,
             span=span,
             closing={} if span is None or span.start.mode == LIVE else closing_balances(reader, span),
-            left=() if span is None else left_orders(reader, span),
+            left=() if span is None or span.start.mode == PAPER else left_orders(reader, span),
             fills=_fills(reader),
             last_ts=reader.manifest.last_ts,
-            results=() if span is None else closing_results(reader, span, until=reader.last_seq),
+            results=() if span is None or going_on is None else closing_results(reader, span, going_on, until=reader.last_seq),
             volumes=() if span is None else closing_volumes(reader, span),
             broken=() if span is None else closing_breakers(reader, span, until=reader.last_seq),
             killed=_killed(reader, span),
             books=None if span is None or span.start.mode != LIVE else books_of(reader, span, instruments),
+            going_on=going_on,
         )
 
 
@@ -218,22 +223,39 @@ def kinds_of(instruments: Sequence[Instrument], sources: Sequence[Source]) -> li
     return [by_venue[one.venue] if (one.venue, one.symbol) in there else () for one in instruments]
 
 
-def begin(
-    resolved: Resolved, past: Past, listening: Listening, *, mode: str, balances: Balances, others: Balances = MappingProxyType({})
-) -> tuple[Start, Assembly]:
+class Heard(NamedTuple):
+    """What was heard between the opening of a log and the row of a start: the rows, and what exchanges said of money.
+
+    Attributes:
+        rows: by kind, in their order; all that the log gets before the row of the start.
+        balances: what the accounts open with.
+        others: what others' orders have locked beside that.
+    """
+
+    rows: Mapping[str, Sequence[Row]]
+    balances: Balances
+    others: Balances = MappingProxyType({})
+
+
+def begin(resolved: Resolved, past: Past, listening: Listening, heard: Heard, *, mode: str) -> tuple[Start, Assembly]:
     """The next start, disarmed, and its engine.
 
     Args:
         resolved: the config.
         past: what the log knew when it was opened.
         listening: what it will hear.
+        heard: what came before it.
         mode: PAPER or LIVE.
-        balances: what the accounts open with.
-        others: what others' orders have locked beside that.
 
     Raises:
         ConfigError: config and instruments do not fit together.
+        LogError: nobody can say what a fill of an earlier start's order changed.
     """
+    going_on, results = past.going_on, past.results
+    if going_on is not None:
+        for row in heard.rows.get("reports", ()):
+            going_on.take(slow_row("reports", row).values)
+        results = with_changes(results, going_on.later)
     sources = sources_of(resolved, listening.instruments, listening.kinds_of)
     start = Start(
         number=past.next_start,
@@ -243,13 +265,15 @@ def begin(
         seed=resolved.run.seed,
         mode=mode,
         opening=msgspec.structs.replace(
-            opening_of(balances, listening.instruments, sources, armed=False),
+            opening_of(heard.balances, listening.instruments, sources, armed=False),
             left=as_opening(past.left),
-            results=carried_into(resolved, past.results),
+            results=carried_into(resolved, results),
             volumes=past.volumes,
             broken=past.broken,
-            others=as_rows(others),
-            told_seq=past.last_seq,
+            others=as_rows(heard.others),
+            told_seq=max((row[0] for rows in heard.rows.values() for row in rows), default=past.last_seq),
+            bundles=() if going_on is None else going_on.bundles,
+            flows=() if going_on is None else going_on.flows,
         ),
         applied_seq=None if past.span is None else past.span.last,
     )

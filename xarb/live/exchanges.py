@@ -265,10 +265,15 @@ class Exchanges:
             await asyncio.sleep(pause_s)
             await asyncio.gather(*(venue.cancel_left() for venue in self._venues.values()))
             await self.reconcile()  # a cancel moves money, and so does a fill before it
+        known = {(account.label, venue) for venue, mine in self._accounts.items() for account in mine}
         return [
             f"order {one.sent_id} of an earlier start may be open at {name} still"
             for name, venue in self._venues.items()
             for one in venue.left
+        ] + [
+            f"order {one.name.order} of start {one.name.start} may be open at {one.venue} still, and the config has no account {one.account} there"
+            for one in self._past.left
+            if (one.account, one.venue) not in known
         ]
 
     def _fees(self, readiness: Sequence[Readiness]) -> dict[str, FeeTier]:

@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.engine.breaker import Broken
-from xarb.engine.liverows import FORGET, KILL, RESET, RESET_BREAKERS
+from xarb.engine.carried import CarriedFlow
+from xarb.engine.liverows import FORGET, FORGET_INVENTORY, KILL, RESET, RESET_BREAKERS
 from xarb.engine.results import Carried
 from xarb.errors import LogError, Refused
 from xarb.live import requests
@@ -31,8 +32,8 @@ from xarb.wires.rows import RowBuilder
 _NOT_UNWOUND: Final = (
     "unwind",
     (
-        "no process is there to undo what is left unbalanced, and no later start undoes what an earlier one left: it is refused until "
-        "--reset, and begins with the balances that are there then; a person undoes it at the exchanges"
+        "no process is there to undo what is left unbalanced: the next start, which is refused until --reset, takes it up and settles it "
+        "by its strategy's policy; who wants it undone before does so at the exchanges, and then forgets it with --forget-inventory"
     ),
 )
 _AGAIN_S: Final = 0.2  # before another look at a log that somebody has
@@ -251,6 +252,20 @@ def forget_losses(folder: Path) -> tuple[Carried, ...]:
     """
     nothing = "no start counted losses; max_day_loss and max_drawdown are the limits that do"
     return _take_back(folder, FORGET, lambda past: past.results, nothing=nothing)
+
+
+def forget_inventory(folder: Path) -> tuple[CarriedFlow, ...]:
+    """Have the next start begin flat: exposure and budgets count from nothing, and open bundles are not gone on with; the flows forgotten.
+
+    Raises:
+        Refused: nothing was counted.
+        LogError: a process has the log, or it is damaged.
+    """
+    return _take_back(folder, FORGET_INVENTORY, _flows_of, nothing="no fill was ever counted")
+
+
+def _flows_of(past: Past) -> tuple[CarriedFlow, ...]:
+    return () if past.going_on is None else past.going_on.flows
 
 
 def reset_breakers(folder: Path) -> tuple[Broken, ...]:

@@ -34,6 +34,7 @@ from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
 from xarb.live.begin import (
     LOSSES,
+    Heard,
     Listening,
     Past,
     begin,
@@ -174,10 +175,11 @@ class Session:
         resolved = self._resolve(instruments, found)
         balances = paper_money(resolved, past) if found is None else found.balances
         listening = Listening(instruments, kinds_of(instruments, self._sources), first_conn + len(self._sources) * _SPARE)
-        others = {} if found is None else found.others
-        start, self.assembly = begin(resolved, past, listening, mode=self._mode, balances=balances, others=others)
         self.intake.flush()
-        prelude, self._prelude = self._prelude or {}, None
+        prelude = self._prelude or {}
+        heard = Heard(prelude, balances, {} if found is None else found.others)
+        start, self.assembly = begin(resolved, past, listening, heard, mode=self._mode)
+        self._prelude = None
         if prelude:
             self.log.append(prelude)
             self.log.write()
@@ -429,9 +431,8 @@ class Session:
             await asyncio.sleep(_LOOK_S / 10)
 
     def open_bundles(self) -> int:
-        """Bundles that are open now."""
-        execution = self.assembly.engine.execution
-        return sum(execution.open_bundles(name) for name in self.assembly.resolved.strategies)
+        """Bundles that are on their way to an end now."""
+        return self.assembly.engine.execution.under_way
 
     # --- rows
 

@@ -45,8 +45,12 @@ ORDER_LIFE: Final[dict[tuple[str, str], str]] = {
 }
 ORDER_TERMINAL: Final = frozenset({"filled", "canceled", "rejected", "expired"})
 
-# A bundle: its planned legs, then the residual if the legs did not balance.
+# A bundle: its planned legs, then the residual if the legs did not balance. One that an earlier start left begins as `carried`.
+CARRIED: Final = "carried"  # an earlier start left it without an end; it keeps still until the operator arms
 BUNDLE_LIFE: Final[dict[tuple[str, str], str]] = {
+    ("carried", "balanced"): "closed",
+    ("carried", "nothing_filled"): "closed",
+    ("carried", "residual"): "residual",
     ("open", "balanced"): "closed",
     ("open", "nothing_filled"): "closed",
     ("open", "residual"): "residual",

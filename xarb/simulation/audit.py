@@ -178,8 +178,7 @@ class Audit:
                 order.filled += row["qty"]
                 if order.filled >= order.qty and not order.has_end:
                     order.has_end, order.ended_seq = True, row["seq"]
-                if order.start == self._start:
-                    self._add(row["fill_id"])
+                self._add(row["fill_id"])  # of an earlier start's order as well: its bundle goes on
         elif order is not None and row["event"] in _ENDS:
             order.has_end, order.ended_seq = True, order.ended_seq or row["seq"]
             if row["reason"] == "too_old" and (self._max_age is None or row["ts_recv"] - order.ts <= self._max_age):

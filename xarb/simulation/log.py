@@ -14,7 +14,7 @@ from xarb.model.columns import TABLES
 from xarb.model.event import OutputRow, named
 
 Found = dict[str, list[dict[str, Any]]]  # rows by column name, in the order of the log
-_OUTPUTS: Final = ("commands", "feed_states", "ledger", "refusals", "results")
+_OUTPUTS: Final = ("bundles", "commands", "feed_states", "fills", "ledger", "refusals", "residuals", "results")
 _QUOTE: Final = ("venue", "bid_int", "ask_int", "px_scale")
 _QUOTES: Final = tuple(column.name for column in TABLES["quotes"].columns)
 

@@ -20,6 +20,7 @@ from xarb.replay import turn
 from xarb.settings import money_of
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.audit import Audit
+from xarb.simulation.endings import judge_endings
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.log import Found, found_in, journal_rows, read_log
 from xarb.simulation.trader import Site, Trader
@@ -81,6 +82,9 @@ class Judge:
         self._probes: dict[str, int] = {}  # by venue, the last bundle that began while it was half open
         self._booked: dict[tuple[str, str], int] = {}  # by venue and asset, adjustments of the process
         self._commands: set[str] = set()  # client ids that an engine decided on
+        self._owners: dict[tuple[int, int], str] = {}  # strategy by start and order
+        self._told: set[str] = set()  # fills that any engine knew of
+        self._applied: set[str] = set()  # fills that this process booked
         self.violations: list[Violation] = []
         self.is_killed = self._was_distrusted = False
 
@@ -93,6 +97,7 @@ class Judge:
         """A process begins: its engine starts anew."""
         self._trader, self._orders, self._breakers, self._probes, self._booked = trader, {}, {}, {}, {}
         self._desks = {name: Desk(config) for name, config in self._site.resolved.strategies.items()}
+        self._applied = set()
 
     def living(self) -> int:
         """Orders of the process that have no end."""
@@ -116,6 +121,9 @@ class Judge:
                 if values["cause"] in ("adjustment", "foreign"):
                     key = (values["venue"], values["asset"])
                     self._booked[key] = self._booked.get(key, 0) + values["delta"]
+            elif row[0] == "bundles":
+                self._taken_up(trader, named(row))
+                moved = True
             elif row[0] in ("commands", "orders", "fills"):
                 values, moved = named(row), True
                 if row[0] == "commands":
@@ -125,8 +133,19 @@ class Judge:
                     one.state, one.since = values["state"], values["ts"]
                 else:
                     self._orders[values["order"]].fills.append(values["fill_id"])
+                    self._told.add(values["fill_id"])
+                    self._applied.add(values["fill_id"])
         if moved:
             self._exposure(trader)
+
+    def _taken_up(self, trader: Trader, row: dict[str, Any]) -> None:
+        """A bundle of an earlier start, with its orders under new numbers."""
+        if row["event"] in ("carried", "kept"):
+            bundle = trader.start.opening.bundles[row["bundle"] - 1]
+            old = {(one.start, one.order): one for one in bundle.orders}
+            for here, start, order in msgspec.json.decode(row["plan"])["orders"]:
+                one = old[start, order]
+                self._orders[here] = Known(bundle.strategy, one.venue, row["bundle"], one.leg, "carried", one.state)
 
     def _command(self, trader: Trader, row: dict[str, Any]) -> None:
         if row["kind"] != "submit":
@@ -149,6 +168,7 @@ class Judge:
             self._opened(desk, row, is_armed=is_armed)
         else:
             self._flattened(desk, row, [one for one in mine if one.is_alive])
+        self._owners[trader.number, row["order"]] = row["strategy"]
         self._orders[row["order"]] = Known(row["strategy"], row["venue"], bundle, leg, purpose)
         desk.sent.append(row["ts"])
 
@@ -210,14 +230,16 @@ class Judge:
                 self.say("max_exposure", f"{name}: the position is {truth / MONEY_ONE}, allowed are {desk.bound / MONEY_ONE}")
 
     def _true_flow(self, trader: Trader, strategy: str) -> int:
-        """What fills of this start's orders changed, but for those that the exchange denied when the order's end was told."""
-        flow = 0
+        """What fills of all starts' orders changed, but for those that the exchange denied when the order's end was told."""
+        flow, opening = 0, trader.start.opening
+        told = self._told | {fill for bundle in opening.bundles for order in bundle.orders for fill in order.fill_ids}
         for exchange in self._site.exchanges:
             for made in exchange.fills:
-                order = self._orders.get(made.order.name.order) if made.order.name.start == trader.number else None
-                if order is None or order.strategy != strategy:
+                name = made.order.name
+                if self._owners.get(name) != strategy:
                     continue
-                if order.is_alive or not made.is_denied or made.said.fill_id in order.fills:
+                is_alive = name.start == trader.number and self._orders[name.order].is_alive
+                if is_alive or not made.is_denied or made.said.fill_id in told:
                     flow += made.changes[BASE]
         return flow
 
@@ -280,6 +302,8 @@ class Judge:
             self._reports(found, exchanges)
             self._adjustments(found, last)
             self._carried(found, last)
+            if last.open_bundles() == 0:
+                judge_endings(found, self.say)
             Audit(self._site, self.say).go(found, is_over=last.open_bundles() == 0)
 
     def _exchange(self, exchange: Exchange, traders: Sequence[Trader]) -> None:
@@ -306,7 +330,9 @@ class Judge:
         for asset, truth in exchange.balances.items():
             unknown = opened.total.get(asset, 0) - opened.locked.get(asset, 0) - opening.get(asset, 0)
             unknown += sum(
-                made.changes.get(asset, 0) for made in exchange.fills[opened.fills :] if made.order.name.start != last.number
+                made.changes.get(asset, 0)
+                for made in exchange.fills[opened.fills :]
+                if made.order.name.start != last.number and made.said.fill_id not in self._applied
             )
             unknown += sum(one.amount for one in exchange.moved[opened.moved :] if one.asset == asset)
             booked = self._booked.get((exchange.name, asset), 0)
@@ -374,6 +400,7 @@ class Judge:
         told_seq = last.start.opening.told_seq
         owners = {row["client_order_id"]: row["strategy"] for row in found.get("commands", ()) if row["kind"] == "submit"}
         known = {row["fill_id"] for row in found.get("reports", ()) if row["event"] == "fill" and row["seq"] <= told_seq}
+        known |= self._applied
         for one in last.start.opening.results:
             ours, truth = {**one.flows}, dict[str, int]()
             for asset, flow in last.assembly.engine.portfolio.changes(one.strategy):

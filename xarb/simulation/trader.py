@@ -17,7 +17,7 @@ from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
-from xarb.live.begin import BALANCES, LOSSES, Listening, Past, begin, check_may_start, past_of
+from xarb.live.begin import BALANCES, LOSSES, Heard, Listening, Past, begin, check_may_start, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
 from xarb.live.timers import Timers
@@ -218,9 +218,11 @@ class Trader:
         }
         resolved = msgspec.structs.replace(self.site.resolved, fees=self.site.resolved.fees | found.fees)
         listening = Listening(instruments, [("quotes",)] * len(instruments), first + len(instruments))
-        self.start, self.assembly = begin(resolved, past, listening, mode=LIVE, balances=found.balances, others=found.others)
         self.intake.flush()
-        prelude, self._prelude = self._prelude or {}, None
+        prelude = self._prelude or {}
+        heard = Heard(prelude, found.balances, found.others)
+        self.start, self.assembly = begin(resolved, past, listening, heard, mode=LIVE)
+        self._prelude = None
         if prelude:
             self.log.append(prelude)
             self.log.write()
@@ -340,9 +342,8 @@ class Trader:
             await asyncio.sleep(_LOOK_S)
 
     def open_bundles(self) -> int:
-        """Bundles that are open now."""
-        execution = self.assembly.engine.execution
-        return sum(execution.open_bundles(name) for name in self.assembly.resolved.strategies)
+        """Bundles that are on their way to an end now."""
+        return self.assembly.engine.execution.under_way
 
     # --- rows
 

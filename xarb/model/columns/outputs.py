@@ -8,6 +8,7 @@ from xarb.model.columns.shared import ACTOR, MARKET, OUTPUT, VENUE
 from xarb.model.columns.table import Column, Table, Type, counter, enum, flag, money, small, text, time, whole, wide
 from xarb.model.columns.words import (
     BREAKER_STATES,
+    BUNDLE_EVENTS,
     COMMAND_KINDS,
     CYCLE_EVENTS,
     CYCLE_STATES,
@@ -255,5 +256,16 @@ OUTPUT_TABLES: Final = (
         text("profit_token", "address of the token of the profit", nullable=True),
         wide("profit", "what was earned, smallest units", nullable=True),
         text("reason", "why it was refused, reverted or dropped", nullable=True),
+    ),
+    _output(
+        "bundles",
+        "The life of a bundle: it begins, is unbalanced, ends, goes on; or an earlier start left it and this one takes it up.",
+        *ACTOR,
+        counter("bundle", "bundle, counted per start"),
+        enum("event", BUNDLE_EVENTS, "what happened"),
+        counter("opportunity", "episode that caused it", nullable=True),
+        text(
+            "plan", "of one that begins or is carried, JSON: its legs and what must end at zero; where it comes from", nullable=True
+        ),
     ),
 )

@@ -56,6 +56,16 @@ RESIDUAL_CAUSES: Final = (
     "dust",  # too small for every venue's least order
     "held",  # not to be flattened any more; refusals say why
     "late_fill",  # taken back, since the bundle goes on
+    "orphaned",  # an earlier start left it, and in this one nobody may flatten it; refusals say why
+)
+BUNDLE_EVENTS: Final = (
+    "opened",  # it begins: `plan` says what was planned
+    "unbalanced",  # no order of it lives, and its legs do not balance
+    "closed",  # balanced, come to nothing, or what is left is dust
+    "held",  # what is left is not flattened any more
+    "reopened",  # a late fill: it goes on
+    "carried",  # an earlier start left it without an end: `plan` says which bundle of which start it is
+    "kept",  # an earlier start ended it, of late: its orders are kept in mind, since a fill of them may be told yet
 )
 QUOTE_RULES: Final = (
     "future_event_time",  # E5: ts_event later than ts_recv by more than the tolerance

@@ -1,0 +1,259 @@
+"""Bundles and flows over restarts: what a start left without an end the next one takes up, settles, and can prove."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live.player import SMALL, recorded
+from tests.live.test_splits import Hand, silent
+from tests.log.live import values_of
+from xarb.engine.carried import CarriedBundle
+from xarb.engine.liverows import ARM
+from xarb.live.begin import past_of
+from xarb.live.kill import forget_inventory
+from xarb.log.ends import left_off
+from xarb.log.livelog import LiveLog
+from xarb.log.reader import LogReader
+from xarb.model.command import SubmitOrder
+from xarb.model.event import named
+from xarb.model.order import CARRIED
+from xarb.model.units import MONEY_ONE
+from xarb.venues.liveorders import Expected
+from xarb.verify import verify
+
+ALONE = {"strategies.patient.venues": '["alpha"]', "strategies.eager.execution_timeout_ms": "60000"}
+
+
+class Trading(Hand):
+    """One start of a log: `number` counts them; reports are of its own orders, or of those of an earlier one."""
+
+    def __init__(
+        self, folder: Path, number: int, *, changes: Mapping[str, str] | None = None, armed: bool = True, rows: tuple[int, int]
+    ) -> None:
+        self.number = number
+        self._armed = armed
+        super().__init__(folder, number, {**ALONE, **(changes or {})})
+        self.market(*rows)
+
+    def act(self, action: str) -> None:
+        """The operator does something; arming at once is left out where it is not wanted."""
+        if self._armed or action != ARM:
+            super().act(action)
+
+    def arm(self) -> None:
+        """The operator arms."""
+        self._armed = True
+        self.act(ARM)
+
+    def market(self, first: int, count: int) -> None:
+        """Market rows, until something was sent."""
+        for kind, values in recorded(first, count):
+            self.play([(kind, (values[0], max(values[1], self.log.last_ts), *values[2:]))])
+            if self.sent:
+                return
+
+    def report(self, command: Any, event: str, **more: Any) -> None:
+        """A reports row of a command's order, of this start unless said otherwise."""
+        super().report(command, event, **({"start": self.number, "side": command.side} | more))
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """Output rows."""
+        return [named(row) for row in self.outputs if row[0] == kind]
+
+    @property
+    def carried(self) -> list[CarriedBundle]:
+        """What it opened with and has to go on with."""
+        return [one for one in self.trading.assembly.ground.bundles if one.state == CARRIED]
+
+
+def between(folder: Path, said: Sequence[dict[str, Any]]) -> None:
+    """Reports that come when no start runs."""
+    log = LiveLog.open(folder, SMALL)
+    rows = [
+        values_of("reports", {"ts_event": None, "seq": log.last + 1 + at, "ts_recv": log.last_ts} | one)
+        for at, one in enumerate(said)
+    ]
+    log.append({"reports": rows})
+    log.close()
+
+
+def left_of(folder: Path) -> tuple[Expected, ...]:
+    """Orders without an end, once what a dead process wrote is sealed."""
+    log = LiveLog.open(folder, SMALL)
+    with LogReader(folder) as reader:
+        log.append({"operator": left_off(reader, log.last_ts, "a test")})
+    log.close()
+    return past_of(folder).left
+
+
+def ended(left: Expected) -> dict[str, Any]:
+    """A report that an order is no more."""
+    about: dict[str, Any] = {
+        "account": left.account,
+        "strategy": left.strategy,
+        "venue": left.venue,
+        "symbol": left.symbol,
+        "side": left.side,
+    }
+    about |= {
+        "start": left.name.start,
+        "order": left.name.order,
+        "client_order_id": f"01234567-{left.name.start}-{left.name.order}",
+    }
+    return about | {"event": "canceled", "source": "lookup"}
+
+
+def one_leg_filled(folder: Path, **more: Any) -> tuple[Trading, SubmitOrder, SubmitOrder]:
+    """A start that died when the first of two legs was filled; the second has ended since."""
+    first = Trading(folder, 1, rows=(0, 5_000), **more)
+    filled, other = (one for one in first.sent if isinstance(one, SubmitOrder))
+    first.fill(filled, filled.qty_int)
+    first.flush()
+    first.log.abandon()
+    [left] = left_of(folder)
+    assert left.name.order == other.order
+    between(folder, [ended(left)])
+    return first, filled, other
+
+
+def test_a_leg_that_a_dead_start_left_naked_is_hedged_by_the_next(tmp_path: Path) -> None:
+    """It keeps still until the operator arms, counts as exposure at once, and has its end; replay proves both starts."""
+    folder = tmp_path / "log"
+    first, filled, _ = one_leg_filled(folder)
+    second = Trading(folder, 2, rows=(5_000, 300), armed=False)
+    [bundle] = second.carried
+    base = bundle.flat[0]
+    assert (bundle.start, bundle.bundle, bundle.strategy) == (1, 1, "eager")
+    assert bundle.flows == {
+        one: sum(row["delta"] for row in first.rows("ledger") if row["asset"] == one and row["order"]) for one in bundle.flows
+    }
+    execution = second.trading.assembly.engine.execution
+    assert execution.exposure("eager", base) == (bundle.flows[base], bundle.flows[base])
+    assert execution.open_bundles("eager") == 1
+    assert not second.rows("commands")
+    second.arm()
+    [order] = [one for one in second.sent if isinstance(one, SubmitOrder)]
+    assert (order.strategy, order.order) == ("eager", 3)
+    assert (order.side == "sell") == (filled.side == "buy")
+    second.fill(order, order.qty_int)
+    second.flush()
+    [*_, end] = [row["event"] for row in second.rows("bundles") if row["bundle"] == 1]
+    left = [row for row in second.rows("residuals") if row["bundle"] == 1]
+    assert end == "closed"
+    assert {row["cause"] for row in left} <= {"dust"}
+    second.end()
+    third = Trading(folder, 3, rows=(5_300, 10))
+    assert not third.carried
+    assert execution.exposure("eager", base) == third.trading.assembly.engine.execution.exposure("eager", base)
+    third.end()
+    assert verify(folder, advance=silent).equal
+
+
+def test_a_bundle_is_carried_over_starts_that_die_before_they_settle_it(tmp_path: Path) -> None:
+    """Once in each, under its first name; at last it is settled."""
+    folder = tmp_path / "log"
+    one_leg_filled(folder)
+    for number in (2, 3):
+        start = Trading(folder, number, rows=(5_000, 50), armed=False)
+        assert [(one.start, one.bundle) for one in start.carried] == [(1, 1)]
+        start.log.abandon()
+    last = Trading(folder, 4, rows=(5_000, 300), armed=False)
+    last.arm()
+    [order] = [one for one in last.sent if isinstance(one, SubmitOrder)]
+    last.log.abandon()  # its fate is not known when the next start is opened
+    [left] = left_of(folder)
+    assert left.name == (4, order.order)
+    between(folder, [ended(left)])
+    again = Trading(folder, 5, rows=(5_000, 300), armed=False)
+    [bundle] = again.carried
+    assert [(one.start, one.order) for one in bundle.orders] == [(1, 1), (1, 2), (4, 3)]
+    again.arm()
+    assert len(again.sent) == 1
+    again.end()
+    assert verify(folder, advance=silent).equal
+
+
+def test_a_fill_of_an_old_order_that_is_told_late_is_hedged(tmp_path: Path) -> None:
+    """Before its bundle is settled and after that, and when the bundle had ended before the restart."""
+    folder = tmp_path / "log"
+    _, _, other = one_leg_filled(folder)
+    second = Trading(folder, 2, rows=(5_000, 300), armed=False)
+    second.number = 1  # the report is of the first start's order
+    second.fill(other, other.qty_int // 2)
+    second.flush()
+    second.number = 2
+    second.arm()
+    [order] = second.sent
+    assert isinstance(order, SubmitOrder)
+    [lot] = [row["qty"] for row in second.rows("fills")]
+    assert abs(second.carried[0].flows[second.carried[0].flat[0]]) - lot > 0
+    second.fill(order, order.qty_int)
+    second.flush()
+    second.end()
+    third = Trading(folder, 3, rows=(5_300, 300))
+    third.sent.clear()
+    third.number = 1
+    third._fills = 50
+    third.fill(other, other.qty_int - other.qty_int // 2)
+    third.flush()
+    events = [row["event"] for row in third.rows("bundles") if row["bundle"] == 1]
+    assert events[:2] == ["kept", "reopened"]
+    assert len(third.sent) == 1, "it is undone at once"
+    third.end()
+    assert verify(folder, advance=silent).equal
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"strategies.eager.symbols": '["SOL/USDT"]', "strategies.eager.venues": '["alpha", "bravo"]'}, "not_allowed"),
+    ],
+)
+def test_what_nobody_may_flatten_is_booked_and_shuts_its_venues(tmp_path: Path, changes: dict[str, str], why: str) -> None:
+    """A row of residuals says what is left, a refusal why; new bundles end on its venues until a person has looked."""
+    folder = tmp_path / "log"
+    one_leg_filled(folder)
+    second = Trading(folder, 2, rows=(5_000, 300), changes=changes | {"breakers.residual_held": "true"}, armed=False)
+    [bundle] = second.carried
+    [row] = second.rows("residuals")
+    asset = bundle.flat[0]
+    assert (row["asset"], row["qty"], row["cause"]) == (asset, bundle.flows[asset], "orphaned")
+    assert why in {one["reason"] for one in second.rows("refusals")}
+    assert {one["reason"] for one in second.rows("breakers")} == {"residual_held"}
+    assert [one["event"] for one in second.rows("bundles") if one["bundle"] == 1] == ["carried", "held"]
+    second.end()
+    third = Trading(folder, 3, rows=(5_300, 10))
+    assert not third.carried
+    third.end()
+    assert verify(folder, advance=silent).equal
+
+
+def test_a_person_may_have_a_start_begin_flat(tmp_path: Path) -> None:
+    """Who has undone it by hand: nothing is gone on with, and exposure counts from nothing."""
+    folder = tmp_path / "log"
+    one_leg_filled(folder)
+    forgotten = {(one.strategy, one.asset): one.amount for one in forget_inventory(folder)}
+    second = Trading(folder, 2, rows=(5_000, 300), changes={"breakers.residual_held": "true"}, armed=False)
+    [bundle] = second.carried
+    assert forgotten == {("eager", asset): amount for asset, amount in bundle.flows.items()}
+    assert [one["cause"] for one in second.rows("residuals")] == ["orphaned"]
+    assert not second.rows("breakers")
+    assert second.trading.assembly.engine.execution.exposure("eager", bundle.flat[0]) == (0, 0)
+    second.end()
+    assert verify(folder, advance=silent).equal
+
+
+def test_budgets_count_over_starts(tmp_path: Path) -> None:
+    """What fills took of it in an earlier start is not there again."""
+    folder = tmp_path / "log"
+    one_leg_filled(folder)
+    second = Trading(folder, 2, rows=(5_000, 10), armed=False)
+    portfolio, flows = second.trading.assembly.engine.portfolio, second.carried[0].flows
+    allotted = {"USDT": 300_000, "BTC": 3, "ETH": 60, "SOL": 1_200}
+    for asset in flows.keys() & allotted.keys():
+        assert portfolio.free_of_budget("eager", asset) == allotted[asset] * MONEY_ONE + flows[asset]
+    second.end()

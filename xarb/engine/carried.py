@@ -1,0 +1,142 @@
+"""What a bundle was planned as, and one that an earlier start left, as plain values.
+
+The row with which a bundle begins holds its plan, so that a later start can take it up from the log alone. Money is an int at 18 decimals,
+but for the text of rows.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One leg as it was planned; money as decimal text."""
+
+    venue: str
+    symbol: str
+    side: str
+    price: str
+    qty: str
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a bundle was planned as.
+
+    Attributes:
+        sequence: in which order its legs go.
+        flat: the assets that must end at zero.
+        cycle: whether each leg spends what another one brings.
+        legs: in their order.
+    """
+
+    sequence: str
+    flat: tuple[str, ...]
+    cycle: bool
+    legs: tuple[PlannedLeg, ...]
+
+
+class CarriedLeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One leg of a bundle that an earlier start left, as it was planned."""
+
+    venue: str
+    symbol: str
+    side: str
+    price: int
+    qty: int
+
+
+class CarriedOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An order of such a bundle; `start` and `order` are its name for good, `state` as of the start that takes it up."""
+
+    start: int
+    order: int
+    client_order_id: str
+    leg: int
+    attempt: int
+    purpose: str
+    venue: str
+    symbol: str
+    side: str
+    price: int
+    qty: int
+    filled: int
+    state: str
+    fill_ids: tuple[str, ...]
+
+
+class CarriedTrade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What its fills bought, or sold, on one market: quantity of its base and notional in its quote."""
+
+    venue: str
+    symbol: str
+    base: str
+    quote: str
+    side: str
+    size: int
+    value: int
+
+
+class Booked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became inventory when it ended: asset, quantity, cost and the asset of that."""
+
+    asset: str
+    qty: int
+    cost: int
+    cost_asset: str
+
+
+class CarriedBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bundle of an earlier start that has no end, or one that ended of late: a fill of its orders may be told yet.
+
+    Attributes:
+        start, bundle: its name for good.
+        account: whose money.
+        strategy: whose policy.
+        state: carried, or closed or held as it ended.
+        sequence, flat, cycle, legs: its plan.
+        orders: all that were sent for it.
+        flows: what its fills changed, fees included, by asset.
+        traded: the same by market and side, in the order in which each came first.
+        booked: what became inventory when it ended.
+        unbalanced_at: since when an engine has known that it is unbalanced, ns; 0: none has.
+        is_forgotten: a person had it forgotten before the start, so that nobody is to flatten it.
+    """
+
+    start: int
+    bundle: int
+    account: str
+    strategy: str
+    state: str
+    sequence: str
+    flat: tuple[str, ...]
+    cycle: bool
+    legs: tuple[CarriedLeg, ...]
+    orders: tuple[CarriedOrder, ...]
+    flows: dict[str, int]
+    traded: tuple[CarriedTrade, ...]
+    booked: tuple[Booked, ...] = ()
+    unbalanced_at: int = 0
+    is_forgotten: bool = False
+
+
+class CarriedFlow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a strategy's fills of earlier starts changed of an asset, fees included."""
+
+    strategy: str
+    asset: str
+    amount: int
+
+
+class TakenUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the row of a bundle that a start takes up says: where it comes from.
+
+    Attributes:
+        start, bundle: its name for good.
+        orders: number in this start, and the start and number under which it was sent, of each of its orders.
+        flows: what its fills changed so far; money as decimal text.
+    """
+
+    start: int
+    bundle: int
+    orders: tuple[tuple[int, int, int], ...]
+    flows: dict[str, str]
