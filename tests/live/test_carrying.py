@@ -137,7 +137,7 @@ def test_a_leg_that_a_dead_start_left_naked_is_hedged_by_the_next(tmp_path: Path
     assert not second.rows("commands")
     second.arm()
     [order] = [one for one in second.sent if isinstance(one, SubmitOrder)]
-    assert (order.strategy, order.order) == ("eager", 3)
+    assert (order.strategy, order.order) == ("eager", 1)
     assert (order.side == "sell") == (filled.side == "buy")
     second.fill(order, order.qty_int)
     second.flush()
@@ -170,7 +170,7 @@ def test_a_bundle_is_carried_over_starts_that_die_before_they_settle_it(tmp_path
     between(folder, [ended(left)])
     again = Trading(folder, 5, rows=(5_000, 300), armed=False)
     [bundle] = again.carried
-    assert [(one.start, one.order) for one in bundle.orders] == [(1, 1), (1, 2), (4, 3)]
+    assert [(one.start, one.order) for one in bundle.orders] == [(1, 1), (1, 2), (4, 1)]
     again.arm()
     assert len(again.sent) == 1
     again.end()

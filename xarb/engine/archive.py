@@ -24,6 +24,7 @@ class Archive:
         self._prefix = prefix
         self._desks = desks
         self._bundle_of = array("q")  # bundle of order n stands at n - 1
+        self._old = array("q")  # that of order -n, which an earlier start sent, at n - 1
         self._open: dict[int, Bundle] = {}
         self._orders: dict[int, Order] = {}  # of the open bundles
         self._packed: dict[int, tuple[int, msgspec.Raw]] = {}  # number of rescales seen, bundle
@@ -31,7 +32,7 @@ class Archive:
 
     @property
     def orders(self) -> int:
-        """Orders so far."""
+        """Orders of this start so far."""
         return len(self._bundle_of)
 
     def open_bundles(self) -> list[Bundle]:
@@ -41,6 +42,14 @@ class Archive:
     def add(self, bundle: Bundle, plan: OrderPlan) -> Order:
         """The next order, of a bundle."""
         order = Order(*self.take_number(bundle.number), bundle, plan)
+        bundle.orders.append(order)
+        self._orders[order.number] = order
+        return order
+
+    def add_old(self, bundle: Bundle, plan: OrderPlan, client_id: str) -> Order:
+        """An order that an earlier start sent for a bundle, under that name; they are numbered downwards from -1."""
+        self._old.append(bundle.number)
+        order = Order(-len(self._old), client_id, bundle, plan)
         bundle.orders.append(order)
         self._orders[order.number] = order
         return order
@@ -66,11 +75,12 @@ class Archive:
         order = self._orders.get(number)
         if order is not None:
             return order
-        if not 1 <= number <= len(self._bundle_of):
+        owners, at = (self._bundle_of, number - 1) if number > 0 else (self._old, -number - 1)
+        if not 0 <= at < len(owners):
             raise InvariantBroken(f"a report names order {number}; {len(self._bundle_of)} were sent")
-        if self._bundle_of[number - 1] not in self._packed:
+        if owners[at] not in self._packed:
             raise InvariantBroken(f"a report of an exchange names order {number}, which is a transaction on a chain")
-        bundle = self._unpacked(self._bundle_of[number - 1])
+        bundle = self._unpacked(owners[at])
         return next(order for order in bundle.orders if order.number == number)
 
     def pack(self, bundle: Bundle) -> None:

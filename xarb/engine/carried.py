@@ -132,7 +132,7 @@ class TakenUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Attributes:
         start, bundle: its name for good.
-        orders: number in this start, and the start and number under which it was sent, of each of its orders.
+        orders: number in this start, which is below zero, and the start and number under which it was sent, of each of its orders.
         flows: what its fills changed so far; money as decimal text.
     """
 

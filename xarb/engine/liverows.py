@@ -89,7 +89,7 @@ class LiveRows:
         if values["event"] not in REPORT_EVENTS:
             return None
         number = self._numbers.get((values["venue"], values["symbol"]))
-        if number is None or not 1 <= order <= self._execution.orders:
+        if number is None or order > self._execution.orders or order == 0:
             where = f"{values['symbol']}@{values['venue']}"
             raise LogError(f"seq {row.seq}: a report of order {order} on {where}; {self._execution.orders} orders were sent")
         one = self._instruments[number]

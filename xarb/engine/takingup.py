@@ -125,8 +125,8 @@ class TakingUp:
         """Give an old order a number here; it keeps its name at the venue."""
         side = bundle.desk.side(self._numbers[old.venue, old.symbol], SIGNS[old.side])
         plan = OrderPlan(old.leg, old.attempt, old.purpose, side, old.price // side.px_unit, old.qty // side.qty_unit)
-        order = self._archive.add(bundle, plan)
-        order.client_id, order.origin = old.client_order_id, (old.start, old.order)
+        order = self._archive.add_old(bundle, plan, old.client_order_id)
+        order.origin = (old.start, old.order)
         order.state, order.fill_ids = old.state, dict.fromkeys(old.fill_ids)
         order.filled, order.filled_money = old.filled // side.qty_unit, old.filled
         if old.purpose == "open":
