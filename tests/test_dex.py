@@ -14,6 +14,7 @@ from xarb.assembly import Assembly, recorded_ground
 from xarb.assembly.resolved import resolve_recorded
 from xarb.checkpoint import capture, restore
 from xarb.config import load_experiment
+from xarb.diff import diff
 from xarb.errors import ConfigError
 from xarb.log.canonical import OutputDigest
 from xarb.log.reader import LogReader
@@ -21,6 +22,7 @@ from xarb.pools.cycle import Hop, best_input
 from xarb.pools.financing import MEASURED
 from xarb.replay import replay
 from xarb.verify import verify
+from xarb.why import Question, why
 
 STORY = [Act(EVEN), Act(GAP), Act(GAP), Act(GAP), Act(EVEN), Act(EVEN)]
 
@@ -252,3 +254,29 @@ def test_a_cycle_that_has_no_budget_for_gas_is_refused(tmp_path: Path) -> None:
     path = experiment(tmp_path, chain_log(tmp_path / "log", STORY))
     found = run(path, tmp_path / "run", accounts__main__ethereum__ETH="0.001")
     assert {row["reason"] for row in found["refusals"]} == {"balance"}
+
+
+def test_a_difference_of_two_runs_has_causes_that_add_up(tmp_path: Path) -> None:
+    """Competitors on one side alone: the cycle reverted there, by the key that says so, and the money is all of it."""
+    path = experiment(tmp_path, chain_log(tmp_path / "log", STORY))
+    earned, taken = run(path, tmp_path / "a"), run(path, tmp_path / "b", onchain__ethereum__simulated__taken_bps="10000")
+    found = diff(tmp_path / "a", tmp_path / "b")
+    first = found.differences[0]
+    assert (first.what, first.cause, first.because) == ("outcome", "config", "onchain.ethereum.simulated.taken_bps")
+    assert (first.a.state, first.b.state, first.b.reason) == ("succeeded", "reverted", "taken")
+    total = dict.fromkeys(("ETH", WETH), 0)
+    for one in found.differences:
+        for asset, change in one.flow.items():
+            total[asset] += change
+    assert total[WETH] == -sums(earned)[WETH, "cycle"]
+    assert total["ETH"] == sums(taken)["ETH", "gas"] - sums(earned)["ETH", "gas"]
+    run(path, tmp_path / "c", onchain__ethereum__simulated__latency="{ constant_ms = 2500 }")
+    assert {one.cause for one in diff(tmp_path / "a", tmp_path / "c").differences} == {"latency"}
+
+
+def test_why_tells_where_a_cycle_is_explained(tmp_path: Path) -> None:
+    """An order that is a transaction on a chain names its opportunity, which is explained as any other."""
+    run(experiment(tmp_path, chain_log(tmp_path / "log", STORY)), tmp_path / "run")
+    with pytest.raises(ConfigError, match="--opportunity 1"):
+        why(tmp_path / "run", Question("1", None, None))
+    assert why(tmp_path / "run", Question(None, 1, None))

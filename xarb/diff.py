@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from xarb.errors import ConfigError, InvariantBroken, Refused
 from xarb.inquiry.causes import CAUSES, Comparison, Difference, total_of
 from xarb.inquiry.course import Course, Decision, Flow, Order, course_of
+from xarb.inquiry.cyclecourse import PURPOSE
 from xarb.inquiry.decided import Decided, open_decided
 from xarb.inquiry.sections import Section, amount, bps, millis, moment_of
 from xarb.log.manifest import Manifest
@@ -191,6 +192,8 @@ def _told(what: str, side: Any) -> str:
 
 def _asked(order: Order) -> str:
     side, _, price, qty = order.plan
+    if order.purpose == PURPOSE:
+        return f"order {order.number} cycle of {amount(qty)}@{order.market[0]}: {side}"
     return f"order {order.number} {order.purpose} {side} {amount(qty)} {order.market[1]}@{order.market[0]} at {amount(price)}"
 
 
@@ -199,6 +202,9 @@ def _became(what: str, order: Order) -> str:
         return f"order {order.number}: " + (
             ", ".join(f"{amount(-fee)} {asset}" for asset, fee in sorted(order.fees.items())) or "no fee"
         )
+    if order.purpose == PURPOSE:
+        made = ", ".join(f"{amount(change)} {asset}" for asset, change in sorted(order.trades.items())) or "nothing"
+        return f"order {order.number}: {order.state}" + (f" ({order.reason})" if order.reason else "") + f", {made}"
     fills = " + ".join(f"{amount(fill.qty)} at {amount(fill.price)}" for fill in order.fills) or "no fill"
     reason = f" ({order.reason})" if order.reason else ""
     return f"order {order.number}: {order.state}{reason}, {fills}, heard of after {millis(order.heard_ns)} ms"

@@ -116,6 +116,13 @@ def _chain_of_order(decided: Decided, order: str) -> _Chain:
     named = ("order", "=", int(order)) if _is_number(order) else ("client_order_id", "=", order)
     mine = decided.rows("commands", named)
     if not mine:
+        cycle = decided.rows("cycles", named, limit=1)
+        if cycle:
+            of = cycle[0]["opportunity"]
+            how = "rests on no opportunity" if of is None else f"is explained by its opportunity: --opportunity {of}"
+            raise ConfigError(
+                f"{decided.title}: order {order} is a transaction on a chain, which {how}; its rows: cycles, cycle_states"
+            )
         last = decided.rows("commands", ("kind", "=", "submit"), newest=True, limit=1)
         there = f"there are 1 to {last[0]['order']}" if last else "it has no orders"
         raise ConfigError(f"{decided.title} has no order {order}; {there}")

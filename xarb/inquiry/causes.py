@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from xarb.inquiry.align import DecisionPair, EpisodePair, OrderPair, align_decisions, align_episodes, align_orders
 from xarb.inquiry.course import Course, Decision, Flow, Market, Order
+from xarb.inquiry.cyclecourse import PURPOSE
 from xarb.inquiry.decided import Decided
 from xarb.inquiry.grounds import Conduct, Configs, Inputs
 from xarb.inquiry.surplus import Fees
@@ -315,6 +316,8 @@ class Comparison:
             if self.inputs.moved(a.market, *times):
                 return "latency", "its market moved between the times at which it was heard of", None
             return "fill", "the venues filled it otherwise", None
+        if self._is_real and a.purpose == PURPOSE and (a.state, a.reason) != (b.state, b.reason):
+            return "fill", "the chain did otherwise with it than the simulated one", None
         if a.heard_ns != b.heard_ns:
             named = self._named("latency", item)
             if not named and not self._is_real and a.number != b.number and earlier is not None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from xarb.inquiry.cyclecourse import cycle_fields
 from xarb.inquiry.decided import Decided
 from xarb.model.units import MONEY_SCALE
 
@@ -171,7 +172,12 @@ def _orders(decided: Decided) -> list[tuple[int, Order]]:
                 canceled=tuple(canceled[number]),
             )
             found.append((row["bundle"], order))
-    return found
+    found += [(bundle, Order(**fields)) for bundle, fields in cycle_fields(decided, flows)]
+    return sorted(found, key=_by_number)
+
+
+def _by_number(one: tuple[int, Order]) -> int:
+    return one[1].number
 
 
 def _heard(decided: Decided) -> dict[int, int]:
@@ -227,7 +233,7 @@ def _episode(rows: list[Row], by_bundle: dict[int, list[Order]]) -> Episode:
 
 def _without_opportunity(decided: Decided, by_bundle: dict[int, list[Order]]) -> Iterable[tuple[Pair, Episode]]:
     """Bundles that rest on no opportunity, each as an episode of its own moment."""
-    rows = decided.rows("commands", ("kind", "=", "submit"))
+    rows = [*decided.rows("commands", ("kind", "=", "submit")), *decided.rows("cycles", ("kind", "=", "submit"))]
     bundles = {row["bundle"]: row for row in reversed(rows) if row["opportunity"] is None}
     for number, row in sorted(bundles.items()):
         pair: Pair = (row["strategy"], ())

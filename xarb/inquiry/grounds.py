@@ -21,6 +21,7 @@ AFTERMATH_NS: Final = 5 * NANOS_PER_S  # how long a feed that missed rows is not
 _NO_MATTER: Final = ("seq", "conn", "epoch", "source", "time_rule", "detail")  # of a row: where it stands, and how it came
 _TIER: Final = "fee tier"  # leads the names of what is compared of an instrument's fees
 _DOINGS: Final = ("order_latency", "response_latency", "feed_latency", "rate_limit_per_s", "outages")
+_CHAIN_LATENCIES: Final = ("latency", "lag_ms", "receipt_ms")
 _LATENCIES: Final = ("order_latency", "response_latency", "feed_latency")
 
 
@@ -48,6 +49,8 @@ def cause_of(key: str) -> str:
         return "fee"
     if (words[0] == "venues" and words[2] in _LATENCIES) or key in ("added_latency_ns", "run.seed"):
         return "latency"
+    if words[0] == "onchain" and words[3] in _CHAIN_LATENCIES:
+        return "latency"
     if words[0] == "strategies" and words[2] == "scan_ms":
         return "timer"
     return "config"
@@ -59,12 +62,14 @@ def _concerns(key: str, strategy: str, venues: frozenset[str]) -> bool:
         return words[1] == strategy
     if words[0] == _TIER:
         return key.rpartition(".")[0].rpartition("@")[2] in venues
-    return words[0] not in ("venues", "venue_feeds", "venue_breakers") or words[1] in venues
+    return words[0] not in ("venues", "venue_feeds", "venue_breakers", "onchain") or words[1] in venues
 
 
 def _is_of_decisions(key: str) -> bool:
     """Whether a key enters what is decided; the venue's doings alone do not."""
     words = key.split(".")
+    if words[0] == "onchain" and words[2] == "simulated":
+        return False
     return not (words[0] == "venues" and words[2] in _DOINGS) and key not in ("added_latency_ns", "run.seed")
 
 
