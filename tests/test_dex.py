@@ -15,12 +15,14 @@ from xarb.assembly.resolved import resolve_recorded
 from xarb.checkpoint import capture, restore
 from xarb.config import load_experiment
 from xarb.diff import diff
+from xarb.engine.results import DAY_NS
 from xarb.errors import ConfigError
 from xarb.log.canonical import OutputDigest
 from xarb.log.reader import LogReader
 from xarb.pools.cycle import Hop, best_input
 from xarb.pools.financing import MEASURED
 from xarb.replay import replay
+from xarb.starts import Opening, Span, Start, closing_volumes
 from xarb.verify import verify
 from xarb.why import Question, why
 
@@ -280,3 +282,16 @@ def test_why_tells_where_a_cycle_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--opportunity 1"):
         why(tmp_path / "run", Question("1", None, None))
     assert why(tmp_path / "run", Question(None, 1, None))
+
+
+def test_what_cycles_sent_counts_over_a_restart(tmp_path: Path) -> None:
+    """The volumes that a start ends with hold what goes into the first pool, in its token."""
+    found = run(experiment(tmp_path, chain_log(tmp_path / "log", STORY)), tmp_path / "run")
+    opening = Opening(balances=(), sources={}, armed=True)
+    start = Start(number=1, log_id="x", code_digest="", config={}, seed=1, mode="paper", opening=opening, applied_seq=None)
+    with LogReader(tmp_path / "run") as reader:
+        (sent,) = closing_volumes(reader, Span(start, 0, 10**6))
+    row = found["cycles"][0]
+    assert (sent.strategy, sent.venue, sent.symbol, sent.currency) == ("dex", CHAIN, DEAR.address, WETH)
+    assert sent.amount == row["notional"] == int(row["amount"])
+    assert sent.day == row["ts"] // DAY_NS
