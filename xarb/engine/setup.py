@@ -44,7 +44,7 @@ class AdjustLimits(msgspec.Struct, frozen=True, kw_only=True):
     worth: Money
     ratio_ppb: Ppb
     currencies: tuple[str, ...]
-    foreign: Money = Money(0)
+    foreign: Money
 
 
 class FeedLimits(msgspec.Struct, frozen=True, kw_only=True):
