@@ -22,7 +22,7 @@ from xarb.cli import app
 from xarb.config import breakers, chains, inventory, latency, onchain, reader, sending, strategies, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
-from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, CYCLE_LIFE, ORDER_LIFE, TRANSACTION_LIFE
+from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, CYCLE_LIFE, LEG_LIFE, ORDER_LIFE, TRANSACTION_LIFE
 from xarb.wires import binance, bitstamp, bybit, coinbase, gate, kraken, kucoin, okx, upbit
 from xarb.wires.exchanges import WIRES
 
@@ -154,6 +154,7 @@ def life_page() -> str:
     parts = [_MADE, "# Life cycles\n"]
     lives = (
         ("Order", ORDER_LIFE),
+        ("Leg", LEG_LIFE),
         ("Bundle", BUNDLE_LIFE),
         ("Transaction", TRANSACTION_LIFE),
         ("Cycle on a chain", CYCLE_LIFE),

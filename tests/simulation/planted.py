@@ -14,7 +14,7 @@ import pytest
 
 from xarb import assembly
 from xarb.carrying import Left
-from xarb.engine import execution, orders, portfolio, results, risk, volumes
+from xarb.engine import execution, orders, portfolio, residual, results, risk, volumes
 from xarb.engine.band import Band
 from xarb.engine.breaker import FREE, Breakers
 from xarb.engine.bundle import Bundle, OrderPlan
@@ -397,6 +397,12 @@ def new_order_after_a_time_out(patch: pytest.MonkeyPatch) -> None:
         self.send(order.bundle, order.plan, ())
 
     patch.setattr(Orders, "time_out", time_out)
+
+
+@bug("one order an intent")
+def leg_of_unknown_fate_has_ended(patch: pytest.MonkeyPatch) -> None:
+    """A leg whose order may or may not fill is sent again."""
+    patch.setattr(residual, "LEG_OPEN", frozenset({"sent"}))
 
 
 @bug("one order an intent")

@@ -9,7 +9,7 @@ from xarb.engine.captured import Hold as HoldCopy
 from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold
 from xarb.engine.side import Side
-from xarb.model.order import BUNDLE_DONE, ORDER_TERMINAL
+from xarb.model.order import BUNDLE_DONE, LEG_LIFE, ORDER_TERMINAL, advance
 
 
 class OrderPlan(NamedTuple):
@@ -103,10 +103,10 @@ class Order:
 class Leg:
     """One planned leg: how much of it was sent and filled as planned, and what is reserved for the rest.
 
-    `qty_money` and `value` are quantity and notional as planned, at 18 decimals.
+    `qty_money` and `value` are quantity and notional as planned, at 18 decimals. `state` is one of `LEG_LIFE`.
     """
 
-    __slots__ = ("filled", "hold", "instrument", "price", "qty", "qty_money", "released", "side", "sign", "value")
+    __slots__ = ("filled", "hold", "instrument", "price", "qty", "qty_money", "released", "side", "sign", "state", "value")
 
     def __init__(self, side: Side, price: int, qty: int) -> None:
         self.side = side
@@ -119,6 +119,7 @@ class Leg:
         self.released = 0
         self.filled = 0
         self.hold: Hold = ()
+        self.state = "planned"
 
     def capture(self) -> LegCopy:
         """It as plain values."""
@@ -161,6 +162,24 @@ class Bundle:
         self.traded: dict[tuple[int, int], tuple[int, int]] = {}
         self.attempts: dict[str, int] = {}
         self.booked: list[tuple[str, int, int, str]] = []
+
+    def follow(self, at: int) -> None:
+        """A leg goes on as its orders stand.
+
+        Raises:
+            InvariantBroken: an order of a leg that had ended lives, or less of it is filled than was.
+        """
+        leg, states = self.legs[at], [order.state for order in self.orders if order.plan.leg == at]
+        if not states:
+            return
+        alive = [state for state in states if state not in ORDER_TERMINAL]
+        if alive:
+            event = "sent" if any(state != "unknown" for state in alive) else "unknown"
+        elif leg.filled >= leg.qty:
+            event = "filled"
+        else:
+            event = "partial" if leg.filled else "missed"
+        leg.state = advance(LEG_LIFE, leg.state, event)
 
     @property
     def done(self) -> bool:
@@ -237,6 +256,8 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
         order.filled, order.state, order.cancels, order.due = this.filled, this.state, this.cancels, this.due
         order.fill_ids, order.hold = dict.fromkeys(this.fill_ids), _hold(this.hold, desk)
         bundle.orders.append(order)
+    for at in range(len(bundle.legs)):
+        bundle.follow(at)
     return bundle
 
 

@@ -342,7 +342,7 @@ class Execution:
         policy = bundle.desk.policy
         if not bundle.live or bundle.due or not policy.unknown_wait_ns or not _unbalanced(bundle):
             return
-        if all(order.state == "unknown" for order in bundle.orders if order.alive):
+        if all(leg.state != "sent" for leg in bundle.legs):
             self._note_unbalanced(bundle)
             self._deadlines.set(self._market.now + policy.unknown_wait_ns, bundle)
 

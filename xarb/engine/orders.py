@@ -82,6 +82,7 @@ class Orders:
         self.deadlines.set(now + desk.policy.timeout_ns, order)
         self._rows.submit(order)
         self._rows.state(order, None, None)
+        bundle.follow(plan.leg)
         self._breakers.sent(order)
 
     def time_out(self, order: Order) -> None:
@@ -137,6 +138,7 @@ class Orders:
         if after == before:
             return
         self._rows.state(order, before, reason)
+        order.bundle.follow(order.plan.leg)
         self._risk.moved(order, before, after)
         if after in ORDER_TERMINAL and before not in ORDER_TERMINAL:
             order.bundle.live -= 1
@@ -168,6 +170,8 @@ class Orders:
         self._move(order, "full_fill" if order.filled >= order.qty else "partial_fill", None)
         if order.alive:
             order.hold = self.hold_again(side, (order.price, order.left), order.hold)
+        else:
+            bundle.follow(order.plan.leg)  # a late fill moves a leg whose order stays as it is
         return True
 
     def _post(self, order: Order, trade: tuple[int, int], fee: tuple[str, int]) -> None:

@@ -14,6 +14,7 @@ from xarb.engine.bundle import Bundle, Leg, OrderPlan
 from xarb.engine.risk import Risk
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.side import Side
+from xarb.model.order import LEG_OPEN
 from xarb.model.units import PPB, ceil_div
 
 _TOO_SMALL: Final = ("bad_qty", "min_qty", "min_notional")
@@ -46,11 +47,9 @@ class Flattening:
         residual = bundle.flows[asset]
         refusals: list[Refusal] = []
         tries: list[tuple[str, int, Side, int]] = []  # purpose, leg, side, cap
-        alive = [
-            order.plan.leg for order in bundle.orders if order.alive
-        ]  # beside those a second one would be an intent sent twice
         for at, leg in enumerate(bundle.legs):
-            if at in alive:
+            bundle.follow(at)
+            if leg.state in LEG_OPEN:  # a second order would be one intent sent twice
                 continue
             sign = _sign_for(leg, asset, residual, bundle)
             if sign == leg.sign:

@@ -117,6 +117,8 @@ class TakingUp:
         self._archive.open(bundle)
         for old in one.orders:
             self._add(bundle, old)
+        for at in range(len(legs)):
+            bundle.follow(at)
         if not bundle.done:
             desk.open_bundles += 1
         self._taken.append((one, bundle))

@@ -69,6 +69,19 @@ BUNDLE_LIFE: Final[dict[tuple[str, str], str]] = {
 }
 BUNDLE_DONE: Final = frozenset({"closed", "held"})
 
+# A leg of a bundle, as its orders stand, those that flatten it among them: `sent` while one may fill, `unknown` while nobody knows of those that may,
+# else by how much of the plan filled. No second order leaves for one that is `sent` or `unknown`, pieces of a leg that waits for another apart. What
+# filled is never less: a leg that has ended may have a late fill, and a flattening order, and no order of it comes to life again. One that is
+# `planned` was never sent; from there any state may be found at a start.
+_LEG_ENDS: Final = ("missed", "partial", "filled")
+LEG_LIFE: Final[dict[tuple[str, str], str]] = (
+    {(state, "sent"): "sent" for state in ("planned", "sent", "unknown", *_LEG_ENDS)}
+    | {(state, "unknown"): "unknown" for state in ("planned", "sent", "unknown")}
+    | {(state, end): end for state in ("planned", "sent", "unknown") for end in _LEG_ENDS}
+    | {(_LEG_ENDS[at], end): end for at in range(3) for end in _LEG_ENDS[at:]}
+)
+LEG_OPEN: Final = frozenset({"sent", "unknown"})
+
 # Whether a venue gets new bundles: freely, none, or one small one at a time that shows whether it works again.
 BREAKER_LIFE: Final[dict[tuple[str, str], str]] = {
     ("closed", "tripped"): "open",
