@@ -18,7 +18,7 @@ from tests.live.site import QUICK, Site, account_order, filled, left_order, site
 from tests.serve.site import SECRET
 from tests.trial import quiet
 from xarb.config import load_experiment
-from xarb.errors import Killed, LogError, Refused
+from xarb.errors import ConfigError, Killed, LogError, Refused
 from xarb.live import canceling, requests
 from xarb.live import kill as kill_module
 from xarb.live.begin import past_of
@@ -145,6 +145,11 @@ def test_a_process_that_hangs_sends_nothing_after_a_kill(tmp_path: Path) -> None
                 open_rows = told(reader)
             mine = f"{header_of(log).log_id[:8]}-1-9999"
             await account_order(at, "alpha", mine)
+            lacking = load_experiment(at.config, {"live.keys": '{ "main.alpha" = "nowhere.toml" }'})
+            with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+                await asyncio.to_thread(kill, log, wait_s=0.2, experiment=lacking)
+            assert process.returncode is None, "what lacks keys does nothing"
+            assert not (log / requests.FLAG).exists()
             [table] = await asyncio.to_thread(lambda: kill(log, wait_s=0.2, experiment=load_experiment(at.config)))
             before = await statuses(at, "alpha") | await statuses(at, "bravo")
             with contextlib.suppress(ProcessLookupError):

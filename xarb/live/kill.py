@@ -14,16 +14,18 @@ from xarb.engine.breaker import Broken
 from xarb.engine.carried import CarriedFlow
 from xarb.engine.liverows import FORGET, FORGET_INVENTORY, KILL, RESET, RESET_BREAKERS
 from xarb.engine.results import Carried
-from xarb.errors import LogError, Refused
+from xarb.errors import ConfigError, LogError, Refused
 from xarb.live import requests
 from xarb.live.begin import Past, past_of
 from xarb.live.canceling import HEADS, Whose, cancel, cancel_hung, done, unproven, whose_by_what_is_sound, whose_of
+from xarb.live.exchanges import keys_of
 from xarb.live.holder import GONE_S, Holder
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
 from xarb.log.follow import Follower
 from xarb.log.manifest import Manifest
 from xarb.model.order import ENTRIES, STOP, UNWIND
+from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.upkeep import open_log
 from xarb.venues.clock import Clock
@@ -91,9 +93,13 @@ def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
     """Stop the process that does not obey where it stands, cancel, end it, note the kill; one that cannot be stopped is canceled for too.
 
     Raises:
+        ConfigError: keys are missing; nothing was done.
         Refused: something is not proven.
-        LogError: the process could not be ended, or the kill not noted.
+        LogError: the process could not be ended, or orders not be canceled at all, or the kill not noted.
     """
+    keys = (
+        keys_of(experiment, market_sources(experiment)) if experiment.live.mode == LIVE else None
+    )  # asked for before anything is stopped
     trouble: Exception | None = None
     with contextlib.ExitStack() as stack:
         holder: Holder | None = None
@@ -106,8 +112,11 @@ def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
             (folder / requests.FLAG).touch()  # it holds also if this process does not live to note it
         trades = True
         try:
-            found = cancel_hung(folder, experiment)
+            found = cancel_hung(folder, experiment, keys)
             trades = found.trades
+        except (ConfigError, LogError) as error:
+            stays = f"{folder / requests.FLAG} keeps back its next start"
+            raise LogError(f"{folder}: its process was stopped, but its orders are NOT CANCELED: {error}; {stays}") from error
         finally:  # whatever happens, it must not go on with orders
             if holder is not None and not trades:
                 holder.go_on()
