@@ -220,7 +220,7 @@ def noted(log: Path) -> list[str]:
 
 
 def test_a_kill_without_a_process_goes_as_far_as_its_level(tmp_path: Path) -> None:
-    """`entries` is noted and cancels nothing, also without a config; the others cancel; `unwind` says that nothing is undone. All hold."""
+    """`entries` is noted and cancels nothing, also without a config; the others cancel; `unwind` says who undoes what is left. All hold."""
     log = tmp_path / "log"
 
     async def story() -> None:
@@ -236,7 +236,7 @@ def test_a_kill_without_a_process_goes_as_far_as_its_level(tmp_path: Path) -> No
             await account_order(at, "bravo", mine)
             _, undone = await asyncio.to_thread(lambda: kill(log, wait_s=1, level="unwind", experiment=experiment))
             assert (await statuses(at, "bravo"))[mine] == "CANCELED"
-            assert "a person undoes it" in undone.rows[0][1]
+            assert "the next start, which is refused until --reset, takes it up" in undone.rows[0][1]
             with pytest.raises(Killed, match="without a process"):
                 await traded(at, log, filled(1))
 
