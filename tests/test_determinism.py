@@ -90,6 +90,7 @@ def test_the_run_does_something(known: Result) -> None:
     rows = list(LogReader(known.folder).outputs())
     seen = {kind for kind, _ in rows}
     assert seen == {
+        "bundles",
         "commands",
         "feed_states",
         "fills",
