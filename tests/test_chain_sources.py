@@ -10,6 +10,7 @@ import pytest
 
 from xarb.config import load_experiment, settings
 from xarb.errors import ConfigError
+from xarb.live.canceling import Whose, cancel, unproven
 from xarb.sources import chain_sources, sources_of, traded_sources
 from xarb.venues.dex.endpoint import ChainPolicy
 from xarb.venues.dex.feed import ChainSource
@@ -74,10 +75,32 @@ def test_a_file_may_hold_exchanges_chains_or_both(tmp_path: Path) -> None:
     assert ([one.venue for one in both.sources], [one.venue for one in both.chains]) == (["binance"], ["mainnet"])
     alone = sources_of([str(written(tmp_path, PLAIN))], {})
     assert (alone.sources, len(alone.chains)) == ([], 1)
-    with pytest.raises(ConfigError, match=r"chains.mainnet: chains are recorded, not traded on yet"):
-        traded_sources(load_experiment(written(tmp_path, market + PLAIN)))
+    traded = traded_sources(load_experiment(written(tmp_path, market + PLAIN)))
+    assert [one.venue for one in traded] == ["binance", "mainnet"]
     with pytest.raises(ConfigError, match=r"no \[markets.NAME\]"):
         sources_of([str(written(tmp_path, "[record]\n"))], {})
+
+
+ACCOUNT = "[accounts.main.mainnet]\nETH = 1\n"
+ONCHAIN = f'[onchain.mainnet]\nwrapped = "{POOL.lower()}"\n'
+SENDING = f'[chains.mainnet.sending]\nwallet = "hot"\nexecutor = "{POOL}"\ntokens = ["{POOL}"]\n'
+REAL = '[live]\nmode = "live"\n'
+
+
+def test_what_is_traded_says_all_that_it_takes(tmp_path: Path) -> None:
+    """Real trading on a chain needs a wallet, an account and what gas is paid in; on paper no wallet."""
+    for text in (PLAIN + SENDING + ONCHAIN + ACCOUNT + REAL, PLAIN + ONCHAIN + ACCOUNT):
+        assert [one.venue for one in traded_sources(load_experiment(written(tmp_path, text)))] == ["mainnet"]
+    found = cancel(load_experiment(written(tmp_path, PLAIN + SENDING + ONCHAIN + ACCOUNT + REAL)), Whose("0badcafe", {}))
+    assert unproven(found).startswith("main at mainnet: what waits on the chain is not canceled without a process")
+    for text, why in (
+        (PLAIN + SENDING + ACCOUNT, r"chains.mainnet.sending: there is no \[onchain.mainnet\]"),
+        (PLAIN + SENDING + ONCHAIN, r"sending.account = main: there is no \[accounts.main.mainnet\]"),
+        (PLAIN + ONCHAIN.replace("mainnet", "base") + ACCOUNT, r"onchain.base: there is no \[chains.base\]"),
+        (PLAIN + ONCHAIN + ACCOUNT + REAL, r"there is no \[chains.mainnet.sending\]"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            traded_sources(load_experiment(written(tmp_path, text)))
 
 
 @pytest.mark.parametrize(

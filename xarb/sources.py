@@ -12,12 +12,13 @@ from xarb.errors import ConfigError
 from xarb.log.manifest import Manifest
 from xarb.model.units import NANOS_PER_S
 from xarb.settings import ts_of
+from xarb.starts import LIVE
 from xarb.venues.dex.endpoint import ChainPolicy
 from xarb.venues.dex.feed import ChainSource
 from xarb.venues.dex.reading import Factory
 from xarb.venues.dex.rpc import RpcLimits
 from xarb.venues.exchange import Place
-from xarb.venues.feeds import Source
+from xarb.venues.feeds import AnySource, Source
 
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
@@ -46,15 +47,36 @@ def market_sources(experiment: Experiment) -> list[Source]:
     ]
 
 
-def traded_sources(experiment: Experiment) -> list[Source]:
-    """The sources of a config that is traded on.
+def exchanges_of(experiment: Experiment) -> list[Source]:
+    """The exchanges of a config that is traded on; none where it has chains alone.
 
     Raises:
-        ConfigError: as `market_sources`; or it names chains, which are recorded only.
+        ConfigError: as `market_sources`.
     """
-    if experiment.chains:
-        raise ConfigError(f"{experiment.origin}: chains.{next(iter(experiment.chains))}: chains are recorded, not traded on yet")
-    return market_sources(experiment)
+    return market_sources(experiment) if experiment.markets or not experiment.chains else []
+
+
+def traded_sources(experiment: Experiment) -> list[AnySource]:
+    """The sources of a config that is traded on: markets and chains.
+
+    Raises:
+        ConfigError: as `market_sources`; or it does not say of a chain what is needed for sending there.
+    """
+    for name, one in experiment.sending.items():
+        where = f"{experiment.origin}: chains.{name}.sending"
+        if name not in experiment.onchain:
+            raise ConfigError(f"{where}: there is no [onchain.{name}] that says what gas is paid in")
+        if name not in experiment.accounts.get(one.account, {}):
+            raise ConfigError(f"{where}.account = {one.account}: there is no [accounts.{one.account}.{name}]")
+    for name in experiment.onchain:
+        if name not in experiment.chains:
+            raise ConfigError(f"{experiment.origin}: onchain.{name}: there is no [chains.{name}] to follow")
+        if experiment.live.mode == LIVE and name not in experiment.sending:
+            raise ConfigError(
+                f"{experiment.origin}: onchain.{name}: there is no [chains.{name}.sending] that says how to trade there"
+            )
+    chains = chain_sources(experiment)
+    return [*exchanges_of(experiment), *chains]
 
 
 def chain_sources(experiment: Experiment) -> list[ChainSource]:

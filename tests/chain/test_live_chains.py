@@ -70,6 +70,8 @@ max_fee_gwei = 500
 finality_blocks = 1
 unseen_blocks = 1
 poll_ms = 20
+[onchain.local]
+wrapped = "{stage.world.tokens["WETH"].lower()}"
 """.replace("'", '"')
     path = folder / "chain.toml"
     path.write_text(text)
@@ -114,6 +116,10 @@ async def start(stage: Stage, folder: Path, *, number: int = 1) -> AsyncIterator
         log.abandon()
 
 
+def _broken(error: BaseException) -> None:
+    raise AssertionError("a chain's work ended") from error
+
+
 def secrets() -> list[bytes]:
     """What nobody may read, in the ways in which it could be written."""
     keys = [bytes.fromhex(key[2:]) for key in (KEY, RELAY_KEY)]
@@ -130,7 +136,7 @@ def test_a_start_goes_on_where_the_one_before_died(stage: Stage, tmp_path: Path)
 
     async def story() -> None:
         async with start(stage, tmp_path) as one:
-            one.chains.listen()
+            one.chains.listen(_broken)
             cycle, best = stage.planned()
             one.chains.send([stage.command(cycle)])
             await one.until("transactions", "sent")
@@ -146,7 +152,7 @@ def test_a_start_goes_on_where_the_one_before_died(stage: Stage, tmp_path: Path)
             stage.node.call("eth_sendTransaction", stage.swap_request(("WETH", "DAI"), 5 * 10**18))
             stage.node.call("evm_mine")
             await two.chains.reconcile()
-            two.chains.listen()
+            two.chains.listen(_broken)
             cycle, best = stage.planned()
             two.chains.send([stage.command(cycle, client_order_id="0badcafe-2-1")])
             await two.until("transactions", "sent")
@@ -171,14 +177,14 @@ def test_what_waits_is_canceled_by_the_next_start(stage: Stage, tmp_path: Path) 
 
     async def story() -> None:
         async with start(stage, tmp_path) as one:
-            one.chains.listen()
+            one.chains.listen(_broken)
             before = stage.held()
             cycle, _ = stage.planned(blocks=50)
             one.chains.send([stage.command(cycle)])
             await one.until("transactions", "sent")
         async with start(stage, tmp_path, number=2) as two:
             assert "earlier starts" in two.chains.objections()[0]
-            two.chains.listen()
+            two.chains.listen(_broken)
             two.chains.send([stage.command(cycle, client_order_id="0badcafe-2-1")])
             await two.until("transactions", "refused")
             await two.chains.cancel_open()
@@ -216,7 +222,7 @@ def test_failures_show_no_secret(stage: Stage, tmp_path: Path, capfd: pytest.Cap
 
     async def story() -> None:
         async with start(stage, tmp_path) as one:
-            one.chains.listen()
+            one.chains.listen(_broken)
             cycle, best = stage.planned(blocks=50)
             one.chains.send([stage.command(cycle, channel="relay")])
             await one.until("transactions", "not_sent")

@@ -27,6 +27,8 @@ pools = ["{POOL}"]
 [chains.mainnet.factories.uniswap]
 address = "0x{"ef" * 20}"
 kind = "v3"
+[onchain.mainnet]
+wrapped = "0x{"a3" * 20}"
 """
 PLAIN = f"""
 [chains.mainnet.sending]

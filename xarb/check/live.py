@@ -22,7 +22,7 @@ from xarb.sources import market_sources, traded_sources
 from xarb.starts import LIVE
 from xarb.venues.account import Account
 from xarb.venues.clock import Clock
-from xarb.venues.feeds import Source, load_all, measure_offset
+from xarb.venues.feeds import AnySource, Source, load_all, measure_offset
 from xarb.venues.readiness import Readiness, inspect
 from xarb.venues.rest import PublicRest
 
@@ -87,8 +87,9 @@ async def _look_at_keys(experiment: Experiment, sources: Sequence[Source]) -> di
     return found
 
 
-async def _look(experiment: Experiment, sources: Sequence[Source]) -> _Live:
-    by_venue = await load_all(sources)
+async def _look(experiment: Experiment, traded: Sequence[AnySource]) -> _Live:
+    by_venue = await load_all(traded)
+    sources = [one for one in traded if isinstance(one, Source)]
     instruments = [one for mine in by_venue.values() for one in mine]
     found = _Live(instruments, [], [], {})
     async with aiohttp.ClientSession() as http:

@@ -115,7 +115,7 @@ def live(
         account = typer.prompt("Real orders. Type the label of the account")
     check_wanted(loaded, is_live=real, label=account)
     if real:
-        warn(f"REAL ORDERS: account {account} at {', '.join(loaded.venues)}")
+        warn(f"REAL ORDERS: account {account} at {', '.join([*loaded.venues, *loaded.sending])}")
     with drawn_in_place() as draw:
         result = trade(loaded, out, duration_s=seconds, board=Board(draw, None if draw else say))
     show(result.tables)

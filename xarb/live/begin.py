@@ -44,7 +44,7 @@ from xarb.starts import (
     opening_of,
     spans,
 )
-from xarb.venues.feeds import Source
+from xarb.venues.feeds import AnySource
 from xarb.venues.liveorders import Expected
 from xarb.wires.rows import Row
 
@@ -216,7 +216,7 @@ def instruments_after(instruments: Sequence[Instrument], prelude: Mapping[str, S
     return list(found.values())
 
 
-def kinds_of(instruments: Sequence[Instrument], sources: Sequence[Source]) -> list[tuple[str, ...]]:
+def kinds_of(instruments: Sequence[Instrument], sources: Sequence[AnySource]) -> list[tuple[str, ...]]:
     """Which kinds of rows that move a book come of each instrument."""
     by_venue = {source.venue: tuple(_KINDS[channel] for channel in source.subscribed() if channel in _KINDS) for source in sources}
     there = {(source.venue, symbol) for source in sources for symbol in source.symbols}

@@ -19,7 +19,7 @@ from xarb.log.openreader import OpenReader
 from xarb.log.reader import LogReader
 from xarb.model.units import NANOS_PER_MS
 from xarb.process import run_loop
-from xarb.sources import market_sources
+from xarb.sources import exchanges_of
 from xarb.starts import LIVE, spans
 from xarb.venues.account import Account
 from xarb.venues.keys import Keys
@@ -27,6 +27,7 @@ from xarb.venues.killing import Killed, Suspects, kill
 from xarb.venues.liveorders import Expected
 
 HEADS: Final = ("account", "venue", "canceled", "not proven", "of others, left alone", "failures", "other ends")
+_ON_CHAIN: Final = "what waits on the chain is not canceled without a process: the next start does it, or its deadline"
 _OPEN_S: Final = (0.0, 0.5, 1.0, 2.0)  # pauses before an account that does not answer is opened
 _OPEN_ALL_S: Final = 60.0
 _BEFORE_MS: Final = 60_000  # a fill of an order that is not found is looked for from so long before the log's last row
@@ -80,7 +81,7 @@ def whose_by_what_is_sound(folder: Path, experiment: Experiment, why: Exception)
 
 def _with_those_of(experiment: Experiment, known: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     """Symbols by venue: those of the config and others."""
-    symbols = {source.venue: [one for one in source.symbols if ":" not in one] for source in market_sources(experiment)}
+    symbols = {source.venue: [one for one in source.symbols if ":" not in one] for source in exchanges_of(experiment)}
     for venue, mine in known.items():
         symbols[venue] = list(dict.fromkeys([*symbols.get(venue, ()), *mine]))
     return symbols
@@ -154,7 +155,7 @@ def cancel(experiment: Experiment, whose: Whose, keys: Mapping[Owner, Keys] | No
 
 async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[Owner, Keys] | None) -> list[tuple[str, ...]]:
     # without symbols: one that is listed no more keeps no account from opening
-    found = accounts_of(experiment, market_sources(experiment), {}, keys=keys)
+    found = accounts_of(experiment, exchanges_of(experiment), {}, keys=keys)
     places = [(account, venue) for venue, accounts in found.items() for account in accounts]
     async with AsyncExitStack() as stack:
         for account, _ in places:
@@ -169,6 +170,7 @@ async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[O
             f"start {one.name.start} order {one.name.order}" for one in strange if (one.account, one.venue) == (label, venue)
         )
         rows.append((label, venue, "-", f"{names}: {experiment.origin} has no such account", "-", "-", "-"))
+    rows += [(one.account, name, "-", _ON_CHAIN, "-", "-", "-") for name, one in experiment.sending.items()]
     return rows
 
 

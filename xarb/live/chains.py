@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
 import aiohttp
 
 from xarb.config import Experiment
 from xarb.config.chains import ChainConfig
 from xarb.config.sending import SendingConfig
-from xarb.errors import ConfigError, InvariantBroken, LogError, Retryable
+from xarb.errors import ConfigError, InvariantBroken, LogError, Rejected, Retryable
 from xarb.log.livelog import LiveLog
+from xarb.log.manifest import Manifest
+from xarb.log.reader import LogReader
 from xarb.model.command import ChainCommand
+from xarb.starts import Balances
 from xarb.venues.dex.desk import ChainDesk, DeskTerms
 from xarb.venues.dex.fees import FeePolicy
 from xarb.venues.dex.nonces import Nonces, rebuilt
@@ -28,11 +32,14 @@ from xarb.venues.dex.venue import ChainVenue
 from xarb.venues.intake import Intake
 from xarb.venues.venue import VenueRow
 from xarb.venues.wallets import Wallet, open_wallet
+from xarb.wires.node import BadAnswer
 
 _GWEI: Final = 10**9
 _ENV: Final = "env:"
+_Made = TypeVar("_Made")
 _RELAY_S: Final = 5.0
 _PAUSE_S: Final = 0.5  # before another connection to a node is tried
+_AGAIN_S: Final = 0.1  # before the chain is looked at again at the end
 
 
 class Connection:
@@ -105,6 +112,8 @@ class Chains:
         self._wallets = {name: self._open(one) for name, (_, one) in self._sending.items()}
         self._connections: list[Connection] = []
         self._http: aiohttp.ClientSession | None = None
+        self._natives = {name: experiment.onchain[name].own.native for name in self._sending}
+        self._tasks: list[asyncio.Task[None]] = []
         self._conn = first_conn
         self.next_conn = first_conn + len(self._sending)
         self.venues: dict[str, ChainVenue] = {}
@@ -124,8 +133,8 @@ class Chains:
                 raise ConfigError(f"relay {config.relay}: the environment variable is not set")
         return url
 
-    async def open(self) -> None:
-        """Connect, and compare nonces with the chain.
+    async def open(self) -> Balances:
+        """Connect, compare nonces with the chain, and ask what there is; nothing is sent. Balances by (account, chain, asset).
 
         Raises:
             Refused: a node is of another chain, or there is no executor of ours. Retryable, Rejected: it did not say.
@@ -145,16 +154,25 @@ class Chains:
                 keep=self._keep,
             )
             self.venues[name] = ChainVenue(desk)
-        await asyncio.gather(*(venue.open() for venue in self.venues.values()))
+        self._keep([_opened(venue) for venue in self.venues.values()])
+        found = await asyncio.gather(*(_sound(name, self._opened(name, venue)) for name, venue in self.venues.items()))
+        return {place: amount for one in found for place, amount in one.items()}
+
+    async def _opened(self, name: str, venue: ChainVenue) -> Balances:
+        await venue.open()
+        _, sending = self._sending[name]
+        found = await venue.desk.holdings(sending.tokens, self._natives[name])
+        return {(sending.account, name, asset): amount for asset, amount in found.items()}
 
     def objections(self) -> list[str]:
         """What speaks against sending now."""
         return [why for venue in self.venues.values() for why in venue.desk.objections]
 
-    def listen(self) -> None:
-        """From here on follow the chains; the start is in the log."""
+    def listen(self, fail: Callable[[BaseException], None]) -> None:
+        """From here on follow the chains, and tell `fail` what ends that; the start is in the log."""
         for venue in self.venues.values():
             venue.listen()
+            self._tasks.append(asyncio.create_task(_told(venue, fail)))
 
     def send(self, commands: Sequence[ChainCommand]) -> None:
         """Hand commands to their chains, in order.
@@ -171,18 +189,74 @@ class Chains:
         """Cancel whatever may still be included."""
         await asyncio.gather(*(venue.cancel_open() for venue in self.venues.values()))
 
+    async def end(self, within_s: float) -> list[str]:
+        """Begin nothing more, cancel what waits, and look at the chains until nothing does; what may be included when the time is up.
+
+        Raises:
+            Retryable, Rejected: a node did not say what became of it.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within_s
+        await self.cancel_open()
+        while True:
+            await self.reconcile()
+            left = [f"{tx_hash} on {name}" for name, venue in self.venues.items() for tx_hash in venue.desk.waiting]
+            if not left or loop.time() >= until:
+                return left
+            await asyncio.sleep(_AGAIN_S)
+
     async def reconcile(self) -> None:
-        """Compare with the chains once more."""
-        await asyncio.gather(*(venue.reconcile() for venue in self.venues.values()))
+        """Compare with the chains once more.
+
+        Raises:
+            Retryable, Rejected: a node did not say.
+        """
+        await asyncio.gather(*(_sound(name, venue.reconcile()) for name, venue in self.venues.items()))
 
     async def let_go(self) -> None:
         """End everything; may be called again."""
         venues, self.venues = self.venues, {}
-        await asyncio.gather(*(venue.close() for venue in venues.values()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(venue.close() for venue in venues.values()), *self._tasks, return_exceptions=True)
         for connection in self._connections:
             await connection.close()
         if self._http is not None:
             await self._http.close()
+
+
+def transactions_of(folder: Path, sealed: Manifest | None = None) -> list[Mapping[str, Any]]:
+    """What a log that nobody writes says of transactions, in order; `sealed` is its manifest where that was read already.
+
+    Raises:
+        LogError: it is damaged.
+    """
+    with LogReader(folder, found=sealed) as reader:
+        return list(reader.rows("transactions"))
+
+
+def _opened(venue: ChainVenue) -> VenueRow:
+    """The row before which no receipt can have the number of its connection."""
+    terms = venue.desk.terms
+    about = {"conn": terms.conn, "venue": terms.venue, "event": "opened", "epoch": 1}
+    return VenueRow("connections", {**about, "source": f"transactions of {terms.account}", "detail": None})
+
+
+async def _sound(name: str, work: Coroutine[Any, Any, _Made]) -> _Made:
+    """What a node says, where that can be read.
+
+    Raises:
+        Rejected: it cannot.
+    """
+    try:
+        return await work
+    except BadAnswer as error:
+        raise Rejected(f"{name}: {error}") from None
+
+
+async def _told(venue: ChainVenue, fail: Callable[[BaseException], None]) -> None:
+    """Say what ends a venue's work."""
+    fail(await venue.failed())
 
 
 def keeper(intake: Intake, log: LiveLog, *, strict: bool) -> Callable[[Sequence[VenueRow]], None]:

@@ -102,6 +102,8 @@ def keys_of(experiment: Experiment, sources: Sequence[Source], environment: Mapp
     keys: dict[Owner, Keys] = {}
     for label, venues in experiment.accounts.items():  # all of them before anything is opened
         for venue in venues:
+            if venue in experiment.chains:  # a wallet signs there
+                continue
             if venue not in by_venue:
                 raise ConfigError(
                     f"{experiment.origin}: venues.{venue}: there is no [markets.{venue}] that says which exchange it is"
@@ -240,7 +242,8 @@ class Exchanges:
                     self._free[place], self._locked[place] = values["free"], values["locked"]
                 elif books is not None:
                     books.take(row.kind, values)
-        return {} if books is None else books.unexplained(self._free, self._locked)
+        found = {} if books is None else books.unexplained(self._free, self._locked)
+        return {place: amount for place, amount in found.items() if place[1] in self._accounts}  # chains are asked by themselves
 
     async def _begin_countdowns(self) -> None:
         """From here on the exchanges that can do so cancel what rests when they do not hear from us.

@@ -25,7 +25,7 @@ from xarb.log.committer import Policy
 from xarb.log.follow import Follower
 from xarb.log.manifest import Manifest
 from xarb.model.order import ENTRIES, STOP, UNWIND
-from xarb.sources import market_sources
+from xarb.sources import exchanges_of
 from xarb.starts import LIVE
 from xarb.upkeep import open_log
 from xarb.venues.clock import Clock
@@ -98,7 +98,7 @@ def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
         LogError: the process could not be ended, or orders not be canceled at all, or the kill not noted.
     """
     keys = (
-        keys_of(experiment, market_sources(experiment)) if experiment.live.mode == LIVE else None
+        keys_of(experiment, exchanges_of(experiment)) if experiment.live.mode == LIVE else None
     )  # asked for before anything is stopped
     trouble: Exception | None = None
     with contextlib.ExitStack() as stack:

@@ -12,7 +12,7 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from itertools import chain
@@ -44,6 +44,7 @@ from xarb.live.begin import (
     paper_money,
     past_of,
 )
+from xarb.live.chains import Chains, keeper, transactions_of
 from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, locked, spot_symbols
 from xarb.live.guard import Guard, Pulse
@@ -58,13 +59,13 @@ from xarb.model.order import ENTRIES, STOP
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S
 from xarb.process import call_on_signal, notify, stop_on_signals, unless_stopped
 from xarb.sources import traded_sources
-from xarb.starts import LIVE
+from xarb.starts import LIVE, Balances
 from xarb.summary import Summary, summary_of
 from xarb.upkeep import Upkeep, announce_all, open_log
 from xarb.venues.accountlock import AccountLocks
 from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED
-from xarb.venues.feeds import Connection, Feeds, listings_of, load_all
+from xarb.venues.feeds import Connection, Feeds, Source, all_speak, listings_of, load_all
 from xarb.venues.intake import Intake
 from xarb.venues.relisting import Relisting
 from xarb.venues.stream import StreamPolicy
@@ -100,7 +101,8 @@ class Session:
         self._guard = guard
         self._experiment, self._folder, self._mode, self._policy = experiment, folder, mode, policy
         self._sources = traded_sources(experiment)
-        for source in self._sources:
+        self._markets = [source for source in self._sources if isinstance(source, Source)]
+        for source in self._markets:
             source.wire()
         self._timers = Timers(self._put)
         self._alarm = Alarm(self._ring)
@@ -113,7 +115,9 @@ class Session:
         self._ending: asyncio.Future[Ending]
         self._failed: BaseException | None = None
         self._locks = AccountLocks(folder)
+        self._sent: Sequence[Mapping[str, Any]] = ()  # transactions of earlier starts, until the chains have them
         self.exchanges: Exchanges | None = None
+        self.chains: Chains | None = None
         self.was_killed = False  # to a level at which the process goes on
 
     log: LiveLog
@@ -139,6 +143,8 @@ class Session:
                 self.log = log
                 requests.forget(self._folder, began_ns)
                 past = past_of(self._folder, sealed)
+                if self._mode == LIVE and self._experiment.sending:
+                    self._sent = transactions_of(self._folder, sealed)
                 del sealed  # of a long log it is large
                 check_may_start(past, self._mode)
                 http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
@@ -151,7 +157,7 @@ class Session:
                 conn = await self._kept_back(self._start(past, known, listings, first_conn=state.next_conn))
                 policy = StreamPolicy(age_s=float(self._experiment.record.max_age_ms) / 1000)
                 every_s = self._experiment.record.instruments_ms / 1000
-                self._relisting = Relisting(self._sources, listings, self.intake, every_s=every_s)
+                self._relisting = Relisting(self._markets, listings, self.intake, every_s=every_s)
                 self.feeds = Feeds(self._sources, listings, intake=self.intake, http=http, first_conn=conn, policy=policy)
                 return await self._kept_back(self._trade(stop, duration_s, board))
 
@@ -168,12 +174,15 @@ class Session:
         self.intake.flush()
         instruments = instruments_after(past.instruments, self._prelude or {})
         found = None
+        held: Balances = {}
         if self._mode == LIVE:
+            first_conn = self._open_wallets(past, first_conn)
             rows = AccountRows(self.intake, chain.from_iterable(listings.values()), start=past.next_start, fail=self._fail)
             found = await self._open_exchanges(past, instruments, first_conn, rows)
             first_conn = self.exchanges.next_conn  # type: ignore[union-attr]  # just opened
+            held = {} if self.chains is None else await self.chains.open()
         resolved = self._resolve(instruments, found)
-        balances = paper_money(resolved, past) if found is None else found.balances
+        balances = paper_money(resolved, past) if found is None else {**found.balances, **held}
         listening = Listening(instruments, kinds_of(instruments, self._sources), first_conn + len(self._sources) * _SPARE)
         self.intake.flush()
         prelude = self._prelude or {}
@@ -192,16 +201,42 @@ class Session:
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
             self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=self._experiment.live.wallets_ms / 1000)
+        if self.chains is not None:
+            self.chains.listen(self._fail)
         return first_conn
+
+    def _open_wallets(self, past: Past, first_conn: int) -> int:
+        """Open what signs for the chains, before anything is connected. The next connection's number."""
+        if not self._experiment.sending:
+            return first_conn
+        whose = (past.log_id, past.next_start)
+        sent, self._sent = self._sent, ()
+        self.chains = Chains(self._experiment, sent, whose=whose, first_conn=first_conn, keep=self._keep_of_chains())
+        return self.chains.next_conn
+
+    def _keep_of_chains(self) -> Callable[[Sequence[VenueRow]], None]:
+        """What logs the chains' rows before what they are about leaves, and hears what speaks against sending."""
+        put = keeper(self.intake, self.log, strict=self._experiment.live.strict)
+
+        def keep(rows: Sequence[VenueRow]) -> None:
+            put(rows)
+            if any(row.kind == "health" for row in rows):
+                self._arming.judge(self._objections())
+
+        return keep
+
+    def _objections(self) -> list[str]:
+        """What speaks against new bundles now."""
+        return [why for one in (self.exchanges, self.chains) if one is not None for why in one.objections()]
 
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:
         """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
-        keys = keys_of(self._experiment, self._sources)
-        self._locks.take(locked(keys, self._sources))
+        keys = keys_of(self._experiment, self._markets)
+        self._locks.take(locked(keys, self._markets))
         if self._guard is not None:
             self._guard.entrust(keys)
         self.exchanges = Exchanges(
-            accounts_of(self._experiment, self._sources, spot_symbols(instruments), keys=keys, now=self.intake.clock.now),
+            accounts_of(self._experiment, self._markets, spot_symbols(instruments), keys=keys, now=self.intake.clock.now),
             instruments,
             past=past,
             first_conn=first_conn,
@@ -218,7 +253,7 @@ class Session:
         """An account said something."""
         rows.take(row)
         if row.kind == "health" and self.exchanges is not None:
-            self._arming.judge(self.exchanges.objections())
+            self._arming.judge(self._objections())
             if self._prelude is None and (others := self.exchanges.rivals()) and not self._shares:
                 self._shares = True
                 self._end_entries(ACCOUNT, "; ".join(others))
@@ -257,6 +292,7 @@ class Session:
                 return Ending(actor="failure")
             ending = self._ending.result()
             await self._wind_down(ending)
+            await self._end_chains(ending)
             if self.intake.failure.done():
                 await self._cancel_unlogged()
             else:
@@ -304,6 +340,25 @@ class Session:
             if not ending.killed:
                 raise Retryable(f"stopped, but how the accounts stand is not known: {why}") from None
 
+    async def _end_chains(self, ending: Ending) -> None:
+        """Cancel what waits on chains, and see what became of it; in vain, that is a failure, but a kill stays a kill.
+
+        Raises:
+            Retryable: a node did not tell, or something may still be included; the next start finds out.
+        """
+        if self.chains is None or self.intake.failure.done():
+            return
+        try:
+            async with asyncio.timeout(2 * self._stop_s):
+                left = await self.chains.end(self._stop_s)
+            why = f"these may still be included: {', '.join(left)}" if left else ""
+        except (VenueError, TimeoutError) as error:
+            why = str(error) or "a node did not answer in time"
+        if why:
+            self.intake.health("chains_not_ended", 1, None, why)
+            if not ending.killed:
+                raise Retryable(f"stopped, but how transactions stand is not known: {why}")
+
     async def _stand_down(self) -> None:
         """Everything is compared and nothing is open: the exchanges need not wait for us any more."""
         if self.exchanges is not None:
@@ -322,6 +377,8 @@ class Session:
         try:
             if self.exchanges is not None:
                 await self.exchanges.let_go()
+            if self.chains is not None:
+                await self.chains.let_go()
         finally:
             self._locks.release()
 
@@ -376,8 +433,7 @@ class Session:
             self._end_entries(WALL_CLOCK, f"the wall clock was set by {step_ns // NANOS_PER_MS} ms, allowed are {bound_ms}")
 
     def _is_ready(self) -> bool:
-        speaks = all(stream.is_open and stream.meter.events for stream in self.feeds.streams)
-        return speaks and (self.exchanges is None or not self.exchanges.objections())
+        return all_speak(self.feeds.streams) and not self._objections()
 
     async def _obey(self, stop: asyncio.Event, duration_s: float | None) -> None:
         """Wait for the wish to end: a signal, a request, the end of the duration."""
@@ -476,8 +532,10 @@ class Session:
 
     def _send(self, commands: Sequence[AnyCommand]) -> None:
         assert self.exchanges is not None, "simulated venues take their commands themselves"
-        if cycles_of(commands):
-            raise InvariantBroken("a cycle on a chain was sent, and no chain is connected")
+        if cycles := cycles_of(commands):
+            if self.chains is None:
+                raise InvariantBroken("a cycle on a chain was sent, and no chain is connected")
+            self.chains.send(cycles)
         self.exchanges.follow(self.assembly.engine.instruments)  # the commands are at the scales that these have
         self.exchanges.send(orders_of(commands))
 

@@ -145,6 +145,15 @@ async def _load(source: Source) -> list[Listed]:
     raise AssertionError("the last try returns or raises")
 
 
+def all_speak(streams: Sequence[Connection]) -> bool:
+    """Whether something came of every stream; of a chain's nodes one is enough."""
+    found: dict[str, bool] = {}
+    for number, stream in enumerate(streams):
+        name = stream.feed.venue if isinstance(stream, Endpoint) else f"{number}"
+        found[name] = found.get(name, False) or bool(stream.is_open and stream.meter.events)
+    return all(found.values())
+
+
 class Feeds:
     """All connections of a recording. `run` lasts until it is cancelled or one of them fails.
 

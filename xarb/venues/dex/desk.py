@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 
 from xarb.errors import Refused, Rejected, Retryable
+from xarb.model.units import Money
 from xarb.pools.basefee import next_base_fee
 from xarb.venues.dex.executor import Cycle, Path, execute_data, owner_of, path_data
 from xarb.venues.dex.fees import FeePolicy, Fees
 from xarb.venues.dex.fills import dropped_row, receipt_row
+from xarb.venues.dex.holdings import Holder, holdings_of
 from xarb.venues.dex.nonces import Attempt, Channel, Nonces, Whose
 from xarb.venues.dex.outgoing import Access, Call, Outgoing
 from xarb.venues.dex.permits import Permits, approve_data, transfer_data
@@ -111,6 +113,21 @@ class ChainDesk:
 
     # --- begin and end
 
+    async def holdings(self, tokens: Sequence[str], native: str) -> dict[str, Money]:
+        """What the address has of the chain's own asset, called `native`, and the executor of tokens, as of the latest block.
+
+        Raises:
+            Retryable, Rejected, BadAnswer: as `look`.
+        """
+        header = header_of(await self._node.call("eth_getBlockByNumber", "latest", False))  # noqa: FBT003  # without transactions
+        return await holdings_of(self._node, Holder(self._signer.address, self._permits.executor, native), tokens, header.hash)
+
+    @property
+    def waiting(self) -> list[str]:
+        """Transactions that may still be included, by hash."""
+        nonces = self.nonces
+        return [one.intent.tx_hash for nonce in nonces.nonces() for one in nonces.attempts(nonce) if one.is_open]
+
     @property
     def objections(self) -> list[str]:
         """What speaks against sending anything now."""
@@ -131,7 +148,7 @@ class ChainDesk:
         return [one for one in found if one.intent.whose.start not in (None, self.terms.start)]
 
     async def open(self) -> None:
-        """See that it is the right chain and our executor, and compare nonces.
+        """See that it is the right chain and our executor, and compare nonces; nothing is sent, since no start is in the log yet.
 
         Raises:
             Refused: it is another chain, or not our executor. Retryable, Rejected: the node did not say.
@@ -146,7 +163,7 @@ class ChainDesk:
             raise Refused(
                 f"{self.terms.venue}: the executor at {self._permits.executor} is {owner}'s, not {self._signer.address}'s"
             )
-        await self.look()
+        await self.look(acts=False)
 
     async def run(self) -> None:
         """Look at the chain until stopped."""
@@ -246,8 +263,8 @@ class ChainDesk:
 
     # --- what is seen
 
-    async def look(self) -> None:
-        """Compare with the chain as of its latest block: what was included, taken back, dropped; then do what has to be done.
+    async def look(self, *, acts: bool = True) -> None:
+        """Compare with the chain as of its latest block: what was included, taken back, dropped; then do what has to be done, if it `acts`.
 
         Raises:
             Retryable, Rejected: the node did not say. BadAnswer: not in a way that can be read.
@@ -267,7 +284,7 @@ class ChainDesk:
                 await self._settle(nonce, latest, head)
             self._keep(self.nonces.deep(head.number, self.terms.finality_blocks))
             self._tell_ends()
-            if not self._is_stopped:
+            if acts and not self._is_stopped:
                 await self._act(next_step(self.nonces, latest, head, stuck=self.terms.stuck, fees=self.terms.fees))
                 self._tell_ends()
 

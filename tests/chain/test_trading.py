@@ -1,0 +1,266 @@
+"""`xarb live` on a chain: a gap between two pools is found, swapped, included, booked and proven; and what a stop, a kill and a crash leave."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chain.conftest import Chain
+from tests.chain.stage import KEY, Stage
+from tests.chain.world import UNIT
+from tests.test_record import Command, run
+from tests.trial import quiet
+from xarb.log.check import verify_log
+from xarb.log.follow import Follower
+from xarb.log.manifest import NAME
+from xarb.log.reader import LogReader
+from xarb.venues.wallets import account_of, add_wallet
+from xarb.verify import verify
+
+WORDS = "canary pass phrase 55e0"
+KINDS = ("operator", "transactions", "receipts", "blocks", "cycle_states", "sim_receipts", "starts")
+LOOK_S = 0.05
+LIMIT_S = 240.0  # the first process may have to compile the kernel
+BLOCK_S = 0.4
+
+
+@pytest.fixture
+def stage(chain: Chain, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Everything, with a wallet on disk, and blocks as the test has them, at the time of the wall clock."""
+    monkeypatch.setenv("XARB_WALLETS", str(tmp_path / "wallets"))
+    monkeypatch.setenv("XARB_WALLET_HOT_PASSPHRASE", WORDS)
+    add_wallet("hot", account_of(KEY, "a test"), WORDS, {"XARB_WALLETS": str(tmp_path / "wallets")}, scrypt_n=2)
+    found = Stage(chain, code)
+    found.node.call("anvil_removeBlockTimestampInterval")
+    found.node.call("eth_sendTransaction", found.close_the_edge())
+    block(found)
+    return found
+
+
+def block(stage: Stage) -> None:
+    """A block with what waits."""
+    latest = int(stage.node.call("eth_getBlockByNumber", "latest", False)["timestamp"], 16)
+    stage.node.call("evm_mine", {"timestamp": max(int(time.time()), latest)})
+
+
+def config(stage: Stage, folder: Path) -> Path:
+    """Cycles of the WETH/DAI pools of v2 and v3."""
+    pools = [stage.world.v2_pairs["uniswap WETH/DAI"], stage.world.v3_pools["WETH/DAI 3000"]]
+    weth, dai = (stage.world.tokens[name].lower() for name in ("WETH", "DAI"))
+    text = f"""
+[run]
+currencies = ["ETH"]
+[live]
+mode = "live"
+stop_ms = 5000
+[chains.local]
+chain_id = 31337
+rpc = ["{stage.node.ipc}"]
+pools = {pools}
+[chains.local.factories.uniswap2]
+address = "{stage.world.v2_factories["uniswap"]}"
+kind = "v2"
+fee_ppm = 3000
+[chains.local.factories.uniswap3]
+address = "{stage.world.v3_factory}"
+kind = "v3"
+[chains.local.sending]
+wallet = "hot"
+executor = "{stage.executor}"
+tokens = {[weth, dai]}
+max_fee_gwei = 60
+finality_blocks = 2
+poll_ms = 50
+[onchain.local]
+wrapped = "{weth}"
+max_fee_gwei = 60
+[onchain.local.simulated]
+latency = {{ constant_ms = 100 }}
+lag_ms = 50
+receipt_ms = 100
+missed_bps = 0
+taken_bps = 0
+finality_blocks = 2
+[accounts.main.local]
+ETH = 100
+[strategies.cycles]
+kind = "dex_dex"
+max_legs = 2
+min_profit_bps = 1
+min_profit_quote = 0.0005
+max_notional_quote = 50
+latency_threshold_ms = 5000
+deadline_ms = 60000
+max_edge_bps = 0
+success_bps = 10000
+max_day_loss = {{ ETH = 1 }}
+""".replace("'", '"')
+    path = folder / "dex.toml"
+    path.write_text(text)
+    return path
+
+
+class Watched:
+    """A process of `xarb live`, and what its log says so far."""
+
+    def __init__(self, command: Command, log: Path) -> None:
+        self.command, self.log = command, log
+        self.rows: list[tuple[str, dict[str, Any]]] = []
+        self._follower: Follower | None = None
+
+    def look(self) -> None:
+        """Read on."""
+        if self._follower is None and (self.log / NAME).exists():
+            self._follower = Follower(self.log, KINDS, always=KINDS).__enter__()
+        if self._follower is not None:
+            self.rows += self._follower.take().rows
+
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._follower is not None:
+            self._follower.close()
+
+    async def until(self, kind: str, count: int = 1, **values: Any) -> dict[str, Any]:
+        """Wait for a row; the last of so many."""
+        while len(found := self.found(kind, **values)) < count:
+            if self.command.process.returncode is not None:
+                raise AssertionError(await self.command.end())
+            await asyncio.sleep(LOOK_S)  # another process writes it
+            self.look()
+        return found[count - 1]
+
+    def found(self, kind: str, **values: Any) -> list[dict[str, Any]]:
+        """The rows with these values."""
+        return [row for name, row in self.rows if name == kind and values.items() <= row.items()]
+
+
+@asynccontextmanager
+async def live(stage: Stage, folder: Path, *words: str) -> AsyncIterator[Watched]:
+    """`xarb live` until the block ends, killed if it still runs then."""
+    command = await Command.start("live", str(config(stage, folder)), "--out", str(folder / "log"), *words)
+    watched = Watched(command, folder / "log")
+    try:
+        yield watched
+    finally:
+        watched.close()
+        if command.process.returncode is None:
+            command.process.kill()
+            await command.process.wait()
+
+
+REAL = ("--live", "--account", "main")
+
+
+async def armed(stage: Stage, it: Watched) -> None:
+    """Wait until it trades."""
+    await it.until("blocks")
+    block(stage)
+    await it.until("operator", action="arm")
+
+
+def gap(stage: Stage) -> None:
+    """Somebody sells WETH in the v3 pool."""
+    stage.node.call("eth_sendTransaction", stage.swap_request(("WETH", "DAI"), 10 * UNIT))
+    block(stage)
+
+
+def weth_of(stage: Stage) -> str:
+    """Its address."""
+    return stage.world.tokens["WETH"].lower()
+
+
+def test_a_gap_is_swapped_booked_and_proven(stage: Stage, tmp_path: Path) -> None:
+    """To the unit, in the chain, in the log's money and by replay."""
+
+    async def story() -> None:
+        async with live(stage, tmp_path, *REAL) as it:
+            await armed(stage, it)
+            before = stage.held()
+            gap(stage)
+            await it.until("transactions", event="sent")
+            block(stage)
+            receipt = await it.until("receipts", status="succeeded")
+            for _ in range(3):
+                block(stage)
+                await asyncio.sleep(BLOCK_S)  # the market's own time
+            await it.until("cycle_states", state="final")
+            profit = int(receipt["profit"])
+            assert stage.held()["WETH"] == before["WETH"] + profit > before["WETH"]
+            it.command.process.send_signal(signal.SIGINT)
+            code, out, err = await it.command.end()
+            assert code == 0, err + out
+
+    run(story(), LIMIT_S)
+    log = tmp_path / "log"
+    assert verify_log(log).ok
+    assert verify(log, advance=quiet).equal
+    with LogReader(log) as reader:
+        booked = {(row["asset"], row["cause"]): row["delta"] for _, row in reader.outputs(kinds=("ledger",))}
+    gas = int(booked["ETH", "gas"])
+    assert int(booked[weth_of(stage), "cycle"]) > -gas > 0
+    assert stage.node.call("eth_getBalance", stage.wallet.address, "latest") == hex(int(booked["ETH", "opening"]) + gas)
+
+
+def test_a_start_finds_out_before_it_arms_and_a_kill_cancels(stage: Stage, tmp_path: Path) -> None:
+    """What a killed process sent is told by the chain; then what waits at a kill to `cancel` is bid for with a transfer to ourselves."""
+
+    async def story() -> None:
+        async with live(stage, tmp_path, *REAL) as it:
+            await armed(stage, it)
+            before = stage.held()
+            gap(stage)
+            sent = await it.until("transactions", event="sent")
+        async with live(stage, tmp_path, *REAL) as it:
+            await it.until("starts", number=2)
+            block(stage)
+            receipt = await it.until("receipts", status="succeeded")
+            assert receipt["tx_hash"] == sent["tx_hash"]
+            await it.until("operator", 2, action="arm")
+            kinds = [(kind, row.get("status") or row.get("action")) for kind, row in it.rows]
+            last = len(kinds) - 1 - kinds[::-1].index(("operator", "arm"))
+            assert kinds.index(("receipts", "succeeded")) < last
+            held = stage.held()
+            assert held["WETH"] == before["WETH"] + int(receipt["profit"])
+            gap(stage)
+            await it.until("transactions", 2, event="sent")
+            code, _, err = await (await Command.start("kill", str(tmp_path / "log"), "--level", "cancel")).end()
+            assert code == 0, err
+            await it.until("transactions", event="intent", purpose="cancel")
+            block(stage)
+            await it.until("cycle_states", state="dropped")
+            assert stage.held() == held | {"nonce": held["nonce"] + 1}
+            it.command.process.send_signal(signal.SIGINT)
+            code, out, err = await it.command.end()
+            assert code == 3, err + out
+
+    run(story(), LIMIT_S)
+    assert verify_log(tmp_path / "log").ok
+    assert verify(tmp_path / "log", advance=quiet).equal
+
+
+def test_on_paper_nothing_leaves(stage: Stage, tmp_path: Path) -> None:
+    """The same config and the same chain, without a wallet: the simulated chain swaps."""
+
+    async def story() -> None:
+        async with live(stage, tmp_path, "--set", "live.mode=paper", "--set", 'chains.local.sending.wallet="nobody"') as it:
+            await armed(stage, it)
+            before = stage.held()
+            gap(stage)
+            await it.until("sim_receipts", event="sent")
+            block(stage)
+            await it.until("sim_receipts", event="succeeded")
+            it.command.process.send_signal(signal.SIGINT)
+            code, out, err = await it.command.end()
+            assert code == 0, err + out
+            assert stage.held() == before
+            assert it.found("transactions") == []
+
+    run(story(), LIMIT_S)
+    assert verify(tmp_path / "log", advance=quiet).equal
