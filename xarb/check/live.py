@@ -134,6 +134,7 @@ async def _inspected(account: Account, venue: str, instruments: Sequence[Instrum
         return Readiness(
             account=account.label,
             exchange=account.terms.exchange,
+            venue=venue,
             fingerprint=account.fingerprint,
             clock=None,
             rights=None,

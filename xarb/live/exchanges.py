@@ -28,7 +28,7 @@ from xarb.venues.feeds import Source
 from xarb.venues.funds import Networks
 from xarb.venues.keys import Keys, load_keys
 from xarb.venues.orderrules import countdown_of
-from xarb.venues.readiness import Readiness, inspect
+from xarb.venues.readiness import Readiness, inspect, told
 from xarb.venues.vault import stores_of
 from xarb.venues.venue import VenueRow
 
@@ -209,7 +209,7 @@ class Exchanges:
             for account in mine:
                 found = await inspect(account, venue_id, sorted(assets))
                 readiness.append(found)
-                for row in found.wallets:
+                for row in (told(account, venue_id, found), *found.wallets):
                     self._take(row)
             self._networks[venue_id] = Networks(mine[-1], venue_id, sorted(assets), readiness[-1].wallets)
         objections = (

@@ -26,6 +26,7 @@ from xarb.assembly import Assembly
 from xarb.assembly.resolved import Resolved, resolve
 from xarb.board import Board
 from xarb.config import Experiment
+from xarb.console import say
 from xarb.engine.liverows import CANCEL, DISARM, KILL
 from xarb.errors import Interrupted, InvariantBroken, LogError, Retryable, VenueError
 from xarb.live import requests
@@ -67,6 +68,7 @@ from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED
 from xarb.venues.feeds import Connection, Feeds, Source, all_speak, listings_of, load_all
 from xarb.venues.intake import Intake
+from xarb.venues.readiness import WARNING, Readiness
 from xarb.venues.relisting import Relisting
 from xarb.venues.stream import StreamPolicy
 from xarb.venues.venue import VenueRow
@@ -200,6 +202,7 @@ class Session:
         self.intake.flush()
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
+            self._warn([] if found is None else found.readiness)
             self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=self._experiment.live.wallets_ms / 1000)
         if self.chains is not None:
             self.chains.listen(self._fail)
@@ -244,6 +247,14 @@ class Session:
             fail=self._fail,
         )
         return await self.exchanges.open()
+
+    def _warn(self, readiness: Sequence[Readiness]) -> None:
+        """Say what forbids nothing and should be known of the accounts."""
+        for one in readiness:
+            for warning in one.warnings:
+                say(f"{one.account} at {one.venue}: {warning}")
+            if one.warnings:
+                self.intake.health(WARNING, len(one.warnings), one.venue, f"{one.account}: {'; '.join(one.warnings)}")
 
     def _resolve(self, instruments: Sequence[Instrument], found: Found | None) -> Resolved:
         resolved = resolve(self._experiment, instruments)

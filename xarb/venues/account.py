@@ -105,6 +105,7 @@ class Account:
         self.symbols = tuple(symbols)
         self.redact = keys.redactor()
         self.fingerprint = keys.fingerprint
+        self.key_source = keys.source
         self.fee_asset: str | None = None  # in what fees are paid, once the exchange was asked
         self.weight = weight or weight_budget(terms.exchange)
         self.orders = Budget(terms.order_limits or self.rules.order_limits, reserve=0)

@@ -44,9 +44,10 @@ _NAMED: Final = tuple(
 class Keys:
     """Credentials of one account at one venue; shows its owner and a fingerprint, never itself."""
 
-    __slots__ = ("_values", "account", "venue")
+    __slots__ = ("_values", "account", "source", "venue")
 
-    def __init__(self, venue: str, account: str, values: Mapping[str, str]) -> None:
+    def __init__(self, venue: str, account: str, values: Mapping[str, str], *, source: str = "") -> None:
+        self.source = source  # where they were found, in words
         self.venue = venue
         self.account = account
         self._values = {name: value.strip() for name, value in values.items() if value.strip()}
@@ -141,13 +142,13 @@ def load_keys(
     """
     prefix = re.sub(r"[^A-Z0-9]", "_", f"XARB_{venue}_{account}_".upper())
     if file is not None:
-        values, where, folder = _read(file), str(file), file.parent
+        values, where, folder, source = _read(file), str(file), file.parent, f"the file {file.name}"
     elif (kept := _kept(stores, f"{account}@{venue}")) is not None:
-        return Keys(venue, account, kept)
+        return Keys(venue, account, kept[0], source=kept[1])
     else:
         names = (*_FIELDS, "private_key_file")
         values = {name: environment[prefix + name.upper()] for name in names if environment.get(prefix + name.upper())}
-        where, folder = f"{prefix}*", Path()
+        where, folder, source = f"{prefix}*", Path(), "the environment"
     if path := values.pop("private_key_file", None):
         if "api_secret" in values:
             raise ConfigError(f"{where}: api_secret and private_key_file exclude each other")
@@ -156,14 +157,15 @@ def load_keys(
     if missing:
         hint = "" if file is not None else f"; set {prefix}API_KEY and {prefix}API_SECRET, or name a keys file"
         raise ConfigError(f"no {' and no '.join(missing)} for account {account} at {venue} ({where}){hint}")
-    return Keys(venue, account, values)
+    return Keys(venue, account, values, source=source)
 
 
-def _kept(stores: Sequence[KeyStore], name: str) -> dict[str, str] | None:
+def _kept(stores: Sequence[KeyStore], name: str) -> tuple[dict[str, str], str] | None:
+    """The keys of that name, and the store that has them."""
     for store in stores:
         values = store.get(name)
         if values is not None:
-            return check_values(values, store.name)
+            return check_values(values, store.name), store.name
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
     account: str
     exchange: str
+    venue: str
     fingerprint: str
     clock: ClockReading | None
     rights: Rights | None
@@ -33,6 +34,26 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     wallets: tuple[VenueRow, ...]
     objections: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+KEYS: Final = "keys"
+"""The act of an operator's row that says with which key an account trades: what it may do and where it was found, nothing of the key."""
+WARNING: Final = "account_warning"  # how many things forbid nothing and should be known
+
+
+def told(account: Account, venue: str, found: Readiness) -> VenueRow:
+    """The row of the key's rights."""
+    said = f"{account.label} at {venue}: {', '.join(_words(found.rights))}; from {account.key_source or 'the process that began this one'}"
+    return VenueRow("operator", {"action": KEYS, "actor": "session", "detail": said})
+
+
+def _words(rights: Rights | None) -> list[str]:
+    """What a key may do."""
+    if rights is None:
+        return ["rights not known"]
+    known = (("may trade", "may not trade", rights.can_trade), ("may withdraw", "may not withdraw", rights.can_withdraw))
+    words = [yes if value else no if value is not None else f"{yes}: not known" for yes, no, value in known]
+    return [*words, "bound to addresses" if rights.is_bound_to_addresses else "not bound to addresses"]
 
 
 class _Notes:
@@ -76,6 +97,7 @@ async def inspect(account: Account, venue: str, assets: Iterable[str]) -> Readin
     return Readiness(
         account=account.label,
         exchange=terms.exchange,
+        venue=venue,
         fingerprint=account.fingerprint,
         clock=clock,
         rights=rights,

@@ -41,7 +41,7 @@ RUNNING: Final = (
     ),
     input_table(
         "operator",
-        "An act of a person, or of the session for one: arm, disarm, kill, reset, settings; discrepancy: an account differs from our books.",
+        "An act of a person, or of the session for one: arm, disarm, kill, reset, settings; discrepancy: an account differs from our books; keys: what a key may do.",
         *ENVELOPE,
         text("action", "what was asked"),
         text("actor", "who asked"),
