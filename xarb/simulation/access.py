@@ -47,7 +47,12 @@ class Access:
     def __init__(self, exchange: Exchange, *, acknowledges: bool, max_send_lag_ms: int | None) -> None:
         self.exchange, self.world = exchange, exchange.world
         self.terms = AccountTerms(label=ACCOUNT, exchange="binance", max_send_lag_ms=max_send_lag_ms)
-        self.label, self.symbols, self.fingerprint = ACCOUNT, (exchange.instrument.symbol,), "simulated"
+        self.label, self.symbols, self.fingerprint, self.key_source = (
+            ACCOUNT,
+            (exchange.instrument.symbol,),
+            "simulated",
+            "simulation",
+        )
         self.rules = RULES["binance"]._replace(stream="", acknowledges=acknowledges)
         self.fee_asset: str | None = None
         self.is_calm = True
