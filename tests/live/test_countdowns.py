@@ -25,6 +25,7 @@ from xarb.serve.clock import WallClock
 from xarb.serve.faults import Fault
 from xarb.serve.orders import LIMIT, Intent
 from xarb.sources import market_sources
+from xarb.venues.readiness import KEYS
 from xarb.verify import verify
 
 PATH = "POST /api/v5/trade/cancel-all-after"
@@ -64,9 +65,9 @@ def health(log: Path) -> list[tuple[str, int, str]]:
 
 
 def acts(log: Path) -> list[tuple[str, str]]:
-    """What operators did, with the reasons."""
+    """What operators did, with the reasons; not which keys are used."""
     with LogReader(log) as reader:
-        return [(row["action"], row["detail"] or "") for row in reader.rows("operator")]
+        return [(row["action"], row["detail"] or "") for row in reader.rows("operator") if row["action"] != KEYS]
 
 
 def rest(at: Site) -> None:
