@@ -221,7 +221,8 @@ def test_an_order_without_money_has_balances_compared_at_once(tmp_path: Path, mo
 
     def rob(at: Site) -> None:
         for venue in VENUES:
-            at.server.desk.move(("main", venue, "USDT"), -money("99500"))
+            place = ("main", venue, "USDT")
+            at.server.desk.move(place, money("10") - at.server.desk.balances()[place])  # no leg that is worth it is so small
 
     async def story() -> None:
         async with calm(tmp_path) as at:
