@@ -32,7 +32,7 @@ from xarb.log.reader import LogReader, Selection
 from xarb.log.rows import from_table
 from xarb.model.columns import TABLES
 from xarb.model.instrument import Instrument
-from xarb.model.order import BUNDLE_DONE, CARRIED, ORDER_LIFE, ORDER_TERMINAL, advance
+from xarb.model.order import BUNDLE_DONE, CARRIED, ORDER_LIFE, ORDER_TERMINAL, advance, order_event
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, ceil_div, parse_money
 from xarb.starts import PAPER, Span
 
@@ -55,9 +55,6 @@ _SAID: Final = (
     *("account", "strategy", "venue", "symbol", "start", "order", "client_order_id", "event", "fill_id", "side"),
     *("price", "qty", "fee", "fee_asset"),
 )
-# What a report says of an order, as `engine.orders` takes it; fills apart.
-_STATE_EVENTS: Final = {one: one for one in ("accepted", "canceled", "rejected", "expired", "unknown")} | {"not_sent": "rejected"}
-_AFTER_FILLS: Final = {"accepted": "partial_fill", "rejected": "canceled"}
 Owner = tuple[str, str]  # account, strategy
 Changes = dict[Owner, dict[str, int]]
 _Fill = tuple[str, str, str, str]  # account, venue, symbol, fill id
@@ -71,10 +68,11 @@ class _Order:
         self.state, self.filled = plain.state, plain.filled
         self.fill_ids = dict.fromkeys(plain.fill_ids)
 
-    def move(self, event: str) -> None:
-        """A report of its state came."""
-        event = _STATE_EVENTS[event]
-        self.state = advance(ORDER_LIFE, self.state, _AFTER_FILLS.get(event, event) if self.filled else event)
+    def move(self, reported: str) -> None:
+        """A report came that is no fill."""
+        event = order_event(reported, has_fills=self.filled > 0)
+        if event is not None:
+            self.state = advance(ORDER_LIFE, self.state, event)
 
     def fill(self, fill_id: str, qty: int) -> None:
         """A fill of it came."""
@@ -189,7 +187,7 @@ class Left:
         order = self._orders.get((row["start"], row["order"]))
         if row["event"] == "fill":
             self._fill(row, order)
-        elif order is not None and row["event"] in _STATE_EVENTS:
+        elif order is not None:
             order.move(row["event"])
 
     @property

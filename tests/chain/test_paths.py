@@ -149,16 +149,22 @@ def given_up(order: int) -> CancelCycle:
     return CancelCycle(ts=2, order=order, client_order_id=f"0badcafe-1-{order}", account="hot", strategy="dex", venue="local")
 
 
+async def supplied(stage: Stage) -> ChainVenue:
+    """A venue that listens, whose executor has three DAI."""
+    data = call_data("transfer(address,uint256)", stage.executor, 3 * UNIT)
+    stage.node.call("eth_sendTransaction", {"from": stage.world.owner, "to": stage.world.tokens["DAI"], "data": data})
+    stage.node.call("evm_mine")
+    venue = ChainVenue(stage.desk())
+    await venue.open()
+    venue.listen()
+    return venue
+
+
 def test_a_path_is_an_order_like_a_cycle(stage: Stage) -> None:
     """Its receipt says what went in and came out; one that would bring less is refused; a token off the list is never signed."""
 
     async def story() -> None:
-        data = call_data("transfer(address,uint256)", stage.executor, 3 * UNIT)
-        stage.node.call("eth_sendTransaction", {"from": stage.world.owner, "to": stage.world.tokens["DAI"], "data": data})
-        stage.node.call("evm_mine")
-        venue = ChainVenue(stage.desk())
-        await venue.open()
-        venue.listen()
+        venue = await supplied(stage)
         before = stage.held()
         wish, comes = command(stage, 1, 99)
         venue.send([wish, command(stage, 2, 101)[0]])
@@ -186,12 +192,7 @@ def test_an_order_is_given_up_alone(stage: Stage) -> None:
     """Of two that wait one is bid for with a transfer to oneself; what has not left yet does not leave; one that is not known changes nothing."""
 
     async def story() -> None:
-        data = call_data("transfer(address,uint256)", stage.executor, 3 * UNIT)
-        stage.node.call("eth_sendTransaction", {"from": stage.world.owner, "to": stage.world.tokens["DAI"], "data": data})
-        stage.node.call("evm_mine")
-        venue = ChainVenue(stage.desk())
-        await venue.open()
-        venue.listen()
+        venue = await supplied(stage)
         before = stage.held()
         orders = [command(stage, order, 90)[0] for order in (1, 2)]
         venue.send(orders)

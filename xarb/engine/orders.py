@@ -5,8 +5,6 @@ What an order reserves follows its state: all while it may fill, nothing once it
 
 from __future__ import annotations
 
-from typing import Final
-
 from xarb.engine.archive import Archive
 from xarb.engine.bundle import Bundle, Order, OrderPlan
 from xarb.engine.deadlines import Deadlines
@@ -17,17 +15,7 @@ from xarb.engine.rules import Market
 from xarb.engine.side import Side
 from xarb.errors import InvariantBroken
 from xarb.model.command import CancelOrder, Command, Report, SubmitOrder
-from xarb.model.order import ORDER_LIFE, ORDER_TERMINAL, advance
-
-_STATE_EVENTS: Final = {
-    "accepted": "accepted",
-    "canceled": "canceled",
-    "rejected": "rejected",
-    "expired": "expired",
-    "unknown": "unknown",
-    "not_sent": "rejected",  # certain that nothing happened at the venue
-}
-_AFTER_FILLS: Final = {"accepted": "partial_fill", "rejected": "canceled"}  # what a report means for an order with fills
+from xarb.model.order import ORDER_LIFE, ORDER_TERMINAL, advance, order_event
 
 
 class Orders:
@@ -122,9 +110,8 @@ class Orders:
             self._breakers.heard(order, event, report.reason)
         if event == "fill":
             return self._fill(order, report)
-        if event in _STATE_EVENTS:
-            event = _STATE_EVENTS[event]
-            self._move(order, _AFTER_FILLS.get(event, event) if order.filled else event, report.reason)
+        if (moved := order_event(event, has_fills=order.filled > 0)) is not None:
+            self._move(order, moved, report.reason)
             if order.state == "unknown" and order.cancels == 0:
                 self.cancel(order)
         elif event != "sent":

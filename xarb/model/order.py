@@ -44,6 +44,11 @@ ORDER_LIFE: Final[dict[tuple[str, str], str]] = {
     for event in ("accepted", "partial_fill", "full_fill", "rejected", "canceled", "expired", "unknown")
 }
 ORDER_TERMINAL: Final = frozenset({"filled", "canceled", "rejected", "expired"})
+# What a report says of an order's state, and what it means for one with fills.
+_REPORTED: Final = {one: one for one in ("accepted", "canceled", "rejected", "expired", "unknown")} | {
+    "not_sent": "rejected"  # certain that nothing happened at the venue
+}
+_AFTER_FILLS: Final = {"accepted": "partial_fill", "rejected": "canceled"}
 
 # A bundle: its planned legs, then the residual if the legs did not balance. One that an earlier start left begins as `carried`.
 CARRIED: Final = "carried"  # an earlier start left it without an end; it keeps still until the operator arms
@@ -135,6 +140,12 @@ UNWIND: Final = "unwind"  # every order is canceled, and what is left is undone 
 STOP: Final = "stop"  # as `cancel`, and the process ends
 KillLevel = Literal["entries", "cancel", "unwind", "stop"]
 KILL_LEVELS: Final = get_args(KillLevel)
+
+
+def order_event(reported: str, *, has_fills: bool) -> str | None:
+    """The event of `ORDER_LIFE` that a report is, None for a fill and for one that says nothing of the state."""
+    event = _REPORTED.get(reported)
+    return _AFTER_FILLS.get(event, event) if has_fills and event is not None else event
 
 
 def advance(table: Mapping[tuple[str, str], str], state: str, event: str) -> str:
