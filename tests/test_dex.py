@@ -74,6 +74,7 @@ def test_batches_and_checkpoints_change_nothing(tmp_path: Path) -> None:
         pools = draw.choice([EVEN, GAP, GAP, acts[-1].pools])
         acts.append(Act(pools, removed=draw.choice([0, 0, 1, 2]) if number > 5 else 0, base_fee_wei=draw.randrange(1, 90) * GWEI))
     model = {"missed_bps": "3000", "taken_bps": "3000", "finality_blocks": "3", "latency": "{ uniform_ms = [10, 3000] }"}
+    model["sees_own_swaps"] = "true"
     path = experiment(tmp_path, chain_log(tmp_path / "log", acts), simulated=model, deadline_ms="6000")
     digests = set()
     for size, copied in ((1, True), (3, True), (7, False), (1 << 20, False)):
@@ -102,6 +103,7 @@ def test_what_a_run_says_is_what_the_chain_has(tmp_path: Path, seed: int) -> Non
         acts.append(Act(pools, removed=draw.choice([0, 0, 0, 1]) if number > 3 else 0, base_fee_wei=draw.randrange(1, 60) * GWEI))
     acts += [Act(EVEN)] * 6
     model = {"missed_bps": "2000", "taken_bps": "4000", "latency": "{ uniform_ms = [10, 2500] }"}
+    model["sees_own_swaps"] = "true" if seed % 2 else "false"
     log = chain_log(tmp_path / "log", acts)
     path = experiment(tmp_path, log, simulated=model, deadline_ms="5000")
     with LogReader(log) as reader:
@@ -229,6 +231,7 @@ def test_each_key_has_its_effect(tmp_path: Path) -> None:
     assert late["sim_receipts"][1]["block_number"] == 103
     assert with_(simulated={"receipt_ms": "700"})["sim_receipts"][1]["ts"] == with_()["sim_receipts"][1]["ts"] + 600 * 10**6
     assert states(with_(simulated={"finality_blocks": "9"})) == ["pending", "sent", "succeeded"]
+    assert len(with_(simulated={"sees_own_swaps": "true"})["cycles"]) > len(with_()["cycles"])
     assert with_(simulated={"lag_ms": "1950"})["sim_receipts"][1]["block_number"] == 103
     path = experiment(tmp_path, log)
     for key, value in {

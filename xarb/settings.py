@@ -274,6 +274,7 @@ def chain_model(config: OnChain, where: str, *, added_ns: int) -> ChainModel:
         missed_ppm=_ppm(one.missed_bps),
         taken_ppm=_ppm(one.taken_bps),
         finality_blocks=one.finality_blocks,
+        sees_own_swaps=one.sees_own_swaps,
         loans=loan_terms(config.lenders),
     )
 

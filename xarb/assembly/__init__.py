@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xarb.assembly.marks import Marks
-from xarb.assembly.onchain import chain_models, dex_dex
+from xarb.assembly.onchain import chain_models, dex_dex, own_transactions
 from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
 from xarb.config import RunConfig
 from xarb.console import Table
@@ -82,6 +82,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         broken: breakers that earlier starts left open; none in a backtest.
         bundles: bundles that earlier starts left without an end, or ended of late; none in a backtest.
         flows: what strategies' fills added up to in earlier starts; none in a backtest.
+        own: hashes of the transactions in a log that is backtested that are ours, since it was traded on.
     """
 
     instruments: Sequence[Instrument]
@@ -98,6 +99,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     broken: Sequence[Broken] = ()
     bundles: Sequence[CarriedBundle] = ()
     flows: Sequence[CarriedFlow] = ()
+    own: frozenset[str] = frozenset()
 
 
 def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: Sequence[Sequence[str]]) -> list[int]:
@@ -143,6 +145,7 @@ def recorded_ground(resolved: Resolved, reader: LogReader) -> Ground:
         timers_are_rows=False,
         armed=True,
         start=1,
+        own=own_transactions(reader) if resolved.onchain else frozenset(),
     )
 
 
@@ -230,6 +233,7 @@ class Assembly:
         )
         self.engine = Engine(setup, self.strategies(rates))
         self.venues = _simulated(resolved, ground, fees=fees, rates=rates) if ground.simulated else None
+        self.engine.chains.simulated = None if self.venues is None else self.venues.chains
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
         self._stakes = frozenset(asset for _, _, asset in self.opening)
         self.alike = wrapped_as(setup)
@@ -297,7 +301,7 @@ def _simulated(
         rates=rates,
         seed=resolved.run.seed,
     )
-    return SimulatedVenues(setup, models, chain_models(resolved))
+    return SimulatedVenues(setup, models, chain_models(resolved), own=ground.own)
 
 
 def _strategy(

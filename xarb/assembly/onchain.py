@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from xarb.assembly.resolved import Resolved
 from xarb.config.strategies import StrategyConfig
 from xarb.errors import ConfigError
+from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
 from xarb.settings import chain_model, dex_params, loan_terms, wei_of
 from xarb.strategies.dex import DexChain, DexDex
@@ -22,6 +23,15 @@ def chain_models(resolved: Resolved) -> dict[str, ChainModel]:
     return {
         venue: chain_model(one, f"onchain.{venue}", added_ns=resolved.added_latency_ns) for venue, one in resolved.onchain.items()
     }
+
+
+def own_transactions(reader: LogReader) -> frozenset[str]:
+    """Hashes of the transactions in a log that were ours: of each the log has what it was meant to be before it left.
+
+    Raises:
+        LogError: a file was changed.
+    """
+    return frozenset(row["tx_hash"] for row in reader.rows("transactions") if row["tx_hash"])
 
 
 def dex_dex(resolved: Resolved, name: str, instruments: Sequence[Instrument]) -> DexDex:

@@ -35,6 +35,12 @@ class SimulatedChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     missed_bps: Annotated[Decimal, doc("how likely a block leaves out a transaction for which it has room")] = Decimal(1000)
     taken_bps: Annotated[Decimal, doc("how likely somebody else is first, so that it reverts")] = Decimal(3000)
     finality_blocks: Annotated[Count, doc("blocks on top of its own after which a receipt is final")] = 12
+    sees_own_swaps: Annotated[
+        bool,
+        doc(
+            "strategies see pools as our swaps left them, and may earn by what others of the log do there after us; else the log's"
+        ),
+    ] = False
 
 
 class OnChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,7 +7,7 @@ the one before, or lacks rows, is a gap: every pool of the chain is unknown unti
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from xarb.engine.captured import BlockCopy, ChainCopy, ChainsCopy, UndoCopy
 from xarb.engine.pool import Maths, Moved, Pool, Resized, Undo, Whole, copy_of, maths_of
@@ -83,6 +83,16 @@ class Chain:
         self.head_hash = None
 
 
+class SimulatedPools(Protocol):
+    """What simulated chains make of pools: they hold our transactions, which the log's do not."""
+
+    def run(self, last_seq: int) -> None:
+        """Apply the rows with seq up to this."""
+
+    def pool(self, number: int, recorded: Maths) -> Maths:
+        """A pool as strategies are to see it, in place of what the log says of it; not to be changed."""
+
+
 class Chains:
     """All chains of the log.
 
@@ -90,11 +100,15 @@ class Chains:
         instruments: by number; those of kind `pool` are followed.
         heads: by venue, the silence in ns after which its pools are stale.
         emit: takes rows of states of feeds and of flags.
+
+    Attributes:
+        simulated: where transactions are simulated, who says what pools would be with them; it follows block by block.
     """
 
     def __init__(self, instruments: Sequence[Instrument], heads: Mapping[str, int], emit: Emit) -> None:
         self._heads = heads
         self._emit = emit
+        self.simulated: SimulatedPools | None = None
         self._names = {number: (one.venue, one.symbol) for number, one in enumerate(instruments) if one.kind == "pool"}
         self._numbers = {name: number for number, name in self._names.items()}
         self._pools = {number: Pool() for number in self._names}
@@ -110,8 +124,17 @@ class Chains:
         return None if chain is None else chain.block
 
     def pool(self, number: int) -> Maths | None:
-        """A pool as of its chain's newest complete block; None while its feed is not live."""
-        return self._pools[number].maths if self.feed(number).tradable else None
+        """A pool as of its chain's newest complete block; None while its feed is not live. A simulated chain may hold swaps of ours."""
+        maths = self._pools[number].maths if self.feed(number).tradable else None
+        return maths if maths is None or self.simulated is None else self.simulated.pool(number, maths)
+
+    def maths(self, number: int) -> Maths | None:
+        """A pool as the log has it, whatever its feed's state; None while it is not known."""
+        return self._pools[number].maths
+
+    def staged(self, venue: str, block_hash: str) -> list[SlowRow]:
+        """The rows of a block that waits for its end."""
+        return [row for row in self._chain(venue).staged if row.values["block_hash"] == block_hash]
 
     def is_pool(self, number: int) -> bool:
         """Whether an instrument is a pool."""
@@ -160,6 +183,8 @@ class Chains:
             self._add(chain, values, row.ts_recv)
         if row.kind == "blocks":
             self._show(chain)
+            if self.simulated is not None:
+                self.simulated.run(row.seq)
 
     def _connection(self, values: Mapping[str, Any]) -> None:
         """A connection opened, was lost, or skipped something."""

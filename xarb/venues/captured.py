@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from xarb.engine.captured import ChainsCopy
+from xarb.engine.captured import ChainsCopy, MathsCopy
 from xarb.engine.kernel.memory import Memory
 from xarb.model.command import CancelOrder, CycleReport, Report, SubmitOrder, SwapCycle
 from xarb.model.instrument import Instrument
@@ -52,7 +52,12 @@ class MatchingCopy(msgspec.Struct, frozen=True):
     resting: list[tuple[int, list[RestingCopy]]]
 
 
-OursCopy = list[tuple[int, list[tuple[bool, int]]]]  # a pool's number, and what we swapped: whether token0 came in, and how much
+class ApartCopy(msgspec.Struct, frozen=True, array_like=True):
+    """A pool that is not what the log says, by instrument number; None: unknown. `net` is what simulated swaps put in of both tokens."""
+
+    number: int
+    maths: MathsCopy | None
+    net: tuple[int, int]
 
 
 class MinedCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -65,10 +70,10 @@ class MinedCopy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ChainBlockCopy(msgspec.Struct, frozen=True, array_like=True):
-    """A block that may be removed, and what we had swapped before it."""
+    """A block that may be removed, and the pools that were apart from the log before it."""
 
     block_hash: str
-    ours: OursCopy
+    apart: list[ApartCopy]
 
 
 class ChainDealingsCopy(msgspec.Struct, frozen=True):
@@ -80,7 +85,7 @@ class ChainDealingsCopy(msgspec.Struct, frozen=True):
     waiting: list[tuple[int, SwapCycle]]
     canceled: list[int]
     mined: list[MinedCopy]
-    ours: OursCopy
+    apart: list[ApartCopy]
     kept: list[ChainBlockCopy]
     outbox: list[tuple[int, int, CycleReport]]
     told: int

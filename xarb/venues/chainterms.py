@@ -20,6 +20,7 @@ class ChainModel(msgspec.Struct, frozen=True, kw_only=True):
         missed_ppm: how likely a block leaves a transaction out for which it had room.
         taken_ppm: how likely somebody else is first, so that it reverts.
         finality_blocks: blocks on top of its own after which a receipt is final.
+        sees_own_swaps: strategies see pools as our swaps left them, not as the log has them.
         loans: who lends.
     """
 
@@ -31,6 +32,7 @@ class ChainModel(msgspec.Struct, frozen=True, kw_only=True):
     missed_ppm: int
     taken_ppm: int
     finality_blocks: int
+    sees_own_swaps: bool
     loans: tuple[LoanTerms, ...]
 
 
@@ -43,7 +45,7 @@ def describe_chain(venue: str, model: ChainModel) -> list[tuple[str, str, str]]:
         ("receipts", f"{model.receipt_ns // 10**6} ms after the block"),
         ("left out", share.format(model.missed_ppm / 10**4) + _flattering(model.missed_ppm)),
         ("somebody else first", share.format(model.taken_ppm / 10**4) + _flattering(model.taken_ppm)),
-        ("own swaps", "stay in the pools for good, which the log knows nothing of"),
+        ("own swaps", f"stay in the pools for good, {'and are seen (optimistic)' if model.sees_own_swaps else 'and are not seen'}"),
         ("gas", f"as measured; tip {model.tip_wei / 10**9:g} gwei"),
     ]
     return [(venue, what, value) for what, value in rows]

@@ -61,14 +61,22 @@ class SimulatedVenues:
         setup: instruments, sources, fees, opening balances, rates of fee coins and the seed.
         models: by venue id; each venue of an instrument needs one.
         chains: by venue id, the chains on which transactions are simulated.
+        own: hashes of the transactions in the log that are ours.
 
     Raises:
         ConfigError: the parts do not fit together.
     """
 
-    def __init__(self, setup: VenueSetup, models: Mapping[str, VenueModel], chains: Mapping[str, ChainModel] | None = None) -> None:
+    def __init__(
+        self,
+        setup: VenueSetup,
+        models: Mapping[str, VenueModel],
+        chains: Mapping[str, ChainModel] | None = None,
+        *,
+        own: frozenset[str] = frozenset(),
+    ) -> None:
         check_setup(setup, models)
-        self.chains = SimulatedChains(setup.instruments, chains or {}, setup.opening, setup.seed)
+        self.chains = SimulatedChains(setup.instruments, chains or {}, setup.opening, setup.seed, own)
         self.venues: Final = sorted({instrument.venue for instrument in setup.instruments})
         self._models = [models[venue] for venue in self.venues]
         self._slowest = [model.feed_latency.high_ns for model in self._models]

@@ -5,7 +5,8 @@ block that has room for it holds it: one whose row came at least `lag_ns` after 
 swapped upon the pools as of the end of that block, after every recorded swap and after our own before it, exactly; it reverts where it does not earn
 what the contract insists on, where its time is over, or where somebody else was first. Gas is what was measured of its way.
 
-The log knows nothing of us. What we swapped is swapped again upon each state that a pool has in it from then on, so that nothing is taken twice.
+The log knows nothing of that. Pools that we moved go their own way from then on, so that nothing is taken twice (`apart`); what the log has of
+transactions of our own, since it was traded on, is left out of them.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ from heapq import heappush
 from typing import Any, Final, NamedTuple
 
 from xarb.engine.chains import KEPT, Chains
-from xarb.engine.pool import Maths
 from xarb.errors import InvariantBroken
 from xarb.model.command import CancelCycle, ChainCommand, CycleReport, SwapCycle
 from xarb.model.event import SlowRow
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S, NEVER
-from xarb.pools.concentrated import Concentrated
 from xarb.pools.financing import MEASURED, PPM, WAD
+from xarb.venues.apart import Apart, through
 from xarb.venues.captured import ChainBlockCopy, ChainDealingsCopy, MinedCopy
 from xarb.venues.chainterms import ChainModel
 from xarb.venues.fold import draw
@@ -55,7 +55,7 @@ class SimulatedChain:
         venue: its name.
         model: what it is assumed to be.
         chains: the pools as the rows so far left them.
-        numbers: of its pools by address.
+        apart: those that are not what the log says.
         opening: what accounts have there by (account, asset), money at 18 decimals.
         seed: of draws.
     """
@@ -66,11 +66,11 @@ class SimulatedChain:
         model: ChainModel,
         chains: Chains,
         *,
-        numbers: Mapping[str, int],
+        apart: Apart,
         opening: Mapping[tuple[str, str], int],
         seed: int,
     ) -> None:
-        self.venue, self._model, self._chains, self._numbers = venue, model, chains, numbers
+        self.venue, self.model, self._chains, self.apart = venue, model, chains, apart
         self._loans = {(one.way, one.lender, one.token): one for one in model.loans}
         self._seeds = {stream: draw.stream_seed(seed, stream) for stream in (STREAM_CHAIN, STREAM_MISSED, STREAM_TAKEN)}
         self._coming: list[Waiting] = []  # in the order of their commands, arrivals rising
@@ -78,8 +78,7 @@ class SimulatedChain:
         self._waiting: list[Waiting] = []
         self._canceled: set[int] = set()
         self._mined: dict[int, MinedCopy] = {}
-        self._ours: dict[int, list[tuple[bool, int]]] = {}  # by pool what we swapped: whether token0 came in, and how much
-        self._kept: list[ChainBlockCopy] = []  # what was ours before each of the last blocks
+        self._kept: list[ChainBlockCopy] = []  # pools apart before each of the last blocks
         self.outbox: list[tuple[int, int, CycleReport]] = []
         self._told = 0
         self.balances = dict(opening)
@@ -92,7 +91,7 @@ class SimulatedChain:
         Raises:
             InvariantBroken: it is of a kind that is not simulated.
         """
-        arrival = command.ts + self._model.latency.pick(draw.splitmix64(self._seeds[STREAM_CHAIN], command.order))
+        arrival = command.ts + self.model.latency.pick(draw.splitmix64(self._seeds[STREAM_CHAIN], command.order))
         if isinstance(command, CancelCycle):
             self._cancels.append((arrival, command.order))
             return
@@ -106,16 +105,16 @@ class SimulatedChain:
         """No report can fall due before this, ns; `next_block` is when the next row of a block comes, NEVER for none at hand."""
         first = self.outbox[0][0] if self.outbox else NEVER
         if self._coming:
-            first = min(first, self._coming[0].arrival + self._model.receipt_ns)
+            first = min(first, self._coming[0].arrival + self.model.receipt_ns)
         if next_block != NEVER and (self._coming or self._waiting or self._mined):
-            first = min(first, next_block + self._model.receipt_ns)
+            first = min(first, next_block + self.model.receipt_ns)
         return first
 
     def arrive(self, before: int) -> None:
         """Let every cycle arrive that does so before a time; the pools stand as of then."""
         while self._coming and self._coming[0].arrival < before:
             one = self._coming.pop(0)
-            due = one.arrival + self._model.receipt_ns
+            due = one.arrival + self.model.receipt_ns
             why = self._refusal(one.command)
             if why:
                 self._tell(due, one.command, "refused", reason=why, tx_hash="")
@@ -132,23 +131,26 @@ class SimulatedChain:
         self.arrive(row.ts_recv)
         if values["event"] == "removed":
             self._chains.apply(row)
-            self._undo(values["block_hash"], row.ts_recv + self._model.receipt_ns)
+            self._undo(values["block_hash"], row.ts_recv + self.model.receipt_ns)
             return
-        self._kept.append(ChainBlockCopy(values["block_hash"], self._ours_copy()))
+        self._kept.append(ChainBlockCopy(values["block_hash"], self.apart.capture()))
         del self._kept[:-KEPT]
+        rows = self._chains.staged(self.venue, values["block_hash"])
+        before = self.apart.before(rows)
         self._chains.apply(row)
+        self.apart.follow(rows, before)
         self._build(row)
-        self._settle(values["block_number"], row.ts_recv + self._model.receipt_ns)
+        self._settle(values["block_number"], row.ts_recv + self.model.receipt_ns)
 
     # --- a block
 
     def _build(self, row: SlowRow) -> None:
         """Put into a block what it has room for, in the order of nonces: what waits holds up what comes after it."""
-        values, due = row.values, row.ts_recv + self._model.receipt_ns
+        values, due = row.values, row.ts_recv + self.model.receipt_ns
         while self._waiting:
             one = self._waiting[0]
             order = one.command.order
-            if one.arrival > row.ts_recv - self._model.lag_ns:
+            if one.arrival > row.ts_recv - self.model.lag_ns:
                 break
             outcome = self._included(one, values)
             if outcome is not None:
@@ -158,7 +160,7 @@ class SimulatedChain:
                 self._drop(one.command, values, due)
             else:
                 break
-        self._canceled |= {order for arrival, order in self._cancels if arrival <= row.ts_recv - self._model.lag_ns}
+        self._canceled |= {order for arrival, order in self._cancels if arrival <= row.ts_recv - self.model.lag_ns}
         self._cancels = [one for one in self._cancels if one[1] not in self._canceled]
         self._canceled &= {one.command.order for one in (*self._waiting, *self._coming)}
 
@@ -167,14 +169,14 @@ class SimulatedChain:
         command, number = one.command, values["block_number"]
         price = self._price(command, values)
         counter = command.order * _BLOCKS + number
-        if price is None or self._drawn(STREAM_MISSED, counter) < self._model.missed_ppm:
+        if price is None or self._drawn(STREAM_MISSED, counter) < self.model.missed_ppm:
             return None
         outcome = self._swapped(command)
         if outcome is None:
             return None
         if not outcome.why and self._is_late(command, values):
             outcome = self._reverted(command, "deadline")
-        if not outcome.why and self._drawn(STREAM_TAKEN, counter) < self._model.taken_ppm:
+        if not outcome.why and self._drawn(STREAM_TAKEN, counter) < self.model.taken_ppm:
             outcome = self._reverted(command, "taken")
         if outcome.why and command.channel == "relay":
             return None  # it leaves reverts out
@@ -182,7 +184,7 @@ class SimulatedChain:
 
     def _price(self, command: SwapCycle, values: Mapping[str, Any]) -> int | None:
         """What each gas costs in a block, None where the bid does not pay for it."""
-        price = int(values["base_fee_wei"] or 0) + self._model.tip_wei
+        price = int(values["base_fee_wei"] or 0) + self.model.tip_wei
         return None if command.ceiling_wei is not None and price > command.ceiling_wei else price
 
     def _drawn(self, stream: int, counter: int) -> int:
@@ -198,14 +200,10 @@ class SimulatedChain:
         token = command.hops[0].token_in
         profit = 0 if outcome.why else outcome.profit
         unit = self._unit(token)
-        changes = [(self._model.native, -outcome.gas * price), (token, profit * unit)]
+        changes = [(self.model.native, -outcome.gas * price), (token, profit * unit)]
         self._move(command.account, changes, 1)
         for number, zero_for_one, amount in outcome.swaps:
-            mine = self._ours.setdefault(number, [])
-            if mine and mine[-1][0] == zero_for_one:
-                mine[-1] = (zero_for_one, mine[-1][1] + amount)
-            else:
-                mine.append((zero_for_one, amount))
+            self.apart.swap(number, amount, zero_for_one=zero_for_one)
         self._mined[command.order] = MinedCopy(command, values["block_hash"], values["block_number"], changes)
         self._tell(
             due,
@@ -224,8 +222,8 @@ class SimulatedChain:
         """A transaction that was canceled, or whose time is over: in public a transfer to oneself takes its nonce."""
         self._canceled.discard(command.order)
         if command.channel == "public":
-            price = int(values["base_fee_wei"] or 0) + self._model.tip_wei
-            self._move(command.account, [(self._model.native, -CANCEL_GAS * price)], 1)
+            price = int(values["base_fee_wei"] or 0) + self.model.tip_wei
+            self._move(command.account, [(self.model.native, -CANCEL_GAS * price)], 1)
             place = {"block_number": values["block_number"], "block_hash": values["block_hash"]}
             cost = {"gas_used": CANCEL_GAS, "gas_price_wei": price}
             self._tell(due, command, "succeeded", order=None, tx_hash=_hash(command, "cancel"), **place, **cost)
@@ -233,7 +231,7 @@ class SimulatedChain:
 
     def _settle(self, head: int, due: int) -> None:
         """What lies deep enough is final."""
-        deep = [one for one in self._mined.values() if one.block_number + self._model.finality_blocks <= head]
+        deep = [one for one in self._mined.values() if one.block_number + self.model.finality_blocks <= head]
         for one in deep:
             del self._mined[one.command.order]
             self._tell(due, one.command, "final", block_number=one.block_number, block_hash=one.block_hash)
@@ -241,7 +239,7 @@ class SimulatedChain:
     def _undo(self, block_hash: str, due: int) -> None:
         """A block is gone: what it held of ours waits again, and no pool remembers it."""
         for kept in [kept for kept in self._kept if kept.block_hash == block_hash]:
-            self._ours = {number: [*swaps] for number, swaps in kept.ours}
+            self.apart.restore(kept.apart)
             self._kept.remove(kept)
         gone = [one for one in self._mined.values() if one.block_hash == block_hash]
         for one in gone:
@@ -254,7 +252,7 @@ class SimulatedChain:
 
     def _refusal(self, command: SwapCycle) -> str:
         """Why it would fail upon the latest block, or cannot be paid for; empty where it would not."""
-        if self.balances.get((command.account, self._model.native), 0) < command.gas_limit * (command.ceiling_wei or 0):
+        if self.balances.get((command.account, self.model.native), 0) < command.gas_limit * (command.ceiling_wei or 0):
             return "funds"
         outcome = self._swapped(command)
         return "pool_unknown" if outcome is None else "simulation" if outcome.why else ""
@@ -265,13 +263,13 @@ class SimulatedChain:
         swaps: list[tuple[int, bool, int]] = []
         premium = self._premium(command)
         for hop in command.hops:
-            pool = self._pool(self._numbers[hop.pool])
+            pool = self.apart.pool(self.apart.numbers[hop.pool])
             if pool is None:
                 return None
-            given, _, crossed = _through(pool, amount, zero_for_one=hop.zero_for_one)
+            given, _, crossed = through(pool, amount, zero_for_one=hop.zero_for_one)
             if given <= 0:
                 return self._reverted(command, "empty")
-            swaps.append((self._numbers[hop.pool], hop.zero_for_one, amount))
+            swaps.append((self.apart.numbers[hop.pool], hop.zero_for_one, amount))
             amount, ticks = given, ticks + crossed
         if premium is None:
             return self._reverted(command, "loan")
@@ -300,15 +298,6 @@ class SimulatedChain:
             return None
         return -(-command.amount * one.premium_wad // WAD)
 
-    def _pool(self, number: int) -> Maths | None:
-        """A pool as the log has it, with what we swapped upon it."""
-        pool = self._chains.pool(number)
-        for zero_for_one, amount in self._ours.get(number, ()):
-            if pool is None:
-                return None
-            pool = _through(pool, amount, zero_for_one=zero_for_one)[1]
-        return pool
-
     def _unit(self, token: str) -> int:
         """A token's smallest unit as money."""
         decimals = self._chains.decimals(self.venue, token)
@@ -333,9 +322,6 @@ class SimulatedChain:
 
     # --- over checkpoints
 
-    def _ours_copy(self) -> list[tuple[int, list[tuple[bool, int]]]]:
-        return [(number, [*swaps]) for number, swaps in self._ours.items()]
-
     def capture(self) -> ChainDealingsCopy:
         """All of it as plain values, but the pools as the log has them."""
         return ChainDealingsCopy(
@@ -345,7 +331,7 @@ class SimulatedChain:
             waiting=[(one.arrival, one.command) for one in self._waiting],
             canceled=sorted(self._canceled),
             mined=[*self._mined.values()],
-            ours=self._ours_copy(),
+            apart=self.apart.capture(),
             kept=[*self._kept],
             outbox=sorted(self.outbox, key=_place),
             told=self._told,
@@ -358,23 +344,10 @@ class SimulatedChain:
         self._waiting = [Waiting(*one) for one in copy.waiting]
         self._cancels, self._canceled = [*copy.cancels], {*copy.canceled}
         self._mined = {one.command.order: one for one in copy.mined}
-        self._ours = {number: [*swaps] for number, swaps in copy.ours}
+        self.apart.restore(copy.apart)
         self._kept, self._told = [*copy.kept], copy.told
         self.outbox = [*copy.outbox]  # sorted, so that it is a heap
         self.balances = {(account, asset): amount for account, asset, amount in copy.balances}
-
-
-def _through(pool: Maths, amount: int, *, zero_for_one: bool) -> tuple[int, Maths, int]:
-    """What a pool gives for an input, the pool after it, and the initialised ticks that were crossed."""
-    if isinstance(pool, Concentrated):
-        done = pool.cross(amount, zero_for_one=zero_for_one)
-        after = pool.copy()
-        after.move(done.sqrt_price, done.tick, done.liquidity)
-        return (done.amount_out if done.amount_in == amount else 0), after, pool.crossed(done.tick)
-    swap = pool.quote_in(amount, zero_for_one=zero_for_one)
-    if swap.amount_out <= 0:
-        return 0, pool, 0
-    return swap.amount_out, pool.swapped(swap.amount_in, swap.amount_out, zero_for_one=zero_for_one), 0
 
 
 def _hash(command: SwapCycle, what: str) -> str:

@@ -7,12 +7,14 @@ from heapq import heappop
 from typing import Any
 
 from xarb.engine.chains import KINDS, Chains
+from xarb.engine.pool import Maths
 from xarb.errors import InvariantBroken
 from xarb.model.batch import Batch
 from xarb.model.command import ChainCommand, CycleReport
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.units import NEVER
+from xarb.venues.apart import Apart
 from xarb.venues.captured import ChainsDealingsCopy
 from xarb.venues.chainterms import ChainModel, describe_chain
 from xarb.venues.simulated_chain import SimulatedChain
@@ -26,6 +28,7 @@ class SimulatedChains:
         models: by venue id of a chain; one without a model takes no commands.
         opening: balances by (account, venue, asset).
         seed: of draws.
+        own: hashes of the transactions in the log that are ours.
     """
 
     def __init__(
@@ -34,15 +37,17 @@ class SimulatedChains:
         models: Mapping[str, ChainModel],
         opening: Mapping[tuple[str, str, str], int],
         seed: int,
+        own: frozenset[str] = frozenset(),
     ) -> None:
         self._chains = Chains(instruments, {}, _unheard)
+        self._homes = [one.venue for one in instruments]
         self.models = dict(models)
         self._all = {
             venue: SimulatedChain(
                 venue,
                 models[venue],
                 self._chains,
-                numbers={one.symbol: number for number, one in enumerate(instruments) if one.venue == venue},
+                apart=Apart(self._chains, {one.symbol: at for at, one in enumerate(instruments) if one.venue == venue}, own),
                 opening={(account, asset): amount for (account, where, asset), amount in opening.items() if where == venue},
                 seed=seed,
             )
@@ -64,6 +69,11 @@ class SimulatedChains:
             chain = self._all.get(row.values["venue"])
             if chain is not None:
                 chain.apply(row)
+
+    def pool(self, number: int, recorded: Maths) -> Maths:
+        """A pool as strategies see it; not to be changed."""
+        chain = self._all.get(self._homes[number])
+        return chain.apart.instead(number, recorded) if chain is not None and chain.model.sees_own_swaps else recorded
 
     def take(self, commands: Sequence[ChainCommand]) -> None:
         """Take commands, in order.

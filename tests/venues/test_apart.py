@@ -1,0 +1,166 @@
+"""Pools as they would be: others' swaps stepped upon what is simulated, our own recorded ones left out, to the unit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from tests.engine.chainworld import V2, V3, VENUE, ChainWorld, slow_rows
+from xarb.engine.chains import Chains
+from xarb.engine.pool import Maths, same
+from xarb.model.event import SlowRow
+from xarb.pools.concentrated import Concentrated
+from xarb.venues.apart import Apart, through
+from xarb.venues.captured import ApartCopy
+from xarb.wires.chains import PoolRow, SwapRow, listing_of
+
+NUMBERS = {V2.address: 0, V3.address: 1}
+
+
+class Put(NamedTuple):
+    """A swap of an exact input, or liquidity for a range of the v3 pool; `is_ours` stands behind what others do in its block."""
+
+    pool: str
+    down: bool
+    amount: int
+    is_ours: bool = False
+    span: tuple[int, int] | None = None
+
+
+class Scripted(ChainWorld):
+    """A chain whose blocks hold what a script says."""
+
+    puts: Sequence[Put] = ()
+
+    def play(self, puts: Sequence[Put], *, snapshots: bool = False) -> None:
+        """A block with these."""
+        self.puts = list(puts)
+        self.mine(len(puts), snapshots=snapshots)
+
+    def _act(self, block: Any, at: int) -> list[PoolRow | SwapRow]:
+        put, self.puts = self.puts[0], self.puts[1:]
+        name = f"0x{'a' if put.is_ours else 'b'}{block.number}{at}"
+        place = {**_place(block), "tx_index": at, "log_index": at * 3, "tx_hash": name}
+        if put.span is not None:
+            pool = self.pools[V3.address]
+            assert isinstance(pool, Concentrated)
+            return self._resized(place, pool, *put.span, put.amount, cause="mint")
+        given, after, _ = through(self.pools[put.pool], put.amount, zero_for_one=put.down)
+        self.pools[put.pool] = after
+        deltas = (put.amount, -given) if put.down else (-given, put.amount)
+        moved: dict[str, Any] = {"sender": "0x5e", "recipient": "0x4e", "delta0": deltas[0], "delta1": deltas[1]}
+        if isinstance(after, Concentrated):
+            state = {"sqrt_price_x96": after.sqrt_price, "liquidity": after.liquidity, "tick": after.tick}
+            return [self._pool_row(place, V3, "swap", **state), SwapRow(**place, symbol=V3.address, **moved)]
+        into: dict[str, Any] = {"in0": max(deltas[0], 0), "in1": max(deltas[1], 0)}
+        follows = place | {"log_index": place["log_index"] + 1}
+        held = {"reserve0": after.reserve0, "reserve1": after.reserve1}
+        return [self._pool_row(place, V2, "sync", **held), SwapRow(**follows, symbol=V2.address, **moved, **into)]
+
+
+def _place(block: Any) -> dict[str, Any]:
+    names = ("venue", "conn", "chain_id")
+    about = {name: getattr(block, name) for name in names}
+    return about | {"ts_event": block.timestamp_s * 10**9, "block_number": block.number, "block_hash": block.hash}
+
+
+def script(draw: random.Random, blocks: int) -> list[list[Put]]:
+    """What others do in each block, and then we."""
+    found = []
+    for _ in range(blocks):
+        puts = [Put(draw.choice((V2.address, V3.address)), draw.random() < 0.5, int(10 ** draw.uniform(6, 16))) for _ in range(4)]
+        if draw.random() < 0.4:
+            lower = draw.randint(-20, 10) * 60
+            puts.append(Put(V3.address, down=True, amount=10**15, span=(lower, lower + 600)))
+        ours = [Put(pool, draw.random() < 0.5, int(10 ** draw.uniform(14, 16)), is_ours=True) for pool in (V2.address, V3.address)]
+        found.append(puts + (ours if draw.random() < 0.5 else []))
+    return found
+
+
+def worlds(seed: int, blocks: list[list[Put]]) -> tuple[Scripted, Scripted]:
+    """The chain as it is without us, and as it is with us."""
+    found = (Scripted(seed), Scripted(seed))
+    for one, with_us in zip(found, (False, True), strict=True):
+        one.play([], snapshots=True)
+        for number, puts in enumerate(blocks):
+            one.play([put for put in puts if with_us or not put.is_ours], snapshots=number % 4 == 3)
+    return found
+
+
+class Followed:
+    """The pools of a log, and those apart from it."""
+
+    def __init__(self, world: ChainWorld, own: frozenset[str] = frozenset()) -> None:
+        self.world = world
+        self.rows: list[SlowRow] = slow_rows(world.rows)
+        self.chains = Chains([listing_of(VENUE, pool, "test").instrument for pool in (V2, V3)], {}, lambda *_: None)
+        self.apart = Apart(self.chains, NUMBERS, own)
+
+    def block(self) -> None:
+        """Go on by a block."""
+        while (row := self.rows.pop(0)).kind != "blocks":
+            self.chains.apply(row)
+        staged = self.chains.staged(VENUE, row.values["block_hash"])
+        before = self.apart.before(staged)
+        self.chains.apply(row)
+        self.apart.follow(staged, before)
+
+    def swap(self, puts: Sequence[Put]) -> None:
+        """What is simulated."""
+        for put in puts:
+            if put.is_ours:
+                self.apart.swap(NUMBERS[put.pool], put.amount, zero_for_one=put.down)
+
+    def is_as(self, truth: dict[str, Maths]) -> bool:
+        """Whether both pools are those."""
+        return all(same(_known(self.apart.pool(number)), truth[name]) for name, number in NUMBERS.items())
+
+
+def _known(pool: Maths | None) -> Maths:
+    assert pool is not None
+    return pool
+
+
+def hashes(world: ChainWorld) -> frozenset[str]:
+    """Transactions of ours."""
+    return frozenset(row.tx_hash for _, row in world.rows if isinstance(row, SwapRow) and row.tx_hash.startswith("0xa"))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_others_put_in_is_stepped_upon_what_is_simulated(seed: int) -> None:
+    """A log without us, and our swaps simulated: after every block the pools are those of the chain that holds them; checkpoints change nothing."""
+    blocks = script(random.Random(seed), 20)  # noqa: S311  # a test's draw
+    alone, shared = worlds(seed, blocks)
+    one = Followed(alone)
+    one.block()
+    for puts, block in zip(blocks, shared.blocks[1:], strict=True):
+        one.block()
+        one.swap(puts)
+        assert one.is_as(shared.truth[block.hash])
+        kept = one.apart.capture()
+        one.apart = Apart(one.chains, NUMBERS, frozenset())
+        one.apart.restore(msgspec.json.decode(msgspec.json.encode(kept), type=list[ApartCopy]))
+        assert one.apart.capture() == kept
+    assert kept
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_the_log_has_of_ours_is_left_out(seed: int) -> None:
+    """A log that was traded on: without what we did the pools are those of the chain without us; simulated again, those of the log, and nothing is apart."""
+    blocks = script(random.Random(100 + seed), 20)  # noqa: S311  # a test's draw
+    alone, shared = worlds(seed, blocks)
+    without, again = Followed(shared, hashes(shared)), Followed(shared, hashes(shared))
+    without.block()
+    again.block()
+    for puts, block, real in zip(blocks, alone.blocks[1:], shared.blocks[1:], strict=True):
+        without.block()
+        assert without.is_as(alone.truth[block.hash])
+        again.block()
+        again.swap(puts)
+        assert again.is_as(shared.truth[real.hash])
+        assert again.apart.capture() == []
+    assert without.apart.capture()
