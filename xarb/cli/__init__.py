@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from xarb import __version__
-from xarb.cli import inventory, keys, logs, markets, questions, sim, watch
+from xarb.cli import exports, inventory, keys, logs, markets, questions, sim, watch
 from xarb.cli.verbs import (
     ExperimentPath,
     LogOption,
@@ -26,7 +26,17 @@ from xarb.console import Table, drawn_in_place, interruptible, progress, say, sh
 from xarb.errors import Refused
 from xarb.model.order import STOP, KillLevel
 
-__all__ = ["app", "inventory", "keys", "logs", "markets", "questions", "sim", "watch"]  # its commands are part of the application
+__all__ = [
+    "app",
+    "exports",
+    "inventory",
+    "keys",
+    "logs",
+    "markets",
+    "questions",
+    "sim",
+    "watch",
+]  # its commands are part of the application
 
 _DEMO: Final = "quickstart"
 
