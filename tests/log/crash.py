@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.log.courses import COURSES, Course
-from tests.log.states import State, states
+from tests.log.states import Fate, State, states
 from tests.log.trace import Sync, Trace, Tree, watched, write_tree
 from xarb.errors import XarbError
 from xarb.log.prune import COPY
@@ -96,11 +96,13 @@ def crash_again(course: Course, root: Path, draw: random.Random, chains: int) ->
     first = record(course, root / "once")
     crashes = 0
     for number in range(chains):
-        trace, is_holed = first, False
+        trace, is_holed, is_other = first, False, False
         for depth in range(draw.randint(2, MOST_CRASHES)):
             state = draw.choice(list(states(trace, only=draw.randint(0, len(trace.steps)))))
             is_holed = is_holed or state.is_holed
-            state = state._replace(is_holed=is_holed)
+            is_other = is_other or Fate.OTHER.value in state.what
+            what = f"{state.what}, once {Fate.OTHER.value}" if is_other else state.what  # which stay until somebody cuts them
+            state = state._replace(is_holed=is_holed, what=what)
             crashes += 1
             place = root / f"chain{number}-{depth}"
             write_tree(state.tree, place)
