@@ -87,6 +87,7 @@ def kernel(market: Market, source: int) -> state.KernelState:
         broken=(),
         bundles=(),
         flows=(),
+        foreign=(),
         adjust=AdjustLimits(worth=Money(0), ratio_ppb=Ppb(0), currencies=()),
     )
     made, _ = build_state(setup, [Watcher(market)])

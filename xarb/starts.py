@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from xarb.assembly import Ground, Replay
 from xarb.assembly.resolved import Resolved, decode_config
 from xarb.engine.breaker import Broken
-from xarb.engine.carried import CarriedBundle, CarriedFlow
-from xarb.engine.liverows import RESET_BREAKERS
+from xarb.engine.carried import CarriedBundle, CarriedFlow, ForeignFills
+from xarb.engine.liverows import RESET, RESET_BREAKERS
+from xarb.engine.others import OTHERS, added_up, quotes_of
 from xarb.engine.results import DAY_NS, Carried, currencies_of
 from xarb.engine.volumes import SentVolume
 from xarb.errors import LogError
@@ -30,6 +31,7 @@ from xarb.settings import strategy_terms
 
 PAPER: Final = "paper"
 LIVE: Final = "live"
+_FOREIGN: Final = ("ts_recv", "account", "venue", "symbol", "start", "event", "price", "qty")
 _SENT: Final = ("strategy", "venue", "symbol", "kind", "price_int", "qty_int", "px_scale", "qty_scale")
 Balances = Mapping[tuple[str, str, str], int]
 
@@ -49,6 +51,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         others: as balances, what others' orders had locked; it is in none of them.
         bundles: bundles that earlier starts left without an end, and the last ones that ended, whose orders may be told of yet.
         flows: what strategies' fills added up to in earlier starts; None in a log that an older version wrote.
+        foreign: what others' fills on the accounts came to on the last day on which any was told while a start ran.
+        known_seq: what the log had when it was opened: others' fills told up to this input are in `foreign`.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
@@ -62,6 +66,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     others: tuple[tuple[str, str, str, str], ...] = ()
     bundles: tuple[CarriedBundle, ...] = ()
     flows: tuple[CarriedFlow, ...] | None = None
+    foreign: tuple[ForeignFills, ...] | None = None
+    known_seq: int = -1
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +158,7 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
         broken=start.opening.broken,
         bundles=start.opening.bundles,
         flows=start.opening.flows or (),
+        foreign=start.opening.foreign or (),
     )
 
 
@@ -258,6 +265,26 @@ def closing_volumes(reader: LogReader, span: Span) -> tuple[SentVolume, ...]:
     return tuple(
         SentVolume(strategy=key[0], venue=key[1], symbol=key[2], currency=key[3], day=day, amount=sums[key]) for key in sorted(sums)
     )
+
+
+def closing_foreign(reader: LogReader, span: Span, *, until: int) -> tuple[ForeignFills, ...]:
+    """What others' fills came to that were told up to input `until`, the last start before it being `span`, on the last day with any.
+
+    Nothing once a person took back the kill that followed from them. What is told between the opening of a log and the row of a start, when none
+    runs, counts nowhere, as what a person trades by hand between two starts.
+    """
+    acts = (row for row in reader.rows("operator") if span.first < row["seq"] <= until)
+    if any(row["action"] == RESET for row in acts) and has_refused(reader, span, OTHERS):
+        return ()
+    found: list[dict[str, Any]] = []
+    for part in reader.tables("reports", _FOREIGN, Selection(first_seq=span.first, last_seq=until)):
+        found += from_table("reports", part.filter(pc.invert(pc.is_valid(part.column("start")))))
+    return added_up(span.start.opening.foreign or (), found, quotes_of(reader.instruments))
+
+
+def has_refused(reader: LogReader, span: Span, reason: str) -> bool:
+    """Whether a refusal of a start has that reason."""
+    return any(row["reason"] == reason for _, row in reader.outputs(kinds=("refusals",), select=span.selection))
 
 
 def closing_breakers(reader: LogReader, span: Span, *, until: int) -> tuple[Broken, ...]:

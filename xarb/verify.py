@@ -27,11 +27,13 @@ from xarb.model.event import named, output_row
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
 from xarb.starts import (
+    LIVE,
     PAPER,
     Span,
     Start,
     carried_into,
     closing_breakers,
+    closing_foreign,
     closing_volumes,
     opening_of,
     replay_of_start,
@@ -249,7 +251,7 @@ def _outputs_behind(log: LogReader, checkpoint: Checkpoint, last: int) -> Iterat
 
 
 def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly | None) -> None:
-    """A start opens with what the one before it ended with: its results, volumes, breakers, bundles and flows, and on paper, where nothing else moves it, its money.
+    """A start opens with what the one before it ended with: its results, volumes, breakers, bundles, flows and what others traded, and on paper, where nothing else moves it, its money.
 
     They are reckoned from orders, money and outputs, which no log ever loses; the money is that of the replay, None without one.
 
@@ -267,6 +269,8 @@ def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly 
     ]
     if opening.flows is not None:
         pairs.append((left.flows, opening.flows))
+    if opening.foreign is not None and before.mode == LIVE:
+        pairs.append((closing_foreign(log, span, until=opening.known_seq), opening.foreign))
     if assembly is not None and after.mode == before.mode == PAPER:
         pairs.append((opening_of(assembly.engine.portfolio.balances(), (), (), armed=False).balances, opening.balances))
     for ended, opened in pairs:

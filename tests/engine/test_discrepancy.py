@@ -190,42 +190,6 @@ def test_a_fill_behind_the_opening_is_booked_and_hides_nothing() -> None:
     assert "-400 is not explained" in str(one.engine.distrust)
 
 
-def test_others_may_trade_only_so_much() -> None:
-    """Beyond a worth, over all their fills of the start, buys and sales alike, new bundles end for good; also after a copy."""
-    one = desk(adjust=msgspec.structs.replace(LIMITS, foreign=money(1010)))
-    one.tell(*GOOD)
-    for number, side in enumerate(("buy", "sell", None)):
-        strange(one, qty=int(money(3)), side=side, fill_id=f"o{number}")  # 303 USD each
-    strange(one, start=2, order=1, fill_id="mine")  # of an earlier start, and so ours
-    strange(one, event="foreign")
-    strange(one, symbol="ETH/USD", fill_id="unknown")
-    assert one.engine.distrust is None
-    other = desk(adjust=msgspec.structs.replace(LIMITS, foreign=money(1010)))
-    other.tell(*GOOD)
-    other.engine.portfolio.restore(one.engine.portfolio.capture())
-    for each in (one, other):
-        strange(each, qty=int(money(1)), fill_id="last")  # 1010 in all
-        assert not each.drained("refusals")
-        strange(each, qty=1, price=1, fill_id="drop")
-        found = each.engine.distrust
-        assert found is not None
-        assert str(found).startswith("others traded on main at a: their fills of this start come to 1010.00000")
-        assert found.actor == "others"
-        assert each.engine.execution.killed == "entries"
-        [row] = [row for row in each.drained("refusals") if row["reason"] == "others_trade"]
-        assert (row["value"], row["bound"]) == (money(1010) + 1, money(1010))
-
-
-def test_what_others_trade_and_nothing_can_price_is_too_much() -> None:
-    """In none of the reporting currencies: nobody knows what it comes to. At zero the first one ends new bundles."""
-    for changes, worth in (({"currencies": ("EUR",)}, None), ({"foreign": money(0)}, money(40_400))):
-        one = desk(adjust=msgspec.structs.replace(LIMITS, **changes))
-        one.tell(*GOOD)
-        strange(one)
-        assert one.engine.distrust is not None
-        assert [row["value"] for row in one.drained("refusals") if row["reason"] == "others_trade"] == [worth]
-
-
 def test_what_was_told_before_the_two_agreed_explains_nothing_after_it() -> None:
     """A comparison that found no difference behind a fill of others has settled it."""
     for agreed, did in ((LATER, ["refuse balance_differs"]), (1, [])):

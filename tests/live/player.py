@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,12 @@ class Player:
 
 def recorded(first: int, count: int) -> Iterator[tuple[str, tuple[Any, ...]]]:
     """Market rows of the quickstart: (kind, values in column order), without its instruments."""
-    rows = [(kind, values_of(kind, row)) for kind, row in read_inputs(QUICKSTART) if kind != "instruments"]
-    yield from rows[first : first + count]
+    yield from _recorded()[first : first + count]
+
+
+@cache
+def _recorded() -> list[tuple[str, tuple[Any, ...]]]:
+    return [(kind, values_of(kind, row)) for kind, row in read_inputs(QUICKSTART) if kind != "instruments"]
 
 
 def _instrument(one: Instrument) -> tuple[Any, ...]:

@@ -139,6 +139,25 @@ def test_who_trades_much_by_hand_ends_new_bundles(tmp_path: Path) -> None:
     assert verify(log, advance=quiet).equal
 
 
+def test_what_a_person_trades_between_two_starts_is_no_strangers(tmp_path: Path) -> None:
+    """Far beyond what others may trade: the next start trades, and nothing differs, since what was told explains it."""
+    log = tmp_path / "log"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            await traded(at, log, filled(1))
+            await buy(at, "bravo", "2")
+            session = await traded(at, log, filled(1))
+            assert not session.was_killed
+            assert session.assembly.ground.foreign == ()
+
+    asyncio.run(story())
+    with LogReader(log) as reader:
+        assert [row for row in reader.rows("reports") if row["start"] is None and row["event"] == "fill"]
+    assert kills(log) == []
+    assert verify(log, advance=quiet).equal
+
+
 def test_what_a_rival_did_before_the_start_is_nothing_to_fear(tmp_path: Path) -> None:
     """An order of another log that was filled and is over: this account traded with that one before."""
 

@@ -16,7 +16,7 @@ from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, op
 from xarb.config import RunConfig
 from xarb.console import Table
 from xarb.engine.breaker import Broken
-from xarb.engine.carried import CarriedBundle, CarriedFlow
+from xarb.engine.carried import CarriedBundle, CarriedFlow, ForeignFills
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
 from xarb.engine.results import Carried
@@ -83,6 +83,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         bundles: bundles that earlier starts left without an end, or ended of late; none in a backtest.
         flows: what strategies' fills added up to in earlier starts; none in a backtest.
         own: hashes of the transactions in a log that is backtested that are ours, since it was traded on.
+        foreign: what others' fills on the accounts came to in earlier starts of the day; none in a backtest.
     """
 
     instruments: Sequence[Instrument]
@@ -100,6 +101,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     bundles: Sequence[CarriedBundle] = ()
     flows: Sequence[CarriedFlow] = ()
     own: frozenset[str] = frozenset()
+    foreign: Sequence[ForeignFills] = ()
 
 
 def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: Sequence[Sequence[str]]) -> list[int]:
@@ -226,6 +228,7 @@ class Assembly:
             broken=ground.broken,
             bundles=ground.bundles,
             flows=ground.flows,
+            foreign=ground.foreign,
             heads={one.venue: nanos(resolved.venue_feeds.get(one.venue, resolved.feeds).head_ms) for one in instruments},
             adjust=adjust_limits(resolved.inventory, self.currencies),
             chains={venue: chain_terms(one) for venue, one in resolved.onchain.items()},

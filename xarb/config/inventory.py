@@ -28,8 +28,8 @@ class InventoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     foreign_worth: Annotated[
         Decimal,
         doc(
-            "what fills of others on our accounts may come to in one start, in the first of `run.currencies` in which something prices "
-            "their quote asset; beyond it new bundles stop (docs/orders.md); 0: at the first one"
+            "what fills of others on our accounts may come to in a UTC day, over restarts, in the first of `run.currencies` in which "
+            "something prices their quote asset; beyond it new bundles stop (docs/orders.md); 0: at the first one"
         ),
     ] = Decimal(100)
     shares: Annotated[

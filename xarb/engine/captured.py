@@ -166,7 +166,7 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
     `pots` are account, venue, asset, balance, reserved; `tills` account, strategy, venue, asset and whether a fill changed it; `shares`
     strategy, asset, flow, reserved; `holdings` strategy, asset, quote, quantity, cost; `transfers` what each changed, by name;
     `transferred` account, venue, asset and what they and adjustments changed together; `strays_told` account, venue, asset, when and what
-    others may have changed; `foreign` what others' fills came to, by quote asset.
+    others may have changed.
     """
 
     pots: list[tuple[str, str, str, int, int]]
@@ -177,7 +177,14 @@ class PortfolioCopy(msgspec.Struct, frozen=True):
     transfers: dict[str, int] = {}
     transferred: list[tuple[str, str, str, int]] = []
     strays_told: list[tuple[str, str, str, int, int]] = []
-    foreign: dict[str, int] = {}
+
+
+class OthersCopy(msgspec.Struct, frozen=True):
+    """What others' fills come to: the day, account, venue, quote asset and notional of each, and whether that was not judged yet."""
+
+    day: int = 0
+    sums: list[tuple[str, str, str, int]] = []
+    is_open: bool = False
 
 
 class MathsCopy(msgspec.Struct, frozen=True):
@@ -290,6 +297,7 @@ class DecisionsCopy(msgspec.Struct, frozen=True):
     chains: ChainsCopy = ChainsCopy()  # older copies have none
     cycles: list[tuple[str, int, int]] = []  # strategy, its number of a cycle, opportunity; older copies have none
     onchain: OnChainCopy = OnChainCopy()  # older copies have none
+    others: OthersCopy = OthersCopy()  # older copies have none
 
 
 class EngineCopy(msgspec.Struct, frozen=True):

@@ -140,3 +140,20 @@ class TakenUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     bundle: int
     orders: tuple[tuple[int, int, int], ...]
     flows: dict[str, str]
+
+
+class ForeignFills(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What others' fills came to on one day.
+
+    Attributes:
+        account, venue: where.
+        asset: the quote asset in which they were paid.
+        day: UTC day since 1970 on which they were told.
+        amount: notional of all of them.
+    """
+
+    account: str
+    venue: str
+    asset: str
+    day: int
+    amount: int

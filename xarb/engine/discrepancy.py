@@ -16,14 +16,12 @@ from xarb.engine.results import Pricing
 from xarb.engine.setup import Setup
 from xarb.errors import LogError
 from xarb.model.instrument import Instrument
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, Money, format_decimal, parse_money
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, format_decimal, parse_money
 
 DISCREPANCY: Final = "discrepancy"
 """The act of an operator's row with which an account tells a `Discrepancy`; its detail is `Discrepancy.text`."""
 REFUSED: Final = "balance_differs"
 """The reason of the refusal with which the engine says that it does not book one."""
-OTHERS: Final = "others_trade"
-"""The reason of the refusal with which the engine says that others trade too much on an account."""
 _NO_STRATEGY: Final = ""
 
 
@@ -64,21 +62,6 @@ class Discrepancy(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         ours, theirs, more = (format_decimal(amount, MONEY_SCALE) for amount in (self.ours, self.theirs, self.difference))
         return f"{self.account} has {theirs} {self.asset} at {self.venue}, by our books {ours}: {more} is not explained"
-
-
-class Strangers(msgspec.Struct, frozen=True, kw_only=True):
-    """Others traded more on an account of ours than is allowed: worth so much, `bound` is allowed; None: nothing can price it."""
-
-    account: str
-    venue: str
-    worth: Money | None
-    bound: Money
-    actor = "others"
-
-    def __str__(self) -> str:
-        worth = "more than can be priced" if self.worth is None else f"{format_decimal(self.worth, MONEY_SCALE)}"
-        bound = format_decimal(self.bound, MONEY_SCALE)
-        return f"others traded on {self.account} at {self.venue}: their fills of this start come to {worth}, allowed are {bound}"
 
 
 def read_discrepancy(seq: int, detail: str | None) -> Discrepancy:
@@ -123,7 +106,6 @@ class Discrepancies:
     def __init__(self, portfolio: Portfolio, outputs: Outputs, pricing: Pricing, *, setup: Setup) -> None:
         self._portfolio, self._outputs, self._pricing = portfolio, outputs, pricing
         self._limits = setup.adjust
-        self._quotes = {(one.venue, one.symbol): one.quote for one in setup.instruments}
         at_stake = {(one.venue, asset) for one in setup.instruments for asset in (one.base, one.quote)}
         at_stake |= {(setup.instruments[number].venue, tier.asset) for (_, number), tier in setup.fees.items()}
         self._at_stake = frozenset(at_stake)  # asked for members only
@@ -143,8 +125,8 @@ class Discrepancies:
         if is_known or rest * PPB <= abs(found.ours) * self._limits.ratio_ppb:
             self._portfolio.adjust(found.place, found.difference)
             return None
-        worth = self._worth(rest, found.asset)
-        if worth is None and any(self._pricing.prices(found.asset, one) for one in self._limits.currencies):
+        worth = self._pricing.cost(rest, found.asset, self._limits.currencies)
+        if worth is None and self._pricing.may_cost(found.asset, self._limits.currencies):
             return None  # nothing has priced it yet: it is told again
         if worth is not None and worth <= self._limits.worth:
             self._portfolio.adjust(found.place, found.difference)
@@ -152,34 +134,3 @@ class Discrepancies:
         row = (found.account, _NO_STRATEGY, None, found.venue, None, REFUSED, worth, self._limits.worth)
         self._outputs.emit("refusals", row)
         return found
-
-    def others(self, values: Mapping[str, Any]) -> Strangers | None:
-        """A report that is none of this start's; what is said where it is a fill of others with which theirs come to more than is allowed.
-
-        What this log's own earlier starts sent is not theirs. Their worth is that of what was paid, over all accounts.
-        """
-        quote = self._quotes.get((values["venue"], values["symbol"]))
-        if values["start"] is not None or values["event"] != "fill" or quote is None or None in (values["price"], values["qty"]):
-            return None
-        notional = -(-values["price"] * values["qty"] // MONEY_ONE)
-        total: Money | None = Money(0)
-        for asset, amount in sorted(self._portfolio.traded_by_others(quote, notional).items()):
-            worth = self._worth(amount, asset)
-            if worth is None and not any(self._pricing.prices(asset, one) for one in self._limits.currencies):
-                total = None
-                break
-            total = Money((total or 0) + (worth or 0))  # what nothing has priced yet is counted with the next fill
-        bound = self._limits.foreign
-        if total is not None and total <= bound:
-            return None
-        self._outputs.emit("refusals", (values["account"], _NO_STRATEGY, None, values["venue"], None, OTHERS, total, bound))
-        return Strangers(account=values["account"], venue=values["venue"], worth=total, bound=bound)
-
-    def _worth(self, amount: int, asset: str) -> Money | None:
-        """What it would cost, in the first currency in which something prices it: a feed that is tradable, else any."""
-        for is_trusted in (True, False):
-            for currency in self._limits.currencies:
-                worth = self._pricing.worth(-amount, asset, currency, is_trusted=is_trusted)
-                if worth is not None:
-                    return Money(-worth)
-        return None

@@ -16,7 +16,7 @@ from xarb.engine.captured import DecisionsCopy, EngineCopy
 from xarb.engine.chains import KINDS as CHAIN_KINDS
 from xarb.engine.chains import Chains
 from xarb.engine.cycles import Cycles
-from xarb.engine.discrepancy import DISCREPANCY, Discrepancies, Discrepancy, Strangers, read_discrepancy
+from xarb.engine.discrepancy import DISCREPANCY, Discrepancies, Discrepancy, read_discrepancy
 from xarb.engine.episodes import Episodes
 from xarb.engine.execution import Execution
 from xarb.engine.kernel import fold, state
@@ -25,6 +25,7 @@ from xarb.engine.liverows import KINDS, LiveRows, timers_wanted
 from xarb.engine.market import KnownMarket
 from xarb.engine.onchain import KINDS as ONCHAIN_KINDS
 from xarb.engine.onchain import OnChain, receipt_row
+from xarb.engine.others import Others, Strangers
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
@@ -109,6 +110,7 @@ class Engine:
         self.chains = Chains(self.instruments, setup.heads, self.outputs.emit)
         self.onchain = OnChain(self.market, self.chains, self.outputs, execution=self.execution, risk=risk, setup=setup)
         self._discrepancies = Discrepancies(self.portfolio, self.outputs, risk.pricing, setup=setup)
+        self._others = Others(self.market, self.outputs, risk.pricing, setup=setup)
         self.distrust: Discrepancy | Strangers | None = None  # what showed last that somebody else moves too much of our money
         self._slow_rows = SlowRows(
             self._kernel, self.instruments, setup.groups, pairs=pairs, risk=risk, changed=self.execution.follow
@@ -149,6 +151,7 @@ class Engine:
                 strategies={one.id: msgspec.Raw(msgspec.json.encode(one.state)) for one in self._strategies},
                 chains=self.chains.capture(),
                 onchain=self.onchain.capture(),
+                others=self._others.capture(),
             ),
         )
 
@@ -174,6 +177,7 @@ class Engine:
         self.execution.restore(decisions.execution)
         self.chains.restore(decisions.chains)
         self.onchain.restore(decisions.onchain)
+        self._others.restore(decisions.others)
         self.cycles.restore(decisions.cycles)
         for strategy in self._strategies:
             state = msgspec.json.decode(decisions.strategies[strategy.id], type=type(strategy.state))
@@ -332,7 +336,7 @@ class Engine:
                 self._hear(report)
                 self._rearm()
             else:
-                self._stop_for(self._discrepancies.others(row.values))
+                self._stop_for(self._others.take(row.values))
 
     def _apply_chain(self, row: SlowRow) -> None:
         """Apply a row that says something of a chain; a block wakes the strategies that asked for those of its chain."""
@@ -427,6 +431,8 @@ class Engine:
             self._carry_out(number, plan)
 
     def _carry_out(self, number: int, plan: Plan) -> None:
+        if self._others.is_open:
+            self._stop_for(self._others.judge())
         if isinstance(plan, CycleNote):
             self.cycles.note(self._strategies[number].id, plan)
             return

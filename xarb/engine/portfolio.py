@@ -138,7 +138,6 @@ class Portfolio:
         self._transfers: dict[str, int] = {}  # by name, what each changed so far
         self._transferred: dict[Place, int] = {}  # and adjusted
         self._strays: dict[Place, list[tuple[int, int]]] = {}  # what others may have changed, and when it was told
-        self._foreign: dict[str, int] = {}  # by quote asset, what others' fills came to
 
     def open_books(self, now: int) -> None:
         """Write the opening rows, in order of account, venue and asset; `now` is the time of the first input."""
@@ -187,11 +186,6 @@ class Portfolio:
         changes = [change for at, change in self._strays.get(place, ()) if at > since]
         return sum(min(change, 0) for change in changes), sum(max(change, 0) for change in changes)
 
-    def traded_by_others(self, asset: str, amount: int) -> dict[str, int]:
-        """A fill of others came to so much of its quote asset; what all of them came to, by asset."""
-        self._foreign[asset] = self._foreign.get(asset, 0) + amount
-        return self._foreign
-
     def adjust(self, place: Place, delta: int) -> None:
         """The venue has so much more (negative: less) than we, and nothing says why: a `ledger` row, of the account as a transfer is.
 
@@ -223,7 +217,6 @@ class Portfolio:
             {**self._transfers},
             [(*place, amount) for place, amount in self._transferred.items()],
             strays_told=[(*place, *one) for place, mine in self._strays.items() for one in mine],
-            foreign={**self._foreign},
         )
 
     def restore(self, copy: PortfolioCopy) -> None:
@@ -232,7 +225,6 @@ class Portfolio:
             self.till(strategy, (account, venue, asset)).posted = posted
         self.opened_at, self._transfers = copy.opened_at, {**copy.transfers}
         self._transferred = {(account, venue, asset): amount for account, venue, asset, amount in copy.transferred}
-        self._foreign = {**copy.foreign}
         self._strays = {}
         for account, venue, asset, at, change in copy.strays_told:
             self._strays.setdefault((account, venue, asset), []).append((at, change))

@@ -16,7 +16,7 @@ from xarb.engine.portfolio import Portfolio
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.terms import RiskLimits
 from xarb.model.instrument import Instrument
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, Money
 
 LOSS: Final = "loss"
 """The reason of the refusals that follow from a limit of loss that killed trading; the first of them has the loss and its bound."""
@@ -91,6 +91,19 @@ class Pricing:
             if found is None or (price < found if amount > 0 else price > found):
                 found = price
         return None if found is None else amount * found // MONEY_ONE
+
+    def cost(self, amount: int, asset: str, currencies: Sequence[str]) -> Money | None:
+        """What it would cost, in the first currency in which something prices it: a feed that is tradable, else any."""
+        for is_trusted in (True, False):
+            for currency in currencies:
+                worth = self.worth(-amount, asset, currency, is_trusted=is_trusted)
+                if worth is not None:
+                    return Money(-worth)
+        return None
+
+    def may_cost(self, asset: str, currencies: Sequence[str]) -> bool:
+        """Whether anything may ever price an asset in one of the currencies."""
+        return any(self.prices(asset, one) for one in currencies)
 
 
 class _Result:

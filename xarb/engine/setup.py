@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from xarb.engine.breaker import BreakerLimits, Broken
-from xarb.engine.carried import CarriedBundle, CarriedFlow
+from xarb.engine.carried import CarriedBundle, CarriedFlow, ForeignFills
 from xarb.engine.kernel import state
 from xarb.engine.results import Carried
 from xarb.engine.strategy import Pair, Strategy
@@ -38,7 +38,7 @@ MAX_STRATEGIES: Final = 62  # one bit each in an instrument's event mask
 class AdjustLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What difference between a venue's balance and ours is booked: worth at most so much, or at most so much of the balance.
 
-    `worth` is in the first of `currencies` that prices the asset; so is `foreign`, what others' fills of a start may come to.
+    `worth` is in the first of `currencies` that prices the asset; so is `foreign`, what others' fills of a UTC day may come to.
     """
 
     worth: Money
@@ -86,8 +86,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     traded although the venue says that deposits or withdrawals are suspended. `results` are what strategies made in earlier starts,
     `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open. `bundles`
     are those that earlier starts left without an end, or ended of late, `flows` what strategies' fills added up to in them. `heads` are by venue of a chain, how long after its last block
-    its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked. `chains` are by venue
-    those on which cycles may be sent.
+    its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked, and what others may trade; `foreign` is what
+    they did in earlier starts. `chains` are by venue those on which cycles may be sent.
     """
 
     instruments: Sequence[Instrument]
@@ -112,6 +112,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     broken: Sequence[Broken]
     bundles: Sequence[CarriedBundle]
     flows: Sequence[CarriedFlow]
+    foreign: Sequence[ForeignFills]
     heads: Mapping[str, int]
     adjust: AdjustLimits
     chains: Mapping[str, ChainTerms]

@@ -15,7 +15,9 @@ from xarb.assembly import Assembly, sources_of
 from xarb.assembly.resolved import Resolved, encode_config, opening_balances
 from xarb.carrying import Left, closing_results, with_changes
 from xarb.engine.breaker import Broken
+from xarb.engine.carried import ForeignFills
 from xarb.engine.liverows import KILL, RESET
+from xarb.engine.others import OTHERS, Strangers
 from xarb.engine.results import LOSS, Carried
 from xarb.engine.volumes import SentVolume
 from xarb.errors import Killed, Refused
@@ -39,6 +41,7 @@ from xarb.starts import (
     carried_into,
     closing_balances,
     closing_breakers,
+    closing_foreign,
     closing_volumes,
     ground_of,
     opening_of,
@@ -75,6 +78,7 @@ class Past(NamedTuple):
         results: what strategies with a limit of loss made so far.
         volumes: what strategies sent on the last day on which they sent anything.
         broken: breakers that are not closed.
+        foreign: what others' fills came to on the last day on which any was told.
         books: what the accounts should have, where the last start was of real ones; else None.
         going_on: bundles and flows with which the next start goes on, None without a start.
     """
@@ -92,6 +96,7 @@ class Past(NamedTuple):
     results: tuple[Carried, ...]
     volumes: tuple[SentVolume, ...]
     broken: tuple[Broken, ...]
+    foreign: tuple[ForeignFills, ...]
     books: Books | None
     going_on: Left | None
 
@@ -139,6 +144,7 @@ def past_of(folder: Path, sealed: Manifest | None = None) -> Past:
             results=() if span is None or going_on is None else closing_results(reader, span, going_on, until=reader.last_seq),
             volumes=() if span is None else closing_volumes(reader, span),
             broken=() if span is None else closing_breakers(reader, span, until=reader.last_seq),
+            foreign=() if span is None or span.start.mode != LIVE else closing_foreign(reader, span, until=reader.last_seq),
             killed=_killed(reader, span),
             books=None if span is None or span.start.mode != LIVE else books_of(reader, span, instruments),
             going_on=going_on,
@@ -159,6 +165,8 @@ def _killed(reader: LogReader, span: Span | None) -> str | None:
     for _, row in reader.outputs(kinds=("refusals",), select=span.selection):
         if row["reason"] == LOSS:  # the same
             return f"{LOSSES}: {row['strategy']} lost more than it may"
+        if row["reason"] == OTHERS:  # the same
+            return f"{Strangers.actor}: {Strangers.of(row)}"
     return None
 
 
@@ -270,6 +278,8 @@ def begin(resolved: Resolved, past: Past, listening: Listening, heard: Heard, *,
             results=carried_into(resolved, results),
             volumes=past.volumes,
             broken=past.broken,
+            foreign=past.foreign,
+            known_seq=past.last_seq,
             others=as_rows(heard.others),
             told_seq=max((row[0] for rows in heard.rows.values() for row in rows), default=past.last_seq),
             bundles=() if going_on is None else going_on.bundles,
