@@ -26,6 +26,7 @@ from xarb.engine.carried import (
 )
 from xarb.engine.discrepancy import fill_changes, is_complete
 from xarb.engine.liverows import FORGET, FORGET_INVENTORY
+from xarb.engine.onchain import SWAP
 from xarb.engine.results import DAY_NS, Carried
 from xarb.errors import LogError
 from xarb.log.reader import LogReader, Selection
@@ -266,6 +267,7 @@ class Left:
                 orders=(),
                 flows={},
                 traded=(),
+                swap=planned.swap,
             )
         )
 
@@ -289,6 +291,17 @@ class Left:
             order.bundle.change({row["fee_asset"]: -row["fee"]})
         for row in _rows_of(reader, "orders", chosen, select):
             self._orders[number, row["order"]].state = row["state"]
+        self._read_swaps(reader)
+
+    def _read_swaps(self, reader: LogReader) -> None:
+        """What receipts say that the swaps changed which they hedge, by the ledger; tokens count as their coins."""
+        mine = (one for one in self._bundles.values() if one.plain.start == self._span.start.number)
+        swaps = {one.plain.swap.order: one for one in mine if one.plain.swap is not None}
+        for part in reader.tables("ledger", ("asset", "delta", "cause", "order"), self._span.selection) if swaps else ():
+            for row in from_table("ledger", part):
+                bundle = swaps.get(row["order"])
+                if row["cause"] == SWAP and bundle is not None and bundle.plain.swap is not None:
+                    bundle.change({bundle.plain.swap.coins[row["asset"]]: row["delta"]})
 
     def _read_ends(self, reader: LogReader) -> None:
         """What became inventory of those that ended."""

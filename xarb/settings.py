@@ -255,7 +255,7 @@ def dex_params(config: StrategyConfig) -> DexParams:
 def chain_terms(config: OnChain) -> ChainTerms:
     """What a chain's transactions are paid with."""
     own = config.own
-    return ChainTerms(native=own.native, wrapped=own.wrapped, max_fee_wei=wei_of(own.max_fee_gwei))
+    return ChainTerms(native=own.native, wrapped=own.wrapped, max_fee_wei=wei_of(own.max_fee_gwei), coins=own.coins)
 
 
 def chain_model(config: OnChain, where: str, *, added_ns: int) -> ChainModel:

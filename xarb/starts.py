@@ -260,7 +260,7 @@ def closing_volumes(reader: LogReader, span: Span) -> tuple[SentVolume, ...]:
         if row["kind"] == "submit" and row["ts"] // DAY_NS >= day:
             if row["ts"] // DAY_NS > day:
                 day, sums = row["ts"] // DAY_NS, {}
-            key = (row["strategy"], row["venue"], row["hops"].split()[1], row["token"])
+            key = (row["strategy"], row["venue"], row["hops"].split()[1], row["profit_asset"] or row["token"])
             sums[key] = sums.get(key, 0) + row["notional"]
     return tuple(
         SentVolume(strategy=key[0], venue=key[1], symbol=key[2], currency=key[3], day=day, amount=sums[key]) for key in sorted(sums)

@@ -30,7 +30,7 @@ CHEAP = Pool(address="0x" + "1" * 40, kind="v2", token0=WETH, token1=DAI, decima
 DEAR = Pool(address="0x" + "2" * 40, kind="v2", token0=WETH, token1=DAI, decimals0=18, decimals1=6, fee_ppm=3000)
 POOLS = (CHEAP, DEAR)
 RESERVES = {CHEAP.address: (10**21, 3_000 * 10**9), DEAR.address: (10**21, 3_150 * 10**9)}
-TERMS = {CHAIN: ChainTerms(native="ETH", wrapped=WETH, max_fee_wei=500 * GWEI)}
+TERMS = {CHAIN: ChainTerms(native="ETH", wrapped=WETH, max_fee_wei=500 * GWEI, coins={})}
 OPENING = {("main", CHAIN, "ETH"): Money(10 * MONEY_ONE), ("main", CHAIN, WETH): Money(5 * MONEY_ONE)}
 
 
@@ -161,6 +161,7 @@ class CycleDesk:
         plain |= {"gas_used": 150_000 if is_in else None, "gas_price_wei": str(12 * GWEI) if is_in else None}
         is_good = status == "succeeded"
         plain |= {"profit_token": WETH if is_good else None, "profit": "7" if is_good else None}
+        plain |= dict.fromkeys(("token_in", "amount_in", "token_out", "amount_out"))
         return self.slow("receipts", **(plain | changes))
 
     def fold(self, rows: Sequence[SlowRow]) -> list[tuple[str, dict[str, Any]]]:
@@ -169,6 +170,10 @@ class CycleDesk:
         self.engine.load(Batch(rows[0].seq, rows[-1].seq, NO_QUOTES, NO_DELTAS, NO_TRADES, NO_BOOKS, list(rows)))
         while self.engine.run() is Stop.COMMANDS:
             self.sent += self.engine.take_commands()
+        return self.drained()
+
+    def drained(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the engine wrote since the last call."""
         drained = self.engine.outputs.drain()
         self.outputs += drained
         found = [(row[0], named(row)) for row in drained]

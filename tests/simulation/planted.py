@@ -447,7 +447,7 @@ def late_fill_dropped_by_the_engine(patch: pytest.MonkeyPatch) -> None:
 @bug("exposure")
 def unknown_counts_as_nothing(patch: pytest.MonkeyPatch) -> None:
     """Orders of unknown fate have no part in the exposure."""
-    real = Execution._working
+    real = Execution.working
 
     def working(self: Execution, mine: Desk) -> list[Way]:
         hidden = []
@@ -461,13 +461,13 @@ def unknown_counts_as_nothing(patch: pytest.MonkeyPatch) -> None:
             for order, qty in hidden:
                 order.qty = qty
 
-    patch.setattr(Execution, "_working", working)
+    patch.setattr(Execution, "working", working)
 
 
 @bug("reservations", "exposure", faults=("very_late_request", "lose_reply", "late_request"))
 def unknown_frees_its_money(patch: pytest.MonkeyPatch) -> None:
     """What is reserved for an order is free again once its fate is unknown, and others may begin beside it."""
-    patch.setattr(Risk, "_check_fate", lambda *_: None)
+    patch.setattr(Risk, "check_fate", lambda *_: None)
     real = Orders._move
 
     def move(self: Orders, order: Any, event: str, reason: str | None) -> None:
@@ -668,13 +668,13 @@ def probes_in_parallel(patch: pytest.MonkeyPatch) -> None:
 def unknown_orders_open_no_breaker(patch: pytest.MonkeyPatch) -> None:
     """Orders of unknown fate are not counted, nor looked at on the instrument itself."""
     patch.setattr(Breakers, "moved", lambda *_: None)
-    patch.setattr(Risk, "_check_fate", lambda *_: None)
+    patch.setattr(Risk, "check_fate", lambda *_: None)
 
 
 @bug("order_unknown")
 def unknown_orders_block_nothing(patch: pytest.MonkeyPatch) -> None:
     """A bundle begins on an instrument on which an order of unknown fate lies."""
-    patch.setattr(Risk, "_check_fate", lambda *_: None)
+    patch.setattr(Risk, "check_fate", lambda *_: None)
 
 
 @bug("one order an intent")

@@ -48,6 +48,13 @@ class OnChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     native: Annotated[str, doc("asset that gas is paid in, as [accounts] name it; 18 decimals")] = "ETH"
     wrapped: Annotated[Address, doc("address of the token that is worth as much, lower case; there is no default")]
+    coins: Annotated[
+        dict[Address, str],
+        doc(
+            "by address of a token, lower case, the coin of exchanges that it counts as, by your word: no name proves it, and none is assumed, "
+            "not even for the wrapped token (docs/dex.md)"
+        ),
+    ] = {}
     tip_gwei: Annotated[Decimal, doc("what a builder gets for each gas, as it is reckoned with")] = Decimal(1)
     max_fee_gwei: Annotated[Decimal, doc("most that is bid for each gas, whatever a cycle earns")] = Decimal(100)
     lenders: Annotated[dict[str, Any], doc("as `[onchain.NAME.lenders.WHO]`; none: nobody lends")] = {}

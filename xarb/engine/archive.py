@@ -14,6 +14,7 @@ import msgspec
 from xarb.engine.bundle import Bundle, Order, OrderPlan, restored
 from xarb.engine.captured import ArchiveCopy, BundleCopy
 from xarb.engine.desk import Desk
+from xarb.engine.swap import restored_swap
 from xarb.errors import InvariantBroken
 
 
@@ -80,8 +81,10 @@ class Archive:
             raise InvariantBroken(f"a report names order {number}; {len(self._bundle_of)} were sent")
         if owners[at] not in self._packed:
             raise InvariantBroken(f"a report of an exchange names order {number}, which is a transaction on a chain")
-        bundle = self._unpacked(owners[at])
-        return next(order for order in bundle.orders if order.number == number)
+        for order in self._unpacked(owners[at]).orders:
+            if order.number == number:
+                return order
+        raise InvariantBroken(f"a report of an exchange names order {number}, which is a swap on a chain")
 
     def pack(self, bundle: Bundle) -> None:
         """Put a done bundle away."""
@@ -109,6 +112,11 @@ class Archive:
         """
         return self._open[number]
 
+    def any_bundle(self, number: int) -> Bundle:
+        """A bundle, which is unpacked if need be; changes are lost unless it is then opened."""
+        bundle = self._open.get(number)
+        return self._unpacked(number) if bundle is None else bundle
+
     def capture(self) -> ArchiveCopy:
         """All orders and bundles as plain values."""
         return ArchiveCopy(
@@ -128,14 +136,20 @@ class Archive:
             number: (seen, packed.copy()) for number, (seen, packed) in copy.packed.items()
         }  # else all hold the whole text
         for one in copy.open:
-            bundle = restored(one, self._desks[one.strategy], self._prefix)
+            bundle = self._restored(one)
             bundle.reckon()
             self.open(bundle)
+
+    def _restored(self, copy: BundleCopy) -> Bundle:
+        desk = self._desks[copy.strategy]
+        bundle = restored(copy, desk, self._prefix)
+        bundle.swap = None if copy.swap is None else restored_swap(copy.swap, desk)
+        return bundle
 
     def _unpacked(self, at: int) -> Bundle:
         seen, packed = self._packed[at]
         copy = msgspec.json.decode(packed, type=BundleCopy)
-        bundle = restored(copy, self._desks[copy.strategy], self._prefix)
+        bundle = self._restored(copy)
         for number, price, qty in self._rescales[seen:]:
             bundle.rescale(number, price, qty)
         bundle.reckon()

@@ -6,6 +6,7 @@ gas, which is reserved at the most that may be bid for it; and where our own tok
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from xarb.engine.chains import Chains
@@ -38,7 +39,7 @@ class Cycle(NamedTuple):
     instruments: tuple[int, ...]
 
 
-class _Known(NamedTuple):
+class Known(NamedTuple):
     """A hop with what is known of its pool."""
 
     number: int
@@ -47,42 +48,55 @@ class _Known(NamedTuple):
     maths: Maths
 
 
-class AtomicRules:
-    """Approves cycles on chains.
+class Ways:
+    """Ways through pools.
 
     Args:
         market: instruments and the time.
         chains: the pools.
-        risk: limits, desks and breakers.
         setup: the terms of chains.
     """
 
-    def __init__(self, market: Market, chains: Chains, risk: Risk, setup: Setup) -> None:
-        self._market, self._chains, self._risk = market, chains, risk
+    def __init__(self, market: Market, chains: Chains, setup: Setup) -> None:
+        self._market, self._chains = market, chains
         self._terms = setup.chains
         self._count = len(setup.instruments)
 
-    def approve(self, plan: AtomicPlan, desk: Desk) -> Cycle | Refusal:
-        """The cycle as it may be sent, or the first rule that it breaks."""
-        if not self._risk.armed:
-            return self._risk.stands
-        count = len(plan.hops)
-        if count < LEAST_HOPS:
-            return Refusal("too_few_legs", -1, count * MONEY_ONE, LEAST_HOPS * MONEY_ONE)
+    def hops(self, venue: str, hops: Sequence[tuple[int, bool]], desk: Desk, *, least: int) -> list[Known] | Refusal:
+        """The hops of a plan as they may be swapped, each through another pool, or the first rule that one breaks."""
+        count = len(hops)
+        if count < least:
+            return Refusal("too_few_legs", -1, count * MONEY_ONE, least * MONEY_ONE)
         if count > MOST_HOPS:
             return Refusal("too_many_legs", -1, count * MONEY_ONE, MOST_HOPS * MONEY_ONE)
-        terms = self._terms.get(plan.venue)
-        if terms is None:
+        if venue not in self._terms:
             return Refusal("chain_unknown")
-        known: list[_Known] = []
-        for number, zero_for_one in plan.hops:
-            hop = self._hop(plan.venue, number, zero_for_one, desk)
+        known: list[Known] = []
+        for number, zero_for_one in hops:
+            hop = self._hop(venue, number, zero_for_one, desk)
             if isinstance(hop, Refusal):
                 return hop
             known.append(hop)
-        return self._round(plan, desk, known, terms)
+        return known
 
-    def _hop(self, venue: str, number: int, zero_for_one: bool, desk: Desk) -> _Known | Refusal:  # noqa: FBT001  # a way, as hops have it
+    def unit(self, venue: str, token: str, number: int) -> int | Refusal:
+        """A token's smallest unit as money; `number` is of an instrument that trades it."""
+        decimals = self._chains.decimals(venue, token)
+        if decimals is None or decimals > MONEY_SCALE:
+            return Refusal("decimals", number, None if decimals is None else decimals * MONEY_ONE, MONEY_SCALE * MONEY_ONE)
+        return int(10 ** (MONEY_SCALE - decimals))
+
+    def check_time(self, venue: str, deadline_s: int, first: int, limit: int) -> Refusal | None:
+        """The newest block is not older than `limit` (ns), and the deadline lies ahead."""
+        now = self._market.now
+        age = now - self._chains.heard(venue)
+        if age > limit:
+            return Refusal("stale_quote", first, age * _NANO, limit * _NANO)
+        if deadline_s * NANOS_PER_S <= now:
+            return Refusal("deadline", first, deadline_s * MONEY_ONE, now // NANOS_PER_S * MONEY_ONE)
+        return None
+
+    def _hop(self, venue: str, number: int, zero_for_one: bool, desk: Desk) -> Known | Refusal:  # noqa: FBT001  # a way, as hops have it
         if not 0 <= number < self._count:
             return Refusal("instrument_unknown")
         one = self._market.instrument(number)
@@ -98,9 +112,35 @@ class AtomicRules:
         hop = SwapHop(
             pool=one.symbol, token_in=token_in, is_v3=is_v3, zero_for_one=zero_for_one, fee_pips=0 if is_v3 else fees(maths)
         )
-        return _Known(number, hop, token_out, maths)
+        return Known(number, hop, token_out, maths)
 
-    def _round(self, plan: AtomicPlan, desk: Desk, known: list[_Known], terms: ChainTerms) -> Cycle | Refusal:
+
+def come_to(known: Sequence[Known], amount: int) -> int:
+    """What an amount comes to through pools as they are."""
+    return amounts_of([Hop(one.maths, one.hop.zero_for_one) for one in known], amount)[-1]
+
+
+class AtomicRules:
+    """Approves cycles on chains.
+
+    Args:
+        ways: what pools they may go through.
+        risk: limits, desks and breakers.
+        setup: the terms of chains.
+    """
+
+    def __init__(self, ways: Ways, risk: Risk, setup: Setup) -> None:
+        self._ways, self._risk = ways, risk
+        self._terms = setup.chains
+
+    def approve(self, plan: AtomicPlan, desk: Desk) -> Cycle | Refusal:
+        """The cycle as it may be sent, or the first rule that it breaks."""
+        if not self._risk.armed:
+            return self._risk.stands
+        known = self._ways.hops(plan.venue, plan.hops, desk, least=LEAST_HOPS)
+        return known if isinstance(known, Refusal) else self._round(plan, desk, known, self._terms[plan.venue])
+
+    def _round(self, plan: AtomicPlan, desk: Desk, known: list[Known], terms: ChainTerms) -> Cycle | Refusal:
         """Whether it goes round, earns what it says, and can be paid for."""
         numbers = [one.number for one in known]
         token, first = known[0].hop.token_in, numbers[0]
@@ -109,10 +149,9 @@ class AtomicRules:
                 return Refusal("no_cycle", one.number)
         if len(set(numbers)) < len(numbers):
             return Refusal("pool_twice", first)
-        decimals = self._chains.decimals(plan.venue, token)
-        if decimals is None or decimals > MONEY_SCALE:
-            return Refusal("decimals", first, None if decimals is None else decimals * MONEY_ONE, MONEY_SCALE * MONEY_ONE)
-        unit = 10 ** (MONEY_SCALE - decimals)
+        unit = self._ways.unit(plan.venue, token, first)
+        if isinstance(unit, Refusal):
+            return unit
         value, most = plan.amount * unit, plan.gas_limit * min(plan.ceiling_wei, terms.max_fee_wei)
         gas = desk.till(plan.venue, terms.native)
         instruments = tuple(sorted(numbers))
@@ -133,22 +172,19 @@ class AtomicRules:
             return refusal
         return Cycle(tuple(one.hop for one in known), token, ((gas, most),), planned, instruments)
 
-    def _check_terms(self, plan: AtomicPlan, desk: Desk, known: list[_Known], unit: int) -> Refusal | None:
+    def _check_terms(self, plan: AtomicPlan, desk: Desk, known: list[Known], unit: int) -> Refusal | None:
         """What the plan says of itself, against the pools as they are now; amounts as money of the token."""
-        first, now, limit = known[0].number, self._market.now, desk.limits.latency_threshold_ns
-        age = now - self._chains.heard(plan.venue)
-        if age > limit:
-            return Refusal("stale_quote", first, age * _NANO, limit * _NANO)
-        if plan.deadline_s * NANOS_PER_S <= now:
-            return Refusal("deadline", first, plan.deadline_s * MONEY_ONE, now // NANOS_PER_S * MONEY_ONE)
+        first = known[0].number
+        refusal = self._ways.check_time(plan.venue, plan.deadline_s, first, desk.limits.latency_threshold_ns)
+        if refusal is not None:
+            return refusal
         if plan.amount <= 0 or plan.gas_limit <= 0 or plan.ceiling_wei <= 0 or plan.premium < 0 or plan.min_profit < 0:
             return Refusal("plan_incomplete", first)
         if (plan.funding in ("callback", "wallet")) is not (plan.lender == ""):
             return Refusal("no_lender", first)
         if plan.lender and plan.lender in [one.hop.pool for one in known]:  # its lock is taken while it lends
             return Refusal("lender_in_cycle", first)
-        amounts = amounts_of([Hop(one.maths, one.hop.zero_for_one) for one in known], plan.amount)
-        kept = amounts[-1] - plan.amount - plan.premium
+        kept = come_to(known, plan.amount) - plan.amount - plan.premium
         if kept < plan.min_profit or kept <= 0:
             return Refusal("unprofitable", first, kept * unit, plan.min_profit * unit)
         return None

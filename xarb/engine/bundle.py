@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from xarb.engine.captured import BundleCopy, LegCopy, OrderCopy
 from xarb.engine.captured import Hold as HoldCopy
@@ -10,6 +10,9 @@ from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold
 from xarb.engine.side import Side
 from xarb.model.order import BUNDLE_DONE, LEG_LIFE, ORDER_TERMINAL, advance
+
+if TYPE_CHECKING:
+    from xarb.engine.swap import Swap
 
 
 class OrderPlan(NamedTuple):
@@ -133,12 +136,13 @@ class Bundle:
     decimals; `flat` are the assets that are to end at zero, the rest is the profit. In a `cycle` each leg spends what another one brings.
     `instruments` are the legs' in ascending order: what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
     its orders that are alive. `began` is when it was decided on. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
-    when its residual appeared, 0 without one. `booked` is what was booked as inventory: asset, quantity, cost, quote asset.
+    when its residual appeared, 0 without one. `booked` is what was booked as inventory: asset, quantity, cost, quote asset. `swap` is what its one
+    leg hedges, None where it has none; while a block may hold that, it counts as an order that is alive.
     """
 
     __slots__ = (
         *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
-        *("began", "orders", "pair", "cycle", "sequence", "state", "traded", "unbalanced_at"),
+        *("began", "orders", "pair", "cycle", "sequence", "state", "swap", "traded", "unbalanced_at"),
     )
 
     def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
@@ -162,6 +166,7 @@ class Bundle:
         self.traded: dict[tuple[int, int], tuple[int, int]] = {}
         self.attempts: dict[str, int] = {}
         self.booked: list[tuple[str, int, int, str]] = []
+        self.swap: Swap | None = None
 
     def follow(self, at: int) -> None:
         """A leg goes on as its orders stand.
@@ -209,6 +214,7 @@ class Bundle:
             unbalanced_at=self.unbalanced_at,
             cycle=self.cycle,
             began=self.began,
+            swap=None if self.swap is None else self.swap.capture(),
         )
 
     def rescale(self, number: int, price: int, qty: int) -> None:

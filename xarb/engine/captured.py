@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
+from xarb.engine.carried import PlannedSwap
 from xarb.engine.kernel.memory import Memory
 from xarb.model.instrument import Instrument
 
@@ -47,6 +48,17 @@ class LegCopy(msgspec.Struct, frozen=True, array_like=True):
     hold: Hold
 
 
+class SwapCopy(msgspec.Struct, frozen=True, array_like=True):
+    """The swap of a bundle; see `swap.Swap`. `instrument` and `sign` are of the leg that it is, price and quantity at 18 decimals."""
+
+    planned: PlannedSwap
+    state: str
+    instrument: int
+    sign: int
+    price: int
+    qty: int
+
+
 class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     """One bundle; see `bundle.Bundle`. `traded` is instrument, sign, quantity and notional."""
 
@@ -70,6 +82,7 @@ class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     unbalanced_at: int = 0  # older copies have none
     cycle: bool = False  # older copies have none
     began: int = 0  # older copies have none
+    swap: SwapCopy | None = None  # older copies have none
 
 
 class ArchiveCopy(msgspec.Struct, frozen=True):
@@ -252,6 +265,16 @@ class ChainsCopy(msgspec.Struct, frozen=True):
     pools: dict[int, PoolCopy] = {}
 
 
+class PathCopy(msgspec.Struct, frozen=True, array_like=True):
+    """What a path swaps; see `onchain.Path`."""
+
+    token_in: str
+    token_out: str
+    gives_base: bool
+    deadline_s: int
+    given_up: bool
+
+
 class SentCycleCopy(msgspec.Struct, frozen=True, array_like=True):
     """One cycle; see `onchain.SentCycle`."""
 
@@ -264,6 +287,7 @@ class SentCycleCopy(msgspec.Struct, frozen=True, array_like=True):
     tx_hash: str
     hold: Hold
     instruments: tuple[int, ...]
+    path: PathCopy | None = None  # older copies have none
 
 
 class BookedCopy(msgspec.Struct, frozen=True, array_like=True):

@@ -19,7 +19,15 @@ class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     qty: str
 
 
-class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PlannedSwap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A swap on a chain that a bundle's one leg hedges: its number as an order, and by address the coin that each of its tokens counts as."""
+
+    venue: str
+    order: int
+    coins: dict[str, str]
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a bundle was planned as.
 
     Attributes:
@@ -27,12 +35,14 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         flat: the assets that must end at zero.
         cycle: whether each leg spends what another one brings.
         legs: in their order.
+        swap: what its one leg hedges; None: its legs are all there is.
     """
 
     sequence: str
     flat: tuple[str, ...]
     cycle: bool
     legs: tuple[PlannedLeg, ...]
+    swap: PlannedSwap | None = None
 
 
 class CarriedLeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,7 +103,7 @@ class CarriedBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         account: whose money.
         strategy: whose policy.
         state: carried, or closed or held as it ended.
-        sequence, flat, cycle, legs: its plan.
+        sequence, flat, cycle, legs, swap: its plan.
         orders: all that were sent for it.
         flows: what its fills changed, fees included, by asset.
         traded: the same by market and side, in the order in which each came first.
@@ -117,6 +127,7 @@ class CarriedBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     booked: tuple[Booked, ...] = ()
     unbalanced_at: int = 0
     is_forgotten: bool = False
+    swap: PlannedSwap | None = None
 
 
 class CarriedFlow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -31,7 +31,7 @@ from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import PLACE, SlowRows
-from xarb.engine.strategy import AtomicPlan, BundlePlan, CycleFound, CycleNote, Pass, Plan, Strategy, View, Wake
+from xarb.engine.strategy import AtomicPlan, BundlePlan, CycleFound, CycleNote, Pass, Plan, Strategy, SwapPlan, View, Wake
 from xarb.engine.view import StrategyView
 from xarb.engine.words import place, words
 from xarb.errors import ConfigError, InvariantBroken, LogError
@@ -344,6 +344,7 @@ class Engine:
         if row.kind != "blocks":
             return
         venue = row.values["venue"]
+        self.commands += self.onchain.on_block(venue)
         for number, venues in self._on_blocks:
             if venue in venues:
                 self._world[_WAKE_COUNT] += 1
@@ -357,7 +358,7 @@ class Engine:
 
     def _hear_cycle(self, report: CycleReport) -> None:
         """Apply what became of a transaction, and wake the strategy that asked for what becomes of its own."""
-        self.onchain.apply(report)
+        self.commands += self.onchain.apply(report)
         number = self._own_reports.get(report.strategy) if report.order is not None else None
         if number is not None:
             self._call(number, Wake(report.ts, "cycle", venue=report.venue, cycle=report))
@@ -436,8 +437,8 @@ class Engine:
         if isinstance(plan, CycleNote):
             self.cycles.note(self._strategies[number].id, plan)
             return
-        if isinstance(plan, AtomicPlan):
-            self._on_atomic(number, plan)
+        if isinstance(plan, AtomicPlan | SwapPlan):
+            self._on_chain(number, plan)
             return
         if plan.cycle is not None:
             self._on_cycle(number, plan, plan.cycle)
@@ -468,11 +469,15 @@ class Engine:
             reason = self.execution.last_refusal if bundle is None else None
         self.cycles.decided(strategy.id, cycle, "refused" if bundle is None else "taken", reason=reason, bundle=bundle)
 
-    def _on_atomic(self, number: int, plan: AtomicPlan) -> None:
-        """A cycle that one transaction is to swap."""
+    def _on_chain(self, number: int, plan: AtomicPlan | SwapPlan) -> None:
+        """A cycle that one transaction is to swap, or a path with an order that hedges it."""
         strategy, cycle = self._strategies[number].id, plan.cycle
         opportunity = None if cycle is None else self.cycles.opportunity(strategy, cycle)
-        commands, bundle = self.onchain.submit(plan, strategy, opportunity)
+        commands: Sequence[AnyCommand]
+        if isinstance(plan, AtomicPlan):
+            commands, bundle = self.onchain.submit(plan, strategy, opportunity)
+        else:
+            commands, bundle = self.onchain.submit_path(plan, strategy, opportunity)
         self.commands += commands
         if cycle is not None:
             reason = self.execution.last_refusal if bundle is None else None

@@ -12,6 +12,7 @@ from xarb.engine.bundle import Bundle, Leg, Order, OrderPlan
 from xarb.engine.captured import DueCopy, ExecutionCopy
 from xarb.engine.deadlines import Closed, CoolDown, Due
 from xarb.engine.desk import Desk
+from xarb.engine.hedged import Hedged
 from xarb.engine.order_rows import OrderRows
 from xarb.engine.orders import Orders
 from xarb.engine.outputs import Outputs
@@ -22,6 +23,7 @@ from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Entry, Strategy
+from xarb.engine.swap import DEX_FIRST, DONE, SENT, book, to_hedge
 from xarb.engine.takingup import TakingUp, plan_text
 from xarb.engine.volumes import where_of
 from xarb.errors import InvariantBroken
@@ -72,7 +74,7 @@ class Execution:
         """
         desk = self._desks[strategy.id]
         self.weigh(desk)
-        approved = self._risk.approve(plan, desk, self._working)
+        approved = self._risk.approve(plan, desk, self.working)
         if isinstance(approved, Refusal):
             self._rows.refusal(approved, desk, plan.opportunity)
             return [], None
@@ -115,6 +117,47 @@ class Execution:
         """Numbers of a bundle and an order that a transaction on a chain takes, and the order's name: `OnChain` looks after them."""
         self._bundles += 1
         return self._bundles, *self._archive.take_number(self._bundles)
+
+    def begin_swap(self, desk: Desk, approved: Hedged, *, opportunity: int | None, sequence: str) -> tuple[int, int, str]:
+        """A bundle of a swap on a chain and its hedge begins: its number, and the swap's as an order; the hedge's command is kept for `take`."""
+        _, number, name = self.begin_cycle()
+        leg = approved.hedge
+        bundle = Bundle(self._bundles, desk, [leg], opportunity=opportunity, sequence=sequence, pair=-1)
+        approved.lay(bundle, number)
+        bundle.began = self._market.now
+        self._risk.breakers.began(bundle.number, [leg])
+        self._archive.open(bundle)
+        self._rows.bundle(bundle, "opened", plan_text(bundle))
+        desk.begin()
+        reserve(leg.hold)
+        desk.volumes.count(where_of(leg.side), leg.value)
+        if sequence != DEX_FIRST:
+            self._release(bundle, leg.qty)
+        return bundle.number, number, name
+
+    def on_swap(self, number: int, state: str, change: tuple[int, int] | None) -> None:
+        """What became of the swap of a bundle, and what that changed of its base and quote: receipts alone fill it.
+
+        One that a reorganisation took back may be included again: until that is known its bundle waits, as for an order of unknown fate.
+        """
+        bundle = self._archive.any_bundle(number)
+        swap = bundle.swap
+        assert swap is not None, f"bundle {number} has no swap"
+        bundle.live += (state != DONE) - swap.is_open
+        swap.state = state
+        if change is not None:
+            book(bundle, *change)
+        if bundle.live == 0 or change is not None:
+            bundle.due = 0
+        if bundle.done and (change is not None or swap.is_open):
+            self._reopen(bundle)
+        elif bundle.done:
+            return
+        self._progress(bundle)
+
+    def take(self) -> list[Command]:
+        """The commands that wait since the last call."""
+        return self._orders.take_commands()
 
     def refuse(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
         """Something is not sent: a `refusals` row."""
@@ -259,15 +302,17 @@ class Execution:
         Orders in flight and UNKNOWN count at worst, and so does what a hard leg may still release.
         """
         desk = self._desks[strategy]
-        return self._risk.exposure(desk, asset, self._working(desk))
+        return self._risk.exposure(desk, asset, self.working(desk))
 
-    def _working(self, desk: Desk) -> list[Way]:
-        """What of a strategy may still fill: orders that are alive, UNKNOWN ones too, and what a hard leg may still release."""
+    def working(self, desk: Desk) -> list[Way]:
+        """What of a strategy may still fill: orders that are alive, UNKNOWN ones too, what waits for another leg, and swaps that a block may hold."""
         ways: list[Way] = []
         for bundle in self._archive.open_bundles():
             if bundle.desk is desk:
                 ways += [(order.side, (order.price, order.left)) for order in bundle.orders if order.alive]
                 ways += [(leg.side, (leg.price, max(0, leg.qty - leg.released))) for leg in bundle.legs if leg.hold]
+                if bundle.swap is not None and bundle.swap.is_open:
+                    ways.append((bundle.swap.leg.side, (bundle.swap.leg.price, bundle.swap.leg.qty)))
         return ways
 
     def record_report(self, report: Report) -> None:
@@ -331,6 +376,8 @@ class Execution:
         """What follows for a bundle once a report was applied."""
         if bundle.state == "open" and bundle.sequence == "hard_leg_first":
             self._release_others(bundle)
+        elif bundle.state == "open" and bundle.sequence == DEX_FIRST:
+            self._release_hedge(bundle)
         keeps_still = bundle.state == CARRIED and not self._goes_on
         if bundle.live == 0 and bundle.due == 0 and not bundle.done and not keeps_still:
             self._settle(bundle)
@@ -341,6 +388,8 @@ class Execution:
         """Nothing but orders of unknown fate keeps a residual from being flattened: that is borne for a while only."""
         policy = bundle.desk.policy
         if not bundle.live or bundle.due or not policy.unknown_wait_ns or not _unbalanced(bundle):
+            return
+        if bundle.swap is not None and bundle.swap.state == SENT:
             return
         if all(leg.state != "sent" for leg in bundle.legs):
             self._note_unbalanced(bundle)
@@ -355,7 +404,7 @@ class Execution:
             step = self._flattening.next_step(bundle, asset, None, only="unwind")
             refusals = step.refusals
             if (plan := step.order) is not None:
-                beyond = self._risk.check_exposure([Leg(plan.side, plan.price, plan.qty)], bundle.desk, self._working(bundle.desk))
+                beyond = self._risk.check_exposure([Leg(plan.side, plan.price, plan.qty)], bundle.desk, self.working(bundle.desk))
                 if beyond is None:
                     self._send_step(bundle, asset, plan)
                     return
@@ -398,6 +447,20 @@ class Execution:
                 if self._market.now // DAY_NS != bundle.began // DAY_NS:  # the whole leg counted on the day of the decision
                     bundle.desk.volumes.count(where_of(side), side.notional(leg.price, qty))
                 self._send(bundle, OrderPlan(at, 0, "open", side, leg.price, qty))
+
+    def _release_hedge(self, bundle: Bundle) -> None:
+        """A receipt releases the hedge, of what it says was swapped and no more than was planned; the rest is a residual."""
+        qty = to_hedge(bundle)
+        if qty and self._killed in (None, ENTRIES):
+            self._release(bundle, qty)
+
+    def _release(self, bundle: Bundle, qty: int) -> None:
+        """Send the hedge of a swap, so much of it; the order takes the leg's reservation over."""
+        leg = bundle.legs[0]
+        leg.released, hold, leg.hold = leg.qty, leg.hold, ()
+        if qty < leg.qty:
+            hold = self._orders.hold_again(leg.side, (leg.price, qty), hold)
+        self._orders.send(bundle, OrderPlan(0, 0, "open", leg.side, leg.price, qty), hold)
 
     def _send(self, bundle: Bundle, plan: OrderPlan) -> None:
         """Reserve what an order may take now, and send it."""

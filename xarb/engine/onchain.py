@@ -1,4 +1,7 @@
-"""Cycles of ours on chains: sent, followed by what is said of their transactions, and money once a receipt says so.
+"""Cycles and paths of ours on chains: sent, followed by what is said of their transactions, and money once a receipt says so.
+
+A path has a bundle with an order that hedges it, which execution looks after: it is told what receipts say. A path of which no block came to
+hold it until its deadline is given up.
 
 Receipts are the only fills. What one changes is posted as `ledger` rows, and posted back with the other sign where its block is gone. A
 transaction that takes a nonce back, or that an earlier start sent, costs gas too: the first is booked to whom it was for, the second may be in the
@@ -11,44 +14,64 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from xarb.engine.atomic import AtomicRules, Cycle
-from xarb.engine.captured import BookedCopy, OnChainCopy, SentCycleCopy
+from xarb.engine.atomic import AtomicRules, Cycle, Ways
+from xarb.engine.captured import BookedCopy, OnChainCopy, PathCopy, SentCycleCopy
 from xarb.engine.chains import Chains
 from xarb.engine.desk import Desk
 from xarb.engine.execution import Execution
+from xarb.engine.hedged import Hedged, HedgedRules
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Hold, release, reserve
 from xarb.engine.risk import Risk
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
-from xarb.engine.strategy import AtomicPlan
+from xarb.engine.side import BUY
+from xarb.engine.strategy import AtomicPlan, SwapPlan
+from xarb.engine.swap import DONE, REORGED
 from xarb.errors import LogError
-from xarb.model.command import CancelCycle, ChainCommand, CycleReport, SwapCycle, hops_text
+from xarb.model.command import AnyCommand, CancelCycle, ChainCommand, Command, CycleReport, SwapCycle, SwapPath, hops_text
 from xarb.model.event import SlowRow
 from xarb.model.order import CYCLE_LIFE, CYCLE_OPEN, advance
-from xarb.model.units import MONEY_SCALE
+from xarb.model.units import MONEY_SCALE, NANOS_PER_S
 
 KINDS: Final = ("transactions", "receipts")
 SIMULATION: Final = "simulation"  # the reason of a refusal: upon the latest block it would have reverted
 CYCLE: Final = "cycle"
 GAS: Final = "gas"
+SWAP: Final = "swap"
 _TRADES: Final = ("trade", "replacement")
 _TOLD: Final = ("sent", "unknown", "refused", "reorged", "final")  # events of `transactions` that move a cycle
 _RECEIPTS: Final = ("succeeded", "reverted")
-_NO_WISH: Final[tuple[Any, ...]] = (None,) * 14  # what a cancel does not say
-_NO_RECEIPT: Final[tuple[Any, ...]] = (None,) * 6
+_NO_WISH: Final[tuple[Any, ...]] = (None,) * 19  # what a cancel does not say
+_NO_PATH: Final[tuple[Any, ...]] = (None,) * 5  # what a cycle has not
+_NO_LOAN: Final[tuple[Any, ...]] = (None,) * 3  # premium, least profit and what is expected of a cycle, which a path has not
+_NO_RECEIPT: Final[tuple[Any, ...]] = (None,) * 10
 Post = tuple[str, str, int, str]  # venue, asset, change, cause
 Mine = tuple[str, str, int | None]  # account, strategy, order
 
 
+class Path:
+    """What a path swaps: both tokens by address, whether the second counts as the base of its hedge, the latest block time, and whether it was given up."""
+
+    __slots__ = ("deadline_s", "given_up", "gives_base", "token_in", "token_out")
+
+    def __init__(self, tokens: tuple[str, str], *, gives_base: bool, deadline_s: int, given_up: bool = False) -> None:
+        self.token_in, self.token_out = tokens
+        self.gives_base, self.deadline_s, self.given_up = gives_base, deadline_s, given_up
+
+    def capture(self) -> PathCopy:
+        """It as plain values."""
+        return PathCopy(self.token_in, self.token_out, self.gives_base, self.deadline_s, self.given_up)
+
+
 class SentCycle:
-    """A cycle that is not final.
+    """A cycle, or a path, that is not final.
 
     `state` is of `CYCLE_LIFE`, `tx_hash` the transaction whose receipt is booked, empty where none is. `hold` is what is reserved, `most` what
-    it was.
+    it was. `path` is None of a cycle.
     """
 
-    __slots__ = ("bundle", "client_id", "desk", "hold", "instruments", "most", "number", "state", "tx_hash", "venue")
+    __slots__ = ("bundle", "client_id", "desk", "hold", "instruments", "most", "number", "path", "state", "tx_hash", "venue")
 
     def __init__(self, names: tuple[int, int, str], desk: Desk, venue: str, *, hold: Hold, instruments: tuple[int, ...]) -> None:
         self.bundle, self.number, self.client_id = names
@@ -56,6 +79,7 @@ class SentCycle:
         self.state, self.tx_hash = "pending", ""
         self.hold = self.most = hold
         self.instruments = instruments
+        self.path: Path | None = None
 
     @property
     def is_open(self) -> bool:
@@ -87,7 +111,8 @@ class OnChain:
         self._market, self._chains, self._emit = market, chains, outputs.emit
         self._execution, self._portfolio = execution, execution.portfolio
         self._desks, self._breakers = risk.desks, risk.breakers
-        self._rules = AtomicRules(market, chains, risk, setup)
+        ways = Ways(market, chains, setup)
+        self._rules, self._hedged = AtomicRules(ways, risk, setup), HedgedRules(market, ways, risk, setup)
         self._terms, self._start = setup.chains, setup.start
         self._cycles: dict[int, SentCycle] = {}
         self._booked: dict[str, Booked] = {}  # by hash; receipts that may still be taken back
@@ -105,12 +130,8 @@ class OnChain:
             return [], None
         names = self._execution.begin_cycle()
         one = SentCycle(names, desk, plan.venue, hold=approved.hold, instruments=approved.instruments)
-        self._cycles[one.number] = one
-        self._breakers.began_cycle(one.bundle, (desk.account, one.venue))
         desk.begin()
-        desk.count_order(self._market.now)
-        desk.volumes.count(approved.planned.where, approved.planned.value)
-        reserve(one.hold)
+        self._begin(one, approved)
         command = SwapCycle(
             ts=self._market.now,
             order=one.number,
@@ -132,6 +153,62 @@ class OnChain:
         self._tell_wish(one, command, plan, approved, opportunity)
         self._tell(one, None, _NO_RECEIPT, "", None)
         return [command], one.bundle
+
+    def submit_path(self, plan: SwapPlan, strategy: str, opportunity: int | None) -> tuple[list[AnyCommand], int | None]:
+        """The commands of a path, and of its hedge if that does not wait, with the bundle's number; without one risk refused it."""
+        desk = self._desks[strategy]
+        self._execution.weigh(desk)
+        approved = self._hedged.approve(plan, desk, self._execution.working)
+        if isinstance(approved, Refusal):
+            self._execution.refuse(approved, desk, opportunity)
+            return [], None
+        names = self._execution.begin_swap(desk, approved, opportunity=opportunity, sequence=plan.sequence)
+        one = SentCycle(names, desk, plan.venue, hold=approved.hold, instruments=approved.instruments)
+        one.path = Path(approved.tokens, gives_base=approved.swap.sign == BUY, deadline_s=plan.deadline_s)
+        self._begin(one, approved)
+        command = SwapPath(
+            ts=self._market.now,
+            order=one.number,
+            client_order_id=one.client_id,
+            account=desk.account,
+            strategy=strategy,
+            venue=plan.venue,
+            bundle=one.bundle,
+            hops=approved.hops,
+            amount=plan.amount,
+            token_out=approved.tokens[1],
+            min_out=plan.min_out,
+            deadline_s=plan.deadline_s,
+            channel=plan.channel,
+            gas_limit=plan.gas_limit,
+            ceiling_wei=min(plan.ceiling_wei, self._terms[plan.venue].max_fee_wei),
+        )
+        self._tell_path(one, command, plan, approved, opportunity)
+        self._tell(one, None, _NO_RECEIPT, "", None)
+        return [command, *self._execution.take()], one.bundle
+
+    def _begin(self, one: SentCycle, approved: Cycle | Hedged) -> None:
+        """It leaves: what it counts as, and what is reserved for it."""
+        self._cycles[one.number] = one
+        self._breakers.began_cycle(one.bundle, (one.desk.account, one.venue))
+        one.desk.count_order(self._market.now)
+        one.desk.volumes.count(approved.planned.where, approved.planned.value)
+        reserve(one.hold)
+
+    def on_block(self, venue: str) -> list[ChainCommand]:
+        """Cancels of paths whose deadline the newest block of a chain is past: its contract does nothing any more but cost gas."""
+        block = self._chains.block(venue)
+        if block is None or block.ts_event is None:
+            return []
+        found: list[ChainCommand] = []
+        for one in self._cycles.values():
+            path = one.path
+            if path is None or path.given_up or not one.is_open or one.venue != venue:
+                continue
+            if block.ts_event > path.deadline_s * NANOS_PER_S:
+                path.given_up = True
+                found.append(self._cancel(one))
+        return found
 
     def cancel_all(self) -> list[ChainCommand]:
         """Cancels of every cycle that may still be included."""
@@ -188,7 +265,6 @@ class OnChain:
 
     def _receipt(self, row: SlowRow, mine: Mine | None) -> CycleReport | None:
         values = row.values
-        price, profit = values["gas_price_wei"], values["profit"]
         report = CycleReport(
             ts=row.ts_recv,
             venue=values["venue"],
@@ -200,9 +276,13 @@ class OnChain:
             block_number=values["block_number"],
             block_hash=values["block_hash"],
             gas_used=values["gas_used"],
-            gas_price_wei=None if price is None else int(price),
+            gas_price_wei=_whole(values["gas_price_wei"]),
             profit_token=values["profit_token"],
-            profit=None if profit is None else int(profit),
+            profit=_whole(values["profit"]),
+            token_in=values["token_in"],
+            amount_in=_whole(values["amount_in"]),
+            token_out=values["token_out"],
+            amount_out=_whole(values["amount_out"]),
             reason=values["reason"],
         )
         if report.event in _RECEIPTS and (report.gas_used is None or report.gas_price_wei is None or report.block_hash is None):
@@ -217,8 +297,8 @@ class OnChain:
         for venue, asset, change, _ in self._posts(report) if report.event in _RECEIPTS else ():
             self._portfolio.stray((report.account, venue, asset), change, report.ts)
 
-    def apply(self, report: CycleReport) -> None:
-        """Apply what became of a transaction: money first, then the state of its cycle.
+    def apply(self, report: CycleReport) -> list[Command]:
+        """Apply what became of a transaction: money first, then the state of its cycle; the commands that follow for a path's hedge.
 
         Raises:
             InvariantBroken: the cycle's life knows no such change.
@@ -228,7 +308,7 @@ class OnChain:
         if report.event in _RECEIPTS:
             booked = self._booked.get(report.tx_hash)
             if booked is not None and booked.block_hash == report.block_hash:
-                return  # told again
+                return []  # told again
             if booked is not None:
                 self._take_back(report, one)
             self._book(report, one)
@@ -243,6 +323,7 @@ class OnChain:
             self._move(one, report, _NO_RECEIPT)
             if one.state == "refused":
                 del self._cycles[one.number]
+        return self._execution.take()
 
     def _book(self, report: CycleReport, one: SentCycle | None) -> None:
         """Post what a receipt changed."""
@@ -255,8 +336,10 @@ class OnChain:
             assert report.gas_used is not None
             assert report.gas_price_wei is not None
             cost = str(report.gas_used * report.gas_price_wei)
-            earned = (report.profit_token, None if report.profit is None else str(report.profit), report.gas_used, cost)
-            self._move(one, report, (report.block_number, report.block_hash, *earned))
+            earned = (report.profit_token, _text(report.profit), report.gas_used, cost)
+            swapped = (report.token_in, _text(report.amount_in), report.token_out, _text(report.amount_out))
+            change = self._change(one, booked, 1) if report.event == "succeeded" else None
+            self._move(one, report, (report.block_number, report.block_hash, *earned, *swapped), change)
 
     def _take_back(self, report: CycleReport, one: SentCycle | None) -> None:
         """The block of a receipt is gone: everything is as it was before."""
@@ -265,7 +348,17 @@ class OnChain:
             self._post(booked, -1)
         if one is not None and one.tx_hash == report.tx_hash:
             one.tx_hash = ""
-            self._move(one, msgspec.structs.replace(report, event="reorged", block_number=None, block_hash=None), _NO_RECEIPT)
+            change = None if booked is None else self._change(one, booked, -1)
+            gone = msgspec.structs.replace(report, event="reorged", block_number=None, block_hash=None)
+            self._move(one, gone, _NO_RECEIPT, change)
+
+    def _change(self, one: SentCycle, booked: Booked, sign: int) -> tuple[int, int] | None:
+        """What a path's receipt changes of its hedge's base and quote, or, with the sign turned, takes back; None where it swapped nothing."""
+        swapped = {asset: sign * change for _, asset, change, cause in booked.posts if cause == SWAP}
+        if one.path is None or not swapped:
+            return None
+        paid, got = swapped[one.path.token_in], swapped[one.path.token_out]
+        return (got, paid) if one.path.gives_base else (paid, got)
 
     def _post(self, booked: Booked, sign: int) -> None:
         account, strategy, order = booked.mine
@@ -283,20 +376,32 @@ class OnChain:
             raise LogError(f"a receipt of {venue}, on which no cycle may be sent: what its gas is paid in is not known")
         assert report.gas_used is not None
         assert report.gas_price_wei is not None
-        posts: list[Post] = [(venue, terms.native, -report.gas_used * report.gas_price_wei, GAS)]
-        if report.event == "succeeded" and report.profit is not None:
-            decimals = None if report.profit_token is None else self._chains.decimals(venue, report.profit_token)
-            if report.profit_token is None or decimals is None or decimals > MONEY_SCALE:
-                raise LogError(f"{report.tx_hash} earned {report.profit} of {report.profit_token}, whose decimals are not known")
-            posts.insert(0, (venue, report.profit_token, report.profit * 10 ** (MONEY_SCALE - decimals), CYCLE))
-        elif report.event == "succeeded" and report.order is not None:
-            raise LogError(f"{report.tx_hash} succeeded, and does not say what it earned")
-        return tuple(posts)
+        posts: list[Post] = []
+        if report.event == "succeeded":
+            one = None if report.order is None else self._cycles.get(report.order)
+            path = None if one is None else one.path
+            if path is not None and (report.token_in, report.token_out) != (path.token_in, path.token_out):
+                raise LogError(f"{report.tx_hash} swapped {report.token_in} for {report.token_out}, which was not asked for")
+            posts += self._post_of(report, report.profit_token, report.profit, CYCLE)
+            posts += self._post_of(report, report.token_in, None if report.amount_in is None else -report.amount_in, SWAP)
+            posts += self._post_of(report, report.token_out, report.amount_out, SWAP)
+            if report.order is not None and len(posts) != (1 if path is None else 2):
+                raise LogError(f"{report.tx_hash} succeeded, and does not say what it earned")
+        return (*posts, (venue, terms.native, -report.gas_used * report.gas_price_wei, GAS))
+
+    def _post_of(self, report: CycleReport, token: str | None, amount: int | None, cause: str) -> list[Post]:
+        """An amount of a token as money; none where the receipt has none."""
+        if amount is None:
+            return []
+        decimals = None if token is None else self._chains.decimals(report.venue, token)
+        if token is None or decimals is None or decimals > MONEY_SCALE:
+            raise LogError(f"{report.tx_hash} changed {token} by {amount}, whose decimals are not known")
+        return [(report.venue, token, amount * 10 ** (MONEY_SCALE - decimals), cause)]
 
     # --- states
 
-    def _move(self, one: SentCycle, report: CycleReport, receipt: tuple[Any, ...]) -> None:
-        """Advance a cycle; a new state is a row, and the end of what may be included is the end of its bundle."""
+    def _move(self, one: SentCycle, report: CycleReport, receipt: tuple[Any, ...], change: tuple[int, int] | None = None) -> None:
+        """Advance a cycle; a new state is a row, and the end of what may be included is the end of its bundle, if that has nothing else."""
         before, was_open = one.state, one.is_open
         one.state = advance(CYCLE_LIFE, before, report.event)
         if one.state == before:
@@ -306,15 +411,18 @@ class OnChain:
         if was_open and not one.is_open:
             release(one.hold)
             one.hold = ()
-            one.desk.open_bundles -= 1
             if report.reason != SIMULATION:  # the market moved on: nobody failed
                 self._breakers.heard_cycle(key, one.bundle, earned=one.state == "succeeded")
-            self._breakers.ended(one.bundle)
-            one.desk.cool(one.instruments)
+            if one.path is None:
+                one.desk.open_bundles -= 1
+                self._breakers.ended(one.bundle)
+                one.desk.cool(one.instruments)
         elif one.is_open and not was_open:
             one.hold = one.most
             reserve(one.hold)
-            one.desk.open_bundles += 1
+            one.desk.open_bundles += one.path is None
+        if one.path is not None and (change is not None or one.is_open is not was_open):
+            self._execution.on_swap(one.bundle, REORGED if one.is_open else DONE, change)
         if report.event not in ("sent", "unknown", "final"):
             self._execution.tell_results(one.desk)
 
@@ -334,6 +442,30 @@ class OnChain:
             str(plan.premium),
             str(plan.min_profit),
             str(plan.expected_net),
+            *_NO_PATH,
+            plan.gas_limit,
+            str(command.ceiling_wei),
+            plan.deadline_s,
+            plan.channel,
+        )
+        names = (one.desk.account, one.desk.strategy, one.venue, "submit", one.number, one.client_id, one.bundle)
+        self._emit("cycles", names + wish)
+
+    def _tell_path(self, one: SentCycle, command: SwapPath, plan: SwapPlan, approved: Hedged, opportunity: int | None) -> None:
+        wish = (
+            opportunity,
+            hops_text(command.hops),
+            approved.tokens[0],
+            str(plan.amount),
+            approved.planned.value,
+            "wallet",
+            "",
+            *_NO_LOAN,
+            approved.tokens[1],
+            str(plan.min_out),
+            str(approved.expected_out),
+            plan.expected_profit,
+            plan.profit_asset,
             plan.gas_limit,
             str(command.ceiling_wei),
             plan.deadline_s,
@@ -358,6 +490,7 @@ class OnChain:
                     tx_hash=one.tx_hash,
                     hold=[(till.names[2], till.asset, amount) for till, amount in one.most],
                     instruments=one.instruments,
+                    path=None if one.path is None else one.path.capture(),
                 )
                 for one in self._cycles.values()
             ],
@@ -374,6 +507,9 @@ class OnChain:
             one = SentCycle(names, desk, cycle.venue, hold=hold, instruments=cycle.instruments)
             one.state, one.tx_hash = cycle.state, cycle.tx_hash
             one.hold = hold if one.is_open else ()
+            if (path := cycle.path) is not None:
+                tokens = (path.token_in, path.token_out)
+                one.path = Path(tokens, gives_base=path.gives_base, deadline_s=path.deadline_s, given_up=path.given_up)
             self._cycles[one.number] = one
         for booked in copy.booked:
             mine = (booked.account, booked.strategy, booked.order)
@@ -381,9 +517,16 @@ class OnChain:
         self._mine = {**copy.mine}
 
 
+def _whole(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _text(amount: int | None) -> str | None:
+    return None if amount is None else str(amount)
+
+
 def receipt_row(report: CycleReport) -> tuple[Any, ...]:
     """What a simulated chain says, as the row that it is."""
-    profit, price = report.profit, report.gas_price_wei
     return (
         report.account,
         report.strategy,
@@ -394,8 +537,12 @@ def receipt_row(report: CycleReport) -> tuple[Any, ...]:
         report.block_number,
         report.block_hash,
         report.gas_used,
-        None if price is None else str(price),
+        _text(report.gas_price_wei),
         report.profit_token,
-        None if profit is None else str(profit),
+        _text(report.profit),
+        report.token_in,
+        _text(report.amount_in),
+        report.token_out,
+        _text(report.amount_out),
         report.reason,
     )

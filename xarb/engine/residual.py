@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from xarb.engine.bundle import Bundle, Leg, OrderPlan
 from xarb.engine.risk import Risk
 from xarb.engine.rules import Market, Refusal
-from xarb.engine.side import Side
+from xarb.engine.side import Side, turned_over
 from xarb.model.order import LEG_OPEN
 from xarb.model.units import PPB, ceil_div
 
@@ -41,7 +41,7 @@ class Flattening:
             bundle: whose.
             asset: which of its assets.
             given_up: the reason for which there is to be none.
-            only: the one purpose that is left, after a kill; None: both.
+            only: the one purpose that is left, after a kill; None: both. Of a swap's hedge every order is one that undoes.
         """
         policy = bundle.desk.policy
         residual = bundle.flows[asset]
@@ -56,7 +56,8 @@ class Flattening:
                 tries.append(("hedge", at, leg.side, policy.hedge_cap_ppb))
             elif sign != 0:
                 tries.append(("unwind", at, bundle.desk.side(leg.instrument, sign), policy.unwind_cap_ppb))
-        tries = [one for one in tries if only in (None, one[0])]
+        if bundle.swap is None:  # what undoes a swap is its hedge
+            tries = [one for one in tries if only in (None, one[0])]
         tries.sort(key=_by_leg)
         tries.sort(key=_by_purpose, reverse=policy.residual == "reverse")
         attempt = bundle.attempts.get(asset, 0) + 1
@@ -82,7 +83,7 @@ class Flattening:
         if side.untradable is not None:
             return side.untradable
         price = capped_price(side, leg.price, cap_ppb)
-        qty = _qty_for(side, price, (asset, abs(residual)))
+        qty = turned_over(side, price, (asset, abs(residual)))
         small = side.check_steps(price, qty)
         if small is not None:
             return small
@@ -128,18 +129,6 @@ def _by_leg(wanted: tuple[str, int, Side, int]) -> int:
 
 def _by_purpose(wanted: tuple[str, int, Side, int]) -> str:
     return wanted[0]
-
-
-def _qty_for(side: Side, price: int, left: tuple[str, int]) -> int:
-    """The quantity that turns an amount of an asset over without going too far, fees included, rounded down to the lot."""
-    asset, amount = left
-    in_base = asset == side.base
-    taken = in_base == (side.sign < 0)  # the order gives the asset away: its fee comes on top
-    fee = side.base_fee_ppb if in_base else side.quote_fee_ppb
-    amount = amount * PPB // (PPB + fee) if taken else amount * PPB // (PPB - fee)
-    if in_base:
-        return amount // side.qty_unit // side.lot * side.lot
-    return amount // (price * side.value_unit) // side.lot * side.lot if price > 0 else 0
 
 
 def capped_price(side: Side, reference: int, cap_ppb: int) -> int:

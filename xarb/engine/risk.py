@@ -69,6 +69,10 @@ class Risk:
             self.desks[strategy.id] = desk
         self._instrument_count = len(setup.instruments)
         self._band = Band(market, setup.groups)
+        self._coins = coins_of(setup)
+        self._names: dict[str, list[str]] = {coin: [coin] for coin in self._coins.values()}  # of a coin: its own, and its tokens
+        for token, coin in self._coins.items():
+            self._names[coin].append(token)
         self._shape = Shape(market, setup, strategies)
         feeds = _feeds(self.desks.values(), setup)
         self.breakers = Breakers(market, setup.breakers, feeds, opening=setup.broken, emit=outputs.emit)
@@ -122,7 +126,7 @@ class Risk:
         now = self._market.now
         legs: list[Leg] = []
         for planned in plan.legs:
-            leg = self._leg(planned, desk, now)
+            leg = self.leg(planned, desk, now)
             if isinstance(leg, Refusal):
                 return leg
             legs.append(leg)
@@ -131,14 +135,15 @@ class Risk:
             self._shape.check(legs, form)
             or self.breakers.check(legs)
             or self.check_limits(desk, [Planned(where_of(leg.side), leg.instrument, leg.value) for leg in legs], form.instruments)
-            or self._check_open(legs, desk, working)
-            or (self._band.check(legs, desk.limits.price_band_ppb) if desk.limits.price_band_ppb else None)
+            or self.check_open(legs, desk, working)
+            or self.check_band(legs, desk)
             or self._check_money(legs, desk)
-            or self._check_fate(legs, desk)
+            or self.check_fate(legs, desk)
         )
         return (legs, form) if refusal is None else refusal
 
-    def _leg(self, planned: LegPlan, desk: Desk, now: int) -> Leg | Refusal:
+    def leg(self, planned: LegPlan, desk: Desk, now: int) -> Leg | Refusal:
+        """A leg as it may be sent, as far as that does not depend on others."""
         number = planned.instrument
         if not 0 <= number < self._instrument_count:
             return Refusal("instrument_unknown")
@@ -174,7 +179,11 @@ class Risk:
         key = (order.bundle.desk.account, order.side.number)
         self.unknown[key] = self.unknown.get(key, 0) + more
 
-    def _check_fate(self, legs: list[Leg], desk: Desk) -> Refusal | None:
+    def check_band(self, legs: list[Leg], desk: Desk) -> Refusal | None:
+        """No leg's price lies too far from the median of all live venues' mids."""
+        return self._band.check(legs, desk.limits.price_band_ppb) if desk.limits.price_band_ppb else None
+
+    def check_fate(self, legs: list[Leg], desk: Desk) -> Refusal | None:
         """What became of each earlier order on the instrument is known."""
         for leg in legs:
             count = self.unknown.get((desk.account, leg.instrument), 0)
@@ -212,14 +221,15 @@ class Risk:
         return None
 
     def exposure(self, desk: Desk, asset: str, ways: list[Way]) -> tuple[int, int]:
-        """The least and the most of an asset that a strategy may come to, if whatever part of `ways` fills."""
-        low = high = self._portfolio.flow(desk.strategy, asset)
+        """The least and the most of an asset that a strategy may come to, if whatever part of `ways` fills; tokens count as their coins."""
+        asset = self._coins.get(asset, asset)
+        low = high = sum(self._portfolio.flow(desk.strategy, one) for one in self._names.get(asset, (asset,)))
         for side, order in ways:
             down, up = self.swing(side, order, asset)
             low, high = low - down, high + up
         return low, high
 
-    def _check_open(self, legs: list[Leg], desk: Desk, working: Working) -> Refusal | None:
+    def check_open(self, legs: list[Leg], desk: Desk, working: Working) -> Refusal | None:
         """Whatever fills of all that may: what it comes to of an asset, and how much that is on a symbol and a venue."""
         limits = desk.limits
         if not limits.max_exposure and limits.max_symbol_open is None and limits.max_venue_open is None:
@@ -229,7 +239,8 @@ class Risk:
 
     def check_exposure(self, legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | None:
         """Whatever part of all legs fills, and of those before it, the strategy stays within its bound of an asset, long and short."""
-        for asset, bound in desk.limits.max_exposure.items():
+        for name, bound in desk.limits.max_exposure.items():
+            asset = self._coins.get(name, name)
             low, high = self.exposure(desk, asset, ways)
             number = -1
             for leg in legs:
@@ -336,8 +347,13 @@ def _check_notional(legs: list[Leg], desk: Desk, ways: list[Way]) -> Refusal | N
 
 
 def wrapped_as(setup: Setup) -> dict[str, str]:
-    """By address of a chain's wrapped token, the asset that it wraps."""
-    return {one.wrapped: one.native for one in setup.chains.values() if one.wrapped}
+    """By address of a token what it is worth as much as: the coin that it counts as, or the asset that it wraps."""
+    return {one.wrapped: one.native for one in setup.chains.values() if one.wrapped} | coins_of(setup)
+
+
+def coins_of(setup: Setup) -> dict[str, str]:
+    """By address of a token of any chain, the coin of exchanges that it counts as."""
+    return {token: coin for one in setup.chains.values() for token, coin in one.coins.items()}
 
 
 def _feeds(desks: Iterable[Desk], setup: Setup) -> dict[Key, list[int]]:

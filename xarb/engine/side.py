@@ -11,7 +11,7 @@ from typing import Final
 from xarb.engine.portfolio import Till
 from xarb.engine.rules import Refusal
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_SCALE, ceil_div
+from xarb.model.units import MONEY_SCALE, PPB, ceil_div
 
 BUY: Final = 1
 SELL: Final = -1
@@ -139,3 +139,15 @@ class Side:
         if price * qty < self.least_product:
             return Refusal("min_notional", self.number, self.notional(price, qty), self.instrument.min_notional)
         return None
+
+
+def turned_over(side: Side, price: int, left: tuple[str, int]) -> int:
+    """The quantity that turns an amount of an asset over without going too far, fees included, rounded down to the lot."""
+    asset, amount = left
+    in_base = asset == side.base
+    taken = in_base == (side.sign < 0)  # the order gives the asset away: its fee comes on top
+    fee = side.base_fee_ppb if in_base else side.quote_fee_ppb
+    amount = amount * PPB // (PPB + fee) if taken else amount * PPB // (PPB - fee)
+    if in_base:
+        return amount // side.qty_unit // side.lot * side.lot
+    return amount // (price * side.value_unit) // side.lot * side.lot if price > 0 else 0

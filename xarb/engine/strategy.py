@@ -257,6 +257,37 @@ class AtomicPlan(msgspec.Struct, frozen=True, kw_only=True):
     cycle: CycleFound | None = None
 
 
+class SwapPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A path of pools of one chain that one transaction swaps, or nothing of it, and the order at an exchange that takes back what it moved.
+
+    Attributes:
+        venue: the chain.
+        hops: (instrument, whether token0 goes in), in order; the last gives another token than the first takes.
+        amount: of the first token, out of the wallet, into the first pool; it and `min_out`, the least of the last one that the contract is to
+            insist on, are in smallest units.
+        hedge: the order, of as much as the pools give, or take, as they are now.
+        sequence: `dex_first`: the order leaves once a receipt says what was swapped, for so much as that; `simultaneous`: all of it at once.
+        expected_profit: in `profit_asset`, the hedge's quote, after fees, gas, the risk of a revert and that of waiting.
+        edge_ppb: what comes back over what goes in, less one, after fees.
+        gas_limit, ceiling_wei, deadline_s, channel, cycle: as of an `AtomicPlan`.
+    """
+
+    venue: str
+    hops: tuple[tuple[int, bool], ...]
+    amount: int
+    min_out: int
+    hedge: LegPlan
+    sequence: str  # "dex_first" | "simultaneous"
+    expected_profit: Money
+    profit_asset: str
+    edge_ppb: int
+    gas_limit: int
+    ceiling_wei: int
+    deadline_s: int
+    channel: Literal["public", "relay"]
+    cycle: CycleFound | None = None
+
+
 class Pass(msgspec.Struct, frozen=True, kw_only=True):
     """The strategy saw an opportunity, or a cycle, and refused it: recorded as DECIDED with this reason."""
 
@@ -267,7 +298,7 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     cycle: CycleFound | None = None
 
 
-Plan = BundlePlan | AtomicPlan | Pass | CycleNote
+Plan = BundlePlan | AtomicPlan | SwapPlan | Pass | CycleNote
 
 
 class Strategy(Protocol):

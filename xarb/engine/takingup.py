@@ -1,5 +1,7 @@
 """Takes up the bundles that earlier starts left: each becomes a bundle of this start, with its own number and its old orders.
 
+One that hedges a swap on a chain is booked as inventory too: what became of the swap since is not followed, and a person must look.
+
 They keep still until the operator arms for the first time. From then on they are settled as any other residual is; a fill of one of their
 old orders, whenever it is told, reaches them. What nobody may flatten in this start is booked as inventory at once.
 """
@@ -85,6 +87,8 @@ class TakingUp:
         """Why nobody may flatten a bundle in this start."""
         if one.is_forgotten:
             return Refusal("forgotten")
+        if one.swap is not None:
+            return Refusal("swap_carried")
         desk = self._desks.get(one.strategy)
         if desk is None:
             return Refusal("strategy_gone")
@@ -181,4 +185,6 @@ def plan_text(bundle: Bundle) -> str:
             PlannedLeg(venue=venue, symbol=symbol, side=leg.side.name, price=price, qty=format_decimal(leg.qty_money, MONEY_SCALE))
         )
     planned = Planned(sequence=bundle.sequence, flat=bundle.flat, cycle=bundle.cycle, legs=tuple(legs))
+    if bundle.swap is not None:
+        planned = msgspec.structs.replace(planned, swap=bundle.swap.planned)
     return msgspec.json.encode(planned).decode()

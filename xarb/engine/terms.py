@@ -97,11 +97,13 @@ class ChainTerms(msgspec.Struct, frozen=True, kw_only=True):
         native: the asset that gas is paid in, as balances name it; 18 decimals.
         wrapped: address of the token that is worth as much, empty where none is known.
         max_fee_wei: most that is ever bid for each gas.
+        coins: by address of a token the coin of exchanges that it counts as: by a person's word, no name proves it.
     """
 
     native: str
     wrapped: str
     max_fee_wei: int
+    coins: Mapping[str, str]
 
 
 class StrategyTerms(msgspec.Struct, frozen=True, kw_only=True):

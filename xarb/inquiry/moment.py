@@ -10,7 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from xarb.assembly import Assembly, Replay
-from xarb.engine.strategy import AtomicPlan, BestQuote, BundlePlan, CycleNote, Edge, FeedView, Plan, Strategy, View, Wake, Wakes
+from xarb.engine.strategy import (
+    AtomicPlan,
+    BestQuote,
+    BundlePlan,
+    CycleNote,
+    Edge,
+    FeedView,
+    Plan,
+    Strategy,
+    SwapPlan,
+    View,
+    Wake,
+    Wakes,
+)
 from xarb.engine.view import StrategyView
 from xarb.errors import Refused
 from xarb.inquiry.decided import Decided
@@ -120,7 +133,7 @@ class _Watched:
                 if plan.phase == "opened":
                     begun[plan.cycle.number] = cycles.count + len(begun) + 1
                 continue
-            opportunity = None if isinstance(plan, AtomicPlan) else plan.opportunity
+            opportunity = None if isinstance(plan, AtomicPlan | SwapPlan) else plan.opportunity
             if plan.cycle is not None:
                 opportunity = begun.get(plan.cycle.number) or cycles.opportunity(self.id, plan.cycle)
             if opportunity is not None and (self.id, opportunity) == (

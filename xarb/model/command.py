@@ -179,7 +179,8 @@ class CycleReport(msgspec.Struct, frozen=True, kw_only=True):
         tx_hash: of the transaction; empty where none was made.
         block_number, block_hash: the block that holds it.
         gas_used, gas_price_wei: what it cost; None where no block holds it.
-        profit_token, profit: what the contract earned, in smallest units.
+        profit_token, profit: what the contract earned by a cycle, in smallest units.
+        token_in, amount_in, token_out, amount_out: what it swapped along a path, in smallest units.
         reason: why it was refused, reverted or dropped.
     """
 
@@ -196,4 +197,8 @@ class CycleReport(msgspec.Struct, frozen=True, kw_only=True):
     gas_price_wei: int | None = None
     profit_token: str | None = None
     profit: int | None = None
+    token_in: str | None = None
+    amount_in: int | None = None
+    token_out: str | None = None
+    amount_out: int | None = None
     reason: str | None = None

@@ -21,7 +21,7 @@ _PRINTED_DECIMALS: Final = 6
 DRY_SHARE: Final = 20
 _EDGE_BUNDLES: Final = 1_000_000
 _RECEIPTS: Final = ("succeeded", "reverted")  # states of a cycle with which money moved
-_ON_CHAIN: Final = ("cycle", "gas")  # causes of what a chain changed
+_ON_CHAIN: Final = ("cycle", "swap", "gas")  # causes of what a chain changed
 _UNVALUED: Final = "not valued: no mark"
 
 

@@ -50,6 +50,7 @@ LEDGER_CAUSES: Final = (
     "adjustment",
     "cycle",  # what a cycle on a chain earned; taken back, with the other sign, where its block is gone
     "gas",  # what a transaction on a chain cost; as above
+    "swap",  # what a path of pools took of one token and gave of another; as above
     "foreign",  # what a fill of an order that is none of this start's brought or took
 )
 RESIDUAL_CAUSES: Final = (
