@@ -57,12 +57,15 @@ class Difference(NamedTuple):
     replayed: tuple[str, Mapping[str, Any]] | None
 
 
-class _Found(Exception):  # no error: it ends the replay at the first difference
-    pass
+class Differs(Exception):  # no error: it ends the replay
+    """A replayed row is not the recorded one."""
 
 
-class _Comparison:
-    """Compares replayed rows with recorded ones as they come."""
+class Comparison:
+    """Compares replayed rows with recorded ones as they come.
+
+    `rows` were equal so far; `difference` is the first that was not, and `digest` is over all replayed rows.
+    """
 
     def __init__(self, recorded: Iterator[tuple[str, Mapping[str, Any]]]) -> None:
         self._recorded = recorded
@@ -71,12 +74,16 @@ class _Comparison:
         self.digest = OutputDigest()
 
     def take(self, rows: Rows) -> None:
-        """Compare a batch of replayed rows."""
+        """Compare a batch of replayed rows.
+
+        Raises:
+            Differs: one is another; `difference` has both.
+        """
         for row in rows:
             found = next(self._recorded, None)
             if found is None or output_row(*found) != row:
                 self.difference = Difference(found, (row[0], named(row)))
-                raise _Found
+                raise Differs
             self.rows += 1
         self.digest.take(rows)
 
@@ -115,19 +122,19 @@ def verify(run: Path, *, log: Path | None = None, since: str | None = None, adva
     return _proof(run, comparison, header.code_digest, later)
 
 
-def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], advance: Advance) -> tuple[_Comparison, int]:
+def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], advance: Advance) -> tuple[Comparison, int]:
     """The comparison of the run with a replay of the log, and the last input applied."""
     run, header = recorded.folder, recorded.manifest.header
     resolved = decode_config(config)
     if header.log_id != run_id(config, reader.digest) or header.seed != resolved.run.seed:
         raise LogError(f"{run}: the id or the seed in its header is not that of its config and its log: the header was changed")
-    comparison = _Comparison(recorded.outputs())
+    comparison = Comparison(recorded.outputs())
     how = replay_of_run(resolved, reader, rows=BATCH_ROWS)
     assembly = Assembly(how.resolved, how.ground)
     try:
         replay(assembly, how.batches, comparison.take, reached=lambda seq: advance(seq, reader.manifest.last))
         comparison.finish()
-    except _Found:
+    except Differs:
         pass
     return comparison, assembly.engine.position
 
@@ -220,16 +227,16 @@ def _refuse(log: LogReader, part: _Part) -> NoReturn:
     raise InvariantBroken(f"nothing of start {part.span.start.number} is gone")
 
 
-def _replayed_start(log: LogReader, part: _Part, advance: Advance) -> tuple[_Comparison, Assembly]:
+def _replayed_start(log: LogReader, part: _Part, advance: Advance) -> tuple[Comparison, Assembly]:
     """The comparison of a start's outputs with a replay of its inputs, and what was replayed."""
     span, checkpoint = part
     how = replay_of_start(log, span, rows=BATCH_ROWS, behind=None if checkpoint is None else checkpoint.seq)
     assembly = Assembly(how.resolved, how.ground)
     if checkpoint is None:
-        comparison = _Comparison(log.outputs(select=span.selection))
+        comparison = Comparison(log.outputs(select=span.selection))
     else:
         restore(assembly, checkpoint.state)
-        comparison = _Comparison(_outputs_behind(log, checkpoint, span.last))
+        comparison = Comparison(_outputs_behind(log, checkpoint, span.last))
     try:
         try:
             replay(assembly, how.batches, comparison.take, reached=lambda seq: advance(seq, log.last_seq))
@@ -237,7 +244,7 @@ def _replayed_start(log: LogReader, part: _Part, advance: Advance) -> tuple[_Com
             comparison.take(assembly.engine.outputs.drain())  # rows before the failure may differ already, and then tell more
             raise
         comparison.finish()
-    except _Found:
+    except Differs:
         pass
     return comparison, assembly
 
@@ -315,7 +322,7 @@ def open_log_of(header: Header, log: Path) -> LogReader:
     return LogReader(log, head=header.input_digest)
 
 
-def _proof(run: Path, comparison: _Comparison, made_by: str | None, later: int) -> Proof:
+def _proof(run: Path, comparison: Comparison, made_by: str | None, later: int) -> Proof:
     """The outcome; `later` inputs came to the log after the run."""
     rows = [("rows compared", f"{comparison.rows}"), ("code", _code(made_by))]
     if later:

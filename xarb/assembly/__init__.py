@@ -159,19 +159,20 @@ class Replay(NamedTuple):
     batches: Iterator[Batch]
 
 
-def replay_of_run(resolved: Resolved, reader: LogReader, *, rows: int) -> Replay:
-    """What decides a backtest of a log again, in batches of at most `rows` seqs.
+def replay_of_run(resolved: Resolved, reader: LogReader, *, rows: int, last: int | None = None) -> Replay:
+    """What decides a backtest of a log again, in batches of at most `rows` seqs, up to input `last` where there is one.
 
     Raises:
         ConfigError: as `recorded_ground`.
         Refused: some of the inputs were pruned.
     """
-    return Replay(resolved, recorded_ground(resolved, reader), inputs_of(resolved, reader, rows))
+    return Replay(resolved, recorded_ground(resolved, reader), inputs_of(resolved, reader, rows, last))
 
 
-def inputs_of(resolved: Resolved, reader: LogReader, rows: int) -> Iterator[Batch]:
-    """The inputs of a backtest, in batches of at most `rows` seqs."""
-    return reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=_selection(resolved.run))
+def inputs_of(resolved: Resolved, reader: LogReader, rows: int, last: int | None = None) -> Iterator[Batch]:
+    """The inputs of a backtest, in batches of at most `rows` seqs, up to input `last` where there is one."""
+    select = msgspec.structs.replace(_selection(resolved.run), last_seq=last)
+    return reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=select)
 
 
 class Assembly:

@@ -1,4 +1,4 @@
-"""The commands that ask a run or a log: why, diff, status, and SQL."""
+"""The commands that ask a run or a log: why, at, diff, status, and SQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from xarb.cli.verbs import FormatOption, LogOption, Verb, app
-from xarb.console import say
+from xarb.console import progress, say
 
 
 @app.command(cls=Verb)
@@ -37,6 +37,40 @@ def why(
     check_format(output)
     question = Question(order, numbered("--opportunity", opportunity), numbered("--start", start))
     publish(explain(folder, question, log=log), output)
+
+
+@app.command(cls=Verb)
+def at(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_OR_LOG", help="Folder of a run, or of a log that was traded on.")],
+    seq: Annotated[str, typer.Option("--seq", metavar="N", help="The last input that counts.")],
+    market: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--market", metavar="SYMBOL@VENUE", help="Show this instrument, such as BTC/USDT@kraken; may be repeated. Default: all."
+        ),
+    ] = None,
+    depth: Annotated[str, typer.Option("--depth", metavar="N", help="Levels of each book.")] = "5",
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="N", help="Start of a live log; default the one that applied the input.")
+    ] = None,
+    log: LogOption = None,
+    output: FormatOption = None,
+) -> None:
+    """Show books, balances, open orders and bundles, feeds and breakers as the engine had them once an input was applied.
+
+    They come from a replay up to there, in which every row came again as recorded. Find the input with xarb query. See docs/at.md.
+    """
+    from xarb.at import at as look
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.why import numbered
+
+    check_format(output)
+    wanted, levels = numbered("--seq", seq), numbered("--depth", depth)
+    assert wanted is not None
+    assert levels is not None
+    with progress("replay") as advance:
+        found = look(folder, wanted, log=log, start=numbered("--start", start), markets=market or (), depth=levels, advance=advance)
+    publish(found, output)
 
 
 @app.command(cls=Verb)

@@ -111,11 +111,18 @@ class Decided:
         where += [] if last is None else [("seq", "<=", last)]
         return time_range(self.inputs, kind, *where)
 
-    def replay(self, reader: LogReader) -> Replay:
-        """What decides again what was decided; `reader` is from `open_inputs`."""
+    def replay(self, reader: LogReader, *, last: int | None = None, behind: int | None = None) -> Replay:
+        """What decides again what was decided.
+
+        Args:
+            reader: from `open_inputs`.
+            last: the last input that is wanted; None is all.
+            behind: of a start, the input of a checkpoint behind which it goes on.
+        """
         if self.span is None:
-            return replay_of_run(self.resolved, reader, rows=BATCH_ROWS)
-        return replay_of_start(reader, self.span, rows=BATCH_ROWS)
+            return replay_of_run(self.resolved, reader, rows=BATCH_ROWS, last=last)
+        span = self.span if last is None else self.span._replace(last=min(last, self.span.last))
+        return replay_of_start(reader, span, rows=BATCH_ROWS, behind=behind)
 
     def pruned(self) -> str | None:
         """Which of the inputs on which it was decided are gone, None when all are there.
@@ -141,13 +148,14 @@ class Decided:
         return LogReader(self.log) if self.span is not None else open_log_of(self._header, self.log)
 
 
-def open_decided(folder: Path, *, log: Path | None = None, start: int | None = None) -> Decided:
+def open_decided(folder: Path, *, log: Path | None = None, start: int | None = None, seq: int | None = None) -> Decided:
     """Open a run, or a start of a live log.
 
     Args:
         folder: the run or the live log.
         log: the run's input log, where it does not lie where the run says.
         start: which start of a live log; None is its only one.
+        seq: an input that says which start is meant, where nothing else does.
 
     Raises:
         ConfigError: the folder is neither, the log is not found, or which start is meant must be said.
@@ -160,7 +168,7 @@ def open_decided(folder: Path, *, log: Path | None = None, start: int | None = N
             if start not in (None, 1):
                 raise ConfigError(f"{folder} is a run: it has no start {start}")
             return Decided(folder, find_log(folder, header.origin, log), outputs, header=header, span=None)
-        return Decided(folder, folder, outputs, header=header, span=_chosen(folder, outputs, start))
+        return Decided(folder, folder, outputs, header=header, span=_chosen(folder, outputs, start, seq))
     except BaseException:  # an interrupt among them: nobody else would close it
         outputs.close()
         raise
@@ -175,10 +183,14 @@ def starts_in(query: Query) -> list[Span]:
     return list(spans_of(pick(query, "starts"), pick(query, "operator"), last_seq=_ABOVE_ALL))
 
 
-def _chosen(folder: Path, query: Query, start: int | None) -> Span:
+def _chosen(folder: Path, query: Query, start: int | None, seq: int | None) -> Span:
     found = starts_in(query)
     if not found:
         raise ConfigError(f"{folder} is a log without a start: nothing was decided on it")
+    if start is None and seq is not None:
+        start = next((one.start.number for one in found if one.first <= seq <= one.last), None)
+        if start is None:
+            raise ConfigError(f"{folder}: no start applied input {seq}")
     if start is None and len(found) > 1:
         raise ConfigError(f"{folder} has starts 1 to {found[-1].start.number}; say which with --start, or give a client order id")
     span = found[0] if start is None else next((one for one in found if one.start.number == start), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from xarb.engine.strategy import BundlePlan, Pass
@@ -46,8 +46,8 @@ def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
         rows += [("passed on because of", plan.reason), ("asked", amount(plan.value)), ("allowed", amount(plan.bound))]
     sections = [
         Section(key, title, ("what", "value"), rows),
-        Section(f"{key}_instruments", f"{title}: instruments", _FEEDS, [_feed(one, moment.ts) for one in moment.seen]),
-        Section(f"{key}_levels", f"{title}: levels", _LEVELS, [row for one in moment.seen for row in _levels(one)]),
+        feeds(f"{key}_instruments", f"{title}: instruments", moment.seen, moment.ts),
+        levels(f"{key}_levels", f"{title}: levels", moment.seen),
         Section(
             f"{key}_free",
             f"{title}: free within account and budget",
@@ -64,6 +64,16 @@ def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
     return sections
 
 
+def feeds(key: str, title: str, seen: Sequence[Seen], ts: int) -> Section:
+    """State and best quote of instruments at a time, ns."""
+    return Section(key, title, _FEEDS, [_feed(one, ts) for one in seen])
+
+
+def levels(key: str, title: str, seen: Sequence[Seen]) -> Section:
+    """Their books, as many levels as were looked at."""
+    return Section(key, title, _LEVELS, [row for one in seen for row in _levels(one)])
+
+
 def _feed(one: Seen, ts: int) -> tuple[Any, ...]:
     px, qty, quote = one.instrument.px_scale, one.instrument.qty_scale, one.quote
     sides = (scaled(quote.bid, px), scaled(quote.bid_qty, qty), scaled(quote.ask, px), scaled(quote.ask_qty, qty))
@@ -75,8 +85,8 @@ def _feed(one: Seen, ts: int) -> tuple[Any, ...]:
         *sides,
         quote.bid_seq,
         quote.ask_seq,
-        moment_of(quote.ts),
-        millis(ts - quote.ts),
+        moment_of(quote.ts or None),
+        millis(ts - quote.ts) if quote.ts else None,
     )
 
 
