@@ -47,6 +47,7 @@ class Player:
         send: takes the commands of LIVE.
         armed: whether the operator arms at once.
         changes: of the config, dotted keys with TOML values, beside GOES_ON.
+        experiment: the config.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Player:
         send: Send = _refuse,
         armed: bool = True,
         changes: Mapping[str, str] | None = None,
+        experiment: Path = EXPERIMENT,
     ) -> None:
         is_new = not folder.exists()
         self.log = (
@@ -68,7 +70,7 @@ class Player:
         past = past_of(folder)
         with LogReader(QUICKSTART) as source:
             instruments, kinds = list(source.instruments), source.kinds_of
-        resolved: Resolved = resolve(load_experiment(EXPERIMENT, {**GOES_ON, **(changes or {})}), instruments)
+        resolved: Resolved = resolve(load_experiment(experiment, {**GOES_ON, **(changes or {})}), instruments)
         prelude: dict[str, list[Row]] = {}
         if is_new:
             prelude["instruments"] = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.live.player import SMALL, recorded
+from tests.engine.desk import money
+from tests.engine.test_live_rows import GOOD, desk
+from tests.live.player import EXPERIMENT, SMALL, recorded
+from tests.live.site import filled, site, traded
 from tests.live.test_splits import Hand, silent
 from tests.log.live import values_of
-from xarb.engine.carried import CarriedBundle
+from xarb.engine.carried import CarriedBundle, CarriedLeg, CarriedTrade
 from xarb.engine.liverows import ARM
+from xarb.errors import Refused
 from xarb.live.begin import past_of
 from xarb.live.kill import forget_inventory
 from xarb.log.ends import left_off
@@ -23,6 +29,7 @@ from xarb.model.event import named
 from xarb.model.order import CARRIED
 from xarb.model.units import MONEY_ONE
 from xarb.venues.liveorders import Expected
+from xarb.venues.orderids import OrderName
 from xarb.verify import verify
 
 ALONE = {"strategies.patient.venues": '["alpha"]', "strategies.eager.execution_timeout_ms": "60000"}
@@ -32,11 +39,19 @@ class Trading(Hand):
     """One start of a log: `number` counts them; reports are of its own orders, or of those of an earlier one."""
 
     def __init__(
-        self, folder: Path, number: int, *, changes: Mapping[str, str] | None = None, armed: bool = True, rows: tuple[int, int]
+        self,
+        folder: Path,
+        number: int,
+        *,
+        changes: Mapping[str, str] | None = None,
+        armed: bool = True,
+        rows: tuple[int, int],
+        experiment: Path = EXPERIMENT,
     ) -> None:
         self.number = number
         self._armed = armed
-        super().__init__(folder, number, {**ALONE, **(changes or {})})
+        alone = ALONE if experiment == EXPERIMENT else {}
+        super().__init__(folder, number, {**alone, **(changes or {})}, experiment)
         self.market(*rows)
 
     def act(self, action: str) -> None:
@@ -207,29 +222,107 @@ def test_a_fill_of_an_old_order_that_is_told_late_is_hedged(tmp_path: Path) -> N
     assert verify(folder, advance=silent).equal
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"strategies.eager.symbols": '["SOL/USDT"]', "strategies.eager.venues": '["alpha", "bravo"]'}, "not_allowed"),
-    ],
-)
-def test_what_nobody_may_flatten_is_booked_and_shuts_its_venues(tmp_path: Path, changes: dict[str, str], why: str) -> None:
-    """A row of residuals says what is left, a refusal why; new bundles end on its venues until a person has looked."""
-    folder = tmp_path / "log"
-    one_leg_filled(folder)
-    second = Trading(folder, 2, rows=(5_000, 300), changes=changes | {"breakers.residual_held": "true"}, armed=False)
-    [bundle] = second.carried
+def without(text: str, *sections: str) -> str:
+    """A config without some of its sections."""
+    parts = re.split(r"(?m)^(?=\[)", text)
+    return "".join(part for part in parts if part.partition("]")[0].removeprefix("[") not in sections)
+
+
+def strategy_gone(text: str, _: CarriedBundle) -> str:
+    """The config has another strategy alone."""
+    return without(text, "strategies.eager")
+
+
+def account_changed(text: str, _: CarriedBundle) -> str:
+    """The strategy trades on another account."""
+    accounts = "".join(f"[accounts.other.{venue}]\nUSDT = 1000\n" for venue in ("alpha", "bravo", "charlie"))
+    return text.replace("[strategies.eager]\n", f'{accounts}[strategies.eager]\naccount = "other"\n')
+
+
+def symbol_not_allowed(text: str, _: CarriedBundle) -> str:
+    """The strategy trades another coin by now."""
+    return text.replace("[strategies.eager]\n", '[strategies.eager]\nsymbols = ["SOL/USDT"]\n')
+
+
+def venue_not_allowed(text: str, bundle: CarriedBundle) -> str:
+    """It trades on the venue of the naked leg alone."""
+    venues = [one for one in ("alpha", "bravo", "charlie") if one != bundle.legs[-1].venue]
+    return text.replace("[strategies.eager]\n", f"[strategies.eager]\nvenues = {venues}\n".replace("'", '"'))
+
+
+def fee_unknown(text: str, bundle: CarriedBundle) -> str:
+    """A venue left the config, and with it what an order costs there."""
+    venue = bundle.legs[-1].venue
+    return without(text, f"venues.{venue}", f"accounts.main.{venue}")
+
+
+@pytest.mark.parametrize("change", [strategy_gone, account_changed, symbol_not_allowed, venue_not_allowed, fee_unknown])
+def test_what_nobody_may_flatten_is_booked_and_shuts_its_venues(
+    tmp_path: Path, change: Callable[[str, CarriedBundle], str]
+) -> None:
+    """A row of residuals says what is left, a refusal why; new bundles end on its venues until a person has looked; a later start knows all of it."""
+    folder, changed = tmp_path / "log", tmp_path / "changed.toml"
+    why = "not_allowed" if change.__name__.endswith("not_allowed") else change.__name__
+    _, _, other = one_leg_filled(folder)
+    going_on = past_of(folder).going_on
+    assert going_on is not None
+    [bundle] = going_on.bundles
+    changed.write_text(change(EXPERIMENT.read_text(), bundle))
+    second = Trading(folder, 2, rows=(5_000, 300), changes={"breakers.residual_held": "true"}, experiment=changed, armed=False)
     [row] = second.rows("residuals")
     asset = bundle.flat[0]
+    assert (row["account"], row["strategy"]) == ("main", "eager")
     assert (row["asset"], row["qty"], row["cause"]) == (asset, bundle.flows[asset], "orphaned")
-    assert why in {one["reason"] for one in second.rows("refusals")}
-    assert {one["reason"] for one in second.rows("breakers")} == {"residual_held"}
+    assert [one["reason"] for one in second.rows("refusals") if one["strategy"] == "eager"] == [why]
+    shut = {(one["account"], one["venue"], one["reason"]) for one in second.rows("breakers")}
+    there = {one.venue for one in bundle.legs}
+    assert shut == {("main", venue, "residual_held") for venue in there}
     assert [one["event"] for one in second.rows("bundles") if one["bundle"] == 1] == ["carried", "held"]
+    second.arm()
+    assert not [one for one in second.sent if one.strategy == "eager" and one.account == "main"]
+    second.number = 1
+    second.fill(other, other.qty_int // 2)  # of its order, told late: no bundle of this start hears of it
+    second.flush()
+    second.number = 2
     second.end()
-    third = Trading(folder, 3, rows=(5_300, 10))
-    assert not third.carried
+    third = Trading(folder, 3, rows=(5_300, 300), armed=False)
+    [again] = third.carried
+    assert abs(again.flows[asset]) < abs(bundle.flows[asset])
+    assert [one["cause"] for one in third.rows("residuals")] == ["late_fill"]
+    third.arm()
+    assert {one["venue"] for one in third.rows("breakers") if one["state"] == "open"} <= there
+    assert [one.order for one in third.sent if one.strategy == "eager"] == [1], "the config is as it was: it is undone"
     third.end()
     assert verify(folder, advance=silent).equal
+
+
+def test_one_whose_instrument_the_log_does_not_know_is_an_orphan() -> None:
+    """No start of a whole log finds that, since instruments stay in it; nothing is guessed all the same."""
+    legs = tuple(
+        CarriedLeg(venue=venue, symbol="BTC/USD", side=side, price=money(100), qty=money(5))
+        for venue, side in (("a", "buy"), ("z", "sell"))
+    )
+    trade = CarriedTrade(venue="z", symbol="BTC/USD", base="BTC", quote="USD", side="sell", size=money(5), value=money(500))
+    bundle = CarriedBundle(
+        start=2,
+        bundle=7,
+        account="main",
+        strategy="s",
+        state=CARRIED,
+        sequence="simultaneous",
+        flat=("BTC",),
+        cycle=False,
+        legs=legs,
+        orders=(),
+        flows={"BTC": -money(5), "USD": money(500)},
+        traded=(trade,),
+    )
+    one = desk(bundles=(bundle,))
+    [row] = one.drained("residuals")
+    assert (row["qty"], row["cost"], row["cost_asset"], row["cause"]) == (-money(5), -money(500), "USD", "orphaned")
+    assert [row["reason"] for row in one.drained("refusals")] == ["instrument_gone"]
+    assert [(row["venue"], row["reason"]) for row in one.drained("breakers")] == [("a", "residual_held")]
+    assert one.tell(*GOOD) == ["refuse breaker_open"]
 
 
 def test_a_person_may_have_a_start_begin_flat(tmp_path: Path) -> None:
@@ -257,3 +350,27 @@ def test_budgets_count_over_starts(tmp_path: Path) -> None:
     for asset in flows.keys() & allotted.keys():
         assert portfolio.free_of_budget("eager", asset) == allotted[asset] * MONEY_ONE + flows[asset]
     second.end()
+
+
+def test_nothing_starts_while_an_order_may_live_on_an_account_that_the_config_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session at exchanges, whose log says that an earlier start left one there: nobody could look it up. Without it the next start trades."""
+    folder = tmp_path / "log"
+    gone = Expected(
+        name=OrderName(1, 77), account="gone", strategy="cross", venue="alpha", symbol="BTC/USDT", side="buy", qty=money(1)
+    )
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            await traded(at, folder, filled(1))
+            with monkeypatch.context() as patch:
+                patch.setattr("xarb.live.session.past_of", lambda *log: past_of(*log)._replace(left=(gone,)))
+                said = "order 77 of start 1 may be open at alpha still, and the config has no account gone there"
+                with pytest.raises(Refused, match=said):
+                    await traded(at, folder, filled(1))
+            assert past_of(folder).next_start == 2, "no start was begun"
+            await traded(at, folder, filled(1))
+
+    asyncio.run(story())
+    assert verify(folder, advance=silent).equal

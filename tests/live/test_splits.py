@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.live.player import SMALL, Player, recorded
+from tests.live.player import EXPERIMENT, SMALL, Player, recorded
 from tests.log.live import values_of
 from xarb.errors import Refused
 from xarb.live.begin import FILLS_NS, check_may_start, past_of
@@ -37,12 +37,12 @@ def silent(done: int, total: int, note: str = "") -> None:
 class Hand(Player):
     """Plays, and answers commands by hand, late and out of order, between rows that change nothing."""
 
-    def __init__(self, folder: Path, seed: int, changes: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, seed: int, changes: Mapping[str, str] | None = None, experiment: Path = EXPERIMENT) -> None:
         self.sent: list[Command] = []
         self.all_sent: list[Command] = []
         self.dice = random.Random(seed)  # noqa: S311  # a test's draw
         self._fills = 0
-        super().__init__(folder, seed=seed, mode=LIVE, send=self._take, changes=changes)
+        super().__init__(folder, seed=seed, mode=LIVE, send=self._take, changes=changes, experiment=experiment)
 
     def _take(self, commands: Any) -> None:
         self.sent += commands
