@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tests.live.player import EXPERIMENT, QUICKSTART, Player, recorded
 from tests.log.test_livelog import wait_for
 from tests.trial import quiet
-from xarb.at import at
+from xarb.at import Markets, at
 from xarb.backtest import backtest
 from xarb.cli import app
 from xarb.config import load_experiment
@@ -114,7 +114,7 @@ def test_a_run_is_shown_as_its_rows_up_to_there_say(run: Path) -> None:
                 WHERE seq <= {seq} AND venue = 'alpha' GROUP BY ALL"""  # noqa: S608  # a number
             for venue, symbol, bid, scale in query.run(sql).rows():
                 (quote,) = (row for row in tables["feeds"] if (row["venue"], row["symbol"]) == (venue, symbol))
-                assert parse_money(quote["bid"]) == bid * 10 ** (18 - scale)
+                assert parse_money(quote["bid"]) == int(str(bid)) * 10 ** (18 - int(str(scale)))
     assert busy
 
 
@@ -166,7 +166,7 @@ def test_what_does_not_come_again_is_not_shown(run: Path, monkeypatch: pytest.Mo
 def test_wrong_use_says_what_is_right(run: Path, live: Path) -> None:
     """No such input, instrument, start; a log that nothing was decided on."""
     with pytest.raises(ConfigError, match=r"no instrument XRP/USDT@alpha; there are .*BTC/USDT@alpha"):
-        told(run, 5_000, log=QUICKSTART, markets=["XRP/USDT@alpha"])
+        told(run, 5_000, log=QUICKSTART, markets=Markets(["XRP/USDT@alpha"]))
     with pytest.raises(ConfigError, match="no start applied input 999999"):
         told(live, 999_999)
     with pytest.raises(ConfigError, match="without a start"):

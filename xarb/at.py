@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xarb.console import Advance
 from xarb.engine.captured import BundleCopy, DecisionsCopy, OrderCopy
@@ -24,25 +24,27 @@ _ORDERS: Final = (
 )
 
 
+class Markets(NamedTuple):
+    """Which instruments are shown (`BTC/USDT@kraken`; all without any), and how many levels of their books."""
+
+    names: Sequence[str] = ()
+    depth: int = 5
+
+
+ALL: Final = Markets()
+
+
 def at(
-    folder: Path,
-    seq: int,
-    *,
-    log: Path | None = None,
-    start: int | None = None,
-    markets: Sequence[str] = (),
-    depth: int = 5,
-    advance: Advance,
+    folder: Path, seq: int, markets: Markets = ALL, *, log: Path | None = None, start: int | None = None, advance: Advance
 ) -> list[Section]:
     """What the engine knew once it had applied an input.
 
     Args:
         folder: a run or a live log.
         seq: the input.
+        markets: the instruments to show.
         log: the run's input log, where it does not lie where the run says.
         start: which start of a live log; None is the one that has the input.
-        markets: the instruments to show (`BTC/USDT@kraken`); all without any.
-        depth: levels of each book to show.
         advance: told how far the replay is.
 
     Raises:
@@ -56,7 +58,7 @@ def at(
         if engine.position < 0:
             raise ConfigError(f"{decided.title} had applied nothing up to seq {seq}")
         state = engine.capture().decisions
-        shown = _shown(found, markets, depth)
+        shown = _shown(found, markets)
     books = [one for one in shown if one.instrument.kind != "pool"]
     return [
         _head(decided, found, state),
@@ -78,21 +80,21 @@ def at(
     ]
 
 
-def _shown(found: Rewound, markets: Sequence[str], depth: int) -> list[Seen]:
+def _shown(found: Rewound, markets: Markets) -> list[Seen]:
     engine = found.assembly.engine
     numbers = {one.id: number for number, one in enumerate(engine.instruments)}
-    for name in markets:
+    for name in markets.names:
         if name not in numbers:
             raise ConfigError(f"no instrument {name}; there are {', '.join(sorted(numbers))}")
-    wanted = [numbers[name] for name in markets] or range(len(engine.instruments))
+    wanted = [numbers[name] for name in markets.names] or range(len(engine.instruments))
     market, chains = engine.market, engine.chains
     return [
         Seen(
             number,
             engine.instruments[number],
             market.best(number),
-            market.levels(number, "bid", depth),
-            market.levels(number, "ask", depth),
+            market.levels(number, "bid", markets.depth),
+            market.levels(number, "ask", markets.depth),
             chains.feed(number) if chains.is_pool(number) else market.feed(number),
         )
         for number in wanted

@@ -60,6 +60,7 @@ def at(
 
     They come from a replay up to there, in which every row came again as recorded. Find the input with xarb query. See docs/at.md.
     """
+    from xarb.at import Markets
     from xarb.at import at as look
     from xarb.inquiry.sections import check_format, publish
     from xarb.why import numbered
@@ -69,7 +70,7 @@ def at(
     assert wanted is not None
     assert levels is not None
     with progress("replay") as advance:
-        found = look(folder, wanted, log=log, start=numbered("--start", start), markets=market or (), depth=levels, advance=advance)
+        found = look(folder, wanted, Markets(market or (), levels), log=log, start=numbered("--start", start), advance=advance)
     publish(found, output)
 
 
