@@ -205,11 +205,8 @@ class LegsMachine(RuleBasedStateMachine):
         found, wanted = engine.execution.exposure("s", "BTC"), self._exposure()
         assert found == wanted, f"the exposure is {found}, what may become of it is {wanted}"
         if not any(one.denied for one in self.truth.orders.values()):
-            slack = MONEY_ONE // 10  # fees in base count in the flow and are none of a bundle's size
-            low, high = wanted[0] - slack, wanted[1] + slack
-            assert -BOUND - 2 * slack <= low <= self._truly() <= high <= BOUND + 2 * slack, (
-                f"{self._truly()} is not within {wanted}"
-            )
+            low, high = wanted
+            assert -BOUND <= low <= self._truly() <= high <= BOUND, f"{self._truly()} is not within {wanted}"
         for (venue, coin), may_go in self._reserved().items():
             kept = engine.portfolio.reserved(("main", venue, coin))
             assert kept == may_go, f"{kept / MONEY_ONE} {coin} is reserved at {venue}, {may_go / MONEY_ONE} may be taken"
@@ -452,7 +449,8 @@ class LegsMachine(RuleBasedStateMachine):
         low = high = sum(_change(trade, "BTC") for name in self.orders for trade in self._heard(name))
         ways = [(row["side"], row["qty_int"] - self._heard_qty(name)) for name, row in self.orders.items() if self._lives(name)]
         for side, qty in [*ways, *((order[0], order[2]) for _, order in self._resting())]:
-            low, high = (low, high + qty * MONEY_ONE) if side == "buy" else (low - qty * MONEY_ONE, high)
+            fee = qty * FEE_PPB * MONEY_ONE // PPB if self.fee_asset == "base" else 0  # of a sale on top
+            low, high = (low, high + qty * MONEY_ONE) if side == "buy" else (low - qty * MONEY_ONE - fee, high)
         return low, high
 
     def _truly(self) -> int:

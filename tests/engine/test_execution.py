@@ -216,7 +216,7 @@ def test_what_filled_is_undone_where_the_other_leg_stays_unknown() -> None:
 
 
 def test_undoing_stays_within_the_bound_of_an_asset() -> None:
-    """Another bundle began meanwhile: were all of it to fill the wrong way, what is undone would be too much."""
+    """Another bundle began meanwhile: were all of it to fill the wrong way, all that is to be undone would be too much, three are not."""
     policy = execution_policy(
         timeout_ns=300 * NANOS_PER_S, unknown_wait_ns=4 * NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000), max_attempts=1
     )
@@ -233,11 +233,31 @@ def test_undoing_stays_within_the_bound_of_an_asset() -> None:
     at.report(5, "unknown")
     assert len(at.tell("buy e 101 5", "sell a 100 5")) == 2
     heard = at.now
+    assert at.quote(1, ts=heard + 5 * NANOS_PER_S) == ["unwind 8 sell a 99 3"]
+    assert at.engine.execution.exposure("s", "BTC") == (-9 * MONEY_ONE, 9 * MONEY_ONE)
+
+
+def test_what_leaves_no_room_is_undone_when_there_is_some() -> None:
+    """Another bundle may come to all that is allowed: nothing more goes that way until it has its end, and then all of it does."""
+    policy = execution_policy(
+        timeout_ns=300 * NANOS_PER_S, unknown_wait_ns=4 * NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000), max_attempts=1
+    )
+    limits = risk_limits(max_exposure={"BTC": money(9)}, latency_threshold_ns=NEVER)
+    at = Desk("abcde", terms={"s": strategy_terms(execution=policy, limits=limits)})
+    at.tell("buy c 101 5", "sell d 100 5")
+    at.fill(2, 100, 5)
+    assert at.report(1, "expired") == ["hedge 3 buy c 101 5"]
+    assert at.report(3, "expired") == ["refuse max_attempts"]
+    at.tell("buy a 101 4", "sell b 100 4")
+    at.fill(4, 101, 4, "f3")
+    at.report(5, "unknown")
+    assert len(at.tell("buy e 101 4", "sell a 100 4")) == 2
+    heard = at.now
     assert at.quote(1, ts=heard + 5 * NANOS_PER_S) == ["refuse max_exposure"]
-    assert at.drained("refusals")[-1]["value"] == -11 * MONEY_ONE
+    assert (at.drained("refusals")[-1]["value"], at.drained("refusals")[-1]["bound"]) == (-13 * MONEY_ONE, -9 * MONEY_ONE)
     at.report(6, "expired")
     at.report(7, "expired")
-    assert at.quote(1, ts=heard + 10 * NANOS_PER_S) == ["unwind 8 sell a 99 5"]
+    assert at.quote(1, ts=heard + 10 * NANOS_PER_S) == ["unwind 8 sell a 99 4"]
 
 
 @pytest.mark.parametrize("why", ["hold", "killed", "for ever", "out of reach", "balanced"])

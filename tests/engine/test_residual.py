@@ -59,6 +59,55 @@ def test_tries_in_vain_count_and_end_in_held() -> None:
     assert at.engine.portfolio.holdings("s")["BTC", "USD"].qty == 5 * MONEY_ONE
 
 
+def bounded(most: int, asset: str = "BTC", **policy: Any) -> Desk:
+    """A desk whose strategy may come to so much of an asset at most, with two tries for a residual."""
+    limits = risk_limits(latency_threshold_ns=HOUR, max_exposure={asset: money(most)})
+    terms = strategy_terms(limits=limits, execution=execution_policy(max_attempts=2, **policy))
+    return Desk("abcdef", terms={"s": terms})
+
+
+def test_what_flattens_stays_within_the_bound_of_an_asset() -> None:
+    """Six were held short, then five bought in vain, and another bundle may sell four: of the five that are to be sold again three may be."""
+    at = bounded(12, hedge_cap_ppb=0, unwind_cap_ppb=0)
+    at.tell("buy e 101 6", "sell f 100 6")
+    at.quote(4, 102, 103)
+    at.fill(2, 100, 6)
+    assert at.report(1, "expired") == ["refuse hedge_cap", "refuse unwind_cap"]
+    assert at.quote(4, 102, 103, ts=at.now + NANOS_PER_S) == ["refuse hedge_cap", "refuse unwind_cap"]
+    at.tell("buy a 101 5", "sell b 100 5")
+    at.quote(1, 99, 100)
+    at.fill(3, 101, 5, "f2")
+    assert at.report(4, "expired") == ["refuse hedge_cap", "refuse unwind_cap"]
+    assert len(at.tell("buy c 101 8", "sell d 100 8")) == 2
+    at.quote(1)
+    assert at.quote(0, ts=at.now + NANOS_PER_S) == ["hedge 7 sell b 100 3"]
+    assert at.engine.execution.exposure("s", "BTC") == (-12 * MONEY_ONE, 7 * MONEY_ONE)
+    at.fill(7, 100, 3, "f3")
+    assert at.bundle.state == "held"
+    last = at.drained("refusals")[-2]
+    assert (last["reason"], last["value"], last["bound"]) == ("max_exposure", -14 * MONEY_ONE, -12 * MONEY_ONE)
+
+
+@pytest.mark.parametrize("letters", ["ab", "ba"])
+def test_a_position_beyond_its_bound_is_lessened_all_the_same(letters: str) -> None:
+    """A start with a lower bound than the position: a bundle of that start is flattened where that lessens it, and held where it does not."""
+    at = bounded(9, unwind_cap_ppb=20_000_000)
+    at.tell("buy a 101 5", "sell b 100 5")
+    at.engine.portfolio.post(at.bundle.desk.till("a", "BTC"), 20 * MONEY_ONE, "trade", None)
+    at.fill(1 if letters == "ab" else 2, 101 if letters == "ab" else 100, 5)
+    did = at.report(2 if letters == "ab" else 1, "expired")
+    assert did == (["hedge 3 sell b 100 5"] if letters == "ab" else ["refuse max_exposure", "refuse max_exposure"])
+
+
+def test_money_of_a_quote_currency_is_bounded_too() -> None:
+    """A purchase takes what a sale gives, its fee on top: 101 each and 10 bps are 505.505 of five, so that with 500 four are bought."""
+    at = bounded(510, "USD")
+    at.tell("buy a 101 5", "sell b 100 5")
+    at.engine.portfolio.post(at.bundle.desk.till("c", "USD"), -510 * MONEY_ONE, "trade", None)
+    at.fill(2, 100, 5)
+    assert at.report(1, "expired") == ["hedge 3 buy a 101 4"]
+
+
 def test_undone_first_where_the_policy_says_so() -> None:
     """Though the missing leg could be completed; where undoing is beyond its cap it is completed."""
     at = desk(residual="reverse", unwind_cap_ppb=10_000_000)

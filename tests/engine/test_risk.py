@@ -441,7 +441,7 @@ def test_max_exposure_counts_what_is_in_flight_and_unknown() -> None:
     assert limited(max_exposure={"BTC": Money(5 * MONEY_ONE - 1)}).tell(*GOOD) == ["refuse max_exposure"]
     short = limited(max_exposure={"USD": Money(505 * MONEY_ONE - 1)})
     assert short.tell(*GOOD) == ["refuse max_exposure"]
-    assert last(short) == (-505 * MONEY_ONE, 1 - 505 * MONEY_ONE)
+    assert last(short) == (-505_505 * MONEY_ONE // 1000, 1 - 505 * MONEY_ONE)  # its fee on top
 
 
 def test_max_exposure_counts_what_a_hard_leg_may_release() -> None:

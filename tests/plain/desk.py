@@ -193,8 +193,29 @@ class Desk:
                     return self._refuse(plan, f"daily_{what}", leg.feed, sum(there, Fraction(0)), bound)
         return None
 
+    def exposure(self, strategy: int, asset: str, more: Iterable[Leg]) -> tuple[Fraction, Fraction]:
+        """The least and the most of an asset that a strategy may come to, with whatever of its orders and of `more` fills."""
+        low = high = self.flows.get((strategy, asset), Fraction(0))
+        mine = [(one.order, one.order.qty - one.filled) for one in self.alive if one.bundle.plan.strategy == strategy]
+        for order, qty in mine + [(one, one.qty) for one in more]:
+            given, amount = self.hold(order, qty)
+            if given == asset:
+                low -= amount
+            elif asset == order.feed.coin.base:
+                high += qty
+            elif asset == order.feed.coin.quote:
+                assert order.feed.quote is not None
+                high += max(order.price, Fraction(order.feed.quote.bid, order.feed.coin.px)) * qty
+        return low, high
+
     def _too_much_open(self, plan: Plan, terms: StrategyTerms) -> str | None:
-        """What may still fill, on one symbol and on one venue."""
+        """What it may come to of an asset; and what may still fill, on one symbol and on one venue."""
+        for asset, allowed in terms.max_exposure:
+            low, high = self.exposure(plan.strategy, asset, plan.legs)
+            concerned = [leg for leg in plan.legs if asset in (leg.feed.coin.base, leg.feed.coin.quote)]
+            if concerned and (high > allowed or low < -allowed):
+                value, end = (high, allowed) if high > allowed else (low, -allowed)
+                return self._refuse(plan, "max_exposure", concerned[-1].feed, value, end)
         mine = [(one.order, one.order.qty - one.filled) for one in self.alive if one.bundle.plan.strategy == plan.strategy]
         for what, bound in (("symbol", terms.max_symbol_open), ("venue", terms.max_venue_open)):
             for place, leg in enumerate(plan.legs):
@@ -545,6 +566,13 @@ class Desk:
             if free is not None and amount > free:
                 most = min(most, max(Fraction(0), coin.lot * floor(qty * free / amount / coin.lot)))
                 short = (reason, feed, amount, free)
+        for name, bound in self.strategies[bundle.plan.strategy].max_exposure:
+            low, high = self.exposure(bundle.plan.strategy, name, ())
+            least, top = self.exposure(bundle.plan.strategy, name, (order,))
+            for moved, room, broken in ((low - least, low + bound, (least, -bound)), (top - high, bound - high, (top, bound))):
+                few = max(Fraction(0), coin.lot * floor(qty * room / moved / coin.lot)) if 0 < moved > room else most
+                if few < most:
+                    most, short = few, ("max_exposure", feed, *broken)
         return [short] if short is not None and most == 0 else order._replace(qty=most)
 
     # --- rows

@@ -90,6 +90,7 @@ class StrategyTerms(NamedTuple):
     price_band_ppb: int = 0
     max_symbol_open: Fraction | None = None
     max_venue_open: Fraction | None = None
+    max_exposure: tuple[tuple[str, Fraction], ...] = ()
     max_day_loss: Fraction | None = None  # in USDT
     max_drawdown: Fraction | None = None
     on_loss: str = "kill"
@@ -187,6 +188,8 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     for key in ("max_day_loss", "max_drawdown"):
         if getattr(strategy, key) is not None:
             lines.append(f"{key} = {{ USDT = {text(getattr(strategy, key))} }}")
+    if strategy.max_exposure:
+        lines.append("max_exposure = { " + ", ".join(f"{asset} = {text(most)}" for asset, most in strategy.max_exposure) + " }")
     if strategy.moving:
         lines.append("inventory_cost_bps = { " + ", ".join(f"{asset} = {_bps(ppb)}" for asset, ppb in strategy.moving) + " }")
     if strategy.budget:

@@ -22,6 +22,7 @@ from xarb.log.reader import LogReader
 
 Rows = list[tuple[str, Row]]
 BUSY = Market(5_000, symbols=2, venues=3, share=0.1, seed=3)
+HELD = Market(10_000, symbols=2, venues=3, share=0.2, seed=5)  # one order that flattens is cut by a bound, one refused
 MODEST = StrategyTerms(max_notional=Fraction(500))
 
 
@@ -87,6 +88,17 @@ CASES = {
             order_latency=(0, 60 * MS),
         ),
         (*TRADED, ("refusals", "reason", "symbol_open"), ("refusals", "reason", "venue_open")),
+    ),
+    "positions that may grow no further": Case(
+        HELD,
+        terms(
+            HELD,
+            MODEST._replace(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=2, retry_ns=40 * MS)._replace(
+                max_exposure=((COINS[0].base, Fraction("0.009")), ("USDT", Fraction(700)))
+            ),
+            order_latency=(0, 150 * MS),
+        ),
+        (*TRADED, ("fills", "purpose", "unwind"), ("refusals", "reason", "max_exposure")),
     ),
     "prices off the median": Case(
         Market(5_000, symbols=2, venues=4, share=0.1, seed=3),

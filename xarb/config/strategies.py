@@ -120,7 +120,11 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         ),
     ] = {}
     max_exposure: Annotated[
-        dict[str, Decimal], doc("by asset the most that its fills may add up to, long or short, whatever part of its orders fills")
+        dict[str, Decimal],
+        doc(
+            "by asset the most that its fills may add up to, long or short, fees included, whatever part of its orders fills; orders that "
+            "flatten are cut down to it"
+        ),
     ] = {}
     price_band_bps: Annotated[
         Decimal, doc("how far a leg's price may lie from the median of all live venues' mids; 0 switches the rule off")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from xarb.engine.archive import Archive
-from xarb.engine.bundle import Bundle, Leg, Order, OrderPlan
+from xarb.engine.bundle import Bundle, Order, OrderPlan
 from xarb.engine.captured import DueCopy, ExecutionCopy
 from xarb.engine.deadlines import Closed, CoolDown, Due
 from xarb.engine.desk import Desk
@@ -54,7 +54,7 @@ class Execution:
         self._portfolio = portfolio
         self._risk = risk
         self._desks = risk.desks
-        self._flattening = Flattening(market, risk)
+        self._flattening = Flattening(market, risk, self.working)
         self._archive = Archive(f"{setup.log_id[:8]}-{setup.start}-", risk.desks)
         self._orders = Orders(market, self._rows, portfolio, risk=risk, archive=self._archive)
         self._deadlines = self._orders.deadlines
@@ -297,7 +297,7 @@ class Execution:
         return self._risk.breakers.entry(strategy.account, venue)
 
     def exposure(self, strategy: str, asset: str) -> tuple[int, int]:
-        """The least and the most of an asset that the strategy's fills may come to, fees apart.
+        """The least and the most of an asset that the strategy's fills may come to, fees included.
 
         Orders in flight and UNKNOWN count at worst, and so does what a hard leg may still release.
         """
@@ -402,14 +402,10 @@ class Execution:
         self._let_go(bundle)
         for asset in _unbalanced(bundle):
             step = self._flattening.next_step(bundle, asset, None, only="unwind")
-            refusals = step.refusals
-            if (plan := step.order) is not None:
-                beyond = self._risk.check_exposure([Leg(plan.side, plan.price, plan.qty)], bundle.desk, self.working(bundle.desk))
-                if beyond is None:
-                    self._send_step(bundle, asset, plan)
-                    return
-                refusals = (beyond,)
-            for refusal in refusals:
+            if step.order is not None:
+                self._send_step(bundle, asset, step.order)
+                return
+            for refusal in step.refusals:
                 self._rows.refusal(refusal, bundle.desk, bundle.opportunity)
             if bundle.attempts.get(asset, 0) < bundle.desk.policy.max_attempts:
                 self._watch(bundle)

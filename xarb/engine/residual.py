@@ -3,7 +3,8 @@
 A residual is completed on the leg that fell short (hedge), where the market still trades within the hedge cap beyond that leg's limit, or the
 leg that went too far is undone (unwind) within the unwind cap beyond its own limit; the policy says which comes first. Orders go out with
 the cap as their limit: an IOC fills at the book's prices. With a step the first tries go less far and wait for the market to come back,
-which costs time. What is too small for every venue is dust, whatever the policy.
+which costs time. An order is no larger than the account and the budget can pay for, and than `max_exposure` allows whatever else still fills.
+What is too small for every venue is dust, whatever the policy.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from xarb.engine.bundle import Bundle, Leg, OrderPlan
-from xarb.engine.risk import Risk
+from xarb.engine.desk import Desk
+from xarb.engine.risk import Risk, Working
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.side import Side, turned_over
 from xarb.model.order import LEG_OPEN
@@ -28,11 +30,12 @@ class Step(NamedTuple):
 
 
 class Flattening:
-    """Chooses the next order for a residual."""
+    """Chooses the next order for a residual; `working` says what of a strategy may still fill."""
 
-    def __init__(self, market: Market, risk: Risk) -> None:
+    def __init__(self, market: Market, risk: Risk, working: Working) -> None:
         self._market = market
         self._risk = risk
+        self._working = working
 
     def next_step(self, bundle: Bundle, asset: str, given_up: str | None, only: str | None) -> Step:
         """The next order for the bundle's residual of `asset`.
@@ -63,7 +66,7 @@ class Flattening:
         attempt = bundle.attempts.get(asset, 0) + 1
         reach = attempt * policy.cap_step_ppb
         for purpose, at, side, cap in tries:
-            found = self._try(bundle.legs[at], side, (asset, residual), min(cap, reach) if reach else cap)
+            found = self._try(bundle, at, side, (asset, min(cap, reach) if reach else cap))
             if isinstance(found, Refusal) and found.reason in _TOO_SMALL:
                 continue
             if given_up is not None:
@@ -77,13 +80,13 @@ class Flattening:
                 return Step(OrderPlan(at, attempt, purpose, side, price, qty))
         return Step(None, tuple(refusals))
 
-    def _try(self, leg: Leg, side: Side, left: tuple[str, int], cap_ppb: int) -> tuple[int, int] | Refusal:
-        """Price and quantity of an order, or why there is none."""
-        asset, residual = left
+    def _try(self, bundle: Bundle, at: int, side: Side, how: tuple[str, int]) -> tuple[int, int] | Refusal:
+        """Price and quantity of an order for a leg, or why there is none; `how` are the asset and how far it may go."""
+        leg, (asset, cap_ppb) = bundle.legs[at], how
         if side.untradable is not None:
             return side.untradable
         price = capped_price(side, leg.price, cap_ppb)
-        qty = turned_over(side, price, (asset, abs(residual)))
+        qty = turned_over(side, price, (asset, abs(bundle.flows[asset])))
         small = side.check_steps(price, qty)
         if small is not None:
             return small
@@ -94,10 +97,10 @@ class Flattening:
         if shown is None or (shown > price if side.sign > 0 else shown < price):
             name = "hedge_cap" if side is leg.side else "unwind_cap"
             return Refusal(name, side.number, None if shown is None else shown * side.px_unit, price * side.px_unit)
-        return self._affordable(side, price, qty)
+        return self._allowed(bundle.desk, side, price, qty)
 
-    def _affordable(self, side: Side, price: int, wanted: int) -> tuple[int, int] | Refusal:
-        """The order cut down to what the account and the strategy's budget can pay for."""
+    def _allowed(self, desk: Desk, side: Side, price: int, wanted: int) -> tuple[int, int] | Refusal:
+        """The order cut down to what the account and the strategy's budget can pay for, and to what its exposure may be."""
         hold = self._risk.hold(side, price, wanted)
         if hold is None:
             return Refusal("fee_rate_unknown", side.number)
@@ -108,6 +111,10 @@ class Flattening:
                 if free is not None and amount > free:
                     qty = min(qty, max(0, wanted * free // amount // side.lot * side.lot))  # a fee's last digit may be rounded up
                     short = Refusal(reason, side.number, amount, free)
+        if desk.limits.max_exposure:
+            most, beyond = self._risk.within_exposure(desk, (side, price, wanted), self._working(desk))
+            if most < qty:
+                qty, short = most, beyond
         if short is not None and side.check_steps(price, qty) is not None:
             return short
         return price, qty

@@ -251,6 +251,26 @@ class Risk:
                 return Refusal("max_exposure", number, high if high > bound else low, bound if high > bound else -bound)
         return None
 
+    def within_exposure(self, desk: Desk, order: tuple[Side, int, int], ways: list[Way]) -> tuple[int, Refusal | None]:
+        """How much of an order (side, price, quantity) that flattens keeps the strategy within its bounds, in lots, and what made it less.
+
+        Only the end to which the order moves an asset counts: what is beyond its bound at the other one is lessened by it.
+        """
+        side, price, wanted = order
+        qty: int = wanted
+        short: Refusal | None = None
+        for asset, bound in desk.limits.max_exposure.items():
+            down, up = self.swing(side, (price, wanted), asset)
+            if not (moved := down or up):
+                continue
+            low, high = self.exposure(desk, asset, ways)
+            room = bound + low if down else bound - high
+            few = max(0, wanted * room // moved // side.lot * side.lot)
+            if moved > room and few < qty:
+                qty = few
+                short = Refusal("max_exposure", side.number, low - down if down else high + up, -bound if down else bound)
+        return qty, short
+
     def _check_money(self, legs: list[Leg], desk: Desk) -> Refusal | None:
         """Whether account and budget can pay for all legs; what each may take is noted in it."""
         wanted: dict[Till, Wanted] = {}
@@ -289,7 +309,7 @@ class Risk:
         return ((side.takes, amount), (coin, fee))
 
     def swing(self, side: Side, order: tuple[int, int], asset: str) -> tuple[int, int]:
-        """By how much an order (price, quantity) may lessen and raise an asset; both are zero for one that it does not trade."""
+        """By how much an order (price, quantity) may lessen and raise an asset, its fee included where that lessens; zero for others."""
         price, qty = order
         sign = side.sign
         if asset == side.base:
@@ -298,9 +318,12 @@ class Risk:
             if sign < 0:
                 price = max(price, self._market.best(side.number).bid or price)
             amount, sign = side.notional(price, qty), -sign
+        elif side.coin is not None and asset == side.coin.asset:
+            hold = self.hold(side, price, qty)
+            return (0, 0) if hold is None else (hold[1][1], 0)
         else:
             return 0, 0
-        return (0, amount) if sign > 0 else (amount, 0)
+        return (0, amount) if sign > 0 else (amount + ceil_div(amount * side.on_top_ppb, PPB), 0)
 
 
 class Wanted(NamedTuple):

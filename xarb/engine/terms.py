@@ -33,7 +33,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     trade (none: all); `symbols` does not bind what converts a quote currency. `price_band_ppb` bounds how
     far a planned leg's price may lie from the cross-venue median (`band.Band`); 0: no bound. Orders that a hard leg
     releases or that flatten a residual count towards the daily volume, the orders per second and what is open but are not refused by them: a naked
-    leg is the costlier risk.
+    leg is the costlier risk. `max_exposure` binds them as well: one that flattens is cut down to it.
     """
 
     max_open_bundles: int

@@ -71,6 +71,7 @@ class Exchange:
         log_id: of the log whose orders these are.
 
     Attributes:
+        lot: money of a lot of the base asset.
         countdown_ms: how long it waits for its account when it is told to, 0: it cannot. runs_out_at: when it cancels everything, None: never.
         linger_ns: how long an immediate order stays open, at most.
         orders: by client id. fills: in order. doubles: client ids that arrived twice. short: ids of orders that money lacked for.
@@ -96,7 +97,7 @@ class Exchange:
         self.runs_out_at: int | None = None
         self.ran_out: Callable[[Exchange], object] = _unheard  # called when it has canceled everything
         self._px_unit = 10 ** (MONEY_SCALE - instrument.px_scale)
-        self._qty_unit = 10 ** (MONEY_SCALE - instrument.qty_scale)
+        self.lot = 10 ** (MONEY_SCALE - instrument.qty_scale)
         self._value_unit = 10 ** (MONEY_SCALE - instrument.scale)
 
     # --- the market
@@ -115,13 +116,13 @@ class Exchange:
             if order.state == "open" and order.side == "buy":
                 found[quote] += order.price * order.left * self._value_unit
             elif order.state == "open":
-                found[base] += order.left * self._qty_unit
+                found[base] += order.left * self.lot
         return found
 
     def _lacks(self, command: SubmitOrder) -> bool:
         buys = command.side == "buy"
         asset = self.instrument.quote if buys else self.instrument.base
-        amount = command.price_int * command.qty_int * self._value_unit if buys else command.qty_int * self._qty_unit
+        amount = command.price_int * command.qty_int * self._value_unit if buys else command.qty_int * self.lot
         return bool(amount > self.balances[asset] - self.locked()[asset])
 
     def move(self, one: Moved) -> None:
@@ -234,7 +235,7 @@ class Exchange:
 
     def _fill(self, order: Placed, price: int, lots: int) -> None:
         buys = order.side == "buy"
-        qty, value = lots * self._qty_unit, price * lots * self._value_unit
+        qty, value = lots * self.lot, price * lots * self._value_unit
         base, quote = self.instrument.base, self.instrument.quote
         fee_asset = base if buys else quote
         fee = ceil_div((qty if buys else value) * FEE_PPB, PPB)
@@ -273,14 +274,14 @@ class Exchange:
     def said(self, order: Placed) -> OrderSaid:
         """The order as the exchange states it now: fills that it tells of later do not count yet."""
         counted = sum(made.said.qty for made in order.fills if made.told_at <= self.world.now)
-        state = "expired" if order.state == "filled" and counted < order.lots * self._qty_unit else order.state
+        state = "expired" if order.state == "filled" and counted < order.lots * self.lot else order.state
         return OrderSaid(
             symbol=self.instrument.symbol,
             venue_order_id=order.id,
             state=state,
             client_id=order.client_id,
             side=order.side,
-            qty=Money(order.lots * self._qty_unit),
+            qty=Money(order.lots * self.lot),
             cum_qty=Money(counted),
             ts_event=self.world.unix,
         )

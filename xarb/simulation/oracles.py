@@ -25,6 +25,7 @@ from xarb.simulation.exchange import Exchange
 from xarb.simulation.log import Found, found_in, journal_rows, read_log
 from xarb.simulation.trader import Site, Trader
 from xarb.starts import ground_of, read_start
+from xarb.venues.orderids import OrderName
 from xarb.verify import verify
 
 BASE: Final = "BTC"
@@ -39,13 +40,18 @@ class Violation(NamedTuple):
 
 
 class Known(msgspec.Struct):
-    """An order as the output rows tell it: its strategy, venue, bundle, leg and purpose, its state and since when, and its fills."""
+    """An order as the output rows tell it: its strategy, venue, bundle, leg and purpose, its state and since when, and its fills.
+
+    `name` is its start and number there, `way` what all of it changes of the base asset, signed money.
+    """
 
     strategy: str
     venue: str
     bundle: int
     leg: int
     purpose: str
+    name: tuple[int, int]
+    way: int
     state: str = "pending"
     since: int = 0
     fills: list[str] = []
@@ -145,7 +151,10 @@ class Judge:
             old = {(one.start, one.order): one for one in bundle.orders}
             for here, start, order in msgspec.json.decode(row["plan"])["orders"]:
                 one = old[start, order]
-                self._orders[here] = Known(bundle.strategy, one.venue, row["bundle"], one.leg, "carried", one.state)
+                way = one.qty if one.side == "buy" else -one.qty
+                self._orders[here] = Known(
+                    bundle.strategy, one.venue, row["bundle"], one.leg, "carried", (start, order), way, one.state
+                )
 
     def _command(self, trader: Trader, row: dict[str, Any]) -> None:
         if row["kind"] != "submit":
@@ -169,7 +178,9 @@ class Judge:
         else:
             self._flattened(desk, row, [one for one in mine if one.is_alive])
         self._owners[trader.number, row["order"]] = row["strategy"]
-        self._orders[row["order"]] = Known(row["strategy"], row["venue"], bundle, leg, purpose)
+        way = row["qty_int"] * 10 ** (MONEY_SCALE - row["qty_scale"]) * (1 if row["side"] == "buy" else -1)
+        here = (trader.number, row["order"])
+        self._orders[row["order"]] = Known(row["strategy"], row["venue"], bundle, leg, purpose, here, way)
         desk.sent.append(row["ts"])
 
     def _flattened(self, desk: Desk, row: dict[str, Any], living: Sequence[Known]) -> None:
@@ -219,15 +230,27 @@ class Judge:
             self.say("max_open_bundles", f"bundle {bundle} begins while orders of {living} live")
 
     def _exposure(self, trader: Trader) -> None:
-        """What truly happened lies within what the engine counts with, and that within the bound."""
+        """What truly happened lies within what the engine counts with, and within the bound whatever of its orders still fills."""
+        is_denied = any(one.has_denied for one in self._site.exchanges)
         for name, desk in self._desks.items():
             low, high = trader.assembly.engine.execution.exposure(name, BASE)
             truth = self._true_flow(trader, name)
-            slack = abs(truth) // 100  # fees in base count in the engine's flow and not in its bounds
-            if not low - slack <= truth <= high + slack:
+            if not low <= truth <= high:
                 self.say("exposure", f"{name}: {truth / MONEY_ONE} in truth is not within {low / MONEY_ONE} and {high / MONEY_ONE}")
-            if abs(truth) > desk.bound and not any(one.has_denied for one in self._site.exchanges):
-                self.say("max_exposure", f"{name}: the position is {truth / MONEY_ONE}, allowed are {desk.bound / MONEY_ONE}")
+            least, most = (truth + way for way in self._in_flight(name))
+            if not -desk.bound <= least <= most <= desk.bound and not is_denied:
+                what = f"the position of {truth / MONEY_ONE} may come to {least / MONEY_ONE} and {most / MONEY_ONE}"
+                self.say("max_exposure", f"{name}: {what}, allowed are {desk.bound / MONEY_ONE}")
+
+    def _in_flight(self, strategy: str) -> tuple[int, int]:
+        """What a strategy's orders may still take and bring of the base asset: all that no end was told of, less what truly filled."""
+        filled = {one.name: one.filled * exchange.lot for exchange in self._site.exchanges for one in exchange.orders.values()}
+        down = up = 0
+        for order in self._orders.values():
+            if order.is_alive and order.strategy == strategy:
+                left = abs(order.way) - filled.get(OrderName(*order.name), 0)
+                down, up = (down - left, up) if order.way < 0 else (down, up + left)
+        return down, up
 
     def _true_flow(self, trader: Trader, strategy: str) -> int:
         """What fills of all starts' orders changed, but for those that the exchange denied when the order's end was told."""
