@@ -162,8 +162,8 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
     )
 
 
-def replay_of_start(reader: LogReader, span: Span, *, rows: int, behind: int | None = None) -> Replay:
-    """What decides a start again on its own inputs, or on those behind input `behind`, in batches of at most `rows` seqs.
+def replay_of_start(reader: LogReader, span: Span, *, rows: int, behind: int | None = None, cuts: Sequence[int] = ()) -> Replay:
+    """What decides a start again on its own inputs, or on those behind input `behind`, in batches of at most `rows` seqs that end at `cuts`.
 
     Raises:
         ConfigError: its config was written by a version with other keys.
@@ -171,7 +171,7 @@ def replay_of_start(reader: LogReader, span: Span, *, rows: int, behind: int | N
         Refused: some of the inputs were pruned.
     """
     ground = ground_of(span.start, reader.known_at(span.first), max(reader.connections, 1))
-    batches = reader.batches(kinds=INPUTS, rows=rows, select=span.behind(behind))
+    batches = reader.batches(kinds=INPUTS, rows=rows, select=span.behind(behind), cuts=cuts)
     return Replay(decode_config(span.start.config), ground, batches)
 
 

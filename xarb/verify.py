@@ -190,7 +190,7 @@ def _verify_starts(log: LogReader, path: Path | None, advance: Advance) -> Proof
             )
         )
         if comparison.difference is not None:
-            return Proof(False, [_starts_table(log, rows, checkpoint), _shown(comparison.difference)])  # noqa: FBT003  # a named field
+            return Proof(False, [_starts_table(log, rows, checkpoint), difference_table(comparison.difference)])  # noqa: FBT003  # a named field
         if after is not None:
             _check_opening(log, part.span, after, assembly)
     return Proof(True, [_starts_table(log, rows, checkpoint)])  # noqa: FBT003  # a named field
@@ -331,7 +331,7 @@ def _proof(run: Path, comparison: Comparison, made_by: str | None, later: int) -
         rows += [("digest", comparison.digest.hex()), ("result", "equal: every output row is reproduced")]
         return Proof(True, [Table(f"Proof of {run}", ("what", "value"), tuple(rows))])  # noqa: FBT003  # a named field
     rows.append(("result", "DIFFERENT: see the first difference"))
-    return Proof(False, [Table(f"Proof of {run}", ("what", "value"), tuple(rows)), _shown(comparison.difference)])  # noqa: FBT003  # a named field
+    return Proof(False, [Table(f"Proof of {run}", ("what", "value"), tuple(rows)), difference_table(comparison.difference)])  # noqa: FBT003  # a named field
 
 
 def _code(made_by: str | None) -> str:
@@ -343,8 +343,8 @@ def _code(made_by: str | None) -> str:
     )
 
 
-def _shown(difference: Difference) -> Table:
-    """Both rows column by column; those that differ are marked."""
+def difference_table(difference: Difference) -> Table:
+    """Both rows of a difference column by column; what differs is marked."""
     rows: list[tuple[str, ...]] = []
     kinds = [side[0] if side else "-" for side in difference]
     rows.append(("*" if kinds[0] != kinds[1] else "", "kind", *kinds))

@@ -159,20 +159,22 @@ class Replay(NamedTuple):
     batches: Iterator[Batch]
 
 
-def replay_of_run(resolved: Resolved, reader: LogReader, *, rows: int, last: int | None = None) -> Replay:
-    """What decides a backtest of a log again, in batches of at most `rows` seqs, up to input `last` where there is one.
+def replay_of_run(resolved: Resolved, reader: LogReader, *, rows: int, last: int | None = None, cuts: Sequence[int] = ()) -> Replay:
+    """What decides a backtest of a log again; `rows`, `last` and `cuts` as in `inputs_of`.
 
     Raises:
         ConfigError: as `recorded_ground`.
         Refused: some of the inputs were pruned.
     """
-    return Replay(resolved, recorded_ground(resolved, reader), inputs_of(resolved, reader, rows, last))
+    return Replay(resolved, recorded_ground(resolved, reader), inputs_of(resolved, reader, rows, last=last, cuts=cuts))
 
 
-def inputs_of(resolved: Resolved, reader: LogReader, rows: int, last: int | None = None) -> Iterator[Batch]:
-    """The inputs of a backtest, in batches of at most `rows` seqs, up to input `last` where there is one."""
+def inputs_of(
+    resolved: Resolved, reader: LogReader, rows: int, *, last: int | None = None, cuts: Sequence[int] = ()
+) -> Iterator[Batch]:
+    """The inputs of a backtest up to `last` where there is one, in batches of at most `rows` seqs that end at each of `cuts`."""
     select = msgspec.structs.replace(_selection(resolved.run), last_seq=last)
-    return reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=select)
+    return reader.batches(kinds=BACKTEST_KINDS, rows=rows, select=select, cuts=cuts)
 
 
 class Assembly:

@@ -224,16 +224,30 @@ def verify(
             help="Prove a live log from a checkpoint on, of that input or the last; xarb log info lists them.",
         ),
     ] = None,
+    cut: Annotated[
+        str | None,
+        typer.Option(
+            "--cut", metavar="N", help="Also decide it again with the inputs cut at N random places: nothing may look ahead."
+        ),
+    ] = None,
 ) -> None:
     """Prove a run, or the starts of a live log, by replay: feed the inputs to this code and compare every output row.
 
     Exit code 0 when all rows are equal, 1 with the first difference shown when they are not.
     """
     from xarb.verify import verify as run_verify
+    from xarb.why import numbered
 
+    cuts = numbered("--cut", cut)
     with progress("verify") as advance:
         proof = run_verify(run, log=log, since=since, advance=advance)
     show(proof.tables)
+    if proof.equal and cuts is not None:
+        from xarb.lookahead import lookahead
+
+        with progress("verify, cut") as advance:
+            proof = lookahead(run, cuts, log=log, advance=advance)
+        show(proof.tables)
     if not proof.equal:
         raise typer.Exit(1)
 

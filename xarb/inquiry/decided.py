@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -111,18 +112,19 @@ class Decided:
         where += [] if last is None else [("seq", "<=", last)]
         return time_range(self.inputs, kind, *where)
 
-    def replay(self, reader: LogReader, *, last: int | None = None, behind: int | None = None) -> Replay:
+    def replay(self, reader: LogReader, *, last: int | None = None, behind: int | None = None, cuts: Sequence[int] = ()) -> Replay:
         """What decides again what was decided.
 
         Args:
             reader: from `open_inputs`.
             last: the last input that is wanted; None is all.
             behind: of a start, the input of a checkpoint behind which it goes on.
+            cuts: inputs at each of which a batch ends, in order.
         """
         if self.span is None:
-            return replay_of_run(self.resolved, reader, rows=BATCH_ROWS, last=last)
+            return replay_of_run(self.resolved, reader, rows=BATCH_ROWS, last=last, cuts=cuts)
         span = self.span if last is None else self.span._replace(last=min(last, self.span.last))
-        return replay_of_start(reader, span, rows=BATCH_ROWS, behind=behind)
+        return replay_of_start(reader, span, rows=BATCH_ROWS, behind=behind, cuts=cuts)
 
     def pruned(self) -> str | None:
         """Which of the inputs on which it was decided are gone, None when all are there.

@@ -7,6 +7,7 @@ passed over in silence: who asks for it is refused, and told where what is left 
 from __future__ import annotations
 
 import datetime as dt
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -194,9 +195,14 @@ class LogReader:
                     yield part
 
     def batches(
-        self, *, kinds: Collection[str] = BACKTEST_KINDS, rows: int = BATCH_ROWS, select: Selection = EVERYTHING
+        self,
+        *,
+        kinds: Collection[str] = BACKTEST_KINDS,
+        rows: int = BATCH_ROWS,
+        select: Selection = EVERYTHING,
+        cuts: Sequence[int] = (),
     ) -> Iterator[Batch]:
-        """The inputs of `kinds` in seq order; a batch covers at most `rows` seqs and is never empty.
+        """The inputs of `kinds` in seq order; a batch covers at most `rows` seqs, ends at each of `cuts` (rising seqs), and is never empty.
 
         Where raw frames were pruned and all kinds are asked for, a `SlowRow` without values or time (0) stands in each one's place: that
         is all of it that the engine hears.
@@ -211,6 +217,8 @@ class LogReader:
         strange = sorted(set(kinds) - set(INPUTS))
         if strange or rows < 1:
             raise ConfigError(f"no kind of input: {', '.join(strange)}" if strange else f"rows must be 1 or more, not {rows}")
+        if cuts:
+            return chain.from_iterable(self.batches(kinds=kinds, rows=rows, select=part) for part in _parts(select, cuts))
         asked = [kind for kind in INPUTS if kind in kinds]
         places = self.gone(FRAMES, select) if len(asked) == len(INPUTS) and select.is_by_seq else []
         self._refuse_gone([kind for kind in asked if kind not in FRAMES] if places else asked, select)
@@ -409,6 +417,16 @@ def _output_chunk(kind: str, batch: pa.RecordBatch) -> Chunk:
 
 def _first_of(entry: FileEntry) -> int:
     return entry.first
+
+
+def _parts(select: Selection, cuts: Sequence[int]) -> Iterator[Selection]:
+    """A selection in parts, each up to a cut that lies in it, and the rest."""
+    first, last = select.first_seq, select.last_seq
+    for end in cuts:
+        if (first is None or first <= end) and (last is None or end < last):
+            yield msgspec.structs.replace(select, first_seq=first, last_seq=end)
+            first = end + 1
+    yield msgspec.structs.replace(select, first_seq=first, last_seq=last)
 
 
 def _last_of(entry: FileEntry) -> int:
