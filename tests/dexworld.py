@@ -14,7 +14,7 @@ from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.log.reader import LogReader
 from xarb.wires import chains
-from xarb.wires.chains import Block, ChainRow, PoolRow
+from xarb.wires.chains import Block, ChainRow, Pool, PoolRow
 
 EVEN: Final = {CHEAP.address: (10**21, 3_000 * 10**9), DEAR.address: (10**21, 3_000 * 10**9)}
 GAP: Final = {CHEAP.address: (10**21, 3_000 * 10**9), DEAR.address: (10**21, 3_150 * 10**9)}
@@ -37,7 +37,7 @@ class Act(NamedTuple):
     base_fee_wei: int = 10 * GWEI
 
 
-def chain_log(folder: Path, acts: Sequence[Act]) -> Path:
+def chain_log(folder: Path, acts: Sequence[Act], pools: Sequence[Pool] = POOLS) -> Path:
     """A log of these blocks, one each two seconds."""
     rows: list[tuple[int, ChainRow]] = []
     blocks: list[tuple[Block, int]] = []
@@ -65,7 +65,7 @@ def chain_log(folder: Path, acts: Sequence[Act]) -> Path:
             miner="0xmm",
         )
         given: list[ChainRow] = []
-        for number, pool in enumerate(POOLS):
+        for number, pool in enumerate(pools):
             reserves = act.pools[pool.address]
             if parent is None:
                 given.append(chains.snapshot_row(block, pool, product(pool, reserves)))
@@ -82,7 +82,7 @@ def chain_log(folder: Path, acts: Sequence[Act]) -> Path:
         blocks.append((block, len(given)))
         states.append(dict(now))
     found: Rows = [(0, connection(0, CHAIN))]
-    for pool in POOLS:
+    for pool in pools:
         tokens = {"base": pool.token0, "quote": pool.token1, "settle": pool.token1}
         found.append((0, instrument((CHAIN, pool.address), 0, 0, kind="pool", **tokens)))
     for row in slow_rows(rows):

@@ -10,9 +10,12 @@ from typing import Any, Final, NamedTuple
 from xarb.errors import ConfigError, InvariantBroken, Refused
 from xarb.inquiry.causes import CAUSES, Comparison, Difference, total_of
 from xarb.inquiry.course import Course, Decision, Flow, Order, course_of
-from xarb.inquiry.cyclecourse import PURPOSE
+from xarb.inquiry.cyclecauses import DECLARED
+from xarb.inquiry.cyclecourse import Chance, Choice, Cycle
+from xarb.inquiry.cycleshown import acts_of, cycle_section, told
 from xarb.inquiry.decided import Decided, open_decided
 from xarb.inquiry.sections import Section, amount, bps, millis, moment_of
+from xarb.inquiry.swapcourse import PURPOSE
 from xarb.log.manifest import Manifest
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, format_decimal
 
@@ -20,7 +23,7 @@ _ABSENT: Final = "none"
 
 
 class Outcome(NamedTuple):
-    """Whether both sides are equal, the differences in order of time, and tables that say so."""
+    """Whether both sides are equal but for declared differences, the differences in order of time, and tables that say so."""
 
     equal: bool
     differences: list[Difference]
@@ -63,9 +66,10 @@ def diff(a: Path, b: Path, *, log: Path | None = None, start: int | None = None)
             _money(courses, summed),
             *_by_cause(differences),
             _worth((mine, theirs), courses, differences),
+            cycle_section(found.cycles),
             Section("differences", "Differences in order of time", _HEAD, [_line(one) for one in differences]),
         ]
-        return Outcome(not differences, differences, sections)
+        return Outcome(all(one.root in DECLARED for one in differences), differences, sections)
 
 
 def _opened(folder: Path, log: Path | None, start: int | None) -> Decided:
@@ -94,7 +98,7 @@ def _plain(value: Any) -> str | None:
 
 
 def _inputs(found: Comparison) -> Section:
-    rows = [(*key, count) for key, count in sorted(found.inputs.rows.items(), key=str)]
+    rows = [(*key, count) for key, count in sorted(found.inputs.rows.items(), key=str)] + acts_of(found.cycles)
     return Section("inputs", "Market inputs that only one side has", ("kind", "venue", "symbol", "side", "rows"), rows)
 
 
@@ -185,6 +189,8 @@ def _told(what: str, side: Any) -> str:
         return f"{moment_of(side.ts)} {verdict}, at an edge of {bps(side.basis[0]) if side.basis else None} bps"
     if isinstance(side, Order):
         return _asked(side) if what == "order" else _became(what, side)
+    if isinstance(side, Chance | Choice | Cycle):
+        return told(side, what)
     number, opened, closed = side
     ended = "open" if closed is None else f"{moment_of(closed[0])} {closed[1]}"
     return f"opportunity {number}: {moment_of(opened[0])} at {bps(opened[1])} bps to {ended}"
@@ -193,7 +199,7 @@ def _told(what: str, side: Any) -> str:
 def _asked(order: Order) -> str:
     side, _, price, qty = order.plan
     if order.purpose == PURPOSE:
-        return f"order {order.number} cycle of {amount(qty)}@{order.market[0]}: {side}"
+        return f"order {order.number} swap of {qty}@{order.market[0]}: {side}"
     return f"order {order.number} {order.purpose} {side} {amount(qty)} {order.market[1]}@{order.market[0]} at {amount(price)}"
 
 

@@ -94,7 +94,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(folder: Path, *extra: str, fresh: bool = True, port: int = 0) -> Iterator[Node]:
+def running(folder: Path, *extra: str, fresh: bool = True, port: int = 0, order: str = "fifo") -> Iterator[Node]:
     """A node that ends with the block.
 
     Args:
@@ -102,10 +102,11 @@ def running(folder: Path, *extra: str, fresh: bool = True, port: int = 0) -> Ite
         extra: more arguments of anvil.
         fresh: begins at the genesis time; else the time comes from a state that is loaded.
         port: on loopback; 0: a free one.
+        order: of what waits for a block: as it came (fifo), or by what it bids (fees).
     """
     port, ipc = port or free_port(), folder / f"anvil-{time.monotonic_ns()}.ipc"
     command = [str(BINARY), "--port", str(port), "--ipc", str(ipc), "--hardfork", HARDFORK, "--prune-history", "64"]
-    command += ["--order", "fifo", "--no-request-size-limit", *extra]
+    command += ["--order", order, "--no-request-size-limit", *extra]
     if fresh:
         command += ["--timestamp", str(GENESIS)]
     said = folder / f"{ipc.stem}.txt"

@@ -84,8 +84,8 @@ def diff(
 ) -> None:
     """Compare two runs or logs over one market: align opportunities and orders, and give each difference its cause.
 
-    The money of all causes adds up to the difference of the ledgers, exactly, asset by asset. Exit code 0 when nothing differs, 1 when
-    something does. See docs/diff.md.
+    The money of all causes adds up to the difference of the ledgers, exactly, asset by asset. Exit code 0 when nothing differs but what
+    the simulation of a chain declares (gas, base fees, the place in a block and the like), else 1. See docs/diff.md.
     """
     from xarb.diff import diff as compare
     from xarb.inquiry.sections import check_format, publish

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.inquiry.align import DecisionPair, EpisodePair, OrderPair, align_decisions, align_episodes, align_orders
+from xarb.inquiry.chainblocks import TwoChains
 from xarb.inquiry.course import Course, Decision, Flow, Market, Order
-from xarb.inquiry.cyclecourse import PURPOSE
+from xarb.inquiry.cyclecauses import CycleComparison
+from xarb.inquiry.cyclecourse import chances_of, cycles_of
 from xarb.inquiry.decided import Decided
 from xarb.inquiry.grounds import Conduct, Configs, Inputs
 from xarb.inquiry.surplus import Fees
+from xarb.inquiry.swapcourse import PURPOSE
 
 CAUSES: Final = {
     "missing data": "the inputs that it rested on were not the same, or one side was not there",
@@ -26,6 +29,11 @@ CAUSES: Final = {
     "latency": "the order met the market, or its report came back, at another time",
     "report": "a venue rejected the order of one side only, or never answered",
     "fill": "a real venue filled it otherwise than the simulated one",
+    "gas": "a transaction used other gas than the most that was measured of its way, with which the simulation reckons",
+    "base fee": "blocks had other gas in them, ours among it, so that gas had another price",
+    "inclusion": "a block took a transaction in at another place: in another block, or before others of its block",
+    "competition": "others did something else in its block, or were drawn to be first",
+    "own trade": "others asked for something else, or nobody can say what, in a pool that a transaction of ours had moved",
     "consequence": "follows from an earlier difference: money, open bundles, cool-downs or liquidity were not the same any more",
     "unexplained": "none of the others: inputs and state were the same as far as the logs tell",
 }
@@ -63,7 +71,7 @@ class Difference(NamedTuple):
 
     Attributes:
         number: counts from 1 in order of time.
-        what: opportunity, decision, order, outcome or fee.
+        what: opportunity, decision, order, outcome or fee; of cycles on chains also bid, gas or base fee.
         ts: when the sides parted, ns.
         strategy: whose.
         a, b: what stood on each side, None for nothing.
@@ -156,6 +164,8 @@ class Comparison:
         self._past = _Past(sides)
         for item in sorted(self._items(), key=_order):
             self._add(item, *self._cause(item))
+        self.cycles = self._compare_cycles()
+        self._number_cycles()
 
     # --- what differs
 
@@ -227,6 +237,30 @@ class Comparison:
             yield blank._replace(what="outcome", ts=_heard(a, b), markets=(a.market,), a=a, b=b, flow=rest)
         if surplus:
             yield _of_fee(a, b, blank, surplus)
+
+    # --- cycles on chains
+
+    def _compare_cycles(self) -> CycleComparison:
+        venues = sorted({market[0] for course in self.courses for markets, _ in course.on_chains for market in markets})
+        chains = {venue: TwoChains(self.sides, venue) for venue in venues}
+        mine, theirs = (
+            chances_of(course.on_chains, blocks, cycles_of(side, blocks) if venues else {})
+            for at, (side, course) in enumerate(zip(self.sides, self.courses, strict=True))
+            for blocks in ({venue: chain.blocks[at] for venue, chain in chains.items()},)
+        )
+        return CycleComparison(self.sides, (mine, theirs), configs=self.configs, conducts=self._conducts, chains=chains)
+
+    def _number_cycles(self) -> None:
+        """Their differences, behind those of exchanges."""
+        before = len(self.differences)
+        for one in self.cycles.differences:
+            of = None if one.of is None else self.differences[before + one.of]
+            shown = (one.what, one.ts, one.strategy, one.a, one.b, one.cause, one.because)
+            root = one.cause if of is None else of.root
+            number = len(self.differences) + 1
+            self.differences.append(Difference(number, *shown, None if of is None else of.number, root, one.flow))
+        for key, count in self.cycles.counts.items():
+            self.counts[key] = self.counts.get(key, 0) + count
 
     # --- why
 

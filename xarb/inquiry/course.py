@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from xarb.inquiry.cyclecourse import cycle_fields
+from xarb.inquiry.cyclecourse import KIND
 from xarb.inquiry.decided import Decided
+from xarb.inquiry.swapcourse import swap_fields
 from xarb.model.units import MONEY_SCALE
 
 Row = dict[str, Any]
@@ -99,6 +100,9 @@ class Course(NamedTuple):
     last_ts: int
     total: Flow  # what all orders changed, by asset, as the ledger sums it
     fills: dict[tuple[str, str], int]  # price of the last fill by base and quote asset
+    on_chains: list[
+        tuple[tuple[Market, ...], list[Row]]
+    ]  # opportunities over pools, whose orders are cycles: markets and rows of each
 
     def prices(self, currency: str) -> Flow:
         """By asset, the price in that currency of the last fill."""
@@ -119,7 +123,11 @@ def course_of(decided: Decided) -> Course:
     for row in decided.rows("opportunities"):
         told[row["opportunity"]].append(row)
     episodes: defaultdict[Pair, list[Episode]] = defaultdict(list)
+    on_chains = []
     for rows in told.values():
+        if decided.resolved.strategies[rows[0]["strategy"]].kind == KIND:
+            on_chains.append((markets_of(rows[0]), rows))
+            continue
         episode = _episode(rows, by_bundle)
         episodes[episode.pair].append(episode)
     for pair, episode in _without_opportunity(decided, by_bundle):
@@ -130,7 +138,7 @@ def course_of(decided: Decided) -> Course:
             total[row["asset"]] += row["delta"]
     assets = {(row["venue"], row["symbol"]): (row["base"], row["quote"]) for row in decided.rows("instruments")}
     last = {assets[row["venue"], row["symbol"]]: row["price"] for row in decided.rows("fills")}
-    return Course(dict(episodes), *decided.times(), dict(total), last)
+    return Course(dict(episodes), *decided.times(), dict(total), last, on_chains)
 
 
 def _orders(decided: Decided) -> list[tuple[int, Order]]:
@@ -172,7 +180,7 @@ def _orders(decided: Decided) -> list[tuple[int, Order]]:
                 canceled=tuple(canceled[number]),
             )
             found.append((row["bundle"], order))
-    found += [(bundle, Order(**fields)) for bundle, fields in cycle_fields(decided, flows)]
+    found += [(bundle, Order(**fields)) for bundle, fields in swap_fields(decided, flows)]
     return sorted(found, key=_by_number)
 
 
@@ -233,7 +241,8 @@ def _episode(rows: list[Row], by_bundle: dict[int, list[Order]]) -> Episode:
 
 def _without_opportunity(decided: Decided, by_bundle: dict[int, list[Order]]) -> Iterable[tuple[Pair, Episode]]:
     """Bundles that rest on no opportunity, each as an episode of its own moment."""
-    rows = [*decided.rows("commands", ("kind", "=", "submit")), *decided.rows("cycles", ("kind", "=", "submit"))]
+    rows = decided.rows("commands", ("kind", "=", "submit"))
+    rows += [row for row in decided.rows("cycles", ("kind", "=", "submit")) if row["token_out"] is not None]
     bundles = {row["bundle"]: row for row in reversed(rows) if row["opportunity"] is None}
     for number, row in sorted(bundles.items()):
         pair: Pair = (row["strategy"], ())

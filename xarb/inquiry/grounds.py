@@ -101,11 +101,13 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _opening(side: Decided) -> dict[str, Any]:
-    """The balances that it opened with: a start names them, a run's config does."""
+    """The balances that it opened with: a start names them, a run's config does. What is not named is zero."""
     if side.span is not None:
         rows = side.span.start.opening.balances
-        return {f"opening.{account}.{venue}.{asset}": parse_money(text) for account, venue, asset, text in rows}
-    return {f"opening.{'.'.join(place)}": int(amount) for place, amount in opening_balances(side.resolved).items()}
+        found = {f"opening.{account}.{venue}.{asset}": int(parse_money(text)) for account, venue, asset, text in rows}
+    else:
+        found = {f"opening.{'.'.join(place)}": int(amount) for place, amount in opening_balances(side.resolved).items()}
+    return {name: amount for name, amount in found.items() if amount}
 
 
 def _tiers(side: Decided) -> dict[str, Any]:

@@ -1,0 +1,196 @@
+"""The blocks of a chain as two sides have them, and what others did to pools in them.
+
+Blocks are told apart by their numbers: two chains that began alike and were traded on otherwise have other hashes for the same height. Over one log they
+are told apart by their rows, so that blocks which were removed stand for themselves.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from xarb.inquiry.decided import Decided
+
+Act = tuple[Any, ...]  # what somebody asked of a pool, first; then the state that it left
+_HEADER: Final = ("seq", "ts_recv", "block_number", "block_hash", "event", "base_fee_wei", "gas_used", "gas_limit")
+_ACTS: Final = (
+    *("block_number", "block_hash", "log_index", "tx_hash", "symbol", "cause", "kind", "fee_ppm", "reserve0", "reserve1"),
+    *("sqrt_price_x96", "liquidity", "tick", "tick_lower", "tick_upper", "liquidity_delta"),
+)
+_SWAPS: Final = ("block_hash", "log_index", "symbol", "delta0", "delta1", "in0", "in1")
+INEXACT: Final = "liquidity of v2"  # it was priced: nobody knows what would have been asked for in another state
+
+
+class Header(NamedTuple):
+    """A block: its place among those of its side, and what its row says."""
+
+    place: int
+    number: int
+    ts: int
+    base_fee_wei: int | None
+    gas_used: int
+    gas_limit: int
+
+
+class Done(NamedTuple):
+    """What somebody did in a pool: what was asked of it, the state that it left, and its place in the block."""
+
+    asked: Act
+    left: Act
+    log_index: int
+
+
+class Blocks:
+    """The blocks of one side.
+
+    Args:
+        side: a run or a start.
+        venue: the chain.
+        by_seq: whether places are those of rows, else the blocks' numbers.
+    """
+
+    def __init__(self, side: Decided, venue: str, *, by_seq: bool) -> None:
+        rows = side.rows("blocks", ("venue", "=", venue), columns=_HEADER)
+        added = [row for row in rows if row["event"] == "added"]
+        self._seqs = [row["seq"] for row in added]
+        self._headers = [_header(row, by_seq=by_seq) for row in added]
+        standing: dict[int, str] = {}
+        self.by_number: dict[int, Header] = {}
+        self.by_place: dict[int, Header] = {one.place: one for one in self._headers}
+        for row in rows:
+            if row["event"] == "removed":
+                standing.pop(row["block_number"], None)
+            else:
+                standing[row["block_number"]] = row["block_hash"]
+                self.by_number[row["block_number"]] = _header(row, by_seq=by_seq)
+        self.hashes = frozenset(standing.values())
+        began = 0 if side.span is None else side.span.first
+        mine = [one for one, seq in zip(self._headers, self._seqs, strict=True) if seq >= began]
+        self.first: Header | None = mine[0] if mine else None
+        self.last: Header | None = mine[-1] if mine else None
+
+    def at(self, after_seq: int) -> Header | None:
+        """The newest block as of an output."""
+        place = bisect_right(self._seqs, after_seq)
+        return self._headers[place - 1] if place else None
+
+
+def _header(row: Mapping[str, Any], *, by_seq: bool) -> Header:
+    fee = row["base_fee_wei"]
+    fees = (None if fee is None else int(fee), row["gas_used"], row["gas_limit"])
+    return Header(row["seq"] if by_seq else row["block_number"], row["block_number"], row["ts_recv"], *fees)
+
+
+class Acts:
+    """What was done to the pools of a chain in the blocks that stand, by others and by us, as the log of one side has it."""
+
+    def __init__(self, side: Decided, venue: str, hashes: frozenset[str]) -> None:
+        where = ("venue", "=", venue)
+        own = {row["tx_hash"] for row in side.rows("transactions", where, columns=("tx_hash",))}
+        swaps = {(row["block_hash"], row["log_index"], row["symbol"]): row for row in side.rows("swaps", where, columns=_SWAPS)}
+        self.others: defaultdict[tuple[str, int], list[Done]] = defaultdict(list)  # by pool and number of the block
+        self.ours: defaultdict[tuple[str, int], list[int]] = defaultdict(list)  # the same, places in the block
+        for row in side.rows("pools", where, columns=_ACTS):
+            if row["block_hash"] not in hashes or row["log_index"] is None:
+                continue
+            key = (row["symbol"], row["block_number"])
+            if row["tx_hash"] in own:
+                self.ours[key].append(row["log_index"])
+            else:
+                of_log = row["log_index"] + (row["kind"] == "v2")
+                asked = _asked(row, swaps.get((row["block_hash"], of_log, row["symbol"])))
+                state = tuple(row[name] for name in ("reserve0", "reserve1", "sqrt_price_x96", "liquidity", "tick"))
+                self.others[key].append(Done((row["fee_ppm"], *asked), state, row["log_index"]))
+
+    def came_after(self, pool: str, number: int) -> bool:
+        """Whether others did something in a pool behind us in a block of the log."""
+        ours, others = self.ours.get((pool, number)), self.others.get((pool, number))
+        return bool(ours and others) and max(one.log_index for one in others or ()) > min(ours or ())
+
+
+def _asked(row: Mapping[str, Any], swap: Mapping[str, Any] | None) -> Act:
+    """What somebody asked of a pool, in terms that hold in any state of it."""
+    if row["cause"] in ("mint", "burn"):
+        return (row["cause"], row["tick_lower"], row["tick_upper"], row["liquidity_delta"])
+    if swap is None:
+        return (INEXACT if row["cause"] == "sync" else row["cause"],)
+    given = [int(swap[f"in{token}"]) if swap[f"in{token}"] is not None else max(int(swap[f"delta{token}"]), 0) for token in (0, 1)]
+    return ("swap", *given)
+
+
+class Parted(NamedTuple):
+    """From which block on a pool was not the same on both sides, whether that began with what we had done to it, and what it was."""
+
+    number: int
+    by_us: bool
+    what: str
+
+
+class TwoChains:
+    """One chain on both sides.
+
+    Args:
+        sides: both.
+        venue: the chain.
+    """
+
+    def __init__(self, sides: tuple[Decided, Decided], venue: str) -> None:
+        is_one = sides[0].log.resolve() == sides[1].log.resolve()
+        self.blocks = (Blocks(sides[0], venue, by_seq=is_one), Blocks(sides[1], venue, by_seq=is_one))
+        self.acts = tuple(Acts(side, venue, blocks.hashes) for side, blocks in zip(sides, self.blocks, strict=True))
+        self._touched: dict[str, int] = {}  # by pool the first block in which either side had us in it
+        for acts in self.acts:
+            for pool, number in acts.ours:
+                self.touch(pool, number)
+        self._parted: dict[str, Parted | None] = {}
+
+    def touch(self, pool: str, number: int) -> None:
+        """A transaction of ours was in a pool in a block, on one of the sides."""
+        self._touched[pool] = min(number, self._touched.get(pool, number))
+
+    def parted(self, pool: str, number: int) -> Parted | None:
+        """Since when a pool is not the same on both sides, if it is not as of the end of a block."""
+        if pool not in self._parted:
+            self._parted[pool] = self._find(pool)
+        found = self._parted[pool]
+        return found if found is not None and found.number <= number else None
+
+    def _find(self, pool: str) -> Parted | None:
+        """The first block in which others did not do the same to a pool, or what they asked of it says too little."""
+        firsts = [blocks.first for blocks in self.blocks]
+        if firsts[0] is None or firsts[1] is None:
+            return None
+        since, touched = max(one.number for one in firsts if one is not None), self._touched.get(pool)
+        numbers = sorted({number for acts in self.acts for of, number in acts.others if of == pool and number > since})
+        for number in numbers:
+            mine, theirs = (acts.others.get((pool, number), []) for acts in self.acts)
+            by_us = touched is not None and number >= touched
+            if [one.asked for one in mine] != [one.asked for one in theirs]:
+                what = "others asked for something else in it after us" if by_us else "what others did in it differs"
+                return Parted(number, by_us, what)
+            if not by_us and [one.left for one in mine] != [one.left for one in theirs]:
+                return Parted(number, by_us=False, what="what others left of it differs")
+            if by_us and any(one.asked[1] == INEXACT for one in mine):
+                return Parted(number, by_us, f"{INEXACT} changed after us, of which the log says no price")
+        return None
+
+    def same_acts(self, pool: str, number: int) -> bool:
+        """Whether others did the same to a pool in a block."""
+        mine, theirs = ([one.asked for one in acts.others.get((pool, number), ())] for acts in self.acts)
+        return mine == theirs
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """By pool and side, acts of others that only that side has, over the blocks that both have."""
+        found: defaultdict[tuple[str, str], int] = defaultdict(int)
+        firsts, lasts = [one.first for one in self.blocks], [one.last for one in self.blocks]
+        if None in firsts or None in lasts:
+            return found
+        low, high = max(one.number for one in firsts if one), min(one.number for one in lasts if one)
+        for pool, number in sorted({key for acts in self.acts for key in acts.others}):
+            if low < number <= high and not self.same_acts(pool, number):
+                mine, theirs = (len(acts.others.get((pool, number), ())) for acts in self.acts)
+                found[pool, "A"] += mine
+                found[pool, "B"] += theirs
+        return found
