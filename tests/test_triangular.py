@@ -8,9 +8,12 @@ from typing import Any, Final
 import pytest
 
 from tests.trial import Run, Trial, head, quiet, tick
+from xarb.assembly.resolved import resolve_recorded
 from xarb.check import check
 from xarb.config import load_experiment
 from xarb.errors import ConfigError
+from xarb.live.session import Session
+from xarb.log.reader import LogReader
 from xarb.verify import verify
 from xarb.why import Question, why
 
@@ -104,6 +107,31 @@ def test_check_says_what_can_go_round(trial: Trial) -> None:
     assert found.idle == ("round",)
     off = check(load_experiment(experiment(trial), {"strategies.round.max_open_bundles": "0"}), log=None)
     assert (off.blocked, off.idle) == (3, ("round",))
+
+
+def test_what_a_search_may_leave_out_is_said_by_check_and_at_a_start(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two cycles where one is looked at: a table, and a line with a reading; nothing is said where all are looked at."""
+    made = load_experiment(experiment(trial))
+    assert "Cycles that are left out" not in {table.title for table in check(made, log=None).tables}
+    for module in ("xarb.strategies.cycles", "xarb.assembly.rounds"):
+        monkeypatch.setattr(f"{module}.MAX_FOUND", 1)
+    warning = "round: of the cycles through USDT that earn, a search looks at 1; 1 more may earn at once"
+    [table] = [table for table in check(made, log=None).tables if table.title == "Cycles that are left out"]
+    assert table.rows == ((warning,),)
+    told: list[tuple[Any, ...]] = []
+
+    class Told:
+        def health(self, *reading: Any) -> None:
+            told.append(reading)
+
+    session = Session.__new__(Session)  # this step of its start alone: what the shipped exchanges serve has no cycle
+    session.intake = Told()  # type: ignore[assignment]
+    with LogReader(trial.folder / "log") as reader:
+        session._tell_left_out(resolve_recorded(made, reader), reader.instruments)
+    assert told == [("cycles_left_out", 1, None, warning)]
+    assert warning in capsys.readouterr().err
 
 
 def test_its_orders_are_explained_and_proven(trial: Trial) -> None:

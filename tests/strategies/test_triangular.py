@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise, permutations
 from typing import Any
 
 import msgspec
 import pytest
 
 from tests.defaults import breaker_limits, strategy_terms, triangular_params
-from tests.engine.desk import Desk, money
+from tests.engine.desk import HOUR, Desk, money
 from tests.engine.table import instrument
 from xarb.engine.captured import EngineCopy
 from xarb.errors import InvariantBroken
 from xarb.model.instrument import FeeTier
-from xarb.model.units import NANOS_PER_S, Ppb
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, Ppb
+from xarb.strategies.cycles import MAX_FOUND
 from xarb.strategies.triangular import TradeGraph, Triangular, TriangularState
 
 FREE = FeeTier(maker_ppb=Ppb(0), taker_ppb=Ppb(0))
@@ -195,6 +197,51 @@ def test_a_cycle_through_two_starts_keeps_its_name() -> None:
     show(desk, ((99, 100), (1, 2), (213, 214)))
     assert [line for line in told(desk) if "decided" not in line] == ["1 opened"]
     assert {row["legs"].split(",")[0] for row in desk.drained("opportunities")} == {"buy BTC/USD@a"}
+
+
+def test_cycles_that_are_left_out_are_told_once_a_minute() -> None:
+    """20 assets, each priced in all others: how many more cycles earn than are looked at, in a row of refusals; also after a copy."""
+    assets = [f"C{number:02}" for number in range(20)]
+    pairs = [(base, quote) for quote in range(20) for base in range(quote + 1, 20)]
+    made = [instrument("a", base=assets[b], quote=assets[q], symbol=f"{assets[b]}/{assets[q]}") for b, q in pairs]
+    assert len({one.symbol for one in made}) == 190
+
+    def crowd() -> Desk:
+        params = triangular_params(every_row=False, scan_ns=NANOS_PER_S, max_open_bundles=0, max_legs=4, latency_threshold_ns=HOUR)
+        graph = TradeGraph(
+            instruments=tuple(range(190)), assets={at: (one.base, one.quote) for at, one in enumerate(made)}, starts=("C00",)
+        )
+        strategy = Triangular("tri", "main", graph, params, rates={}, assumed_qty={})
+        terms = {"tri": strategy_terms()}
+        return Desk("a" * 190, instruments=made, quiet=True, groups=[], fee=FREE, terms=terms, real=[strategy])
+
+    desk = crowd()
+    for number in range(190):
+        desk.quote(number, ts=number + 1)  # at 100: a cycle of more sales than purchases earns
+    for second in (1, 2):
+        desk.quote(0, ts=second * NANOS_PER_S + 1)
+    again = crowd()
+    again.engine.restore(desk.engine.capture())
+    again.seq, again.rows = desk.seq, [*desk.rows]
+    for each in (desk, again):
+        for second in (30, 60, 61, 62):
+            each.quote(0, ts=second * NANOS_PER_S + 1)
+        told = [row for row in each.drained("refusals") if row["reason"] == "cycles_left_out"]
+        assert [row["ts"] // NANOS_PER_S for row in told] == [1, 61]
+        [left_out] = {row["value"] for row in told}
+        earning = brute_count(pairs)
+        assert left_out == (earning - MAX_FOUND) * MONEY_ONE > 0
+        assert {(row["strategy"], row["venue"], row["bound"]) for row in told} == {("tri", None, MAX_FOUND * MONEY_ONE)}
+
+
+def brute_count(pairs: list[tuple[int, int]]) -> int:
+    """Cycles of three and four legs through asset 0 that earn where each pair trades at 100."""
+    found = 0
+    for legs in (3, 4):
+        for middle in permutations(range(1, 20), legs - 1):
+            way = [0, *middle, 0]
+            found += sum(1 if step in pairs else -1 for step in pairwise(way)) > 0
+    return found
 
 
 def test_a_cycle_that_begins_twice_breaks_the_engine() -> None:

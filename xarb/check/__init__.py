@@ -78,15 +78,17 @@ def judge(
     """
     rows: list[tuple[str, ...]] = []
     cycles: list[tuple[str, ...]] = []
+    left_out: list[tuple[str, ...]] = []
     idle = []
     compared = [name for name in sorted(resolved.strategies) if resolved.strategies[name].kind == "micro"]
     for name in sorted({*resolved.strategies} - {*compared}):
         if resolved.strategies[name].kind == "dex_dex":
-            found, count = pools_of(resolved, name, instruments, opening)
+            found = pools_of(resolved, name, instruments, opening)
         else:
-            found, count = rounds_of(resolved, name, instruments, _blocker_of_one(resolved, name, instruments, (sizes, opening)))
-        cycles += [(name, instruments[number].id, why or _GOOD) for number, why in found]
-        if not count:
+            found = rounds_of(resolved, name, instruments, _blocker_of_one(resolved, name, instruments, (sizes, opening)))
+        cycles += [(name, instruments[number].id, why or _GOOD) for number, why in found.verdicts]
+        left_out += [(why,) for why in found.left_out]
+        if not found.cycles:
             idle.append(name)
     for name in compared:
         pairing = pairing_of(resolved, name, instruments)
@@ -102,6 +104,7 @@ def judge(
         *before,
         Table("Pairs", ("strategy", "sell on", "buy on", "through", "verdict"), tuple(rows)),
         Table("Instruments of cycles", ("strategy", "instrument", "verdict"), tuple(cycles)),
+        Table("Cycles that are left out", ("warning",), tuple(left_out)),
     ]
     tables += [
         _unpaired_table(f"Not compared by {name}", pairing_of(resolved, name, instruments), instruments) for name in compared

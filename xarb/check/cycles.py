@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from xarb.assembly import rounds
 from xarb.assembly.onchain import dex_dex
 from xarb.assembly.resolved import Resolved, graph_of
 from xarb.model.instrument import Instrument
-from xarb.strategies.cycles import ONE, Hop, best_hops, earning_cycles
 
 Blocker = Callable[[int], str | None]  # what keeps an instrument from being traded
 
 
 class Rounds(NamedTuple):
-    """Instruments with what keeps each from being traded (None: nothing), and how many cycles of assets there are on the others."""
+    """Instruments with what keeps each from being traded (None: nothing), how many cycles of assets there are on the others, and what is left out."""
 
     verdicts: list[tuple[int, str | None]]
     cycles: int
+    left_out: tuple[str, ...] = ()
 
 
 def rounds_of(resolved: Resolved, name: str, instruments: Sequence[Instrument], blocker: Blocker) -> Rounds:
@@ -26,20 +27,9 @@ def rounds_of(resolved: Resolved, name: str, instruments: Sequence[Instrument], 
     Raises:
         ConfigError: as `graph_of`.
     """
-    graph = graph_of(resolved, name, instruments)
-    verdicts = [(number, blocker(number)) for number in graph.instruments]
-    names = sorted({asset for pair in graph.assets.values() for asset in pair})
-    hops: list[Hop] = []
-    for number, why in verdicts:
-        if why is None:
-            base, quote = (names.index(asset) for asset in graph.assets[number])
-            hops += [
-                Hop(base, quote, 2 * ONE, number),
-                Hop(quote, base, 2 * ONE, number),
-            ]  # any rate that earns: all cycles are found
-    hops = best_hops(hops)
-    found = [earning_cycles(hops, names.index(start), max_legs=resolved.strategies[name].max_legs) for start in graph.starts]
-    return Rounds(verdicts, sum(len(one) for one in found))
+    verdicts = [(number, blocker(number)) for number in graph_of(resolved, name, instruments).instruments]
+    found = rounds.rounds_of(resolved, name, instruments, {number for number, why in verdicts if why is None})
+    return Rounds(verdicts, sum(one.looked_at for one in found), tuple(one.told for one in found if one.left_out))
 
 
 def pools_of(

@@ -31,7 +31,7 @@ from xarb.engine.portfolio import Portfolio
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import PLACE, SlowRows
-from xarb.engine.strategy import AtomicPlan, BundlePlan, CycleFound, CycleNote, Pass, Plan, Strategy, SwapPlan, View, Wake
+from xarb.engine.strategy import AtomicPlan, BundlePlan, CycleFound, CycleNote, LeftOut, Pass, Plan, Strategy, SwapPlan, View, Wake
 from xarb.engine.view import StrategyView
 from xarb.engine.words import place, words
 from xarb.errors import ConfigError, InvariantBroken, LogError
@@ -40,7 +40,7 @@ from xarb.model.command import AnyCommand, CycleReport, Report
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.order import ENTRIES
-from xarb.model.units import NEVER
+from xarb.model.units import MONEY_ONE, NEVER
 
 # Words of the kernel's records.
 _NOW, _LAST_SEQ, _QUIET, _OUTS, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, _NEXT_DEADLINE, _NEXT_TIMER, _NEXT_EVENT = (
@@ -436,6 +436,12 @@ class Engine:
             self._stop_for(self._others.judge())
         if isinstance(plan, CycleNote):
             self.cycles.note(self._strategies[number].id, plan)
+            return
+        if isinstance(plan, LeftOut):
+            who = self._strategies[number]
+            self.outputs.emit(
+                "refusals", (who.account, who.id, None, None, None, plan.reason, plan.count * MONEY_ONE, plan.bound * MONEY_ONE)
+            )
             return
         if isinstance(plan, AtomicPlan | SwapPlan):
             self._on_chain(number, plan)

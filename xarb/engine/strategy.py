@@ -298,7 +298,16 @@ class Pass(msgspec.Struct, frozen=True, kw_only=True):
     cycle: CycleFound | None = None
 
 
-Plan = BundlePlan | AtomicPlan | SwapPlan | Pass | CycleNote
+class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """More cycles earn than the strategy looks at: so many (or more) are left out beyond the bound of a search. Recorded as a refusal."""
+
+    count: int
+    bound: int
+
+    reason = "cycles_left_out"
+
+
+Plan = BundlePlan | AtomicPlan | SwapPlan | Pass | CycleNote | LeftOut
 
 
 class Strategy(Protocol):

@@ -17,6 +17,7 @@ from xarb.engine.strategy import (
     CycleNote,
     Edge,
     FeedView,
+    LeftOut,
     Plan,
     Strategy,
     SwapPlan,
@@ -132,6 +133,8 @@ class _Watched:
             if isinstance(plan, CycleNote):
                 if plan.phase == "opened":
                     begun[plan.cycle.number] = cycles.count + len(begun) + 1
+                continue
+            if isinstance(plan, LeftOut):
                 continue
             opportunity = None if isinstance(plan, AtomicPlan | SwapPlan) else plan.opportunity
             if plan.cycle is not None:

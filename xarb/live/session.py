@@ -24,6 +24,7 @@ import msgspec
 
 from xarb.assembly import Assembly
 from xarb.assembly.resolved import Resolved, resolve
+from xarb.assembly.rounds import left_out
 from xarb.board import Board
 from xarb.config import Experiment
 from xarb.console import say
@@ -80,6 +81,7 @@ EVENT_LOOP: Final = "event loop"
 WALL_CLOCK: Final = "wall clock"
 ACCOUNT: Final = "account"  # who kills where another xarb trades on an account of ours
 UNGUARDED: Final = "watchdog_gone"
+LEFT_OUT: Final = "cycles_left_out"  # so many cycles may earn at once that no search looks at
 _Made = TypeVar("_Made")
 _SPARE: Final = 64  # connection numbers kept for what a session opens later
 
@@ -199,6 +201,7 @@ class Session:
             self.log, self.assembly, send=self._send, strict=self._experiment.live.strict, sink=self.summary.take
         )
         self._put("starts", start.row())
+        self._tell_left_out(resolved, instruments)
         self.intake.flush()
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
@@ -207,6 +210,12 @@ class Session:
         if self.chains is not None:
             self.chains.listen(self._fail)
         return first_conn
+
+    def _tell_left_out(self, resolved: Resolved, instruments: Sequence[Instrument]) -> None:
+        """Say which strategies may leave cycles out."""
+        for one in left_out(resolved, instruments):
+            say(one.told)
+            self.intake.health(LEFT_OUT, one.left_out, None, one.told)
 
     def _open_wallets(self, past: Past, first_conn: int) -> int:
         """Open what signs for the chains, before anything is connected. The next connection's number."""

@@ -7,7 +7,8 @@ down, so that no cycle earns here what it does not earn at the best prices.
 Bellman and Ford's rounds, one a leg, give the most that any walk of at most k legs brings back from each asset to the start. Where no walk earns,
 no cycle does: that ends nearly every search. Else paths are followed from the start, never twice through one asset, only as long as what they
 brought times the most that a walk from there brings back exceeds what is asked for. So all cycles that earn it are found, each once. Of more than
-`MAX_FOUND` those are that the most promising hops lead to, each asset's hops being followed in that order: the rest is left out, the same at each search.
+`MAX_FOUND` those are that the most promising hops lead to, each asset's hops being followed in that order: the rest is left out, the same at each search,
+and is counted as far as is asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple
 ONE: Final = 10**30  # the rate of a unit for a unit
 LEAST_LEGS: Final = 3  # two legs are a pair
 MAX_FOUND: Final = 1000  # cycles in one search; in a market where more earn, prices are wrong
+COUNTED: Final = 10_000  # of those left out, where somebody is told how many they are
 
 
 class Hop(NamedTuple):
@@ -36,6 +38,13 @@ class Cycle(NamedTuple):
     trades: tuple[int, ...]
 
 
+class Found(NamedTuple):
+    """Cycles that earn, best first, and how many more earn and are left out; as far as they were counted."""
+
+    cycles: list[Cycle]
+    left_out: int
+
+
 def best_hops(hops: Sequence[Hop]) -> list[Hop]:
     """Of the hops between the same two assets the one with the highest rate, of equal ones the first; in order of source and target."""
     best: dict[tuple[int, int], Hop] = {}
@@ -46,7 +55,7 @@ def best_hops(hops: Sequence[Hop]) -> list[Hop]:
     return [best[key] for key in sorted(best)]
 
 
-def earning_cycles(hops: Sequence[Hop], start: int, *, max_legs: int, above: int = ONE) -> list[Cycle]:
+def earning_cycles(hops: Sequence[Hop], start: int, *, max_legs: int, above: int = ONE, counted: int = 1) -> Found:
     """All cycles of three to `max_legs` hops through `start`, each asset once, whose product exceeds `above`; best first.
 
     Args:
@@ -54,10 +63,11 @@ def earning_cycles(hops: Sequence[Hop], start: int, *, max_legs: int, above: int
         start: the asset that goes round.
         max_legs: at least 3. Of more than `MAX_FOUND` cycles so many, see above.
         above: at `ONE`; products of a search are rounded down after each leg.
+        counted: of those left out so many are counted at most.
     """
     back = _most_back(hops, start, max_legs)
     if back[max_legs].get(start, 0) <= above:
-        return []
+        return Found([], 0)
     leaving: dict[int, list[Hop]] = {}
     for hop in hops:
         leaving.setdefault(hop.source, []).append(hop)
@@ -66,8 +76,10 @@ def earning_cycles(hops: Sequence[Hop], start: int, *, max_legs: int, above: int
         mine.sort(key=lambda hop: -hop.rate * onward.get(hop.target, 0))
     found: list[Cycle] = []
     path: list[Hop] = []
-    _follow(_Search(leaving, back, start, max_legs, above, found), ONE, start, path)
-    return sorted(found, key=lambda cycle: (-cycle.product, cycle.trades))
+    search = _Search(leaving, back, start, max_legs, above, MAX_FOUND + counted, found)
+    _follow(search, ONE, start, path)
+    left_out = max(0, len(found) - MAX_FOUND)
+    return Found(sorted(found[:MAX_FOUND], key=lambda cycle: (-cycle.product, cycle.trades)), left_out)
 
 
 def _most_back(hops: Sequence[Hop], start: int, max_legs: int) -> list[dict[int, int]]:
@@ -93,13 +105,14 @@ class _Search(NamedTuple):
     start: int
     max_legs: int
     above: int
+    most: int
     found: list[Cycle]
 
 
 def _follow(search: _Search, product: int, asset: int, path: list[Hop]) -> None:
     left = search.max_legs - len(path)
     for hop in search.leaving.get(asset, ()):
-        if len(search.found) >= MAX_FOUND:
+        if len(search.found) >= search.most:
             return
         after = product * hop.rate // ONE
         if hop.target == search.start:

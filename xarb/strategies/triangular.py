@@ -21,10 +21,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from xarb.engine.strategy import BundlePlan, CycleFound, CycleNote, Entry, LegPlan, Pass, Plan, View, Wake, Wakes
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, Money, Ppb, ceil_div
+from xarb.engine.strategy import BundlePlan, CycleFound, CycleNote, Entry, LeftOut, LegPlan, Pass, Plan, View, Wake, Wakes
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, PPB, Money, Ppb, ceil_div
 from xarb.strategies.books import Asked, Books, note_asked
-from xarb.strategies.cycles import LEAST_LEGS, ONE, Cycle, Hop, best_hops, earning_cycles
+from xarb.strategies.cycles import COUNTED, LEAST_LEGS, MAX_FOUND, ONE, Cycle, Hop, best_hops, earning_cycles
 from xarb.strategies.ladder import TEN, Leg
 from xarb.strategies.legs import LegTerms, bounded_leg, draws_of, leg_terms, spent_by
 from xarb.strategies.moving import MovingTerms, surplus
@@ -33,6 +33,7 @@ from xarb.strategies.sizing import TooSmall
 
 _FROM_NINE: Final = 10**9  # ppb and ns as money: a ratio, seconds
 MOST_LEGS: Final = 6
+_TELL_NS: Final = 60 * NANOS_PER_S  # cycles that are left out are counted and told so often at most
 
 
 class TriangularParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,6 +100,7 @@ class TriangularState(msgspec.Struct):
     standing: dict[str, Standing] = {}
     asked: dict[int, Asked] = {}
     cooling: dict[str, int] = {}  # cycle: not before
+    tell_at: int = 0  # cycles that were left out are told again then, ns
 
 
 class _Side(NamedTuple):
@@ -183,12 +185,13 @@ class _Look:
         self._bundles = view.open_bundles()
         self._spent: dict[tuple[str, str], int] = {}
         self._entries: dict[str, Entry] = {}
+        self._left_out: LeftOut | None = None
 
     def plans(self) -> list[Plan]:
         """What follows."""
         state = self._state
         found = self._search()
-        plans: list[Plan] = []
+        plans: list[Plan] = [] if self._left_out is None else [self._left_out]
         for key in [key for key in state.standing if key not in found]:
             gone = state.standing.pop(key)
             plans.append(CycleNote(cycle=self._told(gone, key), phase="closed", reason="edge_gone"))
@@ -229,10 +232,16 @@ class _Look:
         strategy, above = self._strategy, ONE * (PPB + self._params.close_ppb) // PPB
         hops = best_hops([hop for side in strategy.sides if (hop := self._hop(side)) is not None])
         rounds: dict[tuple[int, ...], Cycle] = {}
+        tells, left_out = self._now >= self._state.tell_at, 0
         for start in strategy.starts:  # a cycle through two of them is found from each: the first one named counts, at every look
-            for cycle in earning_cycles(hops, start, max_legs=self._params.max_legs, above=above):
+            found = earning_cycles(hops, start, max_legs=self._params.max_legs, above=above, counted=COUNTED if tells else 1)
+            left_out += found.left_out
+            for cycle in found.cycles:
                 turned = min(cycle.trades[at:] + cycle.trades[:at] for at in range(len(cycle.trades)))
                 rounds.setdefault(turned, cycle)
+        if tells and left_out:
+            self._state.tell_at = self._now + _TELL_NS
+            self._left_out = LeftOut(count=left_out, bound=MAX_FOUND)
         best_first = sorted(rounds.values(), key=lambda cycle: (-cycle.product, cycle.trades))
         return {" ".join(str(trade) for trade in cycle.trades): cycle for cycle in best_first}
 
