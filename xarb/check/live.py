@@ -10,6 +10,7 @@ import msgspec
 
 from xarb.assembly.resolved import opening_balances, resolve
 from xarb.check import Findings, Sizes, judge
+from xarb.check.senders import Senders, check_senders
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.errors import ConfigError, Rejected, Retryable
@@ -53,6 +54,8 @@ def check_live(experiment: Experiment, *, seconds: float) -> tuple[Findings, lis
     found = run_loop(_look(experiment, sources))
     resolved = resolve(experiment, found.instruments)
     fees, money = _account_facts(found)
+    senders = check_senders(experiment) if experiment.live.mode == LIVE else Senders([], {}, [])
+    money |= senders.money
     if experiment.live.mode == LIVE:
         resolved = msgspec.structs.replace(resolved, fees=resolved.fees | fees)
     opening: Mapping[tuple[str, str, str], int] = money if experiment.live.mode == LIVE else opening_balances(resolved)
@@ -60,11 +63,12 @@ def check_live(experiment: Experiment, *, seconds: float) -> tuple[Findings, lis
         _setting(experiment),
         Table("Exchanges", ("venue", "exchange", "decoder", "round trip", "clock", "instruments"), tuple(found.exchanges)),
         *_account_tables(found.readiness),
+        *senders.tables,
     ]
     if seconds:
         tables.append(estimate(sources, config=experiment.record, seconds=seconds))
     findings = judge(resolved, found.instruments, [Sizes() for _ in found.instruments], opening, tables)
-    return findings, found.objections
+    return findings, [*found.objections, *senders.objections]
 
 
 def check_keys(experiment: Experiment) -> tuple[list[Table], list[str]]:

@@ -264,8 +264,8 @@ def check(
     """Say whether an experiment can run, and what would block the first trade.
 
     With a log (--log, or run.log in the file) it is checked for a backtest; a file with [markets.NAME] and no log is checked for live
-    trading: exchanges, clocks, accounts, fees, balances, networks, gigabytes a day; chains: whether their nodes can be followed, and
-    whether their pools' tokens arrive whole. Exit code 0 when every strategy has a pair that can trade and nothing forbids a start, else 1.
+    trading: exchanges, clocks, accounts, fees, balances, networks, gigabytes a day; chains: whether their nodes can be followed, whether
+    their pools' tokens arrive whole, and who sends there: wallet, executor, nonce, gas, what pays for it. Exit code 0 when every strategy has a pair that can trade and nothing forbids a start, else 1.
     """
     from xarb.check import check as run_check
     from xarb.config import load_experiment
@@ -282,7 +282,7 @@ def check(
         if not loaded.strategies:
             say(f"ready: {chains.pools} pools can be recorded")
             return
-    if log is None and loaded.run.log is None and loaded.markets:
+    if log is None and loaded.run.log is None and (loaded.markets or loaded.chains):
         from xarb.check.live import check_live
         from xarb.sources import seconds_of
 
