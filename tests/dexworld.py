@@ -39,6 +39,11 @@ class Act(NamedTuple):
 
 def chain_log(folder: Path, acts: Sequence[Act], pools: Sequence[Pool] = POOLS) -> Path:
     """A log of these blocks, one each two seconds."""
+    return write_log(folder, chain_rows(acts, pools))
+
+
+def chain_rows(acts: Sequence[Act], pools: Sequence[Pool] = POOLS) -> Rows:
+    """Its rows."""
     rows: list[tuple[int, ChainRow]] = []
     blocks: list[tuple[Block, int]] = []
     now: dict[str, tuple[int, int]] = {}
@@ -89,7 +94,7 @@ def chain_log(folder: Path, acts: Sequence[Act], pools: Sequence[Pool] = POOLS) 
         found.append(
             (row.ts_recv, (row.kind, {name: value for name, value in row.values.items() if name not in ("seq", "ts_recv")}))
         )
-    return write_log(folder, found)
+    return found
 
 
 def experiment(folder: Path, log: Path, *, simulated: Mapping[str, str] | None = None, **changes: str) -> Path:

@@ -142,7 +142,7 @@ def test_a_unit_of_profit_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     def more(chain: SimulatedChain, command: SwapCycle) -> Swapped | None:
         outcome = swapped(chain, command)
-        return outcome if outcome is None or outcome.why else outcome._replace(profit=outcome.profit + 1)
+        return outcome if outcome is None or outcome.why else outcome._replace(got=outcome.got + 1)
 
     monkeypatch.setattr(SimulatedChain, "_swapped", more)
     found = diff(mine, made(tmp_path / "b", STORY))

@@ -687,6 +687,10 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
         for section, kind in (("onchain", OnChainConfig), ("lenders", LenderConfig), ("simulated", SimulatedChainConfig))
         for field in msgspec.structs.fields(kind)
     },
+    "strategies.order": "tests.test_cex_dex:test_both_at_once_and_the_hedge_undone",
+    "strategies.wait_ms": "tests.test_cex_dex:test_the_risk_of_waiting_is_expected",
+    "strategies.wait_risk_bps": "tests.test_cex_dex:test_the_risk_of_waiting_is_expected",
+    "onchain.coins": "tests.test_cex_dex:test_a_config_that_cannot_be_is_refused",
     **{f"factories.{name}": "tests.test_chain_sources:test_each_key_reaches_the_feed" for name in ("address", "kind", "fee_ppm")},
     "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
     "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",

@@ -22,6 +22,7 @@ from xarb.log.committer import Policy
 from xarb.log.prune import Retention
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money, Ppb, parse_bps, parse_money
 from xarb.pools.financing import PPM, WAD, LoanTerms
+from xarb.strategies.cex_dex import CexDexParams
 from xarb.strategies.dex import DexParams
 from xarb.strategies.micro import MicroParams
 from xarb.strategies.moving import MovingTerms
@@ -247,6 +248,31 @@ def dex_params(config: StrategyConfig) -> DexParams:
         financing=config.financing,
         success_ppm=_ppm(config.success_bps),
         slip_ppm=_ppm(config.slip_bps),
+        channel=config.channel,
+        deadline_ns=nanos(config.deadline_ms),
+    )
+
+
+def cex_dex_params(config: StrategyConfig) -> CexDexParams:
+    """A strategy's section as the parameters of `cex_dex`."""
+    return CexDexParams(
+        max_hops=config.max_legs,
+        open_ppb=ratio_of(config.open_bps),
+        close_ppb=ratio_of(config.close_bps),
+        max_edge_ppb=ratio_of(config.max_edge_bps),
+        min_profit_ppb=ratio_of(config.min_profit_bps),
+        min_profit_quote=money_of(config.min_profit_quote),
+        max_notional_quote=money_of(config.max_notional_quote),
+        max_open_bundles=config.max_open_bundles,
+        latency_threshold_ns=nanos(config.latency_threshold_ms),
+        max_levels=config.max_levels,
+        scan_ns=nanos(config.scan_ms),
+        every_row=config.every_row,
+        order=config.order,
+        success_ppm=_ppm(config.success_bps),
+        slip_ppm=_ppm(config.slip_bps),
+        wait_ns=nanos(config.wait_ms),
+        wait_risk_ppb=ratio_of(config.wait_risk_bps),
         channel=config.channel,
         deadline_ns=nanos(config.deadline_ms),
     )

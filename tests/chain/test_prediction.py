@@ -130,7 +130,7 @@ def test_what_is_planted_is_found(twice: Twice, monkeypatch: pytest.MonkeyPatch)
 
     def more(chain: SimulatedChain, command: SwapCycle) -> Swapped | None:
         outcome = swapped(chain, command)
-        return None if outcome is None or outcome.why else outcome._replace(profit=outcome.profit + 1)
+        return None if outcome is None or outcome.why else outcome._replace(got=outcome.got + 1)
 
     with monkeypatch.context() as broken:
         broken.setattr(SimulatedChain, "_swapped", more)

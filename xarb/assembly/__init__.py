@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from xarb.assembly.marks import Marks
-from xarb.assembly.onchain import chain_models, dex_dex, own_transactions
+from xarb.assembly.onchain import cex_dex, chain_models, dex_dex, own_transactions
 from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
 from xarb.config import RunConfig
 from xarb.console import Table
@@ -317,6 +317,8 @@ def _strategy(
     assumed = {venue: money_of(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
     if config.kind == "dex_dex":
         return dex_dex(resolved, name, instruments)
+    if config.kind == "cex_dex":
+        return cex_dex(resolved, name, instruments, (rates, assumed))
     if config.kind == "triangular":
         graph = graph_of(resolved, name, instruments)
         params = triangular_params(config, resolved.inventory)

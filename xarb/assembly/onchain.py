@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from xarb.assembly.resolved import Resolved
+from xarb.assembly.resolved import Resolved, fee_of
 from xarb.config.strategies import StrategyConfig
 from xarb.errors import ConfigError
 from xarb.log.reader import LogReader
 from xarb.model.instrument import Instrument
-from xarb.settings import chain_model, dex_params, loan_terms, wei_of
+from xarb.model.units import Money
+from xarb.settings import cex_dex_params, chain_model, dex_params, loan_terms, wei_of
+from xarb.strategies.books import Rates
+from xarb.strategies.cex_dex import CexDex, Market, SwapChain
 from xarb.strategies.dex import DexChain, DexDex
 from xarb.venues.chainterms import ChainModel
 
@@ -55,14 +58,63 @@ def dex_dex(resolved: Resolved, name: str, instruments: Sequence[Instrument]) ->
         raise ConfigError(f"strategies.{name}: {error}") from None
 
 
+def cex_dex(resolved: Resolved, name: str, instruments: Sequence[Instrument], books: tuple[Rates, Mapping[str, Money]]) -> CexDex:
+    """The strategy `name`; `books` are rates of fee coins, and sizes to assume where a quote has none.
+
+    Raises:
+        ConfigError: there is no chain, no exchange, or no path between two tokens that count as what an exchange trades; or too many.
+    """
+    config = resolved.strategies[name]
+    venues = [venue for venue in config.venues or resolved.onchain if venue in resolved.onchain]
+    if not venues:
+        raise ConfigError(f"strategies.{name}: there is no [onchain.NAME] for it to swap on")
+    if not any(resolved.onchain[venue].own.coins for venue in venues):
+        raise ConfigError(
+            f"strategies.{name}: [onchain.{venues[0]}] has no coins: which token counts as which coin of an exchange must be said, "
+            'such as coins = { 0xADDRESS = "ETH" }; no name proves it'
+        )
+    markets = [
+        Market(number, one.base, one.quote)
+        for number, one in enumerate(instruments)
+        if one.kind == "spot"
+        and one.venue in (config.venues or resolved.venues)
+        and one.venue in resolved.venues
+        and (not config.symbols or one.symbol in config.symbols)
+        and fee_of(resolved, one) is not None
+    ]
+    if not markets:
+        raise ConfigError(f"strategies.{name}: there is no spot market of a [venues.NAME] for it to hedge on")
+    chains = {venue: _swap_chain(resolved, config, venue, instruments) for venue in venues}
+    try:
+        return CexDex(name, config.account, chains=chains, markets=markets, books=books, params=cex_dex_params(config))
+    except ValueError as error:
+        raise ConfigError(f"strategies.{name}: {error}") from None
+
+
+def _swap_chain(resolved: Resolved, config: StrategyConfig, venue: str, instruments: Sequence[Instrument]) -> SwapChain:
+    own = resolved.onchain[venue].own
+    return SwapChain(
+        pools=_pools(config, venue, instruments),
+        coins=own.coins,
+        wrapped=own.wrapped,
+        tip_wei=wei_of(own.tip_gwei),
+        cap_wei=wei_of(own.max_fee_gwei),
+    )
+
+
+def _pools(config: StrategyConfig, venue: str, instruments: Sequence[Instrument]) -> tuple[tuple[int, str, str], ...]:
+    """The pools of a chain that a strategy may go through, with their tokens."""
+    return tuple(
+        (number, pool.base, pool.quote)
+        for number, pool in enumerate(instruments)
+        if pool.venue == venue and pool.kind == "pool" and (not config.symbols or pool.symbol in config.symbols)
+    )
+
+
 def _chain(resolved: Resolved, config: StrategyConfig, venue: str, instruments: Sequence[Instrument]) -> DexChain:
     one = resolved.onchain[venue]
     return DexChain(
-        pools=tuple(
-            (number, pool.base, pool.quote)
-            for number, pool in enumerate(instruments)
-            if pool.venue == venue and pool.kind == "pool" and (not config.symbols or pool.symbol in config.symbols)
-        ),
+        pools=_pools(config, venue, instruments),
         starts=config.start_assets or (one.own.wrapped,),
         wrapped=one.own.wrapped,
         tip_wei=wei_of(one.own.tip_gwei),

@@ -13,7 +13,7 @@ from xarb.assembly import SOURCES, Assembly, recorded_ground
 from xarb.assembly.resolved import Resolved, fee_of, pairing_of, resolve_recorded
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
-from xarb.check.cycles import pools_of, rounds_of
+from xarb.check.cycles import paths_of, pools_of, rounds_of
 from xarb.config import Experiment
 from xarb.config.strategies import StrategyConfig
 from xarb.console import Table
@@ -84,6 +84,9 @@ def judge(
     for name in sorted({*resolved.strategies} - {*compared}):
         if resolved.strategies[name].kind == "dex_dex":
             found = pools_of(resolved, name, instruments, opening)
+        elif resolved.strategies[name].kind == "cex_dex":
+            blocker = _blocker_of_one(resolved, name, instruments, (sizes, opening))
+            found = paths_of(resolved, name, instruments, opening, blocker)
         else:
             found = rounds_of(resolved, name, instruments, _blocker_of_one(resolved, name, instruments, (sizes, opening)))
         cycles += [(name, instruments[number].id, why or _GOOD) for number, why in found.verdicts]

@@ -17,18 +17,20 @@ _ONLY: Final = {
     "micro": ("improve_bps", "min_life_ms"),
     "triangular": ("start_assets", "max_legs", "every_row"),
     "dex_dex": ("start_assets", "max_legs", *_DEX),
+    "cex_dex": ("max_legs", "every_row", "order", "wait_ms", "wait_risk_bps", *_DEX),
 }
-LEAST_LEGS: Final = {"triangular": 3, "dex_dex": 2}
-MOST_LEGS: Final = {"triangular": 6, "dex_dex": 4}
+LEAST_LEGS: Final = {"triangular": 3, "dex_dex": 2, "cex_dex": 1}
+MOST_LEGS: Final = {"triangular": 6, "dex_dex": 4, "cex_dex": 4}
 
 
 class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[strategies.NAME]`: one strategy with its account, limits and budget."""
 
     kind: Annotated[
-        Literal["micro", "triangular", "dex_dex"],
+        Literal["micro", "triangular", "dex_dex", "cex_dex"],
         doc(
-            "which strategy: pairs of one thing on two venues, cycles of three and more trades, or cycles of pools in one transaction"
+            "which strategy: pairs of one thing on two venues, cycles of three and more trades, cycles of pools in one transaction, or paths of "
+            "pools that an order at an exchange hedges"
         ),
     ]
     start_assets: Annotated[
@@ -38,20 +40,47 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "default, of dex_dex it is the wrapped token"
         ),
     ] = ()
-    max_legs: Annotated[int, msgspec.Meta(ge=2, le=6, description="most trades of a cycle: triangular 3 to 6, dex_dex 2 to 4")] = 4
-    every_row: Annotated[bool, doc("triangular: whether every row of its books is a reason to look, besides the scan")] = False
+    max_legs: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, le=6, description="most trades of a cycle: triangular 3 to 6, dex_dex 2 to 4; pools of a path: cex_dex 1 to 4"
+        ),
+    ] = 4
+    every_row: Annotated[
+        bool, doc("triangular, cex_dex: whether every row of its books is a reason to look, besides the scan (and blocks)")
+    ] = False
+    order: Annotated[
+        Literal["dex_first", "simultaneous"],
+        doc(
+            "cex_dex: the order leaves once a receipt says what was swapped, for so much as that; or at once, and is undone where the swap fails"
+        ),
+    ] = "dex_first"
+    wait_ms: Annotated[
+        Decimal, doc("cex_dex: time from a decision to its receipt that is reckoned with: block, inclusion, the way back")
+    ] = Decimal(15_000)
+    wait_risk_bps: Annotated[
+        Decimal,
+        doc(
+            "cex_dex: how far the price moves in a second, as its standard deviation, all of it held against us; it grows with the square root "
+            "of the time (1 is some 56 % a year)"
+        ),
+    ] = Decimal(1)
     financing: Annotated[
         Literal["auto", "wallet", "callback", "flashloan"],
-        doc("dex_dex: what pays the first pool: whatever leaves most, own tokens, the pool itself, or a loan"),
+        doc(
+            "dex_dex, cex_dex: what pays the first pool: whatever leaves most, own tokens, the pool itself, or a loan; cex_dex has the wallet only"
+        ),
     ] = "auto"
-    success_bps: Annotated[Decimal, doc("dex_dex: how likely a cycle comes about as computed")] = Decimal(6000)
-    slip_bps: Annotated[Decimal, doc("dex_dex: part of its profit that may be lost before the contract undoes a cycle")] = Decimal(
-        1000
+    success_bps: Annotated[Decimal, doc("dex_dex, cex_dex: how likely it comes about as computed")] = Decimal(6000)
+    slip_bps: Annotated[Decimal, doc("dex_dex, cex_dex: part of its profit that may be lost before the contract undoes it")] = (
+        Decimal(1000)
     )
-    channel: Annotated[Literal["public", "relay"], doc("dex_dex: how transactions leave; a relay leaves reverts out")] = "public"
-    deadline_ms: Annotated[Decimal, doc("dex_dex: block time after which a transaction of a block does nothing any more")] = (
-        Decimal(60_000)
+    channel: Annotated[Literal["public", "relay"], doc("dex_dex, cex_dex: how transactions leave; a relay leaves reverts out")] = (
+        "public"
     )
+    deadline_ms: Annotated[
+        Decimal, doc("dex_dex, cex_dex: block time after which a transaction of a block does nothing any more")
+    ] = Decimal(60_000)
     account: Annotated[str, doc("account whose money it uses")] = "main"
     venues: Annotated[tuple[str, ...], doc("venues it may trade on; none means all")] = ()
     symbols: Annotated[tuple[str, ...], doc("symbols it may trade; none means all")] = ()
@@ -173,4 +202,17 @@ def strategy_section(reader: Reader, raw: object, where: str) -> StrategyConfig:
             raise ConfigError(f'{reader.path}: {where}.start_assets is missing: assets that go round, such as ["USDT"]')
         if not made.scan_ms and not made.every_row:
             raise ConfigError(f"{reader.path}: {where}.scan_ms = 0: without the scan it looks only where every_row = true")
+    if made.kind == "cex_dex":
+        _check_cex_dex(reader, made, raw, where)
     return made
+
+
+def _check_cex_dex(reader: Reader, made: StrategyConfig, raw: object, where: str) -> None:
+    """What cannot be of a swap whose other half is an order at an exchange."""
+    if isinstance(raw, dict) and "sequence" in raw:
+        raise ConfigError(f"{reader.path}: {where}.sequence is of legs at exchanges; what leaves first of cex_dex says `order`")
+    if made.financing not in ("auto", "wallet"):
+        raise ConfigError(
+            f"{reader.path}: {where}.financing = {made.financing}: a loan, or the pool itself, must be paid back in the transaction that takes it, and the "
+            "order at the exchange is not in that; the wallet pays (wallet, or auto, which is the same here)"
+        )

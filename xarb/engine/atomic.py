@@ -86,12 +86,14 @@ class Ways:
             return Refusal("decimals", number, None if decimals is None else decimals * MONEY_ONE, MONEY_SCALE * MONEY_ONE)
         return int(10 ** (MONEY_SCALE - decimals))
 
-    def check_time(self, venue: str, deadline_s: int, first: int, limit: int) -> Refusal | None:
-        """The newest block is not older than `limit` (ns), and the deadline lies ahead."""
+    def check_age(self, venue: str, first: int, limit: int) -> Refusal | None:
+        """The newest block is not older than `limit`, ns."""
+        age = self._market.now - self._chains.heard(venue)
+        return Refusal("stale_quote", first, age * _NANO, limit * _NANO) if age > limit else None
+
+    def check_deadline(self, deadline_s: int, first: int) -> Refusal | None:
+        """It lies ahead."""
         now = self._market.now
-        age = now - self._chains.heard(venue)
-        if age > limit:
-            return Refusal("stale_quote", first, age * _NANO, limit * _NANO)
         if deadline_s * NANOS_PER_S <= now:
             return Refusal("deadline", first, deadline_s * MONEY_ONE, now // NANOS_PER_S * MONEY_ONE)
         return None
@@ -175,7 +177,9 @@ class AtomicRules:
     def _check_terms(self, plan: AtomicPlan, desk: Desk, known: list[Known], unit: int) -> Refusal | None:
         """What the plan says of itself, against the pools as they are now; amounts as money of the token."""
         first = known[0].number
-        refusal = self._ways.check_time(plan.venue, plan.deadline_s, first, desk.limits.latency_threshold_ns)
+        refusal = self._ways.check_age(plan.venue, first, desk.limits.latency_threshold_ns) or self._ways.check_deadline(
+            plan.deadline_s, first
+        )
         if refusal is not None:
             return refusal
         if plan.amount <= 0 or plan.gas_limit <= 0 or plan.ceiling_wei <= 0 or plan.premium < 0 or plan.min_profit < 0:

@@ -83,7 +83,7 @@ class HedgedRules:
         leg = self._risk.leg(plan.hedge, desk, self._market.now)
         if isinstance(leg, Refusal):
             return leg
-        refusal = _check_path(known) or self._check_terms(plan, desk, known) or self._check_coins(plan, known, leg)
+        refusal = _check_path(known) or self._check_terms(plan, known) or self._check_coins(plan, known, leg)
         if refusal is not None:
             return refusal
         sizes = self._sizes(plan, known)
@@ -91,11 +91,12 @@ class HedgedRules:
             return sizes
         return self._together(plan, desk, known, leg=leg, sizes=sizes, working=working)
 
-    def _check_terms(self, plan: SwapPlan, desk: Desk, known: list[Known]) -> Refusal | None:
+    def _check_terms(self, plan: SwapPlan, known: list[Known]) -> Refusal | None:
+        """What the plan says of itself; how old a pool may be is its feed's to say, since a gap opens between blocks as well."""
         first = known[0].number
         if plan.amount <= 0 or plan.min_out <= 0 or plan.gas_limit <= 0 or plan.ceiling_wei <= 0:
             return Refusal("plan_incomplete", first)
-        return self._ways.check_time(plan.venue, plan.deadline_s, first, desk.limits.latency_threshold_ns)
+        return self._ways.check_deadline(plan.deadline_s, first)
 
     def _check_coins(self, plan: SwapPlan, known: list[Known], leg: Leg) -> Refusal | None:
         """Both tokens count as what the hedge trades, and it trades them the other way round."""

@@ -50,7 +50,7 @@ class SwapHop(msgspec.Struct, frozen=True, kw_only=True):
     fee_pips: int
 
 
-class SwapCycle(msgspec.Struct, frozen=True, kw_only=True):
+class SwapCycle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Swap a cycle in one transaction on a chain, or nothing.
 
     Attributes:
@@ -85,7 +85,7 @@ class SwapCycle(msgspec.Struct, frozen=True, kw_only=True):
     ceiling_wei: int | None = None
 
 
-class SwapPath(msgspec.Struct, frozen=True, kw_only=True):
+class SwapPath(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Swap tokens that the executor holds into another one, which it keeps, in one transaction on a chain, or nothing.
 
     Attributes:
@@ -126,6 +126,7 @@ class CancelCycle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Command = SubmitOrder | CancelOrder
+Swapping = SwapCycle | SwapPath
 ChainCommand = SwapCycle | SwapPath | CancelCycle
 AnyCommand = Command | ChainCommand
 

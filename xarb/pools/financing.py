@@ -28,7 +28,7 @@ Gas = Annotated[int, msgspec.Meta(ge=0, le=30_000_000)]
 
 
 class GasUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Gas that a way takes: with two hops, for each further hop and each tick crossed, and how much more when two hops revert at their end."""
+    """Gas that a way takes: with two hops, for each hop more or less and each tick crossed, and how much more when two hops revert at their end."""
 
     two_hops: Gas
     hop: Gas
@@ -36,8 +36,8 @@ class GasUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     revert: Gas
 
     def of(self, hops: int, ticks: int) -> int:
-        """Of a cycle that comes to its end."""
-        return self.two_hops + self.hop * max(hops - 2, 0) + self.tick * ticks
+        """Of a cycle or a path that comes to its end."""
+        return self.two_hops + self.hop * (hops - 2) + self.tick * ticks
 
     def more_of_revert(self, hops: int) -> int:
         """How much more one takes that reverts at its end: what writing in vain would have been given back for."""
@@ -53,6 +53,10 @@ MEASURED: Final[Mapping[Way, GasUse]] = {
     "flash": GasUse(two_hops=220_000, hop=95_000, tick=65_000, revert=27_000),
     "aave": GasUse(two_hops=298_000, hop=95_000, tick=65_000, revert=45_000),
 }
+
+
+# The same of a path of own tokens into another one, of one hop or more (tests/chain/test_paths.py).
+PATH: Final = GasUse(two_hops=195_000, hop=85_000, tick=65_000, revert=25_000)
 
 
 class Loan(msgspec.Struct, frozen=True, kw_only=True):

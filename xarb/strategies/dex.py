@@ -15,23 +15,28 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
-from xarb.engine.strategy import AtomicPlan, BlockView, CycleFound, CycleNote, Pass, Plan, View, Wake, Wakes
+from xarb.engine.strategy import AtomicPlan, BlockView, CycleNote, Plan, View, Wake, Wakes
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, PPB, Money, Ppb
 from xarb.pools.basefee import next_base_fee
 from xarb.pools.concentrated import Concentrated
-from xarb.pools.constant_product import ConstantProduct
 from xarb.pools.cycle import Best, Hop, best_input
 from xarb.pools.financing import MEASURED, PPM, Financing, Funded, GasPrice, Loan, LoanTerms, Need, Purse, Wish, financing
-from xarb.pools.steps import PIPS
+from xarb.strategies.swaps import (
+    FROM_NINE,
+    LIMIT_PERCENT,
+    Places,
+    Pool,
+    Standing,
+    key_of,
+    pass_on,
+    print_of,
+    rate_of,
+    told_of,
+)
 
 LEAST_HOPS: Final = 2
 MOST_HOPS: Final = 4
 MOST_CYCLES: Final = 20_000  # of one chain; looking at each takes some 2 us
-_FROM_NINE: Final = 10**9  # ppb as money: a ratio
-_Q192: Final = 192
-_LIMIT_PERCENT: Final = 120  # of the gas that was measured: a pool may have to write more than it did then
-Pool = ConstantProduct | Concentrated
-Places = tuple[tuple[int, bool], ...]  # (instrument, whether token0 goes in) of each hop
 
 
 class DexChain(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,16 +79,6 @@ class DexParams(msgspec.Struct, frozen=True, kw_only=True):
     slip_ppm: int
     channel: Literal["public", "relay"]
     deadline_ns: int
-
-
-class Standing(msgspec.Struct):
-    """A cycle that earned at the last look, as it was first numbered; `told` are the reasons told of it."""
-
-    number: int
-    since: int
-    best_edge_ppb: int
-    edge_ppb: int
-    told: list[str] = []
 
 
 class DexState(msgspec.Struct):
@@ -151,10 +146,10 @@ class _Look:
         state, venue = self._state, self._venue
         is_behind = self._block.number < state.heads.get(venue, 0)
         state.heads[venue] = max(self._block.number, state.heads.get(venue, 0))
-        found = {self._key(one.places): one for one in self._search()}
+        found = {key_of(venue, one.places): one for one in self._search()}
         plans: list[Plan] = []
         for key in [key for key in state.standing if key.startswith(f"{venue} ") and key not in found]:
-            plans.append(CycleNote(cycle=_told(key, state.standing.pop(key)), phase="closed", reason="edge_gone"))
+            plans.append(CycleNote(cycle=told_of(key, state.standing.pop(key)), phase="closed", reason="edge_gone"))
         for key, one in found.items():
             known = state.standing.get(key)
             if known is None and one.edge_ppb < self._params.open_ppb:
@@ -162,15 +157,12 @@ class _Look:
             if known is None:
                 state.found += 1
                 known = state.standing[key] = Standing(state.found, self._view.now, one.edge_ppb, one.edge_ppb)
-                plans.append(CycleNote(cycle=_told(key, known), phase="opened"))
+                plans.append(CycleNote(cycle=told_of(key, known), phase="opened"))
             known.edge_ppb, known.best_edge_ppb = one.edge_ppb, max(one.edge_ppb, known.best_edge_ppb)
             plan = None if is_behind else self._decide(key, known, one)
             if plan is not None:
                 plans.append(plan)
         return plans
-
-    def _key(self, places: Places) -> str:
-        return f"{self._venue} " + " ".join(f"{number}{'>' if zero_for_one else '<'}" for number, zero_for_one in places)
 
     # --- search
 
@@ -192,7 +184,7 @@ class _Look:
         """What the first unit comes to, as a fraction; (0, 1) of a pool that is not known."""
         known = self._rates.get(place)
         if known is None:
-            known = self._rates[place] = _rate_of(self._pools[place[0]], zero_for_one=place[1])
+            known = self._rates[place] = rate_of(self._pools[place[0]], zero_for_one=place[1])
         return known
 
     # --- decisions
@@ -201,32 +193,32 @@ class _Look:
         """A plan, a pass whose reason is new for the cycle, or None."""
         params, view = self._params, self._view
         if params.max_edge_ppb and found.edge_ppb > params.max_edge_ppb:
-            return _pass(key, one, "abnormal_edge", found.edge_ppb * _FROM_NINE, params.max_edge_ppb * _FROM_NINE)
+            return pass_on(key, one, "abnormal_edge", found.edge_ppb * FROM_NINE, params.max_edge_ppb * FROM_NINE)
         if view.entry(self._venue).way == "none":
-            return _pass(key, one, "breaker_open")
+            return pass_on(key, one, "breaker_open")
         if self._bundles >= params.max_open_bundles:
-            return _pass(key, one, "max_open_bundles", self._bundles * MONEY_ONE, params.max_open_bundles * MONEY_ONE)
+            return pass_on(key, one, "max_open_bundles", self._bundles * MONEY_ONE, params.max_open_bundles * MONEY_ONE)
         if any(
-            self._state.asked.get(number) == _print_of(hop.pool) for (number, _), hop in zip(found.places, found.hops, strict=True)
+            self._state.asked.get(number) == print_of(hop.pool) for (number, _), hop in zip(found.places, found.hops, strict=True)
         ):
             return None  # a plan took what is there, and nothing has changed
         token = self._token(found.places[0])
         decimals = view.decimals(self._venue, token)
         if decimals is None or decimals > MONEY_SCALE:
-            return _pass(key, one, "decimals")
+            return pass_on(key, one, "decimals")
         unit: int = 10 ** (MONEY_SCALE - decimals)
         balance = view.free(self._venue, token) // unit
         most = params.max_notional_quote // unit
         best = best_input(found.hops, min(most, balance) if params.financing == "wallet" else most) if most else None
         if best is None:
-            return _pass(key, one, "unprofitable")
+            return pass_on(key, one, "unprofitable")
         price = self._gas_price(token)
         if price is None:
-            return _pass(key, one, "gas_price_unknown")
+            return pass_on(key, one, "gas_price_unknown")
         need = self._need(found, best, unit)
         chosen = financing(params.financing, need, self._purse(token, balance, unit), price=price, gas=MEASURED)
         if chosen.taken is None:
-            return _pass(key, one, *_worst(chosen, unit))
+            return pass_on(key, one, *_worst(chosen, unit))
         return self._plan(key, one, found, (need, chosen.taken, price))
 
     def _need(self, found: _Found, best: Best, unit: int) -> Need:
@@ -287,7 +279,7 @@ class _Look:
     def _plan(self, key: str, one: Standing, found: _Found, chosen: tuple[Need, Funded, GasPrice]) -> AtomicPlan:
         need, funded, price = chosen
         for (number, _), hop in zip(found.places, found.hops, strict=True):
-            self._state.asked[number] = _print_of(hop.pool)
+            self._state.asked[number] = print_of(hop.pool)
         self._bundles += 1
         began = self._block.ts_event if self._block.ts_event is not None else self._view.now
         return AtomicPlan(
@@ -299,11 +291,11 @@ class _Look:
             premium=funded.premium,
             min_profit=funded.min_profit,
             expected_net=funded.net,
-            gas_limit=funded.gas * _LIMIT_PERCENT // 100,
+            gas_limit=funded.gas * LIMIT_PERCENT // 100,
             ceiling_wei=_ceiling(need, funded, price),
             deadline_s=(began + self._params.deadline_ns) // NANOS_PER_S,
             channel=self._params.channel,
-            cycle=_told(key, one),
+            cycle=told_of(key, one),
         )
 
 
@@ -344,26 +336,6 @@ def _cycles(chain: DexChain, most: int) -> Iterator[Places]:
             yield places
 
 
-def _rate_of(pool: Pool | None, *, zero_for_one: bool) -> tuple[int, int]:
-    """What the first unit comes to after the fee, as a fraction."""
-    if pool is None:
-        return (0, 1)
-    if isinstance(pool, ConstantProduct):
-        mine, theirs = pool.reserves(zero_for_one=zero_for_one)
-        return ((pool.fee_denominator - pool.fee_numerator) * theirs, pool.fee_denominator * mine) if mine else (0, 1)
-    if not pool.liquidity:
-        return (0, 1)
-    kept, square = PIPS - pool.fee_pips, pool.sqrt_price * pool.sqrt_price
-    return (kept * square, PIPS << _Q192) if zero_for_one else (kept << _Q192, PIPS * square)
-
-
-def _print_of(pool: Pool) -> list[int]:
-    """What a pool is now, as far as a swap at its price depends on it."""
-    if isinstance(pool, ConstantProduct):
-        return [pool.reserve0, pool.reserve1]
-    return [pool.sqrt_price, pool.tick, pool.liquidity]
-
-
 def _ceiling(need: Need, funded: Funded, price: GasPrice) -> int:
     """The most for each gas at which what is expected is still enough."""
     now = price.base_fee_wei + price.tip_wei
@@ -379,28 +351,3 @@ def _worst(chosen: Financing, unit: int) -> tuple[str, int | None, int | None]:
     if one.reason == "fee_cap":
         return one.reason, one.value, one.bound  # wei are money of the native asset
     return one.reason, None if one.value is None else one.value * unit, None if one.bound is None else one.bound * unit
-
-
-def _told(key: str, one: Standing) -> CycleFound:
-    places = key.split()[1:]
-    return CycleFound(
-        number=one.number,
-        legs=tuple((int(place[:-1]), "sell" if place[-1] == ">" else "buy") for place in places),
-        seqs=(),
-        edge_ppb=one.edge_ppb,
-        best_edge_ppb=one.best_edge_ppb,
-        since=one.since,
-    )
-
-
-def _pass(key: str, one: Standing, reason: str, value: int | None = None, bound: int | None = None) -> Pass | None:
-    if reason in one.told:
-        return None
-    one.told.append(reason)
-    return Pass(
-        opportunity=None,
-        reason=reason,
-        value=None if value is None else Money(value),
-        bound=None if bound is None else Money(bound),
-        cycle=_told(key, one),
-    )

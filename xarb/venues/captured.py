@@ -6,7 +6,7 @@ import msgspec
 
 from xarb.engine.captured import ChainsCopy, MathsCopy
 from xarb.engine.kernel.memory import Memory
-from xarb.model.command import CancelOrder, CycleReport, Report, SubmitOrder, SwapCycle
+from xarb.model.command import CancelOrder, CycleReport, Report, SubmitOrder, Swapping
 from xarb.model.instrument import Instrument
 
 
@@ -61,9 +61,9 @@ class ApartCopy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class MinedCopy(msgspec.Struct, frozen=True, array_like=True):
-    """A cycle that a block holds, with what it changed by asset."""
+    """A cycle or a path that a block holds, with what it changed by asset."""
 
-    command: SwapCycle
+    command: Swapping
     block_hash: str
     block_number: int
     changes: list[tuple[str, int]]
@@ -80,9 +80,9 @@ class ChainDealingsCopy(msgspec.Struct, frozen=True):
     """One simulated chain; see `simulated_chain.SimulatedChain`. `balances` are account, asset, amount."""
 
     venue: str
-    coming: list[tuple[int, SwapCycle]]
+    coming: list[tuple[int, Swapping]]
     cancels: list[tuple[int, int]]
-    waiting: list[tuple[int, SwapCycle]]
+    waiting: list[tuple[int, Swapping]]
     canceled: list[int]
     mined: list[MinedCopy]
     apart: list[ApartCopy]

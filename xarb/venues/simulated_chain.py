@@ -1,6 +1,6 @@
 """Simulated chains of a run: transactions of ours in the blocks that the log has, upon the pools as those blocks left them.
 
-A cycle decided at d is with the builders at a = d + latency: there it is simulated upon the latest block, and refused where that fails. The first
+A cycle, or a path, decided at d is with the builders at a = d + latency: there it is simulated upon the latest block, and refused where that fails. The first
 block that has room for it holds it: one whose row came at least `lag_ns` after a, whose base fee its bid pays, and that does not miss it. It is
 swapped upon the pools as of the end of that block, after every recorded swap and after our own before it, exactly; it reverts where it does not earn
 what the contract insists on, where its time is over, or where somebody else was first. Gas is what was measured of its way.
@@ -17,11 +17,10 @@ from heapq import heappush
 from typing import Any, Final, NamedTuple
 
 from xarb.engine.chains import KEPT, Chains
-from xarb.errors import InvariantBroken
-from xarb.model.command import CancelCycle, ChainCommand, CycleReport, SwapCycle
+from xarb.model.command import CancelCycle, ChainCommand, CycleReport, SwapCycle, SwapPath, Swapping
 from xarb.model.event import SlowRow
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S, NEVER
-from xarb.pools.financing import MEASURED, PPM, WAD
+from xarb.pools.financing import MEASURED, PATH, PPM, WAD, GasUse
 from xarb.venues.apart import Apart, through
 from xarb.venues.captured import ChainBlockCopy, ChainDealingsCopy, MinedCopy
 from xarb.venues.chainterms import ChainModel
@@ -33,18 +32,18 @@ _BLOCKS: Final = 1 << 32  # draws of an order's blocks lie so far apart
 
 
 class Waiting(NamedTuple):
-    """A cycle on its way to the builders (`arrival`, ns), or there."""
+    """A cycle or a path on its way to the builders (`arrival`, ns), or there."""
 
     arrival: int
-    command: SwapCycle
+    command: Swapping
 
 
 class Outcome(NamedTuple):
-    """What swapping a cycle comes to: why it reverts (empty: it does not), gas, profit, and (pool, whether token0 comes in, input) of each swap."""
+    """What swapping comes to: why it reverts (empty: it does not), gas, what came out beyond what a cycle owes, and of each swap (pool, way, input)."""
 
     why: str
     gas: int
-    profit: int = 0
+    got: int = 0
     swaps: tuple[tuple[int, bool, int], ...] = ()
 
 
@@ -86,17 +85,11 @@ class SimulatedChain:
     # --- what the driver calls
 
     def take(self, command: ChainCommand) -> None:
-        """Take a command of the engine.
-
-        Raises:
-            InvariantBroken: it is of a kind that is not simulated.
-        """
+        """Take a command of the engine."""
         arrival = command.ts + self.model.latency.pick(draw.splitmix64(self._seeds[STREAM_CHAIN], command.order))
         if isinstance(command, CancelCycle):
             self._cancels.append((arrival, command.order))
             return
-        if not isinstance(command, SwapCycle):
-            raise InvariantBroken(f"order {command.order}: swaps along a path are not simulated")
         if self._coming:
             arrival = max(arrival, self._coming[-1].arrival)  # nonces go in order
         self._coming.append(Waiting(arrival, command))
@@ -182,7 +175,7 @@ class SimulatedChain:
             return None  # it leaves reverts out
         return outcome
 
-    def _price(self, command: SwapCycle, values: Mapping[str, Any]) -> int | None:
+    def _price(self, command: Swapping, values: Mapping[str, Any]) -> int | None:
         """What each gas costs in a block, None where the bid does not pay for it."""
         price = int(values["base_fee_wei"] or 0) + self.model.tip_wei
         return None if command.ceiling_wei is not None and price > command.ceiling_wei else price
@@ -191,16 +184,14 @@ class SimulatedChain:
         return draw.splitmix64(self._seeds[stream], counter) % PPM
 
     @staticmethod
-    def _is_late(command: SwapCycle, values: Mapping[str, Any]) -> bool:
+    def _is_late(command: Swapping, values: Mapping[str, Any]) -> bool:
         return values["ts_event"] is not None and values["ts_event"] > command.deadline_s * NANOS_PER_S
 
-    def _mine(self, command: SwapCycle, outcome: Outcome, values: Mapping[str, Any], due: int) -> None:
+    def _mine(self, command: Swapping, outcome: Outcome, values: Mapping[str, Any], due: int) -> None:
         price = self._price(command, values)
         assert price is not None, "else it would not be included"
-        token = command.hops[0].token_in
-        profit = 0 if outcome.why else outcome.profit
-        unit = self._unit(token)
-        changes = [(self.model.native, -outcome.gas * price), (token, profit * unit)]
+        made = _made(command, outcome.got) if not outcome.why else ()
+        changes = [(self.model.native, -outcome.gas * price), *((token, amount * self._unit(token)) for token, amount in made)]
         self._move(command.account, changes, 1)
         for number, zero_for_one, amount in outcome.swaps:
             self.apart.swap(number, amount, zero_for_one=zero_for_one)
@@ -213,12 +204,11 @@ class SimulatedChain:
             block_hash=values["block_hash"],
             gas_used=outcome.gas,
             gas_price_wei=price,
-            profit_token=None if outcome.why else token,
-            profit=None if outcome.why else profit,
             reason=outcome.why or None,
+            **(_stated(command, outcome.got) if not outcome.why else {}),
         )
 
-    def _drop(self, command: SwapCycle, values: Mapping[str, Any], due: int) -> None:
+    def _drop(self, command: Swapping, values: Mapping[str, Any], due: int) -> None:
         """A transaction that was canceled, or whose time is over: in public a transfer to oneself takes its nonce."""
         self._canceled.discard(command.order)
         if command.channel == "public":
@@ -250,18 +240,17 @@ class SimulatedChain:
 
     # --- one cycle
 
-    def _refusal(self, command: SwapCycle) -> str:
+    def _refusal(self, command: Swapping) -> str:
         """Why it would fail upon the latest block, or cannot be paid for; empty where it would not."""
         if self.balances.get((command.account, self.model.native), 0) < command.gas_limit * (command.ceiling_wei or 0):
             return "funds"
         outcome = self._swapped(command)
         return "pool_unknown" if outcome is None else "simulation" if outcome.why else ""
 
-    def _swapped(self, command: SwapCycle) -> Outcome | None:
+    def _swapped(self, command: Swapping) -> Outcome | None:
         """What it comes to upon the pools as they are, None where one of them is not known."""
         token, amount, ticks = command.hops[0].token_in, command.amount, 0
         swaps: list[tuple[int, bool, int]] = []
-        premium = self._premium(command)
         for hop in command.hops:
             pool = self.apart.pool(self.apart.numbers[hop.pool])
             if pool is None:
@@ -271,21 +260,26 @@ class SimulatedChain:
                 return self._reverted(command, "empty")
             swaps.append((self.apart.numbers[hop.pool], hop.zero_for_one, amount))
             amount, ticks = given, ticks + crossed
-        if premium is None:
-            return self._reverted(command, "loan")
-        if command.funding == "wallet" and self._held(command.account, token) < command.amount:
+        if (not isinstance(command, SwapCycle) or command.funding == "wallet") and self._held(
+            command.account, token
+        ) < command.amount:
             return self._reverted(command, "balance")
-        profit = amount - command.amount - premium
-        if profit < command.min_profit:
-            return self._reverted(command, "unprofitable")
-        gas = MEASURED[command.funding].of(len(command.hops), ticks)
+        if isinstance(command, SwapCycle):
+            premium = self._premium(command)
+            if premium is None:
+                return self._reverted(command, "loan")
+            amount -= command.amount + premium
+            if amount < command.min_profit:
+                return self._reverted(command, "unprofitable")
+        elif amount < command.min_out:
+            return self._reverted(command, "output")
+        gas = _use(command).of(len(command.hops), ticks)
         if gas > command.gas_limit:
             return Outcome("out_of_gas", command.gas_limit)
-        return Outcome("", gas, profit, tuple(swaps))
+        return Outcome("", gas, amount, tuple(swaps))
 
-    def _reverted(self, command: SwapCycle, why: str) -> Outcome:
-        use = MEASURED[command.funding]
-        hops = len(command.hops)
+    def _reverted(self, command: Swapping, why: str) -> Outcome:
+        use, hops = _use(command), len(command.hops)
         return Outcome(why, min(use.of(hops, 0) + use.more_of_revert(hops), command.gas_limit))
 
     def _premium(self, command: SwapCycle) -> int | None:
@@ -314,7 +308,7 @@ class SimulatedChain:
 
     # --- reports
 
-    def _tell(self, due: int, command: SwapCycle, event: str, **more: Any) -> None:
+    def _tell(self, due: int, command: Swapping, event: str, **more: Any) -> None:
         plain: dict[str, Any] = {"ts": due, "venue": self.venue, "account": command.account, "strategy": command.strategy}
         plain |= {"order": command.order, "event": event, "tx_hash": _hash(command, "")}
         heappush(self.outbox, (due, self._told, CycleReport(**(plain | more))))
@@ -350,7 +344,26 @@ class SimulatedChain:
         self.balances = {(account, asset): amount for account, asset, amount in copy.balances}
 
 
-def _hash(command: SwapCycle, what: str) -> str:
+def _use(command: Swapping) -> GasUse:
+    """What it takes of gas."""
+    return MEASURED[command.funding] if isinstance(command, SwapCycle) else PATH
+
+
+def _made(command: Swapping, got: int) -> list[tuple[str, int]]:
+    """What it changes by token, in smallest units."""
+    token = command.hops[0].token_in
+    return [(token, got)] if isinstance(command, SwapCycle) else [(token, -command.amount), (command.token_out, got)]
+
+
+def _stated(command: Swapping, got: int) -> dict[str, Any]:
+    """What its receipt says of that."""
+    token = command.hops[0].token_in
+    if isinstance(command, SwapPath):
+        return {"token_in": token, "amount_in": command.amount, "token_out": command.token_out, "amount_out": got}
+    return {"profit_token": token, "profit": got}
+
+
+def _hash(command: Swapping, what: str) -> str:
     """A name for a transaction that no chain has."""
     return "0x" + hashlib.sha256(f"{command.venue} {command.client_order_id} {what}".encode()).hexdigest()
 
