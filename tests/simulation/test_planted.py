@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import pytest
 
 from tests.simulation.planted import BUGS, COUNTED, KILLS, MIDNIGHT, MOVED, SEALED, SLOW, Bug
+from tests.simulation.shown import SHOWN
 from xarb.simulation.case import run_case
 from xarb.simulation.faults import FAULTS, Sealing, draw_kills, draw_moved, draw_odds, draw_sealing, draw_slowness, draw_waits
 from xarb.simulation.limits import before_midnight
@@ -38,13 +39,16 @@ def worlds(bug: Bug) -> Iterator[int]:
 
 
 def find(bug: Bug) -> tuple[int, set[str]]:
-    """In how many worlds the bug was looked for until one of its oracles was broken, and all that were by then; 0 where none of its was."""
+    """The world in which one of the bug's oracles was broken, and all that were by then; 0 where none of its was.
+
+    The world that showed it when this was last looked up comes first, then all in order.
+    """
     found: set[str] = set()
     with scratch() as folder:
-        for number, seed in enumerate(islice(worlds(bug), WORLDS), start=1):
+        for seed in chain(filter(None, [SHOWN.get(bug.name)]), islice(worlds(bug), WORLDS)):
             found.update(one.oracle for one in run_case(seed, folder).violations)
             if found & set(bug.oracles):
-                return number, found
+                return seed, found
     return 0, found
 
 
@@ -52,8 +56,8 @@ def find(bug: Bug) -> tuple[int, set[str]]:
 def test_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     """A world is broken by the bug, and by an oracle that stands for what the bug does."""
     bug.plant(monkeypatch)
-    worlds, oracles = find(bug)
-    assert worlds, f"{bug.name} lived through {WORLDS} worlds, or was found by {oracles} only"
+    world, oracles = find(bug)
+    assert world, f"{bug.name} lived through {WORLDS} worlds, or was found by {oracles} only"
 
 
 def test_enough_bugs_are_planted() -> None:
