@@ -72,7 +72,6 @@ class SimulatedVenues:
         setup: VenueSetup,
         models: Mapping[str, VenueModel],
         chains: Mapping[str, ChainModel] | None = None,
-        *,
         own: frozenset[str] = frozenset(),
     ) -> None:
         check_setup(setup, models)
