@@ -4,6 +4,7 @@ XarbError
 ├── ConfigError       fix the input (a file, a key, an argument) and run again      exit code 2
 ├── Refused           a check said no; nothing is broken                            exit code 1
 │   └── Killed        a person killed trading and has not taken it back             exit code 3
+├── StrategyFailed    a strategy of the user's own raised something                exit code 1
 ├── Interrupted       a person stopped it; the message says what was kept           exit code 130
 ├── LogError          stop: the log is damaged, incomplete or cannot be written     exit code 1
 ├── VenueError        the outside world; one of the three below
@@ -36,6 +37,10 @@ class Killed(Refused):
     """Trading was killed, and nobody has taken that back: no supervisor is to try again."""
 
     exit_code = 3
+
+
+class StrategyFailed(XarbError):
+    """A strategy of the user's own raised something; the message has file and line."""
 
 
 class Interrupted(XarbError):

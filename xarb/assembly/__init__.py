@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from xarb.assembly.custom import custom
 from xarb.assembly.marks import Marks
 from xarb.assembly.onchain import cex_dex, chain_models, dex_dex, own_transactions
 from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
@@ -307,7 +308,7 @@ def _simulated(
         rates=rates,
         seed=resolved.run.seed,
     )
-    return SimulatedVenues(setup, models, chain_models(resolved), own=ground.own)
+    return SimulatedVenues(setup, models, chain_models(resolved), ground.own)
 
 
 def _strategy(
@@ -315,6 +316,8 @@ def _strategy(
 ) -> Strategy:
     config = resolved.strategies[name]
     assumed = {venue: money_of(one.assumed_qty) for venue, one in resolved.venues.items() if one.assumed_qty is not None}
+    if config.kind == "custom":
+        return custom(resolved, name, instruments)
     if config.kind == "dex_dex":
         return dex_dex(resolved, name, instruments)
     if config.kind == "cex_dex":

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from xarb.assembly.code import pinned
 from xarb.assembly.mentions import check_mentions
 from xarb.catalog import load_assets, load_fees, read_assets, read_fees
 from xarb.config import Experiment, FeedConfig, RunConfig, VenueConfig
@@ -99,7 +100,10 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
         accounts=experiment.accounts,
         pegs=experiment.pegs,
         rates=experiment.rates,
-        strategies=experiment.strategies,
+        strategies={
+            name: pinned(config, experiment.folder, f"{experiment.origin}: strategies.{name}")
+            for name, config in experiment.strategies.items()
+        },
         fees=fees,
         assets=_assets_of(table, instruments),
         inventory=experiment.inventory,
@@ -171,7 +175,7 @@ def graph_of(resolved: Resolved, name: str, instruments: Sequence[Instrument]) -
     config = resolved.strategies[name]
     names = prove_names(instruments, AssetTable(resolved.assets))
     known = identities(names)
-    chosen = [one for one in names if _may_go_through(resolved, config, one.instrument)]
+    chosen = [one for one in names if may_trade(resolved, config, one.instrument)]
     assets = {one.number: _assets_apart(one.instrument, known) for one in chosen}
     starts = []
     for asset in config.start_assets:
@@ -183,7 +187,8 @@ def graph_of(resolved: Resolved, name: str, instruments: Sequence[Instrument]) -
     return TradeGraph(instruments=tuple(assets), assets=assets, starts=tuple(starts))
 
 
-def _may_go_through(resolved: Resolved, config: StrategyConfig, one: Instrument) -> bool:
+def may_trade(resolved: Resolved, config: StrategyConfig, one: Instrument) -> bool:
+    """Whether a spot instrument is one of a strategy's venues and symbols, with known fees."""
     return (
         one.kind == "spot"
         and one.venue in (config.venues or resolved.venues)

@@ -10,10 +10,11 @@ import msgspec
 import numpy as np
 
 from xarb.assembly import SOURCES, Assembly, recorded_ground
-from xarb.assembly.resolved import Resolved, fee_of, pairing_of, resolve_recorded
+from xarb.assembly.custom import custom
+from xarb.assembly.resolved import Resolved, fee_of, may_trade, pairing_of, resolve_recorded
 from xarb.backtest import log_of
 from xarb.catalog import load_assets
-from xarb.check.cycles import paths_of, pools_of, rounds_of
+from xarb.check.cycles import Blocker, Rounds, paths_of, pools_of, rounds_of
 from xarb.config import Experiment
 from xarb.config.strategies import StrategyConfig
 from xarb.console import Table
@@ -82,13 +83,16 @@ def judge(
     idle = []
     compared = [name for name in sorted(resolved.strategies) if resolved.strategies[name].kind == "micro"]
     for name in sorted({*resolved.strategies} - {*compared}):
-        if resolved.strategies[name].kind == "dex_dex":
+        kind = resolved.strategies[name].kind
+        blocker = _blocker_of_one(resolved, name, instruments, (sizes, opening))
+        if kind == "dex_dex":
             found = pools_of(resolved, name, instruments, opening)
-        elif resolved.strategies[name].kind == "cex_dex":
-            blocker = _blocker_of_one(resolved, name, instruments, (sizes, opening))
+        elif kind == "cex_dex":
             found = paths_of(resolved, name, instruments, opening, blocker)
+        elif kind == "custom":
+            found = _own(resolved, name, instruments, blocker)
         else:
-            found = rounds_of(resolved, name, instruments, _blocker_of_one(resolved, name, instruments, (sizes, opening)))
+            found = rounds_of(resolved, name, instruments, blocker)
         cycles += [(name, instruments[number].id, why or _GOOD) for number, why in found.verdicts]
         left_out += [(why,) for why in found.left_out]
         if not found.cycles:
@@ -106,13 +110,21 @@ def judge(
     tables = [
         *before,
         Table("Pairs", ("strategy", "sell on", "buy on", "through", "verdict"), tuple(rows)),
-        Table("Instruments of cycles", ("strategy", "instrument", "verdict"), tuple(cycles)),
+        Table("Instruments", ("strategy", "instrument", "verdict"), tuple(cycles)),
         Table("Cycles that are left out", ("warning",), tuple(left_out)),
     ]
     tables += [
         _unpaired_table(f"Not compared by {name}", pairing_of(resolved, name, instruments), instruments) for name in compared
     ]
     return Findings([table for table in tables if table.rows], len(rows) + len(cycles), blocked, tuple(sorted(idle)))
+
+
+def _own(resolved: Resolved, name: str, instruments: Sequence[Instrument], blocker: Blocker) -> Rounds:
+    """What a strategy of the user's own may trade; its code is loaded, so that what is wrong with it is known."""
+    custom(resolved, name, instruments)
+    config = resolved.strategies[name]
+    verdicts = [(number, blocker(number)) for number, one in enumerate(instruments) if may_trade(resolved, config, one)]
+    return Rounds(verdicts, sum(why is None for _, why in verdicts))
 
 
 def _setting_table(experiment: Experiment, reader: LogReader) -> Table:

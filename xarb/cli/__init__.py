@@ -11,14 +11,17 @@ import typer
 from xarb import __version__
 from xarb.cli import exports, inventory, keys, logs, markets, questions, sim, watch
 from xarb.cli.verbs import (
+    CodeOption,
     ExperimentPath,
     LogOption,
     LogPath,
     SetOption,
     TradedLog,
     WaitOption,
+    allow_code,
     app,
     config_app,
+    new_app,
 )
 from xarb.cli.verbs import Verb as _Verb
 from xarb.cli.verbs import overrides_of as _overrides
@@ -224,6 +227,7 @@ def verify(
             help="Prove a live log from a checkpoint on, of that input or the last; xarb log info lists them.",
         ),
     ] = None,
+    code: CodeOption = None,
     cut: Annotated[
         str | None,
         typer.Option(
@@ -238,6 +242,7 @@ def verify(
     from xarb.verify import verify as run_verify
     from xarb.why import numbered
 
+    allow_code(code)
     cuts = numbered("--cut", cut)
     with progress("verify") as advance:
         proof = run_verify(run, log=log, since=since, advance=advance)
@@ -371,3 +376,20 @@ def config_show(experiment: ExperimentPath, settings: SetOption = None) -> None:
     loaded = load_experiment(experiment, _overrides(settings))
     rows = tuple((setting.key, setting.value, setting.source) for setting in list_settings(loaded))
     show([Table(f"Effective config of {experiment}", ("key", "value", "source"), rows)])
+
+
+@new_app.command("strategy", cls=_Verb)
+def new_strategy(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and underscores.")],
+    folder: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="Where to write; made if it is not there.")] = Path(),
+) -> None:
+    """Write a strategy of your own that runs as it stands: its code, an experiment on the shipped recording, and a test.
+
+    See docs/strategies.md.
+    """
+    from xarb.new import new_strategy as write
+
+    paths = write(name, folder)
+    for path in paths:
+        say(f"written: {path}")
+    say(f"run it with: xarb backtest {paths[1]}; test it with: pytest {paths[2]}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import FormatOption, LogOption, Verb, app
+from xarb.cli.verbs import CodeOption, FormatOption, LogOption, Verb, allow_code, app
 from xarb.console import progress, say
 
 
@@ -24,6 +24,7 @@ def why(
         typer.Option("--start", metavar="N", help="Start of a live log in which the number counts; a client order id says it."),
     ] = None,
     log: LogOption = None,
+    code: CodeOption = None,
     output: FormatOption = None,
 ) -> None:
     """Explain an order: the chain from it back to the market events, the state that the strategy saw, and what became of it.
@@ -35,6 +36,7 @@ def why(
     from xarb.why import why as explain
 
     check_format(output)
+    allow_code(code)
     question = Question(order, numbered("--opportunity", opportunity), numbered("--start", start))
     publish(explain(folder, question, log=log), output)
 
@@ -54,6 +56,7 @@ def at(
         str | None, typer.Option("--start", metavar="N", help="Start of a live log; default the one that applied the input.")
     ] = None,
     log: LogOption = None,
+    code: CodeOption = None,
     output: FormatOption = None,
 ) -> None:
     """Show books, balances, open orders and bundles, feeds and breakers as the engine had them once an input was applied.
@@ -66,6 +69,7 @@ def at(
     from xarb.why import numbered
 
     check_format(output)
+    allow_code(code)
     wanted, levels = numbered("--seq", seq), numbered("--depth", depth)
     assert wanted is not None
     assert levels is not None
@@ -80,6 +84,7 @@ def diff(
     backtest_run: Annotated[Path, typer.Argument(metavar="BACKTEST", help="Side B: a run over the same market, or such a log.")],
     start: Annotated[str | None, typer.Option("--start", metavar="N", help="Which start of a live log.")] = None,
     log: LogOption = None,
+    code: CodeOption = None,
     output: FormatOption = None,
 ) -> None:
     """Compare two runs or logs over one market: align opportunities and orders, and give each difference its cause.
@@ -92,6 +97,7 @@ def diff(
     from xarb.why import numbered
 
     check_format(output)
+    allow_code(code)
     found = compare(live, backtest_run, log=log, start=numbered("--start", start))
     publish(found.sections, output)
     if not found.equal:

@@ -76,7 +76,9 @@ app = typer.Typer(
 )
 log_app = typer.Typer(name="log", help="Look at a log and prove that it is whole.", no_args_is_help=True, rich_markup_mode=None)
 config_app = typer.Typer(name="config", help="Look at an experiment file.", no_args_is_help=True, rich_markup_mode=None)
+new_app = typer.Typer(name="new", help="Write files to begin with.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(log_app)
+app.add_typer(new_app)
 app.add_typer(config_app)
 
 ExperimentPath = Annotated[
@@ -98,6 +100,27 @@ FormatOption = Annotated[
     str | None,
     typer.Option("--format", metavar="FORMAT", help="table or json; default table, tab-separated where it is no terminal."),
 ]
+CodeOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--code",
+        metavar="FILE.py",
+        help="The file of a strategy of your own that decided; what only a log names is never run. May be repeated.",
+    ),
+]
+
+
+def allow_code(files: list[Path] | None) -> None:
+    """Let the files of `--code` run as strategies' code.
+
+    Raises:
+        ConfigError: one cannot be read.
+    """
+    if files:
+        from xarb.assembly.code import allow
+
+        for path in files:
+            allow(path)
 
 
 def overrides_of(pairs: list[str] | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -18,6 +18,7 @@ _ONLY: Final = {
     "triangular": ("start_assets", "max_legs", "every_row"),
     "dex_dex": ("start_assets", "max_legs", *_DEX),
     "cex_dex": ("max_legs", "every_row", "order", "wait_ms", "wait_risk_bps", *_DEX),
+    "custom": ("code", "code_sha256", "params"),
 }
 LEAST_LEGS: Final = {"triangular": 3, "dex_dex": 2, "cex_dex": 1}
 MOST_LEGS: Final = {"triangular": 6, "dex_dex": 4, "cex_dex": 4}
@@ -27,12 +28,18 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """`[strategies.NAME]`: one strategy with its account, limits and budget."""
 
     kind: Annotated[
-        Literal["micro", "triangular", "dex_dex", "cex_dex"],
+        Literal["micro", "triangular", "dex_dex", "cex_dex", "custom"],
         doc(
-            "which strategy: pairs of one thing on two venues, cycles of three and more trades, cycles of pools in one transaction, or paths of "
-            "pools that an order at an exchange hedges"
+            "which strategy: pairs of one thing on two venues, cycles of three and more trades, cycles of pools in one transaction, paths of "
+            "pools that an order at an exchange hedges, or one of your own"
         ),
     ]
+    code: Annotated[
+        str | None,
+        doc("custom: where it is: a file beside this one (`mine.py`), or the name by which an installed package offers it"),
+    ] = None
+    code_sha256: Annotated[str | None, doc("custom: digest that the code must have; a run notes it anyway")] = None
+    params: Annotated[dict[str, Any] | None, doc("custom: what it is given, a table")] = None
     start_assets: Annotated[
         tuple[str, ...],
         doc(
@@ -197,6 +204,8 @@ def strategy_section(reader: Reader, raw: object, where: str) -> StrategyConfig:
     least, most = LEAST_LEGS.get(made.kind), MOST_LEGS.get(made.kind)
     if least is not None and most is not None and not least <= made.max_legs <= most:
         raise ConfigError(f"{reader.path}: {where}.max_legs = {made.max_legs}: allowed are {least} to {most}")
+    if made.kind == "custom" and made.code is None:
+        raise ConfigError(f'{reader.path}: {where}.code is missing: the file of the strategy, such as "mine.py"')
     if made.kind == "triangular":
         if not made.start_assets:
             raise ConfigError(f'{reader.path}: {where}.start_assets is missing: assets that go round, such as ["USDT"]')
