@@ -34,5 +34,5 @@ def test_no_parameter_that_a_config_key_feeds_has_a_default_beside_the_config() 
     assert sorted(doubled) == []
     known = {"FeedLimits", "RiskLimits", "ExecutionPolicy", "StrategyTerms", "MicroParams", "VenueModel", "Setup", "VenueSetup"}
     known |= {"BreakerLimits", "AdjustLimits", "MovingTerms", "PairTerms", "Micro", "TriangularParams", "TradeGraph", "Triangular"}
-    known |= {"ChainModel", "ChainTerms", "DexParams"}
+    known |= {"ChainModel", "ChainTerms", "DexParams", "CexDexParams"}
     assert known == {made.__name__ for made, _ in found}
