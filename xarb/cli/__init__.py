@@ -78,6 +78,12 @@ def backtest(
         Path | None, typer.Option("--out", metavar="RUN", help="Folder of the run; default runs/NAME-ID, replaced if there.")
     ] = None,
     ladder: Annotated[bool, typer.Option("--ladder", help="Print PnL again with 0 to 500 ms added to order latency.")] = False,
+    guarded: Annotated[
+        bool,
+        typer.Option(
+            "--guard", help="Also look for what decides beside the log: clocks, chance, files, network, hash seeds, batch sizes."
+        ),
+    ] = False,
     settings: SetOption = None,
 ) -> None:
     """Replay a recorded log through the engine and the simulated venues.
@@ -97,6 +103,16 @@ def backtest(
         with interruptible(f"the run is kept in {result.folder}, the ladder is not"), progress("ladder") as advance:
             show([run_ladder(loaded, log=log, advance=advance, run=result)])
     say(f"run kept in {result.folder}; prove it with: xarb verify {result.folder}")
+    if guarded:
+        from xarb.guard import guard
+
+        sets = [word for pair in settings or () for word in ("--set", pair)]
+        again = ["backtest", str(experiment), *([] if log is None else ["--log", str(log)]), *sets]
+        with interruptible(f"the run is kept in {result.folder}"), progress("guard") as advance:
+            found = guard(loaded, result.digest, log=log, again=again, advance=advance)
+        show(found.tables)
+        if not found.clean:
+            raise Refused("something else than the log decides: see above")
 
 
 @app.command(cls=_Verb)
