@@ -202,7 +202,7 @@ def _elsewhere(again: Sequence[str], seed: str) -> str:
     """The digest of the outputs in a process with another hash seed."""
     with tempfile.TemporaryDirectory(prefix="xarb-guard-") as place:
         run = Path(place) / "run"
-        command = [sys.executable, "-m", "xarb", *again, "--out", str(run)]
+        command = [sys.executable, "-P", "-m", "xarb", *again, "--out", str(run)]
         done = subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=False)  # noqa: S603  # this program
         if done.returncode != 0:
             raise Refused(f"it could not be run again with hash seed {seed}: {done.stderr.strip()[-500:]}")
