@@ -12,7 +12,13 @@ from xarb.wires.exchanges import WIRES
 
 def test_every_wire_is_listed_with_what_it_offers() -> None:
     """One row a wire; a service of a larger exchange has that exchange's rights; the others are named as coalescing."""
-    exact, others, chains = offers_tables(None)
+    exact, others, chains, objections = offers_tables(None)
+    assert {metric for *_, seen in objections.rows for metric in seen.split(", ") if metric.startswith("xarb_")} == {
+        "xarb_chain_objections",
+        "xarb_chain_waiting",
+        "xarb_feed_tradable",
+        "xarb_health",
+    }
     assert [row[0] for row in chains.rows] == ["v2", "v3"]
     assert [row[0] for row in exact.rows] == list(WIRES)
     rows = {row[0]: dict(zip(exact.columns, row, strict=True)) for row in exact.rows}

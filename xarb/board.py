@@ -49,17 +49,27 @@ class Board:
         self._rates: dict[int, float] = {}
         self._said_s = 0.0
 
-    def update(self, streams: Sequence[Connection], now: int, stats: Stats, seconds: float, *, scores: Scores = _unknown) -> None:
-        """Show how it goes, `seconds` after the start."""
+    def update(
+        self,
+        streams: Sequence[Connection],
+        now: int,
+        stats: Stats,
+        seconds: float,
+        *,
+        scores: Scores = _unknown,
+        more: Sequence[Table] = (),
+    ) -> None:
+        """Show how it goes, `seconds` after the start; `more` stands between feeds and log."""
         for stream in streams:
             self._rate(stream, now)
         if self._draw is not None:
             feeds = self.feed_table(streams, now, f"Recording for {seconds:.0f} s", scores=scores)
-            self._draw([feeds, _journal_table(stats)])
+            self._draw([feeds, *(table for table in more if table.rows), _journal_table(stats)])
         elif self._say is not None and seconds - self._said_s >= _PLAIN_S:
             self._said_s = seconds
-            for row in self.feed_table(streams, now, "", scores=scores).rows:
-                self._say(" ".join(f"{name}={cell.replace(' ', '_')}" for name, cell in zip(_PLAIN, row, strict=True)))
+            for table in (self.feed_table(streams, now, "", scores=scores), *more):
+                for row in table.rows:
+                    self._say(_line(table.columns, row))
             self._say(" ".join(f"{name.replace(' ', '_')}={value}" for name, value in _journal_table(stats).rows))
 
     def feed_table(self, streams: Sequence[Connection], now: int, title: str, *, scores: Scores = _unknown) -> Table:
@@ -92,7 +102,9 @@ class Board:
         self._before[stream.feed.conn] = now, stream.meter.events
 
 
-_PLAIN: Final = tuple(name.replace(" ", "_").replace("/", "_per_") for name in _COLUMNS)
+def _line(columns: Sequence[str], row: Sequence[str]) -> str:
+    names = (name.replace(" ", "_").replace("/", "_per_") for name in columns)
+    return " ".join(f"{name}={cell.replace(' ', '_')}" for name, cell in zip(names, row, strict=True))
 
 
 def _journal_table(stats: Stats) -> Table:

@@ -30,6 +30,24 @@ _POOLS: Final = {
     "v2": ("Uniswap v2 and forks", "in the config"),
     "v3": ("Uniswap v3, PancakeSwap v3 and forks", "read from the pool"),
 }
+# Of chains: what keeps transactions or plans from leaving, in the words of its own rows.
+_OBJECTIONS: Final = (
+    ("another chain, executor or owner", "at a start", "check, live"),
+    ("a node that is behind the log, or does not answer as it must", "while it lasts", "status, xarb_chain_objections"),
+    (
+        "transactions that wait and are not of this log, or of an earlier start",
+        "until their fate is known",
+        "status, xarb_chain_waiting",
+    ),
+    ("a nonce that no bid takes back", "until a person looks (halted)", "status, xarb_chain_objections"),
+    ("a pool that is drifted, gapped, stale or down", "until its next whole state, or block", "status, xarb_feed_tradable"),
+    (
+        "nodes of which nobody can say who is right",
+        "told once each (rpc_disagree); a minority is left (rpc_distrusted)",
+        "status, xarb_health",
+    ),
+    ("a base fee above what is bid at most, or too little ether for gas", "while it is so", "check, refusals fee_cap and balance"),
+)
 _STREAMED: Final = {"quotes": ("watchBidsAsks", "watchTicker"), "books": ("watchOrderBook",), "trades": ("watchTrades",)}
 _POLLED: Final = {"books": ("fetchOrderBook",), "trades": ("fetchTrades",)}
 _COLUMNS: Final = (
@@ -129,12 +147,18 @@ def offers_tables(venue: str | None) -> list[Table]:
             ((", ".join(others), "ccxt, coalescing"),),
         ),
         Table(
-            "EVM chains, by nodes of yours ([chains.NAME], docs/chains.md): whole blocks in order, reorganisations undone; recorded",
+            "EVM chains, by nodes of yours ([chains.NAME], docs/chains.md): whole blocks in order, reorganisations undone; recorded and, with "
+            "[chains.NAME.sending], traded on (docs/sending.md)",
             ("kind", "pools of", "fee", "events"),
             tuple(
                 (kind, *_POOLS[kind], ", ".join(dict.fromkeys(one.partition("(")[0] for one in SIGNATURES[kind])))
                 for kind in SIGNATURES
             ),
+        ),
+        Table(
+            "What a chain may object to: nothing is sent while one holds; `xarb status` and the metrics tell which",
+            ("what", "when", "who sees it"),
+            _OBJECTIONS,
         ),
     ]
 

@@ -15,6 +15,7 @@ from xarb.assembly.resolved import Resolved, decode_config
 from xarb.engine.discrepancy import DISCREPANCY, REFUSED, read_discrepancy
 from xarb.engine.liverows import ARM, DISARM, KILL, RESET_BREAKERS
 from xarb.errors import ConfigError
+from xarb.inquiry.chainstanding import Seen, chain_sections, cycle_counts
 from xarb.inquiry.decided import starts_in
 from xarb.inquiry.sections import Section, Shown, amount, listed, millis, moment_of
 from xarb.log.ends import ENDS, LEFT_OFF
@@ -31,6 +32,8 @@ SILENCE_NS: Final = 5 * NANOS_PER_S  # a driver writes a heartbeat every second
 LOOK_BACK_NS: Final = 600 * NANOS_PER_S  # how far back the last row of a feed is looked for
 _MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades")
 _ALIVE: Final = [state for state in ORDER_STATES if state not in ORDER_TERMINAL]
+_MADE: Final = ("trade", "cycle", "swap")  # causes of the ledger by which orders and transactions change money, and what they cost
+_COSTS: Final = ("fee", "gas")
 _BREAKS: Final = ("gap", "lost", "closed")
 Row = dict[str, Any]
 
@@ -93,13 +96,15 @@ def status(folder: Path, *, now: int | None = None) -> Status:
         head = _head(view, ended, troubles)
         feeds = _feeds(view, [] if ended else troubles)  # without a start no feed is heard
         breakers = _breakers(view, troubles)
+        chains = Seen(query, view.since, view.after, view.now, _chains_of(view))
         return Status(
             troubles,
             [
                 Section("status", f"Status of {folder}", ("what", "value"), head),
                 feeds,
+                *chain_sections(chains, [] if ended else troubles),
                 breakers,
-                *_orders(view),
+                *_orders(view, cycle_counts(chains)),
                 *_money(view),
                 *_discrepancies(view, troubles),
                 *_health(view, [] if ended else troubles),
@@ -153,6 +158,11 @@ def _armed(view: _View) -> tuple[bool, str]:
 
 
 # --- feeds
+
+
+def _chains_of(view: _View) -> list[str]:
+    """The chains that are traded on."""
+    return sorted(decode_config(view.span.start.config).onchain)
 
 
 def _feeds(view: _View, troubles: list[str]) -> Section:
@@ -213,8 +223,8 @@ def _breakers(view: _View, troubles: list[str]) -> Section:
 # --- orders and money
 
 
-def _orders(view: _View) -> list[Section]:
-    """Orders that are alive with their bundles, and what was counted."""
+def _orders(view: _View, cycles: Sequence[tuple[Any, ...]]) -> list[Section]:
+    """Orders that are alive with their bundles, and what was counted, `cycles` with it."""
     alive = latest(view.query, "orders", ("order",), view.after, keep=("state", "in", _ALIVE))
     sent = {
         row["order"]: row
@@ -239,6 +249,7 @@ def _orders(view: _View) -> list[Section]:
     ]
     states: dict[str, int] = dict(tally_latest(view.query, "orders", ("order",), "state", view.after))
     counts += [("orders", *one) for one in sorted(states.items())]
+    counts += cycles
     counts += [("fills", *row) for row in tally(view.query, "fills", ("purpose",), view.after)]
     counts += [("left as inventory", *row) for row in tally(view.query, "residuals", ("cause",), view.after)]
     refusals = tally(view.query, "refusals", ("reason",), view.after)
@@ -286,8 +297,8 @@ def _money(view: _View) -> list[Section]:
         )
     changes: dict[tuple[str, str], list[int]] = {}
     by = ("strategy", "asset", "cause")
-    for strategy, asset, cause, total in summed(view.query, "ledger", by, "delta", view.after, ("cause", "in", ["trade", "fee"])):
-        changes.setdefault((strategy, asset), [0, 0])[cause == "fee"] += total
+    for strategy, asset, cause, total in summed(view.query, "ledger", by, "delta", view.after, ("cause", "in", [*_MADE, *_COSTS])):
+        changes.setdefault((strategy, asset), [0, 0])[cause in _COSTS] += total
     gained = [(*key, amount(trade), amount(fee), amount(trade + fee)) for key, (trade, fee) in sorted(changes.items())]
     return [
         Section(

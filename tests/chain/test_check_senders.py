@@ -12,10 +12,20 @@ from tests.chain.contracts import deploy
 from tests.chain.stage import Stage
 from tests.chain.twice import config, wallet
 from tests.chain.world import UNIT
+from tests.dexworld import EVEN, Act, chain_log, experiment
+from tests.test_record import run
+from xarb.assembly import Assembly, recorded_ground
+from xarb.assembly.resolved import resolve_recorded
+from xarb.board import Board
 from xarb.check.senders import check_senders
 from xarb.cli import app
 from xarb.config import load_experiment
+from xarb.live.chainboard import chain_table
+from xarb.log.livelog import Latency, Stats
+from xarb.log.reader import LogReader
 from xarb.model.units import MONEY_ONE
+from xarb.replay import replay
+from xarb.venues.dex.venue import ChainVenue
 
 
 @pytest.fixture
@@ -42,6 +52,40 @@ def test_who_may_send_is_told_with_what_there_is(stage: Stage, tmp_path: Path, m
     assert done.exit_code == 0, done.output
     assert "may send" in done.stdout
     assert "9 of 9 pairs and instruments of cycles can trade" in done.stderr
+
+
+def test_a_session_shows_its_chains(stage: Stage, tmp_path: Path) -> None:
+    """A line each: the block as the engine has it, and address, nonce and objections of who sends there, once the chain was compared."""
+    path = experiment(tmp_path, chain_log(tmp_path / "log", [Act(EVEN), Act(EVEN, base_fee_wei=7)]))
+    with LogReader(tmp_path / "log") as reader:
+        resolved = resolve_recorded(load_experiment(path), reader)
+        assembly = Assembly(resolved, recorded_ground(resolved, reader))
+        replay(assembly, reader.batches(), lambda _: None)
+    now = assembly.engine.now + 1_500_000_000
+    shown = ("ethereum", "101", "1.5", "0.000000007", "2 of 2")
+    assert chain_table(assembly, {}, now).rows == ((*shown, "-", "-", "-", "-"),)
+
+    async def story() -> None:
+        desk = stage.desk()
+        before = chain_table(assembly, {"ethereum": ChainVenue(desk)}, now).rows[0]
+        assert before[5:] == (stage.wallet.address.lower(), "-", "0", "hot at local: the chain was not compared yet")
+        await desk.open()
+        assert chain_table(assembly, {"ethereum": ChainVenue(desk)}, now).rows[0] == (
+            *shown,
+            stage.wallet.address.lower(),
+            "1",
+            "0",
+            "none",
+        )
+
+    run(story())
+    said: list[str] = []
+    board = Board(None, said.append)
+    stats = Stats(
+        rows=0, bytes=0, write=Latency(), sync=Latency(), lag_ns=0, journal_rows=0, seals=0, seal_error=None, is_full=False
+    )
+    board.update((), now, stats, 11.0, more=[chain_table(assembly, {}, now)])
+    assert said[0].startswith("chain=ethereum block=101 age_s=1.5 base_fee_gwei=0.000000007 pools=2_of_2 address=-")
 
 
 def test_what_speaks_against_sending_is_said(stage: Stage, code: str, tmp_path: Path) -> None:

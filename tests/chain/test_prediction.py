@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +21,19 @@ from tests.trial import quiet
 from xarb.backtest import backtest
 from xarb.cli import app
 from xarb.config import load_experiment
+from xarb.config.watch import WatchConfig
 from xarb.diff import Outcome, diff
 from xarb.inquiry.cyclecauses import DECLARED
+from xarb.inquiry.sections import as_json
 from xarb.log.reader import LogReader
 from xarb.model.command import SwapCycle
+from xarb.model.units import MONEY_SCALE, format_decimal
 from xarb.pools.financing import MEASURED
+from xarb.status import status
 from xarb.venues.simulated_chain import Outcome as Swapped
 from xarb.venues.simulated_chain import SimulatedChain
 from xarb.verify import verify
+from xarb.watch.verb import metrics_once
 
 BLOCKS = 12
 SEED = 4
@@ -122,6 +128,43 @@ def test_the_backtest_of_a_log_that_was_traded_on_does_not_count_us_twice(twice:
     assert found.equal
     assert {one.cause for one in found.differences} == {"gas"}
     assert earned(run) == twice.held
+
+
+def test_status_and_metrics_tell_of_the_chain(twice: Twice) -> None:
+    """Head, fees, nonce, gas and cycles as the log has them; profits and gas are part of what was gained, the wrapped token as what it wraps."""
+    found = json.loads(as_json(status(twice.traded).sections))
+    with LogReader(twice.traded) as reader:
+        head = list(reader.rows("blocks"))[-1]
+        gas = -sum(row["delta"] for _, row in reader.outputs(kinds=("ledger",)) if row["cause"] == "gas")
+        states = [row["state"] for _, row in reader.outputs(kinds=("cycle_states",))]
+    bundles = states.count("succeeded")
+    (chain,) = found["chains"]
+    assert (chain["block"], chain["base_fee_wei"], chain["objections"]) == (head["block_number"], head["base_fee_wei"], None)
+    assert int(chain["next_base_fee_wei"]) <= int(chain["base_fee_wei"])  # blocks were far from full
+    (sender,) = found["senders"]
+    assert (sender["account"], sender["next_nonce"], sender["waiting"], sender["gas_spent_wei"]) == (
+        "main",
+        1 + bundles,
+        0,
+        str(gas),
+    )
+    assert "waiting" not in found
+    counted = {row["which"]: row["count"] for row in found["counts"] if row["what"] == "cycles"}
+    assert sum(counted.values()) == bundles
+    made = {row["asset"]: row["sum"] for row in found["money"]}
+    assert made["ETH"] == format_decimal(-gas, MONEY_SCALE)
+    assert made[next(asset for asset in made if asset != "ETH")] == format_decimal(twice.held, MONEY_SCALE)
+    lines = [line for line in metrics_once(twice.traded, WatchConfig()).splitlines() if not line.startswith("#")]
+    metrics = dict(line.rsplit(" ", 1) for line in lines)
+    assert metrics['xarb_chain_base_fee_wei{venue="local"}'] == head["base_fee_wei"]
+    assert metrics[f'xarb_chain_next_nonce{{venue="local",address="{sender["address"]}"}}'] == f"{1 + bundles}"
+    assert metrics[f'xarb_chain_waiting{{venue="local",address="{sender["address"]}"}}'] == "0"
+    assert metrics['xarb_chain_gas{account="main",venue="local"}'] == format_decimal(gas, MONEY_SCALE)
+    assert metrics['xarb_cycles_total{state="succeeded"}'] == f"{bundles}"
+    assert metrics['xarb_trading_pnl{currency="ETH"}'] == format_decimal(twice.held - gas, MONEY_SCALE)
+    assert metrics['xarb_balance{account="main",venue="local",asset="ETH"}'] == next(
+        row["balance"] for row in found["balances"] if row["asset"] == "ETH"
+    )
 
 
 def test_what_is_planted_is_found(twice: Twice, monkeypatch: pytest.MonkeyPatch) -> None:

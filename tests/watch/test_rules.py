@@ -60,7 +60,8 @@ def order(state_: str, previous: str | None, ts: int = NOW, number: int = 1) -> 
 
 def ledger(asset: str, delta: int, ts: int = NOW) -> tuple[str, dict[str, Any]]:
     """A change by a trade, in whole units."""
-    return "ledger", {"ts": ts, "asset": asset, "delta": delta * MONEY_ONE, "cause": "trade"}
+    place = {"account": "main", "venue": "binance", "asset": asset, "balance": 0}
+    return "ledger", place | {"ts": ts, "delta": delta * MONEY_ONE, "cause": "trade"}
 
 
 def test_all_is_well() -> None:

@@ -46,6 +46,7 @@ from xarb.live.begin import (
     paper_money,
     past_of,
 )
+from xarb.live.chainboard import chain_table
 from xarb.live.chains import Chains, keeper, transactions_of
 from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, locked, spot_symbols
@@ -576,8 +577,9 @@ class Session:
 
     def _show(self, board: Board, began: int) -> None:
         notify("WATCHDOG=1")  # the loop turns, and the log was looked after
-        seconds = (self.intake.clock.now() - began) / NANOS_PER_S
-        board.update(self.feeds.streams, self.intake.clock.now(), self.log.stats, seconds, scores=self.score)
+        now = self.intake.clock.now()
+        more = [chain_table(self.assembly, {} if self.chains is None else self.chains.venues, now)]
+        board.update(self.feeds.streams, now, self.log.stats, (now - began) / NANOS_PER_S, scores=self.score, more=more)
 
     def score(self, stream: Connection) -> int | None:
         """The lowest score that the engine gives an instrument of a connection."""

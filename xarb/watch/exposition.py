@@ -10,6 +10,7 @@ from xarb.model.columns import BREAKER_STATES, TABLES
 from xarb.model.order import KILL_LEVELS
 from xarb.model.units import NANOS_PER_S
 from xarb.venues.countdown import RUNS
+from xarb.venues.dex.nonces import OBJECTIONS
 from xarb.watch.rules import Place, money
 from xarb.watch.state import Watched
 
@@ -107,11 +108,34 @@ def _chains(state: Watched, place: Place) -> list[Metric]:
         ),
         ("xarb_chain_block_age_seconds", "gauge", "Time since its timestamp.", ages),
         (
+            "xarb_chain_base_fee_wei",
+            "gauge",
+            "Its base fee for each gas.",
+            [({"venue": v}, h.base_fee_wei) for v, h in state.heads.items() if h.base_fee_wei is not None],
+        ),
+        *_senders(state),
+        (
             "xarb_chain_removed_total",
             "counter",
             "Blocks that reorganisations took back, since midnight UTC or the last start.",
             _by("venue", state.removed),
         ),
+    ]
+
+
+def _senders(state: Watched) -> list[Metric]:
+    labels = {key: {"venue": key[0], "address": key[1]} for key in state.senders}
+    nonces = [(labels[key], one.next_nonce) for key, one in state.senders.items() if one.next_nonce is not None]
+    against = [({"venue": venue}, value) for (metric, venue), (value, _, _) in state.health.items() if metric == OBJECTIONS]
+    return [
+        ("xarb_chain_next_nonce", "gauge", "Nonce of the address' next transaction.", nonces),
+        (
+            "xarb_chain_waiting",
+            "gauge",
+            "Transactions of the address that may still be included.",
+            [(labels[key], len(one.waiting)) for key, one in state.senders.items()],
+        ),
+        ("xarb_chain_objections", "gauge", "What speaks against sending there, how many; the reading says what.", against),
     ]
 
 
@@ -146,6 +170,22 @@ def _trading(state: Watched, place: Place) -> list[Metric]:
         ("xarb_decisions_total", "counter", "Decisions on opportunities.", _by("verdict", trading.decided)),
         ("xarb_refusals_total", "counter", "What was passed on or not let go.", _by("reason", trading.refusals)),
         ("xarb_orders_total", "counter", "Orders by the states that they came into.", _by("state", trading.orders)),
+        ("xarb_cycles_total", "counter", "Transactions on chains by the states that they came into.", _by("state", trading.cycles)),
+        (
+            "xarb_chain_gas",
+            "gauge",
+            "What transactions on chains cost in this start, in the chain's own asset, exact.",
+            [({"account": account, "venue": venue}, money(spent)) for (account, venue), spent in sorted(trading.gas.items())],
+        ),
+        (
+            "xarb_balance",
+            "gauge",
+            "Balances by the ledger, exact.",
+            [
+                ({"account": account, "venue": venue, "asset": asset}, money(amount))
+                for (account, venue, asset), amount in sorted(state.held.items())
+            ],
+        ),
         ("xarb_open_orders", "gauge", "Orders that may still fill.", _by("state", alive)),
         ("xarb_fills_total", "counter", "Fills.", _by("purpose", trading.fills)),
         ("xarb_open_bundles", "gauge", "Bundles with orders that may still fill.", [({}, trading.open_bundles)]),
@@ -182,7 +222,7 @@ def _gains(state: Watched) -> list[Metric]:
         (
             "xarb_flow",
             "gauge",
-            "Change of each asset by trades and fees in this start, exact.",
+            "Change of each asset by trades, fees, cycles and gas in this start, exact; a wrapped one is what it wraps.",
             [({"asset": asset}, money(change)) for asset, change in course.flows.items()],
         ),
     ]

@@ -34,10 +34,14 @@ KINDS: Final = (
     "ledger",
     "breakers",
     "blocks",
+    "transactions",
+    "cycle_states",
 )
 ALWAYS: Final = ("starts", "operator", "instruments")  # a kill holds until it is taken back, however long ago it was
 WINDOW_S: Final = 60  # over which what comes in storms is counted
 _BREAKS: Final = ("gap", "lost", "closed")
+_OF_ORDERS: Final = ("trade", "fee", "cycle", "swap", "gas")  # causes of the ledger by which orders and transactions change money
+_WAITS: Final = ("intent", "sent", "unknown", "reorged")  # events after which a transaction may be included
 _DOWN: Final = ("lost", "closed")
 Row = Mapping[str, Any]
 
@@ -82,10 +86,18 @@ class Feed(msgspec.Struct):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The latest block of a chain: its number, and its time, ns."""
+    """The latest block of a chain: its number, its time, ns, and its base fee, None before EIP-1559."""
 
     number: int
     ts: int
+    base_fee_wei: int | None
+
+
+class Sender(msgspec.Struct):
+    """Who sends on a chain: the nonce of the next transaction, None before one was told, and those that may still be included, by hash."""
+
+    next_nonce: int | None = None
+    waiting: set[str] = msgspec.field(default_factory=set)
 
 
 class Breaker(msgspec.Struct, frozen=True):
@@ -118,7 +130,8 @@ class Trading:
         ended: how it ended, or that its process had died; None while neither is so.
         alive: state and bundle of the orders that may still fill, and since when they are so.
         breakers: by account and venue, where one ever opened.
-        opportunities, decided, orders, refusals, fills: counts; orders by the states that they came into.
+        opportunities, decided, orders, cycles, refusals, fills: counts; orders and cycles by the states that they came into.
+        gas: what transactions cost, money of the chain's own asset, by account and chain.
         scans: timer wakes that were delivered.
     """
 
@@ -134,6 +147,8 @@ class Trading:
         self.orders: Counter[str] = Counter()
         self.refusals: Counter[str] = Counter()
         self.fills: Counter[str] = Counter()
+        self.cycles: Counter[str] = Counter()
+        self.gas: Counter[tuple[str, str]] = Counter()
 
     @property
     def armed(self) -> bool:
@@ -158,6 +173,8 @@ class Watched:
         course: what it gained.
         health: the last reading by (metric, venue): value, time, detail.
         heads: the latest block by venue.
+        senders: by chain and address.
+        held: balances by the ledger, by account, venue and asset.
         removed: blocks that reorganisations took back, over all that was read, by venue.
         gaps, rejects: over all that was read, by venue.
 
@@ -174,6 +191,9 @@ class Watched:
         self.course = Course(bounded)
         self.health: dict[tuple[str, str], tuple[int, int, str | None]] = {}
         self.heads: dict[str, Head] = {}
+        self.senders: dict[tuple[str, str], Sender] = {}
+        self.held: dict[tuple[str, str, str], int] = {}
+        self._wrapped: dict[tuple[str, str], str] = {}  # by chain and token, the asset that it wraps
         self.removed: Counter[str] = Counter()
         self.gaps: Counter[str] = Counter()
         self.rejects: Counter[str] = Counter()
@@ -196,6 +216,8 @@ class Watched:
             "ledger": self._ledger,
             "breakers": self._breaker,
             "blocks": self._block,
+            "transactions": self._transaction,
+            "cycle_states": self._cycle_state,
         }
 
     def take(self, news: News) -> None:
@@ -228,6 +250,8 @@ class Watched:
         self.trading = Trading(row["number"], row["mode"], row["ts_recv"])
         config = msgspec.json.decode(row["config"], type=dict[str, Any])
         self.course.begin(tuple(config.get("run", {}).get("currencies", ())))
+        chains: dict[str, Any] = config.get("onchain", {})
+        self._wrapped = {(venue, one["own"]["wrapped"]): one["own"]["native"] for venue, one in chains.items()}
         self.connections.clear()  # of the process before; those of this one open behind the start
 
     def _operator(self, row: Row) -> None:
@@ -270,7 +294,8 @@ class Watched:
         if row["event"] == "removed":
             self.removed[venue] += 1
             return
-        self.heads[venue] = Head(row["block_number"], row["ts_event"])
+        fee = row["base_fee_wei"]
+        self.heads[venue] = Head(row["block_number"], row["ts_event"], None if fee is None else int(fee))
         self._hear(row["conn"], Heard(venue, row["ts_recv"], row["ts_event"]))
 
     def _reject(self, row: Row) -> None:
@@ -317,8 +342,26 @@ class Watched:
             self.course.fill(*pair, row["price"])
 
     def _ledger(self, row: Row) -> None:
-        if row["cause"] in ("trade", "fee"):
-            self.course.change(row["ts"], row["asset"], row["delta"])
+        account: str = row["account"]
+        venue: str = row["venue"]
+        asset: str = row["asset"]
+        self.held[account, venue, asset] = row["balance"]
+        if row["cause"] in _OF_ORDERS:
+            self.course.change(row["ts"], self._wrapped.get((venue, asset), asset), row["delta"])
+        if row["cause"] == "gas":
+            self.trading.gas[account, venue] -= row["delta"]
+
+    def _transaction(self, row: Row) -> None:
+        one = self.senders.setdefault((row["venue"], row["address"]), Sender())
+        if row["nonce"] is not None:
+            one.next_nonce = max(one.next_nonce or 0, row["nonce"] + (row["event"] != "adopted"))
+        if row["event"] in _WAITS:
+            one.waiting.add(row["tx_hash"])
+        else:
+            one.waiting.discard(row["tx_hash"])
+
+    def _cycle_state(self, row: Row) -> None:
+        self.trading.cycles[row["state"]] += 1
 
     def _breaker(self, row: Row) -> None:
         self.trading.breakers[row["account"], row["venue"]] = Breaker(row["state"], row["reason"], row["ts"], row["until"])

@@ -19,7 +19,7 @@ from xarb.venues.dex.executor import Cycle, Path, execute_data, owner_of, path_d
 from xarb.venues.dex.fees import FeePolicy, Fees
 from xarb.venues.dex.fills import dropped_row, receipt_row
 from xarb.venues.dex.holdings import Holder, holdings_of
-from xarb.venues.dex.nonces import Attempt, Channel, Nonces, Whose
+from xarb.venues.dex.nonces import OBJECTIONS, Attempt, Channel, Nonces, Whose
 from xarb.venues.dex.outgoing import Access, Call, Outgoing
 from xarb.venues.dex.permits import Permits, approve_data, transfer_data
 from xarb.venues.dex.stuck import CANCEL_GAS, Head, Step, StuckPolicy, next_step
@@ -200,7 +200,7 @@ class ChainDesk:
         """A reading of what speaks against sending, whenever that changes."""
         if (now := self.objections) != self._told:
             self._told = now
-            self._reading("chain_objections", len(now), "; ".join([*now, words]).strip("; ")[:1_000])
+            self._reading(OBJECTIONS, len(now), "; ".join([*now, words]).strip("; ")[:1_000])
 
     # --- what is sent
 

@@ -21,6 +21,7 @@ from xarb.venues.venue import VenueRow
 Purpose = Literal["trade", "replacement", "cancel", "approve"]
 Channel = Literal["public", "relay"]
 KIND: Final = "transactions"
+OBJECTIONS: Final = "chain_objections"  # the reading of how many there are, and what they say
 _SPENT: Final = frozenset({"mined", "replaced"})
 KEPT: Final = (
     64  # transactions of one nonce that are known; of dropped ones beyond that the oldest are forgotten, whose time is long over
@@ -105,12 +106,13 @@ class Nonces:
         address: lower-case hex with 0x.
 
     Attributes:
+        address: as given.
         next: the lowest nonce that was never given out; None before the chain was asked.
         halted: why nothing is sent any more; None while it is.
     """
 
     def __init__(self, venue: str, chain_id: int, address: str) -> None:
-        self._venue, self._chain_id, self._address = venue, chain_id, address.lower()
+        self._venue, self._chain_id, self.address = venue, chain_id, address.lower()
         self._slots: dict[int, list[Attempt]] = {}
         self._by_hash: dict[str, Attempt] = {}
         self.next: int | None = None
@@ -152,7 +154,7 @@ class Nonces:
             InvariantBroken: the chain was not asked yet, or nothing is to be sent any more.
         """
         if self.next is None or self.halted is not None:
-            raise InvariantBroken(f"a nonce of {self._address} was asked for: {self.halted or 'the chain was not asked yet'}")
+            raise InvariantBroken(f"a nonce of {self.address} was asked for: {self.halted or 'the chain was not asked yet'}")
         return min(self.free(), default=self.next)
 
     def standing(self, latest: int, pending: int) -> Standing:
@@ -164,10 +166,10 @@ class Nonces:
         objections = []
         final = min(self._slots, default=known)
         if latest < final:
-            told = f"the chain counts {latest} transactions of {self._address}, and {final} are final"
+            told = f"the chain counts {latest} transactions of {self.address}, and {final} are final"
             objections.append(f"{told}: it is another chain, or the node is behind")
         if pending > max(known, latest):
-            objections.append(f"{pending - max(known, latest)} transactions of {self._address} wait that this log does not know")
+            objections.append(f"{pending - max(known, latest)} transactions of {self.address} wait that this log does not know")
         highest = max(self.waiting(), default=-1)
         return Standing(
             adopt=latest if self.next is None or latest > self.next else None,
@@ -264,7 +266,7 @@ class Nonces:
         Raises:
             InvariantBroken: it does not follow on what was before.
         """
-        if (values["venue"], values["chain_id"], values["address"]) != (self._venue, self._chain_id, self._address):
+        if (values["venue"], values["chain_id"], values["address"]) != (self._venue, self._chain_id, self.address):
             return
         event, nonce = values["event"], values["nonce"]
         if event == "refused":
@@ -280,7 +282,7 @@ class Nonces:
 
     def _take(self, intent: Intent) -> None:
         if self.next is None or intent.nonce > self.next or (intent.nonce < self.next and intent.nonce not in self._slots):
-            raise InvariantBroken(f"nonce {intent.nonce} of {self._address} is none to be taken: {self.next} is the next one")
+            raise InvariantBroken(f"nonce {intent.nonce} of {self.address} is none to be taken: {self.next} is the next one")
         if intent.tx_hash in self._by_hash:
             raise InvariantBroken(f"transaction {intent.tx_hash} is known already")
         self.next = max(self.next, intent.nonce + 1)
@@ -324,7 +326,7 @@ class Nonces:
         return VenueRow(KIND, values | more)
 
     def _bare(self, event: str, nonce: int | None, reason: str | None) -> VenueRow:
-        whose = {"account": "", "strategy": "", "venue": self._venue, "chain_id": self._chain_id, "address": self._address}
+        whose = {"account": "", "strategy": "", "venue": self._venue, "chain_id": self._chain_id, "address": self.address}
         about = {"event": event, "nonce": nonce, "tx_hash": "", "purpose": "none", "channel": "none", "reason": reason}
         absent = (
             "start",
