@@ -10,6 +10,7 @@ import msgspec
 
 from tests.dexworld import EVEN, GAP, Act, chain_log, experiment, run
 from tests.engine.cycles import CHEAP, DEAR, GWEI
+from tests.hedgeworld import hedge_experiment, hedge_log
 from xarb.diff import Outcome, diff
 from xarb.inquiry.causes import total_of
 from xarb.inquiry.chainblocks import TwoChains
@@ -123,11 +124,12 @@ def test_a_pool_goes_on_otherwise_after_us(tmp_path: Path) -> None:
     after = [*STORY[:5], *(Act(MORE) for _ in STORY[5:])]
     sides = made(tmp_path / "a", STORY), made(tmp_path / "b", after)
     with open_decided(sides[0]) as mine, open_decided(sides[1]) as theirs:
-        both = TwoChains((mine, theirs), "ethereum")
+        times = [mine.times(), theirs.times()]
+        both = TwoChains((mine, theirs), "ethereum", times)
         before = both.parted(CHEAP.address, 110)
         assert before is not None
         assert (before.number, before.by_us) == (105, False)
-        touched = TwoChains((mine, theirs), "ethereum")
+        touched = TwoChains((mine, theirs), "ethereum", times)
         touched.touch(CHEAP.address, 103)
         parted = touched.parted(CHEAP.address, 110)
         assert parted is not None
@@ -149,3 +151,26 @@ def test_a_unit_of_profit_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert not found.equal
     assert causes(found) == [("outcome", "unexplained")]
     assert sorted(total_of(found.differences).values()) == [1]
+
+
+def test_a_side_that_began_later_was_not_there(tmp_path: Path) -> None:
+    """What was decided before its first input, or behind its last one, is missing there and says nothing of the rest."""
+    whole = made(tmp_path / "a", STORY)
+    path = tmp_path / "a/dex.toml"
+    run(path, tmp_path / "late", run__start='"2023-11-14T22:13:28Z"')
+    found = diff(whole, tmp_path / "late")
+    assert not found.equal
+    assert (found.differences[0].cause, found.differences[0].because) == ("missing data", "B was not there")
+
+
+def test_a_swap_with_a_hedge_is_an_order_of_its_bundle(tmp_path: Path) -> None:
+    """It is decided on by quotes, and so aligned by time; what became of it has its cause, and its hedge follows from that."""
+    log = hedge_log(tmp_path / "log", [Act(EVEN)] * 7, (3_000, 3_000, 3_100))
+    path = hedge_experiment(tmp_path, log, symbols=f'["{CHEAP.address}", "ETH/USDC"]')
+    for name, taken in (("a", "0"), ("same", "0"), ("b", "10000")):
+        run(path, tmp_path / name, onchain__ethereum__simulated__taken_bps=taken)
+    assert diff(tmp_path / "a", tmp_path / "same").differences == []
+    found = diff(tmp_path / "a", tmp_path / "b")
+    assert causes(found)[:2] == [("outcome", "config"), ("order", "consequence")]
+    assert {one.root for one in found.differences} == {"config"}
+    assert not found.equal

@@ -242,7 +242,8 @@ class Comparison:
 
     def _compare_cycles(self) -> CycleComparison:
         venues = sorted({market[0] for course in self.courses for markets, _ in course.on_chains for market in markets})
-        chains = {venue: TwoChains(self.sides, venue) for venue in venues}
+        times = [(course.first_ts, course.last_ts) for course in self.courses]
+        chains = {venue: TwoChains(self.sides, venue, times) for venue in venues}
         mine, theirs = (
             chances_of(course.on_chains, blocks, cycles_of(side, blocks) if venues else {})
             for at, (side, course) in enumerate(zip(self.sides, self.courses, strict=True))

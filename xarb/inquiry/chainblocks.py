@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.inquiry.decided import Decided
@@ -48,10 +48,11 @@ class Blocks:
     Args:
         side: a run or a start.
         venue: the chain.
+        times: when its first and its last input came, ns.
         by_seq: whether places are those of rows, else the blocks' numbers.
     """
 
-    def __init__(self, side: Decided, venue: str, *, by_seq: bool) -> None:
+    def __init__(self, side: Decided, venue: str, times: tuple[int, int], *, by_seq: bool) -> None:
         rows = side.rows("blocks", ("venue", "=", venue), columns=_HEADER)
         added = [row for row in rows if row["event"] == "added"]
         self._seqs = [row["seq"] for row in added]
@@ -67,7 +68,8 @@ class Blocks:
                 self.by_number[row["block_number"]] = _header(row, by_seq=by_seq)
         self.hashes = frozenset(standing.values())
         began = 0 if side.span is None else side.span.first
-        mine = [one for one, seq in zip(self._headers, self._seqs, strict=True) if seq >= began]
+        heads = zip(self._headers, self._seqs, strict=True)
+        mine = [one for one, seq in heads if seq >= began and times[0] <= one.ts <= times[1]]
         self.first: Header | None = mine[0] if mine else None
         self.last: Header | None = mine[-1] if mine else None
 
@@ -134,11 +136,13 @@ class TwoChains:
     Args:
         sides: both.
         venue: the chain.
+        times: of each side, when its first and its last input came, ns.
     """
 
-    def __init__(self, sides: tuple[Decided, Decided], venue: str) -> None:
+    def __init__(self, sides: tuple[Decided, Decided], venue: str, times: Sequence[tuple[int, int]]) -> None:
         is_one = sides[0].log.resolve() == sides[1].log.resolve()
-        self.blocks = (Blocks(sides[0], venue, by_seq=is_one), Blocks(sides[1], venue, by_seq=is_one))
+        mine, theirs = (Blocks(side, venue, span, by_seq=is_one) for side, span in zip(sides, times, strict=True))
+        self.blocks = (mine, theirs)
         self.acts = tuple(Acts(side, venue, blocks.hashes) for side, blocks in zip(sides, self.blocks, strict=True))
         self._touched: dict[str, int] = {}  # by pool the first block in which either side had us in it
         for acts in self.acts:

@@ -205,11 +205,11 @@ class CycleComparison:
                 return "missing data", f"{parted.what}: {pool} since block {parted.number}", None
             if parted is not None:
                 by_others = by_others or f"{parted.what}: {pool} since block {parted.number}"
-        if by_others:
-            return "own trade", by_others, None
         earlier = self._earlier(item)
         if earlier is not None:
             return "consequence", "its pools or its strategy were not the same any more", earlier
+        if by_others:
+            return "own trade", by_others, None
         for cause in ("fee", "latency", "config"):
             keys = self._configs.keys(cause, item.strategy, [item.venue], outcome=outcome)
             if keys:
