@@ -110,15 +110,15 @@ max_day_loss = {{ ETH = 1 }}
 class Watched:
     """A process of `xarb live`, and what its log says so far."""
 
-    def __init__(self, command: Command, log: Path) -> None:
-        self.command, self.log = command, log
+    def __init__(self, command: Command, log: Path, kinds: tuple[str, ...] = KINDS) -> None:
+        self.command, self.log, self._kinds = command, log, kinds
         self.rows: list[tuple[str, dict[str, Any]]] = []
         self._follower: Follower | None = None
 
     def look(self) -> None:
         """Read on."""
         if self._follower is None and (self.log / NAME).exists():
-            self._follower = Follower(self.log, KINDS, always=KINDS).__enter__()
+            self._follower = Follower(self.log, self._kinds, always=self._kinds).__enter__()
         if self._follower is not None:
             self.rows += self._follower.take().rows
 
