@@ -21,6 +21,7 @@ AGAINST: Final = {
     "adjustment": "Equity:Adjustments",
     "cycle": "Income:Cycles",
     "gas": "Expenses:Gas",
+    "swap": "Equity:Trading",
     "foreign": "Equity:Others",
 }
 """What stands against a change of a balance, by its cause. Trading is where one asset became another: its value is what trading brought."""
