@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.live.site import Site, account_at, account_order, filled, site, traded
+from tests.live.site import QUICK, Site, account_at, account_order, filled, site, traded
 from tests.trial import quiet
+from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.errors import Killed, Refused
+from xarb.live import requests
 from xarb.live.exchanges import keys_of, locked
 from xarb.live.kill import reset
 from xarb.live.session import Session
 from xarb.log.reader import LogReader
 from xarb.sources import market_sources
+from xarb.starts import LIVE
 from xarb.venues import accountdesk
 from xarb.venues.accountlock import AccountLocks
 from xarb.verify import verify
@@ -112,6 +116,52 @@ def test_a_rival_of_another_machine_ends_new_bundles(tmp_path: Path) -> None:
     assert verify(log, advance=quiet).equal
 
 
+@pytest.mark.parametrize("is_copy", [False, True])
+def test_two_that_begin_at_once_on_two_machines_stop_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_copy: bool
+) -> None:
+    """With logs of their own, or with copies of one log, whose orders have the same names: each sees the other's first order, and ends its bundles.
+
+    Neither takes an order of the other for its own, nor cancels it; every bundle comes to its end, and both logs are proven.
+    """
+    monkeypatch.setattr(AccountLocks, "take", lambda *_: None)  # another machine has locks of its own
+    logs = tmp_path / "first", tmp_path / "second"
+
+    async def story() -> None:
+        async with site(tmp_path) as at:
+            if is_copy:
+                await traded(at, logs[0], filled(1))
+                shutil.copytree(*logs)
+            sessions = [Session(load_experiment(at.config), log, mode=LIVE, policy=QUICK) for log in logs]
+            tasks = [asyncio.create_task(one.run(None, Board(None))) for one in sessions]
+            async with asyncio.timeout(60):
+                while not all(one.was_killed and not one.open_bundles() for one in sessions):  # no event
+                    assert not any(task.done() for task in tasks), [task.exception() for task in tasks if task.done()]
+                    await asyncio.sleep(0.02)
+                for log in logs:
+                    requests.ask(log, "stop")
+                await asyncio.gather(*tasks)
+
+    asyncio.run(story())
+    for log in logs:
+        found = dict(kills(log))
+        assert found.keys() <= {"account", "others"}  # and what the other one traded is too much
+        detail = found["account"]
+        assert detail.startswith("entries: ")
+        assert ("a copy of this log trades" in detail) is is_copy
+        with LogReader(log) as reader:
+            last = [row["number"] for row in reader.rows("starts")][-1]
+            sent = [
+                row
+                for _, row in reader.outputs(kinds=("commands",))
+                if row["kind"] == "submit" and row["client_order_id"].split("-")[1] == f"{last}"
+            ]
+            told = [row for row in reader.rows("reports") if row["event"] == "fill" and row["start"] == last]
+            assert {row["order"] for row in told} <= {row["order"] for row in sent}
+            assert "order_after_end" not in {row["metric"] for row in reader.rows("health")}
+        assert verify(log, advance=quiet).equal
+
+
 async def buy(at: Site, venue: str, quantity: str) -> None:
     """A purchase by hand on the account, at whatever the market asks."""
     order = {"type": "LIMIT", "timeInForce": "GTC", "quantity": quantity, "price": "150", "newClientOrderId": "web_1"}
@@ -128,7 +178,7 @@ def test_who_trades_much_by_hand_ends_new_bundles(tmp_path: Path) -> None:
             tasks: list[asyncio.Task[None]] = []
             await traded(at, log, once_it_trades(lambda: tasks.append(asyncio.ensure_future(buy(at, "bravo", "5")))))
             await tasks[0]
-            with pytest.raises(Killed, match="others: others traded on main at bravo: their fills of this start come to"):
+            with pytest.raises(Killed, match="others: others traded on main at bravo: their fills of this day come to"):
                 await traded(at, log, filled(1))
 
     asyncio.run(story())

@@ -312,6 +312,37 @@ def test_orders_of_others_are_reported_as_such() -> None:
     run(work())
 
 
+@pytest.mark.parametrize("is_early", [True, False])
+def test_another_xarb_is_looked_for_again_once_orders_may_leave(monkeypatch: pytest.MonkeyPatch, *, is_early: bool) -> None:
+    """Where the private stream says nothing of it: some seconds after arming, since two may have begun at once, and then one symbol after the other."""
+    monkeypatch.setattr(accountdesk, "LOOK_OUT_S", (0.2,) if is_early else ())
+    monkeypatch.setattr(accountdesk, "CALM_POLL_S", 60 if is_early else 0.2)
+
+    async def work() -> None:
+        server = SmallExchange()
+        server.is_mute = True
+        async with server.serving(), trading(server) as at:
+            [desk] = at.venue.desks.values()
+            desk._opened_at = time.time_ns() - 60 * NANOS_PER_S  # the allowed distance of clocks is waited out
+            desk.look_out()
+            server.accept(
+                {
+                    "symbol": "BTCUSDT",
+                    "price": "5.00",
+                    "quantity": "2",
+                    "side": "SELL",
+                    "type": "LIMIT",
+                    "newClientOrderId": "ffffffff-1-1",
+                }
+            )
+            async with asyncio.timeout(5):
+                while not desk.objections:  # noqa: ASYNC110  # no event
+                    await asyncio.sleep(0.01)
+            assert "its order ffffffff-1-1" in desk.objections[0]
+
+    run(work())
+
+
 def test_another_xarb_is_known_by_what_is_filled_since_we_began() -> None:
     """A fill before it is the past of the account; one behind it speaks against new orders, and a reading says so once."""
 

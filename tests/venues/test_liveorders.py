@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xarb.model.units import Money
-from xarb.venues.liveorders import Expected, LiveOrders, Watched
+from xarb.venues import liveorders
+from xarb.venues.liveorders import SAME, Expected, LiveOrders, Rival, Watched
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.replies import OrderSaid, TradeSaid
 from xarb.venues.venue import VenueRow
+
+if TYPE_CHECKING:
+    import pytest
 
 ONE = 10**18
 IDS = ClientIds("0123abcd", "binance")
@@ -180,9 +184,64 @@ def test_orders_of_another_xarb_are_told_once() -> None:
     live.heard(msgspec.structs.replace(said("canceled", 0), client_id="0123abcd-9-1", venue_order_id="7"), source="stream")
     for number, name in ((1, "eeeeeeee-1-1"), (2, "web"), (3, "0123abcd-4-1")):
         live.traded(trade(number, client_id=name, venue_order_id="8", ts_event=number), source="stream")
-    assert [(one.client_id, one.is_open, one.filled_at) for one in live.rivals if one.is_open or one.filled_at] == [
-        ("0123abcd-4-2", True, None),
-        ("ffffffff-1-1", True, None),
-        ("eeeeeeee-1-1", False, 1),
-        ("0123abcd-4-1", False, 3),
+    live.traded(trade(4, client_id="eeeeeeee-1-2", venue_order_id="10"), source="stream")  # nobody says when
+    over = {"client_id": "eeeeeeee-1-3", "ts_event": 7}
+    live.heard(
+        msgspec.structs.replace(said("expired", 0), **over, venue_order_id="11"), source="stream"
+    )  # no person can bring that about
+    assert live.rivals == [
+        Rival("0123abcd-4-2", SYMBOL, "is open"),
+        Rival("ffffffff-1-1", SYMBOL, "is open"),
+        Rival("eeeeeeee-1-1", SYMBOL, "was filled", 1),
+        Rival("0123abcd-4-1", SYMBOL, "was filled", 3),
+        Rival("eeeeeeee-1-3", SYMBOL, "ran out", 7),
     ]
+
+
+def test_a_copy_of_this_log_that_is_at_the_same_start_is_known_by_orders_that_we_did_not_send() -> None:
+    """On another machine: an order of this start that is not known here, or one with the name of ours and another id, is no order of ours.
+
+    It is neither taken up and canceled nor counted as ours; what it filled is somebody else's.
+    """
+    live = LiveOrders("main", "binance", IDS, start=3)
+    theirs = msgspec.structs.replace(said("open", 0), client_id="0123abcd-3-1", qty=Money(ONE), venue_order_id="5")
+    [row] = live.heard(theirs, source="lookup")
+    assert (row.values["event"], row.values["start"], row.values["order"], live.revived) == ("foreign", None, None, [])
+    ours = Expected(
+        name=OrderName(3, 2), account="main", strategy="s", venue="binance", symbol=SYMBOL, side="buy", qty=Money(4 * ONE)
+    )
+    one = live.expect(ours)
+    live.heard(msgspec.structs.replace(said("open", 0), client_id="0123abcd-3-2", venue_order_id="6"), source="send")
+    twin = msgspec.structs.replace(said("open", 1), client_id="0123abcd-3-2", venue_order_id="7")
+    rows = live.heard(twin, [trade(1, venue_order_id="7")], source="stream")
+    rows += live.traded(trade(2, client_id="0123abcd-3-2", venue_order_id="7", ts_event=1), source="trades")
+    assert [(row.values["event"], row.values["start"], row.values["order"]) for row in rows] == [
+        ("foreign", None, None),
+        ("fill", None, None),
+        ("fill", None, None),
+    ]
+    assert (one.filled, one.counted, one.venue_order_id) == (0, 0, "6")
+    assert events(live.traded(trade(3, venue_order_id="6"), source="stream")) == ["fill 3"]
+    assert [(rival.client_id, rival.what, rival.at) for rival in live.rivals] == [
+        ("0123abcd-3-1", SAME, None),
+        ("0123abcd-3-2", SAME, None),
+    ]
+
+
+def test_an_order_of_this_start_that_was_forgotten_is_no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many ended since that it is remembered no longer; it came to life all the same, and is canceled."""
+    monkeypatch.setattr(liveorders, "KEPT", 1)
+    live = LiveOrders("main", "binance", IDS, start=3)
+    for number in (1, 2, 3):
+        name = OrderName(3, number)
+        one = live.expect(
+            Expected(name=name, account="main", strategy="s", venue="binance", symbol=SYMBOL, side="buy", qty=Money(ONE))
+        )
+        live.not_sent(one, "too_old")
+    for number in (1, 4):
+        late = msgspec.structs.replace(
+            said("open", 0), client_id=f"0123abcd-3-{number}", venue_order_id=f"{number}", qty=Money(ONE)
+        )
+        live.heard(late, source="lookup")
+    assert [one.expected.name.order for one in live.revived] == [1]
+    assert [rival.client_id for rival in live.rivals] == ["0123abcd-3-4"]

@@ -373,6 +373,12 @@ class Exchanges:
                 values |= {"event": "not_sent", "source": "send", "reason": "session_ended"}
                 self._take(VenueRow("reports", values))
 
+    def look_out(self) -> None:
+        """Orders may leave from now on: another xarb is looked for at each account."""
+        for venue in self._venues.values():
+            for desk in venue.desks.values():
+                desk.look_out()
+
     async def cancel_open(self) -> None:
         """Cancel whatever may still fill."""
         await asyncio.gather(*(venue.cancel_open() for venue in self._venues.values()))

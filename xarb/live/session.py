@@ -428,6 +428,8 @@ class Session:
             await self.exchanges.compare()
             self.intake.flush()  # what they said is judged before anything is armed
         self._arming.begin()
+        if self.exchanges is not None:
+            self.exchanges.look_out()
         notify("READY=1")
         self._has_armed.set()
 

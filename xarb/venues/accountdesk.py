@@ -7,6 +7,7 @@ time found nothing, a cancel by its id found nothing, and no fill on its symbol 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
@@ -39,6 +40,11 @@ OTHERS: Final = "others"  # how many reports there were of orders that are not o
 RIVAL: Final = "another_xarb"  # 1: another log, or a later start of a copy of this one, trades on the account
 MONEY_SHORT: Final = "money_short"  # 1: an order was refused for lack of money, nothing new begins; 0: balances were compared since
 STREAM_LOST: Final = "stream_lost"  # 1: the private stream is gone, nothing new begins; 0: it is back and all was compared
+LOOK_OUT_S: Final = (
+    3.0,
+    7.0,
+    20.0,
+)  # pauses before everything is compared once orders may leave: another xarb may have begun with us
 CLOCK_S: Final = 30.0  # the clock is measured so often, which also keeps a connection warm for the next order
 OWNERS: Final = 20  # orders of unknown owners that are asked for in one reconciliation; ours were looked up before
 ASKS: Final = 6  # at most, before a start arms; what still moves then is compared later
@@ -150,6 +156,26 @@ class AccountDesk:
         if self._stream is not None:
             await self._wait(self._ready, READY_S)
         await self.reconcile()
+
+    def look_out(self) -> None:
+        """Orders may leave from now on: look for another xarb, which may have begun in the same seconds, whatever the private stream says."""
+        self._spawn(self._look_out())
+
+    async def _look_out(self) -> None:
+        for pause_s in LOOK_OUT_S:
+            if await self._wait(self._stopping, pause_s):
+                return
+            await self._reconcile_again()
+        for symbol in itertools.cycle(self.account.symbols):
+            if await self._wait(self._stopping, CALM_POLL_S):
+                return
+            try:
+                async with self._lock:
+                    for said in await self.account.open_orders(symbol):
+                        self._say(self.orders.heard(said, source="lookup"))
+                    await self._report(await self.account.trades_since(symbol, self._since_ms))
+            except (Retryable, Rejected) as error:
+                self.reading("lookup_failed", 1, f"{self.account.label}: {symbol}: {error}")
 
     def keep_countdown(self) -> None:
         """From here on tell how the countdown stands, and set it anew in time."""
@@ -516,11 +542,9 @@ class AccountDesk:
 
     def _judge(self, one: Rival) -> None:
         """Another xarb has an order here: one that is open, or was filled since we began, shows that it trades on."""
-        is_late = one.filled_at is not None and one.filled_at > self._opened_at
-        if self.rival is None and (one.is_open or is_late):
-            what = "is open" if one.is_open else "was filled"
+        if self.rival is None and (one.at is None or one.at > self._opened_at):
             self.rival = (
-                f"another xarb trades on {self.account.label} at {self.venue}: its order {one.client_id} on {one.symbol} {what};"
+                f"another xarb trades on {self.account.label} at {self.venue}: its order {one.client_id} on {one.symbol} {one.what};"
                 " end that one, and cancel what it has open, first"
             )
             self.reading(RIVAL, 1, self.rival)

@@ -19,6 +19,7 @@ from xarb.venues.replies import OrderSaid, TradeSaid
 from xarb.venues.venue import VenueRow
 
 KEPT: Final = 10_000  # ended orders, others' orders and others' fills that are remembered, each
+SAME: Final = "has a name of this start, and was not sent by it: a copy of this log trades"
 HELD: Final = 1_000  # fills of orders whose exchange id is not known yet
 
 
@@ -37,12 +38,12 @@ class Expected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rival(NamedTuple):
-    """An order that another xarb has on the account: open, or filled at a time of the exchange, ns, None where it does not say."""
+    """An order that another xarb has on the account, `what` shows it, and when by the exchange's clock, ns; None: whenever that was."""
 
     client_id: str
     symbol: str
-    is_open: bool
-    filled_at: int | None = None
+    what: str
+    at: int | None = None
 
 
 class Watched:
@@ -113,6 +114,7 @@ class LiveOrders:
         self._ids = ids
         self._open: dict[OrderName, Watched] = {}
         self._done: OrderedDict[OrderName, Watched] = OrderedDict()
+        self._forgotten = 0  # the highest number of an order of this start that is remembered no longer
         self._by_venue_id: dict[tuple[str, str], Watched] = {}
         self._held: list[TradeSaid] = []
         self._foreign: OrderedDict[tuple[str, ...], None] = OrderedDict()
@@ -218,7 +220,7 @@ class LiveOrders:
         """The exchange stated a fill."""
         one = self._by_venue_id.get((trade.symbol, trade.venue_order_id))
         if one is None and (name := self._ids.decode(trade.client_id)) is not None:
-            one = self.order(name)
+            one = self._unless_twin(self.order(name), trade.venue_order_id)
         if one is None:
             waits = any(w.venue_order_id is None and w.expected.symbol == trade.symbol for w in self._open.values())
             if waits and len(self._held) < HELD:
@@ -237,12 +239,24 @@ class LiveOrders:
 
     def _find(self, said: OrderSaid) -> Watched | None:
         name = self._ids.decode(said.client_id)
-        return self._by_venue_id.get((said.symbol, said.venue_order_id)) if name is None else self.order(name)
+        if name is None:
+            return self._by_venue_id.get((said.symbol, said.venue_order_id))
+        return self._unless_twin(self.order(name), said.venue_order_id)
+
+    def _unless_twin(self, one: Watched | None, venue_order_id: str) -> Watched | None:
+        """None for one that the exchange knows by another id: the two have a name in common, and one of them is not ours."""
+        return one if one is None or one.venue_order_id in (None, venue_order_id) else None
+
+    def _is_anothers(self, name: OrderName) -> bool:
+        """Whether an order of that name, which is not watched, is another process's: of a later start, or of this one and never sent by us."""
+        if name.start == self._start:
+            return self.order(name) is not None or name.order > self._forgotten
+        return name.start > self._start
 
     def _adopt(self, said: OrderSaid) -> Watched | None:
         """An open order of this log that nobody remembers: it came to life after its end, in this start or another, and is watched again."""
         name = self._ids.decode(said.client_id)
-        if name is None or name.start > self._start or said.state != "open" or said.qty is None or said.side is None:
+        if name is None or self._is_anothers(name) or said.state != "open" or said.qty is None or said.side is None:
             return None
         one = self.expect(
             Expected(
@@ -318,6 +332,8 @@ class LiveOrders:
         self._done[one.expected.name] = one
         while len(self._done) > KEPT:
             _, old = self._done.popitem(last=False)
+            if old.expected.name.start == self._start:
+                self._forgotten = max(self._forgotten, old.expected.name.order)
             self._by_venue_id.pop((old.expected.symbol, old.venue_order_id or ""), None)
 
     def _others(self, said: OrderSaid, source: str) -> list[VenueRow]:
@@ -326,8 +342,10 @@ class LiveOrders:
         known = self._remember(("order", said.symbol, said.venue_order_id, event))
         if known or event == "filled":
             return []
-        if self._ids.is_rival(said.client_id, self._start):
-            self.rivals.append(Rival(said.client_id or "", said.symbol, is_open=event == "foreign"))
+        if event == "foreign":
+            self._note_rival(said.client_id, said.symbol, "is open", sure=True)
+        elif event == "expired":  # a canceled one may have been canceled by a person who cleans up
+            self._note_rival(said.client_id, said.symbol, "ran out", at=said.ts_event)
         name = self._ids.decode(said.client_id)
         values = {
             "client_order_id": self._ids.canonical(name) if name else said.client_id or "",
@@ -340,11 +358,21 @@ class LiveOrders:
     def _others_fill(self, trade: TradeSaid, source: str) -> list[VenueRow]:
         if trade.fee is None or self._remember(("fill", trade.symbol, trade.fill_id)):
             return []
-        if self._ids.is_rival(trade.client_id, self._start):
-            self.rivals.append(Rival(trade.client_id or "", trade.symbol, is_open=False, filled_at=trade.ts_event))
+        self._note_rival(trade.client_id, trade.symbol, "was filled", at=trade.ts_event)
         name = self._ids.decode(trade.client_id)
         values = {"client_order_id": self._ids.canonical(name) if name else trade.client_id or "", "source": source}
         return [self._other_row(name, trade.symbol, trade.venue_order_id, "fill", {**values, **_of_trade(trade)})]
+
+    def _note_rival(self, client_id: str | None, symbol: str, what: str, *, at: int | None = None, sure: bool = False) -> None:
+        """An order that is not ours: news where another xarb sent it, and that was at a known time or certainly just now."""
+        if client_id is None:
+            return
+        name = self._ids.decode(client_id)
+        if name is not None and name.start == self._start:
+            if self._is_anothers(name) and not any(one.client_id == client_id for one in self.rivals):
+                self.rivals.append(Rival(client_id, symbol, SAME))
+        elif self._ids.is_rival(client_id, self._start) and (sure or at is not None):
+            self.rivals.append(Rival(client_id, symbol, what, at))
 
     def _remember(self, key: tuple[str, ...]) -> bool:
         """Whether it was remembered already."""
@@ -357,6 +385,8 @@ class LiveOrders:
 
     def _other_row(self, name: OrderName | None, symbol: str, venue_order_id: str, event: str, values: dict[str, Any]) -> VenueRow:
         whose = {"account": self._account, "strategy": "", "venue": self._venue, "symbol": symbol, "venue_order_id": venue_order_id}
+        if name is not None and name.start == self._start and self._is_anothers(name):
+            name = None  # of a copy of this log; what it does is somebody else's
         which = {"start": name.start if name else None, "order": name.order if name else None}
         return VenueRow("reports", {**whose, **which, "event": event, **values})
 
