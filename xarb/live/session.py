@@ -24,10 +24,8 @@ import msgspec
 
 from xarb.assembly import Assembly
 from xarb.assembly.resolved import Resolved, resolve
-from xarb.assembly.rounds import left_out
 from xarb.board import Board
 from xarb.config import Experiment
-from xarb.console import say
 from xarb.engine.liverows import CANCEL, DISARM, KILL
 from xarb.errors import Interrupted, InvariantBroken, LogError, Retryable, VenueError
 from xarb.live import requests
@@ -46,6 +44,7 @@ from xarb.live.begin import (
     paper_money,
     past_of,
 )
+from xarb.live.cautions import tell_of_accounts, tell_of_cycles
 from xarb.live.chainboard import chain_table
 from xarb.live.chains import Chains, keeper, transactions_of
 from xarb.live.ending import Ending, compare_at_the_end
@@ -70,7 +69,6 @@ from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED
 from xarb.venues.feeds import Connection, Feeds, Source, all_speak, listings_of, load_all
 from xarb.venues.intake import Intake
-from xarb.venues.readiness import WARNING, Readiness
 from xarb.venues.relisting import Relisting
 from xarb.venues.stream import StreamPolicy
 from xarb.venues.venue import VenueRow
@@ -82,7 +80,6 @@ EVENT_LOOP: Final = "event loop"
 WALL_CLOCK: Final = "wall clock"
 ACCOUNT: Final = "account"  # who kills where another xarb trades on an account of ours
 UNGUARDED: Final = "watchdog_gone"
-LEFT_OUT: Final = "cycles_left_out"  # so many cycles may earn at once that no search looks at
 _Made = TypeVar("_Made")
 _SPARE: Final = 64  # connection numbers kept for what a session opens later
 
@@ -202,21 +199,15 @@ class Session:
             self.log, self.assembly, send=self._send, strict=self._experiment.live.strict, sink=self.summary.take
         )
         self._put("starts", start.row())
-        self._tell_left_out(resolved, instruments)
+        tell_of_cycles(resolved, instruments, self.intake)
         self.intake.flush()
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
-            self._warn([] if found is None else found.readiness)
+            tell_of_accounts([] if found is None else found.readiness, self.intake)
             self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=self._experiment.live.wallets_ms / 1000)
         if self.chains is not None:
             self.chains.listen(self._fail)
         return first_conn
-
-    def _tell_left_out(self, resolved: Resolved, instruments: Sequence[Instrument]) -> None:
-        """Say which strategies may leave cycles out."""
-        for one in left_out(resolved, instruments):
-            say(one.told)
-            self.intake.health(LEFT_OUT, one.left_out, None, one.told)
 
     def _open_wallets(self, past: Past, first_conn: int) -> int:
         """Open what signs for the chains, before anything is connected. The next connection's number."""
@@ -257,14 +248,6 @@ class Session:
             fail=self._fail,
         )
         return await self.exchanges.open()
-
-    def _warn(self, readiness: Sequence[Readiness]) -> None:
-        """Say what forbids nothing and should be known of the accounts."""
-        for one in readiness:
-            for warning in one.warnings:
-                say(f"{one.account} at {one.venue}: {warning}")
-            if one.warnings:
-                self.intake.health(WARNING, len(one.warnings), one.venue, f"{one.account}: {'; '.join(one.warnings)}")
 
     def _resolve(self, instruments: Sequence[Instrument], found: Found | None) -> Resolved:
         resolved = resolve(self._experiment, instruments)
