@@ -215,6 +215,21 @@ def test_what_filled_is_undone_where_the_other_leg_stays_unknown() -> None:
     assert sent < heard
 
 
+def test_what_filled_is_not_undone_where_the_other_leg_is_known_to_live_after_all() -> None:
+    """It may fill yet, and a time-out ends it: what was waited for is over."""
+    policy = execution_policy(timeout_ns=300 * NANOS_PER_S, unknown_wait_ns=4 * NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000))
+    at = Desk(terms={"s": strategy_terms(execution=policy)})
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    at.report(2, "unknown")
+    until = at.now + 4 * NANOS_PER_S
+    assert at.engine.execution.next_deadline() == until
+    at.report(2, "accepted")
+    assert at.quote(1, ts=until + 1) == []
+    assert at.fill(2, 100, 5, "f2") == []
+    assert at.bundle.state == "closed"
+
+
 def test_undoing_stays_within_the_bound_of_an_asset() -> None:
     """Another bundle began meanwhile: were all of it to fill the wrong way, all that is to be undone would be too much, three are not."""
     policy = execution_policy(

@@ -16,7 +16,7 @@ from xarb.engine.terms import StrategyTerms
 from xarb.engine.volumes import SentVolume
 from xarb.errors import ConfigError, InvariantBroken
 from xarb.model.instrument import FeeTier
-from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money, Ppb
+from xarb.model.units import MONEY_ONE, NANOS_PER_S, NULL, Money, Ppb
 
 GOOD = ("buy a 101 5", "sell b 100 5")
 FILLED: Final[dict[str, Any]] = {
@@ -213,6 +213,29 @@ def test_a_fee_coin_is_reserved_at_its_rate() -> None:
     assert rich.engine.portfolio.reserved(("main", "a", "BNB")) == least
     assert desk(BNB=Money(least)).tell(*GOOD) == SENT
     assert desk(BNB=Money(least - 1)).tell(*GOOD) == ["refuse balance"]
+
+
+def test_what_a_fee_coin_may_take_stays_reserved_while_nothing_prices_it() -> None:
+    """A part fills when the coin has no bid any more: what was set aside for the whole order stays so, until the order has its end."""
+    made = [
+        instrument("a"),
+        instrument("b"),
+        instrument("a", symbol="BNB/USD", base="BNB"),
+        instrument("b", symbol="BNB/USD", base="BNB"),
+    ]
+    opening = {("main", v, asset): money(1000) for v in "ab" for asset in ("BTC", "USD", "BNB")}
+    tier = FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="BNB")
+    rates = {("a", "BNB", "USD"): 2, ("b", "BNB", "USD"): 3}
+    desk = Desk("abcd", instruments=made, groups=[[0, 1], [2, 3]], rates=rates, opening=opening, fee=tier)
+    desk.tell(*GOOD)
+    places = [("main", "a", asset) for asset in ("BNB", "USD")]
+    before = [desk.engine.portfolio.reserved(place) for place in places]
+    assert all(before)
+    desk.quote(2, bid=NULL)
+    desk.fill(1, 101, 2)
+    assert [desk.engine.portfolio.reserved(place) for place in places] == before
+    desk.report(1, "expired")
+    assert [desk.engine.portfolio.reserved(place) for place in places] == [0, 0]
 
 
 def test_feed_must_be_tradable() -> None:

@@ -16,6 +16,7 @@ from tests.trial import quiet
 from xarb.engine.discrepancy import DISCREPANCY, Discrepancy
 from xarb.errors import Killed
 from xarb.live.begin import past_of
+from xarb.live.books import Books
 from xarb.live.kill import reset
 from xarb.live.session import Session
 from xarb.log.reader import LogReader
@@ -83,6 +84,13 @@ async def agree(at: Site, session: Session) -> None:
         assert {asset: money(value) for asset, value in told.items()} == session.assembly.engine.portfolio.balances_at(
             "main", venue
         )
+
+
+def test_an_account_that_the_log_does_not_know_is_no_difference() -> None:
+    """It was added to the config: the start opens with what it has; of one that is known everything differs that the log does not say."""
+    books = Books({("main", "alpha", "USDT"): 5}, {}, transfers={}, markets={})
+    free = {("main", "alpha", "USDT"): 5, ("main", "alpha", "BTC"): 1, ("new", "alpha", "USDT"): 7, ("main", "bravo", "USDT"): 9}
+    assert books.unexplained(free, {}) == {("main", "alpha", "BTC"): 1}
 
 
 def test_a_rebate_is_booked_and_told(tmp_path: Path) -> None:

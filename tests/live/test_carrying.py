@@ -18,7 +18,7 @@ from tests.live.test_splits import Hand, silent
 from tests.log.live import values_of
 from xarb.engine.carried import CarriedBundle, CarriedLeg, CarriedTrade
 from xarb.engine.liverows import ARM
-from xarb.errors import Refused
+from xarb.errors import LogError, Refused
 from xarb.live.begin import past_of
 from xarb.live.kill import forget_inventory
 from xarb.log.ends import left_off
@@ -166,6 +166,19 @@ def test_a_leg_that_a_dead_start_left_naked_is_hedged_by_the_next(tmp_path: Path
     assert execution.exposure("eager", base) == third.trading.assembly.engine.execution.exposure("eager", base)
     third.end()
     assert verify(folder, advance=silent).equal
+
+
+@pytest.mark.parametrize("lacks", [{"fee": None}, {"fee_asset": None}, {"price": None}])
+def test_a_fill_of_which_nobody_knows_what_it_changed_lets_nothing_go_on(tmp_path: Path, lacks: dict[str, None]) -> None:
+    """Neither flows nor results could be told: the log names the fill, and no start follows from it."""
+    folder = tmp_path / "log"
+    _, _, other = one_leg_filled(folder)
+    [left] = [one for one in past_of(folder).going_on.bundles[0].orders if one.order == other.order]  # type: ignore[union-attr]  # a start ran
+    about = {"account": "main", "strategy": "eager", "venue": left.venue, "symbol": left.symbol, "side": left.side, "start": 1}
+    about |= {"order": left.order, "client_order_id": left.client_order_id, "event": "fill", "source": "trades", "fill_id": "late"}
+    between(folder, [about | {"price": left.price, "qty": left.qty, "fee": 0, "fee_asset": "USDT"} | lacks])
+    with pytest.raises(LogError, match=f"the fill late of {left.client_order_id} made cannot be known"):
+        past_of(folder)
 
 
 def test_a_bundle_is_carried_over_starts_that_die_before_they_settle_it(tmp_path: Path) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.live.player import Player
 from xarb.config import load_experiment
-from xarb.errors import InvariantBroken, Retryable
+from xarb.errors import InvariantBroken, Refused, Retryable
 from xarb.live.begin import Past, past_of
 from xarb.live.ending import Ending
 from xarb.live.exchanges import Exchanges
 from xarb.live.session import Session
 from xarb.log.committer import Policy
 from xarb.model.command import CancelOrder, SubmitOrder
+from xarb.model.instrument import FeeTier
+from xarb.model.units import Ppb
 from xarb.starts import LIVE
 from xarb.venues.account import Account, AccountTerms
 from xarb.venues.keys import Keys
+from xarb.venues.readiness import Readiness
 from xarb.venues.venue import VenueRow
 
 
@@ -65,6 +69,32 @@ def test_commands_that_come_after_the_connections_ended_are_said_not_to_be_sent(
     found = {name: row.values[name] for name in ("venue", "symbol", "start", "order", "client_order_id", "event", "reason")}
     expected = (one.venue, one.symbol, 2, 7, "01234567-2-7", "not_sent", "session_ended")
     assert (row.kind, *found.values()) == ("reports", *expected)
+
+
+def test_accounts_that_pay_other_fees_on_one_instrument_share_no_session(past: Past) -> None:
+    """The engine knows one tier of each instrument; whoever pays more, less, or in another coin is named."""
+
+    def told(account: str, **changes: Any) -> Readiness:
+        tier = FeeTier(**({"maker_ppb": Ppb(1), "taker_ppb": Ppb(2)} | changes))
+        nothing: dict[str, Any] = dict.fromkeys(("fingerprint", "clock", "rights"))
+        nothing |= dict.fromkeys(("balances", "wallets", "objections", "warnings"), ())
+        return Readiness(account=account, exchange="binance", venue="alpha", fees={"BTC/USDT": tier}, **nothing)
+
+    async def story() -> None:
+        keys = {"api_key": "k", "api_secret": "s"}
+        mine = [
+            Account(AccountTerms(label=label, exchange="binance"), Keys("alpha", label, keys), ["BTC/USDT"])
+            for label in ("one", "two")
+        ]
+        exchanges = Exchanges({"alpha": mine}, past.instruments, past=past, first_conn=0, take=fail, fail=fail)  # type: ignore[arg-type]
+        found = exchanges._fees([told("one"), told("two")])
+        assert {name: tier.taker_ppb for name, tier in found.items()} == {"BTC/USDT@alpha": 2}
+        for changes in ({"taker_ppb": Ppb(3)}, {"maker_ppb": Ppb(3)}, {"asset": "BNB"}):
+            with pytest.raises(Refused, match="two pays other fees on BTC/USDT@alpha than another account does"):
+                exchanges._fees([told("one"), told("two", **changes)])
+        await exchanges.let_go()
+
+    asyncio.run(story())
 
 
 def test_command_that_cannot_be_the_venues_ends_the_session_in_order(past: Past) -> None:
