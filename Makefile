@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
 
-.PHONY: help demo test chain sim machines audit lint format bench docs clean
+.PHONY: help demo test chain predict sim machines audit lint format bench docs clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -35,6 +35,9 @@ test: $(STAMP) $(CHAIN) lint ## everything: lint, types, import contracts, tests
 
 chain: $(STAMP) $(CHAIN) ## a local chain with real contracts and a market that moves, until Ctrl-C; CHAIN_ARGS="--interval 1 --rate 5"
 	@$(BIN)/python -m tests.chain $(CHAIN_ARGS)
+
+predict: $(STAMP) $(CHAIN) ## backtests of local chains beside sessions that trade on them, eight seeds, some ten minutes; PREDICT_ARGS="--seeds 2"
+	@$(BIN)/python -m tests.chain.predict $(PREDICT_ARGS)
 
 sim: $(STAMP) ## 25,000 fixed simulated worlds and 2,000 fresh ones on all cores; names each broken one
 	$(BIN)/python -m tests.simulation 25000 --fresh 2000

@@ -14,9 +14,8 @@ from typer.testing import CliRunner
 
 from tests.chain.stage import Stage
 from tests.chain.traders import Traders
-from tests.chain.twice import BID, LIMIT_S, Paced, config, played, process, staged, wallet
+from tests.chain.twice import BID, Paced, play, wallet
 from tests.chain.world import UNIT
-from tests.test_record import run as limited
 from tests.trial import quiet
 from xarb.backtest import backtest
 from xarb.cli import app
@@ -56,25 +55,12 @@ def twice(world_folder: Path, code: str, tmp_path_factory: pytest.TempPathFactor
     before, added = dict(os.environ), wallet(folder)
     os.environ.update(added)
     try:
-        _play(world_folder, folder / "recorded", code, is_live=False)
-        held = _play(world_folder, folder / "traded", code, is_live=True)
+        play(world_folder, folder / "recorded", code, market=(_acts, SEED), blocks=BLOCKS, is_live=False)
+        held = play(world_folder, folder / "traded", code, market=(_acts, SEED), blocks=BLOCKS, is_live=True)
         yield Twice(folder / "recorded/log", folder / "traded/log", folder / "recorded/cycles.toml", held)
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _play(world_folder: Path, folder: Path, code: str, *, is_live: bool) -> int:
-    with staged(world_folder, folder, code) as stage:
-        path, log = config(stage, folder), folder / "log"
-        words = ("live", str(path), "--out", str(log), "--live", "--account", "main")
-
-        async def story() -> None:
-            async with process(log, *(words if is_live else ("record", str(path), "--into", str(log)))) as it:
-                await played(it, Paced(stage, _acts, SEED), BLOCKS, is_live=is_live)
-
-        limited(story(), LIMIT_S)
-        return stage.held()["WETH"]
 
 
 def _acts(paced: Paced, stage: Stage, traders: Traders) -> None:

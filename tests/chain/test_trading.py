@@ -17,6 +17,9 @@ from tests.chain.stage import KEY, Stage
 from tests.chain.world import UNIT
 from tests.test_record import Command, run
 from tests.trial import quiet
+from xarb.backtest import backtest
+from xarb.config import load_experiment
+from xarb.diff import diff
 from xarb.log.check import verify_log
 from xarb.log.follow import Follower
 from xarb.log.manifest import NAME
@@ -246,7 +249,7 @@ def test_a_start_finds_out_before_it_arms_and_a_kill_cancels(stage: Stage, tmp_p
 
 
 def test_on_paper_nothing_leaves(stage: Stage, tmp_path: Path) -> None:
-    """The same config and the same chain, without a wallet: the simulated chain swaps."""
+    """The same config and the same chain, without a wallet: the simulated chain swaps, and a backtest of the log does the same."""
 
     async def story() -> None:
         async with live(stage, tmp_path, "--set", "live.mode=paper", "--set", 'chains.local.sending.wallet="nobody"') as it:
@@ -264,3 +267,5 @@ def test_on_paper_nothing_leaves(stage: Stage, tmp_path: Path) -> None:
 
     run(story(), LIMIT_S)
     assert verify(tmp_path / "log", advance=quiet).equal
+    backtest(load_experiment(tmp_path / "dex.toml"), log=tmp_path / "log", out=tmp_path / "run", advance=quiet)
+    assert diff(tmp_path / "log", tmp_path / "run").differences == []

@@ -16,7 +16,7 @@ from tests.chain.node import RpcError, running
 from tests.chain.stage import GWEI, KEY, Stage
 from tests.chain.traders import Traders
 from tests.chain.world import FOREVER, load
-from tests.test_record import Command
+from tests.test_record import Command, run
 from xarb.log.follow import Follower
 from xarb.log.manifest import NAME
 from xarb.venues.wallets import account_of, add_wallet
@@ -220,6 +220,20 @@ async def played(it: Followed, paced: Paced, blocks: int, *, is_live: bool) -> N
         number = paced.block()
         await it.until(lambda seen=number: bool(it.found("blocks", block_number=seen)))  # type: ignore[misc]  # bound at once
     await asyncio.sleep(PAUSE_S)
+
+
+def play(world_folder: Path, folder: Path, code: str, *, market: tuple[Acts, int], blocks: int, is_live: bool) -> int:
+    """Let a market (what happens in each block, and a seed) be recorded, or traded on, into `folder/log`; what WETH the executor has in the end."""
+    with staged(world_folder, folder, code) as stage:
+        path, log = config(stage, folder), folder / "log"
+        words = ("live", str(path), "--out", str(log), "--live", "--account", "main")
+
+        async def story() -> None:
+            async with process(log, *(words if is_live else ("record", str(path), "--into", str(log)))) as it:
+                await played(it, Paced(stage, *market), blocks, is_live=is_live)
+
+        run(story(), LIMIT_S)
+        return stage.held()["WETH"]
 
 
 def wallet(folder: Path) -> Mapping[str, str]:

@@ -22,36 +22,42 @@ NUMBERS = {V2.address: 0, V3.address: 1}
 
 
 class Put(NamedTuple):
-    """A swap of an exact input, or liquidity for a range of the v3 pool; `is_ours` stands behind what others do in its block."""
+    """A swap of an exact input (`is_out`: output), or liquidity for a range of the v3 pool; `is_ours` stands behind what others do in its block."""
 
     pool: str
     down: bool
     amount: int
     is_ours: bool = False
     span: tuple[int, int] | None = None
+    is_out: bool = False
 
 
 class Scripted(ChainWorld):
     """A chain whose blocks hold what a script says."""
 
     puts: Sequence[Put] = ()
+    told: Sequence[Put] = ()
 
-    def play(self, puts: Sequence[Put], *, snapshots: bool = False) -> None:
-        """A block with these."""
-        self.puts = list(puts)
+    def play(self, puts: Sequence[Put], *, snapshots: bool = False) -> list[Put]:
+        """A block with these; what rows say of them, which of an output that an input would have given as well is that input."""
+        self.puts, self.told = list(puts), []
         self.mine(len(puts), snapshots=snapshots)
+        return list(self.told)
 
     def _act(self, block: Any, at: int) -> list[PoolRow | SwapRow]:
         put, self.puts = self.puts[0], self.puts[1:]
         name = f"0x{'a' if put.is_ours else 'b'}{block.number}{at}"
         place = {**_place(block), "tx_index": at, "log_index": at * 3, "tx_hash": name}
+        self.told = [*self.told, put]
         if put.span is not None:
             pool = self.pools[V3.address]
             assert isinstance(pool, Concentrated)
             return self._resized(place, pool, *put.span, put.amount, cause="mint")
-        given, after, _ = through(self.pools[put.pool], put.amount, zero_for_one=put.down)
+        cost, given, after = _swapped(self.pools[put.pool], put)
+        if put.is_out and same(through(self.pools[put.pool], cost, zero_for_one=put.down)[1], after):
+            self.told = [*self.told[:-1], put._replace(amount=cost, is_out=False)]
         self.pools[put.pool] = after
-        deltas = (put.amount, -given) if put.down else (-given, put.amount)
+        deltas = (cost, -given) if put.down else (-given, cost)
         moved: dict[str, Any] = {"sender": "0x5e", "recipient": "0x4e", "delta0": deltas[0], "delta1": deltas[1]}
         if isinstance(after, Concentrated):
             state = {"sqrt_price_x96": after.sqrt_price, "liquidity": after.liquidity, "tick": after.tick}
@@ -60,6 +66,19 @@ class Scripted(ChainWorld):
         follows = place | {"log_index": place["log_index"] + 1}
         held = {"reserve0": after.reserve0, "reserve1": after.reserve1}
         return [self._pool_row(place, V2, "sync", **held), SwapRow(**follows, symbol=V2.address, **moved, **into)]
+
+
+def _swapped(pool: Maths, put: Put) -> tuple[int, int, Maths]:
+    """What it costs and gives, and the pool after it."""
+    if not put.is_out:
+        given, after, _ = through(pool, put.amount, zero_for_one=put.down)
+        return put.amount, given, after
+    if isinstance(pool, Concentrated):
+        done, moved = pool.cross(put.amount, zero_for_one=put.down, exact_out=True), pool.copy()
+        moved.move(done.sqrt_price, done.tick, done.liquidity)
+        return done.amount_in, done.amount_out, moved
+    asked = pool.quote_out(put.amount, zero_for_one=put.down)
+    return asked.amount_in, asked.amount_out, pool.swapped(*asked, zero_for_one=put.down)
 
 
 def _place(block: Any) -> dict[str, Any]:
@@ -72,7 +91,15 @@ def script(draw: random.Random, blocks: int) -> list[list[Put]]:
     """What others do in each block, and then we."""
     found = []
     for _ in range(blocks):
-        puts = [Put(draw.choice((V2.address, V3.address)), draw.random() < 0.5, int(10 ** draw.uniform(6, 16))) for _ in range(4)]
+        puts = [
+            Put(
+                draw.choice((V2.address, V3.address)),
+                down=draw.random() < 0.5,
+                amount=int(10 ** draw.uniform(6, 16)),
+                is_out=draw.random() < 0.3,
+            )
+            for _ in range(4)
+        ]
         if draw.random() < 0.4:
             lower = draw.randint(-20, 10) * 60
             puts.append(Put(V3.address, down=True, amount=10**15, span=(lower, lower + 600)))
@@ -81,14 +108,16 @@ def script(draw: random.Random, blocks: int) -> list[list[Put]]:
     return found
 
 
-def worlds(seed: int, blocks: list[list[Put]]) -> tuple[Scripted, Scripted]:
-    """The chain as it is without us, and as it is with us."""
-    found = (Scripted(seed), Scripted(seed))
-    for one, with_us in zip(found, (False, True), strict=True):
+def worlds(seed: int, blocks: list[list[Put]], *, with_us: bool) -> tuple[Scripted, Scripted]:
+    """The chain that is recorded, with us or without, and the other one, in which others do what the rows of the first say that they did."""
+    recorded, other = Scripted(seed), Scripted(seed)
+    for one in (recorded, other):
         one.play([], snapshots=True)
-        for number, puts in enumerate(blocks):
-            one.play([put for put in puts if with_us or not put.is_ours], snapshots=number % 4 == 3)
-    return found
+    for number, puts in enumerate(blocks):
+        told = recorded.play([put for put in puts if with_us or not put.is_ours], snapshots=number % 4 == 3)
+        theirs = [put for put in told if not put.is_ours]
+        other.play(theirs if with_us else [*theirs, *(put for put in puts if put.is_ours)], snapshots=number % 4 == 3)
+    return recorded, other
 
 
 class Followed:
@@ -134,7 +163,7 @@ def hashes(world: ChainWorld) -> frozenset[str]:
 def test_what_others_put_in_is_stepped_upon_what_is_simulated(seed: int) -> None:
     """A log without us, and our swaps simulated: after every block the pools are those of the chain that holds them; checkpoints change nothing."""
     blocks = script(random.Random(seed), 20)  # noqa: S311  # a test's draw
-    alone, shared = worlds(seed, blocks)
+    alone, shared = worlds(seed, blocks, with_us=False)
     one = Followed(alone)
     one.block()
     for puts, block in zip(blocks, shared.blocks[1:], strict=True):
@@ -152,7 +181,7 @@ def test_what_others_put_in_is_stepped_upon_what_is_simulated(seed: int) -> None
 def test_what_the_log_has_of_ours_is_left_out(seed: int) -> None:
     """A log that was traded on: without what we did the pools are those of the chain without us; simulated again, those of the log, and nothing is apart."""
     blocks = script(random.Random(100 + seed), 20)  # noqa: S311  # a test's draw
-    alone, shared = worlds(seed, blocks)
+    shared, alone = worlds(seed, blocks, with_us=True)
     without, again = Followed(shared, hashes(shared)), Followed(shared, hashes(shared))
     without.block()
     again.block()

@@ -20,6 +20,7 @@ _ACTS: Final = (
     *("sqrt_price_x96", "liquidity", "tick", "tick_lower", "tick_upper", "liquidity_delta"),
 )
 _SWAPS: Final = ("block_hash", "log_index", "symbol", "delta0", "delta1", "in0", "in1")
+SWAP: Final = "swap"
 INEXACT: Final = "liquidity of v2"  # it was priced: nobody knows what would have been asked for in another state
 
 
@@ -118,8 +119,22 @@ def _asked(row: Mapping[str, Any], swap: Mapping[str, Any] | None) -> Act:
         return (row["cause"], row["tick_lower"], row["tick_upper"], row["liquidity_delta"])
     if swap is None:
         return (INEXACT if row["cause"] == "sync" else row["cause"],)
-    given = [int(swap[f"in{token}"]) if swap[f"in{token}"] is not None else max(int(swap[f"delta{token}"]), 0) for token in (0, 1)]
-    return ("swap", *given)
+    put = [int(swap[f"in{token}"]) if swap[f"in{token}"] is not None else max(int(swap[f"delta{token}"]), 0) for token in (0, 1)]
+    taken = [max(-int(swap[f"delta{token}"]), 0) for token in (0, 1)]
+    return (SWAP, tuple(put), tuple(taken))
+
+
+def _same(one: Act, other: Act) -> bool:
+    """Whether two acts ask for the same: swaps the same input, or the same output; which of both was asked for no row says."""
+    if one[1] != SWAP or other[1] != SWAP or one[0] != other[0]:
+        return one == other
+    (in0, in1), (out0, out1) = one[2], one[3]
+    same_way = (in0 > 0, in1 > 0) == (other[2][0] > 0, other[2][1] > 0)
+    return same_way and ((in0, in1) == other[2] or (out0, out1) == other[3])
+
+
+def _alike(mine: Sequence[Done], theirs: Sequence[Done]) -> bool:
+    return len(mine) == len(theirs) and all(_same(one.asked, other.asked) for one, other in zip(mine, theirs, strict=True))
 
 
 class Parted(NamedTuple):
@@ -171,7 +186,7 @@ class TwoChains:
         for number in numbers:
             mine, theirs = (acts.others.get((pool, number), []) for acts in self.acts)
             by_us = touched is not None and number >= touched
-            if [one.asked for one in mine] != [one.asked for one in theirs]:
+            if not _alike(mine, theirs):
                 what = "others asked for something else in it after us" if by_us else "what others did in it differs"
                 return Parted(number, by_us, what)
             if not by_us and [one.left for one in mine] != [one.left for one in theirs]:
@@ -182,8 +197,7 @@ class TwoChains:
 
     def same_acts(self, pool: str, number: int) -> bool:
         """Whether others did the same to a pool in a block."""
-        mine, theirs = ([one.asked for one in acts.others.get((pool, number), ())] for acts in self.acts)
-        return mine == theirs
+        return _alike(*(acts.others.get((pool, number), []) for acts in self.acts))
 
     def counts(self) -> dict[tuple[str, str], int]:
         """By pool and side, acts of others that only that side has, over the blocks that both have."""

@@ -247,6 +247,8 @@ class CycleComparison:
         named = self._configs.keys("config", item.strategy, [item.venue], outcome=True)
         if named and all(self._simulated):
             return "config", ", ".join(named[:3]), None
+        if any(one.reason == "out_of_gas" for one, is_it in zip((a, b), self._simulated, strict=True) if is_it):
+            return "gas", "the most that was measured of its way was above its limit", None
         if "taken" in (a.reason, b.reason):
             return "competition", "somebody else was drawn to be first", None
         if after[0] != after[1] and None not in after:

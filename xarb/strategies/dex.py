@@ -281,6 +281,8 @@ class _Look:
         for (number, _), hop in zip(found.places, found.hops, strict=True):
             self._state.asked[number] = print_of(hop.pool)
         self._bundles += 1
+        # Prices move until a block holds it: one tick more in each v3 pool. What is not used is not paid.
+        spare = sum(isinstance(hop.pool, Concentrated) for hop in found.hops) * MEASURED[funded.way].tick
         began = self._block.ts_event if self._block.ts_event is not None else self._view.now
         return AtomicPlan(
             venue=self._venue,
@@ -291,7 +293,7 @@ class _Look:
             premium=funded.premium,
             min_profit=funded.min_profit,
             expected_net=funded.net,
-            gas_limit=funded.gas * LIMIT_PERCENT // 100,
+            gas_limit=(funded.gas + spare) * LIMIT_PERCENT // 100,
             ceiling_wei=_ceiling(need, funded, price),
             deadline_s=(began + self._params.deadline_ns) // NANOS_PER_S,
             channel=self._params.channel,

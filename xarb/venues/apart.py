@@ -1,12 +1,11 @@
 """Pools of a chain as they would be: with the swaps that are simulated, and without those of ours that the log has.
 
 The log knows nothing of what is simulated. A pool that it moved goes its own way from then on: each recorded row is stepped upon it, by the
-contracts' integers, as its sender asked for it. A swap puts in what it put in, whatever that gives now; a range of a v3 pool gets the same
-liquidity; liquidity of a v2 pool comes and goes in the same proportion. Rows of transactions of our own are left out, since a cycle that is
+contracts' integers, as its sender asked for it. A swap puts in what it put in, whatever that gives now, or takes what it took where the row can only
+come of a swap that asked for its output; a range of a v3 pool gets the same liquidity; liquidity of a v2 pool comes and goes in the same proportion. Rows of transactions of our own are left out, since a cycle that is
 simulated stands for them. Once such a pool is what the log says again, it goes with the log.
 
-Exact are swaps whose senders would have put in the same. Who asked for an exact output, or for liquidity at a price, would have put in something
-else; nobody knows who did.
+Not exact are swaps that stopped at a price, or asked for whatever is less, and liquidity that was priced: nobody knows what would have been asked for.
 """
 
 from __future__ import annotations
@@ -167,17 +166,35 @@ def _stepped(mine: Maths, was: Maths, now: Maths, row: tuple[Mapping[str, Any], 
     if values["cause"] in ("mint", "burn"):
         after.change(values["tick_lower"], values["tick_upper"], int(values["liquidity_delta"]))
         return after
-    return through(after, max(given), zero_for_one=given[0] > 0)[1] if max(given) > 0 else after
+    if max(given) <= 0 or swap is None or not isinstance(was, Concentrated):
+        return after
+    down = given[0] > 0
+    taken = -int(swap["delta1" if down else "delta0"])
+    if taken > 0 and not same(through(was, max(given), zero_for_one=down)[1], now):
+        asked = was.cross(taken, zero_for_one=down, exact_out=True)
+        if (asked.sqrt_price, asked.tick, asked.liquidity) == _moved(now):
+            done = after.cross(taken, zero_for_one=down, exact_out=True)
+            after.move(done.sqrt_price, done.tick, done.liquidity)
+            return after
+    return through(after, max(given), zero_for_one=down)[1]
+
+
+def _moved(pool: Maths) -> tuple[int, int, int] | None:
+    """What a swap changes of a v3 pool."""
+    return (pool.sqrt_price, pool.tick, pool.liquidity) if isinstance(pool, Concentrated) else None
 
 
 def _stepped_product(mine: ConstantProduct, was: ConstantProduct, now: ConstantProduct, given: tuple[int, int]) -> ConstantProduct:
-    """The same of a v2 pool: a swap takes as much less than the quote as it did, liquidity changes in the same proportion."""
+    """The same of a v2 pool: a swap takes as much less than the quote as it did, or what it asked for; liquidity changes in the same proportion."""
     if min(given) > 0:  # both tokens came in: what stayed of each is all that is known
         return _sized(mine, mine.reserve0 + now.reserve0 - was.reserve0, mine.reserve1 + now.reserve1 - was.reserve1)
     if max(given) > 0:
         zero_for_one, amount = given[0] > 0, max(given)
         taken = was.reserve1 - now.reserve1 if zero_for_one else was.reserve0 - now.reserve0
         left = was.quote_in(amount, zero_for_one=zero_for_one).amount_out - taken
+        if left > 0 and was.quote_out(taken, zero_for_one=zero_for_one).amount_in == amount:
+            asked = mine.quote_out(taken, zero_for_one=zero_for_one)
+            return mine.swapped(asked.amount_in, asked.amount_out, zero_for_one=zero_for_one)
         out = max(mine.quote_in(amount, zero_for_one=zero_for_one).amount_out - max(left, 0), 0)
         return mine.swapped(amount, out, zero_for_one=zero_for_one)
     sized = (
