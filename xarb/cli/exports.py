@@ -1,4 +1,4 @@
-"""The command that writes books for somebody who keeps accounts."""
+"""The command that writes what a log or run holds for others: books for an accountant, market data for other tools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xarb.cli.verbs import Verb, app
 
 @app.command(cls=Verb)
 def export(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="fills, transfers or ledger.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="fills, transfers, ledger, tardis or arrow.")],
     paths: Annotated[list[Path], typer.Argument(metavar="LOG_OR_RUN...", help="What was traded on; and logs for prices.")],
     year: Annotated[
         str | None, typer.Option("--year", metavar="YEAR", help="Calendar year in UTC; everything without one.")
@@ -28,12 +28,14 @@ def export(
         str | None, typer.Option("--mode", metavar="MODE", help="live, paper or backtest, where there are several.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.csv", help="The file to write; standard output without it.")
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="The file to write, standard output without it; of tardis and arrow a folder."),
     ] = None,
 ) -> None:
     """Write fills, transfers or a ledger in double entry as CSV, for somebody who keeps the accounts.
 
-    Every entry of the ledger adds up to zero in each asset, fees and gas stand in the coin in which they were paid. See docs/export.md.
+    Every entry of the ledger adds up to zero in each asset, fees and gas stand in the coin in which they were paid. `tardis` writes quotes, trades and
+    books as Tardis CSV files, `arrow` all kinds as Arrow files. See docs/export.md.
     """
     from xarb.export.command import Wanted
     from xarb.export.command import export as write

@@ -13,13 +13,16 @@ from typing import Any, Final, NamedTuple, TextIO
 
 from xarb.console import progress, say, utc
 from xarb.errors import ConfigError
+from xarb.export.cells import plain
 from xarb.export.ledger import postings
+from xarb.export.market import arrow, tardis
 from xarb.export.prices import Prices, read_table
 from xarb.export.sources import Books, books, period, rows_sql
 from xarb.export.trades import Row, fills, fills_sql, transfers, transfers_sql
 from xarb.query import Query, open_query
 
 KINDS: Final = ("fills", "transfers", "ledger")
+MARKET: Final = {"tardis": tardis, "arrow": arrow}
 _PRICED: Final = ("currency", "value", "price", "price_of", "price_time")
 _COLUMNS: Final = {
     "fills": (
@@ -85,7 +88,7 @@ class Wanted(NamedTuple):
 
 
 def export(wanted: Wanted, out: Path | None) -> int:
-    """Write the books; the number of lines.
+    """Write what is wanted; the number of lines.
 
     Args:
         wanted: what.
@@ -95,8 +98,10 @@ def export(wanted: Wanted, out: Path | None) -> int:
         ConfigError: wrong use; nothing was traded; a table of prices is wrong; the file is there already.
         LogError: a log is damaged, or its ledger does not add up.
     """
+    if wanted.kind in MARKET:
+        return _market(wanted, out)
     if wanted.kind not in KINDS:
-        raise ConfigError(f"export {wanted.kind}: must be one of {', '.join(KINDS)}")
+        raise ConfigError(f"export {wanted.kind}: must be one of {', '.join((*KINDS, *MARKET))}")
     if wanted.prices is not None and wanted.currency is None:
         raise ConfigError("--prices needs --currency: what the prices are in")
     if out is not None and out.exists():
@@ -111,6 +116,26 @@ def export(wanted: Wanted, out: Path | None) -> int:
             count = _write(file, wanted.kind, _rows(query, book, wanted.kind))
     _tell(count, book, wanted, out)
     return count
+
+
+def _market(wanted: Wanted, out: Path | None) -> int:
+    """Market data, as files in a folder; the number of rows."""
+    if out is None:
+        raise ConfigError(f"export {wanted.kind} writes a folder of files: name it with --out")
+    for value, option in (
+        (wanted.year, "--year"),
+        (wanted.mode, "--mode"),
+        (wanted.currency, "--currency"),
+        (wanted.prices, "--prices"),
+    ):
+        if value is not None:
+            raise ConfigError(f"{option} is of fills, transfers and ledger")
+    with open_query(wanted.paths) as query, progress(f"export {wanted.kind}") as advance:
+        if len(query.sources) > 1:
+            raise ConfigError(f"export {wanted.kind} takes one log at a time")
+        written = MARKET[wanted.kind](query, out, advance=advance)
+    say(f"{len(written)} files with {sum(rows for _, rows in written)} rows in {out}")
+    return sum(rows for _, rows in written)
 
 
 def _rows(query: Query, book: _Book, kind: str) -> Iterator[Row]:
@@ -237,9 +262,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Decimal):
-        plain = format(value, "f")
-        plain = plain.rstrip("0").rstrip(".") if "." in plain else plain
-        return "0" if plain in {"-0", ""} else plain
+        return plain(value)
     found = str(value)
     return f"'{found}" if isinstance(value, str) and found.startswith(_FORMULA) else found
 
