@@ -287,6 +287,23 @@ def test_daily_volume_starts_anew_at_midnight() -> None:
     assert desk.quote(0, ts=24 * HOUR) == ["open 3 buy a 101 5", "open 4 sell b 100 5"]
 
 
+def test_what_flattens_counts_towards_the_day_and_is_never_refused() -> None:
+    """A bound that the two legs use up lets the hedge out, and what that sent is in what the next bundle is refused for."""
+    desk = limited(daily_volume=money(1005))
+    assert desk.tell(*GOOD) == SENT
+    desk.fill(1, 101, 5)
+    assert desk.report(2, "rejected") == ["hedge 3 sell b 100 5"]
+    desk.fill(3, 100, 5, "f2")
+    assert desk.tell(*GOOD) == ["refuse daily_volume"]
+    assert last(desk) == ((1005 + desk_sent(desk, 3) + 1005) * MONEY_ONE, 1005 * MONEY_ONE)
+
+
+def desk_sent(desk: Desk, number: int) -> int:
+    """Notional of an order, in whole units."""
+    order = desk.engine.execution.order(number)
+    return order.price * order.qty
+
+
 def test_what_a_hard_leg_releases_after_midnight_counts_on_the_new_day() -> None:
     """The whole bundle counts on the day of the decision; what is sent of it on another day counts there too, piece by piece."""
     terms = strategy_terms(
