@@ -97,7 +97,16 @@ INNOCENT = {
     "packaging/requirements.lock": {KEY},
     "recordings/quickstart/manifest.jsonl": {KEY},
     "recordings/pools/manifest.jsonl": {KEY},
+    "recordings/hedged/manifest.jsonl": {KEY},
     **{  # hashes of a local chain's blocks and transactions
+        f"recordings/hedged/kind={kind}/date=2026-11-28/{name}.parquet": {KEY}
+        for kind, name in (
+            ("blocks", "00000000000000000012-00000000000000004000"),
+            ("pools", "00000000000000000009-00000000000000003999"),
+            ("swaps", "00000000000000000233-00000000000000003957"),
+        )
+    },
+    **{
         f"recordings/pools/kind={kind}/date=2026-11-28/{name}.parquet": {KEY}
         for kind, name in (
             ("blocks", "00000000000000000020-00000000000000000927"),

@@ -15,6 +15,7 @@ from tests.chain.world import FOREVER, UNIT
 from xarb.model.command import CancelCycle, SwapHop, SwapPath
 from xarb.pools.cycle import Hop as PoolHop
 from xarb.pools.cycle import amounts_of
+from xarb.pools.financing import PATH
 from xarb.venues.dex.executor import NOBODY, Hop, Path, path_data, swapped
 from xarb.venues.dex.venue import ChainVenue
 
@@ -77,6 +78,15 @@ def test_what_comes_is_what_was_computed(desk: Desk, name: str) -> None:
     assert desk.balances() == before | {"DAI": before["DAI"] - AMOUNT, end: before[end] + path.min_out}
     gas = int(receipt["gasUsed"], 16)
     assert CEILINGS[name] * 3 // 4 < gas <= CEILINGS[name]
+
+
+@pytest.mark.parametrize("name", CEILINGS)
+def test_what_a_backtest_reckons_with_is_the_most(desk: Desk, name: str) -> None:
+    """The first units of a token that the executor has none of take more gas, and that is in it."""
+    funded(desk, "DAI", 5_000 * UNIT)
+    path, _ = planned(desk, name)
+    used = int(desk.send(path_data(path))["gasUsed"], 16)
+    assert PATH.of(len(path.hops), 0) * 7 // 10 < used <= PATH.of(len(path.hops), 0)
 
 
 def test_it_is_nothing_or_all(desk: Desk) -> None:

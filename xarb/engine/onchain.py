@@ -206,7 +206,6 @@ class OnChain:
             if path is None or path.given_up or not one.is_open or one.venue != venue:
                 continue
             if block.ts_event > path.deadline_s * NANOS_PER_S:
-                path.given_up = True
                 found.append(self._cancel(one))
         return found
 
@@ -215,6 +214,8 @@ class OnChain:
         return [self._cancel(one) for one in self._cycles.values() if one.is_open]
 
     def _cancel(self, one: SentCycle) -> CancelCycle:
+        if one.path is not None:
+            one.path.given_up = True
         names = (one.desk.account, one.desk.strategy, one.venue, "cancel", one.number, one.client_id, one.bundle)
         self._emit("cycles", names + _NO_WISH)
         return CancelCycle(

@@ -203,7 +203,7 @@ class CexDex:
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """Gaps that began or ceased to earn, plans and passes, best gap first."""
-        if wake.cycle is not None and wake.cycle.event in ("reverted", "dropped", "refused") and not view.open_bundles():
+        if wake.cycle is not None and wake.cycle.event in ("reverted", "dropped") and not view.open_bundles():
             self.state.asked.clear()  # nothing was taken after all
         if wake.kind not in ("block", "timer", "event"):
             return ()
