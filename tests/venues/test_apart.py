@@ -22,7 +22,10 @@ NUMBERS = {V2.address: 0, V3.address: 1}
 
 
 class Put(NamedTuple):
-    """A swap of an exact input (`is_out`: output), or liquidity for a range of the v3 pool; `is_ours` stands behind what others do in its block."""
+    """A swap of an exact input (`is_out`: output), or liquidity for a range of the v3 pool; without a pool whatever the world draws.
+
+    `is_ours` stands behind what others do in its block.
+    """
 
     pool: str
     down: bool
@@ -49,6 +52,8 @@ class Scripted(ChainWorld):
         name = f"0x{'a' if put.is_ours else 'b'}{block.number}{at}"
         place = {**_place(block), "tx_index": at, "log_index": at * 3, "tx_hash": name}
         self.told = [*self.told, put]
+        if not put.pool:
+            return super()._act(block, at)
         if put.span is not None:
             pool = self.pools[V3.address]
             assert isinstance(pool, Concentrated)
@@ -193,3 +198,25 @@ def test_what_the_log_has_of_ours_is_left_out(seed: int) -> None:
         assert again.is_as(shared.truth[real.hash])
         assert again.apart.capture() == []
     assert without.apart.capture()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_where_nothing_is_apart_others_may_do_what_they_like(seed: int) -> None:
+    """Swaps that stop at a price, liquidity of both kinds: what the log has of ours, simulated again behind it, leaves the log's pools."""
+    world = Scripted(seed)
+    world.play([], snapshots=True)
+    ours = [Put(pool, down=True, amount=10**13, is_ours=True) for pool in (V2.address, V3.address)]
+    for _ in range(25):
+        world.play([*(Put("", down=True, amount=1) for _ in range(4)), *ours])
+    one = Followed(world, hashes(world))
+    one.block()
+    compared = 0
+    for block in world.blocks[1:]:
+        one.block()
+        if None in (one.apart.pool(0), one.apart.pool(1)):
+            break  # somebody took all liquidity, or a fee that is none: no swap is simulated there any more
+        one.swap(ours)
+        assert one.is_as(world.truth[block.hash])
+        assert one.apart.capture() == []
+        compared += 1
+    assert compared > 3
