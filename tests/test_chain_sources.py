@@ -10,7 +10,6 @@ import pytest
 
 from xarb.config import load_experiment, settings
 from xarb.errors import ConfigError
-from xarb.live.canceling import Whose, cancel, unproven
 from xarb.sources import chain_sources, sources_of, traded_sources
 from xarb.venues.dex.endpoint import ChainPolicy
 from xarb.venues.dex.feed import ChainSource
@@ -91,8 +90,6 @@ def test_what_is_traded_says_all_that_it_takes(tmp_path: Path) -> None:
     """Real trading on a chain needs a wallet, an account and what gas is paid in; on paper no wallet."""
     for text in (PLAIN + SENDING + ONCHAIN + ACCOUNT + REAL, PLAIN + ONCHAIN + ACCOUNT):
         assert [one.venue for one in traded_sources(load_experiment(written(tmp_path, text)))] == ["mainnet"]
-    found = cancel(load_experiment(written(tmp_path, PLAIN + SENDING + ONCHAIN + ACCOUNT + REAL)), Whose("0badcafe", {}))
-    assert unproven(found).startswith("main at mainnet: what waits on the chain is not canceled without a process")
     for text, why in (
         (PLAIN + SENDING + ACCOUNT, r"chains.mainnet.sending: there is no \[onchain.mainnet\]"),
         (PLAIN + SENDING + ONCHAIN, r"sending.account = main: there is no \[accounts.main.mainnet\]"),

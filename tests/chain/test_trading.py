@@ -20,6 +20,7 @@ from tests.trial import quiet
 from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.diff import diff
+from xarb.live.kill import kill, reset
 from xarb.log.check import verify_log
 from xarb.log.follow import Follower
 from xarb.log.manifest import NAME
@@ -246,6 +247,78 @@ def test_a_start_finds_out_before_it_arms_and_a_kill_cancels(stage: Stage, tmp_p
     run(story(), LIMIT_S)
     assert verify_log(tmp_path / "log").ok
     assert verify(tmp_path / "log", advance=quiet).equal
+
+
+async def mined(stage: Stage, work: asyncio.Task[Any]) -> None:
+    """A block whenever something replaced the trade that waits, until the work is done."""
+    trade = waiting(stage)
+    while not work.done():
+        if (now := waiting(stage)) and now != trade:
+            block(stage)
+        await asyncio.sleep(LOOK_S)  # another process's bids
+    await work
+
+
+def waiting(stage: Stage) -> str | None:
+    """Hash of the transaction of ours that the node has waiting."""
+    found = stage.node.call("txpool_content")["pending"]
+    mine = {address.lower(): one for address, one in found.items()}.get(stage.wallet.address.lower(), {})
+    return next((one["hash"] for one in mine.values()), None)
+
+
+def test_a_kill_without_the_process_cancels_and_proves(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process was killed: `xarb kill --config` takes the nonce and says so. One that stands still: who watches over it does the same.
+
+    That has the wallet that it was handed over. The log has what left, and the next start knows it for ours.
+    """
+    log, phrase = tmp_path / "log", tmp_path / "phrase"
+    monkeypatch.delenv("XARB_WALLET_HOT_PASSPHRASE")
+    monkeypatch.setenv("XARB_WALLET_HOT_PASSPHRASE_FILE", str(phrase))
+    phrase.touch(mode=0o600)
+    phrase.write_text(WORDS)
+
+    async def story() -> None:
+        async with live(stage, tmp_path, *REAL) as it:
+            await armed(stage, it)
+            before = stage.held()
+            gap(stage)
+            sent = await it.until("transactions", event="sent")
+        experiment = load_experiment(config(stage, tmp_path))
+        killing = asyncio.create_task(asyncio.to_thread(kill, log, wait_s=5, experiment=experiment))
+        await mined(stage, killing)
+        [told] = [row for row in killing.result()[0].rows if row[1] == "local"]
+        assert told[2].startswith(f"{sent['tx_hash']} by 0x")
+        assert told[3:] == ("-", "0", "-", "-")
+        assert stage.held() == before | {"nonce": before["nonce"] + 1}
+        reset(log)
+        stage.node.call("eth_sendTransaction", stage.close_the_edge())  # a gap that was there before it is armed is not gone after
+        block(stage)
+        async with live(stage, tmp_path, *REAL, "--set", "live.hang_ms=1000") as it:
+            await it.until("starts", number=2)
+            block(stage)
+            await it.until("operator", 2, action="arm")
+            [end] = [row for row in it.found("transactions", event="replaced") if row["tx_hash"] == sent["tx_hash"]]
+            assert end["reason"] == "ours"
+            assert not it.found("transactions", event="adopted", reason="foreign")
+            phrase.unlink()
+            gap(stage)
+            await it.until("transactions", 2, event="intent", purpose="trade")
+            await it.until("transactions", 3, event="sent")
+            it.command.process.send_signal(signal.SIGSTOP)
+            ended = asyncio.create_task(it.command.end())
+            await mined(stage, ended)
+            code, _, err = ended.result()
+            assert code == -signal.SIGKILL
+            assert "nothing else is open" in err
+            assert stage.held() == before | {"nonce": before["nonce"] + 2}
+
+    run(story(), LIMIT_S)
+    assert verify_log(log).ok
+    assert verify(log, advance=quiet).equal
+    with LogReader(log) as reader:
+        rows = list(reader.rows("transactions"))
+        assert [row["actor"] for row in reader.rows("operator") if row["action"] == "kill"][1:] == ["watchdog"]
+    assert [row["event"] for row in rows if row["purpose"] == "cancel"] == ["intent", "sent", "mined", "final", "intent", "sent"]
 
 
 def test_on_paper_nothing_leaves(stage: Stage, tmp_path: Path) -> None:

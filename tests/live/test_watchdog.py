@@ -23,7 +23,7 @@ from tests.trial import quiet
 from xarb.board import Board
 from xarb.config import load_experiment
 from xarb.errors import Killed
-from xarb.live.guard import BEAT, FAREWELL, Guard, Pulse, Wish
+from xarb.live.guard import BEAT, FAREWELL, Guard, Pulse, Secret, Wish
 from xarb.live.session import EVENT_LOOP, Session
 from xarb.live.watchdog import Purse, attempt, is_silent, send, stacks_of
 from xarb.log.check import verify_log
@@ -146,7 +146,7 @@ class _Listening(Guard):
         self.heard: list[tuple[float, bytes]] = []
         self.is_gone = False
 
-    def entrust(self, keys: Mapping[tuple[str, str], Keys]) -> None:
+    def entrust(self, keys: Mapping[tuple[str, str], Secret]) -> None:
         """Nobody is there to have them."""
         assert keys
 

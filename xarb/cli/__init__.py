@@ -203,7 +203,7 @@ def kill(
     log's folder does the same as this command, empty or with a level in it, and SIGQUIT the same as the level stop.
 
     Where the process is dead its real orders are canceled at the exchanges themselves, with the keys of --config, and each that may live is
-    looked up until its end is proven. At the level entries that is only noted. Where it hangs it is stopped, they are canceled at every level, and it is ended.
+    looked up until its end is proven; on chains the nonce of what waits is taken, with the wallets of --config, until a receipt says by what. At the level entries that is only noted. Where it hangs it is stopped, they are canceled at every level, and it is ended.
     Exit code 0 once all is done and proven, 1 when it is not, or there is nothing to kill.
     """
     from xarb.config import load_experiment

@@ -1,4 +1,4 @@
-"""What a kill does at the exchanges: whose orders may live by the word of a log, in whatever state it is, and what became of them."""
+"""What a kill does at exchanges and on chains: what may live by the word of a log, in whatever state it is, and what became of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xarb.config import Experiment
 from xarb.errors import LogError, Rejected, Retryable
 from xarb.live.begin import Past
-from xarb.live.exchanges import Owner, accounts_of, spot_symbols
+from xarb.live.chaincancels import cancel_on_chains, wallets_of
+from xarb.live.exchanges import Owner, accounts_of, keys_of, spot_symbols
 from xarb.live.left import left_orders
 from xarb.log.ends import ENDS
 from xarb.log.manifest import header_of
@@ -25,9 +26,9 @@ from xarb.venues.account import Account
 from xarb.venues.keys import Keys
 from xarb.venues.killing import Killed, Suspects, kill
 from xarb.venues.liveorders import Expected
+from xarb.venues.wallets import Wallet
 
 HEADS: Final = ("account", "venue", "canceled", "not proven", "of others, left alone", "failures", "other ends")
-_ON_CHAIN: Final = "what waits on the chain is not canceled without a process: the next start does it, or its deadline"
 _OPEN_S: Final = (0.0, 0.5, 1.0, 2.0)  # pauses before an account that does not answer is opened
 _OPEN_ALL_S: Final = 60.0
 _BEFORE_MS: Final = 60_000  # a fill of an order that is not found is looked for from so long before the log's last row
@@ -40,6 +41,7 @@ class Whose(NamedTuple):
         log_id: the log's.
         symbols: by venue.
         orders: those whose end the log does not know.
+        transactions: rows of `transactions`, in order.
         since_ms: Unix ms from which fills may be of them.
         unread: why the log does not say which orders those are; None where it does.
         trades: whether the log's last start goes on, as far as the log says.
@@ -49,15 +51,33 @@ class Whose(NamedTuple):
     log_id: str
     symbols: Mapping[str, Sequence[str]]
     orders: tuple[Expected, ...] = ()
+    transactions: Sequence[Mapping[str, Any]] = ()
     since_ms: int = 0
     unread: str | None = None
     trades: bool = True
     is_real: bool = True
 
 
-def whose_of(past: Past) -> Whose:
-    """The same of a log that nobody writes."""
-    return Whose(past.log_id, spot_symbols(past.instruments), past.left, _since_ms(past.last_ts))
+class Means(NamedTuple):
+    """With what it is canceled: keys by account and venue, wallets by chain."""
+
+    keys: Mapping[Owner, Keys]
+    wallets: Mapping[str, Wallet]
+
+
+def means_of(experiment: Experiment) -> Means:
+    """Those of a config.
+
+    Raises:
+        ConfigError: some are not there, or cannot be opened.
+    """
+    return Means(keys_of(experiment, exchanges_of(experiment)), wallets_of(experiment))
+
+
+def whose_of(past: Past, transactions: Sequence[Mapping[str, Any]]) -> Whose:
+    """The same of a log that nobody writes, with its rows of transactions."""
+    since_ms = _since_ms(past.last_ts)
+    return Whose(past.log_id, spot_symbols(past.instruments), past.left, transactions, since_ms)
 
 
 def _since_ms(last_ts: int) -> int:
@@ -72,11 +92,12 @@ def whose_by_what_is_sound(folder: Path, experiment: Experiment, why: Exception)
     """
     try:
         with LogReader(folder) as reader:
-            sealed = spot_symbols(reader.instruments)
+            sealed, sent = spot_symbols(reader.instruments), list(reader.rows("transactions"))
     except LogError:  # what is damaged is said by the caller
-        sealed = {}
+        sealed, sent = {}, []
     symbols = _with_those_of(experiment, sealed)
-    return Whose(header_of(folder).log_id, symbols, unread=f"the log does not say which orders may live: {why}")
+    unread = f"the log does not say which orders may live: {why}"
+    return Whose(header_of(folder).log_id, symbols, transactions=sent, unread=unread)
 
 
 def _with_those_of(experiment: Experiment, known: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -101,13 +122,14 @@ def _whose_of_hung(folder: Path, experiment: Experiment) -> Whose:
             symbols = _with_those_of(experiment, spot_symbols(reader.instruments))
             orders = () if span is None else left_orders(reader, span)
             is_real = span is None or span.start.mode == LIVE
-            return Whose(reader.header.log_id, symbols, orders, _since_ms(reader.last_ts), trades=not has_ended, is_real=is_real)
+            sent, since_ms = list(reader.rows("transactions")), _since_ms(reader.last_ts)
+            return Whose(reader.header.log_id, symbols, orders, sent, since_ms, trades=not has_ended, is_real=is_real)
     except LogError as error:
         return whose_by_what_is_sound(folder, experiment, error)
 
 
 class Canceled(NamedTuple):
-    """What was done at the exchanges for a process that hangs.
+    """What was done at exchanges and on chains for a process that hangs.
 
     Attributes:
         rows: of `HEADS`, for each account; none where no order is real.
@@ -127,14 +149,14 @@ class Canceled(NamedTuple):
         return done + (f"; NOT PROVEN: {self.unproven}" if self.unproven else "; nothing else is open")
 
 
-def cancel_hung(folder: Path, experiment: Experiment, keys: Mapping[Owner, Keys] | None = None) -> Canceled:
-    """Cancel at the exchanges what the process that trades on a log has open, while it is stopped; `keys` as in `cancel`.
+def cancel_hung(folder: Path, experiment: Experiment, means: Means | None = None) -> Canceled:
+    """Cancel what the process that trades on a log has open, while it is stopped; `means` as in `cancel`.
 
     Raises:
         LogError: the log's header is damaged, so that nothing says which orders are its.
     """
     whose = _whose_of_hung(folder, experiment)
-    rows = cancel(experiment, whose, keys) if whose.is_real else []
+    rows = cancel(folder, experiment, whose, means) if whose.is_real else []
     return Canceled(rows, unproven(rows), whose.trades)
 
 
@@ -148,12 +170,24 @@ def done(rows: Sequence[tuple[str, ...]]) -> str:
     return "; ".join(f"{row[0]} at {row[1]}: {row[2]}" for row in rows) or "-"
 
 
-def cancel(experiment: Experiment, whose: Whose, keys: Mapping[Owner, Keys] | None = None) -> list[tuple[str, ...]]:
-    """A row of `HEADS` for each account, and for orders of accounts that the config does not have; `keys`: theirs, where they are known."""
-    return run_loop(_kill_everywhere(experiment, whose, keys))
+def cancel(folder: Path, experiment: Experiment, whose: Whose, means: Means | None = None) -> list[tuple[str, ...]]:
+    """A row of `HEADS` for each account and chain, and for those that the config does not have.
+
+    What was sent to chains stands in a file in `folder` afterwards (`chaincancels.take_in`). `means`: None where they are not opened yet.
+    """
+    opened = means or means_of(experiment)
+
+    async def everywhere() -> list[tuple[str, ...]]:
+        at_exchanges, on_chains = await asyncio.gather(
+            _kill_everywhere(experiment, whose, opened.keys),
+            cancel_on_chains(experiment, whose.transactions, opened.wallets, folder=folder, unread=whose.unread),
+        )
+        return at_exchanges + on_chains
+
+    return run_loop(everywhere())
 
 
-async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[Owner, Keys] | None) -> list[tuple[str, ...]]:
+async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[Owner, Keys]) -> list[tuple[str, ...]]:
     # without symbols: one that is listed no more keeps no account from opening
     found = accounts_of(experiment, exchanges_of(experiment), {}, keys=keys)
     places = [(account, venue) for venue, accounts in found.items() for account in accounts]
@@ -170,7 +204,6 @@ async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[O
             f"start {one.name.start} order {one.name.order}" for one in strange if (one.account, one.venue) == (label, venue)
         )
         rows.append((label, venue, "-", f"{names}: {experiment.origin} has no such account", "-", "-", "-"))
-    rows += [(one.account, name, "-", _ON_CHAIN, "-", "-", "-") for name, one in experiment.sending.items()]
     return rows
 
 

@@ -133,6 +133,10 @@ class Chains:
                 raise ConfigError(f"relay {config.relay}: the environment variable is not set")
         return url
 
+    def wallets(self) -> dict[tuple[str, str], Wallet]:
+        """What signs, by account and chain."""
+        return {(sending.account, name): self._wallets[name][0] for name, (_, sending) in self._sending.items()}
+
     async def open(self) -> Balances:
         """Connect, compare nonces with the chain, and ask what there is; nothing is sent. Balances by (account, chain, asset).
 
@@ -286,13 +290,18 @@ def terms_of(config: SendingConfig, venue: str, *, whose: tuple[str, int], conn:
         log_id=log_id[:8],
         start=start,
         conn=conn,
-        fees=FeePolicy(tip_wei=wei(config.tip_gwei), cap_wei=wei(config.max_fee_gwei), rises=config.base_fee_rises),
+        fees=fees_of(config),
         stuck=StuckPolicy(wait_blocks=config.wait_blocks, max_replacements=config.max_replacements, max_cancels=config.max_cancels),
         finality_blocks=config.finality_blocks,
         relay_blocks=config.relay_blocks,
         unseen_blocks=config.unseen_blocks,
         poll_s=config.poll_ms / 1000,
     )
+
+
+def fees_of(config: SendingConfig) -> FeePolicy:
+    """How fees are bid by the config."""
+    return FeePolicy(tip_wei=wei(config.tip_gwei), cap_wei=wei(config.max_fee_gwei), rises=config.base_fee_rises)
 
 
 def permits_of(chain: ChainConfig, sending: SendingConfig) -> Permits:

@@ -15,14 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from xarb.config import Experiment
 from xarb.errors import ConfigError
 from xarb.model.units import NANOS_PER_MS
-from xarb.venues.keys import Keys
 
 BEAT: Final = b"."
 FAREWELL: Final = b"x"
@@ -56,6 +55,13 @@ class Entrusted(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"keys of {self.account}@{self.venue}"
+
+
+class Secret(Protocol):
+    """Keys of an account, or a wallet."""
+
+    def entrusted(self) -> dict[str, str]:
+        """Its values by our names."""
 
 
 class Guard:
@@ -99,8 +105,8 @@ class Guard:
         faulthandler.register(STACKS, file=self._stacks, all_threads=True)
         self.is_gone = False
 
-    def entrust(self, keys: Mapping[tuple[str, str], Keys]) -> None:
-        """Hand over the opened keys, by account and venue: a process without a terminal cannot ask for the passphrase again.
+    def entrust(self, keys: Mapping[tuple[str, str], Secret]) -> None:
+        """Hand over the opened keys and wallets, by account and venue: a process without a terminal cannot ask for the passphrase again.
 
         They go through a pipe that only this process and that one have, once: neither a file nor an argument nor the environment has them.
 

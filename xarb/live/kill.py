@@ -17,15 +17,25 @@ from xarb.engine.results import Carried
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.live import requests
 from xarb.live.begin import Past, past_of
-from xarb.live.canceling import HEADS, Whose, cancel, cancel_hung, done, unproven, whose_by_what_is_sound, whose_of
-from xarb.live.exchanges import keys_of
+from xarb.live.canceling import (
+    HEADS,
+    Whose,
+    cancel,
+    cancel_hung,
+    done,
+    means_of,
+    unproven,
+    whose_by_what_is_sound,
+    whose_of,
+)
+from xarb.live.chaincancels import alive, take_in
+from xarb.live.chains import transactions_of
 from xarb.live.holder import GONE_S, Holder
 from xarb.log.claim import is_claimed
 from xarb.log.committer import Policy
 from xarb.log.follow import Follower
 from xarb.log.manifest import Manifest
 from xarb.model.order import ENTRIES, STOP, UNWIND
-from xarb.sources import exchanges_of
 from xarb.starts import LIVE
 from xarb.upkeep import open_log
 from xarb.venues.clock import Clock
@@ -56,7 +66,7 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
 
     The process that trades is asked to; below STOP it goes on without new bundles, and this returns when its log says so. Where it is
     dead and orders were real, the level is noted; above ENTRIES they are canceled at the exchanges that `experiment` names until none is
-    left there, which is proven order by order (`venues.killing`); what was done is returned as a table. Nothing is unwound without a process.
+    left there, which is proven order by order (`venues.killing`), and on its chains nonce by nonce (`venues.dex.killing`); what was done is returned as a table. Nothing is unwound without a process.
 
     With `experiment` a process that hangs is stopped where it stands, its orders are canceled at any level, and it is ended. A log that cannot be
     read or written keeps no order alive either: they are canceled first, and what is wrong is said then.
@@ -82,11 +92,16 @@ def kill(folder: Path, *, wait_s: float, level: str = STOP, experiment: Experime
     except (LogError, OSError) as error:
         if experiment is None:
             raise
-        rows = cancel(experiment, whose_by_what_is_sound(folder, experiment, error))
+        rows = cancel(folder, experiment, whose_by_what_is_sound(folder, experiment, error))
         raise _not_noted(folder, rows, error) from error
     if whose is None or experiment is None:
         return []
-    return _proven(cancel(experiment, whose), level)
+    rows = cancel(folder, experiment, whose)
+    try:
+        take_in(folder)
+    except (LogError, OSError) as error:
+        raise _not_noted(folder, rows, error) from error
+    return _proven(rows, level)
 
 
 def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
@@ -97,9 +112,7 @@ def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
         Refused: something is not proven.
         LogError: the process could not be ended, or orders not be canceled at all, or the kill not noted.
     """
-    keys = (
-        keys_of(experiment, exchanges_of(experiment)) if experiment.live.mode == LIVE else None
-    )  # asked for before anything is stopped
+    means = means_of(experiment) if experiment.live.mode == LIVE else None  # opened before anything is stopped
     trouble: Exception | None = None
     with contextlib.ExitStack() as stack:
         holder: Holder | None = None
@@ -112,7 +125,7 @@ def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
             (folder / requests.FLAG).touch()  # it holds also if this process does not live to note it
         trades = True
         try:
-            found = cancel_hung(folder, experiment, keys)
+            found = cancel_hung(folder, experiment, means)
             trades = found.trades
         except (ConfigError, LogError) as error:
             stays = f"{folder / requests.FLAG} keeps back its next start"
@@ -127,6 +140,7 @@ def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
         if trouble is not None:
             raise LogError(f"it is being written still, and was not ended: {trouble}; end it with kill -KILL, and kill again")
         note_kill(folder, requests.who(), f"the process hung and was ended, by {experiment.origin}", level=level)
+        take_in(folder)
     except (LogError, OSError) as error:
         raise _not_noted(folder, found.rows, error) from trouble or error
     (folder / requests.FLAG).unlink(missing_ok=True)
@@ -141,17 +155,17 @@ def _proven(rows: Sequence[tuple[str, ...]], level: str) -> list[Table]:
     """
     left = unproven(rows)
     if left:
-        raise Refused(f"canceled at the exchanges: {done(rows)}; NOT PROVEN: {left}; try again")
+        raise Refused(f"canceled: {done(rows)}; NOT PROVEN: {left}; try again")
     if not rows:
         return []
-    canceled = Table("Canceled at the exchanges", HEADS, tuple(rows))
+    canceled = Table("Canceled", HEADS, tuple(rows))
     return [canceled, Table("Not done", ("what", "why"), (_NOT_UNWOUND,))] if level == UNWIND else [canceled]
 
 
 def _not_noted(folder: Path, rows: Sequence[tuple[str, ...]], why: Exception) -> LogError:
     """The error where orders were dealt with, but the log does not say so."""
     left = unproven(rows)
-    said = f"{folder}: canceled at the exchanges: {done(rows)}" + (f"; NOT PROVEN: {left}; try again" if left else "")
+    said = f"{folder}: canceled: {done(rows)}" + (f"; NOT PROVEN: {left}; try again" if left else "")
     return requests.hold_back(folder, LogError(f"{said}; but the kill is not noted in the log: {why}"))
 
 
@@ -164,15 +178,16 @@ def _noted(folder: Path, level: str, *, was_asked: bool, experiment: Experiment 
         LogError, OSError: the log is damaged, or cannot be written.
     """
     past = _settled_past(folder)
+    sent = transactions_of(folder)
     is_real = past.span is not None and past.span.start.mode == LIVE
     if was_asked and past.killed is not None and past.killed.partition(": ")[0] == requests.who():
         # it obeyed; a kill of somebody before tells nothing of how it ended
-        if is_real and past.left and experiment is None:
-            names = ", ".join(f"start {one.name.start} order {one.name.order} at {one.venue}" for one in past.left)
+        left = [f"start {one.name.start} order {one.name.order} at {one.venue}" for one in past.left] + alive(sent)
+        if is_real and left and experiment is None:
             raise Refused(
-                f"{folder}: killed, but the fate of these is not known: {names}; with --config they are looked up and canceled"
+                f"{folder}: killed, but the fate of these is not known: {', '.join(left)}; with --config they are looked up and canceled"
             )
-        return whose_of(past) if is_real and past.left else None
+        return whose_of(past, sent) if is_real and left else None
     if was_asked:  # it ended, of itself or for another reason, before it saw the request
         requests.forget(folder, time.time_ns())
         _note(folder, KILL, f"{level}: the process had ended")
@@ -190,7 +205,7 @@ def _noted(folder: Path, level: str, *, was_asked: bool, experiment: Experiment 
         )
     if not was_asked:
         _note(folder, KILL, f"{level}: without a process, by {experiment.origin}")
-    return whose_of(past)
+    return whose_of(past, sent)
 
 
 def note_kill(folder: Path, actor: str, why: str, *, level: str = STOP) -> None:
@@ -229,7 +244,7 @@ def _kill_to(folder: Path, level: str, wait_s: float) -> bool:
         if not requests.wait_until(lambda: is_logged() or not is_claimed(folder), wait_s):
             raise Refused(
                 f"{folder}: asked for a kill of {level}, but the log does not show it after {wait_s:g} s; it may still come. "
-                "Where the process hangs, its orders are canceled at the exchanges with --config"
+                "Where the process hangs, its orders are canceled with --config"
             )
     return is_claimed(folder)
 

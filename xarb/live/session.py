@@ -46,6 +46,7 @@ from xarb.live.begin import (
 )
 from xarb.live.cautions import tell_of_accounts, tell_of_cycles
 from xarb.live.chainboard import chain_table
+from xarb.live.chaincancels import take_in
 from xarb.live.chains import Chains, keeper, transactions_of
 from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, locked, spot_symbols
@@ -139,6 +140,7 @@ class Session:
             instruments = await unless_stopped(stop, load_all(self._sources))
             if instruments is None:
                 raise Interrupted("stopped before anything began")
+            take_in(self._folder)
             log, state, known, sealed = open_log(self._folder, f"live of {self._experiment.origin}", self._policy)
             async with AsyncExitStack() as stack:
                 stack.enter_context(log)
@@ -238,7 +240,7 @@ class Session:
         keys = keys_of(self._experiment, self._markets)
         self._locks.take(locked(keys, self._markets))
         if self._guard is not None:
-            self._guard.entrust(keys)
+            self._guard.entrust({**keys, **({} if self.chains is None else self.chains.wallets())})
         self.exchanges = Exchanges(
             accounts_of(self._experiment, self._markets, spot_symbols(instruments), keys=keys, now=self.intake.clock.now),
             instruments,
@@ -410,6 +412,8 @@ class Session:
         if self.exchanges is not None:
             await self.exchanges.compare()
             self.intake.flush()  # what they said is judged before anything is armed
+        if self._guard is not None:
+            self._guard.beat()  # before the first order can leave, since silence counts from the first beat on
         self._arming.begin()
         if self.exchanges is not None:
             self.exchanges.look_out()

@@ -11,15 +11,18 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from xarb.config import Experiment, load_experiment
 from xarb.live.guard import FAREWELL, STACKS, Entrusted, Wish
 from xarb.log.ends import HANG
+
+if TYPE_CHECKING:
+    from xarb.live.canceling import Means
 
 STEP_S: Final = 0.25
 STACKS_S: Final = 2.0  # how long stacks are waited for
@@ -94,8 +97,8 @@ def act(wish: Wish, experiment: Experiment, purse: Purse) -> None:
     """It hangs: stacks, orders, its end, and the kill that holds."""
     from xarb.live import requests
     from xarb.live.canceling import cancel_hung
+    from xarb.live.chaincancels import take_in
     from xarb.live.kill import note_kill
-    from xarb.venues.keys import Keys
 
     folder, seconds = Path(wish.folder), wish.hang_ms / 1000
     if os.getppid() != wish.pid:
@@ -109,8 +112,7 @@ def act(wish: Wish, experiment: Experiment, purse: Purse) -> None:
     def cancel() -> None:
         reasons.append("what lives at the exchanges is not proven")
         told = purse.entrusted()
-        keys = None if told is None else {(one.account, one.venue): Keys(one.venue, one.account, one.values) for one in told}
-        done = cancel_hung(folder, experiment, keys)
+        done = cancel_hung(folder, experiment, None if told is None else means_of_entrusted(experiment, told))
         say(str(done))
         reasons.pop()
         if done.unproven:
@@ -124,8 +126,23 @@ def act(wish: Wish, experiment: Experiment, purse: Purse) -> None:
     while os.getppid() == wish.pid and time.monotonic() < until:
         time.sleep(STEP_S / 10)
     if attempt(lambda: note_kill(folder, ACTOR, "; ".join(reasons))):
+        attempt(lambda: take_in(folder))
         (folder / requests.FLAG).unlink(missing_ok=True)
         say(f"{folder}: killed; before another start: xarb kill {folder} --reset")
+
+
+def means_of_entrusted(experiment: Experiment, told: Sequence[Entrusted]) -> Means:
+    """Keys and wallets as who trades handed them over."""
+    from xarb.live.canceling import Means
+    from xarb.venues.keys import Keys
+    from xarb.venues.wallets import entrusted_wallet
+
+    wallets = [one for one in told if one.venue in experiment.sending]
+    keys = [one for one in told if one.venue not in experiment.sending]
+    return Means(
+        {(one.account, one.venue): Keys(one.venue, one.account, one.values) for one in keys},
+        {one.venue: entrusted_wallet(experiment.sending[one.venue].wallet, one.values) for one in wallets},
+    )
 
 
 def send(pid: int, number: signal.Signals) -> None:

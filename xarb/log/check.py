@@ -12,7 +12,7 @@ import numpy as np
 from xarb.errors import LogError
 from xarb.log import checkpoints, manifest
 from xarb.log.claim import LOCK
-from xarb.log.ends import HANG, KILL_FILE
+from xarb.log.ends import CANCELS_FILE, HANG, KILL_FILE
 from xarb.log.filecheck import FileCheck, Form, Key
 from xarb.log.files import Files
 from xarb.log.findings import Report
@@ -95,7 +95,7 @@ def _check_strays(folder: Path, found: Manifest, report: Report) -> None:
                 and path.stem.isdigit()
             ):
                 continue
-            if path.parent == folder and (name.startswith(HANG) or name == KILL_FILE):
+            if path.parent == folder and (name.startswith(HANG) or name in (KILL_FILE, CANCELS_FILE)):
                 continue
             is_temporary = path.name.startswith(".") and path.name.endswith(".tmp")
             if is_temporary or name in found.gone or (name not in named and _is_under_way(path, found)):

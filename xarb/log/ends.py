@@ -31,3 +31,4 @@ HANG: Final = (
     "hang-"  # how the name of a file in the log's folder begins that has the stacks of a process that hung; no part of the log
 )
 KILL_FILE: Final = "KILL"  # a file in the log's folder that kills its trading (`live.requests`); no part of the log
+CANCELS_FILE: Final = "cancels.jsonl"  # a file there that holds what a kill without the log sent to chains, until the log has it (`live.chaincancels`)

@@ -27,6 +27,7 @@ FOLDER: Final = "XARB_WALLETS"
 SCRYPT_N: Final = 1 << 18  # 256 MiB and 1 s to open, and as long for every guess
 _NAME: Final = re.compile(r"[a-z0-9_]{1,32}")
 _PRIVATE_KEY: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
+_KEY: Final = "private_key"
 _MEMORY_LIMIT: Final = 1 << 30  # bytes that opening may take
 _WORK_LIMIT: Final = 1 << 32  # bytes that it may go through
 _ROUNDS_LIMIT: Final = 20_000_000
@@ -65,6 +66,10 @@ class Wallet:
     def address(self) -> str:
         """As `Signer`."""
         return str(self._account.address)
+
+    def entrusted(self) -> dict[str, str]:
+        """The key; for the process that watches over this one alone, which may have to cancel with it."""
+        return {_KEY: bytes(self._account.key).hex()}
 
     async def sign_transaction(self, transaction: Mapping[str, object]) -> bytes:
         """As `Signer`; takes 1 ms."""
@@ -185,6 +190,15 @@ def open_wallet(name: str, environment: Mapping[str, str]) -> Wallet:
     if check_keystore(text, str(path)).address is None:  # before anybody is asked for a passphrase
         raise ConfigError(f"{path}: names no address, so that a changed one could not be told; add it anew with --keystore")
     return Wallet(name, unlock(text, wallet_passphrase(name, environment), str(path)))
+
+
+def entrusted_wallet(name: str, values: Mapping[str, str]) -> Wallet:
+    """A wallet of what its `entrusted` gave.
+
+    Raises:
+        ConfigError: that is not there.
+    """
+    return Wallet(name, account_of(values.get(_KEY, ""), f"wallet {name}"))
 
 
 def add_wallet(

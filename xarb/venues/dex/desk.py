@@ -22,7 +22,7 @@ from xarb.venues.dex.holdings import Holder, holdings_of
 from xarb.venues.dex.nonces import OBJECTIONS, Attempt, Channel, Nonces, Whose
 from xarb.venues.dex.outgoing import Access, Call, Outgoing
 from xarb.venues.dex.permits import Permits, approve_data, transfer_data
-from xarb.venues.dex.stuck import CANCEL_GAS, Head, Step, StuckPolicy, next_step
+from xarb.venues.dex.stuck import CANCEL_GAS, Head, Step, StuckPolicy, is_over, next_step
 from xarb.venues.keys import Redactor
 from xarb.venues.venue import VenueRow
 from xarb.wires.node import BadAnswer, bytes_of, header_of, number_of
@@ -421,7 +421,7 @@ class ChainDesk:
                     by_order.setdefault(whose.order, []).append(one)
             for order, mine in by_order.items():
                 key = (self.terms.start, order)
-                if key in self._ended or not all(_is_over(one, self.head) for one in mine):
+                if key in self._ended or not all(is_over(one, self.head) for one in mine):
                     continue
                 self._ended.add(key)
                 reason = "replaced" if any(one.state == "replaced" for one in mine) else "dropped"
@@ -440,16 +440,6 @@ class ChainDesk:
 
     def _reading(self, metric: str, value: int, detail: str) -> None:
         self._keep([VenueRow("health", {"venue": self.terms.venue, "metric": metric, "value": value, "detail": detail})])
-
-
-def _is_over(one: Attempt, head: Head) -> bool:
-    """It cannot succeed any more: another has its nonce, or it never left, or it is dropped and past its time, when the contract undoes it."""
-    if one.state == "replaced":
-        return True
-    if one.state != "dropped":
-        return False
-    deadline = one.intent.deadline_s
-    return (not one.has_left and one.intent.channel == "public") or (deadline is not None and head.timestamp_s >= deadline)
 
 
 __all__ = ["ChainDesk", "DeskTerms", "Trade"]

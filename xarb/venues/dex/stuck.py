@@ -78,6 +78,16 @@ def next_step(nonces: Nonces, latest: int, head: Head, *, stuck: StuckPolicy, fe
     return Step("replace", latest, "waits", last, bid)
 
 
+def is_over(one: Attempt, head: Head) -> bool:
+    """It cannot succeed any more: another has its nonce, or it never left, or it is dropped and past its time, when the contract undoes it."""
+    if one.state == "replaced":
+        return True
+    if one.state != "dropped":
+        return False
+    deadline = one.intent.deadline_s
+    return (not one.has_left and one.intent.channel == "public") or (deadline is not None and head.timestamp_s >= deadline)
+
+
 def _cancel(nonces: Nonces, nonce: int, why: str, head: Head, *, stuck: StuckPolicy, fees: FeePolicy) -> Step:
     attempts = nonces.attempts(nonce)
     if sum(one.intent.purpose == "cancel" for one in attempts) >= stuck.max_cancels:
