@@ -173,6 +173,23 @@ def test_gas_stays_under_its_ceiling(desk: Desk, funding: Funding, v3_first: boo
     assert int(receipt["gasUsed"], 16) <= CEILINGS[funding]
 
 
+@pytest.mark.parametrize(("funding", "used", "unused"), [(Funding.WALLET, 140_869, 175_069), (Funding.CALLBACK, 148_821, 183_021)])
+def test_gas_of_two_pools_of_v2(desk: Desk, funding: Funding, used: int, unused: int) -> None:
+    """Under its ceiling, but where one of them writes its first cumulative prices: two words that were zero, 17,100 more each."""
+    swapped_v2(desk.chain, ("DAI", "WETH"), 90_000 * UNIT)
+    funded(desk, "WETH", 10**21)
+    hops = [v2_hop(desk, "WETH")[0], v2_hop(desk, "DAI", "sushi WETH/DAI")[0]]
+    found = []
+    for _ in range(2):
+        receipt = desk.send(execute_data(Cycle(hops, UNIT // 10, funding, NOBODY, 0, FOREVER)))
+        assert receipt["status"] == "0x1"
+        found.append(int(receipt["gasUsed"], 16))
+    assert found[0] - found[1] == 2 * 17_100
+    assert found[1] <= CEILINGS[funding]
+    assert abs(found[0] - unused) < 100
+    assert abs(found[1] - used) < 100
+
+
 @pytest.mark.parametrize("funding", list(Funding))
 def test_it_is_nothing_or_all(desk: Desk, funding: Funding) -> None:
     """A unit more than it earns, the other way round, and too late: each is refused by name and mined without any change but gas."""
