@@ -500,6 +500,14 @@ def test_somebody_else_uses_the_address(stage: Stage) -> None:
         assert stage.events()[1:] == ["refused objection", "adopted foreign"]
         assert desk.objections == []
         assert desk.nonces.to_take() == stage.held()["nonce"]
+        assert desk.rival is not None
+        assert f"nonces 1 to 1 of {stage.wallet.address.lower()} spent by transactions that this log does not know" in desk.rival
+        assert stage.last("health")["metric"] == "chain_rival"
+        stage.node.call("eth_sendTransaction", other)
+        stage.builder.build()
+        after = stage.desk(start=2)
+        await after.open()
+        assert after.rival is None, "before a start it may have been the owner"
 
     runs(story)
 

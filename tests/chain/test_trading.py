@@ -321,6 +321,29 @@ def test_a_kill_without_the_process_cancels_and_proves(stage: Stage, tmp_path: P
     assert [row["event"] for row in rows if row["purpose"] == "cancel"] == ["intent", "sent", "mined", "final", "intent", "sent"]
 
 
+def test_nobody_else_uses_the_address(stage: Stage, tmp_path: Path) -> None:
+    """A second xarb with the wallet is refused; a nonce that a stranger spends kills to `entries`, by name, and holds."""
+
+    async def story() -> None:
+        async with live(stage, tmp_path, *REAL) as it:
+            await armed(stage, it)
+            words = ("live", str(config(stage, tmp_path)), "--out", str(tmp_path / "other"), *REAL)
+            code, _, err = await (await Command.start(*words)).end()
+            assert (code, "main at local: process" in err, "trades with this key already" in err) == (1, True, True), err
+            stage.node.call("anvil_impersonateAccount", stage.wallet.address)
+            stage.node.call("eth_sendTransaction", {"from": stage.wallet.address, "to": stage.world.owner, "value": "0x1"})
+            block(stage)
+            kill = await it.until("operator", action="kill")
+            assert kill["actor"] == "account"
+            assert "spent by transactions that this log does not know" in kill["detail"]
+            it.command.process.send_signal(signal.SIGINT)
+            code, out, err = await it.command.end()
+            assert code == 3, err + out
+
+    run(story(), LIMIT_S)
+    assert verify(tmp_path / "log", advance=quiet).equal
+
+
 def test_on_paper_nothing_leaves(stage: Stage, tmp_path: Path) -> None:
     """The same config and the same chain, without a wallet: the simulated chain swaps, and a backtest of the log does the same."""
 

@@ -20,6 +20,7 @@ from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
 from xarb.model.command import ChainCommand
 from xarb.starts import Balances
+from xarb.venues.accountlock import Locked, account_digest
 from xarb.venues.dex.desk import ChainDesk, DeskTerms
 from xarb.venues.dex.fees import FeePolicy
 from xarb.venues.dex.nonces import Nonces, rebuilt
@@ -167,6 +168,20 @@ class Chains:
         _, sending = self._sending[name]
         found = await venue.desk.holdings(sending.tokens, self._natives[name])
         return {(sending.account, name, asset): amount for asset, amount in found.items()}
+
+    def locked(self) -> list[Locked]:
+        """The addresses as other processes on this machine know them."""
+        return [
+            Locked(
+                f"{sending.account} at {name}",
+                account_digest("evm", str(chain.chain_id), self._wallets[name][0].address.lower()),
+            )
+            for name, (chain, sending) in self._sending.items()
+        ]
+
+    def rivals(self) -> list[str]:
+        """What shows that somebody else sends from one of the addresses; a `health` row tells of each."""
+        return [venue.desk.rival for venue in self.venues.values() if venue.desk.rival is not None]
 
     def objections(self) -> list[str]:
         """What speaks against sending now."""

@@ -227,7 +227,7 @@ class Session:
         def keep(rows: Sequence[VenueRow]) -> None:
             put(rows)
             if any(row.kind == "health" for row in rows):
-                self._arming.judge(self._objections())
+                self._heed_others()
 
         return keep
 
@@ -238,9 +238,10 @@ class Session:
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int, rows: AccountRows) -> Found:
         """Connect the accounts; what the exchanges say of earlier starts' orders becomes rows before the start."""
         keys = keys_of(self._experiment, self._markets)
-        self._locks.take(locked(keys, self._markets))
+        wallets, at_chains = ({}, []) if self.chains is None else (self.chains.wallets(), self.chains.locked())
+        self._locks.take([*locked(keys, self._markets), *at_chains])
         if self._guard is not None:
-            self._guard.entrust({**keys, **({} if self.chains is None else self.chains.wallets())})
+            self._guard.entrust({**keys, **wallets})
         self.exchanges = Exchanges(
             accounts_of(self._experiment, self._markets, spot_symbols(instruments), keys=keys, now=self.intake.clock.now),
             instruments,
@@ -259,10 +260,15 @@ class Session:
         """An account said something."""
         rows.take(row)
         if row.kind == "health" and self.exchanges is not None:
-            self._arming.judge(self._objections())
-            if self._prelude is None and (others := self.exchanges.rivals()) and not self._shares:
-                self._shares = True
-                self._end_entries(ACCOUNT, "; ".join(others))
+            self._heed_others()
+
+    def _heed_others(self) -> None:
+        """Disarm or arm by what speaks against orders now; where somebody else uses an account of ours, a kill to `entries`."""
+        self._arming.judge(self._objections())
+        others = [why for one in (self.exchanges, self.chains) if one is not None for why in one.rivals()]
+        if self._prelude is None and others and not self._shares:
+            self._shares = True
+            self._end_entries(ACCOUNT, "; ".join(others))
 
     def _fail(self, error: BaseException) -> None:
         """Something beside the loop broke: the session ends in order, and with this error."""

@@ -1,7 +1,7 @@
 """One process on this machine trades with a key: a lock for each account, held while a start of real orders runs.
 
 The file lies in a folder of the user's (`$XDG_STATE_HOME/xarb/accounts`, else `~/.local/state/xarb/accounts`). Its name is a digest of the
-exchange, its place and the key's id, from which no key can be read. The lock ends with the process; what cancels orders does not ask for it.
+exchange, its place and the key's id, from which no key can be read; of a wallet of the chain's id and the address. The lock ends with the process; what cancels orders does not ask for it.
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ from xarb.venues.venue import VenueRow
 from xarb.wires.node import BadAnswer, bytes_of, header_of, number_of
 from xarb.wires.receipts import Receipt, receipt_of
 
+RIVAL: Final = "chain_rival"  # the reading that somebody else sends from an address of ours
 TOKEN_GAS: Final = 100_000  # an approval or a transfer of a token, with room for tokens behind proxies
 
 
@@ -82,6 +83,7 @@ class ChainDesk:
 
     Attributes:
         head: the latest block that was looked at; None before the first look.
+        rival: what shows that somebody else sends from the address while this start does; None where nothing does.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class ChainDesk:
         keep: Callable[[Sequence[VenueRow]], None],
     ) -> None:
         self.terms, self.nonces, self.head = terms, nonces, None
+        self.rival: str | None = None
         self._signer, self._node, self._permits, self._keep = access.signer, access.node, permits, keep
         self._outgoing = Outgoing(access, permits=permits, fees=terms.fees, nonces=nonces, keep=keep)
         self._standing: tuple[str, ...] = ("the chain was not compared yet",)
@@ -278,17 +281,27 @@ class ChainDesk:
             pending = number_of(await self._node.call("eth_getTransactionCount", address, "pending"))
             standing = self.nonces.standing(latest, pending)
             if standing.adopt is not None:
-                self._keep(self.nonces.adopt(standing.adopt, "opened" if self.nonces.next is None else "foreign"))
+                was = self.nonces.next
+                self._keep(self.nonces.adopt(standing.adopt, "opened" if was is None else "foreign"))
+                if was is not None:
+                    self._found_rival(f"nonces {was} to {standing.adopt - 1}", is_start=not acts)
             self._standing, self._silent, self.head = standing.objections, None, head
             for nonce in self.nonces.nonces():
-                await self._settle(nonce, latest, head)
+                await self._settle(nonce, latest, head, is_start=not acts)
             self._keep(self.nonces.deep(head.number, self.terms.finality_blocks))
             self._tell_ends()
             if acts and not self._is_stopped:
                 await self._act(next_step(self.nonces, latest, head, stuck=self.terms.stuck, fees=self.terms.fees))
                 self._tell_ends()
 
-    async def _settle(self, nonce: int, latest: int, head: Head) -> None:
+    def _found_rival(self, nonces: str, *, is_start: bool) -> None:
+        """Nonces were spent that no row of the log explains; what was before a start may be the owner's, who withdrew or approved."""
+        if not is_start and self.rival is None:
+            what = f"{nonces} of {self._signer.address.lower()} spent by transactions that this log does not know"
+            self.rival = f"{self.terms.account} at {self.terms.venue}: {what}"
+            self._reading(RIVAL, 1, self.rival)
+
+    async def _settle(self, nonce: int, latest: int, head: Head, *, is_start: bool) -> None:
         """Find out what became of a nonce's transactions."""
         attempts = list(self.nonces.attempts(nonce))
         is_spent = any(one.state in ("mined", "replaced", "final") for one in attempts)
@@ -303,6 +316,7 @@ class ChainDesk:
                 self._misses[nonce] = self._misses.get(nonce, 0) + 1
                 if self._misses[nonce] > 1:  # the count and the receipt may be of two moments
                     self._keep(self.nonces.taken_by_others(nonce, head.number))
+                    self._found_rival(f"nonce {nonce}", is_start=is_start)
             return
         for one in attempts:
             if one.is_open and one.intent.channel == "relay":
