@@ -9,8 +9,8 @@ from tests.venues.test_cex import run
 from tests.venues.trader import trading
 from xarb.errors import Retryable
 from xarb.model.instrument import FeeTier
-from xarb.venues.funds import Networks
-from xarb.venues.readiness import inspect
+from xarb.venues.funds import Networks, Rights
+from xarb.venues.readiness import _judge, _Notes, inspect
 from xarb.wires.rows import RowBuilder
 
 NETWORK = {
@@ -86,6 +86,29 @@ def test_account_that_may_trade_has_no_objections() -> None:
             assert len(found.fingerprint) == 8
 
     run(work())
+
+
+@pytest.mark.parametrize(
+    ("trade", "withdraw", "allowed", "against"),
+    [
+        (True, False, False, []),
+        (False, False, False, ["the key may not trade"]),
+        (None, False, False, ["it is not known whether the key may trade"]),
+        (True, True, False, ["the key may withdraw; allow_withdraw permits such a key"]),
+        (True, None, False, ["it is not known whether the key may withdraw; allow_withdraw permits such a key"]),
+        (True, True, True, []),
+        (True, None, True, []),
+        (None, None, True, ["it is not known whether the key may trade"]),
+    ],
+)
+def test_what_is_not_known_of_a_key_counts_against_it(
+    trade: bool | None, withdraw: bool | None, allowed: bool, against: list[str]
+) -> None:  # a table
+    """May it trade, and may it not withdraw: only a clear word is one; that it may withdraw is allowed by name alone."""
+    notes = _Notes()
+    _judge(Rights(can_trade=trade, can_withdraw=withdraw, is_bound_to_addresses=None), notes, may_withdraw=allowed)
+    assert notes.objections == against
+    assert notes.warnings == ["the key is not bound to addresses"]
 
 
 def test_what_speaks_against_an_account_is_said() -> None:
