@@ -113,10 +113,13 @@ class _Bundle:
         before = self.traded.get(key, new)
         self.traded[key] = msgspec.structs.replace(before, size=before.size + made[0], value=before.value + made[1])
 
-    def change(self, changes: Mapping[str, int]) -> None:
-        """A fill changed assets by so much."""
+    def change(self, changes: Mapping[str, int], *, is_leg: bool = False) -> None:
+        """A fill changed assets by so much; one of a leg may leave a new residual, as `Bundle.compare` has it."""
+        before = {asset: self.flows.get(asset, 0) for asset in self.plain.flat}
         for asset, amount in changes.items():
             self.flows[asset] = self.flows.get(asset, 0) + amount
+        if is_leg and not any(self.flows.get(asset, 0) * left > 0 for asset, left in before.items()):
+            self.unbalanced_at = 0
 
     def reopen(self) -> None:
         """A fill came that nobody knew of when it ended: what was booked is taken back by the start that takes it up."""
@@ -366,7 +369,7 @@ class Left:
             order.fill(row["fill_id"], row["qty"])
             order.bundle.reopen()
             order.bundle.trade(market, side, (row["qty"], value))
-            order.bundle.change(changes)
+            order.bundle.change(changes, is_leg=order.plain.purpose == "open")
 
     def _note(self, owner: Owner, changes: Mapping[str, int]) -> None:
         for found in (self.changes, self.later):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.defaults import execution_policy, risk_limits, strategy_terms
+from tests.defaults import breaker_limits, execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import HOUR, Desk, money
 from tests.engine.table import instrument
 from xarb.engine.bundle import restored
@@ -343,3 +343,91 @@ def test_a_policy_without_an_end_is_refused(name: str) -> None:
     """Neither a time-out nor a pause may be zero, nor may an order go uncanceled."""
     with pytest.raises(ConfigError, match=f"{name} must be above zero"):
         desk(None, **{name: 0})
+
+
+def lost(**policy: Any) -> Desk:
+    """A desk whose order 2 is of unknown fate while all of order 1 is bought; any held residual opens breakers."""
+    limits = {letter: breaker_limits(unknown=0, errors=0, rejects=0, ack_ns=0, residual_held=True) for letter in "abc"}
+    made = execution_policy(**({"timeout_ns": HOUR, "retry_ns": NANOS_PER_S, "unwind_cap_ppb": 0} | policy))
+    at = Desk("abc", terms={"s": strategy_terms(limits=NO_AGE, execution=made)}, breakers=limits)
+    at.tell(*GOOD)
+    at.fill(1, 101, 5)
+    at.report(2, "unknown")
+    return at
+
+
+def opened(at: Desk) -> list[tuple[str, str, int]]:
+    """Breakers that opened: of which venue, why and when."""
+    rows = [row for row in at.drained("breakers") if row["state"] == "open"]
+    return [(row["venue"], row["reason"], row["ts"]) for row in rows]
+
+
+@pytest.mark.parametrize("wait", [0, NANOS_PER_S // 2, 9 * NANOS_PER_S])
+def test_time_runs_out_beside_an_order_of_unknown_fate(wait: int) -> None:
+    """Whatever the wait is: the venues get no new bundle from that time on, and what is left is booked once the fate is known."""
+    at = lost(unknown_wait_ns=wait, residual_ttl_ns=2 * NANOS_PER_S)
+    lost_at = at.now
+    at.quote(2, ts=lost_at + 2 * NANOS_PER_S)
+    assert opened(at) == []
+    at.quote(2, ts=lost_at + 2 * NANOS_PER_S + 1)
+    assert opened(at) == [(venue, "residual_held", lost_at + 2 * NANOS_PER_S) for venue in "ab"]
+    told = [row for row in at.drained("refusals") if row["reason"] == "residual_ttl"]
+    assert [(row["venue"], row["ts"]) for row in told] == [("a", lost_at + 2 * NANOS_PER_S)]
+    before = len(at.rows)
+    assert at.quote(2, ts=lost_at + 60 * NANOS_PER_S) == []
+    assert len(at.rows) == before or at.drained("refusals")[-1]["reason"] == "residual_ttl"
+    assert at.engine.execution.open_bundles("s") == 1
+    assert at.report(2, "expired") == ["refuse residual_ttl"]
+    assert [(row["asset"], row["qty"], row["cause"]) for row in at.drained("residuals")] == [("BTC", 5 * MONEY_ONE, "held")]
+    assert len(opened(at)) == 2
+
+
+def test_time_runs_out_once_and_what_balances_is_no_residual() -> None:
+    """The lost order filled after all: the bundle closes flat, and nothing is booked."""
+    at = lost(residual_ttl_ns=NANOS_PER_S, unknown_wait_ns=5 * NANOS_PER_S)
+    at.quote(2, ts=at.now + 3 * NANOS_PER_S)
+    assert len(opened(at)) == 2
+    at.fill(2, 100, 5, "f2")
+    assert at.bundle.state == "closed"
+    assert at.drained("residuals") == []
+
+
+def test_what_a_lost_order_filled_has_a_time_of_its_own() -> None:
+    """The first residual was undone long ago: the fill of the lost order leaves a new one, which is completed, not held."""
+    at = lost(residual_ttl_ns=3 * NANOS_PER_S, unknown_wait_ns=NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000), max_attempts=1)
+    assert at.quote(2, ts=at.now + 2 * NANOS_PER_S) == ["unwind 3 sell a 99 5"]
+    at.fill(3, 100, 5, "f2")
+    assert at.quote(2, ts=at.now + 60 * NANOS_PER_S) == []
+    assert opened(at) == []
+    assert at.fill(2, 100, 5, "f3") == ["hedge 4 buy a 101 5"]
+
+
+def test_a_residual_that_only_shrinks_keeps_its_time() -> None:
+    """Two of five are undone before the time is up: the rest is as old as all of it was."""
+    at = lost(residual_ttl_ns=3 * NANOS_PER_S, unknown_wait_ns=NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000), max_attempts=9)
+    lost_at = at.now
+    assert at.quote(2, ts=lost_at + 2 * NANOS_PER_S) == ["unwind 3 sell a 99 5"]
+    at.fill(3, 100, 2, "f2")
+    at.report(3, "expired")
+    at.quote(2, ts=lost_at + 4 * NANOS_PER_S)
+    assert {ts - lost_at for _, _, ts in opened(at)} == {3 * NANOS_PER_S}
+
+
+def test_tries_run_out_beside_an_order_of_unknown_fate() -> None:
+    """The last order that undoes filled nothing: the same follows as when time runs out."""
+    at = lost(unknown_wait_ns=NANOS_PER_S, unwind_cap_ppb=Ppb(20_000_000), max_attempts=1)
+    assert at.quote(2, ts=at.now + 2 * NANOS_PER_S) == ["unwind 3 sell a 99 5"]
+    at.report(3, "expired")
+    assert at.quote(2, ts=at.now + 2 * NANOS_PER_S) == ["refuse max_attempts"]
+    assert [venue for venue, _, _ in opened(at)] == ["a", "b"]
+    assert at.quote(2, ts=at.now + 60 * NANOS_PER_S) == []
+
+
+@pytest.mark.parametrize("residual", ["hold", "proceed"])
+def test_a_policy_that_holds_and_a_kill_open_nothing(residual: str) -> None:
+    """They hold on purpose, so that no time runs out."""
+    at = lost(residual_ttl_ns=NANOS_PER_S, residual=residual)
+    if residual == "proceed":
+        at.slow("operator", {"action": "kill", "actor": "a person", "detail": "cancel"})
+    at.quote(2, ts=at.now + 60 * NANOS_PER_S)
+    assert opened(at) == []

@@ -40,6 +40,7 @@ class Bundle:
         self.traded: dict[tuple[int, int], tuple[Fraction, Fraction]] = {}  # by instrument and sign: quantity and worth
         self.live = self.attempts = 0
         self.retry_at = self.unbalanced_at = 0
+        self.given_up = False  # its time or its tries ran out beside an order of unknown fate
 
     def planned(self) -> str:
         """The plan as its row has it."""

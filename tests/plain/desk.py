@@ -365,6 +365,7 @@ class Desk:
         worth = report.price * report.qty
         sent.filled += report.qty
         bundle.retry_at = 0
+        before = bundle.net
         bundle.trade(sent.order.feed.number, sign, report.qty, worth)
         self.outputs.emit(
             "fills",
@@ -396,6 +397,9 @@ class Desk:
             self._ledger(self.strategies[strategy].name, place, (delta, self.balances[place]), cause, sent.number)
             if asset == coin.base:
                 bundle.net += delta
+        if sent.purpose == "open" and before * bundle.net <= 0:  # what is left of it is another residual
+            bundle.unbalanced_at = bundle.attempts = 0
+            bundle.given_up = False
         self._move(sent, "filled" if sent.filled >= sent.order.qty else "partially_filled", None)
 
     def _move(self, sent: Sent, state: str, reason: str | None) -> None:
@@ -420,17 +424,27 @@ class Desk:
 
     def _watch(self, bundle: Bundle) -> None:
         """Whether a residual waits for nothing but orders of unknown fate; it does not for ever."""
-        wait = self.strategies[bundle.plan.strategy].unknown_wait_ns
+        terms, now = self.strategies[bundle.plan.strategy], self.outputs.now
         living = [one for one in self.alive if one.bundle is bundle]
-        if wait and living and bundle.net != 0 and not bundle.retry_at and all(one.state == "unknown" for one in living):
-            self._note_unbalanced(bundle)
-            bundle.retry_at = self.outputs.now + wait
-            self._defer(wait, bundle)
+        if not living or bundle.net == 0 or bundle.retry_at or bundle.given_up or any(one.state != "unknown" for one in living):
+            return
+        self._note_unbalanced(bundle)
+        pauses = [terms.unknown_wait_ns] if terms.unknown_wait_ns else []
+        pauses += [max(0, bundle.unbalanced_at + terms.residual_ttl_ns - now)] if terms.residual_ttl_ns else []
+        if pauses:
+            bundle.retry_at = now + min(pauses)
+            self._defer(min(pauses), bundle)
 
     def _undo(self, bundle: Bundle) -> None:
         """Undo what filled on legs without an order of unknown fate."""
         plan, terms = bundle.plan, self.strategies[bundle.plan.strategy]
-        if self._given_up(bundle, terms):
+        given_up = self._given_up(bundle, terms)
+        if given_up == "residual_ttl":
+            bundle.given_up = True
+            filled = [leg for place, leg in enumerate(plan.legs) if self._filled(bundle, place)]
+            self._refuse_residual(bundle, given_up, filled[0].feed, (None, None))
+            self._open_breakers(bundle)
+        if given_up:
             return
         refusals: list[Reason] = []
         sign = -1 if bundle.net > 0 else 1
@@ -449,8 +463,20 @@ class Desk:
             refusals += [("max_attempts", found.feed, None, None)] if isinstance(found, Leg) else found
         for reason, feed, value, bound in refusals:
             self._refuse_residual(bundle, reason, feed, (value, bound))
-        if bundle.attempts < terms.max_attempts:
-            self._watch(bundle)
+        if refusals and bundle.attempts >= terms.max_attempts:
+            bundle.given_up = True
+            self._open_breakers(bundle)
+        self._watch(bundle)
+
+    def _open_breakers(self, bundle: Bundle) -> None:
+        """A residual has to stay: no more begins on its venues."""
+        for leg in bundle.plan.legs:
+            self._tell(self.breakers[leg.feed.coin.venue].hold(self.outputs.now, bundle.net))
+
+    def _filled(self, bundle: Bundle, place: int) -> Fraction:
+        """How much of a leg was filled as planned."""
+        mine = [one for one in self.orders if one.bundle is bundle and (one.leg, one.purpose) == (place, "open")]
+        return sum((one.filled for one in mine), Fraction(0))
 
     def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
         """No order is alive: flatten the residual, wait to try again, or close."""
@@ -493,8 +519,7 @@ class Desk:
                 self._wait(bundle, terms)
                 return
             if refusals and given_up != "residual_hold":
-                for leg in plan.legs:
-                    self._tell(self.breakers[leg.feed.coin.venue].hold(self.outputs.now, bundle.net))
+                self._open_breakers(bundle)
             self._leave(bundle, "held" if refusals else "dust")
             end = "held" if refusals else "closed"
         self._life(bundle, end)

@@ -262,6 +262,18 @@ CASES = {
         ),
         (("breakers", "reason", "unknown"), ("breakers", "reason", "probe_unknown"), ("breakers", "state", "half_open")),
     ),
+    "residuals beside orders of unknown fate": Case(
+        BUSY,
+        terms(
+            BUSY,
+            MODEST._replace(timeout_ns=9 * MS, unknown_wait_ns=4 * MS, residual_ttl_ns=14 * MS),
+            MODEST._replace(name="hurried", timeout_ns=9 * MS, unknown_wait_ns=2 * MS, max_attempts=1),
+            breakers=BreakerTerms(unknown=0, errors=0, rejects=0),
+            order_latency=(0, 60 * MS),
+            response_latency=(0, 40 * MS),
+        ),
+        (*TRADED, *FLATTENED, ("refusals", "reason", "residual_ttl"), ("refusals", "reason", "max_attempts")),
+    ),
     "residuals that nobody takes": Case(
         BUSY,
         terms(

@@ -701,6 +701,18 @@ def breakers_closed_by_a_restart(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(begin, "closing_breakers", lambda *_, **_named: ())
 
 
+@bug("residual_ttl")
+def time_never_runs_out_beside_unknown_orders(patch: pytest.MonkeyPatch) -> None:
+    """A residual beside an order of unknown fate may be as old as it likes."""
+    real = Execution._undo_what_stands
+
+    def undo(self: Execution, bundle: Bundle) -> None:
+        if self._given_up(bundle) is None:
+            real(self, bundle)
+
+    patch.setattr(Execution, "_undo_what_stands", undo)
+
+
 # --- kills
 
 

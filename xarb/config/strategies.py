@@ -132,9 +132,12 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Decimal, doc("how much further than the try before a try to flatten goes; 0: all of the cap at once")
     ] = Decimal(0)
     max_attempts: Annotated[Count, doc("tries to flatten one residual, then it is held as inventory")] = 3
-    residual_ttl_ms: Annotated[Decimal, doc("time after which a residual is held, whatever tries are left; 0: for ever")] = Decimal(
-        0
-    )
+    residual_ttl_ms: Annotated[
+        Decimal,
+        doc(
+            "time from when a residual came to be, also beside an order of unknown fate, after which it is held, whatever tries are left; 0: for ever"
+        ),
+    ] = Decimal(0)
     unknown_wait_ms: Annotated[
         Decimal,
         doc("how long orders of unknown fate may keep a residual from being flattened; then what filled is undone; 0: for ever"),

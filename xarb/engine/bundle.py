@@ -10,8 +10,11 @@ from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold
 from xarb.engine.side import Side
 from xarb.model.order import BUNDLE_DONE, LEG_LIFE, ORDER_TERMINAL, advance
+from xarb.model.units import ceil_div
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from xarb.engine.swap import Swap
 
 
@@ -136,13 +139,13 @@ class Bundle:
     decimals; `flat` are the assets that are to end at zero, the rest is the profit. In a `cycle` each leg spends what another one brings.
     `instruments` are the legs' in ascending order: what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
     its orders that are alive. `began` is when it was decided on. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
-    when its residual appeared, 0 without one. `booked` is what was booked as inventory: asset, quantity, cost, quote asset. `swap` is what its one
+    when its residual appeared, 0 without one; `is_given_up` says that its time or its tries ran out beside an order of unknown fate. `booked` is what was booked as inventory: asset, quantity, cost, quote asset. `swap` is what its one
     leg hedges, None where it has none; while a block may hold that, it counts as an order that is alive.
     """
 
     __slots__ = (
         *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
-        *("began", "orders", "pair", "cycle", "sequence", "state", "swap", "traded", "unbalanced_at"),
+        *("began", "orders", "pair", "cycle", "sequence", "state", "swap", "traded", "unbalanced_at", "is_given_up"),
     )
 
     def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
@@ -162,6 +165,7 @@ class Bundle:
         self.began = 0
         self.due = 0
         self.unbalanced_at = 0
+        self.is_given_up = False
         self.flows: dict[str, int] = {}
         self.traded: dict[tuple[int, int], tuple[int, int]] = {}
         self.attempts: dict[str, int] = {}
@@ -185,6 +189,30 @@ class Bundle:
         else:
             event = "partial" if leg.filled else "missed"
         leg.state = advance(LEG_LIFE, leg.state, event)
+
+    @property
+    def residual(self) -> dict[str, int]:
+        """What is left of the assets that are to end at zero and do not stand there."""
+        return {asset: left for asset in self.flat if (left := self.flows.get(asset, 0))}
+
+    def left_of(self, asset: str) -> tuple[str, int, int, str]:
+        """A residual as inventory: asset, quantity, its cost at the average price of the fills that made it, against us, and in what."""
+        qty = self.flows[asset]
+        for (number, sign), (size, value) in self.traded.items():
+            side = self.desk.side(number, sign)
+            if side.base == asset and sign * qty > 0:
+                return asset, qty, ceil_div(qty * value, size), side.quote
+        return asset, qty, qty, asset  # a quote currency is its own cost
+
+    def compare(self, before: Mapping[str, int]) -> None:
+        """A leg filled further: what is left is a new residual, with a time and tries of its own, unless some of the one `before` is."""
+        if self.unbalanced_at and not any(self.flows[asset] * left > 0 for asset, left in before.items()):
+            self.forget_residual()
+
+    def forget_residual(self) -> None:
+        """There is none, or it is a new one."""
+        self.unbalanced_at, self.is_given_up = 0, False
+        self.attempts.clear()
 
     @property
     def done(self) -> bool:
@@ -212,6 +240,7 @@ class Bundle:
             legs=[leg.capture() for leg in self.legs],
             orders=[order.capture() for order in self.orders],
             unbalanced_at=self.unbalanced_at,
+            is_given_up=self.is_given_up,
             cycle=self.cycle,
             began=self.began,
             swap=None if self.swap is None else self.swap.capture(),
@@ -247,7 +276,8 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
     """
     bundle = Bundle(copy.number, desk, [], opportunity=copy.opportunity, sequence=copy.sequence, pair=copy.pair)
     bundle.state, bundle.live, bundle.filled, bundle.due = copy.state, copy.live, copy.filled, copy.due
-    bundle.flat, bundle.instruments, bundle.unbalanced_at = copy.flat, copy.instruments, copy.unbalanced_at
+    bundle.flat, bundle.instruments = copy.flat, copy.instruments
+    bundle.unbalanced_at, bundle.is_given_up = copy.unbalanced_at, copy.is_given_up
     bundle.cycle, bundle.began = copy.cycle, copy.began
     bundle.flows, bundle.attempts, bundle.booked = {**copy.flows}, {**copy.attempts}, [*copy.booked]
     bundle.traded = {(instrument, sign): (size, value) for instrument, sign, size, value in copy.traded}

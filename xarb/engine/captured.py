@@ -83,6 +83,7 @@ class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     cycle: bool = False  # older copies have none
     began: int = 0  # older copies have none
     swap: SwapCopy | None = None  # older copies have none
+    is_given_up: bool = False  # older copies have none
 
 
 class ArchiveCopy(msgspec.Struct, frozen=True):

@@ -29,7 +29,6 @@ from xarb.engine.volumes import where_of
 from xarb.errors import InvariantBroken
 from xarb.model.command import Command, Report
 from xarb.model.order import BUNDLE_LIFE, CANCEL, CARRIED, ENTRIES, KILL_LEVELS, STOP, UNWIND, advance
-from xarb.model.units import ceil_div
 
 _ORDER: Final = "order"
 _BUNDLE: Final = "bundle"
@@ -386,29 +385,46 @@ class Execution:
 
     def _watch(self, bundle: Bundle) -> None:
         """Nothing but orders of unknown fate keeps a residual from being flattened: that is borne for a while only."""
-        policy = bundle.desk.policy
-        if not bundle.live or bundle.due or not policy.unknown_wait_ns or not _unbalanced(bundle):
+        policy, now = bundle.desk.policy, self._market.now
+        if not bundle.live or bundle.due or bundle.is_given_up or not bundle.residual:
             return
-        if bundle.swap is not None and bundle.swap.state == SENT:
+        if (bundle.swap is not None and bundle.swap.state == SENT) or any(leg.state == "sent" for leg in bundle.legs):
             return
-        if all(leg.state != "sent" for leg in bundle.legs):
-            self._note_unbalanced(bundle)
-            self._deadlines.set(self._market.now + policy.unknown_wait_ns, bundle)
+        self._note_unbalanced(bundle)
+        times = [now + policy.unknown_wait_ns] if policy.unknown_wait_ns else []
+        if policy.residual_ttl_ns:
+            times.append(max(now, bundle.unbalanced_at + policy.residual_ttl_ns))
+        if times:
+            self._deadlines.set(min(times), bundle)
 
     def _undo_what_stands(self, bundle: Bundle) -> None:
-        """Undo what surely filled while the fate of other legs is not known; those are not sent again, and count at their worst."""
-        if self._given_up(bundle) is not None:
+        """Undo what surely filled while the fate of other legs is not known; those are not sent again, and count at their worst.
+
+        Where time or tries are used up the venues get no new bundle from now on; it is booked once all is known.
+        """
+        given_up = self._given_up(bundle)
+        if given_up not in (None, RESIDUAL_TTL):
             return  # it is looked at once all is known
         self._let_go(bundle)
-        for asset in _unbalanced(bundle):
+        residual, most = bundle.residual, bundle.desk.policy.max_attempts
+        if given_up is not None:
+            bundle.is_given_up = True
+            naked = next((leg for leg in bundle.legs if leg.filled), bundle.legs[0])
+            self._rows.refusal(Refusal(given_up, naked.instrument), bundle.desk, bundle.opportunity)
+            self._risk.breakers.escalate(bundle.legs, bundle.desk.account, next(iter(residual.values()), 0))
+            return
+        are_used_up = all(bundle.attempts.get(asset, 0) >= most for asset in residual)
+        for asset in residual:
             step = self._flattening.next_step(bundle, asset, None, only="unwind")
             if step.order is not None:
                 self._send_step(bundle, asset, step.order)
                 return
             for refusal in step.refusals:
                 self._rows.refusal(refusal, bundle.desk, bundle.opportunity)
-            if bundle.attempts.get(asset, 0) < bundle.desk.policy.max_attempts:
-                self._watch(bundle)
+            if step.refusals and are_used_up:
+                bundle.is_given_up = True
+                self._risk.breakers.escalate(bundle.legs, bundle.desk.account, residual[asset])
+        self._watch(bundle)
 
     def _let_go(self, bundle: Bundle) -> None:
         """The plan is over: what it had reserved for later orders is free, and what it left is a residual."""
@@ -416,7 +432,7 @@ class Execution:
             if leg.hold:
                 release(leg.hold)
                 leg.hold = ()
-        if _unbalanced(bundle):
+        if bundle.residual:
             if bundle.state != "residual":
                 bundle.state = advance(BUNDLE_LIFE, bundle.state, "residual")
             self._note_unbalanced(bundle)
@@ -465,7 +481,7 @@ class Execution:
     def _settle(self, bundle: Bundle, *, waited: bool = False) -> None:
         """No order is alive: close, flatten what is left, wait to try again, or hold it."""
         self._let_go(bundle)
-        left = _unbalanced(bundle)
+        left = bundle.residual
         if not left:
             event = "balanced" if bundle.filled or bundle.state not in ("open", CARRIED) else "nothing_filled"
             bundle.state = advance(BUNDLE_LIFE, bundle.state, event)
@@ -535,14 +551,8 @@ class Execution:
         self._deadlines.set(at, bundle)
 
     def _book(self, bundle: Bundle, asset: str, cause: str) -> None:
-        """A residual becomes inventory at the average price of the fills that made it, rounded against us."""
-        qty = bundle.flows[asset]
-        left = (asset, qty, qty, asset)  # a quote currency is its own cost
-        for (number, sign), (size, value) in bundle.traded.items():
-            side = bundle.desk.side(number, sign)
-            if side.base == asset and sign * qty > 0:
-                left = (asset, qty, ceil_div(qty * value, size), side.quote)
-                break
+        """A residual becomes inventory."""
+        left = bundle.left_of(asset)
         bundle.booked.append(left)
         self._hold(bundle, left, cause)
 
@@ -575,16 +585,10 @@ class Execution:
         """A fill came after the bundle was done: what was booked is taken back, the residual is a new one."""
         self._rows.bundle(bundle, "reopened")
         self._take_back(bundle)
-        bundle.attempts.clear()
-        bundle.unbalanced_at = 0
+        bundle.forget_residual()
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "late_fill")
         bundle.desk.open_bundles += 1
         self._archive.open(bundle)
-
-
-def _unbalanced(bundle: Bundle) -> list[str]:
-    """The assets that are to end at zero and do not stand there."""
-    return [asset for asset in bundle.flat if bundle.flows.get(asset, 0) != 0]
 
 
 def _due_copy(ts: int, ordinal: int, what: Due) -> DueCopy:

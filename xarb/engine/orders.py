@@ -149,11 +149,14 @@ class Orders:
         if order.plan.purpose == "open":
             bundle.legs[order.plan.leg].filled += qty
         self._rows.fill(order, report, (price * side.px_unit, size, value))
+        residual = bundle.residual
         self._post(order, (side.sign * size, -side.sign * value), (fee_coin, int(fee)))
         before = bundle.traded.get(side.key, (0, 0))
         bundle.traded[side.key] = (before[0] + size, before[1] + value)
         bundle.filled = True
         bundle.due = 0
+        if order.plan.purpose == "open":
+            bundle.compare(residual)
         self._move(order, "full_fill" if order.filled >= order.qty else "partial_fill", None)
         if order.alive:
             order.hold = self.hold_again(side, (order.price, order.left), order.hold)

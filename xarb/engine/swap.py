@@ -68,8 +68,10 @@ def book(bundle: Bundle, base: int, quote: int) -> None:
     """What a receipt says, or what is taken back of one, changes what a bundle has of both coins; base and quote differ in sign."""
     assert bundle.swap is not None, "only a bundle with a swap is told of one"
     hedge, flows = bundle.legs[0].side, bundle.flows
+    residual = bundle.residual
     flows[hedge.base] = flows.get(hedge.base, 0) + base
     flows[hedge.quote] = flows.get(hedge.quote, 0) + quote
+    bundle.compare(residual)
     sign = bundle.swap.leg.sign
     size, value = bundle.traded.get((hedge.number, sign), (0, 0))
     size, value = size + sign * base, value - sign * quote

@@ -113,7 +113,8 @@ class TakingUp:
         bundle = Bundle(number, desk, legs, opportunity=None, sequence=one.sequence, pair=-1)
         bundle.state, bundle.flat, bundle.cycle = one.state, one.flat, one.cycle
         bundle.instruments = tuple(sorted(leg.instrument for leg in legs))
-        bundle.flows, bundle.unbalanced_at = {**one.flows}, one.unbalanced_at
+        bundle.flows = {**one.flows}
+        bundle.unbalanced_at = one.unbalanced_at if bundle.residual else 0
         for made in one.traded:
             bundle.traded[self._numbers[made.venue, made.symbol], SIGNS[made.side]] = (made.size, made.value)
         bundle.filled = bool(bundle.traded)

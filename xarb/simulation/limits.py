@@ -22,6 +22,8 @@ _BAND_BPS: Final = ("12", "20", "30", "60", "150")
 _LOSS: Final = ("0", "0.01", "0.03", "0.1")
 _OPEN: Final = ("1.1", "2.1", "3.5", "8")  # largest legs that may be open
 _WAIT_MS: Final = (0, 100, 300, 1_000, 10_000)  # for how long unknown orders keep a residual
+_HURRIED: Final = 0.3  # worlds whose residuals grow old
+_TTL_MS: Final = (10, 60, 300)
 _DAILY: Final = ("1.2", "2.2", "5")  # largest legs that a day may have
 
 
@@ -31,6 +33,9 @@ def limited(seed: int, name: str, config: StrategyConfig) -> StrategyConfig:
     config = msgspec.structs.replace(config, unknown_wait_ms=Decimal(draw.choice(_WAIT_MS)))
     kills = random.Random(f"losses kill-27 {seed}").random() < _KILLS  # noqa: S311  # a case is to be drawn again
     config = msgspec.structs.replace(config, on_loss="kill" if kills else "refuse")
+    draw = random.Random(f"ttl-14 {seed}")  # noqa: S311  # same
+    if draw.random() < _HURRIED:
+        config = msgspec.structs.replace(config, residual_ttl_ms=Decimal(draw.choice(_TTL_MS)))
     leg = config.max_notional_quote
     if leg is None or random.Random(f"limited-4 {seed}").random() >= _LIMITED:  # noqa: S311  # a case is to be drawn again
         return config

@@ -86,6 +86,9 @@ class Judge:
         self._desks: dict[str, Desk] = {}
         self._breakers: dict[str, str] = {}  # by venue, the state as its rows tell it
         self._probes: dict[str, int] = {}  # by venue, the last bundle that began while it was half open
+        self._residuals: dict[
+            int, tuple[int, int]
+        ] = {}  # by bundle without an end: since when it is unbalanced (0: not), by how much
         self._booked: dict[tuple[str, str], int] = {}  # by venue and asset, adjustments of the process
         self._commands: set[str] = set()  # client ids that an engine decided on
         self._owners: dict[tuple[int, int], str] = {}  # strategy by start and order
@@ -102,6 +105,7 @@ class Judge:
     def follow(self, trader: Trader) -> None:
         """A process begins: its engine starts anew."""
         self._trader, self._orders, self._breakers, self._probes, self._booked = trader, {}, {}, {}, {}
+        self._residuals = {}
         self._desks = {name: Desk(config) for name, config in self._site.resolved.strategies.items()}
         self._applied = set()
 
@@ -129,6 +133,7 @@ class Judge:
                     self._booked[key] = self._booked.get(key, 0) + values["delta"]
             elif row[0] == "bundles":
                 self._taken_up(trader, named(row))
+                self._unbalanced(named(row))
                 moved = True
             elif row[0] in ("commands", "orders", "fills"):
                 values, moved = named(row), True
@@ -138,11 +143,22 @@ class Judge:
                     one = self._orders[values["order"]]
                     one.state, one.since = values["state"], values["ts"]
                 else:
+                    since, left = self._residuals.get(values["bundle"], (0, 0))
+                    changed = values["qty"] if values["side"] == "buy" else -values["qty"]
+                    changed -= values["fee"] if values["fee_asset"] == BASE else 0
+                    self._residuals[values["bundle"]] = (since, left + changed)
                     self._orders[values["order"]].fills.append(values["fill_id"])
                     self._told.add(values["fill_id"])
                     self._applied.add(values["fill_id"])
         if moved:
             self._exposure(trader)
+        if rows and trader.stands(rows[-1][1])[1] is None:
+            self._runs_out(named(rows[-1])["ts"])
+
+    def _unbalanced(self, row: dict[str, Any]) -> None:
+        """A bundle begins, is unbalanced, or ends."""
+        _, left = self._residuals.get(row["bundle"], (0, 0))
+        self._residuals[row["bundle"]] = (row["ts"] if row["event"] == "unbalanced" else 0, left)
 
     def _taken_up(self, trader: Trader, row: dict[str, Any]) -> None:
         """A bundle of an earlier start, with its orders under new numbers."""
@@ -210,6 +226,19 @@ class Judge:
             self.say("order_unknown", f"bundle {bundle} begins at {venue}, where the fate of {unknown} orders is unknown")
         if limits.unknown and unknown >= limits.unknown:
             self.say("breaker", f"bundle {bundle} begins at {venue}, where the fate of {unknown} orders is unknown")
+
+    def _runs_out(self, now: int) -> None:
+        """Where the time of a residual ran out while nothing but orders of unknown fate kept it, its venues get no bundle."""
+        if self._site.resolved.breakers.residual_held is False:
+            return
+        for bundle, (since, left) in self._residuals.items():
+            mine = [one for one in self._orders.values() if one.bundle == bundle]
+            if not since or not left or {one.state for one in mine if one.is_alive} != {"unknown"} or mine[0].purpose == "carried":
+                continue
+            ttl_ns = int(self._desks[mine[0].strategy].config.residual_ttl_ms) * NANOS_PER_MS
+            if ttl_ns and now > max(since + ttl_ns, *(one.since for one in mine)):
+                for venue in {one.venue for one in mine if self._breakers.get(one.venue) != "open"}:
+                    self.say("residual_ttl", f"bundle {bundle} has a residual for too long, and {venue} is open to new ones")
 
     def _opened(self, desk: Desk, row: dict[str, Any], *, is_armed: bool) -> None:
         """An order that opens: the limits, reckoned anew."""
