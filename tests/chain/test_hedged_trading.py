@@ -109,6 +109,12 @@ tokens = ["{weth}", "{dai}"]
 max_fee_gwei = 60
 finality_blocks = 2
 poll_ms = 50
+[onchain.local.simulated]
+missed_bps = 0
+taken_bps = 0
+latency = {{ constant_ms = 100 }}
+lag_ms = 50
+receipt_ms = 100
 [onchain.local]
 wrapped = "{weth}"
 coins = {{ {weth} = "ETH", {dai} = "DAI" }}
@@ -143,10 +149,15 @@ def supply(stage: Stage) -> None:
 
 
 @asynccontextmanager
-async def live(stage: Stage, folder: Path, rest: str) -> AsyncIterator[Watched]:
-    """`xarb live` until the block ends, killed if it still runs then."""
-    command = await Command.start("live", str(config(stage, folder, rest)), "--out", str(folder / "log"), *REAL)
-    watched = Watched(command, folder / "log", (*KINDS, "reports", "commands", "bundles"))
+async def live(stage: Stage, folder: Path, rest: str, *words: str, paper: str = "") -> AsyncIterator[Watched]:
+    """`xarb live` until the block ends, killed if it still runs then; `paper` is a chain's money there."""
+    path = config(stage, folder, rest)
+    if paper:
+        money = "".join(f"{name} = {amount}\n" for name, amount in MONEY.items())
+        text = path.read_text().replace("[accounts.main.local]\n", f"[accounts.main.local]\n{paper}")
+        path.write_text(text.replace("[accounts.main.alpha]\n", f"[accounts.main.alpha]\n{money}"))
+    command = await Command.start("live", str(path), "--out", str(folder / "log"), *(words or REAL))
+    watched = Watched(command, folder / "log", (*KINDS, "reports", "commands", "bundles", "fills"))
     try:
         yield watched
     finally:
@@ -247,6 +258,30 @@ def test_a_revert_leaves_no_hedge(stage: Stage, tmp_path: Path) -> None:
             with LogReader(tmp_path / "log") as reader:
                 gas = [int(row["delta"]) for _, row in reader.outputs(kinds=("ledger",)) if row["cause"] == "gas"]
             assert gas[0] == -cost
+
+    run(story(), LIMIT_S)
+    assert verify(tmp_path / "log", advance=quiet).equal
+
+
+def test_on_paper_both_sides_are_simulated(stage: Stage, tmp_path: Path) -> None:
+    """The same config, market and chain: nothing leaves, and the bundle is swapped, hedged and closed in the simulated venues."""
+    tokens = {name: address.lower() for name, address in stage.world.tokens.items()}
+    money = f"ETH = 5\n{tokens['WETH']} = 1\n{tokens['DAI']} = 30000\n"
+    words = ("--set", "live.mode=paper", "--set", 'chains.local.sending.wallet="nobody"')
+
+    async def story() -> None:
+        async with exchange(tmp_path, price_of(stage)) as rest, live(stage, tmp_path, rest, *words, paper=money) as it:
+            await armed(stage, it)
+            before = stage.held()
+            fall(stage)
+            block(stage)
+            await it.until("sim_receipts", event="sent")
+            block(stage)
+            await it.until("sim_receipts", event="succeeded")
+            await it.until("fills")
+            await it.until("bundles", event="closed")
+            await stopped(it)
+            assert (stage.held(), it.found("transactions"), await asked(rest, "orders")) == (before, [], [])
 
     run(story(), LIMIT_S)
     assert verify(tmp_path / "log", advance=quiet).equal
