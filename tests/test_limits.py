@@ -703,6 +703,7 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "live.max_clock_offset_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.request_timeout_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.max_send_lag_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
+    "live.settle_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
     "live.wallets_ms": "tests.live.test_real_orders:test_networks_are_asked_for_anew_while_trading",
     "live.cancel_after_ms": "tests.live.test_countdowns:test_the_length_of_the_countdown_is_the_configs",
     "live.max_loop_lag_ms": "tests.live.test_watchdog:test_a_loop_that_lags_ends_new_bundles",

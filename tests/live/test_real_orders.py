@@ -444,7 +444,8 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
     path = tmp_path / "live.toml"
     keys = '[live.keys]\n"main.alpha" = "keys.toml"\n'
     more = CONFIG.replace(
-        "[live]", '[live]\nmax_clock_offset_ms = 7\nmax_send_lag_ms = 99\nrequest_timeout_ms = 1234\nallow_withdraw = ["main"]'
+        "[live]",
+        '[live]\nmax_clock_offset_ms = 7\nmax_send_lag_ms = 99\nsettle_ms = 3456\nrequest_timeout_ms = 1234\nallow_withdraw = ["main"]',
     )
     path.write_text(
         more + keys + VENUE.format(venue="alpha", wire="binance", rest="http://127.0.0.1:1", streams="ws://127.0.0.1:2")
@@ -459,7 +460,7 @@ def test_the_config_reaches_the_accounts(tmp_path: Path) -> None:
         terms = account.terms
         assert (terms.label, terms.max_clock_ms, terms.timeout_ms, terms.allow_withdraw) == ("main", 7, 1234, True)
         assert (terms.place.rest_url, terms.place.stream_url) == ("http://127.0.0.1:1", "ws://127.0.0.1:2")
-        assert (terms.max_send_lag_ms, account.now()) == (99, 5)
+        assert (terms.max_send_lag_ms, terms.settle_ms, account.now()) == (99, 3456, 5)
         assert account.symbols == ("BTC/USDT",)
         await account.close()
         file.chmod(0o644)

@@ -83,6 +83,7 @@ def test_two_keys_need_two_names(tmp_path: Path) -> None:
     [
         ('[[fault]]\nkind = "gap"', "fault[0] (gap): state at_s, after or both"),
         ('[[fault]]\nkind = "clock_offset"\nafter = 1', "it strikes by the clock"),
+        ('[[fault]]\nkind = "empty"\nafter = 1\non = "order.place"', "a list that is asked for by REST"),
         ('[[fault]]\nkind = "sabotage"\nafter = 1', "$.fault[0].kind"),
         ('[[fault]]\nkind = "gap"\nafter = 0', "$.fault[0].after"),
     ],

@@ -78,6 +78,20 @@ def test_a_truncated_answer_is_still_a_200(tmp_path: Path) -> None:
     run(test())
 
 
+def test_a_list_may_be_empty(tmp_path: Path) -> None:
+    """Nothing is listed, with 200, although an order stands; then it is."""
+    faults = (Fault(kind="empty", on="GET /api/v3/openOrders", after=1),)
+
+    async def test() -> None:
+        async with serving(tmp_path, ROWS, faults=faults) as site:
+            await site.to(10)
+            await site.order("BUY", "0.1", "90.00")
+            replies = [await site.signed("GET", "/api/v3/openOrders", symbol=SYMBOL) for _ in range(2)]
+            assert [(reply.status, len(reply.body)) for reply in replies] == [(200, 0), (200, 1)]
+
+    run(test())
+
+
 def test_an_answer_that_hangs_or_comes_late(tmp_path: Path) -> None:
     """Hanging ends with the client's patience; late is late, and neither holds up others."""
     faults = (Fault(kind="hang", on=ORDER, after=1), Fault(kind="delay", on="GET /api/v3/time", after=1, for_s=Decimal(1)))

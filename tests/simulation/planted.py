@@ -38,7 +38,7 @@ from xarb.log.committer import Committer
 from xarb.log.livelog import LiveLog
 from xarb.model.order import CARRIED, ORDER_TERMINAL
 from xarb.replay import turn
-from xarb.venues import account, accountdesk
+from xarb.venues import absence, account
 from xarb.venues.accountdesk import AccountDesk
 from xarb.venues.balancecheck import BalanceCheck
 from xarb.venues.cex import CexVenue
@@ -53,6 +53,7 @@ MIDNIGHT = "midnight"  # a UTC day ends soon
 SLOW = "slow"  # the disk takes long now and then
 SEALED = "sealed"  # the log is sealed while the world runs
 COUNTED = "counted"  # an exchange cancels everything when it hears nothing
+DENIED = "denied"  # an exchange denies for long what it took
 MOVED = "moved"  # money comes or goes without a word
 
 
@@ -267,8 +268,20 @@ def end_told_before_its_fills(patch: pytest.MonkeyPatch) -> None:
 @bug("exposure", "fills", "balances", faults=("hide", "late_request"))
 def not_found_is_final(patch: pytest.MonkeyPatch) -> None:
     """One look-up that finds nothing proves that an order is not there."""
-    patch.setattr(accountdesk, "MISSES", 1)
-    patch.setattr(accountdesk, "SETTLE_S", 0.0)
+    real = AccountDesk._look_once
+
+    async def look(self: AccountDesk, one: Any) -> None:
+        await real(self, one)
+        if one.misses:
+            self.say(self.orders.never_arrived(one))
+
+    patch.setattr(AccountDesk, "_look_once", look)
+
+
+@bug("exposure", "fills", "balances", faults=(DENIED,))
+def settled_without_the_balance(patch: pytest.MonkeyPatch) -> None:
+    """An order that look-ups, a cancel and the list of fills deny is dead, whatever the account has."""
+    patch.setattr(absence, "doubt", lambda *_: None)
 
 
 @bug("exposure", "fills", faults=("lose_reply", "late_request"))
@@ -301,8 +314,8 @@ def cancel_that_found_nothing_is_an_end(patch: pytest.MonkeyPatch) -> None:
 def fills_never_compared(patch: pytest.MonkeyPatch) -> None:
     """Reconciliation does not ask for trades."""
 
-    async def nothing(_: AccountDesk, _trades: Any) -> None:
-        return
+    async def nothing(_: AccountDesk, _trades: Any) -> set[str]:
+        return set()
 
     patch.setattr(AccountDesk, "_report", nothing)
 

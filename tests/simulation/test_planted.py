@@ -7,10 +7,20 @@ from itertools import chain, islice
 
 import pytest
 
-from tests.simulation.planted import BUGS, COUNTED, KILLS, MIDNIGHT, MOVED, SEALED, SLOW, Bug
+from tests.simulation.planted import BUGS, COUNTED, DENIED, KILLS, MIDNIGHT, MOVED, SEALED, SLOW, Bug
 from tests.simulation.shown import SHOWN
 from xarb.simulation.case import run_case
-from xarb.simulation.faults import FAULTS, Sealing, draw_kills, draw_moved, draw_odds, draw_sealing, draw_slowness, draw_waits
+from xarb.simulation.faults import (
+    FAULTS,
+    Sealing,
+    draw_deny,
+    draw_kills,
+    draw_moved,
+    draw_odds,
+    draw_sealing,
+    draw_slowness,
+    draw_waits,
+)
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
@@ -32,6 +42,7 @@ def worlds(bug: Bug) -> Iterator[int]:
             (SEALED, draw_sealing(seed) != Sealing()),
             (COUNTED, draw_waits(seed, 2).exchanges),
             (MOVED, draw_moved(seed)),
+            (DENIED, draw_deny(seed)),
         )
         found |= {name for name, is_so in apart if is_so}
         if not bug.faults or found & set(bug.faults):

@@ -44,6 +44,7 @@ class SmallExchange:
         self.hides_trades = False
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self.balances = {"USDT": Decimal(1_000_000), "BTC": Decimal(100), "BNB": Decimal(5)}
+        self.opening = dict(self.balances)
         self.deposits: list[dict[str, Any]] = []
         self.tells_withdrawals = True
         self.cuts_reads, self.kept = False, 0.0  # replies to reads end after so much of them
@@ -58,6 +59,7 @@ class SmallExchange:
         self.stale_lists: list[list[int]] = []  # the numbers of orders that the next lists of open ones show, whatever is open
         self.hidden: set[str] = set()  # client ids that no list shows
         self.unknown = 0  # so many look-ups and cancels by id find nothing
+        self.denies_ids = False  # by the exchange's own id nothing is found either
         self.cancel_faults: list[str] = []  # `lose` (cut without canceling), `drop` (cancel, then cut), `ban`
         self.sockets: list[web.WebSocketResponse] = []
         self.subscribed = asyncio.Event()
@@ -220,6 +222,10 @@ class SmallExchange:
             "isMaker": False,
         }
         self.trades.append(trade)
+        sign = 1 if order["side"] == "BUY" else -1
+        self.balances["BTC"] += sign * qty
+        self.balances["USDT"] -= sign * qty * Decimal(order["price"])
+        self.balances[str(trade["commissionAsset"])] -= fee
         order["executedQty"] = f"{Decimal(order['executedQty']) + qty:f}"
         order["status"] = "FILLED" if Decimal(order["executedQty"]) == Decimal(order["origQty"]) else "PARTIALLY_FILLED"
         self._push(order, "TRADE", trade)
@@ -233,6 +239,8 @@ class SmallExchange:
     def _find(self, values: dict[str, str]) -> dict[str, Any] | None:
         if self.unknown and "origClientOrderId" in values:
             self.unknown -= 1
+            return None
+        if self.denies_ids and "orderId" in values:
             return None
         for order in self.orders.values():
             if values.get("origClientOrderId") == order["clientOrderId"] or values.get("orderId") == str(order["orderId"]):

@@ -28,6 +28,9 @@ class SmallOkx:
     def __init__(self) -> None:
         self.orders: dict[str, dict[str, Any]] = {}
         self.fills: list[dict[str, Any]] = []
+        self.balances = {"USDT": Decimal("1000002.5")}
+        self.frozen = {"USDT": Decimal(2)}
+        self.opening = dict(self.balances)
         self.faults: list[Any] = []
         self.fill = Decimal(1)
         self.is_mute = False
@@ -88,7 +91,15 @@ class SmallOkx:
             case "GET", "trade/fills":
                 return {"data": self._fills(query)}
             case "GET", "account/balance":
-                details = [{"ccy": "USDT", "availBal": "1000.5", "frozenBal": "2", "cashBal": "1002.5", "eq": "1002.5"}]
+                details = [
+                    {
+                        "ccy": asset,
+                        "availBal": f"{have - self.frozen.get(asset, 0):f}",
+                        "frozenBal": f"{self.frozen.get(asset, 0):f}",
+                    }
+                    | {"cashBal": f"{have:f}", "eq": f"{have:f}"}
+                    for asset, have in self.balances.items()
+                ]
                 return {"data": [{"uTime": str(_now()), "details": details}]}
             case "GET", "account/trade-fee":
                 return {"data": [{"instType": "SPOT", "maker": "-0.0008", "taker": "-0.001", "ts": str(_now()), "level": "Lv1"}]}
@@ -139,6 +150,9 @@ class SmallOkx:
     def execute(self, number: str, qty: Decimal) -> None:
         """Fill a part of an order, and push it."""
         order = self.orders[number]
+        sign = 1 if order["side"] == "buy" else -1
+        self.balances["BTC"] = self.balances.get("BTC", Decimal(0)) + sign * qty - qty / 1000
+        self.balances["USDT"] -= sign * qty * Decimal(order["px"])
         fill = {
             "instId": order["instId"],
             "instType": "SPOT",

@@ -10,6 +10,7 @@ import asyncio
 import random
 import selectors
 from collections.abc import Callable
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,7 @@ from xarb.venues.userwires import Told
 
 SYMBOL: Final = "BTC/USDT"
 UNIT: Final = 10**13  # one lot of 0.00001
+OPENING: Final = {"BTC": Decimal(1), "USDT": Decimal(1_000)}
 _NS: Final = 1_000_000_000
 
 
@@ -204,10 +206,17 @@ class SimulatedAccount:
         return ClockReading(0, 1)
 
     async def ask(self, call: str, make: Any, read: Any) -> Any:
-        """Balances and transfers: none."""
+        """Balances as they are, and no transfers."""
         del make
         await self._travel()
-        return read({"free": {}, "used": {}} if call == "balances" else [])
+        return read({"free": self._balances(), "used": {}} if call == "balances" else [])
+
+    def _balances(self) -> dict[str, str]:
+        found = dict(OPENING)
+        for trade in (trade for order in self.orders.values() for _, trade in order.fills):
+            found["BTC"] += Decimal(trade.qty - (trade.fee or 0)).scaleb(-18)
+            found["USDT"] -= Decimal(trade.price * trade.qty // 10**18).scaleb(-18)
+        return {asset: f"{amount:f}" for asset, amount in found.items()}
 
     async def submit(
         self, instrument: Instrument, command: SubmitOrder, client_id: str, passage: Passage

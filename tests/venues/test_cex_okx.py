@@ -96,7 +96,7 @@ def test_fees_and_rights_are_the_accounts_own() -> None:
             assert tier == FeeTier(maker_ppb=800_000, taker_ppb=1_000_000, asset="received", source=tier.source)  # type: ignore[arg-type]
             assert await funds.rights(account) == funds.Rights(can_trade=True, can_withdraw=False, is_bound_to_addresses=True)
             (row,) = at.of("balances")
-            assert (row["asset"], row["free"], row["locked"]) == ("USDT", 10005 * 10**17, 2 * 10**18)
+            assert (row["asset"], row["free"], row["locked"]) == ("USDT", 10_000_005 * 10**17, 2 * 10**18)
 
     run(work())
 

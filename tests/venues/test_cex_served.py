@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.serve.site import KEY, LOTS, SECRET, Site, book, config, head, serving
 from tests.venues.test_cex import run
-from tests.venues.trader import BTC, LOG_ID, Trader, opened
+from tests.venues.trader import BTC, LOG_ID, Trader, books_of, opened
 from xarb.serve.binance.app import HOSTS
 from xarb.serve.certificates import AUTHORITY, tls_context
 from xarb.serve.config import KeyConfig
@@ -34,17 +35,18 @@ ONE = msgspec.structs.replace(BTC, venue="alpha", lot_int=10)
 
 
 @contextlib.asynccontextmanager
-async def trading_at(site: Site, secret: str = SECRET, **place: Any) -> AsyncIterator[Trader]:
+async def trading_at(site: Site, secret: str = SECRET, *, settle_ms: int = 2_000, **place: Any) -> AsyncIterator[Trader]:
     """An open venue on a served exchange whose market has come to its book."""
     site.server.market.begin()
     await site.clock.set(site.clock.log_ns() + 10_000_000)
     await site.server.market.ended.wait()
     base = urlsplit(site.base)
     where = Place(**(place or {"rest_url": site.base, "stream_url": f"ws://{base.netloc}"}))
-    terms = AccountTerms(label="main", exchange="binance", place=where, timeout_ms=1_000)
+    terms = AccountTerms(label="main", exchange="binance", place=where, timeout_ms=1_000, settle_ms=settle_ms)
     account = Account(terms, Keys("alpha", "main", {"api_key": KEY, "api_secret": secret}), ["BTC/USDT"])
     venue = CexVenue("alpha", [account], [ONE], wishes=Wishes(log_id=LOG_ID, start=1), conns={"main": 7})
-    async with opened(venue) as trader:
+    told = (await (await site.http.get(f"{site.base}/xarb/balances", ssl=False)).json())["main"]
+    async with opened(venue, books_of("alpha", {asset: Decimal(amount) for asset, amount in told.items()})) as trader:
         yield trader
 
 

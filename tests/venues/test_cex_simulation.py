@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
 
-from tests.venues.simulated_account import UNIT, SimulatedAccount, VirtualLoop
-from tests.venues.trader import BTC, LOG_ID
+from tests.venues.simulated_account import OPENING, UNIT, SimulatedAccount, VirtualLoop
+from tests.venues.trader import BTC, LOG_ID, books_of
 from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.venues.account import Account
 from xarb.venues.accountdesk import Wishes
@@ -37,9 +38,19 @@ class Tale(list[VenueRow]):
         return [v for kind, v in self if kind == "reports" and v["order"] == number]
 
 
-def _venue(account: SimulatedAccount, wishes: Wishes) -> CexVenue:
+def _venue(account: SimulatedAccount, wishes: Wishes, tale: Tale) -> CexVenue:
+    """A venue whose books are those of the tale."""
     venue = CexVenue("binance", [cast("Account", account)], [BTC], wishes=wishes, conns={})
     account.push = venue.desks["main"].told
+
+    def ours(label: str, name: str) -> Mapping[str, int]:
+        tale.take(venue.take_rows())
+        books = books_of("binance", OPENING)
+        for kind, values in tale:
+            books.take(kind, values)
+        return books.totals(label, name)
+
+    venue.desks["main"].check.expect(ours)
     return venue
 
 
@@ -129,7 +140,7 @@ def _run(seed: int, *, crash: bool) -> Tale:
     account, tale = SimulatedAccount(seed), Tale()
 
     async def work() -> None:
-        start, venue = 1, _venue(account, Wishes(log_id=LOG_ID, start=1))
+        start, venue = 1, _venue(account, Wishes(log_id=LOG_ID, start=1), tale)
         if crash:
             trading = asyncio.create_task(_trade(account, venue, tale))
             await asyncio.sleep(account.random.random() * 12)
@@ -139,7 +150,10 @@ def _run(seed: int, *, crash: bool) -> Tale:
             tale.take(venue.take_rows())
             await _vanish(venue)
             tale.told = {row["fill_id"] for n in range(1, ORDERS + 1) for row in tale.of(n) if row["event"] == "fill"}
-            start, venue = 2, _venue(account, Wishes(log_id=LOG_ID, start=2, left=_left(account, tale)))
+            start, venue = (
+                2,
+                _venue(account, Wishes(log_id=LOG_ID, start=2, left=_left(account, tale), ended_at=account.wall()), tale),
+            )
             await _open(account, venue)
         else:
             await _trade(account, venue, tale)
@@ -153,10 +167,12 @@ def _run(seed: int, *, crash: bool) -> Tale:
 
 async def _vanish(venue: CexVenue) -> None:
     """The process dies: nothing that runs goes on, nothing is told any more."""
-    for task in [*venue._tasks]:
-        task.remove_done_callback(venue._ended)
-        task.cancel()
-    await asyncio.gather(*venue._tasks, return_exceptions=True)
+    venue.desks["main"].check.expect(lambda *_: {})  # pushes that are under way may still wake it: none of its rows is the tale's
+    while tasks := [task for task in venue._tasks if not task.done()]:  # what is canceled begins look-ups yet
+        for task in tasks:
+            task.remove_done_callback(venue._ended)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _left(account: SimulatedAccount, tale: Tale) -> tuple[Expected, ...]:
@@ -211,7 +227,7 @@ def test_everything_is_compared_every_minute() -> None:
 
     async def work() -> None:
         account.quiet()
-        venue = _venue(account, Wishes(log_id=LOG_ID, start=1))
+        venue = _venue(account, Wishes(log_id=LOG_ID, start=1), tale)
         await venue.open()
         await asyncio.sleep(601)
         tale.take(venue.take_rows())

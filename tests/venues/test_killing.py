@@ -13,7 +13,6 @@ from tests.venues.test_cex import ends, run
 from tests.venues.trader import LOG_ID, Trader, trading
 from xarb.model.units import parse_money
 from xarb.venues import killing
-from xarb.venues.accountdesk import SETTLE_S
 from xarb.venues.killing import Killed, Suspects, kill
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
@@ -26,7 +25,7 @@ ORDER: dict[str, Any] = {"symbol": "BTCUSDT", "price": "5", "quantity": "2", "si
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five times as fast as it is."""
     monkeypatch.setattr(killing, "PAUSES_S", tuple(pause_s / 5 for pause_s in killing.PAUSES_S))
-    monkeypatch.setattr(killing, "SETTLE_S", SETTLE_S / 5)
+    monkeypatch.setattr(killing, "PATIENCE_S", killing.PATIENCE_S / 5)
 
 
 def server_with(*client_ids: str) -> SmallExchange:
@@ -72,7 +71,7 @@ def test_kill_cancels_ours_and_leaves_others() -> None:
     async def work() -> None:
         server = server_with("web_1")
         server.is_mute = False
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             for number in (1, 2):
                 await at.submit(number, tif="gtc")
                 await at.until(ends("accepted"), number)
@@ -91,7 +90,7 @@ def test_a_list_that_is_stale_ends_no_kill() -> None:
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             server.accept({**ORDER, "newClientOrderId": NAMES[1]})
             server.stale_lists = [[], []]
             found = await killed(at, suspects())
@@ -106,7 +105,7 @@ def test_a_list_that_still_shows_what_ended_does_not_hold_a_kill_up() -> None:
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             server.accept({**ORDER, "newClientOrderId": NAMES[1]})
             server.stale_lists = [[1]] * 50
             found = await killed(at, suspects())
@@ -120,7 +119,7 @@ def test_an_order_that_no_list_shows_is_found_by_its_id() -> None:
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             server.hidden = {NAMES[1], NAMES[2]}
             for number in (1, 2):
                 server.accept({**ORDER, "newClientOrderId": NAMES[number]})
@@ -138,7 +137,7 @@ def test_a_cancel_without_an_answer_is_looked_up(fault: str) -> None:
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             server.accept({**ORDER, "newClientOrderId": NAMES[1]})
             server.cancel_faults = [fault]
             found = await killed(at, suspects(1))
@@ -153,7 +152,7 @@ def test_an_order_that_comes_to_life_late_is_met() -> None:
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             came = asyncio.get_running_loop().call_later(0.3, server.accept, {**ORDER, "newClientOrderId": NAMES[1]})
             found = await killed(at, suspects(1))
             assert came.when() < asyncio.get_running_loop().time()
@@ -168,7 +167,7 @@ def test_what_never_arrived_is_proven_and_what_a_fill_may_be_of_is_not(monkeypat
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             found = await killed(at, suspects(1))
             assert (found.ended, found.unproven) == ((f"{NAMES[1]} never arrived",), ())
             server.fill = Decimal(1)
@@ -186,7 +185,7 @@ def test_what_cannot_be_asked_is_not_proven(monkeypatch: pytest.MonkeyPatch) -> 
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             server.accept({**ORDER, "newClientOrderId": NAMES[1]})
             server.cuts_reads, server.kept = True, 0.5
             found = await killed(at, suspects(2, symbols=("BTC/USDT", "OLD/USDT")))
@@ -202,7 +201,7 @@ def test_a_ban_does_not_hold_a_kill_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def work() -> None:
         server = server_with()
-        async with server.serving(), trading(server) as at:
+        async with server.serving(), trading(server, settle_ms=400) as at:
             server.accept({**ORDER, "newClientOrderId": NAMES[1]})
             server.cancel_faults = ["ban"]
             found = await asyncio.wait_for(killed(at, suspects(1)), 10)

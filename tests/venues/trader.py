@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from tests.instruments import spot
 from tests.venues.exchange_server import KEY, SECRET, SYMBOL, SmallExchange
 from tests.venues.okx_server import NATIVE, PASSWORD, SmallOkx
+from xarb.live.books import Books
 from xarb.model.command import CancelOrder, SubmitOrder
 from xarb.model.units import NANOS_PER_MS, format_decimal
 from xarb.venues.account import Account, AccountTerms
@@ -29,13 +31,26 @@ BTC = spot("binance", native=SYMBOL)
 WAIT_S = 20.0
 
 
-class Trader:
-    """An open venue with its rows so far."""
+def books_of(venue: str, balances: Mapping[str, Decimal]) -> Books:
+    """What a log would say of the account: so much at first, and the fills that are told."""
+    opening = {("main", venue, asset): int(amount * 10**18) for asset, amount in balances.items()}
+    return Books(opening, {}, transfers={}, markets={(venue, "BTC/USDT"): BTC})
 
-    def __init__(self, venue: CexVenue) -> None:
+
+class Trader:
+    """An open venue with its rows so far; `books`, where they are given, say what its account should have."""
+
+    def __init__(self, venue: CexVenue, books: Books | None = None) -> None:
         self.venue = venue
         self.rows: list[VenueRow] = []
         self._builder = RowBuilder()
+        self.books = books
+        if books is not None:
+            venue.desks["main"].check.expect(self._by_the_log)
+
+    def _by_the_log(self, account: str, venue: str) -> Mapping[str, int]:
+        self.take()
+        return {} if self.books is None else self.books.totals(account, venue)
 
     async def submit(
         self,
@@ -89,6 +104,8 @@ class Trader:
         for row in self.venue.take_rows():
             self._builder.put_named(row.kind, 0, row.values)
             self.rows.append(row)
+            if self.books is not None:
+                self.books.take(row.kind, row.values)
 
     def events(self, order: int | None = None) -> list[str]:
         """Report events so far."""
@@ -114,11 +131,12 @@ class Trader:
 
 
 @contextlib.asynccontextmanager
-async def opened(venue: CexVenue) -> AsyncIterator[Trader]:
+async def opened(venue: CexVenue, books: Books | None = None) -> AsyncIterator[Trader]:
     """The venue while it is open; whatever failed inside raises here."""
+    trader = Trader(venue, books)
     try:
         await venue.open()
-        yield Trader(venue)
+        yield trader
     finally:
         await venue.close()
     if venue.failure is not None:
@@ -137,5 +155,5 @@ async def trading(
     account = Account(made, Keys(name, "main", keys), ["BTC/USDT"])
     one = BTC if name == "binance" else msgspec.structs.replace(BTC, venue="okx", native=NATIVE)
     venue = CexVenue(name, [account], [one], wishes=Wishes(log_id=LOG_ID, start=1, left=left), conns={"main": 7})
-    async with opened(venue) as trader:
+    async with opened(venue, books_of(name, server.opening)) as trader:
         yield trader

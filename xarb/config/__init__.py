@@ -126,6 +126,15 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Count, doc("distance of an exchange's clock from ours beyond which no start trades for real, and a running one disarms")
     ] = 50
     request_timeout_ms: Annotated[Count, doc("time after which a request without a reply has an unknown fate")] = 5_000
+    settle_ms: Annotated[
+        int,
+        msgspec.Meta(
+            ge=100,
+            le=600_000,
+            description="time for which an exchange may not know an order, or not list its fill, after it took it: an order that it"
+            " does not know is given up no sooner; at least twice the longest time that a request takes",
+        ),
+    ] = 2_000
     max_send_lag_ms: Annotated[
         Count, doc("age, from the message that led to it, beyond which an order is not sent any more, but told as `not_sent`")
     ] = 1_000

@@ -67,6 +67,11 @@ class Books:
     def _add(self, place: Place, change: int) -> None:
         self._balances[place] = self._balances.get(place, 0) + change
 
+    def totals(self, account: str, venue: str) -> dict[str, int]:
+        """What an account should have at a venue by asset, free and locked, others' locks at the last opening included."""
+        places = [place for place in sorted({*self._balances, *self._others}) if place[:2] == (account, venue)]
+        return {place[2]: self._balances.get(place, 0) + self._others.get(place, 0) for place in places}
+
     def unexplained(self, free: Mapping[Place, int], locked: Mapping[Place, int]) -> dict[Place, int]:
         """What exchanges have more (negative: less) than the log says, where that is not zero; accounts that it does not know are left out.
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.config import Experiment
@@ -33,7 +34,8 @@ from xarb.venues.vault import stores_of
 from xarb.venues.venue import VenueRow
 
 _BEFORE_MS: Final = 60_000  # fills are asked for from so long before the log's last row
-_LEFT_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)  # pauses between cancels of what earlier starts left: an order is given up within 4 s
+_LEFT_S: Final = (0.0, 0.5, 1.0, 2.0, 4.0)  # pauses between cancels of what earlier starts left, the last repeats,
+_LEFT_MORE_S: Final = 5.5  # until so long behind the settle time: by then each of them can have been looked up often enough
 Take = Callable[[VenueRow], None]
 Fail = Callable[[BaseException], None]
 Owner = tuple[str, str]  # an account's label, and its venue
@@ -141,6 +143,7 @@ def _terms(experiment: Experiment, label: str, source: Source) -> AccountTerms:
         timeout_ms=int(live.request_timeout_ms),
         max_clock_ms=int(live.max_clock_offset_ms),
         max_send_lag_ms=int(live.max_send_lag_ms),
+        settle_ms=live.settle_ms,
         cancel_after_ms=int(live.cancel_after_ms),
         allow_withdraw=label in live.allow_withdraw,
         place=source.place,
@@ -174,7 +177,8 @@ class Exchanges:
         self._instruments = list(instruments)
         self._past, self._take, self._fail = past, take, fail
         since_ms = 0 if past.span is None else max(past.last_ts // NANOS_PER_MS - _BEFORE_MS, 0)
-        wishes = Wishes(log_id=past.log_id, start=past.next_start, left=past.left, since_ms=since_ms)
+        ended_at = 0 if past.span is None else past.last_ts
+        wishes = Wishes(log_id=past.log_id, start=past.next_start, left=past.left, since_ms=since_ms, ended_at=ended_at)
         self._listens = False
         self._free: dict[Place, int] = {}  # as the exchanges last said before the start
         self._locked: dict[Place, int] = {}
@@ -186,6 +190,8 @@ class Exchanges:
             conns = {account.label: conn + number for number, account in enumerate(mine)}
             conn += len(mine)
             self._venues[venue] = CexVenue(venue, mine, self._instruments, wishes=wishes, conns=conns)
+            for desk in self._venues[venue].desks.values():
+                desk.check.expect(self._by_the_log)
         self.next_conn = conn
 
     @property
@@ -230,7 +236,19 @@ class Exchanges:
             found = self._unexplained()
         return found
 
+    def _by_the_log(self, account: str, venue: str) -> Mapping[str, int]:
+        """What an account should have before the start: by the log's end and what was told since."""
+        self._take_in()
+        return {} if self._past.books is None else self._past.books.totals(account, venue)
+
     def _unexplained(self) -> dict[Place, int]:
+        self._take_in()
+        books = self._past.books
+        found = {} if books is None else books.unexplained(self._free, self._locked)
+        return {place: amount for place, amount in found.items() if place[1] in self._accounts}  # chains are asked by themselves
+
+    def _take_in(self) -> None:
+        """Hand on what the venues told, and know what it says of money."""
         books = self._past.books
         for venue in self._venues.values():
             for row in venue.take_rows():
@@ -242,8 +260,6 @@ class Exchanges:
                     self._free[place], self._locked[place] = values["free"], values["locked"]
                 elif books is not None:
                     books.take(row.kind, values)
-        found = {} if books is None else books.unexplained(self._free, self._locked)
-        return {place: amount for place, amount in found.items() if place[1] in self._accounts}  # chains are asked by themselves
 
     async def _begin_countdowns(self) -> None:
         """From here on the exchanges that can do so cancel what rests when they do not hear from us.
@@ -262,7 +278,7 @@ class Exchanges:
 
     async def _end_left(self) -> list[str]:
         """Cancel what earlier starts left until the fate of each order is known; what is not known then speaks against a start."""
-        for pause_s in _LEFT_S:
+        for pause_s in self._left_pauses():
             if not any(venue.left for venue in self._venues.values()):
                 break
             await asyncio.sleep(pause_s)
@@ -270,7 +286,7 @@ class Exchanges:
             await self.reconcile()  # a cancel moves money, and so does a fill before it
         known = {(account.label, venue) for venue, mine in self._accounts.items() for account in mine}
         return [
-            f"order {one.sent_id} of an earlier start may be open at {name} still"
+            f"order {one.sent_id} of an earlier start may be open at {name} still" + (f": {one.doubt}" if one.doubt else "")
             for name, venue in self._venues.items()
             for one in venue.left
         ] + [
@@ -278,6 +294,17 @@ class Exchanges:
             for one in self._past.left
             if (one.account, one.venue) not in known
         ]
+
+    def _left_pauses(self) -> Iterator[float]:
+        """Pauses of together `_LEFT_MORE_S` more than the longest settle time, or a little over."""
+        settle_s = max((one.terms.settle_ms / 1000 for mine in self._accounts.values() for one in mine), default=0.0)
+        passed = 0.0
+        for turn in itertools.count():
+            if passed >= settle_s + _LEFT_MORE_S:
+                return
+            pause_s = _LEFT_S[min(turn, len(_LEFT_S) - 1)]
+            passed += pause_s
+            yield pause_s
 
     def _fees(self, readiness: Sequence[Readiness]) -> dict[str, FeeTier]:
         """The tiers by instrument; accounts that pay different fees on one instrument cannot share a session."""

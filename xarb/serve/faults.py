@@ -29,6 +29,7 @@ Kind = Literal[
     "malformed",
     "gap",
     "status",
+    "empty",
     "truncate",
     "drop_reply",
     "hang",
@@ -40,7 +41,7 @@ Kind = Literal[
     "user_stream_end",
     "money",
 ]
-REQUEST_KINDS: Final = frozenset({"status", "truncate", "drop_reply", "hang", "delay", "close"})
+REQUEST_KINDS: Final = frozenset({"status", "empty", "truncate", "drop_reply", "hang", "delay", "close"})
 FRAME_KINDS: Final = frozenset({"close", "freeze", "malformed", "gap", "delay", "duplicate", "reorder"})
 CLOCK_KINDS: Final = frozenset({"clock_offset", "server_shutdown", "user_stream_end", "money"})
 TIMED_KINDS: Final = CLOCK_KINDS | {"close", "freeze"}
@@ -52,7 +53,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     kind: close (the connection), freeze (the socket stays open and says nothing for `for_s`, then goes on with what was held back),
         malformed (a frame that is no JSON), gap (a frame that never comes), status (`status` and `code` in place of an answer, nothing is
-        done), truncate (half of a 200), drop_reply (done, but the connection ends before the answer), hang (done, never answered), delay (an
+        done), empty (a list of nothing, whatever is asked for: REST alone), truncate (half of a 200), drop_reply (done, but the connection ends before the answer), hang (done, never answered), delay (an
         answer or frame that comes `for_s` later), duplicate, reorder (after the following one), clock_offset (the venue's clock is wrong
         by `offset_ms` for `for_s`, 0 for good), server_shutdown (announced, and the sockets close after `for_s`), user_stream_end (what
         sockets are told of accounts ends, announced where the exchange announces it; they stay open), money (`change` of `asset` comes to
@@ -106,6 +107,8 @@ def load_faults(path: Path) -> tuple[Fault, ...]:
         where = f"{path}: fault[{number}] ({fault.kind})"
         if fault.at_s is None and fault.after is None:
             raise ConfigError(f"{where}: state at_s, after or both")
+        if fault.kind == "empty" and not fault.on.startswith("GET "):
+            raise ConfigError(f'{where}: state on = "GET /...", a list that is asked for by REST')
         if fault.kind in CLOCK_KINDS and not fault.is_timed:
             raise ConfigError(f"{where}: it strikes by the clock: state at_s and not after")
         if fault.kind == "money" and (fault.asset is None or not fault.change or fault.change * 10**18 % 1):

@@ -162,7 +162,7 @@ class Access:
 
         world.after(world.draw.randrange(NANOS_PER_MS, _TRIP_NS), arrive)
         order = await arrived
-        if world.chance(odds.lose_reply):
+        if world.chance(odds.lose_reply) or (order is not None and order.is_denied):
             await self._time_out()
         if order is None:
             await self._trip()

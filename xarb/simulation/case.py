@@ -24,6 +24,7 @@ from xarb.simulation.faults import (
     DISK,
     NONE,
     draw_break,
+    draw_deny,
     draw_kills,
     draw_moved,
     draw_odds,
@@ -78,7 +79,7 @@ class Case:
         odds = draw_odds(draw)
         count = draw.choice([2, 2, 3])
         self.waits = draw_waits(seed, count)
-        odds = msgspec.structs.replace(odds, **self.waits.more)
+        odds = msgspec.structs.replace(odds, deny=draw_deny(seed), **self.waits.more)
         self._breaks_behind = draw_break(seed) if odds.full_disk or odds.failed_disk or odds.failed_sync else 0
         if self._breaks_behind:
             odds = msgspec.structs.replace(odds, linger=max(odds.linger, 0.5))  # then something is open

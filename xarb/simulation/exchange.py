@@ -51,6 +51,7 @@ class Placed:
         self.filled = 0
         self.state = "open"
         self.arrived_at, self.visible_at = arrived_at, visible_at
+        self.is_denied = False  # nothing is said of it before it is visible, whatever asks or listens
         self.is_revived = False  # it came so late that it was proven not to be there
         self.fills: list[Made] = []
 
@@ -151,7 +152,11 @@ class Exchange:
             return None
         now, draw = self.world.now, self.world.draw
         hidden = draw.randrange(2 * NANOS_PER_S) if self.world.chance(self.odds.hide) else 0
+        is_denied = self.world.chance(self.odds.deny)
+        if is_denied:
+            hidden = draw.randrange(3 * NANOS_PER_S, 20 * NANOS_PER_S)
         order = Placed(len(self.orders) + 1, client_id, command, name, arrived_at=now, visible_at=now + hidden)
+        order.is_denied = is_denied
         order.is_revived = is_revived
         self.orders[client_id] = order
         self.world.note(f"{self.name}: {client_id} arrives, {order.side} {order.lots} at {order.price}")
@@ -298,6 +303,8 @@ class Exchange:
 
     def _tell(self, order: Placed, trade: TradeSaid | None) -> None:
         """Push what is so now, as the private stream brings it."""
+        if order.is_denied and order.visible_at > self.world.now:
+            return
         if self.push is None or self.world.chance(self.odds.lose_push):
             return
         told = Told(self.said(order), trade)

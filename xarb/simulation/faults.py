@@ -23,6 +23,8 @@ class Odds(msgspec.Struct, frozen=True, kw_only=True):
         very_late_request: it arrives 5 to 10 s after that.
         lose_reply: it arrives and the reply is lost [1].
         hide: the exchange does not know an order or fill when it is asked within the next 2 s [3].
+        deny: it knows neither for 3 to 20 s, which is longer than the settle time, unless a cancel finds the order open, and says nothing of them;
+            the balance is right at once [3]; drawn apart.
         refuse: an order is refused [9].
         partial: a part fills [8].
         linger: an immediate order stays open for seconds, and may fill then [8, 10].
@@ -47,6 +49,7 @@ class Odds(msgspec.Struct, frozen=True, kw_only=True):
     very_late_request: float = 0.0
     lose_reply: float = 0.0
     hide: float = 0.0
+    deny: float = 0.0
     refuse: float = 0.0
     partial: float = 0.0
     linger: float = 0.0
@@ -67,11 +70,13 @@ class Odds(msgspec.Struct, frozen=True, kw_only=True):
     power: float = 0.0
 
 
-FAULTS: Final = Odds.__struct_fields__
+DENY: Final = "deny"
+FAULTS: Final = tuple(name for name in Odds.__struct_fields__ if name != DENY)  # those that are drawn together
 NONE: Final = Odds()
 DISK: Final = ("full_disk", "failed_disk", "failed_sync", "kill", "power")  # once in a world at most
 _CALM: Final = 0.1
 _ALONE: Final = 0.35
+_DENIED: Final = 0.08  # worlds of which an exchange denies what it has
 _AT_AN_ORDER: Final = 0.5  # disks that break soon after an order
 _SEALED: Final = 0.012  # worlds whose log is sealed while they run: each takes six times as long
 _COUNTED: Final = 0.08  # worlds of which an exchange has a countdown
@@ -95,6 +100,12 @@ def draw_odds(draw: random.Random) -> Odds:
     if draw.random() < 0.15:
         chosen[draw.choice(DISK)] = 1.0
     return Odds(**chosen)
+
+
+def draw_deny(seed: int) -> float:
+    """How often exchanges of a world deny what they took, mostly never; drawn apart."""
+    draw = random.Random(f"deny {seed}")  # noqa: S311  # a case is to be drawn again
+    return draw.choice([0.1, 0.3, 0.8]) if draw.random() < _DENIED else 0.0
 
 
 class Moved(NamedTuple):

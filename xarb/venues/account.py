@@ -36,7 +36,7 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     the exchange's own. max_clock_ms: how far the exchange's clock may be from ours. max_send_lag_ms: how old, by `now`, a command may be
     when it is sent; None: any age. allow_withdraw: whether a key that may withdraw is taken. cancel_after_ms: when the exchange is to
     cancel everything of the account if it does not hear from us, where it has such a countdown; 0: never. may_rest: whether orders that
-    rest are sent also while no countdown runs.
+    rest are sent also while no countdown runs. settle_ms: for how long the exchange may not know an order after it took it.
     """
 
     label: str
@@ -48,6 +48,7 @@ class AccountTerms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     allow_withdraw: bool = False
     cancel_after_ms: int = 0
     may_rest: bool = False
+    settle_ms: int = 2_000
     place: Place = OWN_PLACE
 
 

@@ -1,7 +1,8 @@
 """What is done for one account while it trades: its private stream, look-ups of orders whose fate is open, reconciliation.
 
 Look-ups follow a back-off. An order that the exchange does not know is given up only when that is proven: some look-ups over the settle
-time found nothing, a cancel by its id found nothing, and no fill on its symbol is without an order.
+time found nothing, a cancel by its id found nothing, it is in no list of open orders, no fill on its symbol is without an order, and the
+balance is what the log says (`settling`). What of that disagrees is told, and the order stays of unknown fate.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money
 from xarb.venues import funds
+from xarb.venues.absence import MISSES, Pauses
 from xarb.venues.account import Account
 from xarb.venues.balancecheck import BalanceCheck
 from xarb.venues.clockwatch import ClockWatch
@@ -25,13 +27,11 @@ from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.orderrules import countdown_of
 from xarb.venues.passage import Passage
 from xarb.venues.replies import TradeSaid, UnreadableReply
+from xarb.venues.settling import Settling
 from xarb.venues.userstream import UserStream, names_of
 from xarb.venues.userwires import BalanceTold, Item, Told
 from xarb.venues.venue import VenueRow
 
-SETTLE_S: Final = 2.0  # an exchange may not know an order for so long after it took it
-MISSES: Final = 5  # look-ups in a row that find nothing before an order is given up
-LOOKS_S: Final = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0)  # pauses before look-ups of one order; the last repeats
 POLL_S: Final = 1.0  # open orders are looked up so often without a private stream,
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
@@ -56,13 +56,14 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """What a start knows before it begins.
 
     log_id, start: whose orders these are. left: orders that earlier starts left unfinished. since_ms: exchange time (Unix ms) from
-    which fills and transfers are asked for; 0: from a minute before `open`.
+    which fills and transfers are asked for; 0: from a minute before `open`. ended_at: when the log ended, Unix ns; 0: it had no start.
     """
 
     log_id: str
     start: int
     left: tuple[Expected, ...] = ()
     since_ms: int = 0
+    ended_at: int = 0
 
 
 class AccountDesk:
@@ -103,13 +104,15 @@ class AccountDesk:
         self.conn = -1  # of the private stream in the log; set before `open`
         self.check = BalanceCheck(account.label, venue)
         self._strange = 0  # reports of orders that are not this log's
-        self._moved = 0  # counts what was reported, sent and transferred
+        self._moved = 0  # counts what was reported, sent and transferred, look-ups that found nothing apart
         self._has = frozenset[str]()  # assets of which the exchange last said that there is some
         self._natives = natives
         self._tell = tell
         self._spawn = spawn
         self._transfers = funds.Transfers(account, venue)
         self._since_ms = wishes.since_ms
+        self.settling = Settling(self, wishes.start, wishes.ended_at)
+        self._pauses = Pauses(f"{wishes.log_id} {wishes.start} {account.label} {venue}")
         self._looking: dict[OrderName, Watched] = {}
         self._on_their_way: dict[OrderName, asyncio.Event] = {}
         self._stopping = asyncio.Event()
@@ -258,7 +261,7 @@ class AccountDesk:
     async def _look(self, one: Watched) -> None:
         turn = 0
         try:
-            while not await self._wait(self._stopping, LOOKS_S[min(turn, len(LOOKS_S) - 1)]):
+            while not await self._wait(self._stopping, self._pauses.before(turn)):
                 turn += 1
                 if one.is_done:
                     return
@@ -282,33 +285,14 @@ class AccountDesk:
         if said is None:
             self._say(self.orders.absent(one, self.account.now()))
             waited = self.account.now() - one.missed_at
-            if one.misses >= MISSES and waited >= SETTLE_S * NANOS_PER_S and not one.is_placed:
-                await self._give_up(one)
+            if one.misses >= MISSES and waited >= self.account.terms.settle_ms * NANOS_PER_MS and not one.is_placed:
+                await self.settling.give_up(one)
             return
         one.asked_at = self.account.now()
         self._say(self.orders.heard(said, source="lookup"))
         if one.lacks_fills and one.venue_order_id is not None:
             for trade in await self.account.order_trades(symbol, one.venue_order_id):
                 self._say(self.orders.traded(trade, source="trades"))
-
-    async def _give_up(self, one: Watched) -> None:
-        """Prove that the exchange does not have an order, or find it after all."""
-        symbol = one.expected.symbol
-        try:
-            said = await self.account.cancel(symbol, one.sent_id, Passage())
-        except Rejected as error:
-            if error.reason != "order_not_found":
-                return
-        except (Retryable, OutcomeUnknown):
-            return
-        else:
-            if said is not None:
-                self._say(self.orders.heard(said, source="cancel"))
-            return
-        await self._report(await self.account.trades_since(symbol, self._since_ms))
-        if not one.is_placed:
-            self._say(self.orders.never_arrived(one))
-            self._say(self.orders.release())
 
     def lacks_money(self, said: str) -> None:
         """An order was refused since the account has too little, so that our books are wrong: nothing new begins until they were compared."""
@@ -388,7 +372,7 @@ class AccountDesk:
                 await self._report(await self.account.trades_since(symbol, since))
             self._say(self.orders.release())
             moved = self._moved
-            told = await self._tell_balances()
+            told = await self.ask_balances()
             await self._tell_transfers(since)
             self._compare(told, moved)
             self._since_ms = max(since, at_ms - BEFORE_MS)
@@ -404,28 +388,41 @@ class AccountDesk:
                 self.reading("reconcile_failed", turn + 1, f"{self.account.label}: {error}")
             else:
                 return
-            await self._wait(self._stopping, LOOKS_S[min(turn + 1, len(LOOKS_S) - 1)])
+            await self._wait(self._stopping, self._pauses.before(turn))
             turn += 1
 
-    async def _report(self, trades: Sequence[TradeSaid]) -> None:
-        """Report fills. One whose order is not known by its exchange id is asked for whose it is, but for many: then they are others'."""
+    async def _report(self, trades: Sequence[TradeSaid]) -> set[str]:
+        """Report fills, and give back the symbols of those that nobody owns.
+
+        One whose order is not known by its exchange id is asked for whose it is, but for many: then they are others'.
+        """
         owners: dict[str, str | None] = {}
+        nobodys = set[str]()
         for trade in trades:
             if self.orders.is_known(trade):
                 self._say(self.orders.traded(trade, source="trades"))
                 continue
             if trade.venue_order_id not in owners and len(owners) >= OWNERS:
+                nobodys.add(trade.symbol)
                 self._say(self.orders.traded(trade, source="trades"))
                 continue
             if trade.venue_order_id not in owners:
                 said = await self.account.order_by_venue_id(trade.symbol, trade.venue_order_id)
-                owners[trade.venue_order_id] = said.client_id if said else None
+                owners[trade.venue_order_id] = said.client_id or "" if said else None  # of an order without a name: none of ours
                 if said is not None and said.state == "open":
                     self._say(self.orders.heard(said, source="lookup"))
             mine = msgspec.structs.replace(trade, client_id=owners[trade.venue_order_id])
+            if mine.client_id is None:
+                nobodys.add(trade.symbol)
             self._say(self.orders.traded(mine, source="trades"))
+        return nobodys
 
-    async def _tell_balances(self) -> list[BalanceTold]:
+    async def ask_fills(self, symbol: str) -> bool:
+        """Report the fills on a symbol; whether there is one of an order that nobody names."""
+        return symbol in await self._report(await self.account.trades_since(symbol, self._since_ms))
+
+    async def ask_balances(self) -> list[BalanceTold]:
+        """Ask for all balances, and tell them."""
         found = await funds.balances(self.account)
         has = frozenset(one.asset for one in found)
         gone = [BalanceTold(asset, Money(0), Money(0), None) for asset in sorted(self._has - has)]
@@ -435,7 +432,7 @@ class AccountDesk:
 
     def _compare(self, told: Sequence[BalanceTold], moved: int) -> None:
         """Compare balances with our books, unless something moved since they were asked for, or an order's fate or a fill is not known."""
-        is_calm = all(one.is_answered and one.is_settled for one in self.orders.open_orders())
+        is_calm = all(one.is_answered and (one.is_settled or self.settling.is_denied(one)) for one in self.orders.open_orders())
         if moved == self._moved and is_calm:
             self._tell(self.check.look(self.account.now(), told, moved, moving=self._transfers.under_way))
         else:
@@ -458,7 +455,7 @@ class AccountDesk:
 
     async def _after_move(self) -> None:
         try:
-            await self._tell_balances()
+            await self.ask_balances()
             await self._tell_transfers(self._since_ms)
         except VenueError as error:
             self.reading("transfers_unknown", 1, f"{self.account.label}: {error}")
@@ -520,7 +517,7 @@ class AccountDesk:
         self._say(rows)
 
     def _say(self, rows: Sequence[VenueRow]) -> None:
-        self._moved += len(rows)
+        self._moved += sum(row.kind != "reports" or row.values["event"] != "not_found" for row in rows)
         self._tell(rows)
         if strange := [row for row in rows if row.kind == "reports" and row.values["start"] is None]:
             self._strange += len(strange)

@@ -33,6 +33,7 @@ class BalanceCheck:
 
     def __init__(self, account: str, venue: str) -> None:
         self._account, self._venue = account, venue
+        self._before: Ours | None = None
         self._ours: Ours | None = None
         self._others: Mapping[str, int] = {}
         self._found: dict[str, tuple[int, int]] = {}  # differences as of the last ask, and when they were found first
@@ -43,9 +44,21 @@ class BalanceCheck:
         self._told: dict[str, tuple[Discrepancy, int]] = {}  # and when
         self._agreed: dict[str, tuple[int, int]] = {}  # the two last asks that found none, ns: one may not have shown a fill yet
 
+    def expect(self, before: Ours) -> None:
+        """What the account should have until `begin`, what others' orders lock with it: for `differences` alone."""
+        self._before = before
+
     def begin(self, ours: Ours, others: Mapping[str, int]) -> None:
         """Compare from now on; by asset, what others' orders had locked when our books were opened is not in them."""
         self._ours, self._others = ours, others
+
+    def differences(self, told: Sequence[BalanceTold]) -> dict[str, int] | None:
+        """By asset, what it has more (negative: less) than our books say now; None: there are none."""
+        books = self._ours or self._before
+        if books is None:
+            return None
+        ours, theirs = books(self._account, self._venue), {one.asset: one.free + one.locked for one in told}
+        return {asset: theirs.get(asset, 0) - self._others.get(asset, 0) - ours.get(asset, 0) for asset in sorted({*ours, *theirs})}
 
     @property
     def wants_again(self) -> bool:

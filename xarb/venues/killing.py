@@ -2,8 +2,9 @@
 
 A list of open orders may be stale, or lack an order that is on its way, so that none proves anything alone. An order has ended when the
 exchange says so by its client id: canceled, filled, expired or refused. One that it does not know never arrived once look-ups and cancels by its
-id found nothing `MISSES` times over `SETTLE_S`, and no fill is of it. A symbol is clear when `CLEAR` lists in a row over `SETTLE_S` name no order of the log but such
-as have ended. No look begins later than `PATIENCE_S` after the first one ended, and none lasts beyond `LONGEST_S` in all; what is not proven by then is said.
+id found nothing `MISSES` times over the settle time, and no fill is of it. A symbol is clear when `CLEAR` lists in a row over that time name no order of the log but such
+as have ended. No look begins later than `PATIENCE_S` and four settle times after the first one ended, and none lasts beyond `LONGEST_S` and as much
+in all; what is not proven by then is said.
 """
 
 from __future__ import annotations
@@ -16,16 +17,17 @@ from typing import Final
 import msgspec
 
 from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
-from xarb.model.units import MONEY_SCALE, NANOS_PER_S, format_decimal
+from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal
+from xarb.venues.absence import MISSES
 from xarb.venues.account import Account
-from xarb.venues.accountdesk import MISSES, OWNERS, SETTLE_S
+from xarb.venues.accountdesk import OWNERS
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import ClientIds
 from xarb.venues.passage import Passage
 from xarb.venues.replies import OrderSaid, TradeSaid
 
 PAUSES_S: Final = (0.0, 0.5, 0.5, 1.0, 2.0)  # before the looks; the last repeats
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = 12.0
 LONGEST_S: Final = 180.0  # a look at 200 symbols of an exchange that answers nothing takes some two minutes
 CLEAR: Final = 3
 AT_ONCE: Final = 8  # requests
@@ -64,14 +66,15 @@ async def kill(account: Account, suspects: Suspects) -> Killed:
     """Cancel and look until everything is proven, or the time for it is over; the account is open."""
     hunt = _Hunt(account, suspects)
     until: int | None = None
+    more_s = 4 * account.terms.settle_ms / 1000
     with contextlib.suppress(TimeoutError):  # a look may wait for an exchange that bans us for long; what is known is said
-        async with asyncio.timeout(LONGEST_S):
+        async with asyncio.timeout(LONGEST_S + more_s):
             for pause_s in _pauses():
                 if hunt.is_over or (until is not None and account.now() + pause_s * NANOS_PER_S > until):
                     break
                 await asyncio.sleep(pause_s)
                 await hunt.look()
-                until = until or account.now() + int(PATIENCE_S * NANOS_PER_S)
+                until = until or account.now() + int((PATIENCE_S + more_s) * NANOS_PER_S)
     return hunt.result()
 
 
@@ -98,7 +101,8 @@ class _List:
     clears: so many came in a row without an order that may live, the first at `since`, the last at `last`, ns. why: what is not proven.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settle_ns: int) -> None:
+        self._settle_ns = settle_ns
         self.clears = self.since = self.last = 0
         self.why = "not asked for"
         self.foreign = 0
@@ -106,7 +110,7 @@ class _List:
     @property
     def is_clear(self) -> bool:
         """Whether that was so often and long enough."""
-        return self.clears >= CLEAR and self.last - self.since >= SETTLE_S * NANOS_PER_S
+        return self.clears >= CLEAR and self.last - self.since >= self._settle_ns
 
     def see(self, alive: Sequence[_Order], now: int) -> None:
         """A list came, with these that may live."""
@@ -127,8 +131,9 @@ class _Hunt:
         self._orders: dict[str, _Order] = {}
         for one in suspects.orders:
             self._suspect(one.symbol, self._ids.sent(one.name))
+        self._settle_ns = account.terms.settle_ms * NANOS_PER_MS
         listed = account.client.markets
-        self._lists = {symbol: _List() for symbol in suspects.symbols if symbol in listed}
+        self._lists = {symbol: _List(self._settle_ns) for symbol in suspects.symbols if symbol in listed}
         gone = [symbol for symbol in suspects.symbols if symbol not in listed]
         self._failures = dict.fromkeys(f"{symbol}: not listed any more, so that nothing rests there" for symbol in gone)
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -223,7 +228,7 @@ class _Hunt:
         if one.misses == 1:
             one.missed_at = now
         one.why = f"not found by {one.misses} look-ups"
-        if one.misses < MISSES or now - one.missed_at < SETTLE_S * NANOS_PER_S:
+        if one.misses < MISSES or now - one.missed_at < self._settle_ns:
             return
         owners = list(dict.fromkeys(map(_owner, await self._account.trades_since(one.symbol, self._since_ms))))
         unknown = [venue_id for client_id, venue_id in owners if client_id is None]

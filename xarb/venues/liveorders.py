@@ -52,12 +52,15 @@ class Watched:
     is_sent: its bytes were handed to the network. is_answered: its request came to an end, with or without a reply.
     is_placed: the exchange is known to have it. is_unknown: reported as of unknown fate since. is_done: its end was reported.
     filled, counted: by its fills, and as the exchange counts. asked_at: when it was sent or last looked up. misses: lookups in a row
-    that did not find it, the first at `missed_at`.
+    that did not find it, the first at `missed_at`. denied_at: since when everything but the balance says that it is not there, 0: not.
+    doubt: what speaks against its being dead, as last told.
     """
 
     __slots__ = (
         "asked_at",
         "counted",
+        "denied_at",
+        "doubt",
         "ending",
         "expected",
         "fill_ids",
@@ -84,12 +87,18 @@ class Watched:
         self.is_sent = self.is_placed = self.is_unknown = self.is_done = False
         self.ending: tuple[str, OrderSaid | None] | None = None
         self.asked_at = 0
-        self.misses = self.missed_at = 0
+        self.misses = self.missed_at = self.denied_at = 0
+        self.doubt: str | None = None
 
     @property
     def is_settled(self) -> bool:
         """The exchange told of it, and nothing of that waits for more."""
         return self.is_placed and not self.is_unknown and not self.lacks_fills and self.ending is None
+
+    def found(self) -> None:
+        """The exchange knows it after all."""
+        self.misses = self.denied_at = 0
+        self.doubt = None
 
     @property
     def lacks_fills(self) -> bool:
@@ -223,7 +232,7 @@ class LiveOrders:
             one = self._unless_twin(self.order(name), trade.venue_order_id)
         if one is None:
             waits = any(w.venue_order_id is None and w.expected.symbol == trade.symbol for w in self._open.values())
-            if waits and len(self._held) < HELD:
+            if trade.client_id is None and waits and len(self._held) < HELD:
                 self._held.append(trade)
                 return []
             return self._others_fill(trade, source)
@@ -274,7 +283,7 @@ class LiveOrders:
 
     def _place(self, one: Watched, said: OrderSaid, source: str) -> list[VenueRow]:
         rows = self._bind(one, said.venue_order_id, source)
-        one.misses = 0
+        one.found()
         one.counted = max(one.counted, said.cum_qty or 0, one.expected.qty if said.state == "filled" else 0)
         if said.state == "open" and one.is_done and not one.is_placed:
             self.revived.append(one)
@@ -311,7 +320,8 @@ class LiveOrders:
         one.fill_ids[trade.fill_id] = None
         one.filled += trade.qty
         one.counted = max(one.counted, one.filled)
-        one.is_placed, one.is_unknown, one.misses = True, False, 0
+        one.is_placed, one.is_unknown = True, False
+        one.found()
         if one.filled == one.expected.qty and one.ending is None:
             one.ending = "filled", None
         return [] if is_told else [self._row(one, "fill", source, trade=trade)]

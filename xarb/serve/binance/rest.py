@@ -78,6 +78,8 @@ class Rest:
             house.log.note(house.venue, "fault", fault.kind, exchange_id=number, body=name)
         if fault is not None and fault.kind == "status":
             reply = failed(fault, None if fault.code is None else {"code": fault.code, "msg": fault.message})
+        elif fault is not None and fault.kind == "empty":
+            reply = Reply(200, b"[]", self._headers(request.remote or "", None))
         else:
             reply = self._answer(request, query, body)
         house.log.note(

@@ -110,6 +110,8 @@ class OkxRest:
             house.log.note(house.venue, "fault", fault.kind, exchange_id=number, body=name)
         if fault is not None and fault.kind == "status":
             reply = failed(fault, None if fault.code is None else {"code": str(fault.code), "msg": fault.message, "data": []})
+        elif fault is not None and fault.kind == "empty":
+            reply = Reply(200, _encode({"code": "0", "msg": "", "data": []}), _JSON)
         else:
             reply = self._answer(request, body)
         told = reply.body.decode() if house.log.is_on else ""
