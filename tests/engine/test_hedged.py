@@ -261,6 +261,7 @@ def test_no_token_is_a_coin_by_its_name_and_both_wallets_pay(setup: dict[str, An
         ({"orders_per_second": 1}, "orders_per_second"),
         ({"max_exposure": {"ETH": Money(MONEY_ONE // 2)}}, "max_exposure"),
         ({"max_exposure": {WETH: Money(MONEY_ONE // 2)}}, "max_exposure"),
+        ({"max_exposure": {"ETH": Money(MONEY_ONE * 101 // 100)}}, "max_exposure"),  # gas may take 0.02
         ({"max_exposure": {"USD": Money(3_000 * MONEY_ONE)}}, "max_exposure"),
         ({"max_symbol_open": Money(6_000 * MONEY_ONE)}, "symbol_open"),
         ({"max_venue_open": Money(3_050 * MONEY_ONE)}, "venue_open"),

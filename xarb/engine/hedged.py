@@ -14,7 +14,7 @@ from xarb.engine.bundle import Bundle, Leg
 from xarb.engine.carried import PlannedSwap
 from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold, Till
-from xarb.engine.risk import Risk, Wanted, Working, check_money
+from xarb.engine.risk import Risk, Wanted, Way, Working, check_money
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.side import BUY, SELL
@@ -137,7 +137,7 @@ class HedgedRules:
             or self._risk.breakers.check([leg])
             or self._risk.check_limits(desk, [planned, Planned(where_of(leg.side), leg.instrument, leg.value)], instruments)
             or self._risk.check_open([swap, leg], desk, working)
-            or self._check_gas(desk, terms, most, working)
+            or self._check_gas(desk, terms, most, (working(desk), [swap, leg]))
             or self._risk.check_band([leg], desk)
             or self._risk.check_fate([leg], desk)
         )
@@ -158,12 +158,13 @@ class HedgedRules:
         hops = tuple(one.hop for one in known)
         return Hedged(hops, tokens, sizes.expected_out, mine, planned, swap, leg, instruments)
 
-    def _check_gas(self, desk: Desk, terms: ChainTerms, most: int, working: Working) -> Refusal | None:
-        """A bound on the native asset holds, whatever this swap's gas and all that is on its way takes of it."""
+    def _check_gas(self, desk: Desk, terms: ChainTerms, most: int, ways: tuple[list[Way], list[Leg]]) -> Refusal | None:
+        """A bound on the native asset holds, whatever this swap's gas, it and its hedge, and all that is on its way take of it."""
         bound = desk.limits.max_exposure.get(terms.native)
         if bound is None:
             return None
-        low = self._risk.exposure(desk, terms.native, working(desk))[0] - most
+        working, legs = ways
+        low = self._risk.exposure(desk, terms.native, [*working, *((leg.side, (leg.price, leg.qty)) for leg in legs)])[0] - most
         return Refusal("max_exposure", -1, low, -bound) if low < -bound else None
 
 
