@@ -300,6 +300,29 @@ def test_what_filled_stays_where_it_is_not_to_be_undone(why: str) -> None:
     assert at.engine.execution.open_bundles("s") == 1
 
 
+def test_what_lives_on_a_halted_instrument_is_canceled_at_once() -> None:
+    """One cancel for each order there, and none elsewhere; its end is that of any canceled order, and what is left is flattened elsewhere."""
+    at = Desk("abc", terms={"s": strategy_terms(execution=execution_policy(unwind_cap_ppb=Ppb(20_000_000)))})
+    at.tell(*GOOD)
+    at.tell("buy c 101 5", "sell a 100 5")
+    assert at.learn(1, active=False) == ["cancel 2"]
+    row = at.drained("commands")[-1]
+    assert (row["after_seq"], row["ts"], row["purpose"]) == (at.seq - 1, at.now, "cancel")
+    assert at.learn(1, min_qty=money(2)) == []
+    assert at.learn(0, active=False) == ["cancel 1", "cancel 4"]
+    at.learn(0, active=True)
+    at.fill(1, 101, 5)
+    assert at.report(2, "canceled") == ["unwind 5 sell a 99 5"]
+
+
+def test_a_hard_leg_releases_nothing_where_nothing_is_traded() -> None:
+    """The first leg fills although it is canceled: the other is not sent to a halted instrument, and what filled is undone."""
+    at = Desk("ab", terms={"s": strategy_terms(execution=execution_policy(unwind_cap_ppb=Ppb(20_000_000)))})
+    assert len(at.tell(*GOOD, sequence="hard_leg_first")) == 1
+    assert at.learn(1, active=False) == []
+    assert at.fill(1, 101, 5) == ["unwind 2 sell a 99 5"]
+
+
 def test_an_unknown_report_sends_one_cancel() -> None:
     """A venue that does not know is asked to cancel, once."""
     at = desk()

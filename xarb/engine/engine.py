@@ -241,6 +241,7 @@ class Engine:
                 why = fold.before_row(self._handle, world[_NOW] if is_place else slow.ts_recv)
                 if why == fold.END:
                     self._slow_rows.apply(slow, world[_NOW] if is_place else slow.ts_recv)
+                    self.commands += self.execution.take()  # cancels of what lives where nothing is traded any more
                     if slow.kind in KINDS:
                         self._apply_live(slow)
                     elif slow.kind in CHAIN_KINDS:

@@ -211,10 +211,7 @@ class Execution:
 
     def cancel_all(self) -> list[Command]:
         """Cancels of every order that may still fill; the session itself looks after those of earlier starts, before this one begins."""
-        for bundle in self._archive.open_bundles():
-            for order in bundle.orders:
-                if order.alive and order.origin is None:
-                    self._orders.cancel(order)
+        self._orders.cancel_living()
         return self._orders.take_commands()
 
     def kill(self, level: str) -> list[Command]:
@@ -321,11 +318,13 @@ class Execution:
     def follow(self, number: int, price: int, qty: int) -> None:
         """Something new is known of an instrument; its scales grew by these powers of ten, and its orders and legs with them.
 
-        Reservations are money and stay.
+        Reservations are money and stay. What lives where nothing may be sent any more is canceled: `take` has the commands.
         """
         if price != 1 or qty != 1:
             self._archive.rescale(number, price, qty)
         self._risk.follow(number)
+        if self._market.instrument(number).untradable_because() is not None:
+            self._orders.cancel_living(number)
 
     def capture(self) -> ExecutionCopy:
         """Orders, bundles and deadlines as plain values."""
@@ -452,7 +451,7 @@ class Execution:
             leg = bundle.legs[at]
             side = leg.side
             qty = min(leg.qty, leg.qty * first.filled // first.qty) // side.lot * side.lot - leg.released
-            if qty > 0 and qty >= side.least_qty and leg.price * qty >= side.least_product:
+            if side.untradable is None and qty > 0 and qty >= side.least_qty and leg.price * qty >= side.least_product:
                 leg.released += qty
                 if leg.hold:
                     leg.hold = self._orders.hold_again(side, (leg.price, max(0, leg.qty - leg.released)), leg.hold)

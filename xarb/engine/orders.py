@@ -97,6 +97,13 @@ class Orders:
         )
         self._rows.cancel(order)
 
+    def cancel_living(self, number: int | None = None) -> None:
+        """Ask for the end of every order of this start that may still fill; on one instrument of those of which nobody has yet."""
+        for bundle in self._archive.open_bundles():
+            for order in bundle.orders:
+                if order.alive and order.origin is None and (number is None or (order.side.number == number and not order.cancels)):
+                    self.cancel(order)
+
     # --- in
 
     def apply(self, order: Order, report: Report) -> bool:
