@@ -194,7 +194,7 @@ def test_kills_that_prove_nothing_leak_nothing(tmp_path: Path, monkeypatch: pyte
             folder.mkdir()
             async with site(folder, (ALWAYS[how](LISTS[wire]),), wire=wire, keys=keys()) as at:
                 os.environ.update(environment())
-                experiment = load_experiment(quick(at, stop=1000, request_timeout=300))
+                experiment = load_experiment(quick(at, stop=1000, request_timeout=300, settle=100))
                 with pytest.raises(Refused, match=r"NOT PROVEN: main at alpha: orders on BTC/USDT") as error:
                     await asyncio.to_thread(kill, log, wait_s=1, experiment=experiment)
                 said[folder.name] = str(error.value).encode()
@@ -202,6 +202,55 @@ def test_kills_that_prove_nothing_leak_nothing(tmp_path: Path, monkeypatch: pyte
     asyncio.run(story())
     assert len(said) == len(ALWAYS) + 2
     assert leaks(said | of_log(log)) == {}
+
+
+def test_a_kill_of_a_process_that_hangs_leaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands with an order of unknown fate; cancels are cut, look-ups hang, are cut, garbled and refused: what all of them print holds no secret."""
+    monkeypatch.setattr(killing, "PATIENCE_S", 1.5)
+    log = tmp_path / "log"
+    look = "GET /api/v3/order"
+    faults = (
+        Fault(kind="hang", on="POST /api/v3/order", after=1, count=0),
+        Fault(kind="gap", on="executionReport", after=1, count=0),
+        Fault(kind="close", on="DELETE /api/v3/order", after=1, count=0),
+        Fault(kind="hang", on=look, after=1, count=1),
+        Fault(kind="close", on=look, after=2, count=1),
+        Fault(kind="truncate", on=look, after=3, count=1),
+        Fault(kind="status", on=look, after=4, count=1, status=503, code=-1000),
+        Fault(kind="status", on=look, after=5, count=0, status=401, code=-2015),
+    )
+
+    async def story() -> dict[str, bytes]:
+        async with site(tmp_path, faults, keys=keys()) as at:
+            config = quick(at, hang=600_000, request_timeout=500, settle=100)
+            words = ("live", config, "--out", log, "--live", "--account", "main")
+            hung = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-X", "dev", "-m", "xarb", *map(str, words)),
+                env=os.environ | environment(),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            try:
+                async with asyncio.timeout(60):
+                    while not await at.ask("alpha", "orders"):
+                        assert hung.returncode is None
+                        await asyncio.sleep(0.05)
+                hung.send_signal(signal.SIGSTOP)
+                os.environ.update(environment())
+                with pytest.raises(Refused, match=r"NOT PROVEN: main at alpha: .*-1-1: ") as error:
+                    await asyncio.to_thread(kill, log, wait_s=0.2, experiment=load_experiment(config))
+                async with asyncio.timeout(30):
+                    stdout, stderr = await hung.communicate()
+            finally:
+                if hung.returncode is None:
+                    hung.kill()
+                    await hung.communicate()
+            assert hung.returncode == -signal.SIGKILL
+            return {"stdout": stdout, "stderr": stderr, "kill": repr(error.value).encode()}
+
+    told = asyncio.run(story())
+    assert b"REAL ORDERS" in told["stderr"]
+    assert leaks(told | of_log(log)) == {}
 
 
 def test_no_traceback_shows_locals() -> None:
