@@ -333,3 +333,36 @@ def test_a_guard_ends_with_its_process(tmp_path: Path) -> None:
     assert other.is_gone
     other.end()
     assert not list(tmp_path.glob("hang-*"))
+
+
+def test_a_watching_process_that_is_gone_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody would end this one if it hung: a reading says so, however long that lasts."""
+    monkeypatch.setattr(Pulse, "PERIOD_S", 0.01)
+    told: list[tuple[object, ...]] = []
+
+    class Told:
+        def health(self, *reading: object) -> None:
+            told.append(reading)
+
+    class Gone:
+        is_gone, beats = True, 0
+
+        def beat(self) -> None:
+            self.beats += 1
+
+    path = tmp_path / "live.toml"
+    path.write_text('[live]\nmax_loop_lag_ms = 0\n[markets.alpha]\nexchange = "binance"\nsymbols = ["BTC/USDT"]\n')
+    guard = Gone()
+
+    async def story() -> None:
+        session = Session(load_experiment(path), tmp_path / "log", mode=LIVE, policy=QUICK, guard=guard)  # type: ignore[arg-type]
+        session.intake = Told()  # type: ignore[assignment]
+        session._has_armed.set()
+        beating = asyncio.ensure_future(session._beat())
+        async with asyncio.timeout(5):
+            while guard.beats < 3:  # noqa: ASYNC110  # no event
+                await asyncio.sleep(0.01)
+        beating.cancel()
+
+    asyncio.run(story())
+    assert [reading[:3] for reading in told] == [("watchdog_gone", 1, None)]

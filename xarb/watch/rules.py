@@ -22,6 +22,7 @@ _ASTRAY: Final = (
     "journal_lost_rows",
     "others",
     "another_xarb",
+    "watchdog_gone",
 )  # readings after which a person should look
 _ASTRAY_NS: Final = WINDOW_S * NANOS_PER_S
 _APART: Final = 10  # messages of one rule and one look that go out each alone
