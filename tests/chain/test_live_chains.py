@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +14,13 @@ import pytest
 from tests.chain.conftest import Chain
 from tests.chain.stage import KEY, RELAY_KEY, Stage, runs
 from xarb.config import load_experiment
-from xarb.live.chains import Chains, Connection, keeper
+from xarb.live.chains import Books, Chains, Connection, keeper
 from xarb.log.committer import Policy
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.upkeep import open_log
 from xarb.venues.clock import Clock
+from xarb.venues.dex import desk
 from xarb.venues.intake import Intake
 from xarb.venues.wallets import account_of, add_wallet
 from xarb.wires.rows import RowBuilder
@@ -199,6 +201,39 @@ def test_what_waits_is_canceled_by_the_next_start(stage: Stage, tmp_path: Path) 
                 "mined",
                 "replaced",
             ]
+
+    runs(story)
+
+
+def test_balances_are_compared_while_it_runs(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is told while they agree; wei that goes becomes a row of the log, once two asks found it."""
+    monkeypatch.setattr(desk, "RECONCILE_S", 0.05)
+
+    async def story() -> None:
+        async with start(stage, tmp_path) as one:
+            node = one.chains.venues["local"].desk
+            node.check.again_s = 0.02
+            opened = await node.holdings([*stage.world.tokens.values()], "ETH")
+            asked: list[int] = []
+
+            def ours(account: str, venue: str) -> Mapping[str, int]:
+                assert (account, venue) == ("hot", "local")
+                asked.append(1)
+                one.came.set()
+                return opened
+
+            one.chains.listen(_broken, Books(ours, time.monotonic_ns))
+            while len(asked) < 3:
+                one.came.clear()
+                await one.came.wait()
+            assert not [row for row in one.rows if row["kind"] == "operator"]
+            stage.node.call("anvil_setBalance", stage.wallet.address, hex(opened["ETH"] - 7))
+            stage.node.call("evm_mine")
+            while not (told := [row for row in one.rows if row["kind"] == "operator"]):
+                one.came.clear()
+                await one.came.wait()
+            assert told[0]["action"] == "discrepancy"
+            assert '"difference":"-0.000000000000000007"' in told[0]["detail"]
 
     runs(story)
 

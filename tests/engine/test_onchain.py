@@ -10,6 +10,7 @@ import pytest
 from tests.defaults import risk_limits, strategy_terms
 from tests.engine.chainworld import SECOND
 from tests.engine.cycles import CHAIN, CHEAP, DAI, DEAR, GWEI, OPENING, RESERVES, TERMS, WETH, CycleDesk, earned
+from xarb.engine.discrepancy import DISCREPANCY, Discrepancy
 from xarb.errors import LogError
 from xarb.model.columns import CYCLE_EVENTS, CYCLE_STATES
 from xarb.model.command import CancelCycle, SwapCycle
@@ -261,6 +262,27 @@ def test_a_kill_cancels_cycles() -> None:
     assert desk.of("cycles")[-1]["kind"] == "cancel"
     desk.receipt("succeeded")
     assert desk.balance(WETH) == TOKENS + 7
+
+
+@pytest.mark.parametrize(("asset", "opening"), [("ETH", ETHER), (WETH, TOKENS)])
+def test_a_balance_that_differs_is_booked_or_ends_new_bundles(asset: str, opening: Money) -> None:
+    """As at an exchange, what pays gas too: a unit is booked, of no strategy; half of it is refused by name, and trading is killed."""
+    desk = CycleDesk()
+
+    def told(theirs: int) -> None:
+        ours = desk.balance(asset)
+        found = Discrepancy(account="main", venue=CHAIN, asset=asset, ours=ours, theirs=theirs)
+        desk.slow("operator", action=DISCREPANCY, actor="account main", detail=found.text)
+
+    told(opening - 1)
+    assert desk.balance(asset) == opening - 1
+    booked = [(row["asset"], row["strategy"], row["delta"]) for row in desk.of("ledger") if row["cause"] == "adjustment"]
+    assert booked == [(asset, "", -1)]
+    assert desk.engine.distrust is None
+    told(opening // 2)
+    assert desk.balance(asset) == opening - 1
+    assert desk.of("refusals")[-1]["reason"] == "balance_differs"
+    assert desk.engine.distrust is not None
 
 
 def test_losses_of_gas_end_a_strategy() -> None:

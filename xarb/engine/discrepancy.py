@@ -108,6 +108,7 @@ class Discrepancies:
         self._limits = setup.adjust
         at_stake = {(one.venue, asset) for one in setup.instruments for asset in (one.base, one.quote)}
         at_stake |= {(setup.instruments[number].venue, tier.asset) for (_, number), tier in setup.fees.items()}
+        at_stake |= {(venue, chain.native) for venue, chain in setup.chains.items()}
         self._at_stake = frozenset(at_stake)  # asked for members only
 
     def take(self, found: Discrepancy) -> Discrepancy | None:

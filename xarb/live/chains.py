@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import aiohttp
 
@@ -21,7 +21,8 @@ from xarb.log.reader import LogReader
 from xarb.model.command import ChainCommand
 from xarb.starts import Balances
 from xarb.venues.accountlock import Locked, account_digest
-from xarb.venues.dex.desk import ChainDesk, DeskTerms
+from xarb.venues.balancecheck import Ours
+from xarb.venues.dex.desk import ChainDesk, Compared, DeskTerms
 from xarb.venues.dex.fees import FeePolicy
 from xarb.venues.dex.nonces import Nonces, rebuilt
 from xarb.venues.dex.outgoing import Access
@@ -41,6 +42,13 @@ _Made = TypeVar("_Made")
 _RELAY_S: Final = 5.0
 _PAUSE_S: Final = 0.5  # before another connection to a node is tried
 _AGAIN_S: Final = 0.1  # before the chain is looked at again at the end
+
+
+class Books(NamedTuple):
+    """Our books: what an account has at a chain, and the log's clock, ns."""
+
+    ours: Ours
+    now: Callable[[], int]
 
 
 class Connection:
@@ -187,9 +195,11 @@ class Chains:
         """What speaks against sending now."""
         return [why for venue in self.venues.values() for why in venue.desk.objections]
 
-    def listen(self, fail: Callable[[BaseException], None]) -> None:
-        """From here on follow the chains, and tell `fail` what ends that; the start is in the log."""
-        for venue in self.venues.values():
+    def listen(self, fail: Callable[[BaseException], None], books: Books | None = None) -> None:
+        """From here on follow the chains, and tell `fail` what ends that; the start is in the log. `books`: what balances are compared with."""
+        for name, venue in self.venues.items():
+            if books is not None:
+                venue.desk.compare_with(books.ours, Compared(self._sending[name][1].tokens, self._natives[name], books.now))
             venue.listen()
             self._tasks.append(asyncio.create_task(_told(venue, fail)))
 
@@ -289,7 +299,8 @@ def keeper(intake: Intake, log: LiveLog, *, strict: bool) -> Callable[[Sequence[
             intake.put_named(row.kind, row.values)
         intake.flush()
         if intake.failure.done():
-            raise LogError("the log takes no rows any more, so that nothing is sent") from intake.failure.exception()
+            why = intake.failure.exception()
+            raise LogError(f"the log takes no rows any more, so that nothing is sent: {type(why).__name__}: {why}") from why
         if strict:
             log.sync()
 

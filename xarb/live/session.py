@@ -47,7 +47,7 @@ from xarb.live.begin import (
 from xarb.live.cautions import tell_of_accounts, tell_of_cycles
 from xarb.live.chainboard import chain_table
 from xarb.live.chaincancels import take_in
-from xarb.live.chains import Chains, keeper, transactions_of
+from xarb.live.chains import Books, Chains, keeper, transactions_of
 from xarb.live.ending import Ending, compare_at_the_end
 from xarb.live.exchanges import Exchanges, Found, accounts_of, keys_of, locked, spot_symbols
 from xarb.live.guard import Guard, Pulse
@@ -208,7 +208,7 @@ class Session:
             tell_of_accounts([] if found is None else found.readiness, self.intake)
             self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=self._experiment.live.wallets_ms / 1000)
         if self.chains is not None:
-            self.chains.listen(self._fail)
+            self.chains.listen(self._fail, Books(self.assembly.engine.portfolio.balances_at, self.intake.clock.now))
         return first_conn
 
     def _open_wallets(self, past: Past, first_conn: int) -> int:

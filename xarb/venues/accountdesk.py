@@ -19,7 +19,7 @@ from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, Money
 from xarb.venues import funds
 from xarb.venues.absence import MISSES, Pauses
 from xarb.venues.account import Account
-from xarb.venues.balancecheck import BalanceCheck
+from xarb.venues.balancecheck import RECONCILE_S, BalanceCheck
 from xarb.venues.clockwatch import ClockWatch
 from xarb.venues.countdown import RUNS, Countdown
 from xarb.venues.liveorders import Expected, LiveOrders, Rival, Watched
@@ -35,7 +35,6 @@ from xarb.venues.venue import VenueRow
 POLL_S: Final = 1.0  # open orders are looked up so often without a private stream,
 CALM_POLL_S: Final = 15.0  # and so often with one
 READY_S: Final = 10.0  # how long a start waits for the private stream before it goes on with polling
-RECONCILE_S: Final = 60.0  # everything is compared with the exchange so often, whatever the private stream says
 OTHERS: Final = "others"  # how many reports there were of orders that are not of this log
 RIVAL: Final = "another_xarb"  # 1: another log, or a later start of a copy of this one, trades on the account
 MONEY_SHORT: Final = "money_short"  # 1: an order was refused for lack of money, nothing new begins; 0: balances were compared since

@@ -14,6 +14,7 @@ from xarb.model.units import NANOS_PER_S
 from xarb.venues.userwires import BalanceTold
 from xarb.venues.venue import VenueRow
 
+RECONCILE_S: Final = 60.0  # everything is compared so often, whatever a private stream or receipts say
 AGAIN_S: Final = 10.0  # after which a difference is looked for again; an exchange tells of fills up to some seconds late
 _REPEAT_NS: Final = 45 * NANOS_PER_S  # what still differs is told again after so long: it may be known by then what it is worth
 Ours = Callable[[str, str], Mapping[str, int]]  # of an account at a venue: by asset, what our books have

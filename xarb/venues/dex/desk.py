@@ -7,14 +7,15 @@ provisional until its block is deep enough; a block that is gone takes it back, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from xarb.errors import Refused, Rejected, Retryable
 from xarb.model.units import Money
 from xarb.pools.basefee import next_base_fee
+from xarb.venues.balancecheck import RECONCILE_S, BalanceCheck, Ours
 from xarb.venues.dex.executor import Cycle, Path, execute_data, owner_of, path_data
 from xarb.venues.dex.fees import FeePolicy, Fees
 from xarb.venues.dex.fills import dropped_row, receipt_row
@@ -24,6 +25,7 @@ from xarb.venues.dex.outgoing import Access, Call, Outgoing
 from xarb.venues.dex.permits import Permits, approve_data, transfer_data
 from xarb.venues.dex.stuck import CANCEL_GAS, Head, Step, StuckPolicy, is_over, next_step
 from xarb.venues.keys import Redactor
+from xarb.venues.userwires import BalanceTold
 from xarb.venues.venue import VenueRow
 from xarb.wires.node import BadAnswer, bytes_of, header_of, number_of
 from xarb.wires.receipts import Receipt, receipt_of
@@ -59,6 +61,14 @@ class DeskTerms(msgspec.Struct, frozen=True, kw_only=True):
     poll_s: float
 
 
+class Compared(NamedTuple):
+    """Which balances are compared: the executor's of `tokens`, the address's of `native`, the chain's own asset; `now`: the log's clock, ns."""
+
+    tokens: Sequence[str]
+    native: str
+    now: Callable[[], int]
+
+
 class Trade(msgspec.Struct, frozen=True, kw_only=True):
     """A cycle or a path to be swapped for an order: how it leaves, what gas it may use, and up to which fee it is worth it."""
 
@@ -83,6 +93,7 @@ class ChainDesk:
 
     Attributes:
         head: the latest block that was looked at; None before the first look.
+        check: compares what the address and its executor have with our books.
         rival: what shows that somebody else sends from the address while this start does; None where nothing does.
     """
 
@@ -97,7 +108,10 @@ class ChainDesk:
     ) -> None:
         self.terms, self.nonces, self.head = terms, nonces, None
         self.rival: str | None = None
-        self._signer, self._node, self._permits, self._keep = access.signer, access.node, permits, keep
+        self._signer, self._node, self._permits, self._put = access.signer, access.node, permits, keep
+        self.check = BalanceCheck(terms.account, terms.venue)
+        self._compared: Compared | None = None
+        self._moved = 0  # counts what blocks included of ours, and took back
         self._outgoing = Outgoing(access, permits=permits, fees=terms.fees, nonces=nonces, keep=keep)
         self._standing: tuple[str, ...] = ("the chain was not compared yet",)
         self._silent: str | None = None
@@ -168,8 +182,32 @@ class ChainDesk:
             )
         await self.look(acts=False)
 
+    def compare_with(self, ours: Ours, compared: Compared) -> None:
+        """From here on compare balances with our books while it runs."""
+        self.check.begin(ours, {})
+        self._compared = compared
+
+    async def compare(self) -> None:
+        """Compare what there is with our books; rows tell of differences that two asks found, between which no block held anything of ours.
+
+        Raises:
+            Retryable, Rejected, BadAnswer: as `look`.
+        """
+        assert self._compared is not None, "told what to compare"
+        await self.look()
+        moved = self._moved
+        held = await self.holdings(self._compared.tokens, self._compared.native)
+        await self.look()  # what the block of these balances included is told by now
+        if moved == self._moved and not self._misses:
+            told = [BalanceTold(asset, amount, Money(0), None) for asset, amount in held.items()]
+            self._keep(self.check.look(self._compared.now(), told, moved, moving=()))
+        else:
+            self.check.void()
+
     async def run(self) -> None:
-        """Look at the chain until stopped."""
+        """Look at the chain until stopped, and compare balances every `RECONCILE_S`, or sooner where a difference is to be confirmed."""
+        loop = asyncio.get_running_loop()
+        compared = loop.time()
         while not self._stopping.is_set():
             self._nudged.clear()
             try:
@@ -177,8 +215,12 @@ class ChainDesk:
                     await self._nudged.wait()
             except TimeoutError:
                 pass
-            if not self._stopping.is_set():
-                await self._look_on()
+            if self._stopping.is_set():
+                return
+            every_s = self.check.again_s if self.check.wants_again else RECONCILE_S
+            is_due = self._compared is not None and loop.time() - compared >= every_s
+            await self._look_on(self.compare if is_due else self.look)
+            compared = loop.time() if is_due else compared
 
     def nudge(self) -> None:
         """There is a block."""
@@ -190,10 +232,10 @@ class ChainDesk:
         self._stopping.set()
         self._nudged.set()
 
-    async def _look_on(self) -> None:
+    async def _look_on(self, look: Callable[[], Awaitable[None]]) -> None:
         words = ""
         try:
-            await self.look()
+            await look()
         except (Retryable, Rejected, BadAnswer) as error:
             self._silent = "the node does not answer as it must"
             words = Redactor()(f"{type(error).__name__}: {error}")[:300]
@@ -451,6 +493,10 @@ class ChainDesk:
             "bundle": self._bundles.get(whose.order or 0) if is_ours and whose.start == terms.start else None,
             "client_order_id": f"{terms.log_id}-{whose.start}-{whose.order}" if is_ours else None,
         }
+
+    def _keep(self, rows: Sequence[VenueRow]) -> None:
+        self._moved += sum(row.kind == "receipts" or row.values.get("event") in ("mined", "replaced", "reorged") for row in rows)
+        self._put(rows)
 
     def _reading(self, metric: str, value: int, detail: str) -> None:
         self._keep([VenueRow("health", {"venue": self.terms.venue, "metric": metric, "value": value, "detail": detail})])
