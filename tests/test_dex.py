@@ -15,10 +15,13 @@ from xarb.assembly.resolved import resolve_recorded
 from xarb.checkpoint import capture, restore
 from xarb.config import load_experiment
 from xarb.diff import diff
+from xarb.engine.onchain import OnChain
 from xarb.engine.results import DAY_NS
+from xarb.engine.strategy import AtomicPlan
 from xarb.errors import ConfigError
 from xarb.log.canonical import OutputDigest
 from xarb.log.reader import LogReader
+from xarb.model.command import ChainCommand
 from xarb.pools.cycle import Hop, best_input
 from xarb.pools.financing import MEASURED
 from xarb.replay import replay
@@ -189,6 +192,23 @@ def test_nothing_is_taken_twice(tmp_path: Path) -> None:
     assert best is not None
     assert first == best_profit()
     assert 0 < second < best.profit
+
+
+def test_what_risk_refuses_is_asked_for_again_at_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing was taken, so that the same pools as they were may be planned on again."""
+    submit, refused = OnChain.submit, list[int]()
+
+    def first_not(self: OnChain, plan: AtomicPlan, strategy: str, opportunity: int | None) -> tuple[list[ChainCommand], int | None]:
+        if len(refused) < 2:
+            refused.append(plan.amount)
+            return [], None
+        return submit(self, plan, strategy, opportunity)
+
+    monkeypatch.setattr(OnChain, "submit", first_not)
+    found = run(experiment(tmp_path, chain_log(tmp_path / "log", [Act(EVEN), *[Act(GAP)] * 6])), tmp_path / "run")
+    assert states(found)[:3] == ["pending", "sent", "succeeded"]
+    assert len(found["cycles"]) == 1
+    assert refused == [int(found["cycles"][0]["amount"])] * 2
 
 
 def test_each_key_has_its_effect(tmp_path: Path) -> None:

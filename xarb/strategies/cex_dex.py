@@ -37,6 +37,7 @@ from xarb.strategies.swaps import (
     Pool,
     Pools,
     Standing,
+    forget_untaken,
     key_of,
     pass_on,
     paths,
@@ -103,11 +104,16 @@ class CexDexParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CexDexState(msgspec.Struct):
-    """Memory. `asked` is by pool what it was when a plan took from it, `books` by side of a book what plans asked of it, `heads` the highest block."""
+    """Memory.
+
+    `asked` is by pool what it was when a plan took from it, `tried` those of the plans since the last block, `books` by side of a book what plans
+    asked of it, `heads` the highest block.
+    """
 
     found: int = 0
     standing: dict[str, Standing] = {}
     asked: dict[int, list[int]] = {}
+    tried: list[int] = []
     books: dict[int, Asked] = {}
     heads: dict[str, int] = {}
 
@@ -203,8 +209,7 @@ class CexDex:
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """Gaps that began or ceased to earn, plans and passes, best gap first."""
-        if wake.cycle is not None and wake.cycle.event in ("reverted", "dropped") and not view.open_bundles():
-            self.state.asked.clear()  # nothing was taken after all
+        forget_untaken(self.state.asked, self.state.tried, wake, view)
         if wake.kind not in ("block", "timer", "event"):
             return ()
         return _Look(self, view).plans()
@@ -449,6 +454,7 @@ class _Look:
         params, way = self._params, gap.way
         for (number, _), hop in zip(way.path.places, gap.hops, strict=True):
             self._state.asked[number] = print_of(hop.pool)
+            self._state.tried.append(number)
         note_asked(self._state.books, gap.terms, self._seq(gap.terms.number, way.side), size.qty)
         self._sides.clear()
         self._bundles += 1

@@ -27,6 +27,7 @@ from xarb.strategies.swaps import (
     Places,
     Pool,
     Standing,
+    forget_untaken,
     key_of,
     pass_on,
     print_of,
@@ -82,11 +83,16 @@ class DexParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DexState(msgspec.Struct):
-    """Memory of one strategy over pools. `asked` is by instrument what a pool was when a plan took from it, `heads` the highest block by chain."""
+    """Memory of one strategy over pools.
+
+    `asked` is by instrument what a pool was when a plan took from it, `tried` those of the plans since the last block, `heads` the highest block by
+    chain.
+    """
 
     found: int = 0
     standing: dict[str, Standing] = {}
     asked: dict[int, list[int]] = {}
+    tried: list[int] = []
     heads: dict[str, int] = {}
 
 
@@ -115,8 +121,7 @@ class DexDex:
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """Cycles that began or ceased to earn, plans and passes, best cycle first."""
-        if wake.cycle is not None and wake.cycle.event in ("reverted", "dropped") and not view.open_bundles():
-            self.state.asked.clear()  # nothing was taken after all
+        forget_untaken(self.state.asked, self.state.tried, wake, view)
         block = view.block(wake.venue) if wake.kind == "block" else None
         if block is None:
             return ()
@@ -280,6 +285,7 @@ class _Look:
         need, funded, price = chosen
         for (number, _), hop in zip(found.places, found.hops, strict=True):
             self._state.asked[number] = print_of(hop.pool)
+            self._state.tried.append(number)
         self._bundles += 1
         # Prices move until a block holds it: one tick more in each v3 pool. What is not used is not paid.
         spare = sum(isinstance(hop.pool, Concentrated) for hop in found.hops) * MEASURED[funded.way].tick

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from xarb.engine.strategy import CycleFound, Pass
+from xarb.engine.strategy import CycleFound, Pass, View, Wake
 from xarb.model.units import Money
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
@@ -68,6 +68,23 @@ def rate_of(pool: Pool | None, *, zero_for_one: bool) -> tuple[int, int]:
         return (0, 1)
     kept, square = PIPS - pool.fee_pips, pool.sqrt_price * pool.sqrt_price
     return (kept * square, PIPS << _Q192) if zero_for_one else (kept << _Q192, PIPS * square)
+
+
+def forget_untaken(asked: dict[int, list[int]], tried: list[int], wake: Wake, view: View) -> None:
+    """Pools of which nothing was taken after all may be asked again.
+
+    `tried` are those of the plans of the last block: where nothing of ours is open at the next one, and nobody told what became of them, risk
+    refused them.
+    """
+    if wake.cycle is not None:
+        tried.clear()
+        if wake.cycle.event in ("reverted", "dropped") and not view.open_bundles():
+            asked.clear()
+    elif wake.kind == "block":
+        if not view.open_bundles():
+            for number in tried:
+                asked.pop(number, None)
+        tried.clear()
 
 
 def print_of(pool: Pool) -> list[int]:
