@@ -198,6 +198,7 @@ def test_what_went_astray_at_an_exchange_is_told_for_a_minute() -> None:
     assert (found.rule, found.subject, found.text) == ("astray", "reconcile_failed alpha", "reconcile_failed 2: no space")
     assert rules(made, HERE._replace(now=NOW + 2 * S)) == []
     assert rules(state(health("watchdog_gone", 1, ts=NOW))) == [("astray", "watchdog_gone")]
+    assert rules(state(health("order_unproven", 1, ts=NOW))) == [("astray", "order_unproven")]
 
 
 def test_a_process_that_hangs_one_that_died_and_one_that_ended() -> None:

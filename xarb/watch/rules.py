@@ -23,6 +23,7 @@ _ASTRAY: Final = (
     "others",
     "another_xarb",
     "watchdog_gone",
+    "order_unproven",
 )  # readings after which a person should look
 _ASTRAY_NS: Final = WINDOW_S * NANOS_PER_S
 _APART: Final = 10  # messages of one rule and one look that go out each alone
