@@ -40,7 +40,7 @@ from xarb.starts import PAPER, Span
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KEPT: Final = 16
+KEPT: Final = 256
 """So many of the bundles that ended last are kept in mind: an exchange may tell a fill of them yet."""
 _COLUMNS: Final = {
     "bundles": ("bundle", "event", "plan", "account", "strategy"),

@@ -12,10 +12,11 @@ import pytest
 
 from tests.engine.desk import money
 from tests.engine.test_live_rows import GOOD, desk
-from tests.live.player import EXPERIMENT, SMALL, recorded
+from tests.live.player import EXPERIMENT, SMALL, Player, recorded
 from tests.live.site import filled, site, traded
 from tests.live.test_splits import Hand, silent
 from tests.log.live import values_of
+from xarb.carrying import KEPT, Left
 from xarb.engine.carried import CarriedBundle, CarriedLeg, CarriedTrade
 from xarb.engine.liverows import ARM
 from xarb.errors import LogError, Refused
@@ -28,6 +29,7 @@ from xarb.model.command import SubmitOrder
 from xarb.model.event import named
 from xarb.model.order import CARRIED
 from xarb.model.units import MONEY_ONE
+from xarb.starts import spans
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
 from xarb.verify import verify
@@ -233,6 +235,19 @@ def test_a_fill_of_an_old_order_that_is_told_late_is_hedged(tmp_path: Path) -> N
     assert len(third.sent) == 1, "it is undone at once"
     third.end()
     assert verify(folder, advance=silent).equal
+
+
+def test_all_bundles_that_ended_of_late_are_kept_in_mind(tmp_path: Path) -> None:
+    """On paper as well: a fill may be told of any of them. The oldest are let go beyond a bound."""
+    player = Player(tmp_path / "log")
+    player.play(list(recorded(0, 6_000)))
+    player.end()
+    rows = [named(row) for row in player.outputs if row[0] == "bundles"]
+    ended = {row["bundle"] for row in rows if row["event"] in ("closed", "held")}
+    with LogReader(tmp_path / "log") as reader:
+        (span,) = spans(reader)
+        kept = Left(reader, span, until=reader.last_seq).bundles
+    assert 16 < len(ended) <= len(kept) <= KEPT
 
 
 def without(text: str, *sections: str) -> str:
