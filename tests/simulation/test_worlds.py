@@ -24,6 +24,7 @@ REGRESSIONS = {
     10347: "a start armed beside an open order of an earlier one, whose cancel was lost",
     412: "money that moved while a start died was feared before anything had a price",
     14699: "the same, where one order of several stayed open",
+    21111: "orders that only a person can end, since money moved beside them, were expected to end",
     7961: "what came before a stop in one pass of the loop was judged as if it came behind it",
 }
 

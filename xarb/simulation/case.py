@@ -343,7 +343,8 @@ class Case:
             return True
         if trader.is_dead or trader.failure is not None or not trader.is_ready or not all(one.is_at_rest for one in self.exchanges):
             return False
-        return self.judge.living() == 0 and trader.open_bundles() == 0 and self._is_settled(trader)
+        left = trader.left_to_a_person
+        return self.judge.living() <= left and trader.open_bundles() <= left and self._is_settled(trader)
 
     def _is_settled(self, trader: Trader) -> bool:
         """Whether the process has noticed what money moved."""

@@ -342,7 +342,7 @@ class Judge:
             self._balances(exchange, last)
             if exchange.runs_out_at is not None:
                 self.say("countdown", f"it runs at {exchange.name} after an ordered stop")
-        if self.living():
+        if self.living() > last.left_to_a_person:
             self.say("liveness", f"{self.living()} orders have no end")
         try:
             found = self._log(

@@ -118,6 +118,7 @@ class Trader:
         self._alarm = Alarm(self._ring)
         self._is_over = self._has_ended = self._commits = False
         self._stopping = self._distrusts = self._lost = False
+        self._left = 0  # to a person, when it was stopped
 
     # --- from start to stop
 
@@ -296,6 +297,7 @@ class Trader:
     def stop(self) -> None:
         """Stop in order, as a person asks for, or a kill to the last level does."""
         if not self._stopping:
+            self._left = self.left_to_a_person
             self._stopping = True
             self._gate.end()
             self.loop.begin(self._stop()).add_done_callback(self._over)
@@ -469,6 +471,14 @@ class Trader:
     def distrusts(self) -> bool:
         """Whether its engine found other money at an exchange than it may book."""
         return self._distrusts
+
+    @property
+    def left_to_a_person(self) -> int:
+        """Orders that stay of unknown fate until a person accepts what money moved: everything but the balance says that they are not there."""
+        if not self._distrusts:
+            return 0
+        desks = [desk for venue in self.exchanges.venues.values() for desk in venue.desks.values()]
+        return max(self._left, sum(one.denied_at > 0 for desk in desks for one in desk.orders.open_orders()))
 
     @property
     def balances(self) -> Mapping[tuple[str, str, str], int]:
