@@ -25,6 +25,7 @@ REGRESSIONS = {
     412: "money that moved while a start died was feared before anything had a price",
     14699: "the same, where one order of several stayed open",
     21111: "orders that only a person can end, since money moved beside them, were expected to end",
+    710640: "a start was expected although money that moved may be a fill of an order that nobody finds, which it is not for ten minutes",
     7961: "what came before a stop in one pass of the loop was judged as if it came behind it",
 }
 

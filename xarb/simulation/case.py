@@ -37,6 +37,7 @@ from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
 from xarb.simulation.trader import Site, Trader
 from xarb.simulation.world import Trace, World
+from xarb.venues.absence import OLD_NS
 from xarb.wires.decimals import Listing
 
 _FEED_NS: Final = 15 * NANOS_PER_MS  # a quote's way to the process, at most
@@ -305,6 +306,8 @@ class Case:
                 return
             if not has_stopped and not isinstance(dead.failure, _NOT_OURS):
                 return  # a bug: `_has_stopped` said so
+            if type(dead.failure) is Refused and any(one.moved for one in self.exchanges):
+                world.run(world.now + OLD_NS, lambda: False)  # until what moved money says nothing of its orders any more
             self._restart("it was killed, and is started again" if has_stopped else "it failed")
         self.judge.say("liveness", "the process fails again and again once the faults are over")
 
