@@ -20,22 +20,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xarb.assembly import Assembly, inputs_of, recorded_ground
 from xarb.assembly.resolved import resolve_recorded
+from xarb.assembly.wrapped import Wrapped
 from xarb.backtest import log_of
 from xarb.config import Experiment
 from xarb.console import Advance, Table
-from xarb.engine.strategy import Plan, Strategy, View, Wake, Wakes
+from xarb.engine.strategy import Plan, Strategy, View, Wake
 from xarb.errors import InvariantBroken, Refused
 from xarb.log.canonical import OutputDigest
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
 from xarb.replay import replay
-
-if TYPE_CHECKING:
-    import msgspec
 
 BATCHES: Final = (997, 65_536)
 HASH_SEEDS: Final = ("1", "4242")
@@ -117,21 +115,12 @@ class Watch:
         self.found[Reach(self._strategy, kind, what, _line(frame))] += 1
 
 
-class _Watched:
+class _Watched(Wrapped):
     """A strategy that is watched while it decides."""
 
     def __init__(self, inner: Strategy, watch: Watch) -> None:
-        self._inner, self._watch = inner, watch
-        self.id, self.account = inner.id, inner.account
-
-    @property
-    def state(self) -> msgspec.Struct:
-        """The strategy's memory."""
-        return self._inner.state
-
-    def wakes(self) -> Wakes:
-        """As it says."""
-        return self._inner.wakes()
+        super().__init__(inner)
+        self._watch = watch
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """As it says, looked at."""

@@ -10,8 +10,9 @@ import msgspec
 
 from xarb.assembly.code import load_code
 from xarb.assembly.resolved import Resolved, pairing_of
+from xarb.assembly.wrapped import Wrapped
 from xarb.config.strategies import StrategyConfig
-from xarb.engine.strategy import Pair, Plan, Strategy, View, Wake, Wakes
+from xarb.engine.strategy import Pair, Plan, Strategy, View, Wake
 from xarb.errors import ConfigError, Refused, StrategyFailed
 from xarb.model.instrument import Instrument
 
@@ -50,21 +51,8 @@ class Given(NamedTuple):
             raise ConfigError(f"strategies.{self.name}.params: {error}") from None
 
 
-class Custom:
+class Custom(Wrapped):
     """A strategy of the user's own in the engine: what it raises names it, with file and line."""
-
-    def __init__(self, inner: Strategy) -> None:
-        self._inner = inner
-        self.id, self.account = inner.id, inner.account
-
-    @property
-    def state(self) -> msgspec.Struct:
-        """Its whole memory."""
-        return self._inner.state
-
-    def wakes(self) -> Wakes:
-        """What wakes it."""
-        return self._inner.wakes()
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """Its plans.

@@ -7,9 +7,10 @@ one, so that what is shown is what was there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from xarb.assembly import Assembly, Replay
+from xarb.assembly.wrapped import Wrapped
 from xarb.engine.strategy import (
     AtomicPlan,
     BestQuote,
@@ -23,7 +24,6 @@ from xarb.engine.strategy import (
     SwapPlan,
     View,
     Wake,
-    Wakes,
 )
 from xarb.engine.view import StrategyView
 from xarb.errors import Refused
@@ -32,9 +32,6 @@ from xarb.model.command import SubmitOrder
 from xarb.model.event import OutputRow, output_row
 from xarb.model.instrument import Instrument
 from xarb.replay import Rows, replay
-
-if TYPE_CHECKING:
-    import msgspec
 
 DEPTH: Final = 10
 Key = tuple[str, str]  # venue, symbol
@@ -106,23 +103,12 @@ class _Reached(Exception):  # no error: it ends the replay
     pass
 
 
-class _Watched:
+class _Watched(Wrapped):
     """A strategy that is looked at while it decides."""
 
     def __init__(self, inner: Strategy, watching: _Watching) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._watching = watching
-        self.id = inner.id
-        self.account = inner.account
-
-    @property
-    def state(self) -> msgspec.Struct:
-        """The strategy's own memory."""
-        return self._inner.state
-
-    def wakes(self) -> Wakes:
-        """As the strategy says."""
-        return self._inner.wakes()
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
         """As the strategy says; nothing was carried out yet when it is looked at."""
