@@ -12,6 +12,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from xarb.log.reader import LogReader
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "packaging" / "requirements.lock"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -101,9 +103,9 @@ INNOCENT = {
     **{  # hashes of a local chain's blocks and transactions
         f"recordings/hedged/kind={kind}/date=2026-11-28/{name}.parquet": {KEY}
         for kind, name in (
-            ("blocks", "00000000000000000012-00000000000000004000"),
-            ("pools", "00000000000000000009-00000000000000003999"),
-            ("swaps", "00000000000000000233-00000000000000003957"),
+            ("blocks", "00000000000000000012-00000000000000004495"),
+            ("pools", "00000000000000000009-00000000000000004453"),
+            ("swaps", "00000000000000000268-00000000000000004411"),
         )
     },
     **{
@@ -173,3 +175,16 @@ def test_hash_is_no_secret() -> None:
 def test_secret_is_seen(name: str, text: str) -> None:
     """The scan knows each shape."""
     assert name in secrets_in(text)
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in (ROOT / "recordings").glob("*/manifest.jsonl")), ids=lambda path: path.name
+)
+def test_shipped_recordings_name_no_path_of_a_machine(folder: Path) -> None:
+    """Sources are addresses or files as they were named, and no text of theirs is a path from the root."""
+    with LogReader(folder) as reader:
+        kinds = [kind for kind in ("connections", "health", "rejects", "instruments") if reader.entries(kind)]
+        texts = {value for kind in kinds for row in reader.rows(kind) for value in row.values() if isinstance(value, str)}
+        texts.add(reader.header.origin)
+    assert "connections" in kinds
+    assert not {text for text in texts if re.search(r"(^|[\s=\"'(])/[a-z]", text)}

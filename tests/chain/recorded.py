@@ -101,7 +101,7 @@ stream_url = "{rest.replace("http", "ws")}"
 frames = false
 [chains.local]
 chain_id = 31337
-rpc = ["{node.ipc}"]
+rpc = ["ws://127.0.0.1:{node.port}"]
 pools = [{pools}]
 [chains.local.factories.uniswap]
 address = "{world.v2_factories["uniswap"]}"
