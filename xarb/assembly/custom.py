@@ -62,7 +62,7 @@ class Custom(Wrapped):
         """
         try:
             return self._inner.on_wake(wake, view)
-        except Exception as error:
+        except Exception as error:  # whatever a user's code raises is told with its place, and raised as ours
             raise StrategyFailed(f"strategies.{self.id}: {_where(error)}{type(error).__name__}: {error}") from error
 
 
@@ -83,7 +83,7 @@ def custom(resolved: Resolved, name: str, instruments: Sequence[Instrument]) -> 
         made = factory(given)
     except (ConfigError, Refused):
         raise
-    except Exception as error:
+    except Exception as error:  # as above, before anything runs
         raise ConfigError(f"strategies.{name}: {_where(error)}{type(error).__name__}: {error}") from error
     _check(made, config.code, name)
     return Custom(made)
