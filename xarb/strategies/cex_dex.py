@@ -43,6 +43,7 @@ from xarb.strategies.swaps import (
     paths,
     print_of,
     rate_of,
+    stand,
     told_of,
 )
 
@@ -237,14 +238,10 @@ class _Look:
         for key in [key for key in state.standing if key not in found]:
             plans.append(CycleNote(cycle=told_of(key, state.standing.pop(key)), phase="closed", reason="edge_gone"))
         for key, gap in found.items():
-            known = state.standing.get(key)
-            if known is None and gap.edge_ppb < self._params.open_ppb:
-                continue
+            known, begun = stand(state, key, gap.edge_ppb, self._params.open_ppb, self._view.now)
+            plans += begun
             if known is None:
-                state.found += 1
-                known = state.standing[key] = Standing(state.found, self._view.now, gap.edge_ppb, gap.edge_ppb)
-                plans.append(CycleNote(cycle=told_of(key, known), phase="opened"))
-            known.edge_ppb, known.best_edge_ppb = gap.edge_ppb, max(gap.edge_ppb, known.best_edge_ppb)
+                continue
             plan = None if gap.way.venue in behind else self._decide(key, known, gap)
             if plan is not None:
                 plans.append(plan)

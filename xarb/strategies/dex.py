@@ -32,6 +32,7 @@ from xarb.strategies.swaps import (
     pass_on,
     print_of,
     rate_of,
+    stand,
     told_of,
 )
 
@@ -156,14 +157,10 @@ class _Look:
         for key in [key for key in state.standing if key.startswith(f"{venue} ") and key not in found]:
             plans.append(CycleNote(cycle=told_of(key, state.standing.pop(key)), phase="closed", reason="edge_gone"))
         for key, one in found.items():
-            known = state.standing.get(key)
-            if known is None and one.edge_ppb < self._params.open_ppb:
-                continue
+            known, begun = stand(state, key, one.edge_ppb, self._params.open_ppb, self._view.now)
+            plans += begun
             if known is None:
-                state.found += 1
-                known = state.standing[key] = Standing(state.found, self._view.now, one.edge_ppb, one.edge_ppb)
-                plans.append(CycleNote(cycle=told_of(key, known), phase="opened"))
-            known.edge_ppb, known.best_edge_ppb = one.edge_ppb, max(one.edge_ppb, known.best_edge_ppb)
+                continue
             plan = None if is_behind else self._decide(key, known, one)
             if plan is not None:
                 plans.append(plan)

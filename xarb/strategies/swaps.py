@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from xarb.engine.strategy import CycleFound, Pass, View, Wake
+from xarb.engine.strategy import CycleFound, CycleNote, Pass, View, Wake
 from xarb.model.units import Money
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
@@ -68,6 +68,26 @@ def rate_of(pool: Pool | None, *, zero_for_one: bool) -> tuple[int, int]:
         return (0, 1)
     kept, square = PIPS - pool.fee_pips, pool.sqrt_price * pool.sqrt_price
     return (kept * square, PIPS << _Q192) if zero_for_one else (kept << _Q192, PIPS * square)
+
+
+class Seen(Protocol):
+    """The memory of a strategy, as far as it is of ways that stand: how many were ever found, and those by key."""
+
+    found: int
+    standing: dict[str, Standing]
+
+
+def stand(seen: Seen, key: str, edge_ppb: int, open_ppb: int, now: int) -> tuple[Standing | None, list[CycleNote]]:
+    """A way that earns, as it is numbered, with the note that it began where it is new; None while it earns less than a new one must."""
+    known = seen.standing.get(key)
+    if known is not None:
+        known.edge_ppb, known.best_edge_ppb = edge_ppb, max(edge_ppb, known.best_edge_ppb)
+        return known, []
+    if edge_ppb < open_ppb:
+        return None, []
+    seen.found += 1
+    known = seen.standing[key] = Standing(seen.found, now, edge_ppb, edge_ppb)
+    return known, [CycleNote(cycle=told_of(key, known), phase="opened")]
 
 
 def forget_untaken(asked: dict[int, list[int]], tried: list[int], wake: Wake, view: View) -> None:
