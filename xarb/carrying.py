@@ -26,7 +26,7 @@ from xarb.engine.carried import (
 )
 from xarb.engine.discrepancy import fill_changes, is_complete
 from xarb.engine.liverows import FORGET, FORGET_INVENTORY
-from xarb.engine.onchain import SWAP
+from xarb.engine.receipts import SWAP
 from xarb.engine.results import DAY_NS, Carried
 from xarb.errors import LogError
 from xarb.log.reader import LogReader, Selection

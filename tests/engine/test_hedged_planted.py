@@ -12,7 +12,8 @@ from xarb.engine import execution, swap
 from xarb.engine.bundle import Bundle
 from xarb.engine.execution import Execution
 from xarb.engine.hedged import Hedged
-from xarb.engine.onchain import OnChain, SentCycle
+from xarb.engine.onchain import OnChain
+from xarb.engine.sentcycle import SentCycle
 from xarb.engine.swap import DONE, REORGED
 from xarb.errors import InvariantBroken
 

@@ -267,7 +267,7 @@ class ChainsCopy(msgspec.Struct, frozen=True):
 
 
 class PathCopy(msgspec.Struct, frozen=True, array_like=True):
-    """What a path swaps; see `onchain.Path`."""
+    """What a path swaps; see `sentcycle.Path`."""
 
     token_in: str
     token_out: str
@@ -277,7 +277,7 @@ class PathCopy(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SentCycleCopy(msgspec.Struct, frozen=True, array_like=True):
-    """One cycle; see `onchain.SentCycle`."""
+    """One cycle; see `sentcycle.SentCycle`."""
 
     number: int
     bundle: int

@@ -15,6 +15,7 @@ import msgspec
 from xarb.engine.captured import DecisionsCopy, EngineCopy
 from xarb.engine.chains import KINDS as CHAIN_KINDS
 from xarb.engine.chains import Chains
+from xarb.engine.cycle_rows import receipt_row
 from xarb.engine.cycles import Cycles
 from xarb.engine.discrepancy import DISCREPANCY, Discrepancies, Discrepancy, read_discrepancy
 from xarb.engine.episodes import Episodes
@@ -23,11 +24,11 @@ from xarb.engine.kernel import fold, state
 from xarb.engine.kernel.compiled import machine_code
 from xarb.engine.liverows import KINDS, LiveRows, timers_wanted
 from xarb.engine.market import KnownMarket
-from xarb.engine.onchain import KINDS as ONCHAIN_KINDS
-from xarb.engine.onchain import OnChain, receipt_row
+from xarb.engine.onchain import OnChain
 from xarb.engine.others import Others, Strangers
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Portfolio
+from xarb.engine.receipts import KINDS as ONCHAIN_KINDS
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import PLACE, SlowRows

@@ -50,17 +50,15 @@ class SwapHop(msgspec.Struct, frozen=True, kw_only=True):
     fee_pips: int
 
 
-class SwapCycle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Swap a cycle in one transaction on a chain, or nothing.
+class Swapping(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be swapped in one transaction on a chain, or not at all: a `SwapCycle` or a `SwapPath`.
 
     Attributes:
         ts, order, client_order_id, account, strategy: as of an order.
         venue: the chain.
         bundle: its bundle.
-        hops: in order; the last gives the token that the first takes.
-        amount: of that token, in smallest units, into the first pool.
-        funding: where it comes from: callback, wallet, balancer, flash or aave; `lender` is who lends, empty where nobody does.
-        min_profit: least that the contract earns, in smallest units of that token, after what a loan costs.
+        hops: one or more, in order.
+        amount: of the token that the first takes, in smallest units, into the first pool.
         deadline_s: latest block time, Unix seconds.
         channel: public or relay.
         gas_limit: most gas that it may use.
@@ -76,42 +74,35 @@ class SwapCycle(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     bundle: int
     hops: tuple[SwapHop, ...]
     amount: int
+    deadline_s: int
+    channel: Literal["public", "relay"]
+    gas_limit: int
+    ceiling_wei: int | None = None
+
+
+class SwapCycle(Swapping, frozen=True, kw_only=True, tag=True):
+    """Swap a cycle: the last hop gives the token that the first takes.
+
+    Attributes:
+        funding: where the amount comes from: callback, wallet, balancer, flash or aave; `lender` is who lends, empty where nobody does.
+        min_profit: least that the contract earns, in smallest units of that token, after what a loan costs.
+    """
+
     funding: Literal["callback", "wallet", "balancer", "flash", "aave"]
     lender: str
     min_profit: int
-    deadline_s: int
-    channel: Literal["public", "relay"]
-    gas_limit: int
-    ceiling_wei: int | None = None
 
 
-class SwapPath(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Swap tokens that the executor holds into another one, which it keeps, in one transaction on a chain, or nothing.
+class SwapPath(Swapping, frozen=True, kw_only=True, tag=True):
+    """Swap tokens that the executor holds into another one, which it keeps.
 
     Attributes:
-        ts, order, client_order_id, account, strategy, venue, bundle: as of a cycle.
-        hops: one or more, in order; the last gives `token_out`.
-        amount: of the first hop's token, in smallest units, into the first pool.
-        token_out: address of another token, lower case.
+        token_out: address of another token, which the last hop gives, lower case.
         min_out: least of it that comes, in smallest units; above 0.
-        deadline_s, channel, gas_limit, ceiling_wei: as of a cycle.
     """
 
-    ts: int
-    order: int
-    client_order_id: str
-    account: str
-    strategy: str
-    venue: str
-    bundle: int
-    hops: tuple[SwapHop, ...]
-    amount: int
     token_out: str
     min_out: int
-    deadline_s: int
-    channel: Literal["public", "relay"]
-    gas_limit: int
-    ceiling_wei: int | None = None
 
 
 class CancelCycle(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +117,7 @@ class CancelCycle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Command = SubmitOrder | CancelOrder
-Swapping = SwapCycle | SwapPath
+AnySwap = SwapCycle | SwapPath
 ChainCommand = SwapCycle | SwapPath | CancelCycle
 AnyCommand = Command | ChainCommand
 

@@ -6,7 +6,7 @@ import msgspec
 
 from xarb.engine.captured import ChainsCopy, MathsCopy
 from xarb.engine.kernel.memory import Memory
-from xarb.model.command import CancelOrder, CycleReport, Report, SubmitOrder, Swapping
+from xarb.model.command import AnySwap, CancelOrder, CycleReport, Report, SubmitOrder
 from xarb.model.instrument import Instrument
 
 
@@ -63,7 +63,7 @@ class ApartCopy(msgspec.Struct, frozen=True, array_like=True):
 class MinedCopy(msgspec.Struct, frozen=True, array_like=True):
     """A cycle or a path that a block holds, with what it changed by asset."""
 
-    command: Swapping
+    command: AnySwap
     block_hash: str
     block_number: int
     changes: list[tuple[str, int]]
@@ -80,9 +80,9 @@ class ChainDealingsCopy(msgspec.Struct, frozen=True):
     """One simulated chain; see `simulated_chain.SimulatedChain`. `balances` are account, asset, amount."""
 
     venue: str
-    coming: list[tuple[int, Swapping]]
+    coming: list[tuple[int, AnySwap]]
     cancels: list[tuple[int, int]]
-    waiting: list[tuple[int, Swapping]]
+    waiting: list[tuple[int, AnySwap]]
     canceled: list[int]
     mined: list[MinedCopy]
     apart: list[ApartCopy]

@@ -17,7 +17,7 @@ from heapq import heappush
 from typing import Any, Final, NamedTuple
 
 from xarb.engine.chains import KEPT, Chains
-from xarb.model.command import CancelCycle, ChainCommand, CycleReport, SwapCycle, SwapPath, Swapping
+from xarb.model.command import AnySwap, CancelCycle, ChainCommand, CycleReport, SwapCycle, SwapPath
 from xarb.model.event import SlowRow
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S, NEVER
 from xarb.pools.financing import MEASURED, PATH, PPM, WAD, GasUse
@@ -35,7 +35,7 @@ class Waiting(NamedTuple):
     """A cycle or a path on its way to the builders (`arrival`, ns), or there."""
 
     arrival: int
-    command: Swapping
+    command: AnySwap
 
 
 class Outcome(NamedTuple):
@@ -175,7 +175,7 @@ class SimulatedChain:
             return None  # it leaves reverts out
         return outcome
 
-    def _price(self, command: Swapping, values: Mapping[str, Any]) -> int | None:
+    def _price(self, command: AnySwap, values: Mapping[str, Any]) -> int | None:
         """What each gas costs in a block, None where the bid does not pay for it."""
         price = int(values["base_fee_wei"] or 0) + self.model.tip_wei
         return None if command.ceiling_wei is not None and price > command.ceiling_wei else price
@@ -184,10 +184,10 @@ class SimulatedChain:
         return draw.splitmix64(self._seeds[stream], counter) % PPM
 
     @staticmethod
-    def _is_late(command: Swapping, values: Mapping[str, Any]) -> bool:
+    def _is_late(command: AnySwap, values: Mapping[str, Any]) -> bool:
         return values["ts_event"] is not None and values["ts_event"] > command.deadline_s * NANOS_PER_S
 
-    def _mine(self, command: Swapping, outcome: Outcome, values: Mapping[str, Any], due: int) -> None:
+    def _mine(self, command: AnySwap, outcome: Outcome, values: Mapping[str, Any], due: int) -> None:
         price = self._price(command, values)
         assert price is not None, "else it would not be included"
         made = _made(command, outcome.got) if not outcome.why else ()
@@ -208,7 +208,7 @@ class SimulatedChain:
             **(_stated(command, outcome.got) if not outcome.why else {}),
         )
 
-    def _drop(self, command: Swapping, values: Mapping[str, Any], due: int) -> None:
+    def _drop(self, command: AnySwap, values: Mapping[str, Any], due: int) -> None:
         """A transaction that was canceled, or whose time is over: in public a transfer to oneself takes its nonce."""
         self._canceled.discard(command.order)
         if command.channel == "public":
@@ -240,14 +240,14 @@ class SimulatedChain:
 
     # --- one cycle
 
-    def _refusal(self, command: Swapping) -> str:
+    def _refusal(self, command: AnySwap) -> str:
         """Why it would fail upon the latest block, or cannot be paid for; empty where it would not."""
         if self.balances.get((command.account, self.model.native), 0) < command.gas_limit * (command.ceiling_wei or 0):
             return "funds"
         outcome = self._swapped(command)
         return "pool_unknown" if outcome is None else "simulation" if outcome.why else ""
 
-    def _swapped(self, command: Swapping) -> Outcome | None:
+    def _swapped(self, command: AnySwap) -> Outcome | None:
         """What it comes to upon the pools as they are, None where one of them is not known."""
         token, amount, ticks = command.hops[0].token_in, command.amount, 0
         swaps: list[tuple[int, bool, int]] = []
@@ -278,7 +278,7 @@ class SimulatedChain:
             return Outcome("out_of_gas", command.gas_limit)
         return Outcome("", gas, amount, tuple(swaps))
 
-    def _reverted(self, command: Swapping, why: str) -> Outcome:
+    def _reverted(self, command: AnySwap, why: str) -> Outcome:
         use, hops = _use(command), len(command.hops)
         return Outcome(why, min(use.of(hops, 0) + use.more_of_revert(hops), command.gas_limit))
 
@@ -308,7 +308,7 @@ class SimulatedChain:
 
     # --- reports
 
-    def _tell(self, due: int, command: Swapping, event: str, **more: Any) -> None:
+    def _tell(self, due: int, command: AnySwap, event: str, **more: Any) -> None:
         plain: dict[str, Any] = {"ts": due, "venue": self.venue, "account": command.account, "strategy": command.strategy}
         plain |= {"order": command.order, "event": event, "tx_hash": _hash(command, "")}
         heappush(self.outbox, (due, self._told, CycleReport(**(plain | more))))
@@ -344,18 +344,18 @@ class SimulatedChain:
         self.balances = {(account, asset): amount for account, asset, amount in copy.balances}
 
 
-def _use(command: Swapping) -> GasUse:
+def _use(command: AnySwap) -> GasUse:
     """What it takes of gas."""
     return MEASURED[command.funding] if isinstance(command, SwapCycle) else PATH
 
 
-def _made(command: Swapping, got: int) -> list[tuple[str, int]]:
+def _made(command: AnySwap, got: int) -> list[tuple[str, int]]:
     """What it changes by token, in smallest units."""
     token = command.hops[0].token_in
     return [(token, got)] if isinstance(command, SwapCycle) else [(token, -command.amount), (command.token_out, got)]
 
 
-def _stated(command: Swapping, got: int) -> dict[str, Any]:
+def _stated(command: AnySwap, got: int) -> dict[str, Any]:
     """What its receipt says of that."""
     token = command.hops[0].token_in
     if isinstance(command, SwapPath):
@@ -363,7 +363,7 @@ def _stated(command: Swapping, got: int) -> dict[str, Any]:
     return {"profit_token": token, "profit": got}
 
 
-def _hash(command: Swapping, what: str) -> str:
+def _hash(command: AnySwap, what: str) -> str:
     """A name for a transaction that no chain has."""
     return "0x" + hashlib.sha256(f"{command.venue} {command.client_order_id} {what}".encode()).hexdigest()
 

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from xarb.errors import InvariantBroken
-from xarb.model.command import CancelCycle, ChainCommand, SwapCycle, SwapPath
+from xarb.model.command import AnySwap, CancelCycle, ChainCommand, SwapPath
 from xarb.venues.dex.desk import ChainDesk, Trade
 from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop, Path
 
@@ -141,7 +141,7 @@ class ChainVenue:
             raise
 
 
-def _trade(command: SwapCycle | SwapPath) -> Trade:
+def _trade(command: AnySwap) -> Trade:
     return Trade(
         strategy=command.strategy,
         order=command.order,
@@ -153,7 +153,7 @@ def _trade(command: SwapCycle | SwapPath) -> Trade:
     )
 
 
-def _wish(command: SwapCycle | SwapPath) -> Cycle | Path:
+def _wish(command: AnySwap) -> Cycle | Path:
     """What the contract is to be told."""
     hops = [Hop(one.pool, one.token_in, one.is_v3, one.zero_for_one, one.fee_pips) for one in command.hops]
     if isinstance(command, SwapPath):
