@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,13 @@ import aiohttp
 
 from tests.chain.contracts import call_data
 from tests.chain.stage import Stage
-from tests.chain.test_trading import KINDS, REAL, Watched, armed, block, stage, weth_of
+from tests.chain.test_trading import KINDS, REAL, armed, block, stage, weth_of
+from tests.chain.watched import Watched, watching
 from tests.chain.world import UNIT
 from tests.log.logs import connection, instrument, quote
 from tests.serve.site import KEY, SECRET
 from tests.serve.site import config as served_config
-from tests.test_record import Command, run
+from tests.test_record import run
 from tests.trial import Rows, quiet, write_log
 from xarb.log.check import verify_log
 from xarb.log.reader import LogReader
@@ -148,30 +148,15 @@ def supply(stage: Stage) -> None:
     block(stage)
 
 
-@asynccontextmanager
-async def live(stage: Stage, folder: Path, rest: str, *words: str, paper: str = "") -> AsyncIterator[Watched]:
+def live(stage: Stage, folder: Path, rest: str, *words: str, paper: str = "") -> AbstractAsyncContextManager[Watched]:
     """`xarb live` until the block ends, killed if it still runs then; `paper` is a chain's money there."""
     path = config(stage, folder, rest)
     if paper:
         money = "".join(f"{name} = {amount}\n" for name, amount in MONEY.items())
         text = path.read_text().replace("[accounts.main.local]\n", f"[accounts.main.local]\n{paper}")
         path.write_text(text.replace("[accounts.main.alpha]\n", f"[accounts.main.alpha]\n{money}"))
-    command = await Command.start("live", str(path), "--out", str(folder / "log"), *(words or REAL))
-    watched = Watched(command, folder / "log", (*KINDS, "reports", "commands", "bundles", "fills"))
-    try:
-        yield watched
-    finally:
-        watched.close()
-        if command.process.returncode is None:
-            command.process.kill()
-            await command.process.wait()
-
-
-async def stopped(it: Watched) -> None:
-    """As Ctrl-C does."""
-    it.command.process.send_signal(signal.SIGINT)
-    code, out, err = await it.command.end()
-    assert code == 0, err + out
+    kinds = (*KINDS, "reports", "commands", "bundles", "fills")
+    return watching(folder / "log", kinds, "live", str(path), "--out", str(folder / "log"), *(words or REAL))
 
 
 def booked(log: Path) -> dict[tuple[str, str], int]:
@@ -204,7 +189,7 @@ def test_a_gap_is_swapped_hedged_booked_and_proven(stage: Stage, tmp_path: Path)
                 block(stage)
                 await asyncio.sleep(0.4)  # the market's own time
             await it.until("cycle_states", state="final")
-            await stopped(it)
+            await it.stop()
             order, *again = it.found("commands")  # the exchange's price may move before it arrives; then what is left is hedged
             came = int(receipt["amount_out"])
             assert stage.held()["WETH"] == before["WETH"] + came
@@ -256,7 +241,7 @@ def test_a_revert_leaves_no_hedge(stage: Stage, tmp_path: Path) -> None:
             assert stage.held() == before | {"nonce": before["nonce"] + 1}
             assert it.found("commands") == []
             assert await asked(rest, "orders") == []
-            await stopped(it)
+            await it.stop()
             cost = int(receipt["gas_used"]) * int(receipt["gas_price_wei"])
             with LogReader(tmp_path / "log") as reader:
                 gas = [int(row["delta"]) for _, row in reader.outputs(kinds=("ledger",)) if row["cause"] == "gas"]
@@ -283,7 +268,7 @@ def test_on_paper_both_sides_are_simulated(stage: Stage, tmp_path: Path) -> None
             await it.until("sim_receipts", event="succeeded")
             await it.until("fills")
             await it.until("bundles", event="closed")
-            await stopped(it)
+            await it.stop()
             assert (stage.held(), it.found("transactions"), await asked(rest, "orders")) == (before, [], [])
 
     run(story(), LIMIT_S)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from tests.chain.conftest import Chain
 from tests.chain.stage import KEY, Stage
+from tests.chain.watched import LOOK_S, Watched, watching
 from tests.chain.world import UNIT
 from tests.test_record import Command, run
 from tests.trial import quiet
@@ -22,15 +22,12 @@ from xarb.config import load_experiment
 from xarb.diff import diff
 from xarb.live.kill import kill, reset
 from xarb.log.check import verify_log
-from xarb.log.follow import Follower
-from xarb.log.manifest import NAME
 from xarb.log.reader import LogReader
 from xarb.venues.wallets import account_of, add_wallet
 from xarb.verify import verify
 
 WORDS = "canary pass phrase 55e0"
 KINDS = ("operator", "transactions", "receipts", "blocks", "cycle_states", "sim_receipts", "starts")
-LOOK_S = 0.05
 LIMIT_S = 240.0  # the first process may have to compile the kernel
 BLOCK_S = 0.4
 
@@ -111,52 +108,9 @@ max_day_loss = {{ ETH = 1 }}
     return path
 
 
-class Watched:
-    """A process of `xarb live`, and what its log says so far."""
-
-    def __init__(self, command: Command, log: Path, kinds: tuple[str, ...] = KINDS) -> None:
-        self.command, self.log, self._kinds = command, log, kinds
-        self.rows: list[tuple[str, dict[str, Any]]] = []
-        self._follower: Follower | None = None
-
-    def look(self) -> None:
-        """Read on."""
-        if self._follower is None and (self.log / NAME).exists():
-            self._follower = Follower(self.log, self._kinds, always=self._kinds).__enter__()
-        if self._follower is not None:
-            self.rows += self._follower.take().rows
-
-    def close(self) -> None:
-        """Let go of the log."""
-        if self._follower is not None:
-            self._follower.close()
-
-    async def until(self, kind: str, count: int = 1, **values: Any) -> dict[str, Any]:
-        """Wait for a row; the last of so many."""
-        while len(found := self.found(kind, **values)) < count:
-            if self.command.process.returncode is not None:
-                raise AssertionError(await self.command.end())
-            await asyncio.sleep(LOOK_S)  # another process writes it
-            self.look()
-        return found[count - 1]
-
-    def found(self, kind: str, **values: Any) -> list[dict[str, Any]]:
-        """The rows with these values."""
-        return [row for name, row in self.rows if name == kind and values.items() <= row.items()]
-
-
-@asynccontextmanager
-async def live(stage: Stage, folder: Path, *words: str) -> AsyncIterator[Watched]:
+def live(stage: Stage, folder: Path, *words: str) -> AbstractAsyncContextManager[Watched]:
     """`xarb live` until the block ends, killed if it still runs then."""
-    command = await Command.start("live", str(config(stage, folder)), "--out", str(folder / "log"), *words)
-    watched = Watched(command, folder / "log")
-    try:
-        yield watched
-    finally:
-        watched.close()
-        if command.process.returncode is None:
-            command.process.kill()
-            await command.process.wait()
+    return watching(folder / "log", KINDS, "live", str(config(stage, folder)), "--out", str(folder / "log"), *words)
 
 
 REAL = ("--live", "--account", "main")
@@ -197,9 +151,7 @@ def test_a_gap_is_swapped_booked_and_proven(stage: Stage, tmp_path: Path) -> Non
             await it.until("cycle_states", state="final")
             profit = int(receipt["profit"])
             assert stage.held()["WETH"] == before["WETH"] + profit > before["WETH"]
-            it.command.process.send_signal(signal.SIGINT)
-            code, out, err = await it.command.end()
-            assert code == 0, err + out
+            await it.stop()
 
     run(story(), LIMIT_S)
     log = tmp_path / "log"
@@ -240,9 +192,7 @@ def test_a_start_finds_out_before_it_arms_and_a_kill_cancels(stage: Stage, tmp_p
             block(stage)
             await it.until("cycle_states", state="dropped")
             assert stage.held() == held | {"nonce": held["nonce"] + 1}
-            it.command.process.send_signal(signal.SIGINT)
-            code, out, err = await it.command.end()
-            assert code == 3, err + out
+            await it.stop(code=3)
 
     run(story(), LIMIT_S)
     assert verify_log(tmp_path / "log").ok
@@ -336,9 +286,7 @@ def test_nobody_else_uses_the_address(stage: Stage, tmp_path: Path) -> None:
             kill = await it.until("operator", action="kill")
             assert kill["actor"] == "account"
             assert "spent by transactions that this log does not know" in kill["detail"]
-            it.command.process.send_signal(signal.SIGINT)
-            code, out, err = await it.command.end()
-            assert code == 3, err + out
+            await it.stop(code=3)
 
     run(story(), LIMIT_S)
     assert verify(tmp_path / "log", advance=quiet).equal
@@ -355,9 +303,7 @@ def test_on_paper_nothing_leaves(stage: Stage, tmp_path: Path) -> None:
             await it.until("sim_receipts", event="sent")
             block(stage)
             await it.until("sim_receipts", event="succeeded")
-            it.command.process.send_signal(signal.SIGINT)
-            code, out, err = await it.command.end()
-            assert code == 0, err + out
+            await it.stop()
             assert stage.held() == before
             assert it.found("transactions") == []
 

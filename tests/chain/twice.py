@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tests.chain.conftest import Chain
 from tests.chain.contracts import call_data
 from tests.chain.node import RpcError, running
 from tests.chain.stage import GWEI, KEY, Stage
 from tests.chain.traders import Traders
+from tests.chain.watched import Watched, watching
 from tests.chain.world import FOREVER, load
-from tests.test_record import Command, run
-from xarb.log.follow import Follower
-from xarb.log.manifest import NAME
+from tests.test_record import run
 from xarb.venues.wallets import account_of, add_wallet
 
 WORDS: Final = "canary pass phrase 71c3"
 KINDS: Final = ("operator", "blocks", "cycle_states")
-LOOK_S: Final = 0.02
 PAUSE_S: Final = 0.25  # between blocks: more than it takes to decide and to send
 LIMIT_S: Final = 240.0  # the first process may have to compile the kernel
 BID: Final = {"maxFeePerGas": hex(50 * GWEI), "maxPriorityFeePerGas": hex(5 * GWEI)}
@@ -153,72 +150,31 @@ max_day_loss = {{ ETH = 1 }}
     return path
 
 
-class Followed:
-    """What the log of a process says so far."""
-
-    def __init__(self, command: Command, log: Path) -> None:
-        self.command, self.log = command, log
-        self.rows: list[tuple[str, dict[str, Any]]] = []
-        self._follower: Follower | None = None
-
-    def look(self) -> None:
-        """Read on."""
-        if self._follower is None and (self.log / NAME).exists():
-            self._follower = Follower(self.log, KINDS, always=KINDS).__enter__()
-        if self._follower is not None:
-            self.rows += self._follower.take().rows
-
-    def close(self) -> None:
-        """Let go of the log."""
-        if self._follower is not None:
-            self._follower.close()
-
-    async def until(self, is_there: Callable[[], bool]) -> None:
-        """Wait for rows."""
-        while not is_there():
-            if self.command.process.returncode is not None:
-                raise AssertionError(await self.command.end())
-            await asyncio.sleep(LOOK_S)  # another process writes it
-            self.look()
-
-    def found(self, kind: str, **values: Any) -> list[dict[str, Any]]:
-        """The rows with these values."""
-        return [row for name, row in self.rows if name == kind and values.items() <= row.items()]
-
-    def waits(self) -> bool:
-        """Whether a wish of ours has not left yet."""
-        last = {row["order"]: row["state"] for row in self.found("cycle_states")}
-        return "pending" in last.values()
-
-
 @asynccontextmanager
-async def process(folder: Path, *words: str) -> AsyncIterator[Followed]:
+async def process(folder: Path, *words: str) -> AsyncIterator[Watched]:
     """A command that writes `folder`, until the block ends: it is asked to end, and must do so well."""
-    command = await Command.start(*words)
-    it = Followed(command, folder)
-    try:
+    async with watching(folder, KINDS, *words) as it:
         yield it
-        command.process.send_signal(signal.SIGINT)
-        code, out, err = await command.end()
-        assert code == 0, err + out
-    finally:
-        it.close()
-        if command.process.returncode is None:
-            command.process.kill()
-            await command.process.wait()
+        await it.stop()
 
 
-async def played(it: Followed, paced: Paced, blocks: int, *, is_live: bool) -> None:
+def waits(it: Watched) -> bool:
+    """Whether a wish of ours has not left yet."""
+    last = {row["order"]: row["state"] for row in it.found("cycle_states")}
+    return "pending" in last.values()
+
+
+async def played(it: Watched, paced: Paced, blocks: int, *, is_live: bool) -> None:
     """Let the market go through its blocks, each once whoever follows has seen the one before and done what it wanted to."""
     number = paced.block()
-    await it.until(lambda: bool(it.found("blocks", block_number=number)))
+    await it.until("blocks", block_number=number)
     if is_live:
-        await it.until(lambda: bool(it.found("operator", action="arm")))
+        await it.until("operator", action="arm")
     for _ in range(blocks):
         await asyncio.sleep(PAUSE_S)  # the market's own time
-        await it.until(lambda: not it.waits())
+        await it.until_so(lambda: not waits(it))
         number = paced.block()
-        await it.until(lambda seen=number: bool(it.found("blocks", block_number=seen)))  # type: ignore[misc]  # bound at once
+        await it.until("blocks", block_number=number)
     await asyncio.sleep(PAUSE_S)
 
 
