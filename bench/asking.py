@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from bench.markets import make, w2
 from xarb.log.reader import LogReader
-from xarb.query import open_query
+from xarb.sql import open_query
 
 ROUNDS: Final = 5
 

@@ -18,9 +18,9 @@ import msgspec
 from bench.backtest import experiment, fees
 from bench.markets import make, w1
 from xarb import assembly
-from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.engine.strategy import Plan, View, Wake, Wakes
+from xarb.verbs.backtest import backtest
 
 
 class Widest(msgspec.Struct):

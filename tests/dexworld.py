@@ -10,9 +10,9 @@ from tests.engine.chainworld import slow_rows
 from tests.engine.cycles import CHAIN, CHEAP, DEAR, GWEI, POOLS, WETH, product
 from tests.log.logs import connection, instrument
 from tests.trial import Rows, Run, quiet, write_log
-from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.log.reader import LogReader
+from xarb.verbs.backtest import backtest
 from xarb.wires import chains
 from xarb.wires.chains import Block, ChainRow, Pool, PoolRow
 

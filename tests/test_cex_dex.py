@@ -15,7 +15,6 @@ from tests.hedgeworld import EXCHANGE, hedge_experiment, hedge_log
 from tests.trial import Run, quiet
 from xarb.assembly import Assembly, recorded_ground
 from xarb.assembly.resolved import resolve_recorded
-from xarb.check import check
 from xarb.checkpoint import capture, restore
 from xarb.config import load_experiment
 from xarb.errors import ConfigError
@@ -24,7 +23,8 @@ from xarb.log.reader import LogReader
 from xarb.model.units import MONEY_ONE
 from xarb.pools.financing import PATH
 from xarb.replay import replay
-from xarb.verify import verify
+from xarb.verbs.check import check
+from xarb.verbs.verify import verify
 
 RISE = (3_000, 3_000, 3_100)
 FALL = (3_000, 3_000, 2_900)

@@ -15,7 +15,6 @@ from tests.log.logs import connection, instrument
 from tests.trial import SYMBOL, Rows, Trial, head, quiet, steady
 from xarb.assembly import Assembly, recorded_ground
 from xarb.assembly.resolved import resolve_recorded
-from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.engine.strategy import BundlePlan, LegPlan, Plan, Strategy, View, Wake, Wakes
 from xarb.log.canonical import OutputDigest
@@ -25,7 +24,8 @@ from xarb.model.event import OutputRow, named
 from xarb.model.units import Money
 from xarb.pools.constant_product import ConstantProduct
 from xarb.replay import replay
-from xarb.verify import verify
+from xarb.verbs.backtest import backtest
+from xarb.verbs.verify import verify
 from xarb.wires.chains import BlockRow
 
 UNIT = 10**18

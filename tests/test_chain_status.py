@@ -11,7 +11,7 @@ from tests.engine.cycles import CHAIN
 from tests.trial import write_log
 from xarb.inquiry.chainstanding import Seen, chain_sections
 from xarb.inquiry.sections import as_json
-from xarb.query.connection import open_query
+from xarb.sql.connection import open_query
 from xarb.watch.state import KINDS, Sender, Watched
 
 ME = "0x" + "e" * 40

@@ -290,7 +290,7 @@ def test_interrupt_of_the_ladder_keeps_the_run_and_says_so(place: Path, tmp_path
 
 def test_interrupt_of_any_verb_is_one_line(tmp_path: Path) -> None:
     """A verb that keeps nothing says only that it was interrupted, and exits with 130."""
-    text = "from xarb import __main__\nfrom xarb.cli.verbs import log_app\n@log_app.command()\ndef stop(): raise KeyboardInterrupt\n__main__.main()"
+    text = "from xarb import __main__\nfrom xarb.cli.parts import log_app\n@log_app.command()\ndef stop(): raise KeyboardInterrupt\n__main__.main()"
     command = [sys.executable, "-c", text, "log", "stop"]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (130, "xarb: interrupted\n")

@@ -15,7 +15,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from xarb.backtest import Result, backtest
 from xarb.config import load_experiment
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
@@ -23,6 +22,7 @@ from xarb.log.rows import from_table
 from xarb.log.writer import LogWriter
 from xarb.model.columns import INPUTS
 from xarb.synthetic import make_quickstart
+from xarb.verbs.backtest import Result, backtest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = ROOT / "experiments" / "quickstart.toml"

@@ -14,7 +14,6 @@ from xarb.assembly import Assembly, recorded_ground
 from xarb.assembly.resolved import resolve_recorded
 from xarb.checkpoint import capture, restore
 from xarb.config import load_experiment
-from xarb.diff import diff
 from xarb.engine.onchain import OnChain
 from xarb.engine.results import DAY_NS
 from xarb.engine.strategy import AtomicPlan
@@ -26,8 +25,9 @@ from xarb.pools.cycle import Hop, best_input
 from xarb.pools.financing import MEASURED
 from xarb.replay import replay
 from xarb.starts import Opening, Span, Start, closing_volumes
-from xarb.verify import verify
-from xarb.why import Question, why
+from xarb.verbs.diff import diff
+from xarb.verbs.verify import verify
+from xarb.verbs.why import Question, why
 
 STORY = [Act(EVEN), Act(GAP), Act(GAP), Act(GAP), Act(EVEN), Act(EVEN)]
 

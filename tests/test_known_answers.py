@@ -20,7 +20,6 @@ import pytest
 
 from tests.defaults import engine_setup, feed_limits, strategy_terms
 from tests.imports.conftest import ROOT, SHARED
-from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.engine.engine import Engine, Stop
 from xarb.engine.kernel.state import SOURCE_DELTAS
@@ -31,7 +30,8 @@ from xarb.log.reader import BACKTEST_KINDS, LogReader
 from xarb.model.event import named
 from xarb.model.instrument import FeeTier
 from xarb.model.units import NANOS_PER_S, Money, Ppb
-from xarb.query import open_query
+from xarb.sql import open_query
+from xarb.verbs.backtest import backtest
 
 MIDNIGHT: Final = 1_723_161_600 * NANOS_PER_S
 VENUES: Final = {"binance": 0, "binanceusdm": 1, "binancecoinm": 2}

@@ -31,7 +31,6 @@ from tests.trial import (
     tick,
     usual,
 )
-from xarb.backtest import backtest
 from xarb.config import (
     FeedConfig,
     LiveConfig,
@@ -51,6 +50,7 @@ from xarb.config.sending import SendingConfig
 from xarb.config.strategies import StrategyConfig
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
+from xarb.verbs.backtest import backtest
 
 Settings = Mapping[str, str]
 Seen = Callable[[Run], bool]
@@ -666,11 +666,11 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "strategies.start_assets": "tests.test_triangular:test_each_key_has_its_effect",
     "strategies.max_legs": "tests.test_triangular:test_each_key_has_its_effect",
     "strategies.every_row": "tests.test_triangular:test_each_key_has_its_effect",
-    "markets.exchange": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
-    "markets.symbols": "tests.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
-    "markets.channels": "tests.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
-    "markets.rest_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
-    "markets.stream_url": "tests.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
+    "markets.exchange": "tests.verbs.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
+    "markets.symbols": "tests.verbs.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
+    "markets.channels": "tests.verbs.test_record:test_only_the_symbols_and_channels_that_are_named_are_subscribed",
+    "markets.rest_url": "tests.verbs.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
+    "markets.stream_url": "tests.verbs.test_record:test_a_venue_may_be_a_second_instance_of_an_exchange",
     "markets.price_update_interval_ms": "tests.venues.test_generic:test_books_and_trades_may_be_polled",
     **{
         f"chains.{field.name}": "tests.test_chain_sources:test_each_key_reaches_the_feed"
@@ -695,9 +695,9 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "strategies.wait_risk_bps": "tests.test_cex_dex:test_the_risk_of_waiting_is_expected",
     "onchain.coins": "tests.test_cex_dex:test_a_config_that_cannot_be_is_refused",
     **{f"factories.{name}": "tests.test_chain_sources:test_each_key_reaches_the_feed" for name in ("address", "kind", "fee_ppm")},
-    "record.frames": "tests.test_record:test_raw_messages_may_be_left_out",
-    "record.frames_free_mb": "tests.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
-    "record.max_age_ms": "tests.test_record:test_old_data_make_a_connection_begin_anew",
+    "record.frames": "tests.verbs.test_record:test_raw_messages_may_be_left_out",
+    "record.frames_free_mb": "tests.verbs.test_record:test_raw_messages_are_the_first_to_go_when_the_disk_fills",
+    "record.max_age_ms": "tests.verbs.test_record:test_old_data_make_a_connection_begin_anew",
     "record.instruments_ms": "tests.live.test_relisting:test_a_halt_and_a_coarser_step_are_heeded_at_once",
     "live.mode": "tests.live.test_real_orders:test_real_orders_need_three_words",
     "live.max_clock_offset_ms": "tests.live.test_real_orders:test_the_config_reaches_the_accounts",
@@ -727,11 +727,11 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "watch.day_loss": "tests.watch.test_rules:test_money_lost_is_told_by_currency",
     "watch.disk_mb": "tests.watch.test_rules:test_the_machine_is_looked_at",
     "watch.clock_offset_ms": "tests.watch.test_rules:test_the_machine_is_looked_at",
-    "inventory.band_bps": "tests.test_inventory:test_the_command_says_what_strays_and_exits_with_1",
+    "inventory.band_bps": "tests.verbs.test_inventory:test_the_command_says_what_strays_and_exits_with_1",
     "inventory.adjust_worth": "tests.engine.test_discrepancy:test_the_config_sets_what_is_booked",
     "inventory.adjust_bps": "tests.engine.test_discrepancy:test_the_config_sets_what_is_booked",
     "inventory.foreign_worth": "tests.engine.test_discrepancy:test_the_config_sets_what_is_booked",
-    "inventory.shares": "tests.test_inventory:test_a_run_tells_balance_target_and_drift",
+    "inventory.shares": "tests.verbs.test_inventory:test_a_run_tells_balance_target_and_drift",
     "alerts.kind": "tests.watch.test_channels:test_what_a_table_lacks_is_named",
     "alerts.on": "tests.watch.test_verb:test_rules_go_to_those_who_want_them",
     "alerts.url": "tests.watch.test_channels:test_a_webhook_gets_text_and_fields",

@@ -11,10 +11,10 @@ from tests.engine.market import NO_LIMITS, Market
 from tests.log.logs import connection
 from tests.trial import Trial, head, quiet, steady, tick, usual
 from xarb.assembly.marks import _TRUST, Mark, Marks
-from xarb.backtest import Result, backtest
 from xarb.config import load_experiment
 from xarb.model.columns import QUOTE_STATES
 from xarb.model.units import MONEY_ONE
+from xarb.verbs.backtest import Result, backtest
 
 LIVE = """
     0.0 a quote 100 5 102 5 > feed a down live

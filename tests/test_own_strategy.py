@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 from tests.live.player import Player, recorded
 from tests.trial import quiet
 from xarb.assembly import code
-from xarb.at import at
-from xarb.backtest import backtest
-from xarb.check import check
 from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.errors import ConfigError, Refused, StrategyFailed
 from xarb.log.reader import LogReader
-from xarb.new import new_strategy
-from xarb.verify import verify
+from xarb.verbs.at import at
+from xarb.verbs.backtest import backtest
+from xarb.verbs.check import check
+from xarb.verbs.new import new_strategy
+from xarb.verbs.verify import verify
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from tests.log.live import read_outputs
 from tests.log.logs import START
 from tests.test_cli import xarb
 from tests.trial import MS, Trial, quiet, usual
-from xarb.backtest import backtest
 from xarb.config import RetentionConfig, load_experiment
 from xarb.errors import ConfigError, Refused
 from xarb.frames import scan
@@ -31,10 +30,11 @@ from xarb.log.reader import LogReader, Selection
 from xarb.log.tombstones import ENGINE_INPUTS, FRAMES
 from xarb.log.writer import LogWriter
 from xarb.model.columns import INPUTS
-from xarb.rederive import rederive
 from xarb.settings import log_policy
 from xarb.sources import sources_of
-from xarb.verify import verify
+from xarb.verbs.backtest import backtest
+from xarb.verbs.rederive import rederive
+from xarb.verbs.verify import verify
 
 _IDS = ("client_order_id", "venue_order_id", "fill_id")
 MARKET = '[markets.binance]\nsymbols = ["BTC/USDT"]\n'

@@ -9,13 +9,13 @@ import pytest
 
 from tests.trial import Run, Trial, head, quiet, tick
 from xarb.assembly.resolved import resolve_recorded
-from xarb.check import check
 from xarb.config import load_experiment
 from xarb.errors import ConfigError
 from xarb.live.cautions import tell_of_cycles
 from xarb.log.reader import LogReader
-from xarb.verify import verify
-from xarb.why import Question, why
+from xarb.verbs.check import check
+from xarb.verbs.verify import verify
+from xarb.verbs.why import Question, why
 
 SYMBOLS: Final = ("BTC/USDT", "ETH/BTC", "ETH/USDT")
 ROUND: Final = """[strategies.round]

@@ -14,7 +14,7 @@ LIST_ENTERED = """
 import sys
 from pathlib import Path
 from types import BuiltinFunctionType
-from xarb.backtest import backtest
+from xarb.verbs.backtest import backtest
 from xarb.config import load_experiment
 from xarb.engine.kernel.compiled import Entry
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.log.logs import START, Placed, connection, instrument, quote
-from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.log.manifest import Header
 from xarb.log.reader import LogReader
 from xarb.log.writer import LogWriter
 from xarb.model.columns import INPUTS
+from xarb.verbs.backtest import backtest
 
 MS: Final = 1_000_000
 VENUES: Final = ("alpha", "bravo", "charlie", "delta")

@@ -1,21 +1,31 @@
-"""xarb records markets, replays them and trades them with one engine."""
+"""xarb records markets, replays them and trades them with one engine.
+
+The verbs are functions here (`xarb.backtest(...)`), which return Polars frames; `xarb.api` has their texts.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xarb.api import Answer, Run, at, backtest, check, diff, query, status, verify, why
     from xarb.frames import scan
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "scan"]
+__all__ = ["Answer", "Run", "__version__", "at", "backtest", "check", "diff", "query", "scan", "status", "verify", "why"]
 
-_LAZY = {"scan": "xarb.frames"}  # public names whose modules import heavy libraries, which wait until they are asked for
+_PLACES = {
+    "scan": "xarb.frames"
+}  # of the other public names it is `xarb.api`; both import heavy libraries, which wait until they are asked for
 
 
 def __getattr__(name: str) -> object:
-    if name not in _LAZY:
+    if name not in __all__:
         raise AttributeError(f"module 'xarb' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    return getattr(import_module(_PLACES.get(name, "xarb.api")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,6 @@
 """The verbs in Python, for notebooks and programs: they return Polars frames in place of printed tables.
 
-`from xarb import api`, then `api.backtest(...)`, `api.query(...)` and so on. Not `xarb.backtest`: that is the module of the verb, which importing it puts there.
+`import xarb`, then `xarb.backtest(...)`, `xarb.query(...)` and so on.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ def backtest(
         ConfigError: the file, a key or the log does not fit.
         LogError: the log is damaged.
     """
-    from xarb.backtest import backtest as run
     from xarb.config import load_experiment
+    from xarb.verbs.backtest import backtest as run
 
     loaded = load_experiment(Path(experiment), _overrides(settings))
     done = run(loaded, log=_path(log), out=_path(out), advance=_silent)
@@ -95,8 +95,8 @@ def check(experiment: Where, *, log: Where | None = None, settings: Mapping[str,
         ConfigError: it cannot run at all.
         LogError: the log is damaged.
     """
-    from xarb.check import check as look
     from xarb.config import load_experiment
+    from xarb.verbs.check import check as look
 
     found = look(load_experiment(Path(experiment), _overrides(settings)), log=_path(log))
     return Answer(_of_tables(found.tables), ok=bool(found.pairs) and not found.idle)
@@ -110,8 +110,8 @@ def verify(folder: Where, *, log: Where | None = None, since: str | None = None,
         LogError: it is damaged.
         Refused: the inputs were pruned, or the log is not the run's.
     """
-    from xarb.lookahead import lookahead
-    from xarb.verify import verify as prove
+    from xarb.verbs.lookahead import lookahead
+    from xarb.verbs.verify import verify as prove
 
     proof = prove(Path(folder), log=_path(log), since=since, advance=_silent)
     if not proof.equal or cut is None:
@@ -129,7 +129,7 @@ def query(logs: Where | Sequence[Where], sql: str) -> pl.DataFrame:
     """
     import pyarrow as pa
 
-    from xarb.query import open_query
+    from xarb.sql import open_query
 
     paths = [logs] if isinstance(logs, Path | str) else list(logs)
     with open_query(paths) as opened:
@@ -158,8 +158,8 @@ def why(
         LogError: the log is damaged.
         Refused: this code decides otherwise than the code of the run did.
     """
-    from xarb.why import Question
-    from xarb.why import why as explain
+    from xarb.verbs.why import Question
+    from xarb.verbs.why import why as explain
 
     question = Question(None if order is None else str(order), opportunity, start)
     return Answer(_of_sections(explain(Path(folder), question, log=_path(log))))
@@ -173,8 +173,8 @@ def at(folder: Where, seq: int, *, markets: Sequence[str] = (), depth: int = 5, 
         LogError: the log is damaged.
         Refused: the inputs are gone or not sealed yet, or this code decides otherwise than the code of the run did.
     """
-    from xarb.at import Markets
-    from xarb.at import at as look
+    from xarb.verbs.at import Markets
+    from xarb.verbs.at import at as look
 
     return Answer(_of_sections(look(Path(folder), seq, Markets(markets, depth), log=_path(log), advance=_silent)))
 
@@ -186,7 +186,7 @@ def diff(live: Where, backtest_run: Where, *, start: int | None = None, log: Whe
         ConfigError: they are not over one market, or it must be said which start is meant.
         LogError: one is damaged.
     """
-    from xarb.diff import diff as compare
+    from xarb.verbs.diff import diff as compare
 
     found = compare(Path(live), Path(backtest_run), log=_path(log), start=start)
     return Answer(_of_sections(found.sections), ok=found.equal)
@@ -199,7 +199,7 @@ def status(log: Where) -> Answer:
         ConfigError: nobody has traded on it.
         LogError: it is damaged.
     """
-    from xarb.status import status as look
+    from xarb.verbs.status import status as look
 
     found = look(Path(log))
     return Answer(_of_sections(found.sections), ok=not found.troubles)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from xarb.backtest import backtest, ladder
 from xarb.catalog import data_dir
 from xarb.config import load_experiment
 from xarb.console import interruptible, progress, say, show
+from xarb.verbs.backtest import backtest, ladder
 
 _WHAT = """This backtest ran the micro-arbitrage strategies of experiments/quickstart.toml on recordings/quickstart, a SYNTHETIC market:
 three venues whose quotes a seeded generator made, with gaps, stale spells and crossed moments. It proves the machinery, not a profit."""

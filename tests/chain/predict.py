@@ -21,10 +21,10 @@ from tests.chain.traders import Traders
 from tests.chain.twice import BID, Acts, Paced, play, wallet
 from tests.chain.world import UNIT, build, dump
 from tests.trial import quiet
-from xarb.backtest import backtest
 from xarb.config import load_experiment
-from xarb.diff import diff
 from xarb.venues.dex.executor import creation_code
+from xarb.verbs.backtest import backtest
+from xarb.verbs.diff import diff
 
 QUIET_BLOCKS = 5  # at the end, so that what was sent is told
 WHALE_EVERY = 5

@@ -25,8 +25,8 @@ from tests.chain.states import concentrated
 from tests.chain.world import World, build
 from tests.log.logs import book_row, connection, instrument
 from tests.serve.site import config as served_config
-from tests.test_record import Command
 from tests.trial import Rows, write_log
+from tests.verbs.test_record import Command
 from xarb.log.reader import LogReader
 from xarb.model.units import parse_money
 from xarb.serve.clock import WallClock

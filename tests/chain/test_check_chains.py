@@ -16,12 +16,12 @@ from tests.chain.test_feed import run
 from tests.chain.test_nodes import answers
 from tests.chain.world import FOREVER, UNIT
 from tests.test_cli import xarb
-from xarb.check.chains import check_chains
 from xarb.config import load_experiment
 from xarb.venues.dex.feed import ChainSource
 from xarb.venues.dex.reading import facts_of
 from xarb.venues.dex.rpc import Rpc
 from xarb.venues.dex.transfers import Verdict, verdicts_of
+from xarb.verbs.check.chains import check_chains
 from xarb.wires.node import header_of
 
 

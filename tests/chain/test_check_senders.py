@@ -13,11 +13,10 @@ from tests.chain.stage import Stage
 from tests.chain.twice import config, wallet
 from tests.chain.world import UNIT
 from tests.dexworld import EVEN, Act, chain_log, experiment
-from tests.test_record import run
+from tests.verbs.test_record import run
 from xarb.assembly import Assembly, recorded_ground
 from xarb.assembly.resolved import resolve_recorded
 from xarb.board import Board
-from xarb.check.senders import check_senders
 from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.live.chainboard import chain_table
@@ -26,6 +25,7 @@ from xarb.log.reader import LogReader
 from xarb.model.units import MONEY_ONE
 from xarb.replay import replay
 from xarb.venues.dex.venue import ChainVenue
+from xarb.verbs.check.senders import check_senders
 
 
 @pytest.fixture

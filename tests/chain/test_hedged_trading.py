@@ -20,8 +20,8 @@ from tests.chain.world import UNIT
 from tests.log.logs import connection, instrument, quote
 from tests.serve.site import KEY, SECRET
 from tests.serve.site import config as served_config
-from tests.test_record import run
 from tests.trial import Rows, quiet, write_log
+from tests.verbs.test_record import run
 from xarb.log.check import verify_log
 from xarb.log.reader import LogReader
 from xarb.model.units import parse_money
@@ -29,7 +29,7 @@ from xarb.pools.concentrated import Concentrated
 from xarb.serve.clock import WallClock
 from xarb.serve.config import KeyConfig, VenueTerms
 from xarb.serve.server import Plan, Server
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 __all__ = ["stage"]  # a fixture
 

@@ -17,21 +17,21 @@ from tests.chain.traders import Traders
 from tests.chain.twice import BID, Paced, play, wallet
 from tests.chain.world import UNIT
 from tests.trial import quiet
-from xarb.backtest import backtest
 from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.config.watch import WatchConfig
-from xarb.diff import Outcome, diff
 from xarb.inquiry.cyclecauses import DECLARED
 from xarb.inquiry.sections import as_json
 from xarb.log.reader import LogReader
 from xarb.model.command import SwapCycle
 from xarb.model.units import MONEY_SCALE, format_decimal
 from xarb.pools.financing import MEASURED
-from xarb.status import status
 from xarb.venues.simulated_chain import Outcome as Swapped
 from xarb.venues.simulated_chain import SimulatedChain
-from xarb.verify import verify
+from xarb.verbs.backtest import backtest
+from xarb.verbs.diff import Outcome, diff
+from xarb.verbs.status import status
+from xarb.verbs.verify import verify
 from xarb.watch.verb import metrics_once
 
 BLOCKS = 12

@@ -12,8 +12,8 @@ from tests.chain.__main__ import config
 from tests.chain.conftest import Chain
 from tests.chain.following import Rebuilt
 from tests.chain.market import Market
-from tests.test_record import Command, rows, run
 from tests.venues.player import Player, ticker
+from tests.verbs.test_record import Command, rows, run
 from xarb.config.watch import WatchConfig
 from xarb.log.check import verify_log
 from xarb.model.columns import TABLES

@@ -15,16 +15,16 @@ from tests.chain.conftest import Chain
 from tests.chain.stage import KEY, Stage
 from tests.chain.watched import LOOK_S, Watched, watching
 from tests.chain.world import UNIT
-from tests.test_record import Command, run
 from tests.trial import quiet
-from xarb.backtest import backtest
+from tests.verbs.test_record import Command, run
 from xarb.config import load_experiment
-from xarb.diff import diff
 from xarb.live.kill import kill, reset
 from xarb.log.check import verify_log
 from xarb.log.reader import LogReader
 from xarb.venues.wallets import account_of, add_wallet
-from xarb.verify import verify
+from xarb.verbs.backtest import backtest
+from xarb.verbs.diff import diff
+from xarb.verbs.verify import verify
 
 WORDS = "canary pass phrase 55e0"
 KINDS = ("operator", "transactions", "receipts", "blocks", "cycle_states", "sim_receipts", "starts")

@@ -16,7 +16,7 @@ from tests.chain.stage import GWEI, KEY, Stage
 from tests.chain.traders import Traders
 from tests.chain.watched import Watched, watching
 from tests.chain.world import FOREVER, load
-from tests.test_record import run
+from tests.verbs.test_record import run
 from xarb.venues.wallets import account_of, add_wallet
 
 WORDS: Final = "canary pass phrase 71c3"

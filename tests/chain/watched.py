@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from tests.test_record import Command
+from tests.verbs.test_record import Command
 from xarb.log.follow import Follower
 from xarb.log.manifest import NAME
 

@@ -23,7 +23,7 @@ from xarb.config import load_experiment
 from xarb.imports.sources import load_sources
 from xarb.log.journal import Walk, guess_opening, read_header, salvage
 from xarb.log.manifest import Manifest
-from xarb.query.connection import open_query
+from xarb.sql.connection import open_query
 from xarb.wires import evm
 from xarb.wires.exchanges import WIRES, Wire
 

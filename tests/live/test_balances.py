@@ -21,9 +21,9 @@ from xarb.live.kill import reset
 from xarb.live.session import Session
 from xarb.log.reader import LogReader
 from xarb.serve.faults import Fault
-from xarb.status import status
 from xarb.venues import accountdesk, balancecheck
-from xarb.verify import verify
+from xarb.verbs.status import status
+from xarb.verbs.verify import verify
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from xarb.errors import LogError, Refused
 from xarb.live.begin import past_of
 from xarb.live.kill import reset_breakers
 from xarb.model.event import named
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 VENUES: Final = ("alpha", "bravo", "charlie")
 LATE: Final = {f"venues.{venue}.order_latency": "{ constant_ms = 900 }" for venue in VENUES}

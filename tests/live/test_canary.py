@@ -17,7 +17,7 @@ from tests.live.site import VENUES, Site, filled, site, traded
 from tests.watch.listener import Listener
 from xarb.cli import app
 from xarb.cli.keys import keys_app
-from xarb.cli.verbs import config_app, log_app
+from xarb.cli.parts import config_app, log_app
 from xarb.config import load_experiment
 from xarb.errors import Refused
 from xarb.live.kill import kill

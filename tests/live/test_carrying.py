@@ -32,7 +32,7 @@ from xarb.model.units import MONEY_ONE
 from xarb.starts import spans
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 ALONE = {"strategies.patient.venues": '["alpha"]', "strategies.eager.execution_timeout_ms": "60000"}
 

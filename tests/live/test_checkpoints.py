@@ -30,7 +30,7 @@ from xarb.model.event import OutputRow
 from xarb.provenance import code_digest
 from xarb.replay import turn
 from xarb.starts import LIVE, PAPER, Span, ground_of, spans
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 
 def silent(done: int, total: int, note: str = "") -> None:

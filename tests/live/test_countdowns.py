@@ -26,7 +26,7 @@ from xarb.serve.faults import Fault
 from xarb.serve.orders import LIMIT, Intent
 from xarb.sources import market_sources
 from xarb.venues.readiness import KEYS
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 PATH = "POST /api/v5/trade/cancel-all-after"
 

@@ -20,7 +20,7 @@ from xarb.live.kill import reset
 from xarb.log.checkpoints import checkpoint_paths
 from xarb.model.units import MONEY_ONE
 from xarb.starts import LIVE
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 BOUND: Final = 100 * MONEY_ONE  # USDT; the default
 DAY: Final = {"inventory.foreign_worth": "100"}

@@ -10,10 +10,10 @@ import pytest
 
 from tests.live.site import site
 from tests.serve.site import KEY, SECRET
-from xarb.check.live import check_keys
 from xarb.config import load_experiment
 from xarb.errors import ConfigError
 from xarb.serve.config import KeyConfig, Permission
+from xarb.verbs.check.live import check_keys
 
 
 @pytest.mark.parametrize(

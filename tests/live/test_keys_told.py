@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tests.live.site import VENUES, filled, site, traded
 from tests.serve.site import KEY, SECRET
 from xarb.log.reader import LogReader
-from xarb.status import status
+from xarb.verbs.status import status
 
 if TYPE_CHECKING:
     import pytest

@@ -40,7 +40,7 @@ from xarb.venues.killing import Suspects
 from xarb.venues.killing import kill as cancel_there
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import OrderName
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 WAIT_S = 120
 

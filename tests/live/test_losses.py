@@ -25,7 +25,7 @@ from xarb.model.event import named
 from xarb.model.units import MONEY_ONE
 from xarb.serve.faults import Fault
 from xarb.starts import LIVE, PAPER, Span, spans
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 LOOSE: Final = {"strategies.eager.max_day_loss": "{ USDT = 1000000 }"}
 VENUES: Final = ("alpha", "bravo", "charlie")

@@ -24,7 +24,7 @@ from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.venues import accountdesk
 from xarb.venues.accountlock import AccountLocks
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 RIVAL = "ffffffff-1-1"
 

@@ -38,7 +38,7 @@ from xarb.sources import market_sources
 from xarb.starts import LIVE
 from xarb.venues.account import Account
 from xarb.venues.readiness import KEYS
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 from xarb.wires.decimals import Listing
 
 

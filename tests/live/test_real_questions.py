@@ -10,15 +10,15 @@ import pytest
 
 from tests.live.site import VENUES, filled, site, traded
 from tests.trial import quiet
-from xarb.backtest import backtest
 from xarb.config import load_experiment
-from xarb.diff import diff
 from xarb.inquiry.causes import total_of
 from xarb.inquiry.sections import as_json
 from xarb.log.reader import LogReader
 from xarb.model.units import parse_money
-from xarb.status import status
-from xarb.why import Question, why
+from xarb.verbs.backtest import backtest
+from xarb.verbs.diff import diff
+from xarb.verbs.status import status
+from xarb.verbs.why import Question, why
 
 TRUE = '[true-{0}]\nvenue = "{0}"\nmaker = "0.001"\ntaker = "0.001"\nasset = "received"\nsource = "served"\nas_of = "2026-11"\n'
 

@@ -12,7 +12,7 @@ from tests.live.site import Site, site, traded
 from tests.trial import quiet
 from xarb.live.session import Session
 from xarb.log.reader import LogReader
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 TICK = 10  # of one hundredth
 

@@ -39,7 +39,7 @@ from xarb.log.disk import Disk
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.starts import PAPER
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 QUICK = Policy(reserve_bytes=4096, separate=False)
 VENUES = ("alpha", "bravo")

@@ -25,7 +25,7 @@ from xarb.model.units import MONEY_SCALE, NANOS_PER_MS
 from xarb.replay import _as_now
 from xarb.starts import LIVE, PAPER
 from xarb.venues.orderids import OrderName
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 OUTCOMES = ("fills", "fills", "fills", "half", "rejected", "not_sent", "unknown", "silence")
 
@@ -137,7 +137,7 @@ def test_any_split_gives_the_same_outputs(tmp_path: Path, monkeypatch: pytest.Mo
         "what is logged is what is sent"
     )
     for rows in (1, 7, 1000, 262_144):
-        monkeypatch.setattr("xarb.verify.BATCH_ROWS", rows)
+        monkeypatch.setattr("xarb.verbs.verify.BATCH_ROWS", rows)
         proof = verify(folder, advance=silent)
         assert proof.equal, (rows, proof.tables)
 

@@ -20,7 +20,7 @@ from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
 from xarb.starts import LIVE
 from xarb.strategies.micro import Micro
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 
 def test_a_strategy_that_raises_leaves_no_order_and_says_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

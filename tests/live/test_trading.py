@@ -29,7 +29,7 @@ from xarb.model.command import AnyCommand, SubmitOrder
 from xarb.model.units import Money
 from xarb.starts import LIVE
 from xarb.upkeep import open_log
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 
 def silent(done: int, total: int, note: str = "") -> None:

@@ -14,7 +14,7 @@ from xarb.engine.results import DAY_NS
 from xarb.errors import LogError
 from xarb.live.begin import past_of
 from xarb.model.units import MONEY_ONE
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 MOST: Final = 20_000
 LIMITED: Final = {"strategies.eager.daily_volume_quote": f"{MOST}"}

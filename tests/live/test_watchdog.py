@@ -33,7 +33,7 @@ from xarb.starts import LIVE
 from xarb.venues.clock import Clock
 from xarb.venues.feeds import Feeds
 from xarb.venues.keys import Keys
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 WAIT_S = 120
 ROOT = Path(__file__).parents[2]

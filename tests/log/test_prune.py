@@ -29,7 +29,7 @@ from xarb.log.recovery import mend_manifest
 from xarb.log.tombstones import ENGINE_INPUTS, FRAMES, KEPT, Part, Tombstone
 from xarb.log.writer import LogWriter
 from xarb.model.columns import INPUTS, OUTPUTS
-from xarb.query.connection import open_query
+from xarb.sql.connection import open_query
 
 QUICK = Policy(commit_ms=1, reserve_bytes=0, separate=False)
 THIRD = START + 2 * DAY  # where the third day begins

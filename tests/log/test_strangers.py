@@ -15,7 +15,7 @@ from xarb.log.info import info
 from xarb.log.manifest import NAME, FileEntry, Manifest, Segment
 from xarb.log.prune import prune
 from xarb.log.reader import LogReader
-from xarb.query.connection import open_query
+from xarb.sql.connection import open_query
 
 
 def forged(log: Path, **changes: object) -> FileEntry:

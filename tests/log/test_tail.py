@@ -28,8 +28,8 @@ from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
 from xarb.log.tail import Tail
-from xarb.query import open_query
-from xarb.query.connection import Query
+from xarb.sql import open_query
+from xarb.sql.connection import Query
 
 VIEWS = ("quotes", "refusals", "instruments", "tops")
 ROOT = Path(__file__).resolve().parents[2]

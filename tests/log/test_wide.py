@@ -20,7 +20,7 @@ from xarb.log.reader import LogReader
 from xarb.log.rows import to_table, tuples_of, tuples_to_table
 from xarb.log.writer import date_of
 from xarb.model.columns import INPUTS, TABLES, Type
-from xarb.query import open_query
+from xarb.sql import open_query
 from xarb.wires.chains import KIND_OF, BlockRow, ChainRow, PendingRow, PoolRow, ReceiptRow, SwapRow
 from xarb.wires.rows import RowBuilder
 

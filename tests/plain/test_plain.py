@@ -16,9 +16,9 @@ from bench.markets import COINS, VENUES, Market, make, w1, w2
 from tests.plain.model import Model
 from tests.plain.rows import Row, money, read
 from tests.plain.terms import BPS, MS, BreakerTerms, FeedTerms, StrategyTerms, Terms, VenueTerms, experiment_toml, fees_toml
-from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.log.reader import LogReader
+from xarb.verbs.backtest import backtest
 
 Rows = list[tuple[str, Row]]
 BUSY = Market(5_000, symbols=2, venues=3, share=0.1, seed=3)

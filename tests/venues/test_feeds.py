@@ -13,8 +13,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.test_record import run
 from tests.venues.player import Player
+from tests.verbs.test_record import run
 from xarb.errors import ConfigError, Retryable
 from xarb.model.instrument import Instrument
 from xarb.venues.clock import TIMES, Clock

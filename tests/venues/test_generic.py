@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.test_record import QUICK, QUIET, recorded, rows, run
 from tests.venues.player import Player, depth, snapshot
 from tests.venues.test_stream import Desk, listings
+from tests.verbs.test_record import QUICK, QUIET, recorded, rows, run
 from xarb.config import RecordConfig, load_experiment
 from xarb.errors import ConfigError
-from xarb.record import Recorder
 from xarb.sources import market_sources
 from xarb.venues.clock import Clock
 from xarb.venues.exchange import Place
@@ -25,6 +24,7 @@ from xarb.venues.generic import GenericFeed, GenericStream, tap, text_of
 from xarb.venues.intake import Intake
 from xarb.venues.markets import data_client
 from xarb.venues.stream import StreamPolicy
+from xarb.verbs.record import Recorder
 from xarb.wires.rows import RowBuilder
 
 POLICY = StreamPolicy(first_pause_s=0.01, longest_pause_s=0.05, tick_s=0.02)

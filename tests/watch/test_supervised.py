@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.live.test_session import interrupt, market, traded
-from tests.test_record import recorded, run
 from tests.venues.player import Player, ticker
+from tests.verbs.test_record import recorded, run
 
 
 @pytest.fixture

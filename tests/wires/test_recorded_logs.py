@@ -15,10 +15,10 @@ from tests.wires.instruments import listing
 from tests.wires.replay import captured
 from tests.wires.test_bybit import archived as bybit_archive
 from tests.wires.test_kraken import recorded as kraken_recorded
-from xarb.backtest import backtest
 from xarb.config import load_experiment
 from xarb.log.livelog import LiveLog
 from xarb.log.reader import LogReader
+from xarb.verbs.backtest import backtest
 from xarb.wires.bybit import BybitSession
 from xarb.wires.decimals import Listing
 from xarb.wires.events import LinkEvent

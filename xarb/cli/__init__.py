@@ -10,7 +10,7 @@ import typer
 
 from xarb import __version__
 from xarb.cli import exports, inventory, keys, logs, markets, questions, sim, watch
-from xarb.cli.verbs import (
+from xarb.cli.parts import (
     CodeOption,
     ExperimentPath,
     LogOption,
@@ -23,8 +23,8 @@ from xarb.cli.verbs import (
     config_app,
     new_app,
 )
-from xarb.cli.verbs import Verb as _Verb
-from xarb.cli.verbs import overrides_of as _overrides
+from xarb.cli.parts import Verb as _Verb
+from xarb.cli.parts import overrides_of as _overrides
 from xarb.console import Table, drawn_in_place, interruptible, progress, say, show, warn
 from xarb.errors import Refused
 from xarb.model.order import STOP, KillLevel
@@ -91,9 +91,9 @@ def backtest(
     Prints the assumptions of the simulation, then what was earned and why opportunities were refused. The run is a folder of Parquet
     files that `xarb query` reads and `xarb verify` proves. The same log and config give the same run, byte for byte.
     """
-    from xarb.backtest import backtest as run_backtest
-    from xarb.backtest import ladder as run_ladder
     from xarb.config import load_experiment
+    from xarb.verbs.backtest import backtest as run_backtest
+    from xarb.verbs.backtest import ladder as run_ladder
 
     loaded = load_experiment(experiment, _overrides(settings))
     with interruptible("nothing was kept"), progress("backtest") as advance:
@@ -104,7 +104,7 @@ def backtest(
             show([run_ladder(loaded, log=log, advance=advance, run=result)])
     say(f"run kept in {result.folder}; prove it with: xarb verify {result.folder}")
     if guarded:
-        from xarb.guard import guard
+        from xarb.verbs.guard import guard
 
         sets = [word for pair in settings or () for word in ("--set", pair)]
         again = ["backtest", str(experiment), *([] if log is None else ["--log", str(log)]), *sets]
@@ -255,8 +255,8 @@ def verify(
 
     Exit code 0 when all rows are equal, 1 with the first difference shown when they are not.
     """
-    from xarb.verify import verify as run_verify
-    from xarb.why import numbered
+    from xarb.verbs.verify import verify as run_verify
+    from xarb.verbs.why import numbered
 
     allow_code(code)
     cuts = numbered("--cut", cut)
@@ -264,7 +264,7 @@ def verify(
         proof = run_verify(run, log=log, since=since, advance=advance)
     show(proof.tables)
     if proof.equal and cuts is not None:
-        from xarb.lookahead import lookahead
+        from xarb.verbs.lookahead import lookahead
 
         with progress("verify, cut") as advance:
             proof = lookahead(run, cuts, log=log, advance=advance)
@@ -288,13 +288,13 @@ def check(
     trading: exchanges, clocks, accounts, fees, balances, networks, gigabytes a day; chains: whether their nodes can be followed, whether
     their pools' tokens arrive whole, and who sends there: wallet, executor, nonce, gas, what pays for it. Exit code 0 when every strategy has a pair that can trade and nothing forbids a start, else 1.
     """
-    from xarb.check import check as run_check
     from xarb.config import load_experiment
+    from xarb.verbs.check import check as run_check
 
     loaded = load_experiment(experiment, _overrides(settings))
     objections: list[str] = []
     if log is None and loaded.run.log is None and loaded.chains:
-        from xarb.check.chains import check_chains
+        from xarb.verbs.check.chains import check_chains
 
         chains = check_chains(loaded)
         show(chains.tables)
@@ -304,8 +304,8 @@ def check(
             say(f"ready: {chains.pools} pools can be recorded")
             return
     if log is None and loaded.run.log is None and (loaded.markets or loaded.chains):
-        from xarb.check.live import check_live
         from xarb.sources import seconds_of
+        from xarb.verbs.check.live import check_live
 
         findings, objections = check_live(loaded, seconds=seconds_of(measure))
     else:
@@ -321,7 +321,7 @@ def check(
 @app.command(cls=_Verb)
 def symbols(log: LogPath) -> None:
     """Show which instruments of a log are the same thing, with the proof, and which are not, with the reason."""
-    from xarb.check import symbols as list_symbols
+    from xarb.verbs.check import symbols as list_symbols
 
     show(list_symbols(log))
 
@@ -403,7 +403,7 @@ def new_strategy(
 
     See docs/strategies.md.
     """
-    from xarb.new import new_strategy as write
+    from xarb.verbs.new import new_strategy as write
 
     paths = write(name, folder)
     for path in paths:

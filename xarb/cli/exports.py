@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import Verb, app
+from xarb.cli.parts import Verb, app
 
 
 @app.command(cls=Verb)
@@ -37,7 +37,7 @@ def export(
     Every entry of the ledger adds up to zero in each asset, fees and gas stand in the coin in which they were paid. `tardis` writes quotes, trades and
     books as Tardis CSV files, `arrow` all kinds as Arrow files. See docs/export.md.
     """
-    from xarb.export.command import Wanted
-    from xarb.export.command import export as write
+    from xarb.verbs.export.command import Wanted
+    from xarb.verbs.export.command import export as write
 
     write(Wanted(kind, paths, year, mode, currency, prices), out)

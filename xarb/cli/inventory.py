@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import FormatOption, LogOption, Verb, app
+from xarb.cli.parts import FormatOption, LogOption, Verb, app
 from xarb.console import say
 from xarb.errors import Refused
 
@@ -29,7 +29,7 @@ def inventory(folder: Folder, config: Targets = None, log: LogOption = None, out
     """
     from xarb.config import load_experiment
     from xarb.inquiry.sections import check_format, publish
-    from xarb.inventory import inventory_of, inventory_sections
+    from xarb.verbs.inventory import inventory_of, inventory_sections
 
     check_format(output)
     found = inventory_of(folder, log=log, targets=None if config is None else load_experiment(config).inventory)
@@ -66,10 +66,10 @@ def rebalance(
     """
     from xarb.config import load_experiment
     from xarb.inquiry.sections import check_format, publish
-    from xarb.inventory import inventory_of
-    from xarb.rebalance import rebalance as run_rebalance
-    from xarb.rebalance.asking import ask_networks
-    from xarb.rebalance.networks import read_networks
+    from xarb.verbs.inventory import inventory_of
+    from xarb.verbs.rebalance import rebalance as run_rebalance
+    from xarb.verbs.rebalance.asking import ask_networks
+    from xarb.verbs.rebalance.networks import read_networks
 
     check_format(output)
     if not plan:

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from xarb.cli.verbs import SetOption, Verb, app, overrides_of
+from xarb.cli.parts import SetOption, Verb, app, overrides_of
 from xarb.console import Table, say, show
 from xarb.errors import ConfigError, Refused
 
@@ -177,8 +177,8 @@ def check(
         _check_wallets(wallet)
     if experiment is None:
         return
-    from xarb.check.live import check_keys
     from xarb.config import load_experiment
+    from xarb.verbs.check.live import check_keys
 
     tables, objections = check_keys(load_experiment(experiment, overrides_of(settings)))
     show(tables)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import LogPath, Verb, app, log_app, overrides_of
+from xarb.cli.parts import LogPath, Verb, app, log_app, overrides_of
 from xarb.console import interruptible, progress, say, show
 from xarb.errors import ConfigError
 

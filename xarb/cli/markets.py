@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import LogPath, SetOption, Verb, app, log_app, overrides_of
+from xarb.cli.parts import LogPath, SetOption, Verb, app, log_app, overrides_of
 from xarb.console import drawn_in_place, interruptible, progress, say, show
 
 
@@ -37,12 +37,12 @@ def record(
     from msgspec.structs import replace
 
     from xarb.board import Board
-    from xarb.record import estimate as run_estimate
-    from xarb.record import record as run_record
-    from xarb.record import report_tables
     from xarb.settings import log_policy
     from xarb.sources import seconds_of, sources_of
     from xarb.venues.feeds import AnySource
+    from xarb.verbs.record import estimate as run_estimate
+    from xarb.verbs.record import record as run_record
+    from xarb.verbs.record import report_tables
 
     exchanges, chains, config, retention = sources_of(what, overrides_of(settings))
     sources: list[AnySource] = [*exchanges, *chains]
@@ -72,9 +72,9 @@ def scan(
 
     Compares only what the asset table proves to be the same thing. Fees are what ccxt states for accounts that trade little.
     """
-    from xarb.edges import View
-    from xarb.edges import scan as run_scan
     from xarb.sources import seconds_of, sources_of
+    from xarb.verbs.scan import View
+    from xarb.verbs.scan import scan as run_scan
 
     recording = sources_of(what, overrides_of(settings))
     if recording.chains:
@@ -89,7 +89,7 @@ def venues(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One venue, in detail.")] = None,
 ) -> None:
     """List what each exchange offers: decoder, channels, proof of continuity, real orders, lookup by client id, timer and what it is used for, sandbox."""
-    from xarb.offers import offers_tables
+    from xarb.verbs.venues import offers_tables
 
     show(offers_tables(name))
 
@@ -102,7 +102,7 @@ def log_rederive(
 
     Everything that did not come out of a raw message is copied; outputs, starts and timers of live trading are left out.
     """
-    from xarb.rederive import rederive, rederived_tables
+    from xarb.verbs.rederive import rederive, rederived_tables
 
     with interruptible("no new log was made"), progress("rederive") as advance:
         done = rederive(log, into, advance=advance)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import CodeOption, FormatOption, LogOption, Verb, allow_code, app
+from xarb.cli.parts import CodeOption, FormatOption, LogOption, Verb, allow_code, app
 from xarb.console import progress, say
 
 
@@ -32,8 +32,8 @@ def why(
     The state is obtained by replay up to the decision. See docs/why.md.
     """
     from xarb.inquiry.sections import check_format, publish
-    from xarb.why import Question, numbered
-    from xarb.why import why as explain
+    from xarb.verbs.why import Question, numbered
+    from xarb.verbs.why import why as explain
 
     check_format(output)
     allow_code(code)
@@ -63,10 +63,10 @@ def at(
 
     They come from a replay up to there, in which every row came again as recorded. Find the input with xarb query. See docs/at.md.
     """
-    from xarb.at import Markets
-    from xarb.at import at as look
     from xarb.inquiry.sections import check_format, publish
-    from xarb.why import numbered
+    from xarb.verbs.at import Markets
+    from xarb.verbs.at import at as look
+    from xarb.verbs.why import numbered
 
     check_format(output)
     allow_code(code)
@@ -92,9 +92,9 @@ def diff(
     The money of all causes adds up to the difference of the ledgers, exactly, asset by asset. Exit code 0 when nothing differs but what
     the simulation of a chain declares (gas, base fees, the place in a block and the like), else 1. See docs/diff.md.
     """
-    from xarb.diff import diff as compare
     from xarb.inquiry.sections import check_format, publish
-    from xarb.why import numbered
+    from xarb.verbs.diff import diff as compare
+    from xarb.verbs.why import numbered
 
     check_format(output)
     allow_code(code)
@@ -115,7 +115,7 @@ def status(
     when not, with each reason on standard error.
     """
     from xarb.inquiry.sections import check_format, publish
-    from xarb.status import status as look
+    from xarb.verbs.status import status as look
 
     check_format(output)
     found = look(log)
@@ -140,6 +140,6 @@ def query(
 
     Views: one for each kind of event, prices as DOUBLE beside the exact integers. Macros: bps, mid, exact. See docs/query.md.
     """
-    from xarb.query.command import command
+    from xarb.sql.command import command
 
     raise typer.Exit(command(arguments or [], output=output, examples=examples))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import Verb, app
+from xarb.cli.parts import Verb, app
 from xarb.console import progress, say, show
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.verbs import SetOption, Verb, app, overrides_of
+from xarb.cli.parts import SetOption, Verb, app, overrides_of
 from xarb.console import say
 
 

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 from xarb.inquiry.sections import Section, millis, moment_of
 from xarb.model.units import NANOS_PER_MS
 from xarb.pools.basefee import next_base_fee
-from xarb.query.connection import Query
-from xarb.query.pick import Condition, latest, pick, summed, tally, tally_latest
+from xarb.sql.connection import Query
+from xarb.sql.pick import Condition, latest, pick, summed, tally, tally_latest
 from xarb.venues.dex.nonces import OBJECTIONS
 
 _FOLLOWED: Final = "rpc_followed"

@@ -10,14 +10,14 @@ from typing import Any, Final, Self
 from xarb.assembly import Replay, replay_of_run
 from xarb.assembly.resolved import decode_config
 from xarb.errors import ConfigError, LogError, Refused
+from xarb.inquiry.origin import find_log, open_log_of
 from xarb.log.manifest import Header, Manifest
 from xarb.log.reader import LogReader
 from xarb.model.columns import INPUTS
-from xarb.query.connection import Query, open_query
-from xarb.query.pick import Condition, pick, time_range
 from xarb.settings import ts_of
+from xarb.sql.connection import Query, open_query
+from xarb.sql.pick import Condition, pick, time_range
 from xarb.starts import PAPER, Span, replay_of_start, spans_of
-from xarb.verify import find_log, open_log_of
 
 BATCH_ROWS: Final = 65_536  # a replay up to one decision reads at most so many rows too much
 _ABOVE_ALL: Final = 2**62

@@ -13,8 +13,8 @@ from xarb.engine.liverows import ARM, DISARM, KILL
 from xarb.inquiry.course import Market
 from xarb.inquiry.decided import Decided
 from xarb.model.units import NANOS_PER_MS, NANOS_PER_S, parse_decimal, parse_money, to_scale
-from xarb.query.connection import open_query
-from xarb.query.pick import unmatched
+from xarb.sql.connection import open_query
+from xarb.sql.pick import unmatched
 
 MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades", "connections")
 AFTERMATH_NS: Final = 5 * NANOS_PER_S  # how long a feed that missed rows is not yet taken to be as good as the other

@@ -8,13 +8,13 @@ from xarb.assembly import Assembly
 from xarb.checkpoint import restore
 from xarb.console import Advance
 from xarb.errors import ConfigError, Refused
+from xarb.inquiry.comparison import Comparison, Differs
 from xarb.inquiry.decided import Decided
 from xarb.log.checkpoints import Checkpoint, checkpoint_paths, read_checkpoint
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader, Selection
 from xarb.provenance import code_digest
 from xarb.replay import replay
-from xarb.verify import Comparison, Differs
 
 
 class Rewound(NamedTuple):

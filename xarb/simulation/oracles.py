@@ -26,7 +26,7 @@ from xarb.simulation.log import Found, found_in, journal_rows, read_log
 from xarb.simulation.trader import Site, Trader
 from xarb.starts import ground_of, read_start
 from xarb.venues.orderids import OrderName
-from xarb.verify import verify
+from xarb.verbs.verify import verify
 
 BASE: Final = "BTC"
 _ENDS: Final = ("canceled", "expired", "rejected", "not_sent")

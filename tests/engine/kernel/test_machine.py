@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 WITHOUT_NUMBA = """
 import sys
 from pathlib import Path
-from xarb.backtest import backtest
+from xarb.verbs.backtest import backtest
 from xarb.config import load_experiment
 
 experiment = load_experiment(Path("experiments/quickstart.toml"), {"run.end": "2026-01-05T23:58:00"})

@@ -1,0 +1,1 @@
+"""What a person asks for, a module each: the command line and `xarb.api` call these functions."""
