@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from contextlib import AbstractAsyncContextManager
@@ -269,6 +270,52 @@ def test_a_kill_without_the_process_cancels_and_proves(stage: Stage, tmp_path: P
         rows = list(reader.rows("transactions"))
         assert [row["actor"] for row in reader.rows("operator") if row["action"] == "kill"][1:] == ["watchdog"]
     assert [row["event"] for row in rows if row["purpose"] == "cancel"] == ["intent", "sent", "mined", "final", "intent", "sent"]
+
+
+def test_a_kill_by_hand_of_a_process_that_stands_still(stage: Stage, tmp_path: Path) -> None:
+    """`xarb kill LOG --config` ends it, and what took the nonce of its trade is proven by the node's own receipt.
+
+    The process beside it would wait for another minute: nobody but the person acts.
+    """
+    log = tmp_path / "log"
+
+    actor = ""
+
+    async def story() -> None:
+        nonlocal actor
+        async with live(stage, tmp_path, *REAL, "--set", "live.hang_ms=60000") as it:
+            await armed(stage, it)
+            before = stage.held()
+            gap(stage)
+            sent = await it.until("transactions", event="sent")
+            it.command.process.send_signal(signal.SIGSTOP)
+            words = ("kill", str(log), "--config", str(config(stage, tmp_path)), "--wait", "1s")
+            by_hand = await Command.start(*words)
+            actor = f"(process {by_hand.process.pid})"
+            ended = asyncio.create_task(by_hand.end())
+            await mined(stage, ended)
+            code, out, err = ended.result()
+            assert code == 0, err + out
+            await it.command.end()
+            assert it.command.process.returncode == -signal.SIGKILL
+            cancel = re.search(rf"{sent['tx_hash']} by (0x[0-9a-f]{{64}}) in block ([0-9]+)", out)
+            assert cancel is not None, out
+            receipt = stage.node.call("eth_getTransactionReceipt", cancel[1])
+            mine = stage.wallet.address.lower()
+            assert (receipt["status"], receipt["from"], receipt["to"]) == ("0x1", mine, mine)
+            assert int(receipt["blockNumber"], 16) == int(cancel[2])
+            assert int(stage.node.call("eth_getTransactionByHash", cancel[1])["nonce"], 16) == before["nonce"]
+            assert stage.node.call("eth_getTransactionReceipt", sent["tx_hash"]) is None
+            assert stage.held() == before | {"nonce": before["nonce"] + 1}
+
+    run(story(), LIMIT_S)
+    assert verify_log(log).ok
+    assert verify(log, advance=quiet).equal
+    with LogReader(log) as reader:
+        rows = [(row["purpose"], row["event"]) for row in reader.rows("transactions")]
+        [by] = [row["actor"] for row in reader.rows("operator") if row["action"] == "kill"]
+    assert by.endswith(actor)
+    assert rows[-2:] == [("cancel", "intent"), ("cancel", "sent")]
 
 
 def test_nobody_else_uses_the_address(stage: Stage, tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ def test_a_process_that_hangs_sends_nothing_after_a_kill(tmp_path: Path) -> None
             assert not {"NEW", "PARTIALLY_FILLED"} & {*before.values()}
             assert [row[3] for row in table.rows] == ["-", "-"]
             assert not (log / requests.FLAG).exists()
+            assert verify_log(log).ok, "what it was asked for is not left behind"
             with pytest.raises(Killed, match="hung and was ended"):
                 await traded(at, log, filled(1))
 

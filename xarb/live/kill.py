@@ -141,6 +141,7 @@ def _kill_hung(folder: Path, level: str, experiment: Experiment) -> list[Table]:
             raise LogError(f"it is being written still, and was not ended: {trouble}; end it with kill -KILL, and kill again")
         note_kill(folder, requests.who(), f"the process hung and was ended, by {experiment.origin}", level=level)
         take_in(folder)
+        requests.forget(folder, time.time_ns())  # what it was asked for is done without it
     except (LogError, OSError) as error:
         raise _not_noted(folder, found.rows, error) from trouble or error
     (folder / requests.FLAG).unlink(missing_ok=True)
