@@ -756,6 +756,12 @@ def kill_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
 # --- balances
 
 
+@bug("stream_lost", faults=("drop_stream",))
+def stream_lost_and_all_told(patch: pytest.MonkeyPatch) -> None:
+    """Where a private stream breaks off, orders stay as it told them."""
+    patch.setattr(AccountDesk, "_doubt", lambda *_, **__: None)
+
+
 @bug("adjustments", faults=(MOVED,))
 def adjustment_not_booked(patch: pytest.MonkeyPatch) -> None:
     """A small difference from an exchange's balance is taken note of and not booked."""

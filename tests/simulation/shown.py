@@ -69,6 +69,7 @@ SHOWN: dict[str, int] = {
     "kill_is_a_disarm": 206,
     "residuals_flattened_after_a_kill": 144,
     "kill_forgotten_by_a_restart": 37,
+    "stream_lost_and_all_told": 301,
     "adjustment_not_booked": 30,
     "differences_never_looked_for": 30,
     "differences_of_any_size_booked": 93,

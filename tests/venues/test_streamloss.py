@@ -88,3 +88,62 @@ def test_a_start_without_a_stream_goes_on_with_polling() -> None:
             assert at.desk.objections == []
 
     live(story())
+
+
+def test_at_a_loss_every_order_without_an_end_is_of_unknown_fate_until_it_is_looked_up() -> None:
+    """At once, once however often it is lost, and told by the stream; one that ended stays ended, and what is found there is accepted anew."""
+
+    async def story() -> None:
+        account = CountingAccount()
+        async with Desk(account) as at:
+            at.desk.ready(1)
+            await at.send(1)
+            account.orders[next(iter(account.orders))].state = "canceled"
+            await asyncio.sleep(20)
+            await at.send(2)
+            before = len(at.rows)
+            at.desk.lost(1, "cut")
+            at.desk.lost(2, "cut again before it stood")
+            reports = [row.values for row in at.rows[before:] if row.kind == "reports"]
+            assert [(one["order"], one["event"], one["reason"], one["source"], one["error"]) for one in reports] == [
+                (2, "unknown", STREAM_LOST, "stream", "cut")
+            ]
+            await asyncio.sleep(2)
+            assert at.events(2)[-1][0] == "accepted"
+            assert "unknown" not in {event for event, _ in at.events(1)}
+
+    live(story())
+
+
+def test_where_look_ups_alone_tell_of_an_order_it_is_unknown_once_one_is_not_answered() -> None:
+    """Without a private stream, or while it is down; with one a look-up that fails says nothing."""
+
+    async def story() -> None:
+        account, real = CountingAccount(), CountingAccount.lookup
+        is_dumb = False
+
+        async def lookup(symbol: str, client_id: str) -> OrderSaid | None:
+            if is_dumb:
+                raise Retryable("no route", reason="timeout")
+            return await real(account, symbol, client_id)
+
+        account.lookup = lookup  # type: ignore[method-assign]  # the exchange does not answer
+        async with Desk(account) as at:
+            at.desk.ready(1)
+            await at.send()
+            is_dumb = True
+            await asyncio.sleep(40)
+            assert at.readings("lookup_failed")
+            assert "unknown" not in {event for event, _ in at.events()}
+            is_dumb = False
+            at.desk.lost(1, "cut")
+            await asyncio.sleep(2)
+            assert at.events()[-1][0] == "accepted"
+            is_dumb = True
+            await asyncio.sleep(5)
+            assert at.events()[-1] == ("unknown", "lookup_failed")
+            is_dumb = False
+            await asyncio.sleep(40)
+            assert at.events()[-1][0] == "accepted"
+
+    live(story())

@@ -15,6 +15,7 @@ from xarb.model.event import OutputRow, named
 
 Found = dict[str, list[dict[str, Any]]]  # rows by column name, in the order of the log
 _OUTPUTS: Final = ("bundles", "commands", "feed_states", "fills", "ledger", "refusals", "residuals", "results")
+_INPUTS: Final = ("health", "reports", "starts")
 _QUOTE: Final = ("venue", "bid_int", "ask_int", "px_scale")
 _QUOTES: Final = tuple(column.name for column in TABLES["quotes"].columns)
 
@@ -37,7 +38,7 @@ def journal_rows(folder: Path) -> tuple[dict[str, list[Row]], list[OutputRow]]:
 
 def found_in(inputs: dict[str, list[Row]], outputs: list[OutputRow]) -> Found:
     """What oracles want of these rows."""
-    found: Found = {kind: [slow_row(kind, row).values for row in inputs.get(kind, ())] for kind in ("reports", "starts")}
+    found: Found = {kind: [slow_row(kind, row).values for row in inputs.get(kind, ())] for kind in _INPUTS}
     found["quotes"] = [dict(zip(_QUOTES, row, strict=True)) for row in inputs.get("quotes", ())]
     return found | {kind: [named(row) for row in outputs if row[0] == kind] for kind in _OUTPUTS}
 
@@ -45,7 +46,7 @@ def found_in(inputs: dict[str, list[Row]], outputs: list[OutputRow]) -> Found:
 def read_log(folder: Path) -> Found:
     """What oracles want of a sealed log."""
     with LogReader(folder) as reader:
-        found: Found = {kind: [dict(row) for row in reader.rows(kind)] for kind in ("reports", "starts")}
+        found: Found = {kind: [dict(row) for row in reader.rows(kind)] for kind in _INPUTS}
         found["quotes"] = [row for part in reader.tables("quotes", _QUOTE) for row in from_table("quotes", part)]
         found |= {kind: [] for kind in _OUTPUTS}
         for kind, row in reader.outputs(kinds=_OUTPUTS):

@@ -23,6 +23,7 @@ from xarb.simulation.audit import Audit
 from xarb.simulation.endings import judge_endings
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.log import Found, found_in, journal_rows, read_log
+from xarb.simulation.streams import judge_losses
 from xarb.simulation.trader import Site, Trader
 from xarb.starts import ground_of, read_start
 from xarb.venues.orderids import OrderName
@@ -354,6 +355,7 @@ class Judge:
             self._reports(found, exchanges)
             self._adjustments(found, last)
             self._carried(found, last)
+            judge_losses(found, self.say)
             if last.open_bundles() == 0:
                 judge_endings(found, self.say)
             Audit(self._site, self.say).go(found, is_over=last.open_bundles() == 0)

@@ -268,6 +268,8 @@ class AccountDesk:
                     await self._look_once(one)
                 except (Retryable, Rejected) as error:
                     self.reading("lookup_failed", turn, f"{one.sent_id}: {error}")
+                    if not self.is_streaming and one.is_sent:  # nobody tells of it any more
+                        self._say(self.orders.doubted(one, "lookup_failed", str(error), source="lookup"))
                 if one.is_done or one.is_settled:
                     return
         finally:
@@ -310,9 +312,12 @@ class AccountDesk:
             self.reading(MONEY_SHORT, 0, f"{self.account.label}: all balances were compared")
 
     def doubt(self, why: str) -> None:
-        """Take open orders for being of unknown fate, and look them up."""
+        """Take open orders for being of unknown fate since a countdown may have run out, and look them up."""
+        self._doubt("countdown", why, source="lookup")
+
+    def _doubt(self, reason: str, why: str, *, source: str) -> None:
         sent = [one for one in self.orders.open_orders() if one.is_sent]
-        self._say([row for one in sent for row in self.orders.doubted(one, "countdown", why)])
+        self._say([row for one in sent for row in self.orders.doubted(one, reason, why, source=source)])
 
     async def cancel(self, one: Watched, passage: Passage) -> None:
         """Cancel an order; rows tell what came of it."""
@@ -474,12 +479,17 @@ class AccountDesk:
         self._ready.set()
 
     def lost(self, epoch: int, reason: str) -> None:
-        """The connection is gone: nothing new begins until another stands and everything was compared with the exchange since."""
+        """The connection is gone: nothing new begins until another stands and everything was compared with the exchange since.
+
+        What it would have told nobody tells: every order that left and has not ended is of unknown fate from here on, until it is looked up.
+        """
         was_streaming, self.is_streaming = self.is_streaming, False
         self._connection("lost", epoch, reason)
         if was_streaming and self.lost_stream is None:
             self.lost_stream = f"the private stream of {self.account.label} at {self.venue} is lost"
             self.reading(STREAM_LOST, 1, f"{self.lost_stream}: {reason}")
+        if was_streaming:
+            self._doubt(STREAM_LOST, reason, source="stream")
 
     async def _catch_up(self, epoch: int) -> None:
         """Compare after a private stream came back; new orders may be sent again if it still stands then."""

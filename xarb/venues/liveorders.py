@@ -180,12 +180,12 @@ class LiveOrders:
         one.is_unknown = True
         return [self._row(one, "unknown", source, reason=reason, error=error)]
 
-    def doubted(self, one: Watched, reason: str, error: str) -> list[VenueRow]:
-        """What was known of it may be true no more."""
+    def doubted(self, one: Watched, reason: str, error: str, *, source: str) -> list[VenueRow]:
+        """What was known of it may be true no more, or who would have told of it is gone."""
         if one.is_done or one.is_unknown:
             return []
         one.is_unknown = True
-        return [self._row(one, "unknown", "lookup", reason=reason, error=error)]
+        return [self._row(one, "unknown", source, reason=reason, error=error)]
 
     def absent(self, one: Watched, now: int) -> list[VenueRow]:
         """A lookup did not find it."""
