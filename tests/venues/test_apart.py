@@ -14,7 +14,8 @@ from xarb.engine.chains import Chains
 from xarb.engine.pool import Maths, same
 from xarb.model.event import SlowRow
 from xarb.pools.concentrated import Concentrated
-from xarb.venues.apart import Apart, through
+from xarb.venues.apart import Apart
+from xarb.venues.asked import through
 from xarb.venues.captured import ApartCopy
 from xarb.wires.chains import PoolRow, SwapRow, listing_of
 
@@ -36,13 +37,13 @@ class Put(NamedTuple):
 
 
 class Scripted(ChainWorld):
-    """A chain whose blocks hold what a script says."""
+    """A chain whose blocks hold what a script says; of what an input and an output explain alike rows say that it was the coarser token's."""
 
     puts: Sequence[Put] = ()
     told: Sequence[Put] = ()
 
     def play(self, puts: Sequence[Put], *, snapshots: bool = False) -> list[Put]:
-        """A block with these; what rows say of them, which of an output that an input would have given as well is that input."""
+        """A block with these; what rows say of them."""
         self.puts, self.told = list(puts), []
         self.mine(len(puts), snapshots=snapshots)
         return list(self.told)
@@ -59,8 +60,13 @@ class Scripted(ChainWorld):
             assert isinstance(pool, Concentrated)
             return self._resized(place, pool, *put.span, put.amount, cause="mint")
         cost, given, after = _swapped(self.pools[put.pool], put)
-        if put.is_out and same(through(self.pools[put.pool], cost, zero_for_one=put.down)[1], after):
-            self.told = [*self.told[:-1], put._replace(amount=cost, is_out=False)]
+        alike = [
+            one
+            for one in (put._replace(amount=cost, is_out=False), put._replace(amount=given, is_out=True))
+            if one.amount > 0 and same(_swapped(self.pools[put.pool], one)[2], after)
+        ]
+        if not put.is_ours and len(alike) > 1:
+            self.told = [*self.told[:-1], alike[given < cost]]
         self.pools[put.pool] = after
         deltas = (cost, -given) if put.down else (-given, cost)
         moved: dict[str, Any] = {"sender": "0x5e", "recipient": "0x4e", "delta0": deltas[0], "delta1": deltas[1]}

@@ -33,7 +33,7 @@ CAUSES: Final = {
     "base fee": "blocks had other gas in them, ours among it, so that gas had another price",
     "inclusion": "a block took a transaction in at another place: in another block, or before others of its block",
     "competition": "others did something else in its block, or were drawn to be first",
-    "own trade": "others asked for something else, or nobody can say what, in a pool that a transaction of ours had moved",
+    "own trade": "others asked for something else, or for more than rows prove, in a pool that a transaction of ours had moved",
     "consequence": "follows from an earlier difference: money, open bundles, cool-downs or liquidity were not the same any more",
     "unexplained": "none of the others: inputs and state were the same as far as the logs tell",
 }

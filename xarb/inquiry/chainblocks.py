@@ -12,16 +12,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.inquiry.decided import Decided
+from xarb.pools.constant_product import ConstantProduct
+from xarb.venues.asked import again
 
 Act = tuple[Any, ...]  # what somebody asked of a pool, first; then the state that it left
+Reserves = tuple[int, int]
 _HEADER: Final = ("seq", "ts_recv", "block_number", "block_hash", "event", "base_fee_wei", "gas_used", "gas_limit")
 _ACTS: Final = (
     *("block_number", "block_hash", "log_index", "tx_hash", "symbol", "cause", "kind", "fee_ppm", "reserve0", "reserve1"),
     *("sqrt_price_x96", "liquidity", "tick", "tick_lower", "tick_upper", "liquidity_delta"),
 )
 _SWAPS: Final = ("block_hash", "log_index", "symbol", "delta0", "delta1", "in0", "in1")
+_STATE: Final = ("reserve0", "reserve1", "sqrt_price_x96", "liquidity", "tick")
+_PRICE: Final = _STATE.index("sqrt_price_x96")
 SWAP: Final = "swap"
-INEXACT: Final = "liquidity of v2"  # it was priced: nobody knows what would have been asked for in another state
+PRICED: Final = "liquidity of v2"  # it has other amounts in another state
 
 
 class Header(NamedTuple):
@@ -36,11 +41,12 @@ class Header(NamedTuple):
 
 
 class Done(NamedTuple):
-    """What somebody did in a pool: what was asked of it, the state that it left, and its place in the block."""
+    """What somebody did in a pool: what was asked of it, the state that it left, its place in the block, and reserves before it (None: not known)."""
 
     asked: Act
     left: Act
     log_index: int
+    was: Reserves | None
 
 
 class Blocks:
@@ -95,8 +101,14 @@ class Acts:
         swaps = {(row["block_hash"], row["log_index"], row["symbol"]): row for row in side.rows("swaps", where, columns=_SWAPS)}
         self.others: defaultdict[tuple[str, int], list[Done]] = defaultdict(list)  # by pool and number of the block
         self.ours: defaultdict[tuple[str, int], list[int]] = defaultdict(list)  # the same, places in the block
+        known: dict[str, Reserves] = {}
         for row in side.rows("pools", where, columns=_ACTS):
-            if row["block_hash"] not in hashes or row["log_index"] is None:
+            if row["block_hash"] not in hashes:
+                continue
+            was = known.get(row["symbol"])
+            if row["reserve0"] is not None:
+                known[row["symbol"]] = (int(row["reserve0"]), int(row["reserve1"]))
+            if row["log_index"] is None:
                 continue
             key = (row["symbol"], row["block_number"])
             if row["tx_hash"] in own:
@@ -104,8 +116,8 @@ class Acts:
             else:
                 of_log = row["log_index"] + (row["kind"] == "v2")
                 asked = _asked(row, swaps.get((row["block_hash"], of_log, row["symbol"])))
-                state = tuple(row[name] for name in ("reserve0", "reserve1", "sqrt_price_x96", "liquidity", "tick"))
-                self.others[key].append(Done((row["fee_ppm"], *asked), state, row["log_index"]))
+                state = tuple(row[name] for name in _STATE)
+                self.others[key].append(Done((row["fee_ppm"], *asked), state, row["log_index"], was))
 
     def came_after(self, pool: str, number: int) -> bool:
         """Whether others did something in a pool behind us in a block of the log."""
@@ -118,23 +130,48 @@ def _asked(row: Mapping[str, Any], swap: Mapping[str, Any] | None) -> Act:
     if row["cause"] in ("mint", "burn"):
         return (row["cause"], row["tick_lower"], row["tick_upper"], row["liquidity_delta"])
     if swap is None:
-        return (INEXACT if row["cause"] == "sync" else row["cause"],)
+        return (PRICED if row["cause"] == "sync" else row["cause"],)
     put = [int(swap[f"in{token}"]) if swap[f"in{token}"] is not None else max(int(swap[f"delta{token}"]), 0) for token in (0, 1)]
     taken = [max(-int(swap[f"delta{token}"]), 0) for token in (0, 1)]
     return (SWAP, tuple(put), tuple(taken))
 
 
-def _same(one: Act, other: Act) -> bool:
-    """Whether two acts ask for the same: swaps the same input, or the same output; which of both was asked for no row says."""
-    if one[1] != SWAP or other[1] != SWAP or one[0] != other[0]:
-        return one == other
-    (in0, in1), (out0, out1) = one[2], one[3]
-    same_way = (in0 > 0, in1 > 0) == (other[2][0] > 0, other[2][1] > 0)
-    return same_way and ((in0, in1) == other[2] or (out0, out1) == other[3])
+def _same(one: Done, other: Done) -> bool:
+    """Whether two acts ask for the same: swaps the same input, the same output, or the same price to stop at; which of them was asked for no row says."""
+    mine, theirs = one.asked, other.asked
+    if mine[1] != SWAP or theirs[1] != SWAP or mine[0] != theirs[0]:
+        return mine == theirs
+    (in0, in1), (out0, out1) = mine[2], mine[3]
+    same_way = (in0 > 0, in1 > 0) == (theirs[2][0] > 0, theirs[2][1] > 0)
+    stopped = one.left[_PRICE] is not None and one.left[_PRICE] == other.left[_PRICE]
+    return same_way and (stopped or (in0, in1) == theirs[2] or (out0, out1) == theirs[3])
 
 
 def _alike(mine: Sequence[Done], theirs: Sequence[Done]) -> bool:
-    return len(mine) == len(theirs) and all(_same(one.asked, other.asked) for one, other in zip(mine, theirs, strict=True))
+    return len(mine) == len(theirs) and all(_same(one, other) for one, other in zip(mine, theirs, strict=True))
+
+
+def _otherwise(one: Done, other: Done) -> str:
+    """How liquidity of v2 on one side differs from what a simulation makes of it that knows the other side's row; empty where it does not."""
+    if one.was is None or other.was is None:
+        return f"{PRICED} changed after us, and what it was before no row says"
+    try:
+        found = again(_pool(other.was), _pool(one.was), _pool(_held(one)), ({"cause": "sync"}, None)).maths
+    except ValueError:
+        return f"{PRICED} changed after us as no pool could"
+    assert isinstance(found, ConstantProduct)
+    off = [abs(have - made) for have, made in zip(_held(other), (found.reserve0, found.reserve1), strict=True)]
+    if not any(off):
+        return ""
+    return f"{PRICED} changed after us by {off[0]} of token0 and {off[1]} of token1 otherwise than its row proves"
+
+
+def _held(one: Done) -> Reserves:
+    return int(one.left[0]), int(one.left[1])
+
+
+def _pool(reserves: Reserves) -> ConstantProduct:
+    return ConstantProduct(reserve0=reserves[0], reserve1=reserves[1])
 
 
 class Parted(NamedTuple):
@@ -164,6 +201,8 @@ class TwoChains:
             for pool, number in acts.ours:
                 self.touch(pool, number)
         self._parted: dict[str, Parted | None] = {}
+        simulated = [side.reports == "sim_reports" for side in sides]
+        self._from = [is_first for is_first, is_it in zip((True, False), simulated, strict=True) if is_it] or [True]
 
     def touch(self, pool: str, number: int) -> None:
         """A transaction of ours was in a pool in a block, on one of the sides."""
@@ -191,9 +230,15 @@ class TwoChains:
                 return Parted(number, by_us, what)
             if not by_us and [one.left for one in mine] != [one.left for one in theirs]:
                 return Parted(number, by_us=False, what="what others left of it differs")
-            if by_us and any(one.asked[1] == INEXACT for one in mine):
-                return Parted(number, by_us, f"{INEXACT} changed after us, of which the log says no price")
+            if by_us and (what := self._priced(mine, theirs)):
+                return Parted(number, by_us, what)
         return None
+
+    def _priced(self, mine: Sequence[Done], theirs: Sequence[Done]) -> str:
+        """How liquidity of v2 came otherwise than the rows of a side that is simulated let it; empty where it did not."""
+        pairs = [one for one in zip(mine, theirs, strict=True) if one[0].asked[1] == PRICED]
+        ways = [pair if is_first else pair[::-1] for pair in pairs for is_first in self._from]
+        return next((what for way in ways if (what := _otherwise(*way))), "")
 
     def same_acts(self, pool: str, number: int) -> bool:
         """Whether others did the same to a pool in a block."""

@@ -1,11 +1,8 @@
 """Pools of a chain as they would be: with the swaps that are simulated, and without those of ours that the log has.
 
 The log knows nothing of what is simulated. A pool that it moved goes its own way from then on: each recorded row is stepped upon it, by the
-contracts' integers, as its sender asked for it. A swap puts in what it put in, whatever that gives now, or takes what it took where the row can only
-come of a swap that asked for its output; a range of a v3 pool gets the same liquidity; liquidity of a v2 pool comes and goes in the same proportion. Rows of transactions of our own are left out, since a cycle that is
-simulated stands for them. Once such a pool is what the log says again, it goes with the log.
-
-Not exact are swaps that stopped at a price, or asked for whatever is less, and liquidity that was priced: nobody knows what would have been asked for.
+contracts' integers, as its sender asked for it (`asked`). Rows of transactions of our own are left out, since a cycle that is simulated stands for
+them. Once such a pool is what the log says again, it goes with the log.
 """
 
 from __future__ import annotations
@@ -13,13 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from xarb.engine.chains import Chains
 from xarb.engine.pool import Maths, Pool, copy_of, maths_of, same
 from xarb.model.event import SlowRow
-from xarb.pools.concentrated import Concentrated
-from xarb.pools.constant_product import ConstantProduct
+from xarb.venues.asked import again, given, through
 from xarb.venues.captured import ApartCopy
 
 Net = tuple[int, int]  # token0 and token1 that simulated swaps put in beyond what recorded ones of ours did
@@ -106,16 +100,16 @@ class Apart:
         if now is None:
             return None
         if values["tx_hash"] is not None and values["tx_hash"] in self._own:
-            for zero_for_one, given in ((True, _given(swap, 0)), (False, _given(swap, 1))):
-                if given > 0:
-                    self._count(number, -given, zero_for_one=zero_for_one)
+            for zero_for_one, put in ((True, given(swap, 0)), (False, given(swap, 1))):
+                if put > 0:
+                    self._count(number, -put, zero_for_one=zero_for_one)
             return mine
         if is_one:
             return maths_of(copy_of(now))
         if mine is None or was is None or values["cause"] in ("snapshot", "initialize"):
             return mine if was is not None and same(was, now) else self._again(number, now)
         try:
-            return _stepped(mine, was, now, row)
+            return again(mine, was, now, row).maths
         except ValueError:  # no pool can be that: another one would have been asked for something else
             return self._again(number, now)
 
@@ -140,82 +134,3 @@ class Apart:
         """Take over a copy."""
         self._pools = {one.number: maths for one in copies if (maths := maths_of(one.maths)) is not None}
         self._net = {one.number: one.net for one in copies if one.net != _NONE}
-
-
-def _given(swap: Mapping[str, Any] | None, token: int) -> int:
-    """What a swap put in of a token."""
-    if swap is None:
-        return 0
-    given = swap[f"in{token}"]
-    return max(int(swap[f"delta{token}"]), 0) if given is None else int(given)
-
-
-def _stepped(mine: Maths, was: Maths, now: Maths, row: tuple[Mapping[str, Any], Mapping[str, Any] | None]) -> Maths:
-    """A recorded row upon another state; `was` and `now` are what the log has before and after it.
-
-    Raises:
-        ValueError: no pool can be what would come of it.
-    """
-    values, swap = row
-    given = (_given(swap, 0), _given(swap, 1))
-    if isinstance(mine, ConstantProduct) and isinstance(was, ConstantProduct) and isinstance(now, ConstantProduct):
-        return _stepped_product(mine, was, now, given)
-    if not isinstance(mine, Concentrated):
-        raise ValueError("a pool of one kind became one of another")  # noqa: TRY004  # as any other state that cannot be
-    after = mine.copy()
-    if values["cause"] in ("mint", "burn"):
-        after.change(values["tick_lower"], values["tick_upper"], int(values["liquidity_delta"]))
-        return after
-    if max(given) <= 0 or swap is None or not isinstance(was, Concentrated):
-        return after
-    down = given[0] > 0
-    taken = -int(swap["delta1" if down else "delta0"])
-    if taken > 0 and not same(through(was, max(given), zero_for_one=down)[1], now):
-        asked = was.cross(taken, zero_for_one=down, exact_out=True)
-        if (asked.sqrt_price, asked.tick, asked.liquidity) == _moved(now):
-            done = after.cross(taken, zero_for_one=down, exact_out=True)
-            after.move(done.sqrt_price, done.tick, done.liquidity)
-            return after
-    return through(after, max(given), zero_for_one=down)[1]
-
-
-def _moved(pool: Maths) -> tuple[int, int, int] | None:
-    """What a swap changes of a v3 pool."""
-    return (pool.sqrt_price, pool.tick, pool.liquidity) if isinstance(pool, Concentrated) else None
-
-
-def _stepped_product(mine: ConstantProduct, was: ConstantProduct, now: ConstantProduct, given: tuple[int, int]) -> ConstantProduct:
-    """The same of a v2 pool: a swap takes as much less than the quote as it did, or what it asked for; liquidity changes in the same proportion."""
-    if min(given) > 0:  # both tokens came in: what stayed of each is all that is known
-        return _sized(mine, mine.reserve0 + now.reserve0 - was.reserve0, mine.reserve1 + now.reserve1 - was.reserve1)
-    if max(given) > 0:
-        zero_for_one, amount = given[0] > 0, max(given)
-        taken = was.reserve1 - now.reserve1 if zero_for_one else was.reserve0 - now.reserve0
-        left = was.quote_in(amount, zero_for_one=zero_for_one).amount_out - taken
-        if left > 0 and was.quote_out(taken, zero_for_one=zero_for_one).amount_in == amount:
-            asked = mine.quote_out(taken, zero_for_one=zero_for_one)
-            return mine.swapped(asked.amount_in, asked.amount_out, zero_for_one=zero_for_one)
-        out = max(mine.quote_in(amount, zero_for_one=zero_for_one).amount_out - max(left, 0), 0)
-        return mine.swapped(amount, out, zero_for_one=zero_for_one)
-    sized = (
-        mine.reserve0 * now.reserve0 // was.reserve0 if was.reserve0 else now.reserve0,
-        mine.reserve1 * now.reserve1 // was.reserve1 if was.reserve1 else now.reserve1,
-    )
-    return _sized(mine, *sized)
-
-
-def _sized(mine: ConstantProduct, reserve0: int, reserve1: int) -> ConstantProduct:
-    return msgspec.structs.replace(mine, reserve0=reserve0, reserve1=reserve1)
-
-
-def through(pool: Maths, amount: int, *, zero_for_one: bool) -> tuple[int, Maths, int]:
-    """What a pool gives for an input, the pool after it, and the initialised ticks that were crossed."""
-    if isinstance(pool, Concentrated):
-        done = pool.cross(amount, zero_for_one=zero_for_one)
-        after = pool.copy()
-        after.move(done.sqrt_price, done.tick, done.liquidity)
-        return (done.amount_out if done.amount_in == amount else 0), after, pool.crossed(done.tick)
-    swap = pool.quote_in(amount, zero_for_one=zero_for_one)
-    if swap.amount_out <= 0:
-        return 0, pool, 0
-    return swap.amount_out, pool.swapped(swap.amount_in, swap.amount_out, zero_for_one=zero_for_one), 0

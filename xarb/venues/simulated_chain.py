@@ -21,7 +21,8 @@ from xarb.model.command import AnySwap, CancelCycle, ChainCommand, CycleReport, 
 from xarb.model.event import SlowRow
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S, NEVER
 from xarb.pools.financing import MEASURED, PATH, PPM, WAD, GasUse
-from xarb.venues.apart import Apart, through
+from xarb.venues.apart import Apart
+from xarb.venues.asked import through
 from xarb.venues.captured import ChainBlockCopy, ChainDealingsCopy, MinedCopy
 from xarb.venues.chainterms import ChainModel
 from xarb.venues.fold import draw
