@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from xarb import __version__
-from xarb.cli import exports, inventory, keys, logs, markets, questions, sim, watch
+from xarb.cli import exports, inventory, keys, logs, markets, questions, reports, sim, watch
 from xarb.cli.parts import (
     CodeOption,
     ExperimentPath,
@@ -37,6 +37,7 @@ __all__ = [
     "logs",
     "markets",
     "questions",
+    "reports",
     "sim",
     "watch",
 ]  # its commands are part of the application

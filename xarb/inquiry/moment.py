@@ -103,10 +103,29 @@ class _Reached(Exception):  # no error: it ends the replay
     pass
 
 
+class Watching(Assembly):
+    """An assembly that is told of what strategies decide on opportunities, before anything of it is carried out."""
+
+    def __init__(self, how: Replay) -> None:
+        self.watched: list[Strategy] = []
+        super().__init__(how.resolved, how.ground)
+
+    def strategies(self, rates: Mapping[tuple[str, str, str], int]) -> Sequence[Strategy]:
+        """The config's strategies, watched."""
+        self.watched = [_Watched(one, self) for one in super().strategies(rates)]
+        return self.watched
+
+    def check(self) -> None:
+        """A strategy is going to be asked."""
+
+    def planned(self, of: tuple[str, int], wake: Wake, view: View, plan: Plan) -> None:
+        """A strategy made a plan on an opportunity; `of` are its id and the opportunity's number."""
+
+
 class _Watched(Wrapped):
     """A strategy that is looked at while it decides."""
 
-    def __init__(self, inner: Strategy, watching: _Watching) -> None:
+    def __init__(self, inner: Strategy, watching: Watching) -> None:
         super().__init__(inner)
         self._watching = watching
 
@@ -125,36 +144,27 @@ class _Watched(Wrapped):
             opportunity = None if isinstance(plan, AtomicPlan | SwapPlan) else plan.opportunity
             if plan.cycle is not None:
                 opportunity = begun.get(plan.cycle.number) or cycles.opportunity(self.id, plan.cycle)
-            if opportunity is not None and (self.id, opportunity) == (
-                self._watching.wanted.strategy,
-                self._watching.wanted.opportunity,
-            ):
-                self._watching.note(wake, view, plan)
+            if opportunity is not None:
+                self._watching.planned((self.id, opportunity), wake, view, plan)
         return plans
 
 
-class _Watching(Assembly):
-    """An assembly that looks at the decisions that are wanted."""
+class _UpTo(Watching):
+    """An assembly that looks at the decisions that are wanted, and ends the replay after them."""
 
     def __init__(self, how: Replay, wanted: Wanted) -> None:
         self.wanted = wanted
         self.decisions: list[Moment] = []
         self.sending: Moment | None = None
-        self._watched: list[Strategy] = []
-        super().__init__(how.resolved, how.ground)
-
-    def strategies(self, rates: Mapping[tuple[str, str, str], int]) -> Sequence[Strategy]:
-        """The config's strategies, watched."""
-        self._watched = [_Watched(one, self) for one in super().strategies(rates)]
-        return self._watched
+        super().__init__(how)
 
     def note_marks(self) -> None:
         """Commands wait: nothing was applied since they were decided."""
         super().note_marks()
         order = self.wanted.order
         if order is not None and any(isinstance(one, SubmitOrder) and one.order == order for one in self.engine.commands):
-            number = next(at for at, one in enumerate(self._watched) if one.id == self.wanted.strategy)
-            view = StrategyView(self.engine, self._watched[number], number)
+            number = next(at for at, one in enumerate(self.watched) if one.id == self.wanted.strategy)
+            view = StrategyView(self.engine, self.watched[number], number)
             self.sending = self._look(view, None, self.decisions[-1].plan if self.decisions else None)._replace(plan=None)
             raise _Reached
 
@@ -163,38 +173,44 @@ class _Watching(Assembly):
         if self.wanted.order is None and len(self.decisions) >= self.wanted.decisions:
             raise _Reached
 
-    def note(self, wake: Wake, view: View, plan: Plan) -> None:
-        """The strategy made a plan on the opportunity that is wanted."""
-        self.decisions.append(self._look(view, wake, plan))
+    def planned(self, of: tuple[str, int], wake: Wake, view: View, plan: Plan) -> None:
+        """Looked at if it is on the opportunity that is wanted."""
+        if of == (self.wanted.strategy, self.wanted.opportunity):
+            self.decisions.append(self._look(view, wake, plan))
 
     def _look(self, view: View, wake: Wake | None, plan: Plan | None) -> Moment:
-        numbers = {(one.venue, one.symbol): number for number, one in enumerate(view.instruments)}
-        shown = [numbers[key] for key in self.wanted.instruments if key in numbers]
-        if isinstance(plan, BundlePlan):
-            shown += [leg.instrument for leg in plan.legs if leg.instrument not in shown]
-        seen = [
-            Seen(
-                one,
-                view.instruments[one],
-                view.quote(one),
-                view.levels(one, "bid", DEPTH),
-                view.levels(one, "ask", DEPTH),
-                view.feed(one),
-            )
-            for one in shown
-        ]
-        assets = sorted({(one.instrument.venue, asset) for one in seen for asset in (one.instrument.base, one.instrument.quote)})
-        return Moment(
-            after_seq=self.engine.position,
-            ts=view.now,
-            wake=None if wake is None else wake.kind,
-            edge=None if wake is None else wake.edge,
-            seen=seen,
-            free=[(venue, asset, view.free(venue, asset)) for venue, asset in assets],
-            open_bundles=view.open_bundles(),
-            edges=len(view.edges()),
-            plan=plan,
+        return look(view, wake, plan, instruments=self.wanted.instruments, after_seq=self.engine.position)
+
+
+def look(view: View, wake: Wake | None, plan: Plan | None, *, instruments: Sequence[Key], after_seq: int) -> Moment:
+    """What can be seen now: of the instruments named, and of those of the plan's legs."""
+    numbers = {(one.venue, one.symbol): number for number, one in enumerate(view.instruments)}
+    shown = [numbers[key] for key in instruments if key in numbers]
+    if isinstance(plan, BundlePlan):
+        shown += [leg.instrument for leg in plan.legs if leg.instrument not in shown]
+    seen = [
+        Seen(
+            one,
+            view.instruments[one],
+            view.quote(one),
+            view.levels(one, "bid", DEPTH),
+            view.levels(one, "ask", DEPTH),
+            view.feed(one),
         )
+        for one in shown
+    ]
+    assets = sorted({(one.instrument.venue, asset) for one in seen for asset in (one.instrument.base, one.instrument.quote)})
+    return Moment(
+        after_seq=after_seq,
+        ts=view.now,
+        wake=None if wake is None else wake.kind,
+        edge=None if wake is None else wake.edge,
+        seen=seen,
+        free=[(venue, asset, view.free(venue, asset)) for venue, asset in assets],
+        open_bundles=view.open_bundles(),
+        edges=len(view.edges()),
+        plan=plan,
+    )
 
 
 def witness(decided: Decided, wanted: Wanted, recorded: Sequence[tuple[str, Mapping[str, Any]]]) -> Witness:
@@ -218,7 +234,7 @@ def witness(decided: Decided, wanted: Wanted, recorded: Sequence[tuple[str, Mapp
 
     with decided.open_inputs() as reader:
         how = decided.replay(reader)
-        watching = _Watching(how, wanted)
+        watching = _UpTo(how, wanted)
         last = max((row[1] for row in expected), default=-1)
         try:
             replay(watching, how.batches, keep, reached=lambda seq: _stop_after(last, seq))

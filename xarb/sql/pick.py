@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Context, Decimal
 from typing import Any, Final
 
@@ -87,6 +87,16 @@ def summed(query: Query, kind: str, by: Sequence[str], column: str, *where: Cond
     conditions = " AND ".join(_condition(*one) for one in where) or "true"
     sql = f"SELECT {', '.join(map(name, by))}, sum({name(column)}) FROM {name(kind)} WHERE {conditions} GROUP BY ALL ORDER BY ALL"
     return [tuple(map(_value, row)) for row in query.run(sql).rows()]
+
+
+def read(query: Query, sql: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a statement, with values as `pick` gives them.
+
+    Raises:
+        LogError: a file of the log is damaged.
+    """
+    for row in query.run(sql).rows():
+        yield tuple(map(_value, row))
 
 
 def time_range(query: Query, kind: str, *where: Condition) -> tuple[int, int] | None:

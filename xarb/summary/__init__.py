@@ -140,7 +140,7 @@ class Summary:
     def finish(self) -> None:
         """The log has ended: value the change of every balance at the last mids."""
         for currency, equity in self.equity.items():
-            total = self._total(self._moved, currency)
+            total = self.total(self._moved, currency)
             if total is None:
                 equity.last = None
             else:
@@ -166,7 +166,7 @@ class Summary:
             else:
                 equity.take(total)
 
-    def _total(self, flow: Mapping[str, int], currency: str) -> int | None:
+    def total(self, flow: Mapping[str, int], currency: str) -> int | None:
         """The value of a flow of assets, None where one of them has no mark."""
         values = [self._value(asset, change, currency) for asset, change in flow.items() if change]
         known = [value for value in values if value is not None]
@@ -275,12 +275,12 @@ class Summary:
             )
         return [table for table in made if table.rows]
 
-    def _worth(self, flow: Mapping[str, int]) -> str:
+    def worth(self, flow: Mapping[str, int]) -> str:
         """A flow of assets in the first currency that can value all of it."""
         if not flow:
             return "0"
         for currency in self._currencies:
-            total = self._total(flow, currency)
+            total = self.total(flow, currency)
             if total is not None:
                 return f"{money(total)} {currency}"
         return _UNVALUED
@@ -289,7 +289,7 @@ class Summary:
         """Orders, fill ratio and trading PnL of one strategy, as text."""
         tally = self._tallies.get(strategy) or _Tally()
         ratio = f"{tally.filled / tally.sent:.4f}" if tally.sent else "-"
-        return Line(str(tally.sent), ratio, self._worth(self._bundles.flow(strategy=strategy)))
+        return Line(str(tally.sent), ratio, self.worth(self._bundles.flow(strategy=strategy)))
 
     def _strategies(self) -> Table:
         rows = []
@@ -334,7 +334,7 @@ class Summary:
 
     def _pairs(self) -> Table:
         found = sorted(self._bundles.by_pair.items())
-        rows = tuple((pair, str(count), self._worth(self._bundles.flow(pair=pair))) for pair, count in found)
+        rows = tuple((pair, str(count), self.worth(self._bundles.flow(pair=pair))) for pair, count in found)
         return Table("Pairs of venues (sell / buy)", ("pair", "bundles", "trading PnL"), rows)
 
     def _refused(self) -> Table:
@@ -383,6 +383,20 @@ def summary_of(assembly: Assembly) -> Summary:
     made = Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
     made.alike = assembly.alike
     return made
+
+
+def accounts_of(assembly: Assembly) -> Table:
+    """Each account at the last mids: what trading gained, apart from what its opening inventory gained by itself."""
+    rows: list[tuple[str, ...]] = []
+    for account in sorted(assembly.resolved.accounts):
+        for currency in assembly.currencies:
+            worth = assembly.valuation(account, currency)
+            if isinstance(worth, str):
+                rows.append((account, currency, f"not valued: no mark of {worth}", "-", "-", "-"))
+            else:
+                rows.append((account, currency, *(money(value) for value in worth)))
+    head = ("account", "currency", "equity", "opening inventory", "trading PnL", "inventory revaluation")
+    return Table("Accounts at the last mids; inventory revalued since the first order", head, tuple(rows))
 
 
 def _by_count(item: tuple[tuple[str, str], int]) -> tuple[str, int, str]:

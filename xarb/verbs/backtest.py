@@ -26,7 +26,7 @@ from xarb.log.writer import LogWriter
 from xarb.model.units import NANOS_PER_MS
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
-from xarb.summary import Line, Summary, money, summary_of
+from xarb.summary import Line, Summary, accounts_of, summary_of
 
 BATCH_ROWS: Final = 262_144
 LADDER_MS: Final = (0, 50, 100, 250, 500)
@@ -90,7 +90,7 @@ def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, ad
         summary.finish()
         counts = (("inputs", f"{inputs}"), ("wakes", f"{assembly.engine.wakes}"), ("bundles", f"{summary.bundles}"))
         tables = [_head(reader, folder, digest.hex(), counts), assembly.assumptions(), *summary.tables()]
-        tables += [table for table in (_accounts(assembly), assembly.doubtful_marks()) if table.rows]
+        tables += [table for table in (accounts_of(assembly), assembly.doubtful_marks()) if table.rows]
         writer.finish(digest.hex(), assembly.engine.position)
     if made != folder:
         _put(made, folder)
@@ -236,20 +236,6 @@ def _entries(folder: Path) -> list[Path]:
 def _named_files(folder: Path) -> set[Path]:
     """The manifest of a run and the files that it names, as paths below the folder."""
     return {folder / MANIFEST, *(folder / entry.path for entry in Manifest(folder).files)}
-
-
-def _accounts(assembly: Assembly) -> Table:
-    """Each account at the last mids: what trading gained, apart from what its opening inventory gained by itself."""
-    rows: list[tuple[str, ...]] = []
-    for account in sorted(assembly.resolved.accounts):
-        for currency in assembly.currencies:
-            worth = assembly.valuation(account, currency)
-            if isinstance(worth, str):
-                rows.append((account, currency, f"not valued: no mark of {worth}", "-", "-", "-"))
-            else:
-                rows.append((account, currency, *(money(value) for value in worth)))
-    head = ("account", "currency", "equity", "opening inventory", "trading PnL", "inventory revaluation")
-    return Table("Accounts at the last mids; inventory revalued since the first order", head, tuple(rows))
 
 
 def _head(reader: LogReader, folder: Path, digest: str, counts: Sequence[tuple[str, str]]) -> Table:

@@ -5,27 +5,26 @@ Everything but the state that the strategy saw is read from the log. That state 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from xarb.engine.liverows import ARM, DISARM, KILL
 from xarb.errors import ConfigError
+from xarb.inquiry.chain import Chain, Row, aftermath, became, told
 from xarb.inquiry.course import markets_of
 from xarb.inquiry.decided import Decided, open_decided, starts_in
 from xarb.inquiry.evidence import evidence
 from xarb.inquiry.moment import Moment, Wanted, Witness, witness
-from xarb.inquiry.sections import Section, Shown, amount, bps, listed, millis, moment_of, scaled
+from xarb.inquiry.sections import Section, moment_of
 from xarb.inquiry.seen import moment_sections
 from xarb.log.manifest import Manifest
 from xarb.provenance import code_digest
 from xarb.sql.connection import open_query
 from xarb.sql.pick import pick
 
-Row = dict[str, Any]
 _WHAT: Final = ("what", "value")
 _LONGEST: Final = 18  # digits of a number that there can be
-_PLACE: Final[tuple[Shown, ...]] = ("after_seq", "n", ("ts", moment_of))
 
 
 class Question(NamedTuple):
@@ -34,16 +33,6 @@ class Question(NamedTuple):
     order: str | None
     opportunity: int | None
     start: int | None
-
-
-class _Chain(NamedTuple):
-    """The rows of one chain, each kind in the log's order; `order` is None where an opportunity is asked for."""
-
-    order: int | None
-    commands: list[Row]  # of the bundle
-    opportunities: list[Row]
-    refusals: list[Row]
-    decision: Row | None  # the decided row that is explained: of an opportunity the first refusal, as later ones follow from it
 
 
 def why(folder: Path, question: Question, *, log: Path | None = None) -> list[Section]:
@@ -71,11 +60,14 @@ def why(folder: Path, question: Question, *, log: Path | None = None) -> list[Se
             else _chain_of_order(decided, question.order)
         )
         witnessed, note = _witness(decided, chain)
-        sections = [_head(decided, chain, note), *_told(chain)]
+        sections = [_head(decided, chain, note), *told(chain)]
         if chain.decision is not None:
             sections.append(evidence(decided, _roles(chain.decision, witnessed), chain.decision["ts"]))
         sections += _seen(chain, witnessed)
-        return sections + _aftermath(decided, chain)
+        if not chain.commands:
+            return sections
+        orders, bundles = (sorted({row[key] for row in chain.commands}) for key in ("order", "bundle"))
+        return sections + aftermath(chain, became(decided, orders, bundles))
 
 
 def numbered(option: str, given: str | None) -> int | None:
@@ -112,7 +104,7 @@ def _start_of(folder: Path, question: Question) -> int | None:
         return next(one.start.number for one in starts_in(query) if one.first <= rows[0]["after_seq"] <= one.last)
 
 
-def _chain_of_order(decided: Decided, order: str) -> _Chain:
+def _chain_of_order(decided: Decided, order: str) -> Chain:
     named = ("order", "=", int(order)) if _is_number(order) else ("client_order_id", "=", order)
     mine = decided.rows("commands", named)
     if not mine:
@@ -132,10 +124,10 @@ def _chain_of_order(decided: Decided, order: str) -> _Chain:
     about = [] if opportunity is None else decided.rows("opportunities", ("opportunity", "=", opportunity))
     refusals = [] if opportunity is None else decided.rows("refusals", ("opportunity", "=", opportunity))
     decision = next((row for row in about if row["bundle"] == submit["bundle"]), None)
-    return _Chain(submit["order"], commands, about, refusals, decision)
+    return Chain(submit["order"], commands, about, refusals, decision)
 
 
-def _chain_of_opportunity(decided: Decided, number: int | None) -> _Chain:
+def _chain_of_opportunity(decided: Decided, number: int | None) -> Chain:
     about = decided.rows("opportunities", ("opportunity", "=", number))
     if not about:
         last = decided.rows("opportunities", ("phase", "=", "opened"), newest=True, limit=1)
@@ -146,10 +138,10 @@ def _chain_of_opportunity(decided: Decided, number: int | None) -> _Chain:
     commands = decided.rows("commands", ("bundle", "in", bundles))
     decisions = [row for row in about if row["phase"] == "decided"]
     refused = [row for row in decisions if row["verdict"] == "refused"]
-    return _Chain(None, commands, about, refusals, next(iter(refused or decisions), None))
+    return Chain(None, commands, about, refusals, next(iter(refused or decisions), None))
 
 
-def _witness(decided: Decided, chain: _Chain) -> tuple[Witness | None, str]:
+def _witness(decided: Decided, chain: Chain) -> tuple[Witness | None, str]:
     """What was seen, by replay; without it, why not."""
     decision, submit = chain.decision, next((row for row in chain.commands if row["order"] == chain.order), None)
     rows: list[tuple[str, Mapping[str, Any]]] = [("opportunities", decision)] if decision is not None else []
@@ -174,7 +166,7 @@ def _witness(decided: Decided, chain: _Chain) -> tuple[Witness | None, str]:
     return witness(decided, wanted, rows), "by replay: the decision came again as recorded"
 
 
-def _instruments(chain: _Chain) -> tuple[tuple[str, str], ...]:
+def _instruments(chain: Chain) -> tuple[tuple[str, str], ...]:
     """Venue and symbol of both sides of the opportunity, or of the cycle's trades, else of the order."""
     if chain.decision is None:
         return tuple((row["venue"], row["symbol"]) for row in chain.commands if row["order"] == chain.order)[:1]
@@ -196,7 +188,7 @@ def _roles(decision: Row, witnessed: Witness | None) -> dict[int, list[str]]:
 # --- what was decided
 
 
-def _head(decided: Decided, chain: _Chain, note: str) -> Section:
+def _head(decided: Decided, chain: Chain, note: str) -> Section:
     rows: list[tuple[str, Any]] = [("decided in", decided.title), ("inputs", str(decided.log)), ("state seen", note)]
     made_by = decided.code_digest
     rows.append(("code", "the same as then" if made_by == code_digest() else f"other than then: {str(made_by)[:16]}"))
@@ -220,52 +212,7 @@ def _armed(decided: Decided, seq: int) -> str:
     return f"{'yes' if one['action'] == ARM else 'no'}: {one['action']} by {one['actor']} at {moment_of(one['ts_recv'])} (seq {one['seq']})"
 
 
-def _told(chain: _Chain) -> list[Section]:
-    """Command, bundle, opportunity, refusals."""
-    commands = [_readable(row) for row in chain.commands]
-    what: tuple[Shown, ...] = ("kind", "purpose", "order", "client_order_id", "bundle", "leg", "attempt")
-    what = (*_PLACE, *what, "venue", "symbol", "side", "tif", "price", "qty")
-    whose = f": {commands[0]['strategy']} on account {commands[0]['account']}" if commands else ""
-    mine = [row for row in commands if row["order"] == chain.order]
-    is_cycle = any(row["legs"] is not None for row in chain.opportunities)
-    sides: tuple[Shown, ...] = ("legs",) if is_cycle else ("sell", "buy")
-    rows_of = () if is_cycle else ("sell_seq", "buy_seq")
-    episode = [
-        row | {side: f"{row[f'{side}_symbol']}@{row[f'{side}_venue']}" for side in ("sell", "buy")} for row in chain.opportunities
-    ]
-    edges: tuple[Shown, ...] = (("edge_ppb", bps), ("best_edge_ppb", bps), *rows_of, "verdict", "reason", "bundle")
-    asked: tuple[Shown, ...] = (*_PLACE, "reason", ("value", amount), ("bound", amount), "venue", "symbol")
-    return [
-        listed("commands", "The order's commands", mine, *what),
-        listed("bundle", f"The bundle's commands{whose}", commands, *what),
-        _in_units(
-            listed(
-                "opportunity",
-                f"The opportunity, edges {'after' if is_cycle else 'before'} fees",
-                episode,
-                *_PLACE,
-                "phase",
-                *sides,
-                *edges,
-                ("life_ns", millis),
-            )
-        ),
-        listed("refusals", "Refusals in this opportunity: what was asked and what is allowed", chain.refusals, *asked),
-    ]
-
-
-def _readable(row: Row) -> Row:
-    """A command with its price and quantity as text."""
-    price = None if row["price_int"] is None else scaled(row["price_int"], row["px_scale"])
-    return row | {"price": price, "qty": None if row["qty_int"] is None else scaled(row["qty_int"], row["qty_scale"])}
-
-
-def _in_units(section: Section) -> Section:
-    """The section with columns named by the units in which they are shown."""
-    return section._replace(columns=tuple(name.replace("_ppb", "_bps").replace("_ns", "_ms") for name in section.columns))
-
-
-def _seen(chain: _Chain, witnessed: Witness | None) -> list[Section]:
+def _seen(chain: Chain, witnessed: Witness | None) -> list[Section]:
     """The state at the decision, and at the sending where the order came later than that."""
     if witnessed is None:
         return []
@@ -278,57 +225,3 @@ def _seen(chain: _Chain, witnessed: Witness | None) -> list[Section]:
         purpose = next(row["purpose"] for row in chain.commands if row["order"] == chain.order)
         sections += moment_sections("sending", f"When execution sent it ({purpose}), its money set aside", sending)
     return sections
-
-
-# --- what became of it
-
-
-def _aftermath(decided: Decided, chain: _Chain) -> list[Section]:
-    """Reports, states, fills and ledger of all orders of the bundle, and what it gained in each asset."""
-    orders = sorted({row["order"] for row in chain.commands})
-    if not orders:
-        return []
-    which = ("order", "in", orders)
-    fills, ledger = decided.rows("fills", which), decided.rows("ledger", which)
-    prices: tuple[Shown, ...] = (("price", amount), ("qty", amount), ("notional", amount), ("fee", amount), "fee_asset")
-    result: dict[str, list[int]] = {}
-    for row in ledger:
-        result.setdefault(row["asset"], [0, 0])[row["cause"] == "fee"] += row["delta"]
-    gained = [(asset, amount(trade), amount(fee), amount(trade + fee)) for asset, (trade, fee) in sorted(result.items())]
-    states = (("filled_qty", amount), ("qty", amount), "reason")
-    what = "What the bundle changed" if chain.order is not None else "What its bundles changed"
-    return [
-        _reports(decided, chain, orders),
-        listed("states", "Order states", decided.rows("orders", which), "order", *_PLACE, "state", "previous", *states),
-        listed("fills", "Fills", fills, "order", *_PLACE, "purpose", "side", *prices, "liquidity", "fill_id"),
-        listed("ledger", "Ledger", ledger, "order", *_PLACE, "venue", "asset", "cause", ("delta", amount), ("balance", amount)),
-        _residuals(decided, chain),
-        Section("result", f"{what}, asset by asset", ("asset", "trades", "fees", "sum"), gained),
-    ]
-
-
-def _residuals(decided: Decided, chain: _Chain) -> Section:
-    """What its bundles left as inventory, with the cause and the cost."""
-    bundles = sorted({row["bundle"] for row in chain.commands})
-    rows = decided.rows("residuals", ("bundle", "in", bundles))
-    money: tuple[Shown, ...] = (("qty", amount), ("cost", amount), "cost_asset")
-    return listed("residuals", "Left as inventory, at its cost", rows, *_PLACE, "bundle", "asset", *money, "cause")
-
-
-def _reports(decided: Decided, chain: _Chain, orders: Sequence[int]) -> Section:
-    """What the venue said, with the time from the command."""
-    sent = {row["order"]: row["ts"] for row in chain.commands if row["kind"] == "submit"}
-    which = ("order", "in", list(orders))
-    prices: tuple[Shown, ...] = (("price", amount), ("qty", amount), ("fee", amount), "fee_asset", "reason")
-    since: Shown = ("since_command", millis)
-    if decided.reports == "reports":
-        rows = [
-            row | {"since_command": row["ts_recv"] - sent[row["order"]]}
-            for row in decided.rows("reports", which, ("start", "=", decided.number))
-        ]
-        shown: tuple[Shown, ...] = ("order", "seq", ("ts_recv", moment_of), since, "event", "source", *prices, "error")
-        return listed("reports", "What the venues said, ms since the command", rows, *shown)
-    rows = [row | {"since_command": row["ts"] - sent[row["order"]]} for row in decided.rows("sim_reports", which)]
-    return listed(
-        "reports", "What the simulated venues said, ms since the command", rows, "order", *_PLACE, since, "event", *prices
-    )

@@ -1,0 +1,303 @@
+"""The page of a run: its figures are the backtest's, nothing of it asks anybody for anything, and names are text."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+from typer.testing import CliRunner
+
+from tests.live.player import EXPERIMENT, Player, recorded
+from tests.log.logs import rewrite
+from tests.trial import Trial, quiet, usual
+from xarb.cli import app
+from xarb.config import load_experiment
+from xarb.console import Table
+from xarb.errors import ConfigError
+from xarb.inquiry.decided import open_decided
+from xarb.inquiry.sections import Section
+from xarb.model.units import MONEY_ONE
+from xarb.summary import money
+from xarb.verbs.backtest import Result, backtest
+from xarb.verbs.report import TRADES, Wanted, report
+from xarb.verbs.report.bundles import CAUSES, bundles
+from xarb.verbs.report.drawing import Figure, labels, shown
+from xarb.verbs.report.earned import earned
+from xarb.verbs.report.page import Line, Page, Part, plotly, written
+from xarb.verbs.report.replayed import replayed
+from xarb.verbs.report.timeline import buckets_of
+
+END = {"run.end": '"2026-01-05T23:50:00Z"', "strategies.eager.min_profit_bps": "5"}
+HOSTILE = "</script><img src=x onerror=alert(1)> & \"quoted\" 'name' %{x} <b>b</b>"
+
+
+class _Cells(HTMLParser):
+    """The rows of all tables of a page, as text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._inside = False
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        """A row or a cell begins."""
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        """A cell ends."""
+        if tag in ("td", "th"):
+            self._inside = False
+
+    def handle_data(self, data: str) -> None:
+        """Text of a cell."""
+        if self._inside:
+            self.rows[-1][-1] += data
+
+
+def rows_of(page: str) -> list[list[str]]:
+    """The rows of all tables."""
+    cells = _Cells()
+    cells.feed(page)
+    return cells.rows
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """What the page's script draws from."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    data: dict[str, Any] = json.loads(found[1])
+    return data
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """A part of the quickstart."""
+    return backtest(load_experiment(EXPERIMENT, END), out=tmp_path_factory.mktemp("report") / "run", advance=quiet)
+
+
+@pytest.fixture(scope="module")
+def page(run: Result) -> str:
+    """Its page, with ten trades that can be opened."""
+    out = run.folder.parent / "page.html"
+    assert report(Wanted([run.folder], trades=10), out, advance=quiet).proven
+    return out.read_text()
+
+
+def test_every_figure_of_the_backtest_stands_on_the_page(run: Result, page: str) -> None:
+    """Each row of each table that the backtest printed but its head, to the last digit."""
+    rows = rows_of(page)
+    for table in run.tables[1:]:
+        for row in table.rows:
+            assert list(row) in rows, table.title
+
+
+def test_key_figures_are_those_of_the_summary(run: Result, page: str) -> None:
+    """PnL, peak and drawdown as printed; the counts of strategies add up to those found, taken and refused."""
+    told = {row[0]: row[1] for row in rows_of(page) if len(row) == 2}
+    tables = {table.title.partition(" (")[0]: table for table in run.tables}
+    ((_, last, peak, drawdown, _),) = tables["Trading PnL"].rows
+    assert (told["trading PnL, USDT"], told["peak, USDT"], told["largest drawdown, USDT"]) == (last, peak, drawdown)
+    columns = list(zip(*tables["Strategies"].rows, strict=True))
+    sums = [str(sum(map(int, columns[at]))) for at in (1, 2, 3)]
+    assert [told["opportunities found"], told["taken"], told["refused"]] == sums
+
+
+def test_sums_and_causes_are_those_of_the_summary(run: Result) -> None:
+    """By strategy and pair to the last printed digit; the causes of a bundle add up to its ledger exactly."""
+    with open_decided(run.folder) as decided:
+        again = replayed(decided, lambda _: {}, quiet)
+        found = list(bundles(decided, again.assets, again.alike))
+        ledger: Counter[str] = Counter()
+        for row in decided.rows("ledger"):
+            if row["order"] is not None:
+                ledger[row["asset"]] += row["delta"]
+    total: Counter[str] = Counter()
+    for one in found:
+        total.update(one.flow)
+    assert {asset: change for asset, change in total.items() if change} == {a: c for a, c in ledger.items() if c}
+    buckets = buckets_of(again.begins, again.ends)
+    sums = earned(found, again.summary, buckets, chosen=(), total=len(found))
+    tables = {table.title.partition(" (")[0]: table for table in run.tables}
+    assert [(one.name, f"{money(one.pnl or 0)} {one.currency}") for one in sums.pairs] == [
+        (r[0], r[2]) for r in tables["Pairs of venues"].rows
+    ]
+    assert [(one.name, f"{money(one.pnl or 0)} {one.currency}") for one in sums.strategies] == [
+        (r[0], r[6]) for r in tables["Strategies"].rows
+    ]
+    whole = again.summary.equity["USDT"].last or 0
+    for parts in (sums.causes["USDT"], sums.hours["USDT"]):
+        assert abs(sum(parts.values()) - whole) < MONEY_ONE // 10**12
+    assert abs(sum(sum(one.values()) for one in sums.buckets["USDT"].values()) - whole) < MONEY_ONE // 10**12
+    assert sums.causes["USDT"]["fees"] < 0 < sums.causes["USDT"]["edge"]
+
+
+def test_causes_are_reckoned_against_the_prices_of_the_decision(tmp_path: Path) -> None:
+    """Sold at 101, bought at 100.10, no fees and books that stand: all is edge, to the last digit."""
+    trial = Trial(tmp_path)
+    trial.run(trial.experiment(trial.log(usual())))
+    with open_decided(tmp_path / "run1") as decided:
+        again = replayed(decided, lambda _: {}, quiet)
+        found = [one for one in bundles(decided, again.assets, again.alike) if one.filled]
+        sold = {row["bundle"]: row["qty"] for row in decided.rows("fills", ("side", "=", "sell"))}
+    assert found
+    for one in found:
+        assert {cause for cause in CAUSES if any(one.causes[cause].values())} == {"edge"}
+        assert one.flow["USDT"] == sold[one.number or 0] * 90 // 100
+
+
+def test_slippage_unwind_and_left_are_apart() -> None:
+    """Filled a tick worse, a hedge dearer than decided, and a rest that stays: each in its own cause, the sum untouched."""
+    from xarb.verbs.report.bundles import _bundle
+
+    one = MONEY_ONE
+    assets = {("a", "X/U"): ("X", "U"), ("b", "X/U"): ("X", "U")}
+    fill = (7, 2, 5, "s")
+    rows: list[tuple[Any, ...]] = [
+        (7, 0, 5, "s", "a / b", "", None, None, 1, 3, "", None, 10_000),
+        (7, 1, 5, "s", "X", "trade", -3 * one, None, None, None, None, None, None),
+        (7, 1, 5, "s", "U", "trade", 1000 * one - 591 * one, None, None, None, None, None, None),
+        (7, 1, 5, "s", "U", "fee", -2 * one, None, None, None, None, None, None),
+        (*fill, "a", "X/U", 10 * one, 1000 * one, 101, 0, "sell", "open", None),  # decided at 101
+        (*fill, "b", "X/U", 5 * one, 420 * one, 83, 0, "buy", "open", None),  # decided at 83
+        (*fill, "b", "X/U", 2 * one, 171 * one, 83, 0, "buy", "hedge", None),
+    ]
+    found = _bundle(7, rows, assets, {})
+    told = {cause: {asset: change // one for asset, change in flow.items() if change} for cause, flow in found.causes.items()}
+    assert told["slippage"] == {"U": -10 - 5}
+    assert told["unwind"] == {"U": -5}
+    assert told["left"] == {"X": -3, "U": 303}
+    assert told["fees"] == {"U": -2}
+    assert told["edge"] == {"U": 7 * (101 - 83)}
+    assert dict(found.flow) == {"X": -3 * one, "U": (1000 - 591 - 2) * one}
+
+
+def test_trades_open_down_to_their_quotes(page: str) -> None:
+    """As many as were asked for have a panel with what the strategy saw, orders and fills; the page says that others have none."""
+    (run,) = data_of(page)["runs"]
+    assert (len(run["panels"]), run["panels_kept"]) == (10, 10)
+    assert run["panels_of"] > 10
+    for panel in run["panels"].values():
+        titles = [title for title, _, _ in panel]
+        assert {"What the strategy saw: instruments", "What the strategy saw: levels", "Fills", "Ledger"} <= set(titles)
+        _, columns, rows = panel[titles.index("What the strategy saw: instruments")]
+        assert all(row[columns.index("bid")] for row in rows)
+    assert f"These are the 10 that changed most of {run['panels_of']}." in page
+
+
+def test_plots_are_ones_that_the_library_knows(page: str) -> None:
+    """Every trace and axis passes its own check of names and values."""
+    (run,) = data_of(page)["runs"]
+    for figure in run["figures"].values():
+        go.Figure(data=figure["traces"], layout=figure["layout"])
+    assert {"equity", "drawdown", "found", "refused", "feeds", "edges"} <= run["figures"].keys()
+    assert any(point is not None for trace in run["figures"]["trades-USDT"]["traces"] for point in trace["customdata"])
+
+
+def test_page_names_no_outside_address(page: str) -> None:
+    """Beside the library's own text there is no address; the policy allows its two scripts by digest and no connection."""
+    ours = page.replace(plotly(), "")
+    assert len(ours) < len(page)
+    assert not re.findall(r"https?:|//[a-z]|@import|url\(|<link|<iframe|<img", ours)
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1])  # type: ignore[index]  # it must be there
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    assert "connect" not in policy
+
+
+def hostile_page() -> str:
+    """A page in which every name is hostile."""
+    trace = {
+        "type": "scatter",
+        "x": [1, 2],
+        "y": [1, 2],
+        "name": shown(HOSTILE),
+        "text": [shown(HOSTILE)] * 2,
+        "customdata": [1, 1],
+    }
+    figure = Figure("equity", HOSTILE, HOSTILE, [trace], {"yaxis": {"title": {"text": shown(HOSTILE)}}}, 200, is_time=True)
+    part = Part(
+        name=HOSTILE,
+        notes=[HOSTILE],
+        warnings=[HOSTILE],
+        begins=10**18,
+        ends=10**18 + 10**12,
+        figures=[figure],
+        strip=[1.0],
+        columns=(HOSTILE,),
+        lines=[Line(1, ((HOSTILE, HOSTILE),))],
+        panels={1: [Section("x", HOSTILE, (HOSTILE,), [(HOSTILE,)])]},
+        bundles=1,
+        tables=[Table(HOSTILE, (HOSTILE,), ((HOSTILE,),))],
+    )
+    return written(Page(HOSTILE, HOSTILE, part.tables[0], [figure], {HOSTILE: HOSTILE}, [part]))
+
+
+def test_names_are_text() -> None:
+    """No name makes an element or ends a script: the page has the elements that one with plain names has."""
+    ours = hostile_page().replace(plotly(), "")
+    assert "<img" not in ours
+    assert "<b>" not in ours
+    assert ours.count("</script>") == 3
+    assert data_of(ours)["runs"][0]["name"] == HOSTILE
+    assert [HOSTILE] in rows_of(ours)
+
+
+def test_names_in_plots_are_harmless_and_apart() -> None:
+    """The library reads markup in names, so there is none; long ones keep both ends, and two that are cut alike stay two."""
+    assert "<" not in shown(HOSTILE)
+    assert shown("a" * 90).count("…") == 1
+    assert len(set(labels(["a" * 100 + "b" * 30, "a" * 90 + "b" * 30]))) == 2
+
+
+def test_rows_that_do_not_come_again_are_told(tmp_path: Path) -> None:
+    """A score was changed: the page says that it is not proven and how it is valued, and the exit code is 1."""
+    trial = Trial(tmp_path)
+    trial.run(trial.experiment(trial.log(usual())))
+    rewrite(tmp_path / "run1", "feed_states", lambda rows: [{**row, "score": row["score"] - 1} for row in rows])
+    out = tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["report", str(tmp_path / "run1"), "--out", str(out)])
+    assert done.exit_code == 1, done.output
+    assert "valued at the last fills" in out.read_text()
+    assert "not proven" in done.output
+
+
+def test_starts_of_a_live_log_stand_beside_each_other(tmp_path: Path) -> None:
+    """Two starts, two columns, each proven; one alone with --start."""
+    folder = tmp_path / "live"
+    for at, count, seed in ((0, 400, 1), (400, 400, 2)):
+        player = Player(folder, seed=seed)
+        player.play(list(recorded(at, count)))
+        player.end()
+    assert report(Wanted([folder]), tmp_path / "both.html", advance=quiet) == (2, (tmp_path / "both.html").stat().st_size, True)
+    heads = [row for row in rows_of((tmp_path / "both.html").read_text()) if row[0] == "figure"]
+    assert heads == [["figure", "live, start 1 (paper)", "live, start 2 (paper)"]]
+    assert report(Wanted([folder], start=2), tmp_path / "one.html", advance=quiet).parts == 1
+
+
+def test_wrong_use_is_named(run: Result, tmp_path: Path) -> None:
+    """A file that is there, a run twice, a log that nobody traded on; nothing is left behind."""
+    there = tmp_path / "there.html"
+    there.write_text("mine")
+    with pytest.raises(ConfigError, match="is there already"):
+        report(Wanted([run.folder]), there, advance=quiet)
+    with pytest.raises(ConfigError, match="twice"):
+        report(Wanted([run.folder, run.folder]), tmp_path / "page.html", advance=quiet)
+    with pytest.raises(ConfigError, match="cannot be written"):
+        report(Wanted([run.folder], trades=1), tmp_path / "no" / "page.html", advance=quiet)
+    log = Trial(tmp_path).log(usual())
+    with pytest.raises(ConfigError, match="nothing was decided"):
+        report(Wanted([log]), tmp_path / "page.html", advance=quiet)
+    assert there.read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fees.toml", "log", "there.html"]
+    assert TRADES > 0

@@ -1,0 +1,47 @@
+"""The command that writes a page to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from xarb.cli.parts import CodeOption, LogOption, Verb, allow_code, app
+from xarb.console import progress, say
+
+
+@app.command(cls=Verb)
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN_OR_LOG...", help="Runs, and logs that were traded on; several are compared.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.html", help="The page to write.")],
+    trades: Annotated[
+        str, typer.Option("--trades", metavar="N", help="How many trades of each can be opened down to their quotes.")
+    ] = "500",
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="N", help="Which start of a live log; default all of them, beside each other.")
+    ] = None,
+    log: LogOption = None,
+    code: CodeOption = None,
+) -> None:
+    """Write one page with everything to look at: equity, PnL by cause, trades down to their quotes, refusals, latencies, feeds.
+
+    It is one file that asks nobody for anything. The figures come from a replay in which every row came again as recorded. Exit code 0
+    when it is written; 1 when this code decides otherwise than that of a run, whose recorded rows are then shown, valued at the last
+    fills. See docs/report.md.
+    """
+    from xarb.verbs.report import Wanted
+    from xarb.verbs.report import report as write
+    from xarb.verbs.why import numbered
+
+    allow_code(code)
+    most = numbered("--trades", trades)
+    assert most is not None
+    with progress("replay") as advance:
+        made = write(Wanted(folders, log, numbered("--start", start), most), out, advance=advance)
+    say(f"{out}: {made.parts} {'run' if made.parts == 1 else 'runs'}, {made.size / 1e6:.1f} MB")
+    if not made.proven:
+        say("not proven: this code decides otherwise than that of a run; the page says of which, xarb verify says where")
+        raise typer.Exit(1)
