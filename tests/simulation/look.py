@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import shown
-from tests.simulation.planted import BUGS
+from tests.simulation.planted_others import BUGS
 from tests.simulation.test_planted import find
 
 

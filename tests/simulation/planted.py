@@ -55,6 +55,7 @@ SEALED = "sealed"  # the log is sealed while the world runs
 COUNTED = "counted"  # an exchange cancels everything when it hears nothing
 DENIED = "denied"  # an exchange denies for long what it took
 MOVED = "moved"  # money comes or goes without a word
+STRANGERS = "strangers"  # somebody else trades on the account
 
 
 class Bug(NamedTuple):

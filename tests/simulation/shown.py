@@ -81,4 +81,11 @@ SHOWN: dict[str, int] = {
     "fills_between_starts_dropped": 13,
     "late_fill_of_an_old_order_dropped": 804,
     "carried_bundles_never_settled": 13,
+    "fills_of_others_dropped": 3,
+    "fills_of_others_taken_for_ours": 523,
+    "bound_of_others_ignored": 3,
+    "trading_of_others_forgotten_by_a_restart": 2265,
+    "bound_of_others_kills_nothing": 57,
+    "fills_of_others_booked_nowhere": 22,
+    "transfers_booked_nowhere": 3,
 }

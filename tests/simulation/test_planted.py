@@ -7,7 +7,8 @@ from itertools import chain, islice
 
 import pytest
 
-from tests.simulation.planted import BUGS, COUNTED, DENIED, KILLS, MIDNIGHT, MOVED, SEALED, SLOW, Bug
+from tests.simulation.planted import COUNTED, DENIED, KILLS, MIDNIGHT, MOVED, SEALED, SLOW, STRANGERS, Bug
+from tests.simulation.planted_others import BUGS
 from tests.simulation.shown import SHOWN
 from xarb.simulation.case import run_case
 from xarb.simulation.faults import (
@@ -22,6 +23,7 @@ from xarb.simulation.faults import (
     draw_waits,
 )
 from xarb.simulation.limits import before_midnight
+from xarb.simulation.strangers import draw_strangers
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
 
@@ -43,6 +45,7 @@ def worlds(bug: Bug) -> Iterator[int]:
             (COUNTED, draw_waits(seed, 2).exchanges),
             (MOVED, draw_moved(seed)),
             (DENIED, draw_deny(seed)),
+            (STRANGERS, draw_strangers(seed).acts),
         )
         found |= {name for name, is_so in apart if is_so}
         if not bug.faults or found & set(bug.faults):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -26,10 +26,11 @@ _OPEN: Final = {"networks": {"main": {"deposit": True, "withdraw": True}}}
 
 
 class Reading(NamedTuple):
-    """A look at the balances: how many fills and unexplained moves there were, what was locked, and what was there in all."""
+    """A look at the balances: how many fills, unexplained moves and doings of others there were, what was locked, and what was there in all."""
 
     fills: int
     moved: int
+    foreign: int
     locked: dict[str, int]
     total: dict[str, int]
 
@@ -38,7 +39,7 @@ class Access:
     """One process's account at one exchange; `is_calm` while questions are always answered.
 
     Attributes:
-        readings: at each look at the balances, how many fills and unexplained moves there were, what was locked, and what was there.
+        readings: each look at the balances.
         submits: how often each client id was sent. ages: how old each order was when it left, ns since it was decided on.
         count_failed_at: when a request for a countdown last failed, ns, -1 before any.
         left_at, cancels: when each order left, and when a cancel of it was last asked for, ns.
@@ -65,8 +66,8 @@ class Access:
         self.count_failed_at = -1
         self.client = SimpleNamespace(
             fetch_balance=self._balances,
-            fetch_deposits=_nothing,
-            fetch_withdrawals=_nothing,
+            fetch_deposits=self._transfers(is_deposit=True),
+            fetch_withdrawals=self._transfers(is_deposit=False),
             fetch_trading_fee=_fees,
             fetch_currencies=_networks,
             sapiGetBnbBurn=_no_burn,
@@ -126,9 +127,17 @@ class Access:
 
     async def _balances(self, _what: object) -> dict[str, Any]:
         exchange, locked = self.exchange, self.exchange.locked()
-        self.readings.append(Reading(len(exchange.fills), len(exchange.moved), locked, {**exchange.balances}))
+        self.readings.append(
+            Reading(len(exchange.fills), len(exchange.moved), len(exchange.foreign), locked, {**exchange.balances})
+        )
         free = {asset: amount - locked.get(asset, 0) for asset, amount in exchange.balances.items()}
         return {"free": _texts(free), "used": _texts(locked), "timestamp": self.wall() // NANOS_PER_MS}
+
+    def _transfers(self, *, is_deposit: bool) -> Callable[..., Awaitable[list[dict[str, Any]]]]:
+        async def fetch(*_: object) -> list[dict[str, Any]]:
+            return [{**one} for one in self.exchange.transfers if one["is_deposit"] is is_deposit]
+
+        return fetch
 
     # --- orders
 
@@ -222,25 +231,25 @@ class Access:
     async def order_by_venue_id(self, _symbol: str, venue_order_id: str) -> OrderSaid | None:
         """An order by the exchange's id."""
         await self._read()
-        found = (order for order in self.exchange.orders.values() if order.id == venue_order_id)
+        found = (order for order in self.exchange.all_orders() if order.id == venue_order_id)
         return next((self.exchange.said(order) for order in found), None)
 
     async def open_orders(self, _symbol: str) -> list[OrderSaid]:
         """Open ones, as far as they are shown."""
         await self._read()
-        orders = self.exchange.orders.values()
+        orders = self.exchange.all_orders()
         return [self.exchange.said(one) for one in orders if one.state == "open" and one.visible_at <= self.world.now]
 
     async def order_trades(self, _symbol: str, venue_order_id: str) -> list[TradeSaid]:
         """Fills of an order."""
         await self._read()
-        orders = [order for order in self.exchange.orders.values() if order.id == venue_order_id]
+        orders = [order for order in self.exchange.all_orders() if order.id == venue_order_id]
         return [fill for order in orders for fill in self.exchange.shown_fills(order)]
 
     async def trades_since(self, _symbol: str, since_ms: int) -> list[TradeSaid]:
         """Fills since a time."""
         await self._read()
-        found = [fill for order in self.exchange.orders.values() for fill in self.exchange.shown_fills(order)]
+        found = [fill for order in self.exchange.all_orders() for fill in self.exchange.shown_fills(order)]
         return [fill for fill in found if (fill.ts_event or 0) >= since_ms * NANOS_PER_MS]
 
     # --- the way there and back
@@ -257,10 +266,6 @@ class Access:
     async def _time_out(self) -> None:
         await asyncio.sleep(self.world.draw.choice(_TIMEOUT_S))
         raise OutcomeUnknown("cut", reason="timeout")
-
-
-async def _nothing(*_: object) -> list[object]:
-    return []
 
 
 async def _fees(_symbol: str) -> dict[str, str]:

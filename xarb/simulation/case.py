@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from xarb.config.inventory import InventoryConfig
 from xarb.engine.liverows import ARM, DISARM
 from xarb.errors import InvariantBroken, Killed, LogError, Refused, Retryable
 from xarb.model.order import STOP
@@ -35,6 +36,7 @@ from xarb.simulation.faults import (
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
+from xarb.simulation.strangers import draw_strangers, let_act
 from xarb.simulation.trader import Site, Trader
 from xarb.simulation.world import Trace, World
 from xarb.venues.absence import OLD_NS
@@ -88,6 +90,8 @@ class Case:
         slowness = draw_slowness(seed)
         log_id = f"{seed % 2**32:08x}00000000"
         resolved = market.resolved(draw, seed, count)
+        met = draw_strangers(seed)
+        resolved = msgspec.structs.replace(resolved, inventory=InventoryConfig(foreign_worth=met.bound))
         balances = resolved.accounts[ACCOUNT]
         self.exchanges = [
             Exchange(world, odds, one, {asset: money_of(amount) for asset, amount in balances[one.venue].items()}, log_id)
@@ -104,6 +108,7 @@ class Case:
             draw.random() < 0.3,
             slowness.max_send_lag_ms,
             draw_sealing(seed),
+            met,
         )
         for number in self.waits.exchanges:
             self.exchanges[number].countdown_ms = self.waits.countdown_ms
@@ -138,6 +143,11 @@ class Case:
         for move in market.more_moves(self.seed, len(self.exchanges), last, odds=self._goes_on):
             world.at(begin + move.ts, partial(self._move, move))
             last = move.ts
+        for move in market.later_moves(self.seed, len(self.exchanges), last, self.site.met.pause_ns):
+            world.at(begin + move.ts, partial(self._move, move))
+            last = move.ts
+        for act in self.site.met.acts:
+            let_act(world, self.exchanges, act, at=begin + last * act.share_ppm // 1_000_000)
         world.run(begin + last + 300 * NANOS_PER_MS, lambda: False)
         self._come_to_rest()
         self.judge.judge(self.traders, self.exchanges)
@@ -306,7 +316,7 @@ class Case:
                 return
             if not has_stopped and not isinstance(dead.failure, _NOT_OURS):
                 return  # a bug: `_has_stopped` said so
-            if type(dead.failure) is Refused and any(one.moved for one in self.exchanges):
+            if type(dead.failure) is Refused and any(one.moved or one.has_others for one in self.exchanges):
                 world.run(world.now + OLD_NS, lambda: False)  # until what moved money says nothing of its orders any more
             self._restart("it was killed, and is started again" if has_stopped else "it failed")
         self.judge.say("liveness", "the process fails again and again once the faults are over")
@@ -351,7 +361,7 @@ class Case:
 
     def _is_settled(self, trader: Trader) -> bool:
         """Whether the process has noticed what money moved."""
-        if trader.distrusts or not any(one.moved or one.has_denied for one in self.exchanges):
+        if trader.distrusts or not any(one.moved or one.has_denied or one.has_others for one in self.exchanges):
             return True
         return not any(trader.unsettled(one) for one in self.exchanges)
 

@@ -6,13 +6,14 @@ methods of `venues.account.Account` and no network. What has left a process arri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Final, NamedTuple
+from itertools import count
+from typing import Any, Final, NamedTuple
 
 from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
-from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, ceil_div
+from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, ceil_div, format_decimal
 from xarb.simulation.faults import Moved, Odds
 from xarb.simulation.world import World
 from xarb.venues.orderids import ClientIds, OrderName
@@ -20,7 +21,24 @@ from xarb.venues.replies import OrderSaid, TradeSaid
 from xarb.venues.userwires import Told
 
 FEE_PPB: Final = 1_000_000  # 10 bps, of what an order receives
+NOBODY: Final = OrderName(-1, -1)  # the name of an order that is not of this log
 Push = Callable[[Told], object]
+
+
+class Wish(NamedTuple):
+    """An order as somebody else wants it: `buy` or `sell`, the price in ticks, the quantity in lots."""
+
+    side: str
+    price_int: int
+    qty_int: int
+
+
+class Foreign(NamedTuple):
+    """What somebody else changed of the account, by asset, and when: a fill as the exchange states it, else (None) a deposit or withdrawal."""
+
+    changes: dict[str, int]
+    at: int
+    said: TradeSaid | None
 
 
 class Made(NamedTuple):
@@ -42,7 +60,7 @@ class Placed:
     """An order that arrived; quantities in lots of the instrument."""
 
     def __init__(
-        self, number: int, client_id: str, command: SubmitOrder, name: OrderName, *, arrived_at: int, visible_at: int
+        self, number: int, client_id: str, command: SubmitOrder | Wish, name: OrderName, *, arrived_at: int, visible_at: int
     ) -> None:
         self.id = f"{number}"
         self.client_id = client_id
@@ -77,6 +95,8 @@ class Exchange:
         linger_ns: how long an immediate order stays open, at most.
         orders: by client id. fills: in order. doubles: client ids that arrived twice. short: ids of orders that money lacked for.
         moved: money that came or went without a word.
+        theirs: orders of somebody else on the account, by the exchange's id. foreign: what those and transfers changed.
+        transfers: deposits and withdrawals, as ccxt states them.
     """
 
     def __init__(self, world: World, odds: Odds, instrument: Instrument, balances: dict[str, int], log_id: str) -> None:
@@ -89,6 +109,11 @@ class Exchange:
         self.doubles: list[str] = []
         self.short: list[str] = []
         self.moved: list[Moved] = []
+        self.theirs: dict[str, Placed] = {}
+        self.foreign: list[Foreign] = []
+        self.transfers: list[dict[str, Any]] = []
+        self._orders_so_far, self._fills_so_far = count(1), count(1)
+        self._taken: dict[str, int] = {}  # what others ever took, by asset
         self.arrived: Callable[[], object] = _nothing  # called at each arrival
         self.push: Push | None = None  # of the private stream, while one stands
         self.bid = self.ask = self.size = 0
@@ -111,20 +136,28 @@ class Exchange:
 
     def locked(self) -> dict[str, int]:
         """What open orders may take, by asset."""
+        return self._held(self.all_orders())
+
+    def _held(self, orders: Iterable[Placed]) -> dict[str, int]:
         base, quote = self.instrument.base, self.instrument.quote
         found = {base: 0, quote: 0}
-        for order in self.orders.values():
+        for order in orders:
             if order.state == "open" and order.side == "buy":
                 found[quote] += order.price * order.left * self._value_unit
             elif order.state == "open":
                 found[base] += order.left * self.lot
         return found
 
-    def _lacks(self, command: SubmitOrder) -> bool:
+    def _lacking(self, command: SubmitOrder | Wish) -> tuple[str, int]:
+        """Of what there is too little for an order, and how much is missing: zero or less where there is enough."""
         buys = command.side == "buy"
         asset = self.instrument.quote if buys else self.instrument.base
         amount = command.price_int * command.qty_int * self._value_unit if buys else command.qty_int * self.lot
-        return bool(amount > self.balances[asset] - self.locked()[asset])
+        return asset, amount - (self.balances[asset] - self.locked()[asset])
+
+    def _taken_by_others(self, asset: str) -> int:
+        """What somebody else ever took of an asset, or holds locked now."""
+        return self._taken.get(asset, 0) + self._held(self.theirs.values())[asset]
 
     def move(self, one: Moved) -> None:
         """Money comes or goes, and nothing says why."""
@@ -145,8 +178,9 @@ class Exchange:
         if client_id in self.orders or name is None:
             self.doubles.append(client_id)
             return None
-        if self._lacks(command):
-            if not self.has_denied and not self.has_lost and not is_revived:
+        asset, missing = self._lacking(command)
+        if missing > 0:
+            if not self.has_denied and not self.has_lost and not is_revived and missing > self._taken_by_others(asset):
                 self.short.append(client_id)
             self.world.note(f"{self.name}: {client_id} lacks money")
             return None
@@ -155,7 +189,7 @@ class Exchange:
         is_denied = self.world.chance(self.odds.deny)
         if is_denied:
             hidden = draw.randrange(3 * NANOS_PER_S, 20 * NANOS_PER_S)
-        order = Placed(len(self.orders) + 1, client_id, command, name, arrived_at=now, visible_at=now + hidden)
+        order = Placed(next(self._orders_so_far), client_id, command, name, arrived_at=now, visible_at=now + hidden)
         order.is_denied = is_denied
         order.is_revived = is_revived
         self.orders[client_id] = order
@@ -177,6 +211,81 @@ class Exchange:
         if order.state == "open":
             self._end(order, "expired")
 
+    # --- others
+
+    @property
+    def has_others(self) -> bool:
+        """Whether somebody else ever did something on the account."""
+        return bool(self.theirs or self.transfers)
+
+    def all_orders(self) -> Iterator[Placed]:
+        """All of the account, whoever's they are."""
+        yield from self.orders.values()
+        yield from self.theirs.values()
+
+    def take_theirs(self, wish: Wish, client_id: str, rests_ns: int) -> None:
+        """Somebody else's order arrives; it takes what is there, or rests for so long."""
+        if self._lacking(wish)[1] > 0:
+            self.world.note(f"{self.name}: an order of somebody else lacks money")
+            return
+        now = self.world.now
+        order = Placed(next(self._orders_so_far), client_id, wish, NOBODY, arrived_at=now, visible_at=now)
+        self.theirs[order.id] = order
+        self.world.note(f"{self.name}: {order.side} {order.lots} at {order.price} of somebody else")
+        if not rests_ns:
+            self._match(order, order.lots)
+            if order.state == "open":
+                self._end(order, "expired")
+        else:
+            self._tell(order, None)
+            self.world.after(rests_ns, lambda: self._end_theirs(order))
+
+    def _end_theirs(self, order: Placed) -> None:
+        if order.state == "open" and self.world.draw.random() < 0.5:
+            before, order.price = order.price, self.ask if order.side == "buy" else self.bid  # they change their mind
+            if any(amount > self.balances[asset] for asset, amount in self.locked().items()):
+                order.price = before  # for which they lack money
+            self._match(order, order.left)
+        if order.state == "open":
+            self._end(order, "canceled")
+
+    def transfer(self, asset: str, amount: int, pending_ns: int) -> None:
+        """Somebody deposits, or withdraws what is free; the exchange lists it. A deposit is there once it is credited, a withdrawn amount is gone at once."""
+        if amount < 0:
+            amount = -min(-amount, self.balances[asset] - self.locked()[asset])
+        if not amount:
+            return
+        listed = {
+            "id": f"{self.name}-{len(self.transfers) + 1}",
+            "currency": asset,
+            "network": "main",
+            "amount": format_decimal(Money(abs(amount)), MONEY_SCALE),
+            "status": "pending",
+            "timestamp": self.world.unix // NANOS_PER_MS,
+            "updated": self.world.unix // NANOS_PER_MS,
+            "is_deposit": amount > 0,
+        }
+        self.transfers.append(listed)
+        self.world.note(f"{self.name}: {amount} of {asset} are on their way")
+        if amount < 0:
+            self._change({asset: amount}, None)
+
+        def arrive() -> None:
+            listed.update(status="ok", updated=self.world.unix // NANOS_PER_MS)
+            self.world.note(f"{self.name}: {amount} of {asset} have arrived")
+            if amount > 0:
+                self._change({asset: amount}, None)
+
+        self.world.after(pending_ns, arrive)
+
+    def _change(self, changes: dict[str, int], said: TradeSaid | None) -> None:
+        """Others change what the account has."""
+        for asset, change in changes.items():
+            if said is None:
+                self.balances[asset] += change
+            self._taken[asset] = self._taken.get(asset, 0) - min(change, 0)
+        self.foreign.append(Foreign(changes, self.world.now, said))
+
     def arrive_late(self, delay_ns: int, client_id: str, command: SubmitOrder, *, is_revived: bool) -> None:
         """An order reaches the exchange so much later, whatever becomes of who sent it."""
         self.under_way += 1
@@ -191,8 +300,10 @@ class Exchange:
     def is_at_rest(self) -> bool:
         """Whether nothing more happens there of itself: no order is open or under way, and everything is told."""
         now = self.world.now
-        told = all(made.told_at <= now for made in self.fills)
-        return not self.under_way and told and all(one.state != "open" and one.visible_at <= now for one in self.orders.values())
+        told = all(made.told_at <= now for order in self.all_orders() for made in order.fills)
+        is_moving = any(one["status"] != "ok" for one in self.transfers)
+        done = all(one.state != "open" and one.visible_at <= now for one in self.all_orders())
+        return not self.under_way and told and not is_moving and done
 
     @property
     def has_denied(self) -> bool:
@@ -218,7 +329,7 @@ class Exchange:
             return
         self.runs_out_at = None
         self.world.note(f"{self.name}: the countdown has run out")
-        for order in [*self.orders.values()]:
+        for order in [*self.all_orders()]:
             if order.state == "open":
                 self.cancel(order)
         self.ran_out(self)
@@ -256,7 +367,7 @@ class Exchange:
             told_at = now + draw.randrange(NANOS_PER_S, 8 * NANOS_PER_S)
         said = TradeSaid(
             symbol=self.instrument.symbol,
-            fill_id=f"{self.name}{len(self.fills) + 1}",
+            fill_id=f"{self.name}{next(self._fills_so_far)}",
             venue_order_id=order.id,
             price=Money(price * self._px_unit),
             qty=Money(qty),
@@ -267,7 +378,10 @@ class Exchange:
             ts_event=self.world.unix,
         )
         made = Made(order, said, changes, now, told_at)
-        self.fills.append(made)
+        if order.name is NOBODY:
+            self._change(changes, said)
+        else:
+            self.fills.append(made)
         order.fills.append(made)
         if order.left == 0:
             order.state = "filled"
@@ -284,7 +398,7 @@ class Exchange:
             symbol=self.instrument.symbol,
             venue_order_id=order.id,
             state=state,
-            client_id=order.client_id,
+            client_id=order.client_id or None,
             side=order.side,
             qty=Money(order.lots * self.lot),
             cum_qty=Money(counted),

@@ -15,7 +15,7 @@ from xarb.model.event import OutputRow, named
 
 Found = dict[str, list[dict[str, Any]]]  # rows by column name, in the order of the log
 _OUTPUTS: Final = ("bundles", "commands", "feed_states", "fills", "ledger", "refusals", "residuals", "results")
-_INPUTS: Final = ("health", "reports", "starts")
+_INPUTS: Final = ("health", "operator", "reports", "starts")
 _QUOTE: Final = ("venue", "bid_int", "ask_int", "px_scale")
 _QUOTES: Final = tuple(column.name for column in TABLES["quotes"].columns)
 

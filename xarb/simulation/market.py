@@ -104,6 +104,14 @@ def more_moves(seed: int, count: int, after: int, *, odds: float) -> Iterator[Mo
             yield move._replace(ts=after + pause + move.ts)
 
 
+def later_moves(seed: int, count: int, after: int, pause_ns: int) -> Iterator[Move]:
+    """Where there is a pause the market goes on behind it; drawn apart."""
+    draw = random.Random(f"later {seed}")  # noqa: S311  # a case is to be drawn again
+    if pause_ns:
+        for move in moves(draw, count, gaps=draw.randrange(2, 5)):
+            yield move._replace(ts=after + pause_ns + move.ts)
+
+
 def resolved(draw: random.Random, seed: int, count: int) -> Resolved:
     """The config of a world: one or two strategies with limits and money that bind now and then."""
     strategies = {

@@ -10,6 +10,8 @@ import msgspec
 from xarb.assembly import Assembly
 from xarb.assembly.resolved import decode_config
 from xarb.config.strategies import StrategyConfig
+from xarb.engine.discrepancy import Discrepancy
+from xarb.engine.others import Strangers
 from xarb.errors import InvariantBroken, LogError
 from xarb.log.batching import Batcher, slow_row
 from xarb.log.checkpoints import checkpoint_paths
@@ -23,6 +25,7 @@ from xarb.simulation.audit import Audit
 from xarb.simulation.endings import judge_endings
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.log import Found, found_in, journal_rows, read_log
+from xarb.simulation.others import judge_others
 from xarb.simulation.streams import judge_losses
 from xarb.simulation.trader import Site, Trader
 from xarb.starts import ground_of, read_start
@@ -129,7 +132,7 @@ class Judge:
                 self._probes.pop(values["venue"], None)
             elif row[0] == "ledger":
                 values = named(row)
-                if values["cause"] in ("adjustment", "foreign"):
+                if values["cause"] in ("adjustment", "foreign", "transfer"):
                     key = (values["venue"], values["asset"])
                     self._booked[key] = self._booked.get(key, 0) + values["delta"]
             elif row[0] == "bundles":
@@ -356,6 +359,7 @@ class Judge:
             self._adjustments(found, last)
             self._carried(found, last)
             judge_losses(found, self.say)
+            judge_others(self._site, found, self.say)
             if last.open_bundles() == 0:
                 judge_endings(found, self.say)
             Audit(self._site, self.say).go(found, is_over=last.open_bundles() == 0)
@@ -389,6 +393,7 @@ class Judge:
                 if made.order.name.start != last.number and made.said.fill_id not in self._applied
             )
             unknown += sum(one.amount for one in exchange.moved[opened.moved :] if one.asset == asset)
+            unknown += sum(one.changes.get(asset, 0) for one in exchange.foreign[opened.foreign :])
             booked = self._booked.get((exchange.name, asset), 0)
             ours = last.balances.get((ACCOUNT, exchange.name, asset), 0) + opened.locked.get(asset, 0) - booked
             if ours + unknown != truth:
@@ -422,19 +427,27 @@ class Judge:
                 if client_id not in decided:
                     self.say("cause", f"{client_id} is at {exchange.name} and not in the log")
 
-    def distrusted(self) -> None:
-        """An engine found other money than it may book: some of that has gone or come."""
+    def distrusted(self, found: Discrepancy | Strangers) -> None:
+        """An engine found other money than it may book: some of that has gone or come. How much others trade is judged by the log.
+
+        A fill of others in the first seconds of a start explains a difference to that start alone.
+        """
+        if isinstance(found, Strangers):
+            return
         self._was_distrusted = True
         exchanges = self._site.exchanges
-        if not any(one.is_large for exchange in exchanges for one in exchange.moved) and not any(
-            one.has_denied for one in exchanges
-        ):
+        is_later = self._trader is not None and self._trader.number > 1
+        if any(one.is_large for exchange in exchanges for one in exchange.moved):
+            return
+        if not any(one.has_denied or (is_later and one.theirs) for one in exchanges):
             self.say("adjustments", "new bundles end for a difference that nobody made")
 
     def _adjustments(self, found: Found, last: Trader) -> None:
         """What was booked over all starts is what moved without a word, where all of it was small and no exchange ever denied a fill."""
         exchanges = self._site.exchanges
         moved = [(exchange.name, one) for exchange in exchanges for one in exchange.moved]
+        if any(one.theirs for one in exchanges):
+            return  # what they did explains differences, and is adjusted or booked; the balances say whether all was
         places = [(venue, one.asset) for venue, one in moved]
         if not self._was_distrusted and any(one.is_large and places.count((venue, one.asset)) == 1 for venue, one in moved):
             self.say("adjustments", "much money moved without a word, and new bundles never ended")

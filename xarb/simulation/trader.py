@@ -12,12 +12,14 @@ import msgspec
 
 from xarb.assembly import Assembly
 from xarb.assembly.resolved import Resolved
+from xarb.engine.discrepancy import Discrepancy
 from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL, RESET
+from xarb.engine.others import Strangers
 from xarb.errors import LogError
 from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
-from xarb.live.begin import BALANCES, LOSSES, Heard, Listening, Past, begin, check_may_start, past_of
+from xarb.live.begin import LOSSES, Heard, Listening, Past, begin, check_may_start, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
 from xarb.live.timers import Timers
@@ -37,6 +39,7 @@ from xarb.simulation.access import ACCOUNT, Access, Reading
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.faults import Sealing
+from xarb.simulation.strangers import Met
 from xarb.simulation.world import Loop, World
 from xarb.starts import LIVE, Start
 from xarb.venues.account import Account
@@ -61,7 +64,7 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         world: its world. exchanges: by number of their instrument. folder: its log. log_id: of that. disk: below that.
         resolved: its config. strict: whether commands wait for the disk. acknowledges: whether replies only acknowledge.
-        max_send_lag_ms: how old an order may be that leaves. sealing: how the log is written.
+        max_send_lag_ms: how old an order may be that leaves. sealing: how the log is written. met: who else is on the account.
     """
 
     world: World
@@ -74,6 +77,7 @@ class Site(msgspec.Struct, frozen=True):
     acknowledges: bool
     max_send_lag_ms: int | None
     sealing: Sealing
+    met: Met
 
 
 class Trader:
@@ -98,7 +102,7 @@ class Trader:
         self.outputs, self._arming, self._gave_up = outputs, arming, gave_up
         self.failed: Callable[[], object] = _nothing  # called once when it has failed
         self.noted: Callable[[], object] = _nothing  # called when a kill of it is in the log
-        self.distrusted: Callable[[], object] = _nothing  # called once when its engine finds other money than it can book
+        self.distrusted: Callable[[Discrepancy | Strangers], object] = _unheard  # called when its engine stops for others' doings
         self.began = self.failed_at = 0
         self.has_failed = False
         self.is_ready = self.ended = self.is_dead = False
@@ -118,6 +122,7 @@ class Trader:
         self._alarm = Alarm(self._ring)
         self._is_over = self._has_ended = self._commits = False
         self._stopping = self._distrusts = self._lost = False
+        self._distrust: Discrepancy | Strangers | None = None
         self._left = 0  # to a person, when it was stopped
 
     # --- from start to stop
@@ -193,9 +198,11 @@ class Trader:
         for link in self._links.values():
             self.intake.link(link, "opened")
             self.intake.link(link, "subscribed")
-        if not self._distrusts:
+        if self._distrust is None:
             self._arming(self)
             self._gate.begin()
+            if self.site.met.acts:  # where nobody else is it would find nothing, and only take time
+                self.exchanges.look_out()
         self.is_ready = True
         site.world.note(f"start {self.number} is armed")
 
@@ -409,10 +416,13 @@ class Trader:
 
     def _heed(self) -> None:
         """As `live.session` does."""
-        if (found := self.assembly.engine.distrust) is not None and not self._distrusts:
-            self._distrusts = True
-            self.distrusted()
-            self._end_entries(BALANCES, f"{found}")
+        found, before = self.assembly.engine.distrust, self._distrust
+        if found is not None and found is not before:
+            self._distrust = found
+            self._distrusts = self._distrusts or isinstance(found, Discrepancy)
+            self.distrusted(found)
+            if before is None:
+                self._end_entries(found.actor, f"{found}")
         if (loss := self.assembly.engine.execution.loss) is not None and not self._lost:
             self._lost = True
             self._end_entries(LOSSES, loss)
@@ -492,4 +502,8 @@ def _without_place(error: BaseException, folder: Path) -> str:
 
 
 def _nothing() -> None:
+    """Nobody waits for it."""
+
+
+def _unheard(_: Discrepancy | Strangers) -> None:
     """Nobody waits for it."""
