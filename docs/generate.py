@@ -70,6 +70,7 @@ def config_page() -> str:
         (config.MarketConfig, "[markets.NAME]"),
         (chains.ChainConfig, "[chains.NAME]"),
         (chains.FactoryConfig, "[chains.NAME.factories.EXCHANGE]"),
+        (chains.AskedLenderConfig, "[chains.NAME.lenders.WHO]"),
         (sending.SendingConfig, "[chains.NAME.sending]"),
         (onchain.OnChainConfig, "[onchain.NAME]"),
         (onchain.LenderConfig, "[onchain.NAME.lenders.WHO]"),

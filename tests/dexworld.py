@@ -12,6 +12,7 @@ from tests.log.logs import connection, instrument
 from tests.trial import Rows, Run, quiet, write_log
 from xarb.config import load_experiment
 from xarb.log.reader import LogReader
+from xarb.pools.financing import Loan
 from xarb.verbs.backtest import backtest
 from xarb.wires import chains
 from xarb.wires.chains import Block, ChainRow, Pool, PoolRow
@@ -35,6 +36,7 @@ class Act(NamedTuple):
     pools: Mapping[str, tuple[int, int]]
     removed: int = 0
     base_fee_wei: int = 10 * GWEI
+    loans: tuple[Loan, ...] = ()  # of WETH, as it says
 
 
 def chain_log(folder: Path, acts: Sequence[Act], pools: Sequence[Pool] = POOLS) -> Path:
@@ -83,6 +85,7 @@ def chain_rows(acts: Sequence[Act], pools: Sequence[Pool] = POOLS) -> Rows:
                 state: dict[str, Any] = {"reserve0": reserves[0], "reserve1": reserves[1]}
                 given.append(PoolRow(**place, **chains._identity(pool), cause="sync", **state))  # a test's own
             now[pool.address] = reserves
+        given += [chains.loan_row(block, loan, WETH) for loan in act.loans]
         rows += [(ts, row) for row in (*given, chains.block_row(block, len(given)))]
         blocks.append((block, len(given)))
         states.append(dict(now))

@@ -13,6 +13,7 @@ from xarb.errors import ConfigError
 from xarb.sources import chain_sources, sources_of, traded_sources
 from xarb.venues.dex.endpoint import ChainPolicy
 from xarb.venues.dex.feed import ChainSource
+from xarb.venues.dex.lending import Lender
 from xarb.venues.dex.reading import Factory
 from xarb.venues.dex.rpc import RpcLimits, resolved, shown
 
@@ -37,6 +38,14 @@ history_blocks = 5
 reach_blocks = 6
 refresh_ms = 4500
 message_mb = 7
+"""
+
+
+LENDER = f"""
+[chains.mainnet.lenders.pool]
+kind = "aave"
+address = "{OTHER}"
+tokens = ["{POOL}", "{FACTORY}"]
 """
 
 
@@ -65,6 +74,9 @@ def test_each_key_reaches_the_feed(tmp_path: Path) -> None:
         refresh_s=4.5,
     )
     assert (found[0].policy, found[0].pending) == (policy, True)
+    found = chain_sources(load_experiment(written(tmp_path, PLAIN + LENDER)))
+    assert found[0].lenders == (Lender(way="aave", address=OTHER.lower(), tokens=(POOL.lower(), FACTORY.lower())),)
+    assert ("loans" in found[0].subscribed(), "loans" in plain[0].subscribed()) == (True, False)
 
 
 def test_a_file_may_hold_exchanges_chains_or_both(tmp_path: Path) -> None:
@@ -83,18 +95,27 @@ def test_a_file_may_hold_exchanges_chains_or_both(tmp_path: Path) -> None:
 ACCOUNT = "[accounts.main.mainnet]\nETH = 1\n"
 ONCHAIN = f'[onchain.mainnet]\nwrapped = "{POOL.lower()}"\n'
 SENDING = f'[chains.mainnet.sending]\nwallet = "hot"\nexecutor = "{POOL}"\ntokens = ["{POOL}"]\n'
+STATED = f"""[onchain.mainnet.lenders.pool]
+kind = "aave"
+address = "{OTHER.lower()}"
+premium_ppm = 500
+depth = {{ "{POOL.lower()}" = 5 }}
+"""
 REAL = '[live]\nmode = "live"\n'
 
 
 def test_what_is_traded_says_all_that_it_takes(tmp_path: Path) -> None:
     """Real trading on a chain needs a wallet, an account and what gas is paid in; on paper no wallet."""
-    for text in (PLAIN + SENDING + ONCHAIN + ACCOUNT + REAL, PLAIN + ONCHAIN + ACCOUNT):
+    lent = PLAIN + LENDER + SENDING + f'lenders = ["{OTHER.lower()}"]\n' + ONCHAIN + ACCOUNT
+    for text in (PLAIN + SENDING + ONCHAIN + ACCOUNT + REAL, PLAIN + ONCHAIN + ACCOUNT, lent):
         assert [one.venue for one in traded_sources(load_experiment(written(tmp_path, text)))] == ["mainnet"]
     for text, why in (
         (PLAIN + SENDING + ACCOUNT, r"chains.mainnet.sending: there is no \[onchain.mainnet\]"),
         (PLAIN + SENDING + ONCHAIN, r"sending.account = main: there is no \[accounts.main.mainnet\]"),
         (PLAIN + ONCHAIN.replace("mainnet", "base") + ACCOUNT, r"onchain.base: there is no \[chains.base\]"),
         (PLAIN + ONCHAIN + ACCOUNT + REAL, r"there is no \[chains.mainnet.sending\]"),
+        (PLAIN + LENDER + SENDING + ONCHAIN + ACCOUNT, rf"lenders.pool: {OTHER} is not among chains.mainnet.sending.lenders"),
+        (PLAIN + ONCHAIN + STATED + ACCOUNT, r"onchain.mainnet.lenders: what a loan costs is asked of the chain"),
     ):
         with pytest.raises(ConfigError, match=why):
             traded_sources(load_experiment(written(tmp_path, text)))
@@ -114,14 +135,19 @@ def test_what_is_traded_says_all_that_it_takes(tmp_path: Path) -> None:
         ("chain_id = 1", "chain_id = 0", r"chains.mainnet.chain_id = 0"),
         ("chain_id = 1", "chain = 1", r"unknown key chains.mainnet.chain"),
         ("[chains.mainnet.factories.uniswap]", "[markets.mainnet]", r"allowed"),
+        (f'tokens = ["{POOL}", "{FACTORY}"]', "tokens = []", r"lenders.pool.tokens is empty"),
+        (f'"{POOL}", "{FACTORY}"]', f'"{POOL}", "{POOL.lower()}"]', r"is asked twice for"),
+        (f'"{POOL}", "{FACTORY}"]', str([f"0x{at:040x}" for at in range(65)])[1:], r"65 tokens of lenders are above 64"),
+        ('kind = "aave"', 'kind = "dai"', r"lenders.pool.kind = dai"),
         ('"wss://node.example"', '"wss://node.example/v3/coffee0123456789coffee0123456789"', r"looks like a secret"),
     ],
 )
 def test_what_contradicts_itself_is_refused(old: str, new: str, why: str, tmp_path: Path) -> None:
     """The message names the key."""
-    assert old in PLAIN
+    text = PLAIN if old in PLAIN else PLAIN + LENDER
+    assert old in text
     with pytest.raises(ConfigError, match=why):
-        load_experiment(written(tmp_path, PLAIN.replace(old, new)))
+        load_experiment(written(tmp_path, text.replace(old, new)))
 
 
 def test_a_name_is_of_one_venue(tmp_path: Path) -> None:
@@ -138,6 +164,8 @@ def test_every_key_is_shown_with_its_source(tmp_path: Path) -> None:
     assert found["chains.mainnet.chain_id"] == ("1", "file")
     assert found["chains.mainnet.lag_blocks"] == ("3", "default")
     assert found["chains.mainnet.factories.uniswap.fee_ppm"] == ("3000", "file")
+    lent = {one.key: one.value for one in settings(load_experiment(written(tmp_path, PLAIN + LENDER)))}
+    assert lent["chains.mainnet.lenders.pool.kind"] == "aave"
 
 
 def test_an_address_that_holds_a_key_is_named_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:

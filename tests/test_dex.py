@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.dexworld import BLOCK_MS, EVEN, GAP, Act, chain_log, experiment, run
@@ -22,7 +23,7 @@ from xarb.log.canonical import OutputDigest
 from xarb.log.reader import LogReader
 from xarb.model.command import ChainCommand
 from xarb.pools.cycle import Hop, best_input
-from xarb.pools.financing import MEASURED
+from xarb.pools.financing import MEASURED, Loan
 from xarb.replay import replay
 from xarb.starts import Opening, Span, Start, closing_volumes
 from xarb.verbs.diff import diff
@@ -272,6 +273,65 @@ def test_each_key_has_its_effect(tmp_path: Path) -> None:
             path, tmp_path / "xyz", onchain__ethereum__native='"DAI"', accounts="{ main = { ethereum = { DAI = 10 } } }"
         )["ledger"]
     } == {"DAI", WETH}
+
+
+def test_loans_are_what_the_log_says(tmp_path: Path) -> None:
+    """Premium and depth of the block decide which lender is taken, and those of the block that holds the cycle what becomes of it."""
+    vault, pool = "0x" + "c" * 40, "0x" + "d" * 40
+    dear = Loan(way="balancer", lender=vault, premium_wad=10**15, available=10**30)
+    cheap = Loan(way="aave", lender=pool, premium_wad=0, available=2**256 - 1)
+    runs = iter(range(100))
+
+    def of(*later: tuple[Loan, ...], gap: tuple[Loan, ...] = ()) -> Run:
+        acts = [Act(EVEN, loans=(dear,)), Act(GAP, loans=gap), *[Act(GAP, loans=loans) for loans in later or ((),)]]
+        folder = tmp_path / str(next(runs))
+        folder.mkdir()
+        log = chain_log(folder / "log", [*acts, Act(EVEN), Act(EVEN)])
+        return run(experiment(folder, log, financing='"flashloan"'), folder / "run")
+
+    def sent(found: Run) -> tuple[str, str, int, int]:
+        row = found["cycles"][0]
+        return row["funding"], row["lender"], int(row["premium"]), int(row["amount"])
+
+    way, who, premium, amount = sent(of())
+    assert (way, who, premium) == ("balancer", vault, -(-amount * 10**15 // 10**18))
+    assert sent(of(gap=(cheap,)))[:3] == ("aave", pool, 0)
+    for poor in (
+        msgspec.structs.replace(cheap, premium_wad=None),
+        msgspec.structs.replace(cheap, available=None),
+        msgspec.structs.replace(cheap, available=amount - 1),
+    ):
+        assert sent(of(gap=(poor,)))[0] == "balancer"
+    assert states(of(gap=(cheap,)))[:3] == ["pending", "sent", "succeeded"]
+    for broken, reason in ((10**17, "unprofitable"), (None, "loan")):
+        found = of((msgspec.structs.replace(cheap, premium_wad=broken),), gap=(cheap,))
+        assert (states(found)[2], found["cycle_states"][2]["reason"]) == ("reverted", reason)
+    acts = [Act(EVEN, loans=(dear,)), Act(EVEN, loans=(cheap,)), Act(GAP, removed=1), Act(EVEN)]
+    found = run(experiment(tmp_path, chain_log(tmp_path / "log", acts), financing='"flashloan"'), tmp_path / "run")
+    assert sent(found)[0] == "balancer", "with its block goes what the lender said in it"
+
+
+def test_a_config_states_loans_only_where_the_log_does_not(tmp_path: Path) -> None:
+    """What a recording lacks may be assumed, and the summary tells it; beside rows of the same lender and token it is refused."""
+    vault = "0x" + "c" * 40
+    loan = Loan(way="balancer", lender=vault, premium_wad=0, available=10**30)
+    text = (
+        f'[onchain.ethereum.lenders.vault]\nkind = "balancer"\naddress = "{vault}"\npremium_ppm = 500\ndepth = {{ {WETH} = 50 }}\n'
+    )
+    for rows, told in (((), "lends 50 of"), ((loan,), "")):
+        log = chain_log(tmp_path / f"log{len(rows)}", [Act(EVEN, loans=rows), Act(GAP), Act(EVEN)])
+        path = experiment(tmp_path, log)
+        with LogReader(log) as reader:
+            plain = resolve_recorded(load_experiment(path), reader)
+            assert ("ethereum", "loans", "as the log says") in Assembly(plain, recorded_ground(plain, reader)).assumptions().rows
+            path.write_text(path.read_text() + text)
+            stated = resolve_recorded(load_experiment(path), reader)
+            if rows:
+                with pytest.raises(ConfigError, match=f"lenders.vault: the log says what it takes and has of {WETH}"):
+                    recorded_ground(stated, reader)
+                continue
+            (row,) = [one for one in Assembly(stated, recorded_ground(stated, reader)).assumptions().rows if vault in one[1]]
+        assert row[2] == f"{told} {WETH} for 0.05 %, by the config alone: the log does not say"
 
 
 def test_a_cycle_that_has_no_budget_for_gas_is_refused(tmp_path: Path) -> None:

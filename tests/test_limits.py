@@ -42,7 +42,7 @@ from xarb.config import (
     load_experiment,
 )
 from xarb.config.breakers import BreakerConfig
-from xarb.config.chains import ChainConfig, FactoryConfig
+from xarb.config.chains import AskedLenderConfig, ChainConfig, FactoryConfig
 from xarb.config.inventory import InventoryConfig
 from xarb.config.latency import LatencyConfig
 from xarb.config.onchain import LenderConfig, OnChainConfig, SimulatedChainConfig
@@ -690,6 +690,7 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
         for section, kind in (("onchain", OnChainConfig), ("lenders", LenderConfig), ("simulated", SimulatedChainConfig))
         for field in msgspec.structs.fields(kind)
     },
+    **{f"asked.{name}": "tests.test_chain_sources:test_each_key_reaches_the_feed" for name in ("kind", "address", "tokens")},
     "strategies.order": "tests.test_cex_dex:test_both_at_once_and_the_hedge_undone",
     "strategies.wait_ms": "tests.test_cex_dex:test_the_risk_of_waiting_is_expected",
     "strategies.wait_risk_bps": "tests.test_cex_dex:test_the_risk_of_waiting_is_expected",
@@ -752,6 +753,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "markets": MarketConfig,
     "chains": ChainConfig,
     "factories": FactoryConfig,
+    "asked": AskedLenderConfig,
     "sending": SendingConfig,
     "onchain": OnChainConfig,
     "lenders": LenderConfig,

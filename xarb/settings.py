@@ -281,7 +281,13 @@ def cex_dex_params(config: StrategyConfig) -> CexDexParams:
 def chain_terms(config: OnChain) -> ChainTerms:
     """What a chain's transactions are paid with."""
     own = config.own
-    return ChainTerms(native=own.native, wrapped=own.wrapped, max_fee_wei=wei_of(own.max_fee_gwei), coins=own.coins)
+    return ChainTerms(
+        native=own.native,
+        wrapped=own.wrapped,
+        max_fee_wei=wei_of(own.max_fee_gwei),
+        coins=own.coins,
+        loans=loan_terms(config.lenders),
+    )
 
 
 def chain_model(config: OnChain, where: str, *, added_ns: int) -> ChainModel:

@@ -15,6 +15,7 @@ from xarb.settings import ts_of
 from xarb.starts import LIVE
 from xarb.venues.dex.endpoint import ChainPolicy
 from xarb.venues.dex.feed import ChainSource
+from xarb.venues.dex.lending import Lender
 from xarb.venues.dex.reading import Factory
 from xarb.venues.dex.rpc import RpcLimits
 from xarb.venues.exchange import Place
@@ -68,9 +69,21 @@ def traded_sources(experiment: Experiment) -> list[AnySource]:
             raise ConfigError(f"{where}: there is no [onchain.{name}] that says what gas is paid in")
         if name not in experiment.accounts.get(one.account, {}):
             raise ConfigError(f"{where}.account = {one.account}: there is no [accounts.{one.account}.{name}]")
-    for name in experiment.onchain:
+        allowed = {lender.lower() for lender in one.lenders}
+        for who, lender in experiment.chain_lenders[name].items():
+            if lender.address.lower() not in allowed:
+                raise ConfigError(
+                    f"{experiment.origin}: chains.{name}.lenders.{who}: {lender.address} is not among chains.{name}.sending.lenders, "
+                    "so that nothing that borrows of it would leave"
+                )
+    for name, chain in experiment.onchain.items():
         if name not in experiment.chains:
             raise ConfigError(f"{experiment.origin}: onchain.{name}: there is no [chains.{name}] to follow")
+        if chain.lenders:
+            raise ConfigError(
+                f"{experiment.origin}: onchain.{name}.lenders: what a loan costs is asked of the chain while it is followed; "
+                f"[chains.{name}.lenders.WHO] says of whom"
+            )
         if experiment.live.mode == LIVE and name not in experiment.sending:
             raise ConfigError(
                 f"{experiment.origin}: onchain.{name}: there is no [chains.{name}.sending] that says how to trade there"
@@ -104,6 +117,10 @@ def chain_sources(experiment: Experiment) -> list[ChainSource]:
                 rpc=one.rpc,
                 pools=tuple(pool.lower() for pool in one.pools),
                 factories=factories,
+                lenders=tuple(
+                    Lender(way=each.kind, address=each.address.lower(), tokens=tuple(token.lower() for token in each.tokens))
+                    for each in experiment.chain_lenders[name].values()
+                ),
                 pending=one.pending,
                 policy=policy,
             )

@@ -35,6 +35,9 @@ def config(node: Node, world: World) -> str:
     for name, address in sorted(world.v2_factories.items()):
         lines += ["", f"[chains.local.factories.{name}]", f'address = "{address}"', 'kind = "v2"', f"fee_ppm = {V2_FEE_PPM}"]
     lines += ["", "[chains.local.factories.uniswap3]", f'address = "{world.v3_factory}"', 'kind = "v3"']
+    tokens = ", ".join(f'"{world.tokens[symbol]}"' for symbol in ("WETH", "USDC", "DAI"))
+    for kind, address in (("balancer", world.vault), ("aave", world.lender), ("flash", world.v3_pools["WETH/USDC 500"])):
+        lines += ["", f"[chains.local.lenders.{kind}]", f'kind = "{kind}"', f'address = "{address}"', f"tokens = [{tokens}]"]
     return "\n".join(lines) + "\n"
 
 

@@ -16,6 +16,7 @@ from xarb.pools.constant_product import ConstantProduct
 from xarb.venues.clock import Clock
 from xarb.venues.dex.endpoint import ChainPolicy
 from xarb.venues.dex.feed import ChainFeed, ChainSource
+from xarb.venues.dex.lending import Lender
 from xarb.venues.dex.loading import load_pools
 from xarb.venues.dex.reading import Factory
 from xarb.venues.dex.rpc import RpcLimits
@@ -38,13 +39,22 @@ QUICK = ChainPolicy(
 )
 
 
-def source_of(world: World, *rpc: str, policy: ChainPolicy = QUICK, pending: bool = False) -> ChainSource:
+def source_of(
+    world: World, *rpc: str, policy: ChainPolicy = QUICK, pending: bool = False, lenders: tuple[Lender, ...] = ()
+) -> ChainSource:
     """All pools of the world."""
     factories = [Factory(name=name, address=one.lower(), kind="v2", fee_ppm=V2_FEE_PPM) for name, one in world.v2_factories.items()]
     factories.append(Factory(name="v3", address=world.v3_factory.lower(), kind="v3"))
     pools = [one.lower() for one in (*world.v2_pairs.values(), *world.v3_pools.values())]
     return ChainSource(
-        venue="local", chain_id=CHAIN_ID, rpc=rpc, pools=tuple(pools), factories=tuple(factories), pending=pending, policy=policy
+        venue="local",
+        chain_id=CHAIN_ID,
+        rpc=rpc,
+        pools=tuple(pools),
+        factories=tuple(factories),
+        lenders=lenders,
+        pending=pending,
+        policy=policy,
     )
 
 
@@ -144,12 +154,13 @@ class Rebuilt:
         self.blocks: list[str] = []
         self.removed = 0
         self._states: list[dict[str, Concentrated | ConstantProduct]] = [{}]  # after each block
+        self._loans: list[dict[tuple[str, str, str], tuple[str | None, str | None]]] = [{}]
         self._kinds: dict[str, str] = {}
         self._open: list[tuple[str, dict[str, Any]]] = []
         self._has_gap = self._had_gap = True
         conns: set[int] = set()
         for kind, row in rows:
-            if kind in ("pools", "swaps"):
+            if kind in ("pools", "swaps", "loans"):
                 self._open.append((kind, row))
             elif kind == "blocks":
                 self._close(row)
@@ -166,6 +177,11 @@ class Rebuilt:
         """Hash of the latest block."""
         return self.blocks[-1] if self.blocks else None
 
+    @property
+    def loans(self) -> dict[tuple[str, str, str], tuple[str | None, str | None]]:
+        """Premium and depth by way, lender and token, as of the latest block."""
+        return self._loans[-1]
+
     def _close(self, row: dict[str, Any]) -> None:
         digest = row["block_hash"]
         if row["event"] == "removed":
@@ -173,26 +189,31 @@ class Rebuilt:
             self.removed += 1
             self.blocks.pop()
             self._states.pop()
+            self._loans.pop()
             return
         assert row["rows"] == len(self._open)
         assert {one["block_hash"] for _, one in self._open} <= {digest}
-        places = [one["log_index"] for _, one in self._open if one["log_index"] is not None]
+        places = [one["log_index"] for kind, one in self._open if kind != "loans" and one["log_index"] is not None]
         assert places == sorted(places)
-        snapshots = [one for _, one in self._open if one["log_index"] is None]
-        assert snapshots == [one for _, one in self._open[len(places) :]]
+        snapshots = [one for kind, one in self._open if kind == "pools" and one["log_index"] is None]
+        lent = [one for kind, one in self._open if kind == "loans"]
+        assert snapshots + lent == [one for _, one in self._open[len(places) :]]
         self._had_gap = self._has_gap
         if row["parent_hash"] != self.tip:
             assert self._has_gap, "a block without its parent"
             assert snapshots, "a beginning without a state"
-            self.blocks, self._states = [], [{}]
+            self.blocks, self._states, self._loans = [], [{}], [{}]
         if snapshots:
             self._has_gap = False
         state = {pool: one.copy() if isinstance(one, Concentrated) else one for pool, one in self._states[-1].items()}
+        loans = {} if self._had_gap else dict(self._loans[-1])
+        loans |= {(one["way"], one["lender"], one["token"]): (one["premium_wad"], one["available"]) for one in lent}
         for kind, one in self._open:
             if kind == "pools":
                 self._apply(state, one)
         self.blocks.append(digest)
         self._states.append(state)
+        self._loans.append(loans)
         self._open = []
 
     def _apply(self, state: dict[str, Concentrated | ConstantProduct], row: dict[str, Any]) -> None:

@@ -8,15 +8,16 @@ import msgspec
 import pytest
 
 from tests.chain.conftest import Chain
-from tests.chain.contracts import call_data
+from tests.chain.contracts import call_data, read
 from tests.chain.stage import FEES, GWEI, KEY, RELAY_KEY, Stage, runs
 from tests.chain.world import UNIT
 from xarb.errors import Refused
 from xarb.pools.basefee import next_base_fee
-from xarb.pools.financing import MEASURED, GasPrice, Need, Way, financing
+from xarb.pools.financing import MEASURED, GasPrice, Need, Purse, Way, financing
 from xarb.venues.dex.executor import NOBODY, Funding
 from xarb.venues.dex.fees import FeePolicy
-from xarb.venues.dex.lending import Lender, purse_of
+from xarb.venues.dex.lending import Lender, Lending
+from xarb.venues.dex.rpc import Rpc
 from xarb.venues.dex.stuck import Head
 from xarb.wires.node import header_of
 
@@ -84,13 +85,18 @@ def test_every_way_costs_what_the_chain_said(stage: Stage, way: Way) -> None:
         stage.node.transact(world.owner, world.tokens["WETH"], call_data("transfer(address,uint256)", stage.executor, 100 * UNIT))
         stage.node.call("evm_setAutomine", False)  # a word of the node
         lenders = [
-            Lender("balancer", world.vault.lower()),
-            Lender("aave", world.lender.lower()),
-            Lender("flash", world.v3_pools["WETH/USDC 500"].lower()),
+            Lender(way="balancer", address=world.vault.lower(), tokens=(weth,)),
+            Lender(way="aave", address=world.lender.lower(), tokens=(weth,)),
+            Lender(way="flash", address=world.v3_pools["WETH/USDC 500"].lower(), tokens=(weth,)),
         ]
         cycle, best = stage.planned()
         header = header_of(stage.node.call("eth_getBlockByNumber", "latest", False))  # without transactions
-        purse = await purse_of(stage.builder, stage.executor, weth, lenders, header)
+        lending, rpc = Lending(lenders), Rpc(str(stage.node.ipc), lambda *_: None)
+        await rpc.open()
+        await lending.begin(rpc, header)
+        await rpc.close()
+        (balance,) = read(stage.node, weth, "balanceOf(address)", stage.executor, returns=["uint256"])
+        purse = Purse(balance=balance, loans=tuple(one.loan for one in lending.latest()))
         assert purse.balance == 100 * UNIT
         premiums = {loan.way: loan.premium_wad for loan in purse.loans}
         assert premiums == {"balancer": 0, "aave": 5 * 10**14, "flash": 5 * 10**14}

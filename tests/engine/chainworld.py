@@ -16,8 +16,9 @@ from xarb.log.batching import slow_row
 from xarb.model.event import SlowRow
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
+from xarb.pools.financing import LOANS, Loan
 from xarb.wires import chains
-from xarb.wires.chains import Block, BlockRow, ChainRow, Pool, PoolRow, SwapRow
+from xarb.wires.chains import Block, BlockRow, ChainRow, LoanRow, Pool, PoolRow, SwapRow
 from xarb.wires.rows import RowBuilder
 
 VENUE = "ethereum"
@@ -48,11 +49,12 @@ class ChainWorld:
         self.positions: list[tuple[int, int, int]] = []
         self.blocks: list[Block] = []
         self.truth: dict[str, dict[str, Maths]] = {}
-        self.held: dict[str, list[PoolRow | SwapRow]] = {}
+        self.held: dict[str, list[PoolRow | SwapRow | LoanRow]] = {}
         self.rows: list[tuple[int, ChainRow]] = []
         self.now = START * SECOND
         self._hashes = 0
         self._swaps_only = swaps_only
+        self._lenders = random.Random(f"lenders {seed}")  # noqa: S311  # a test's draw
 
     def mine(self, acts: int, *, snapshots: bool = False) -> Block:
         """A block on top of the last with so many acts, whose rows are given."""
@@ -73,11 +75,13 @@ class ChainWorld:
             gas_limit=30_000_000,
             miner="0xmm",
         )
-        rows: list[PoolRow | SwapRow] = []
+        rows: list[PoolRow | SwapRow | LoanRow] = []
         for _ in range(acts):
             rows += self._act(block, len(rows))
         if snapshots:
             rows += [chains.snapshot_row(block, pool, self.pools[pool.address]) for pool in (V2, V3)]
+        if self._lenders.random() < 0.4:
+            rows += [self._loan(block) for _ in range(self._lenders.randint(1, 3))]
         self.blocks.append(block)
         self.truth[block.hash], self.held[block.hash] = copied(self.pools), rows
         for row in rows:
@@ -100,6 +104,17 @@ class ChainWorld:
         kind = self.draw.choice(["swap3"] * 4 + ["swap2"] * 3 + ([] if self._swaps_only else ["mint", "burn", "sync"]))
         place = chains._place(block) | {"tx_index": at, "log_index": at * 3, "tx_hash": f"0x{at}"}  # a test's own
         return {"swap3": self._swap3, "swap2": self._swap2, "mint": self._mint, "burn": self._burn, "sync": self._sync}[kind](place)
+
+    def _loan(self, block: Block) -> LoanRow:
+        """What a lender says: often what it said before, at times nothing."""
+        draw = self._lenders
+        loan = Loan(
+            way=draw.choice(LOANS),
+            lender=draw.choice(["0xa1", "0xa2"]),
+            premium_wad=draw.choice([None, 0, 5 * 10**14]),
+            available=draw.choice([None, 0, 2**256 - 1, draw.randrange(10**24)]),
+        )
+        return chains.loan_row(block, loan, draw.choice([V2.token0, V2.token1]))
 
     def _pool_row(self, place: Mapping[str, Any], pool: Pool, cause: str, **state: Any) -> PoolRow:
         return PoolRow(**place, **chains._identity(pool), cause=cause, **state)  # a test's own
@@ -215,6 +230,23 @@ def plain_states(rows: Sequence[tuple[int, ChainRow]]) -> list[dict[str, Any]]:
             standing.append(waiting)
             waiting = []
         found.append(_plain(row for block in standing for row in block))
+    return found
+
+
+def plain_loans(rows: Sequence[tuple[int, ChainRow]]) -> list[dict[tuple[str, str, str], tuple[int | None, int | None]]]:
+    """After each `blocks` row, what lenders said last in the blocks that stand, by way, lender and token."""
+    standing: list[list[ChainRow]] = [[]]
+    found = []
+    for _, row in rows:
+        if not isinstance(row, BlockRow):
+            standing[-1].append(row)
+            continue
+        if row.event == "removed":
+            del standing[-2]
+        else:
+            standing.append([])
+        said = [one for block in standing for one in block if isinstance(one, LoanRow)]
+        found.append({(one.way, one.lender, one.token): (one.premium_wad, one.available) for one in said})
     return found
 
 

@@ -20,6 +20,7 @@ from xarb.model.event import OutputRow, SlowRow, named
 from xarb.model.units import MONEY_ONE, Money
 from xarb.pools.constant_product import ConstantProduct
 from xarb.pools.cycle import Hop, amounts_of
+from xarb.pools.financing import LoanTerms
 from xarb.wires import chains
 from xarb.wires.chains import Block, ChainRow, Pool, listing_of
 
@@ -30,7 +31,8 @@ CHEAP = Pool(address="0x" + "1" * 40, kind="v2", token0=WETH, token1=DAI, decima
 DEAR = Pool(address="0x" + "2" * 40, kind="v2", token0=WETH, token1=DAI, decimals0=18, decimals1=6, fee_ppm=3000)
 POOLS = (CHEAP, DEAR)
 RESERVES = {CHEAP.address: (10**21, 3_000 * 10**9), DEAR.address: (10**21, 3_150 * 10**9)}
-TERMS = {CHAIN: ChainTerms(native="ETH", wrapped=WETH, max_fee_wei=500 * GWEI, coins={})}
+LOANS = (LoanTerms(way="aave", lender="0xlender", token=WETH, premium_wad=5 * 10**14, available=2 * MONEY_ONE),)
+TERMS = {CHAIN: ChainTerms(native="ETH", wrapped=WETH, max_fee_wei=500 * GWEI, coins={}, loans=LOANS)}
 OPENING = {("main", CHAIN, "ETH"): Money(10 * MONEY_ONE), ("main", CHAIN, WETH): Money(5 * MONEY_ONE)}
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.defaults import engine_setup, feed_limits, strategy_terms
-from tests.engine.chainworld import SECOND, V2, V3, VENUE, ChainWorld, fields_of, plain_states, slow_rows
+from tests.engine.chainworld import SECOND, V2, V3, VENUE, ChainWorld, fields_of, plain_loans, plain_states, slow_rows
 from tests.engine.table import Watcher
 from xarb.engine.captured import EngineCopy
 from xarb.engine.engine import Engine, Stop
@@ -31,12 +31,17 @@ class Seer(Watcher):
         self.seen: list[tuple[Any, ...]] = []
 
     def on_wake(self, wake: Wake, view: View) -> Sequence[Any]:
-        """Block number and base fee, and both pools' fields."""
+        """Block number and base fee, both pools' fields, and who lends what."""
         block = view.block(VENUE)
         head = None if block is None else (block.number, block.base_fee_wei)
         pools = {name: fields_of(view.pool(number)) for name, number in NUMBER.items()}
         copied = {name: {key: dict(v) if isinstance(v, dict) else v for key, v in one.items()} for name, one in pools.items()}
-        self.seen.append((wake.kind, wake.venue, head, copied))
+        lent = {
+            (loan.way, loan.lender, token): (loan.premium_wad, loan.available)
+            for token in (V2.token0, V2.token1)
+            for loan in view.loans(VENUE, token)
+        }
+        self.seen.append((wake.kind, wake.venue, head, copied, lent))
         return ()
 
 
@@ -106,8 +111,13 @@ def test_states_are_those_of_the_plain_model_at_every_block(seed: int) -> None:
     outputs = fold(one, slow_rows(world.rows))
     assert told(outputs) == ["v2 down live", "v3 down live"]
     assert len(seer.seen) == len(truths)
-    for (kind, venue, _, pools), plain, truth in zip(seer.seen, plain_states(world.rows), truths, strict=True):
+    lends = plain_loans(world.rows)
+    assert len({str(sorted(one.items(), key=str)) for one in lends}) > 10
+    for (kind, venue, _, pools, lent), plain, truth, lends_now in zip(
+        seer.seen, plain_states(world.rows), truths, lends, strict=True
+    ):
         assert (kind, venue) == ("block", VENUE)
+        assert lent == lends_now
         assert pools == plain
         assert pools == {name: fields_of(pool) for name, pool in truth.items()}
     assert seer.seen[-1][2] == (world.blocks[-1].number, world.blocks[-1].base_fee_wei)

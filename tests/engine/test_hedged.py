@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.engine.cycles import GWEI
@@ -244,7 +245,7 @@ def test_no_token_is_a_coin_by_its_name_and_both_wallets_pay(setup: dict[str, An
     given: dict[str, Any] = {}
     if "coins" in setup:
         terms = TERMS[CHAIN]
-        given["chains"] = {CHAIN: type(terms)(native="ETH", wrapped=WETH, max_fee_wei=terms.max_fee_wei, coins=setup["coins"])}
+        given["chains"] = {CHAIN: msgspec.structs.replace(terms, coins=setup["coins"])}
     else:
         given["opening"] = OPENING | {setup["poor"]: Money(10**15)}
     desk = HedgeDesk(**given).ready()

@@ -66,6 +66,11 @@ class Board:
     def decimals(self, venue: str, token: str) -> None:
         """No venue is a chain."""
 
+    def loans(self, venue: str, token: str) -> tuple[()]:
+        """No venue is a chain."""
+        del venue, token
+        return ()
+
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier."""
         return self.fees[instrument]

@@ -137,7 +137,7 @@ class Followed:
     def __init__(self, world: ChainWorld, own: frozenset[str] = frozenset()) -> None:
         self.world = world
         self.rows: list[SlowRow] = slow_rows(world.rows)
-        self.chains = Chains([listing_of(VENUE, pool, "test").instrument for pool in (V2, V3)], {}, lambda *_: None)
+        self.chains = Chains([listing_of(VENUE, pool, "test").instrument for pool in (V2, V3)], {}, lambda *_: None, loans={})
         self.apart = Apart(self.chains, NUMBERS, own)
 
     def block(self) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from xarb.assembly.custom import custom
 from xarb.assembly.marks import Marks
-from xarb.assembly.onchain import cex_dex, chain_models, dex_dex, own_transactions
+from xarb.assembly.onchain import cex_dex, chain_models, check_stated, dex_dex, own_transactions
 from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
 from xarb.config import RunConfig
 from xarb.console import Table
@@ -133,11 +133,13 @@ def recorded_ground(resolved: Resolved, reader: LogReader) -> Ground:
     """The ground of a backtest of a recorded log.
 
     Raises:
-        ConfigError: the config names rows that the log does not have, or no row lies between run.start and run.end.
+        ConfigError: the config names rows that the log does not have, or says what the log says; or no row lies between run.start and
+            run.end.
     """
     first = next(inputs_of(resolved, reader, rows=1), None)
     if first is None:
         raise ConfigError(f"{reader.folder}: no row between run.start and run.end")
+    check_stated(resolved, reader)
     return Ground(
         instruments=reader.instruments_at(first.first_seq) if resolved.run.start else reader.instruments,
         sources=sources_of(resolved, reader.instruments, reader.kinds_of),

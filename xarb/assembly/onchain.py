@@ -28,6 +28,28 @@ def chain_models(resolved: Resolved) -> dict[str, ChainModel]:
     }
 
 
+def check_stated(resolved: Resolved, reader: LogReader) -> None:
+    """See that a config states nothing of lenders of whom the log speaks: of two truths one would be wrong.
+
+    Raises:
+        ConfigError: it does. LogError: a file was changed.
+    """
+    stated = {
+        (venue, each.way, each.lender, each.token): who
+        for venue, one in resolved.onchain.items()
+        for who, config in one.lenders.items()
+        for each in loan_terms({who: config})
+    }
+    if not stated:
+        return
+    for row in reader.rows("loans"):
+        who = stated.get((row["venue"], row["way"], row["lender"], row["token"]))
+        if who is not None:
+            raise ConfigError(
+                f"onchain.{row['venue']}.lenders.{who}: the log says what it takes and has of {row['token']} (loans); leave it out"
+            )
+
+
 def own_transactions(reader: LogReader) -> frozenset[str]:
     """Hashes of the transactions in a log that were ours: of each the log has what it was meant to be before it left.
 
@@ -119,5 +141,4 @@ def _chain(resolved: Resolved, config: StrategyConfig, venue: str, instruments: 
         wrapped=one.own.wrapped,
         tip_wei=wei_of(one.own.tip_gwei),
         cap_wei=wei_of(one.own.max_fee_gwei),
-        loans=loan_terms(one.lenders),
     )

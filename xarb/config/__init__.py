@@ -15,7 +15,7 @@ import msgspec
 
 from xarb import toml
 from xarb.config.breakers import BreakerConfig
-from xarb.config.chains import ChainConfig, FactoryConfig, check_chain
+from xarb.config.chains import AskedLenderConfig, ChainConfig, FactoryConfig, check_chain, check_lenders
 from xarb.config.inventory import InventoryConfig, check_shares
 from xarb.config.kinds import Count, doc
 from xarb.config.latency import LatencyConfig
@@ -221,6 +221,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     markets: dict[str, MarketConfig]
     chains: dict[str, ChainConfig]
     chain_factories: dict[str, dict[str, FactoryConfig]]
+    chain_lenders: dict[str, dict[str, AskedLenderConfig]]
     sending: dict[str, SendingConfig]
     onchain: dict[str, OnChain]
     record: RecordConfig
@@ -311,6 +312,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         markets={name: reader.section(part, MarketConfig, f"markets.{name}") for name, part in reader.table(raw, "markets")},
         chains=chains,
         chain_factories=factories,
+        chain_lenders=_lenders(reader, raw),
         sending=_sending(reader, chains),
         onchain={name: onchain_section(reader, part, name) for name, part in reader.table(raw, "onchain")},
         record=reader.section(raw.get("record", {}), RecordConfig, "record"),
@@ -331,6 +333,18 @@ def _sending(reader: Reader, chains: Mapping[str, ChainConfig]) -> dict[str, Sen
             where = f"chains.{name}.sending"
             found[name] = reader.section(one.sending, SendingConfig, where)
             check_sending(found[name], reader.place(where))
+    return found
+
+
+def _lenders(reader: Reader, raw: dict[str, Any]) -> dict[str, dict[str, AskedLenderConfig]]:
+    """The lenders that are asked, by chain and name."""
+    found: dict[str, dict[str, AskedLenderConfig]] = {}
+    for name, part in reader.table(raw, "chains"):
+        where = f"chains.{name}"
+        found[name] = {
+            who: reader.section(one, AskedLenderConfig, f"{where}.lenders.{who}") for who, one in reader.table(part, "lenders")
+        }
+        check_lenders(found[name], reader.place(where))
     return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from xarb.config.kinds import Count, doc
 from xarb.errors import ConfigError
 
+MOST_LOANS: Final = 64  # tokens of lenders of one chain; each is some 100 µs of a local node's time at each block
 _Ppm = Annotated[int, msgspec.Meta(ge=0, lt=10**6)]
 _Address = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-fA-F]{40}\Z")]
 
@@ -24,6 +25,14 @@ class FactoryConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = None
 
 
+class AskedLenderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[chains.NAME.lenders.WHO]`: who is asked at each block what a loan costs and how much there is, for rows of `loans` (docs/dex.md)."""
+
+    kind: Annotated[Literal["balancer", "flash", "aave"], doc("Balancer's vault, a v3 pool, or an Aave v3 pool")]
+    address: Annotated[_Address, doc("its address")]
+    tokens: Annotated[tuple[_Address, ...], doc("addresses of the tokens that may be borrowed of it")]
+
+
 class ChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[chains.NAME]`: an EVM chain as venue NAME, and the pools that are followed on it (docs/chains.md)."""
 
@@ -36,6 +45,9 @@ class ChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ]
     pools: Annotated[tuple[_Address, ...], doc("addresses of the pools")]
     factories: Annotated[dict[str, Any], doc("as `[chains.NAME.factories.EXCHANGE]`: whose pools are allowed")] = {}
+    lenders: Annotated[
+        dict[str, Any], doc("as `[chains.NAME.lenders.WHO]`: who is asked what a loan costs; none: nobody lends")
+    ] = {}
     sending: Annotated[dict[str, Any], doc("as `[chains.NAME.sending]`: who sends transactions there, and how; none: nobody")] = {}
     pending: Annotated[bool, doc("record transactions before their inclusion, as the followed node tells them")] = False
     silent_ms: Annotated[Decimal, doc("no new block for so long: the node is asked whether it lives")] = Decimal(30_000)
@@ -54,6 +66,27 @@ class ChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     message_mb: Annotated[
         int, msgspec.Meta(ge=1, le=1024, description="longest message of a node, in MiB; a longer one ends the connection")
     ] = 64
+
+
+def check_lenders(lenders: dict[str, AskedLenderConfig], where: str) -> None:
+    """What the lenders of a chain must be beside each other.
+
+    Raises:
+        ConfigError: one lends no token, is there twice, or there are too many; the message names it.
+    """
+    seen: set[tuple[str, str, str]] = set()
+    for name, one in lenders.items():
+        if not one.tokens:
+            raise ConfigError(f"{where}.lenders.{name}.tokens is empty: nothing could be borrowed of it")
+        for token in one.tokens:
+            line = (one.kind, one.address.lower(), token.lower())
+            if line in seen:
+                raise ConfigError(f"{where}.lenders.{name}: {one.kind} {one.address} is asked twice for {token}")
+            seen.add(line)
+    if len(seen) > MOST_LOANS:
+        raise ConfigError(
+            f"{where}.lenders: {len(seen)} tokens of lenders are above {MOST_LOANS}, since each is asked for at each block"
+        )
 
 
 def check_chain(config: ChainConfig, factories: dict[str, FactoryConfig], where: str) -> None:

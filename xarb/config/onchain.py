@@ -16,7 +16,7 @@ Address = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-f]{40}\Z")]
 
 
 class LenderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[onchain.NAME.lenders.WHO]`: who lends in one transaction, and for what."""
+    """`[onchain.NAME.lenders.WHO]`: what is assumed of a lender of whom a recording has no rows (`loans`); with rows of it, an error."""
 
     kind: Annotated[Literal["balancer", "flash", "aave"], doc("Balancer's vault, a v3 pool, or an Aave v3 pool")]
     address: Annotated[Address, doc("its address, lower case")]
@@ -57,7 +57,7 @@ class OnChainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ] = {}
     tip_gwei: Annotated[Decimal, doc("what a builder gets for each gas, as it is reckoned with")] = Decimal(1)
     max_fee_gwei: Annotated[Decimal, doc("most that is bid for each gas, whatever a cycle earns")] = Decimal(100)
-    lenders: Annotated[dict[str, Any], doc("as `[onchain.NAME.lenders.WHO]`; none: nobody lends")] = {}
+    lenders: Annotated[dict[str, Any], doc("as `[onchain.NAME.lenders.WHO]`; none: who lends is what the log says")] = {}
     simulated: Annotated[dict[str, Any], doc("as `[onchain.NAME.simulated]`")] = {}
 
 

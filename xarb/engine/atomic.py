@@ -23,6 +23,7 @@ from xarb.model.command import SwapHop
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.cycle import Hop, amounts_of
+from xarb.pools.financing import lender_of
 
 LEAST_HOPS: Final = 2
 MOST_HOPS: Final = 4  # the contract's
@@ -116,6 +117,20 @@ class Ways:
         )
         return Known(number, hop, token_out, maths)
 
+    def check_loan(self, plan: AtomicPlan, first: Known, unit: int) -> Refusal | None:
+        """Whether the lender of a plan lends so much for what the plan reckons with, as of the newest block."""
+        one = lender_of(self._chains.loans(plan.venue, first.hop.token_in), plan.funding, plan.lender)
+        if one is None:
+            return Refusal("no_lender", first.number)
+        if one.premium_wad is None:
+            return Refusal("premium_unknown", first.number)
+        if one.available is None:
+            return Refusal("depth_unknown", first.number)
+        if one.available < plan.amount:
+            return Refusal("lender_depth", first.number, one.available * unit, plan.amount * unit)
+        costs = one.premium(plan.amount)
+        return Refusal("premium", first.number, plan.premium * unit, costs * unit) if plan.premium < costs else None
+
 
 def come_to(known: Sequence[Known], amount: int) -> int:
     """What an amount comes to through pools as they are."""
@@ -188,6 +203,9 @@ class AtomicRules:
             return Refusal("no_lender", first)
         if plan.lender and plan.lender in [one.hop.pool for one in known]:  # its lock is taken while it lends
             return Refusal("lender_in_cycle", first)
+        refusal = self._ways.check_loan(plan, known[0], unit) if plan.lender else None
+        if refusal is not None:
+            return refusal
         kept = come_to(known, plan.amount) - plan.amount - plan.premium
         if kept < plan.min_profit or kept <= 0:
             return Refusal("unprofitable", first, kept * unit, plan.min_profit * unit)

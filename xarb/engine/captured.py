@@ -11,6 +11,7 @@ import msgspec
 from xarb.engine.carried import PlannedSwap
 from xarb.engine.kernel.memory import Memory
 from xarb.model.instrument import Instrument
+from xarb.pools.financing import Way
 
 Hold = list[tuple[str, str, int]]  # venue, asset, amount
 
@@ -230,6 +231,17 @@ class UndoCopy(msgspec.Struct, frozen=True, array_like=True):
     maths: MathsCopy | None
 
 
+class LentCopy(msgspec.Struct, frozen=True, array_like=True):
+    """What a lender said of a token; see `lending.Terms`. In a block that may be undone what was known before, if anything."""
+
+    way: Way
+    lender: str
+    token: str
+    premium_wad: int | None
+    available: int | None
+    is_known: bool = True
+
+
 class BlockCopy(msgspec.Struct, frozen=True, array_like=True):
     """A block that may still be undone; see `strategy.BlockView`."""
 
@@ -241,6 +253,7 @@ class BlockCopy(msgspec.Struct, frozen=True, array_like=True):
     gas_used: int
     gas_limit: int
     undo: list[UndoCopy]
+    lent: list[LentCopy] = []  # older copies have none
 
 
 class ChainCopy(msgspec.Struct, frozen=True):
@@ -257,6 +270,7 @@ class ChainCopy(msgspec.Struct, frozen=True):
     shown: dict[int, str]
     decimals: dict[str, int] = {}  # older copies have none of these
     heard: int = 0
+    lent: list[LentCopy] = []
 
 
 class ChainsCopy(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
-"""Chains as their rows say they are: blocks that are complete, the pools as of the newest of them, and how to go back.
+"""Chains as their rows say they are: blocks that are complete, pools and lenders as of the newest of them, and how to go back.
 
 Rows of a block wait until its `blocks` row has come. The last `KEPT` blocks can be undone, each exactly. A block that does not stand on
-the one before, or lacks rows, is a gap: every pool of the chain is unknown until its next snapshot.
+the one before, or lacks rows, is a gap: every pool of the chain is unknown until its next snapshot, every lender until its next row.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from xarb.engine.captured import BlockCopy, ChainCopy, ChainsCopy, UndoCopy
+from xarb.engine.lending import Lending, Lent, lent_of
+from xarb.engine.lending import copy_of as lent_copy
 from xarb.engine.pool import Maths, Moved, Pool, Resized, Undo, Whole, copy_of, maths_of
 from xarb.engine.strategy import BlockView, FeedView
 from xarb.errors import LogError
 from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.units import NEVER
+from xarb.pools.financing import Loan, LoanTerms
 
-KINDS: Final = ("pools", "swaps", "blocks", "connections")
+KINDS: Final = ("pools", "swaps", "loans", "blocks", "connections")
 KEPT: Final = 64  # blocks that can be undone; a finalised block of Ethereum lies about as deep
 Emit = Callable[[str, tuple[Any, ...]], None]
 _FULL: Final = 1000  # score of a live pool
@@ -29,12 +32,13 @@ _UNDO: Final[dict[str, type[Moved | Resized]]] = {"moved": Moved, "resized": Res
 class Done:
     """A block that was applied: its header, what it stands on, and what takes it back, last first."""
 
-    __slots__ = ("block", "parent_hash", "undo")
+    __slots__ = ("block", "lent", "parent_hash", "undo")
 
-    def __init__(self, block: BlockView, parent_hash: str, undo: list[tuple[int, Undo]]) -> None:
+    def __init__(self, block: BlockView, parent_hash: str, undo: list[tuple[int, Undo]], lent: list[Lent]) -> None:
         self.block = block
         self.parent_hash = parent_hash
         self.undo = undo
+        self.lent = lent
 
 
 class Chain:
@@ -44,12 +48,14 @@ class Chain:
         venue: its name.
         pools: its pools by instrument number.
         head_ns: silence after which they are stale; 0: never.
+        lending: who lends there.
     """
 
-    def __init__(self, venue: str, pools: dict[int, Pool], head_ns: int) -> None:
+    def __init__(self, venue: str, pools: dict[int, Pool], head_ns: int, lending: Lending) -> None:
         self.venue = venue
         self.pools = pools
         self.head_ns = head_ns
+        self.lending = lending
         self.head_hash: str | None = None
         self.blocks: list[Done] = []
         self.staged: list[SlowRow] = []
@@ -79,6 +85,7 @@ class Chain:
         """No pool is known any more, no block can be undone."""
         for pool in self.pools.values():
             pool.forget()
+        self.lending.forget()
         self.blocks.clear()
         self.head_hash = None
 
@@ -100,13 +107,16 @@ class Chains:
         instruments: by number; those of kind `pool` are followed.
         heads: by venue, the silence in ns after which its pools are stale.
         emit: takes rows of states of feeds and of flags.
+        loans: by venue what the config states of lenders of whom the log says nothing.
 
     Attributes:
         simulated: where transactions are simulated, who says what pools would be with them; it follows block by block.
     """
 
-    def __init__(self, instruments: Sequence[Instrument], heads: Mapping[str, int], emit: Emit) -> None:
-        self._heads = heads
+    def __init__(
+        self, instruments: Sequence[Instrument], heads: Mapping[str, int], emit: Emit, *, loans: Mapping[str, Sequence[LoanTerms]]
+    ) -> None:
+        self._heads, self._loans = heads, loans
         self._emit = emit
         self.simulated: SimulatedPools | None = None
         self._names = {number: (one.venue, one.symbol) for number, one in enumerate(instruments) if one.kind == "pool"}
@@ -150,6 +160,11 @@ class Chains:
         chain = self._chains.get(venue)
         return None if chain is None else chain.decimals.get(token)
 
+    def loans(self, venue: str, token: str) -> tuple[Loan, ...]:
+        """Who lends a token of a chain, and for what, as of its newest complete block."""
+        chain = self._chains.get(venue)
+        return () if chain is None else chain.lending.of(token, chain.decimals.get(token))
+
     def heard(self, venue: str) -> int:
         """When the newest block came, ns."""
         return self._chains[venue].heard
@@ -172,7 +187,7 @@ class Chains:
             return
         chain = self._chain(values["venue"])
         if row.kind != "blocks":
-            if (chain.venue, values["symbol"]) not in self._numbers:
+            if row.kind != "loans" and (chain.venue, values["symbol"]) not in self._numbers:
                 raise LogError(f"seq {row.seq}: no instruments row of pool {values['symbol']}@{chain.venue} stands before it")
             if chain.staged and chain.staged[0].values["block_hash"] != values["block_hash"]:
                 chain.staged.clear()  # its block was never completed
@@ -217,11 +232,13 @@ class Chains:
             chain.forget()
             self._flag(chain.venue, "", _GAP, values["block_number"], None)
         undo: list[tuple[int, Undo]] = []
+        lent: list[Lent] = []
         if len(rows) != values["rows"]:
             chain.forget()
             self._flag(chain.venue, "", _SHORT, len(rows), values["rows"])
         else:
             undo = self._apply_rows(chain, rows)
+            lent = [chain.lending.apply(row.values) for row in rows if row.kind == "loans"][::-1]
         fee = values["base_fee_wei"]
         block = BlockView(
             number=values["block_number"],
@@ -232,7 +249,7 @@ class Chains:
             gas_limit=values["gas_limit"],
         )
         chain.head_hash = block.hash
-        chain.blocks.append(Done(block, values["parent_hash"], undo))
+        chain.blocks.append(Done(block, values["parent_hash"], undo, lent))
         del chain.blocks[:-KEPT]
         chain.conn, chain.lost, chain.silent, chain.heard = values["conn"], False, False, now
         chain.due = now + chain.head_ns if chain.head_ns else NEVER
@@ -260,6 +277,8 @@ class Chains:
             done = chain.blocks.pop()
             for number, step in done.undo:
                 self._pools[number].undo(step)
+            for one in done.lent:
+                chain.lending.undo(one)
             chain.head_hash = done.parent_hash
         else:
             chain.forget()
@@ -283,7 +302,7 @@ class Chains:
         chain = self._chains.get(venue)
         if chain is None:
             mine = {number: self._pools[number] for number, (of, _) in self._names.items() if of == venue}
-            chain = self._chains[venue] = Chain(venue, mine, self._heads.get(venue, 0))
+            chain = self._chains[venue] = Chain(venue, mine, self._heads.get(venue, 0), Lending(self._loans.get(venue, ())))
         return chain
 
     # --- its whole state
@@ -307,6 +326,7 @@ class Chains:
             chain.shown |= one.shown
             chain.decimals, chain.heard = {**one.decimals}, one.heard
             chain.blocks = [_done_of(block) for block in one.blocks]
+            chain.lending.restore(one.lent)
 
 
 def _chain_copy(chain: Chain) -> ChainCopy:
@@ -322,6 +342,7 @@ def _chain_copy(chain: Chain) -> ChainCopy:
         shown={**chain.shown},
         decimals={**chain.decimals},
         heard=chain.heard,
+        lent=chain.lending.capture(),
     )
 
 
@@ -329,7 +350,7 @@ def _block_copy(done: Done) -> BlockCopy:
     one = done.block
     undo = [_undo_copy(number, step) for number, step in done.undo]
     head = (one.number, one.hash, done.parent_hash, one.ts_event, one.base_fee_wei, one.gas_used, one.gas_limit)
-    return BlockCopy(*head, undo)
+    return BlockCopy(*head, undo, [lent_copy(step) for step in done.lent])
 
 
 def _done_of(copy: BlockCopy) -> Done:
@@ -341,7 +362,8 @@ def _done_of(copy: BlockCopy) -> Done:
         gas_used=copy.gas_used,
         gas_limit=copy.gas_limit,
     )
-    return Done(block, copy.parent_hash, [(step.pool, _undo_of(step)) for step in copy.undo])
+    undo = [(step.pool, _undo_of(step)) for step in copy.undo]
+    return Done(block, copy.parent_hash, undo, [lent_of(one) for one in copy.lent])
 
 
 def _undo_copy(number: int, step: Undo) -> UndoCopy:

@@ -108,7 +108,12 @@ class Engine:
         self.execution = Execution(self.market, self.outputs, self.portfolio, risk=risk, setup=setup)
         self._risk = risk
         self._live_rows = LiveRows(self.execution, risk, self.instruments, self._strategies, start=setup.start)
-        self.chains = Chains(self.instruments, setup.heads, self.outputs.emit)
+        self.chains = Chains(
+            self.instruments,
+            setup.heads,
+            self.outputs.emit,
+            loans={venue: terms.loans for venue, terms in setup.chains.items()},
+        )
         self.onchain = OnChain(self.market, self.chains, self.outputs, execution=self.execution, risk=risk, setup=setup)
         self._discrepancies = Discrepancies(self.portfolio, self.outputs, risk.pricing, setup=setup)
         self._others = Others(self.market, self.outputs, risk.pricing, setup=setup)

@@ -15,7 +15,7 @@ from xarb.model.instrument import FeeTier, Instrument
 from xarb.model.units import Money
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
-from xarb.pools.financing import Way
+from xarb.pools.financing import Loan, Way
 
 
 class Pair(NamedTuple):
@@ -155,6 +155,9 @@ class View(Protocol):
 
     def decimals(self, venue: str, token: str) -> int | None:
         """Decimals of a token of a chain, by its address; None as long as no pool of it was seen."""
+
+    def loans(self, venue: str, token: str) -> tuple[Loan, ...]:
+        """Who lends a token of a chain in one transaction, as of its newest complete block, and for what; what it did not say is None."""
 
     def fee(self, instrument: int) -> FeeTier:
         """Fee tier of this strategy's account there."""

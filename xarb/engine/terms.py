@@ -5,13 +5,14 @@ No field has a default: each is a config key, and the defaults of those stand in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
 
 from xarb.errors import ConfigError
 from xarb.model.units import Money, Ppb
+from xarb.pools.financing import LoanTerms
 
 
 class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,12 +99,14 @@ class ChainTerms(msgspec.Struct, frozen=True, kw_only=True):
         wrapped: address of the token that is worth as much, empty where none is known.
         max_fee_wei: most that is ever bid for each gas.
         coins: by address of a token the coin of exchanges that it counts as: by a person's word, no name proves it.
+        loans: what a person states of lenders of whom the log says nothing.
     """
 
     native: str
     wrapped: str
     max_fee_wei: int
     coins: Mapping[str, str]
+    loans: Sequence[LoanTerms]
 
 
 class StrategyTerms(msgspec.Struct, frozen=True, kw_only=True):

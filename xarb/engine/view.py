@@ -29,6 +29,7 @@ class StrategyView:
         self.levels = engine.market.levels
         self._chains = engine.chains
         self.pool, self.block, self.decimals = engine.chains.pool, engine.chains.block, engine.chains.decimals
+        self.loans = engine.chains.loans
         self.open_bundles = partial(engine.execution.open_bundles, strategy.id)
         self.edges = partial(engine.episodes.open_edges, number)
 

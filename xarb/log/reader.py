@@ -40,6 +40,7 @@ BACKTEST_KINDS: Final = (
     "marks",
     "pools",
     "swaps",
+    "loans",
     "blocks",
     "pending",
     "instruments",

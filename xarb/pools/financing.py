@@ -6,7 +6,7 @@ said; gas is what was measured of each way. Costs round up, gains round down.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -77,8 +77,13 @@ class Loan(msgspec.Struct, frozen=True, kw_only=True):
         return -(-amount * self.premium_wad // WAD)
 
 
+def lender_of(loans: Iterable[Loan], way: Way, lender: str) -> Loan | None:
+    """The loan of a lender, None where it lends nothing."""
+    return next((one for one in loans if one.way == way and one.lender == lender), None)
+
+
 class LoanTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lender of a chain is said to lend of a token, `available` in 10**-18 of a whole one, and for which share of 10**18."""
+    """What a person says that a lender lends of a token, `available` in 10**-18 of a whole one, and for which share of 10**18."""
 
     way: Way
     lender: str

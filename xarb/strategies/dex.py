@@ -20,7 +20,7 @@ from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_S, PPB, Money, Pp
 from xarb.pools.basefee import next_base_fee
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.cycle import Best, Hop, best_input
-from xarb.pools.financing import MEASURED, PPM, Financing, Funded, GasPrice, Loan, LoanTerms, Need, Purse, Wish, financing
+from xarb.pools.financing import MEASURED, PPM, Financing, Funded, GasPrice, Need, Purse, Wish, financing
 from xarb.strategies.swaps import (
     FROM_NINE,
     LIMIT_PERCENT,
@@ -49,7 +49,6 @@ class DexChain(msgspec.Struct, frozen=True, kw_only=True):
         starts: tokens that go round.
         wrapped: the token that is worth what gas is paid in.
         tip_wei, cap_wei: what a builder gets for each gas, and the most that is ever bid for it.
-        loans: who lends.
     """
 
     pools: tuple[tuple[int, str, str], ...]
@@ -57,7 +56,6 @@ class DexChain(msgspec.Struct, frozen=True, kw_only=True):
     wrapped: str
     tip_wei: int
     cap_wei: int
-    loans: tuple[LoanTerms, ...]
 
 
 class DexParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +216,9 @@ class _Look:
         if price is None:
             return pass_on(key, one, "gas_price_unknown")
         need = self._need(found, best, unit)
-        chosen = financing(params.financing, need, self._purse(token, balance, unit), price=price, gas=MEASURED)
+        chosen = financing(
+            params.financing, need, Purse(balance=balance, loans=view.loans(self._venue, token)), price=price, gas=MEASURED
+        )
         if chosen.taken is None:
             return pass_on(key, one, *_worst(chosen, unit))
         return self._plan(key, one, found, (need, chosen.taken, price))
@@ -240,14 +240,6 @@ class _Look:
             slip_ppm=params.slip_ppm,
             min_net=max(-(-params.min_profit_quote // unit), -(-amount * params.min_profit_ppb // PPB), 1),
         )
-
-    def _purse(self, token: str, balance: int, unit: int) -> Purse:
-        loans = [
-            Loan(way=one.way, lender=one.lender, premium_wad=one.premium_wad, available=one.available // unit)
-            for one in self._chain.loans
-            if one.token == token
-        ]
-        return Purse(balance=balance, loans=tuple(loans))
 
     def _gas_price(self, token: str) -> GasPrice | None:
         """What gas costs in the next block; None where nothing says what it is worth in the token."""

@@ -59,7 +59,7 @@ class Apart:
     def before(self, rows: Sequence[SlowRow]) -> dict[int, Maths | None]:
         """Copies of those pools, as the log has them, that a block's rows concern here; to be asked for before the block is applied."""
         touched = {self.numbers[row.values["symbol"]] for row in rows if row.kind == "pools"}
-        mine = {self.numbers[row.values["symbol"]] for row in rows if row.values["tx_hash"] in self._own} if self._own else set()
+        mine = {self.numbers[row.values["symbol"]] for row in rows if row.kind != "loans" and row.values["tx_hash"] in self._own}
         here = sorted((touched & {*self._pools, *self._net}) | (mine & touched))
         return {number: maths_of(copy_of(self._chains.maths(number))) for number in here}
 

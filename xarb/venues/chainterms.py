@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from xarb.pools.financing import LoanTerms
+from xarb.model.units import MONEY_ONE
+from xarb.pools.financing import WAD, LoanTerms
 from xarb.venues.terms import Latency
 
 
@@ -21,7 +22,7 @@ class ChainModel(msgspec.Struct, frozen=True, kw_only=True):
         taken_ppm: how likely somebody else is first, so that it reverts.
         finality_blocks: blocks on top of its own after which a receipt is final.
         sees_own_swaps: strategies see pools as our swaps left them, not as the log has them.
-        loans: who lends.
+        loans: what a person states of lenders of whom the log says nothing.
     """
 
     native: str
@@ -48,7 +49,14 @@ def describe_chain(venue: str, model: ChainModel) -> list[tuple[str, str, str]]:
         ("own swaps", f"stay in the pools for good, {'and are seen (optimistic)' if model.sees_own_swaps else 'and are not seen'}"),
         ("gas", f"as measured; tip {model.tip_wei / 10**9:g} gwei"),
     ]
+    rows += [(f"{one.way} {one.lender}", _stated(one)) for one in model.loans] or [("loans", "as the log says")]
     return [(venue, what, value) for what, value in rows]
+
+
+def _stated(one: LoanTerms) -> str:
+    """What is lent of a token, where only the config says it."""
+    share, available = one.premium_wad * 100 / WAD, one.available / MONEY_ONE
+    return f"lends {available:g} of {one.token} for {share:g} %, by the config alone: the log does not say"
 
 
 def _flattering(ppm: int) -> str:

@@ -20,7 +20,7 @@ from xarb.engine.chains import KEPT, Chains
 from xarb.model.command import AnySwap, CancelCycle, ChainCommand, CycleReport, SwapCycle, SwapPath
 from xarb.model.event import SlowRow
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S, NEVER
-from xarb.pools.financing import MEASURED, PATH, PPM, WAD, GasUse
+from xarb.pools.financing import MEASURED, PATH, PPM, GasUse, lender_of
 from xarb.venues.apart import Apart
 from xarb.venues.asked import through
 from xarb.venues.captured import ChainBlockCopy, ChainDealingsCopy, MinedCopy
@@ -71,7 +71,6 @@ class SimulatedChain:
         seed: int,
     ) -> None:
         self.venue, self.model, self._chains, self.apart = venue, model, chains, apart
-        self._loans = {(one.way, one.lender, one.token): one for one in model.loans}
         self._seeds = {stream: draw.stream_seed(seed, stream) for stream in (STREAM_CHAIN, STREAM_MISSED, STREAM_TAKEN)}
         self._coming: list[Waiting] = []  # in the order of their commands, arrivals rising
         self._cancels: list[tuple[int, int]] = []  # arrival, order
@@ -284,14 +283,14 @@ class SimulatedChain:
         return Outcome(why, min(use.of(hops, 0) + use.more_of_revert(hops), command.gas_limit))
 
     def _premium(self, command: SwapCycle) -> int | None:
-        """What the loan costs, None where nobody lends so much."""
+        """What the loan costs as of the block, None where nobody lends so much, or for nobody knows what."""
         if not command.lender:
             return 0
         token = command.hops[0].token_in
-        one = self._loans.get((command.funding, command.lender, token))
-        if one is None or one.available // self._unit(token) < command.amount:
+        one = lender_of(self._chains.loans(self.venue, token), command.funding, command.lender)
+        if one is None or one.premium_wad is None or one.available is None or one.available < command.amount:
             return None
-        return -(-command.amount * one.premium_wad // WAD)
+        return one.premium(command.amount)
 
     def _unit(self, token: str) -> int:
         """A token's smallest unit as money."""

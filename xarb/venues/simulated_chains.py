@@ -39,7 +39,7 @@ class SimulatedChains:
         seed: int,
         own: frozenset[str] = frozenset(),
     ) -> None:
-        self._chains = Chains(instruments, {}, _unheard)
+        self._chains = Chains(instruments, {}, _unheard, loans={venue: model.loans for venue, model in models.items()})
         self._homes = [one.venue for one in instruments]
         self.models = dict(models)
         self._all = {

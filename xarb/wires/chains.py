@@ -1,6 +1,6 @@
 """Rows of chains: what a feed of a chain puts into the log, with numbers as integers; `RowBuilder.put_chain` gives each its place.
 
-The order of one block's rows is the feed's duty: its logs in log order, snapshots as of its end, then its `BlockRow`.
+The order of one block's rows is the feed's duty: its logs in log order, snapshots and loans as of its end, then its `BlockRow`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from xarb.model.instrument import Instrument
 from xarb.model.units import NANOS_PER_S
 from xarb.pools.concentrated import Concentrated
 from xarb.pools.constant_product import ConstantProduct
+from xarb.pools.financing import Loan
 from xarb.wires.decimals import Listing
 from xarb.wires.evm import BadLog, Crossed, Opened, PoolEvent, Resized, Synced, decode
 
@@ -115,6 +116,16 @@ class SwapRow(_OfBlock, frozen=True, kw_only=True):
     in1: int | None = None
 
 
+class LoanRow(_OfBlock, frozen=True, kw_only=True):
+    """A row of `loans`."""
+
+    lender: str
+    way: str
+    token: str
+    premium_wad: int | None
+    available: int | None
+
+
 class BlockRow(_OfBlock, frozen=True, kw_only=True):
     """A row of `blocks`."""
 
@@ -172,10 +183,11 @@ class PendingRow(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-ChainRow = PoolRow | SwapRow | BlockRow | ReceiptRow | PendingRow
+ChainRow = PoolRow | SwapRow | LoanRow | BlockRow | ReceiptRow | PendingRow
 KIND_OF: Final[dict[type, str]] = {
     PoolRow: "pools",
     SwapRow: "swaps",
+    LoanRow: "loans",
     BlockRow: "blocks",
     ReceiptRow: "receipts",
     PendingRow: "pending",
@@ -238,8 +250,14 @@ def snapshot_row(block: Block, pool: Pool, state: ConstantProduct | Concentrated
     )
 
 
+def loan_row(block: Block, loan: Loan, token: str) -> LoanRow:
+    """What a lender said of a token as of the end of a block."""
+    said = msgspec.structs.asdict(loan)
+    return LoanRow(**_place(block), **said, token=token)
+
+
 def block_row(block: Block, rows: int, *, removed: bool = False) -> BlockRow:
-    """The row that closes a block after so many rows of pools and swaps, or that takes it away again."""
+    """The row that closes a block after so many rows of pools, swaps and loans, or that takes it away again."""
     return BlockRow(
         **_place(block),
         event="removed" if removed else "added",

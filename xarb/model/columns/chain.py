@@ -1,7 +1,7 @@
-"""Inputs about chains: blocks, pools, swaps, receipts of our transactions, and transactions before inclusion.
+"""Inputs about chains: blocks, pools, swaps, loans, receipts of our transactions, and transactions before inclusion.
 
 A chain is a venue, a pool an instrument of kind `pool` on it, whose symbol is its address. The rows of one block follow each other:
-those of its logs in log order, then snapshots of pools as of its end, then its `blocks` row, which closes it. Until that row has
+those of its logs in log order, then snapshots of pools and what lenders say as of its end, then its `blocks` row, which closes it. Until that row has
 come, nothing of the block counts. A reorg removes blocks by `blocks` rows of their own, the newest first.
 """
 
@@ -13,6 +13,7 @@ from xarb.model.columns.shared import ACTOR, ENVELOPE, EVENT, RECV, SEQ, VENUE
 from xarb.model.columns.table import Column, Type, counter, enum, input_table, small, text, whole, wide
 from xarb.model.columns.words import (
     BLOCK_EVENTS,
+    LENDERS,
     POOL_CAUSES,
     POOL_KINDS,
     RECEIPT_STATUSES,
@@ -84,6 +85,21 @@ CHAINS: Final = (
         wide("in1", "v2: token1 that came in", nullable=True),
     ),
     input_table(
+        "loans",
+        "What a lender takes for a token and has of it, as of the end of the block: at first, where it changed, and now and then again.",
+        *_CHAIN,
+        *_BLOCK,
+        text("lender", "its address, lower-case hex with 0x"),
+        enum("way", LENDERS, "as what it was asked: Balancer's vault, a v3 pool for `flash`, or an Aave v3 pool"),
+        text("token", "address of the token"),
+        wide("premium_wad", "share of a loan that it takes, of 10**18; null where it did not say", nullable=True),
+        wide(
+            "available",
+            "what it has of the token to lend, smallest units, 0 where it lends none; null where it did not say",
+            nullable=True,
+        ),
+    ),
+    input_table(
         "blocks",
         "A block that is complete with this row, or its removal in a reorg, which undoes all of its rows. `ts_event` is its timestamp.",
         *_CHAIN,
@@ -94,7 +110,10 @@ CHAINS: Final = (
         whole("gas_used", "gas used"),
         whole("gas_limit", "gas limit"),
         text("miner", "address that it pays"),
-        small("rows", "rows of `pools` and `swaps` that it has in this log, all before this one; of a removed one as it was added"),
+        small(
+            "rows",
+            "rows of `pools`, `swaps` and `loans` that it has in this log, all before this one; of a removed one as it was added",
+        ),
     ),
     input_table(
         "receipts",

@@ -139,6 +139,7 @@ CYCLE_STATES: Final = (
     "final",  # its block is deep enough, or what took its place is
 )
 CYCLE_EVENTS: Final = ("sent", "unknown", "refused", "succeeded", "reverted", "dropped", "reorged", "final")
+LENDERS: Final = ("balancer", "flash", "aave")  # as ways to pay: FUNDINGS without those that nobody lends for
 FUNDINGS: Final = ("callback", "wallet", "balancer", "flash", "aave")
 BLOCK_EVENTS: Final = ("added", "removed")
 RECEIPT_STATUSES: Final = ("succeeded", "reverted", "dropped")

@@ -17,9 +17,10 @@ import msgspec
 from xarb.errors import Rejected, Retryable
 from xarb.venues.dex.compare import Comparison
 from xarb.venues.dex.endpoint import ChainLink, ChainPolicy, Endpoint, Tells, lag_of
+from xarb.venues.dex.lending import Lender, Lending
 from xarb.venues.dex.reading import Factory, PoolState, facts_of, states_of
 from xarb.venues.dex.refresh import Refresh
-from xarb.wires.chains import Block, ChainRow, PendingRow, Pool, block_row, log_rows, snapshot_row
+from xarb.wires.chains import Block, ChainRow, LoanRow, PendingRow, Pool, block_row, loan_row, log_rows, snapshot_row
 from xarb.wires.chains import Log as ChainLog
 from xarb.wires.evm import SIGNATURES, BadLog
 from xarb.wires.follower import Ask, AskHeader, AskLatest, AskLogs, BlockFollower, Change, Lost
@@ -45,6 +46,7 @@ class ChainSource(msgspec.Struct, frozen=True, kw_only=True):
         rpc: addresses of nodes, the preferred one first (`dex.rpc`).
         pools: addresses.
         factories: whose pools are allowed.
+        lenders: who is asked what it takes and has, at each block.
         pending: whether transactions before their inclusion are recorded.
         policy: when a node is given up.
     """
@@ -54,6 +56,7 @@ class ChainSource(msgspec.Struct, frozen=True, kw_only=True):
     rpc: tuple[str, ...]
     pools: tuple[str, ...]
     factories: tuple[Factory, ...]
+    lenders: tuple[Lender, ...] = ()
     pending: bool = False
     policy: ChainPolicy = ChainPolicy()
 
@@ -64,7 +67,7 @@ class ChainSource(msgspec.Struct, frozen=True, kw_only=True):
 
     def subscribed(self) -> tuple[str, ...]:
         """What comes from it."""
-        return ("blocks", "pools", "swaps", *(["pending"] if self.pending else []))
+        return ("blocks", "pools", "swaps", *(["loans"] if self.lenders else []), *(["pending"] if self.pending else []))
 
 
 class ChainFeed:
@@ -107,6 +110,7 @@ class ChainFeed:
         self._failures = 0
         self._comparison = Comparison(self)
         self._refresh = Refresh(self, source.policy.refresh_s)
+        self._lending = Lending(source.lenders)
 
     async def run(self) -> None:
         """Follow."""
@@ -260,8 +264,16 @@ class ChainFeed:
         """Ask the node; logs of many blocks at once."""
         headers = [ask.header for ask in asks if isinstance(ask, AskLogs)]
         calls = [("eth_getLogs", ({"blockHash": header.hash, **self._filter},)) for header in headers]
-        for header, said in zip(headers, await rpc.many(calls), strict=True):
+        lending = [self._lending.ask(header) for header in headers]
+        answers = await rpc.each([*calls, *(call for asked in lending for call in asked.calls)])
+        at = len(headers)
+        for header, said, asked in zip(headers, answers[:at], lending, strict=True):
+            if isinstance(said, Rejected):
+                raise said
+            count = len(asked.calls)
+            self._lending.takes(asked, answers[at : at + count])
             follower.takes_logs(header, logs_of(said, header, self._source.pools))
+            at += count
         for ask in asks:
             lost: Lost | None = None
             if isinstance(ask, AskLatest):
@@ -280,6 +292,7 @@ class ChainFeed:
             known = await facts_of(rpc, self._source.pools, self._source.factories, header)
             self._pools = {one.pool.address: one.pool for one in known}
             states = await states_of(rpc, list(self._pools.values()), header)
+            await self._lending.begin(rpc, header)
         except BaseException:  # it was not begun: the next try begins anew, a cancelled one never
             self._follower = was
             raise
@@ -295,6 +308,7 @@ class ChainFeed:
     def _put_snapshot(self, endpoint: Endpoint, header: Header, states: Mapping[str, PoolState]) -> None:
         block = self._block(endpoint, header)
         rows: list[ChainRow] = [snapshot_row(block, self._pools[address], states[address]) for address in sorted(states)]
+        rows += self._loans(block, header)
         self._close(endpoint, header, rows)
 
     def _put(self, endpoint: Endpoint, changes: Sequence[Change]) -> None:
@@ -304,6 +318,7 @@ class ChainFeed:
                 count = self._counts.pop(change.header.hash)
                 row = block_row(self._block(endpoint, change.header), count, removed=True)
                 self._intake.chain(self._intake.clock.now(), [row])
+                self._lending.again()  # what was told in it is no more
                 continue
             self._put_block(endpoint, change)
             self._comparison.settle(change)
@@ -326,7 +341,13 @@ class ChainFeed:
         else:
             if due is not None:
                 rows.append(snapshot_row(block, *due))
+                self._lending.again()  # as pools are read again, so that a part of the log knows them too
+        rows += self._loans(block, change.header)
         self._close(endpoint, change.header, rows)
+
+    def _loans(self, block: Block, header: Header) -> list[LoanRow]:
+        """What lenders say otherwise than was told before."""
+        return [loan_row(block, one.loan, one.token) for one in self._lending.changed(header)]
 
     def _lose(self, endpoint: Endpoint, why: str) -> None:
         """What the log has of the pools is not the chain's any more."""

@@ -97,10 +97,26 @@ class Rpc:
         Raises:
             Retryable: as `call`. Rejected: the node says no to one of them.
         """
+        found = await self.each(calls)
+        for one in found:
+            if isinstance(one, Rejected):
+                raise one
+        return found
+
+    async def each(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """The same, with a `Rejected` in the place of each answer that the node denies.
+
+        Raises:
+            Retryable: as `call`.
+        """
         found: list[Any] = []
         for at in range(0, len(calls), _BATCH):
             part = calls[at : at + _BATCH]
-            found += [_result(method, answer) for (method, _), answer in zip(part, await self._ask(part), strict=True)]
+            for (method, _), answer in zip(part, await self._ask(part), strict=True):
+                try:
+                    found.append(_result(method, answer))
+                except Rejected as error:
+                    found.append(error)
         return found
 
     async def subscribe(self, name: str, *params: Any) -> None:

@@ -1,4 +1,4 @@
-"""The check of a config's chains: whether its nodes can be followed, and its pools are what the config takes them for."""
+"""The check of a config's chains: whether its nodes can be followed, and its pools and lenders are what the config takes them for."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import NamedTuple
 from xarb.config import Experiment
 from xarb.console import Table
 from xarb.errors import ConfigError, VenueError
+from xarb.pools.financing import WAD
 from xarb.process import run_loop
 from xarb.sources import chain_sources
 from xarb.venues.dex.feed import ChainSource
+from xarb.venues.dex.lending import Lending
 from xarb.venues.dex.reading import facts_of, states_of
 from xarb.venues.dex.rpc import Rpc
 from xarb.venues.dex.transfers import Verdict, verdicts_of
@@ -30,6 +32,7 @@ class _Seen(NamedTuple):
 
     nodes: list[tuple[str, ...]]
     pools: list[tuple[str, ...]]
+    lenders: list[tuple[str, ...]]
     objections: list[str]
 
 
@@ -39,12 +42,13 @@ def check_chains(experiment: Experiment) -> ChainFindings:
     Raises:
         ConfigError: an address cannot be read.
     """
-    seen = _Seen([], [], [])
+    seen = _Seen([], [], [], [])
     for source in chain_sources(experiment):
         run_loop(_look(source, seen))
     nodes = Table("Nodes", ("venue", "node", "software", "block", "age s", "round trip ms", "verdict"), tuple(seen.nodes))
     pools = Table("Pools", ("venue", "pool", "what", "block", "token0", "token1", "verdict"), tuple(seen.pools))
-    return ChainFindings([table for table in (nodes, pools) if table.rows], len(seen.pools), seen.objections)
+    lenders = Table("Lenders", ("venue", "lender", "token", "block", "premium", "available", "verdict"), tuple(seen.lenders))
+    return ChainFindings([table for table in (nodes, pools, lenders) if table.rows], len(seen.pools), seen.objections)
 
 
 async def _look(source: ChainSource, seen: _Seen) -> None:
@@ -57,6 +61,7 @@ async def _look(source: ChainSource, seen: _Seen) -> None:
             header = await _look_at_node(source, rpc, seen)
             if header is not None and not is_read:
                 await _look_at_pools(source, rpc, header, seen)
+                await _look_at_lenders(source, rpc, header, seen)
                 is_read = True
         except (VenueError, BadAnswer) as error:
             seen.nodes.append((source.venue, rpc.shown, "-", "-", "-", "-", str(error)[:200]))
@@ -104,6 +109,20 @@ async def _look_at_pools(source: ChainSource, rpc: Rpc, header: Header, seen: _S
         verdict = "refused" if bad else "can be followed"
         seen.pools.append((source.venue, pool.address, title, f"{header.number}", *map(_said, tokens), verdict))
         seen.objections.extend(f"{source.venue}: pool {pool.address}: {why}" for why in bad)
+
+
+async def _look_at_lenders(source: ChainSource, rpc: Rpc, header: Header, seen: _Seen) -> None:
+    """What each takes and has now; one that does not say it would never be borrowed of."""
+    lending = Lending(source.lenders)
+    await lending.begin(rpc, header)
+    for loan, token, why in lending.latest():
+        who = f"{loan.way} {loan.lender}"
+        if loan.premium_wad is None or loan.available is None:
+            seen.lenders.append((source.venue, who, token, f"{header.number}", "-", "-", why[:200]))
+            seen.objections.append(f"{source.venue}: {who} does not say what it lends of {token}: {why}"[:300])
+            continue
+        premium, verdict = f"{loan.premium_wad * 100 / WAD:g} %", "lends" if loan.available else "lends none of it"
+        seen.lenders.append((source.venue, who, token, f"{header.number}", premium, f"{loan.available}", verdict))
 
 
 def _said(verdict: Verdict) -> str:

@@ -57,7 +57,7 @@ def check_senders(experiment: Experiment, environment: Mapping[str, str] | None 
     found = Senders([], {}, [])
     for venue, sending in sorted(experiment.sending.items()):
         entry = wallets.get(sending.wallet)
-        why = [f"there is no wallet {sending.wallet}" if entry is None else entry.trouble]
+        why = [f"there is no wallet {sending.wallet}" if entry is None else entry.trouble, *_lacking(experiment, venue, sending)]
         address = "-" if entry is None else entry.address
         said = None
         if address != "-":
@@ -129,6 +129,27 @@ def _against(experiment: Experiment, venue: str, sending: SendingConfig, seen: t
         has, needs = format_decimal(said.holdings[native], MONEY_SCALE), format_decimal(_LEAST_GAS * price, MONEY_SCALE)
         why.append(f"{address} has {has} {native}, and gas of a cycle of two pools costs {needs}")
     return why
+
+
+def _lacking(experiment: Experiment, venue: str, sending: SendingConfig) -> list[str]:
+    """Tokens that strategies swap by the config, and that may not be sent: each swap of them would be refused before it is signed."""
+    own, allowed = experiment.onchain[venue].own, {token.lower() for token in sending.tokens}
+    users: dict[tuple[str, str], list[str]] = {}
+    for name, one in sorted(experiment.strategies.items()):
+        if one.venues and venue not in one.venues:
+            continue
+        wanted: dict[str, str] = {}
+        if one.kind == "cex_dex":
+            wanted = {token: f"counts as {coin} (onchain.{venue}.coins)" for token, coin in own.coins.items()}
+        elif one.kind == "dex_dex":
+            wanted = dict.fromkeys(one.start_assets or (own.wrapped,), "goes round")
+        for token, what in wanted.items():
+            if token.lower() not in allowed:
+                users.setdefault((token, what), []).append(f"strategies.{name}")
+    return [
+        f"{token} {what} for {', '.join(names)}, and is not among chains.{venue}.sending.tokens"
+        for (token, what), names in users.items()
+    ]
 
 
 def _most(experiment: Experiment, venue: str, sending: SendingConfig) -> int:
