@@ -105,6 +105,8 @@ def test_the_command_says_what_it_found(chain: Chain, tmp_path: Path) -> None:
     assert "9 pools can be recorded" in done.stderr
     assert done.stdout.count("can be followed") == 2 + 9
     assert "anvil" in done.stdout
+    assert done.stdout.count("\tlends\n") == 3 * 3 - 1  # the pool has no DAI
+    assert "lends none of it" in done.stdout
     file.write_text(text.replace("chain_id = 31337", "chain_id = 1"))
     done = xarb("check", file, cwd=tmp_path)
     assert (done.returncode, "is of chain 31337, not 1" in done.stderr) == (1, True)
@@ -118,13 +120,19 @@ def test_the_command_says_what_it_found(chain: Chain, tmp_path: Path) -> None:
         ("pools = [", 'pools = ["{deflating}", ', "10000 ppm do not arrive"),
         ('"ws://', '"ws://127.0.0.1:1", "ws://', "ws://127.0.0.1:1"),
         ('kind = "v3"', 'kind = "v2"\nfee_ppm = 1', "is no factory of its kind"),
+        ('kind = "aave"', 'kind = "flash"', "flash {aave} does not say what it lends of"),
         ("{v3_factory}", "{owner}", "which is not among the allowed ones"),
     ],
 )
 def test_what_is_wrong_with_chains_is_named(chain: Chain, tmp_path: Path, old: str, new: str, why: str) -> None:
     """No pool, no contract, a fee on transfer, a node that is not there, another kind, a factory that is not allowed."""
     world = chain.world
-    names = {"vault": world.vault.lower(), "owner": world.owner.lower(), "v3_factory": world.v3_factory}
+    names = {
+        "vault": world.vault.lower(),
+        "owner": world.owner.lower(),
+        "v3_factory": world.v3_factory,
+        "aave": world.lender.lower(),
+    }
     if "{deflating}" in new:
         names["deflating"] = deflating(chain)
     file = tmp_path / "chain.toml"

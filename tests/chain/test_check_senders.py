@@ -88,6 +88,22 @@ def test_a_session_shows_its_chains(stage: Stage, tmp_path: Path) -> None:
     assert said[0].startswith("chain=ethereum block=101 age_s=1.5 base_fee_gwei=0.000000007 pools=2_of_2 address=-")
 
 
+def test_coins_that_may_not_be_sent_are_said(stage: Stage, tmp_path: Path) -> None:
+    """Each token that a strategy takes for a coin, and that the wallet may not swap, with the strategies that would; none of another chain's."""
+    environment = wallet(tmp_path)
+    weth, dai, usdc = (stage.world.tokens[name].lower() for name in ("WETH", "DAI", "USDC"))
+    given = {"strategies.cycles.kind": '"cex_dex"', "chains.local.sending.tokens": f'["{weth.upper().replace("0X", "0x")}"]'}
+    given["onchain.local.coins"] = f'{{ {weth} = "ETH", {dai} = "DAI", {usdc} = "USDC" }}'
+    found = check_senders(load_experiment(config(stage, tmp_path), given), environment)
+    lacks = "(onchain.local.coins) for strategies.cycles, and is not among chains.local.sending.tokens"
+    assert found.objections == [
+        f"main at local: {token} counts as {coin} {lacks}" for token, coin in ((dai, "DAI"), (usdc, "USDC"))
+    ]
+    assert found.tables[0].rows[0][-1].count(lacks) == 2
+    elsewhere = load_experiment(config(stage, tmp_path), given | {"strategies.cycles.venues": '["base"]'})
+    assert check_senders(elsewhere, environment).objections == []
+
+
 def test_what_speaks_against_sending_is_said(stage: Stage, code: str, tmp_path: Path) -> None:
     """Each for itself; a start would find the same, or bid in vain."""
     environment = wallet(tmp_path)
@@ -99,6 +115,9 @@ def test_what_speaks_against_sending_is_said(stage: Stage, code: str, tmp_path: 
 
     assert "is not the executor that was tested" in objection(executor=f'"{stage.world.v2_pairs["uniswap WETH/DAI"].lower()}"')
     assert "there is no wallet nobody" in objection(wallet='"nobody"')
+    weth, dai = (stage.world.tokens[name].lower() for name in ("WETH", "DAI"))
+    goes = f"{weth} goes round for strategies.cycles, and is not among chains.local.sending.tokens"
+    assert objection(tokens=f'["{dai}"]').endswith(goes)
     stage.node.call("anvil_setNextBlockBaseFeePerGas", hex(70 * 10**9))
     stage.node.call("evm_mine")
     assert "60 are bid at most" in objection()

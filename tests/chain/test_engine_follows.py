@@ -33,7 +33,7 @@ def engine_of(instruments: list[Instrument]) -> Engine:
 
 def slow_rows(feed: Following) -> list[SlowRow]:
     """Its rows as the engine takes them from a log."""
-    kinds = ("pools", "swaps", "blocks", "connections")
+    kinds = ("pools", "swaps", "loans", "blocks", "connections")
     found = [(kind, dict(row)) for kind, row in feed.rows if kind in kinds]
     rows = []
     for number, (kind, row) in enumerate(found):

@@ -23,7 +23,7 @@ from xarb.watch.verb import metrics_once
 def _in_order(log: Path) -> list[tuple[str, dict[str, Any]]]:
     """The rows of a sealed log that say something of its chain, enums as text."""
     found: list[tuple[int, str, dict[str, Any]]] = []
-    for kind in ("pools", "swaps", "blocks", "connections"):
+    for kind in ("pools", "swaps", "loans", "blocks", "connections"):
         for row in rows(log, kind):
             for column in TABLES[kind].columns:
                 if column.values and row[column.name] is not None:

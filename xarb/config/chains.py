@@ -10,7 +10,7 @@ import msgspec
 from xarb.config.kinds import Count, doc
 from xarb.errors import ConfigError
 
-MOST_LOANS: Final = 64  # tokens of lenders of one chain; each is some 100 µs of a local node's time at each block
+MOST_LOANS: Final = 64  # tokens of lenders of one chain; each takes some 80 µs of a local node at each block
 _Ppm = Annotated[int, msgspec.Meta(ge=0, lt=10**6)]
 _Address = Annotated[str, msgspec.Meta(pattern=r"^0x[0-9a-fA-F]{40}\Z")]
 
