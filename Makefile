@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
+BROWSER := tests/browser/node_modules/.package-lock.json
 
 .PHONY: help demo test chain predict sim machines audit lint format bench docs clean
 
@@ -30,7 +31,13 @@ $(CHAIN): tests/chain/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests/chain --silent && touch $@; \
 	else echo "no npm: the chain tests are left out"; fi
 
-test: $(STAMP) $(CHAIN) lint ## everything: lint, types, import contracts, tests, documentation examples
+# A browser in which tests open the pages that we write, by the versions of its lock file; laid out once, as it comes packed.
+$(BROWSER): tests/browser/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/browser --silent && touch $@ \
+	&& { node tests/browser/look.mjs || echo "the browser cannot be laid out here: the test of pages in it says why"; }; \
+	else echo "no npm: the tests of pages in a browser are left out"; fi
+
+test: $(STAMP) $(CHAIN) $(BROWSER) lint ## everything: lint, types, import contracts, tests, documentation examples
 	$(BIN)/python -m pytest -n 2
 
 chain: $(STAMP) $(CHAIN) ## a local chain with real contracts and a market that moves, until Ctrl-C; CHAIN_ARGS="--interval 1 --rate 5"

@@ -275,7 +275,7 @@ def test_rows_that_do_not_come_again_are_told(tmp_path: Path) -> None:
 def test_starts_of_a_live_log_stand_beside_each_other(tmp_path: Path) -> None:
     """Two starts, two columns, each proven; one alone with --start."""
     folder = tmp_path / "live"
-    for at, count, seed in ((0, 400, 1), (400, 400, 2)):
+    for at, count, seed in ((0, 150, 1), (150, 150, 2)):
         player = Player(folder, seed=seed)
         player.play(list(recorded(at, count)))
         player.end()

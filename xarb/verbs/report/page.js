@@ -45,7 +45,11 @@
     return found;
   }
 
-  const options = { displaylogo: false, responsive: true, scrollZoom: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  // The buttons are named one by one: the library's own set has one that opens a page of its makers with the plot's data.
+  const options = {
+    displaylogo: false, responsive: true, scrollZoom: false, showSendToCloud: false, plotlyServerURL: "", typesetMath: false,
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+  };
 
   function draw(plot) {
     return Plotly.react(plot.box, traces(plot), themed(plot), options);

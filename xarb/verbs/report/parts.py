@@ -8,10 +8,11 @@ from typing import Final, NamedTuple
 from xarb.console import Advance, Table, utc
 from xarb.inquiry.decided import Decided
 from xarb.summary import money
-from xarb.verbs.report import drawing
+from xarb.verbs.report import dots, overtime, totals
 from xarb.verbs.report.bundles import bundles
 from xarb.verbs.report.curve import Curve
 from xarb.verbs.report.drawing import Figure
+from xarb.verbs.report.drawing import money as as_float
 from xarb.verbs.report.earned import Earned, Trade, earned
 from xarb.verbs.report.page import Line, Part
 from xarb.verbs.report.panels import Chosen, panels
@@ -58,19 +59,20 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
     told = feeds(decided, again.begins, again.ends)
     drift = balances(decided, again.opening, buckets)
     over_time = [
-        *drawing.equity(again.curves, _drawn(again)),
-        *drawing.over_time(found, buckets),
-        *drawing.trades(found),
-        *drawing.opportunities(counted, buckets),
-        *(one for currency in found.currencies for one in drawing.inventory(drift, again.summary, currency, buckets)),
-        drawing.band(told, gaps(decided, again.begins, again.ends), again.begins, again.ends),
+        *overtime.equity(again.curves, _drawn(again)),
+        *overtime.over_time(found, buckets),
+        *dots.trades(found),
+        *overtime.opportunities(counted, buckets),
+        *(one for currency in found.currencies for one in overtime.inventory(drift, again.summary, currency, buckets)),
+        overtime.band(told, gaps(decided, again.begins, again.ends), again.begins, again.ends),
     ]
     others = [
-        *drawing.causes(found),
-        *drawing.sums("strategies", "PnL by strategy", found.strategies),
-        *drawing.sums("pairs", "PnL by venue pair or cycle", found.pairs),
-        *drawing.hours(found),
-        *drawing.latencies(durations),
+        dots.edges(found),
+        *totals.causes(found),
+        *totals.sums("strategies", "PnL by strategy", found.strategies),
+        *totals.sums("pairs", "PnL by venue pair or cycle", found.pairs),
+        *totals.hours(found),
+        *totals.latencies(durations),
     ]
     part = Part(
         name=name,
@@ -79,7 +81,7 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
         begins=again.begins,
         ends=again.ends,
         figures=[*over_time, *others],
-        strip=drawing.strip(told),
+        strip=overtime.strip(told),
         columns=_COLUMNS,
         lines=[_line(one) for one in found.trades if one.number in frozenset(chosen.numbers)],
         panels=panels(decided, chosen.numbers, again.moments),
@@ -152,8 +154,8 @@ def _line(one: Trade) -> Line:
         (one.pair, one.pair),
         _bps(one.edge_bps),
         _bps(one.realised_bps),
-        (f"{money(one.turnover)}", drawing.money(one.turnover)),
-        (pnl, "-" if one.pnl is None else drawing.money(one.pnl)),
+        (f"{money(one.turnover)}", as_float(one.turnover)),
+        (pnl, "-" if one.pnl is None else as_float(one.pnl)),
         (one.currency, one.currency),
         ("-" if one.opportunity is None else str(one.opportunity), "-" if one.opportunity is None else float(one.opportunity)),
     )
@@ -194,4 +196,4 @@ def compared(found: Sequence[Reckoned]) -> tuple[Table, list[Figure]]:
     names = list(dict.fromkeys(name for one in found for name in one.key_figures))
     rows = tuple((name, *(one.key_figures.get(name, "-") for one in found)) for name in names)
     table = Table("Key figures", ("figure", *(one.part.name for one in found)), rows)
-    return table, drawing.compared([(one.part.name, one.curves) for one in found]) if len(found) > 1 else []
+    return table, overtime.compared([(one.part.name, one.curves) for one in found]) if len(found) > 1 else []

@@ -1,0 +1,127 @@
+// Opens pages in a browser and says as JSON what a person would find there: node look.mjs PAGE HOSTILE [FOLDER_FOR_PICTURES]
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+// The packed browser is laid out beside its package, not in a folder that everybody may write to; its libraries come along with it.
+const packed = join(dirname(fileURLToPath(import.meta.url)), "node_modules", ".browser");
+mkdirSync(packed, { recursive: true });
+process.env.TMPDIR = packed;
+process.env.AWS_LAMBDA_JS_RUNTIME ??= "nodejs22.x";
+const { default: chromium } = await import("@sparticuz/chromium");
+const executablePath = await chromium.executablePath();
+const [page_file, hostile_file, pictures] = process.argv.slice(2);
+if (page_file === undefined) process.exit(0); // it is laid out: that was all
+
+const { chromium: playwright } = await import("playwright-core");
+const quiet = ["--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const browser = await playwright.launch({ executablePath, headless: true, args: ["--headless=shell", ...quiet], timeout: 30_000 });
+
+async function opened(file, options) {
+  const context = await browser.newContext(options);
+  context.setDefaultTimeout(30_000);
+  const page = await context.newPage();
+  const told = [], asked = [];
+  page.on("console", (message) => { if (["error", "warning"].includes(message.type())) told.push(message.text()); });
+  page.on("pageerror", (error) => told.push(String(error)));
+  page.on("dialog", (dialog) => { told.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
+  page.on("request", (request) => { if (!/^(data|blob):/.test(request.url())) asked.push(request.url()); });
+  await page.goto(pathToFileURL(file).href);
+  await page.waitForSelector(".plot[data-drawn]");
+  return { page, told, asked };
+}
+
+async function drawn(page) {
+  for (const box of await page.$$(".plot")) {
+    await box.scrollIntoViewIfNeeded();
+    await box.waitForSelector(":scope .main-svg");
+  }
+  await page.waitForFunction(() => [...document.querySelectorAll(".plot")].every((box) => box.dataset.drawn));
+  return page.$$eval(".plot", (boxes) => boxes.map((box) => ({
+    key: box.dataset.figure,
+    marks: box.querySelectorAll("path.js-line, .point path, .points path, path.point, .hm image").length,
+    size: [box.clientWidth, box.clientHeight],
+  })));
+}
+
+const colours = (page) => page.evaluate(() => ({
+  paper: getComputedStyle(document.documentElement).backgroundColor,
+  ink: getComputedStyle(document.documentElement).color,
+  plot: document.querySelector(".plot .main-svg").style.background,
+  text: document.querySelector(".plot .xtick text").style.fill,
+}));
+
+const panel = async (page) => {
+  await page.waitForSelector("dialog[open]");
+  const found = await page.$eval("dialog", (dialog) => ({
+    head: dialog.querySelector("h1").textContent,
+    titles: [...dialog.querySelectorAll("h3")].map((one) => one.textContent),
+    rows: dialog.querySelectorAll("tbody tr").length,
+  }));
+  return found;
+};
+
+const found = {};
+{
+  const { page, told, asked } = await opened(page_file, { viewport: { width: 1280, height: 900 }, colorScheme: "light" });
+  if (pictures) await page.screenshot({ path: join(pictures, "light.png") });
+  found.plots = await drawn(page);
+  if (pictures) await page.screenshot({ path: join(pictures, "whole.png"), fullPage: true });
+  found.buttons = await page.$$eval(".modebar-btn", (all) => [...new Set(all.map((one) => one.dataset.title))]);
+  found.light = await colours(page);
+
+  const point = page.locator('[data-figure^="trades-"] .points path').first();
+  await point.scrollIntoViewIfNeeded();
+  const at = await point.boundingBox();
+  await page.mouse.move(at.x + at.width / 2, at.y + at.height / 2);
+  await page.mouse.click(at.x + at.width / 2, at.y + at.height / 2);
+  found.by_point = await panel(page);
+  if (pictures) await page.screenshot({ path: join(pictures, "panel.png") });
+  await page.keyboard.press("Escape");
+  await page.waitForSelector("dialog[open]", { state: "detached" });
+  await page.locator("tr.trade").first().click();
+  found.by_row = await panel(page);
+  await page.click("dialog header button");
+
+  found.zoomed = await page.evaluate(async () => {
+    const range = (key) => document.querySelector(`[data-figure="${key}"]`).layout.xaxis.range.map((one) => new Date(one).getTime());
+    const [from, to] = range("equity");
+    const moved = new Promise((done) => document.querySelector('[data-figure="feeds"]').on("plotly_relayout", done));
+    await Plotly.relayout(document.querySelector('[data-figure="equity"]'), { "xaxis.range[0]": from + (to - from) / 4, "xaxis.range[1]": to - (to - from) / 4 });
+    await moved;
+    return { equity: range("equity"), feeds: range("feeds"), drawdown: range("drawdown"), before: [from, to] };
+  });
+
+  await page.locator("th[data-sort]", { hasText: /^PnL$/ }).click();
+  found.sorted = await page.$$eval("tr.trade", (lines) => lines.map((line) => Number(line.cells[7].dataset.value)));
+
+  await page.click("#theme");
+  found.switched = await colours(page);
+
+  await page.emulateMedia({ colorScheme: "light" });
+  await page.emulateMedia({ colorScheme: "dark" });
+  found.dark = await colours(page);
+  await page.setViewportSize({ width: 390, height: 844 });
+  await page.waitForFunction(() => [...document.querySelectorAll(".plot .main-svg")].every((one) => one.getBoundingClientRect().right <= innerWidth));
+  found.phone = await page.evaluate(() => ({ page: document.documentElement.scrollWidth, window: innerWidth }));
+  if (pictures) await page.screenshot({ path: join(pictures, "phone.png"), fullPage: true });
+  found.told = told;
+  found.asked = asked;
+}
+{
+  const { page, told, asked } = await opened(hostile_file, { viewport: { width: 1280, height: 900 } });
+  await drawn(page);
+  await page.locator("tr.trade").first().click();
+  await panel(page);
+  found.hostile = await page.evaluate(() => ({
+    elements: document.querySelectorAll("img, b, iframe, a").length,
+    scripts: document.scripts.length,
+    head: document.querySelector("h1").textContent,
+    legend: document.querySelector(".legendtext, .hovertext")?.textContent ?? "",
+    links: document.querySelectorAll("svg a").length,
+  }));
+  found.hostile.told = told;
+  found.hostile.asked = asked;
+}
+await browser.close();
+process.stdout.write(JSON.stringify(found));
