@@ -19,7 +19,7 @@ import typer.main
 
 from xarb import config
 from xarb.cli import app
-from xarb.config import breakers, chains, inventory, latency, onchain, reader, sending, strategies, watch
+from xarb.config import breakers, chains, inventory, latency, onchain, reader, sending, strategies, sweep, watch
 from xarb.engine.kernel.life import FEED_LIFE
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, CYCLE_LIFE, LEG_LIFE, ORDER_LIFE, TRANSACTION_LIFE
@@ -79,6 +79,7 @@ def config_page() -> str:
         (config.LiveConfig, "[live]"),
         (config.RetentionConfig, "[retention]"),
         (inventory.InventoryConfig, "[inventory]"),
+        (sweep.SweepConfig, "[sweep]"),
         (watch.WatchConfig, "[watch]"),
         (watch.AlertConfig, "[[alerts]]"),
     )

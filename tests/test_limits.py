@@ -48,6 +48,7 @@ from xarb.config.latency import LatencyConfig
 from xarb.config.onchain import LenderConfig, OnChainConfig, SimulatedChainConfig
 from xarb.config.sending import SendingConfig
 from xarb.config.strategies import StrategyConfig
+from xarb.config.sweep import SweepConfig
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 from xarb.verbs.backtest import backtest
@@ -716,6 +717,16 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "live.stop_ms": "tests.live.test_session:test_orders_that_do_not_end_are_canceled_when_the_time_of_a_stop_is_up",
     "retention.frames_days": "tests.test_retention:test_each_key_has_its_effect",
     "retention.inputs_days": "tests.test_retention:test_each_key_has_its_effect",
+    "sweep.method": "tests.verbs.sweep.test_search:test_a_sweep_goes_on_where_it_was_ended",
+    "sweep.trials": "tests.verbs.sweep.test_search:test_a_sweep_goes_on_where_it_was_ended",
+    "sweep.seed": "tests.verbs.sweep.test_search:test_a_sweep_goes_on_where_it_was_ended",
+    "sweep.goal": "tests.verbs.sweep.test_search:test_goal_currency_and_period_decide_what_they_say",
+    "sweep.currency": "tests.verbs.sweep.test_search:test_goal_currency_and_period_decide_what_they_say",
+    "sweep.period_s": "tests.verbs.sweep.test_search:test_goal_currency_and_period_decide_what_they_say",
+    "sweep.windows": "tests.verbs.sweep.test_search:test_splits_roll_or_are_anchored",
+    "sweep.train": "tests.verbs.sweep.test_search:test_splits_roll_or_are_anchored",
+    "sweep.anchored": "tests.verbs.sweep.test_search:test_splits_roll_or_are_anchored",
+    "sweep.parameters": "tests.verbs.sweep.test_search:test_each_trial_is_the_backtest_of_its_settings",
     "watch.metrics_port": "tests.watch.test_verb:test_the_port_of_the_config_is_served",
     "watch.repeat_s": "tests.watch.test_rules:test_messages_come_once_again_and_at_the_end",
     "watch.silent_s": "tests.watch.test_rules:test_a_process_that_hangs_one_that_died_and_one_that_ended",
@@ -762,6 +773,7 @@ STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
     "live": LiveConfig,
     "retention": RetentionConfig,
     "inventory": InventoryConfig,
+    "sweep": SweepConfig,
     "watch": WatchConfig,
     "alerts": AlertConfig,
 }

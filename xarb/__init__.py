@@ -8,11 +8,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xarb.api import Answer, Run, at, backtest, check, diff, query, status, verify, why
+    from xarb.api import Answer, Run, Swept, at, backtest, check, diff, query, status, sweep, verify, why
     from xarb.frames import scan
 
 __version__ = "0.1.0"
-__all__ = ["Answer", "Run", "__version__", "at", "backtest", "check", "diff", "query", "scan", "status", "verify", "why"]
+__all__ = [
+    "Answer",
+    "Run",
+    "Swept",
+    "__version__",
+    "at",
+    "backtest",
+    "check",
+    "diff",
+    "query",
+    "scan",
+    "status",
+    "sweep",
+    "verify",
+    "why",
+]
 
 _PLACES = {
     "scan": "xarb.frames"

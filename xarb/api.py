@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from xarb.frames import Frames, scan
+from xarb.toml import written
 
 if TYPE_CHECKING:
     from xarb.console import Table
@@ -86,6 +87,49 @@ def backtest(
     loaded = load_experiment(Path(experiment), _overrides(settings))
     done = run(loaded, log=_path(log), out=_path(out), advance=_silent)
     return Run(_of_tables(done.tables), done.folder, done.digest)
+
+
+class Swept(Answer):
+    """A finished sweep: what it printed as tables, its `folder`, and `trials` with a row for each run, parameters and figures as columns."""
+
+    def __init__(self, tables: Mapping[str, pl.DataFrame], folder: Path, trials: pl.DataFrame) -> None:
+        super().__init__({**tables, "trials": trials})
+        self.folder = folder
+
+
+def sweep(
+    experiment: Where,
+    *,
+    log: Where | None = None,
+    out: Where | None = None,
+    resume: bool = False,
+    workers: int | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> Swept:
+    """Backtest many settings of one experiment on one log, on all cores; what is tried stands in its `[sweep]`, or in `settings`.
+
+    Args:
+        experiment: the experiment file.
+        log: the log, in place of the one that the file names.
+        out: the sweep's folder; `runs/NAME-sweep-ID` without one.
+        resume: go on with what is there.
+        workers: processes; one for each core without it.
+        settings: keys to override, such as `{"sweep.trials": 20, "sweep.parameters": {"strategies.cross.open_bps": [4, 6]}}`.
+
+    Raises:
+        ConfigError: the file, a key, a value that would be tried, or the log does not fit; the folder holds something else.
+        LogError: the log is damaged, or another process works on the sweep.
+        Refused: the decoded inputs do not fit on the disk.
+    """
+    from xarb.verbs.sweep import Plan, cores, tables
+    from xarb.verbs.sweep import sweep as run
+    from xarb.verbs.sweep.table import frame
+
+    plan = Plan(Path(experiment), _overrides(settings))
+    found = run(plan, log=_path(log), out=_path(out), resume=resume, workers=workers or cores(), advance=_silent)
+    trials = pl.from_arrow(frame(found.rows, found.keys))
+    assert isinstance(trials, pl.DataFrame)
+    return Swept(_of_tables(tables(found)), found.folder, trials)
 
 
 def check(experiment: Where, *, log: Where | None = None, settings: Mapping[str, object] | None = None) -> Answer:
@@ -218,20 +262,7 @@ def _path(where: Where | None) -> Path | None:
 
 def _overrides(settings: Mapping[str, object] | None) -> dict[str, str]:
     """Values as `--set` takes them."""
-    return {key: _toml(value) for key, value in (settings or {}).items()}
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_toml, value)) + "]"
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{_toml(key)} = {_toml(part)}" for key, part in value.items()) + " }"
-    if isinstance(value, int | float | Decimal):
-        return f"{Decimal(str(value)):f}"
-    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+    return {key: written(value) for key, value in (settings or {}).items()}
 
 
 def _of_tables(tables: Sequence[Table]) -> dict[str, pl.DataFrame]:

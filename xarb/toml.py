@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from xarb.errors import ConfigError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 LIMIT_BYTES: Final = 4 << 20  # 5,000 instruments in a table each take 1 MiB; 4 MiB are parsed in some 5 s (measured)
 _PARTS: Final = 64  # of a dotted key: tomllib takes 1.3 s for 8,000 and 31 s for 32,000 of them (measured, Python 3.11)
 _PART: Final = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _LONG_KEY: Final = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_PARTS}}}")
 
 
@@ -32,6 +34,24 @@ def loads(text: str, *, parse_float: Callable[[str], Any] = float) -> dict[str, 
         raise ValueError("nested too deep") from None
     except ArithmeticError as error:
         raise ValueError(f"a number out of range: {type(error).__name__}") from None
+
+
+def written(value: object) -> str:
+    """A value as TOML text; numbers as they stand, never rounded."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(written, value)) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{written(str(key))} = {written(part)}" for key, part in value.items()) + " }"
+    if isinstance(value, int | float | Decimal):
+        return f"{Decimal(str(value)):f}"
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{_CONTROL.sub(_escaped, text)}"'
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04X}"
 
 
 def read(path: Path, *, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:

@@ -6,13 +6,14 @@ A `Resolved` config and the `Ground` it stands on are all that a proof by replay
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
 from xarb.assembly.custom import custom
 from xarb.assembly.marks import Marks
-from xarb.assembly.onchain import cex_dex, chain_models, check_stated, dex_dex, own_transactions
+from xarb.assembly.onchain import Loan, cex_dex, chain_models, check_stated, dex_dex, own_transactions, told_loans
 from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
 from xarb.config import RunConfig
 from xarb.console import Table
@@ -129,6 +130,45 @@ def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: 
     return found
 
 
+class Recording(NamedTuple):
+    """What a recorded log says before its first input: all that a backtest needs of it beside the inputs.
+
+    Attributes:
+        folder: the log.
+        digest: of everything in it.
+        instruments: every one in its first known form, by number.
+        kinds_of: which of quotes, books and book_deltas there are of each.
+        connections: connection numbers lie below this.
+        own: hashes of its transactions that are ours; looked for only where a config is about chains.
+        loans: of whom it says what lenders take and have, by (venue, way, lender, token); looked for only where a config states any.
+    """
+
+    folder: Path
+    digest: str
+    instruments: Sequence[Instrument]
+    kinds_of: Sequence[Sequence[str]]
+    connections: int
+    own: frozenset[str]
+    loans: frozenset[Loan]
+
+
+def recording_of(reader: LogReader, configs: Sequence[Resolved]) -> Recording:
+    """What a log says of itself, as far as one of these configs asks for it.
+
+    Raises:
+        LogError: a file was changed.
+    """
+    return Recording(
+        folder=reader.folder,
+        digest=reader.digest,
+        instruments=reader.instruments,
+        kinds_of=reader.kinds_of,
+        connections=max(reader.connections, 1),
+        own=own_transactions(reader) if any(one.onchain for one in configs) else frozenset(),
+        loans=told_loans(reader) if any(chain.lenders for one in configs for chain in one.onchain.values()) else frozenset(),
+    )
+
+
 def recorded_ground(resolved: Resolved, reader: LogReader) -> Ground:
     """The ground of a backtest of a recorded log.
 
@@ -139,18 +179,28 @@ def recorded_ground(resolved: Resolved, reader: LogReader) -> Ground:
     first = next(inputs_of(resolved, reader, rows=1), None)
     if first is None:
         raise ConfigError(f"{reader.folder}: no row between run.start and run.end")
-    check_stated(resolved, reader)
+    known = reader.instruments_at(first.first_seq) if resolved.run.start else reader.instruments
+    return ground_on(resolved, recording_of(reader, [resolved]), known)
+
+
+def ground_on(resolved: Resolved, recording: Recording, instruments: Sequence[Instrument]) -> Ground:
+    """The ground of a backtest of a part of a recorded log, with the instruments as they are known before its first input.
+
+    Raises:
+        ConfigError: the config names rows that the log does not have, or says what the log says.
+    """
+    check_stated(resolved, recording.loans)
     return Ground(
-        instruments=reader.instruments_at(first.first_seq) if resolved.run.start else reader.instruments,
-        sources=sources_of(resolved, reader.instruments, reader.kinds_of),
-        connections=max(reader.connections, 1),
-        log_id=run_id(encode_config(resolved), reader.digest),
+        instruments=instruments,
+        sources=sources_of(resolved, recording.instruments, recording.kinds_of),
+        connections=recording.connections,
+        log_id=run_id(encode_config(resolved), recording.digest),
         opening=opening_balances(resolved),
         simulated=True,
         timers_are_rows=False,
         armed=True,
         start=1,
-        own=own_transactions(reader) if resolved.onchain else frozenset(),
+        own=recording.own,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from xarb.assembly.resolved import Resolved, fee_of
 from xarb.config.strategies import StrategyConfig
@@ -16,6 +16,9 @@ from xarb.strategies.cex_dex import CexDex, Market, SwapChain
 from xarb.strategies.dex import DexChain, DexDex
 from xarb.venues.chainterms import ChainModel
 
+Loan = tuple[str, str, str, str]
+"""Venue, way, lender and token."""
+
 
 def chain_models(resolved: Resolved) -> dict[str, ChainModel]:
     """How the chains of a config are simulated.
@@ -28,26 +31,28 @@ def chain_models(resolved: Resolved) -> dict[str, ChainModel]:
     }
 
 
-def check_stated(resolved: Resolved, reader: LogReader) -> None:
+def told_loans(reader: LogReader) -> frozenset[Loan]:
+    """Of which loans a log says what they take.
+
+    Raises:
+        LogError: a file was changed.
+    """
+    return frozenset((row["venue"], row["way"], row["lender"], row["token"]) for row in reader.rows("loans"))
+
+
+def check_stated(resolved: Resolved, told: Collection[Loan]) -> None:
     """See that a config states nothing of lenders of whom the log speaks: of two truths one would be wrong.
 
     Raises:
-        ConfigError: it does. LogError: a file was changed.
+        ConfigError: it does.
     """
-    stated = {
-        (venue, each.way, each.lender, each.token): who
-        for venue, one in resolved.onchain.items()
-        for who, config in one.lenders.items()
-        for each in loan_terms({who: config})
-    }
-    if not stated:
-        return
-    for row in reader.rows("loans"):
-        who = stated.get((row["venue"], row["way"], row["lender"], row["token"]))
-        if who is not None:
-            raise ConfigError(
-                f"onchain.{row['venue']}.lenders.{who}: the log says what it takes and has of {row['token']} (loans); leave it out"
-            )
+    for venue, one in resolved.onchain.items():
+        for who, config in one.lenders.items():
+            for each in loan_terms({who: config}):
+                if (venue, each.way, each.lender, each.token) in told:
+                    raise ConfigError(
+                        f"onchain.{venue}.lenders.{who}: the log says what it takes and has of {each.token} (loans); leave it out"
+                    )
 
 
 def own_transactions(reader: LogReader) -> frozenset[str]:

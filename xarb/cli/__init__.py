@@ -117,6 +117,60 @@ def backtest(
 
 
 @app.command(cls=_Verb)
+def sweep(
+    experiment: ExperimentPath,
+    log: LogOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Folder of the sweep; default runs/NAME-sweep-ID.")
+    ] = None,
+    trials: Annotated[
+        str | None,
+        typer.Option("--trials", metavar="N", help="Trials to draw, in place of sweep.trials; of a grid, at most so many."),
+    ] = None,
+    seed: Annotated[str | None, typer.Option("--seed", metavar="N", help="Seed of the search, in place of sweep.seed.")] = None,
+    workers: Annotated[
+        str | None, typer.Option("--workers", metavar="N", help="Processes that do the runs; default: one for each core.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a sweep that was ended; finished runs are not done again.")
+    ] = False,
+    settings: SetOption = None,
+) -> None:
+    """Backtest many settings of one experiment on one log, on all cores, and say which did best and what that is worth.
+
+    What is tried stands in the file, any key that a backtest heeds:
+
+        [sweep]
+        method = "random"     # or "grid": every combination
+        trials = 50
+        windows = 4           # walk-forward: chosen in one part of the time, judged in the next; without it, all of it at once
+        [sweep.parameters]
+        "strategies.cross.open_bps" = { low = 4.0, high = 12.0, step = 0.5 }
+        "venues.alpha.order_latency.uniform_ms.1" = [120, 250]
+
+    The log is decoded once and shared. Every run is a backtest whose outputs have the digest in the table: the same sweep gives the same
+    table, however many processes did it. Ask it: xarb query FOLDER "SELECT * FROM trials ORDER BY trading_pnl DESC". See docs/sweep.md.
+    Exit code 0, also where single trials failed, and 1 where all did.
+    """
+    from xarb.verbs.sweep import Plan, cores, tables
+    from xarb.verbs.sweep import sweep as run_sweep
+    from xarb.verbs.why import numbered
+
+    given = _overrides(settings)
+    for key, text in (("trials", trials), ("seed", seed)):
+        if (number := numbered(f"--{key}", text)) is not None:
+            given[f"sweep.{key}"] = str(number)
+    count = numbered("--workers", workers)
+    plan = Plan(experiment, given)
+    with interruptible("finished runs are kept; go on with --resume"), progress("sweep") as advance:
+        found = run_sweep(plan, log=log, out=out, resume=resume, workers=cores() if count is None else count, advance=advance)
+    show(tables(found))
+    say(f'table kept in {found.folder}; ask it with: xarb query {found.folder} "FROM trials ORDER BY trading_pnl DESC"')
+    if all(row.outcome.error is not None for row in found.rows):
+        raise Refused("every trial failed: see above")
+
+
+@app.command(cls=_Verb)
 def live(
     experiment: ExperimentPath,
     out: Annotated[Path, typer.Option("--out", metavar="LOG", help="Log to create or to go on with.")],

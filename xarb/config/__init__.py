@@ -6,6 +6,7 @@ error that names the key and what is allowed.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -24,6 +25,7 @@ from xarb.config.reader import Reader, shown
 from xarb.config.secret import refuse_secrets
 from xarb.config.sending import SendingConfig, check_sending
 from xarb.config.strategies import StrategyConfig, strategy_section
+from xarb.config.sweep import SweepConfig
 from xarb.config.watch import AlertConfig, WatchConfig
 from xarb.errors import ConfigError
 
@@ -229,6 +231,7 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
     retention: RetentionConfig
     watch: WatchConfig
     alerts: tuple[AlertConfig, ...]
+    sweep: SweepConfig
     sources: dict[str, str]
     overrides: dict[str, str]
 
@@ -259,9 +262,34 @@ _SECTIONS: Final = (
     "retention",
     "watch",
     "alerts",
+    "sweep",
 )
 FILE: Final = "file"
 DEFAULT: Final = "default"
+
+
+class Draft(NamedTuple):
+    """An experiment file as it was read once: many experiments are made of it, whatever becomes of the file."""
+
+    path: Path
+    raw: dict[str, Any]
+
+    def experiment(self, overrides: Mapping[str, str] | None = None) -> Experiment:
+        """Check it with these overrides, as `load_experiment`.
+
+        Raises:
+            ConfigError: as `load_experiment`.
+        """
+        return _checked(self.path, copy.deepcopy(self.raw), overrides or {})
+
+
+def read_draft(path: Path) -> Draft:
+    """Read an experiment file, unchecked.
+
+    Raises:
+        ConfigError: unreadable.
+    """
+    return Draft(path, toml.read(path, parse_float=str))
 
 
 def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
@@ -270,9 +298,12 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
     Raises:
         ConfigError: unreadable, an unknown key, a value that cannot be read; names file, key and what is allowed.
     """
-    raw = toml.read(path, parse_float=str)
+    return read_draft(path).experiment(overrides)
+
+
+def _checked(path: Path, raw: dict[str, Any], overrides: Mapping[str, str]) -> Experiment:
     given = {key: FILE for key, _ in _leaves(raw)}
-    for key, text in (overrides or {}).items():
+    for key, text in overrides.items():
         _override(raw, key, text)
         given[key] = "command line"
     refuse_secrets(path, raw)
@@ -320,8 +351,9 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
         retention=reader.section(raw.get("retention", {}), RetentionConfig, "retention"),
         watch=reader.section(raw.get("watch", {}), WatchConfig, "watch"),
         alerts=tuple(reader.sections(raw, "alerts", AlertConfig)),
+        sweep=reader.section(raw.get("sweep", {}), SweepConfig, "sweep"),
         sources=reader.sources,
-        overrides=dict(overrides or {}),
+        overrides=dict(overrides),
     )
 
 
@@ -382,16 +414,34 @@ def settings(experiment: Experiment) -> list[Setting]:
 
 
 def _override(raw: dict[str, Any], key: str, text: str) -> None:
+    """Put a value in a dotted key's place; of a list an entry is named by its number, from 0, or of tables by their `name`."""
     *path, last = key.split(".")
-    place = raw
+    place: Any = raw
     for part in path:
-        place = place.setdefault(part, {})
-        if not isinstance(place, dict):
-            raise ConfigError(f"--set {key}: {part} is no table")
+        place = place[_number(place, key, part)] if isinstance(place, list) else place.setdefault(part, {})
+        if not isinstance(place, dict | list):
+            raise ConfigError(f"{key}: {part} is no table")
     try:
-        place[last] = toml.loads(f"value = {text}", parse_float=str)["value"]
+        value = toml.loads(f"value = {text}", parse_float=str)["value"]
     except ValueError:
-        place[last] = text
+        value = text
+    place[_number(place, key, last) if isinstance(place, list) else last] = value
+
+
+def _number(entries: list[Any], key: str, part: str) -> int:
+    """Which entry of a list a part of a dotted key names.
+
+    Raises:
+        ConfigError: none; it says which there are.
+    """
+    if part.isascii() and part.isdigit() and int(part) < len(entries):
+        return int(part)
+    names = [one.get("name") if isinstance(one, dict) else None for one in entries]
+    if part in names:
+        return names.index(part)
+    there = f"0 to {len(entries) - 1}" if entries else "none"
+    named = ", ".join(str(name) for name in names if name is not None)
+    raise ConfigError(f"{key}: {part} is no entry of that list; there are {there}{f', or {named}' if named else ''}")
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.model.columns import TABLES
-from xarb.sql.views import EPISODES, MACROS, TOPS, Source, logs_sql, name, text, view_sql
+from xarb.sql.views import EPISODES, MACROS, TOPS, TRIALS, Source, logs_sql, name, text, trials_sql, view_sql
 
 BATCH_ROWS: Final = 65_536
 _MESSAGE_LINES: Final = 24
@@ -79,11 +79,15 @@ class Query:
     Of a log that is being written it sees the sealed files and the open tail, which is read again before every statement: what was
     written before the statement is in its result.
 
-    Views: one per kind of event, `tops` (best prices of quotes and books), `episodes` (opportunities folded), `logs` (what is open). `xarb.sql.views` has the macros.
+    Views: one per kind of event, `tops` (best prices of quotes and books), `episodes` (opportunities folded), `logs` (what is open),
+    `trials` where tables of sweeps are given. `xarb.sql.views` has the macros.
     """
 
-    def __init__(self, sources: Sequence[Source], *, threads: int | None = None, memory_limit: str = "50%") -> None:
+    def __init__(
+        self, sources: Sequence[Source], *, sweeps: Sequence[Path] = (), threads: int | None = None, memory_limit: str = "50%"
+    ) -> None:
         self.sources = tuple(sources)
+        self._sweeps = tuple(path.resolve() for path in sweeps)
         self.files = self._paths()
         self._is_stale = False  # a log has grown since its views were made
         self._scratch = tempfile.TemporaryDirectory(prefix="xarb-query-")
@@ -100,7 +104,7 @@ class Query:
             raise
 
     def _paths(self) -> tuple[str, ...]:
-        return tuple(path for source in self.sources for kind in TABLES for path in source.files(kind))
+        return (*(path for source in self.sources for kind in TABLES for path in source.files(kind)), *map(str, self._sweeps))
 
     def _lock_down(self, threads: int | None, memory_limit: str) -> None:
         """Nothing but the named files may be touched from here on; there is no way back within DuckDB."""
@@ -135,6 +139,8 @@ class Query:
         self._connection.execute(f"CREATE OR REPLACE VIEW tops AS {TOPS.format(source=source)}")
         self._connection.execute(f"CREATE OR REPLACE VIEW episodes AS {EPISODES.format(source=source)}")
         self._connection.execute(f"CREATE OR REPLACE VIEW logs AS {logs_sql(self.sources)}")
+        if self._sweeps:
+            self._connection.execute(f"CREATE OR REPLACE VIEW trials AS {trials_sql(self._sweeps)}")
 
     def _give_tails(self) -> None:
         for source in self.sources:
@@ -173,7 +179,7 @@ class Query:
     @property
     def views(self) -> tuple[str, ...]:
         """Names of all views, in the order of `model/columns`."""
-        return (*TABLES, "tops", "episodes", "logs")
+        return (*TABLES, "tops", "episodes", "logs", *(["trials"] if self._sweeps else []))
 
     def columns(self, view: str) -> list[tuple[str, str]]:
         """Column names and SQL types of a view.
@@ -268,8 +274,8 @@ def open_query(paths: Sequence[Path | str], *, threads: int | None = None, memor
     """Open logs and runs for SQL.
 
     Args:
-        paths: folders of logs and runs, any number of each. A log beside a run gives the inputs of the one and the outputs of the
-            other, so that `after_seq` joins to `seq`; with several, every view has a leading column `source`.
+        paths: folders of logs, runs and sweeps, any number of each. A log beside a run gives the inputs of the one and the outputs of
+            the other, so that `after_seq` joins to `seq`; with several, every view has a leading column `source`.
         threads: DuckDB's threads; None takes all cores.
         memory_limit: what DuckDB may use before it spills to a temporary folder, such as `2GB` or `50%` of the machine's memory.
 
@@ -282,9 +288,11 @@ def open_query(paths: Sequence[Path | str], *, threads: int | None = None, memor
         raise ConfigError("a query needs at least one log or run")
     if len({folder.resolve() for folder in folders}) != len(folders):
         raise ConfigError("the same log is given twice")
+    sweeps = [folder / TRIALS for folder in folders if (folder / TRIALS).is_file()]
+    folders = [folder for folder in folders if folder / TRIALS not in sweeps]
     names = [folder.resolve().name for folder in folders]
     sources = []
     for folder, short in zip(folders, names, strict=True):
         label = short if names.count(short) == 1 else folder.as_posix()
         sources.append(Source(label, folder))
-    return Query(sources, threads=threads, memory_limit=memory_limit)
+    return Query(sources, sweeps=sweeps, threads=threads, memory_limit=memory_limit)

@@ -32,6 +32,8 @@ _SQL_TYPES: Final = {
     Type.WIDES: "VARCHAR[]",
     Type.BYTES: "BLOB",
 }
+TRIALS: Final = "trials.parquet"
+"""The table in the folder of a sweep."""
 _FILE_NAME: Final = len("2026-01-05/") + 20 + len("-") + 20 + len(".parquet")
 _DATE: Final = f"CAST(left(right(filename, {_FILE_NAME}), 10) AS DATE)"
 _LEADING: Final = {"ts_recv": "time", "ts": "time"}
@@ -190,10 +192,18 @@ def logs_sql(sources: Sequence[Source]) -> str:
         times = ", ".join("NULL" if end is None else str(end) for end in (first, last))
         rows.append(f"({words}, {input_digest}, {counts}, {times})")
     columns = "source, kind, log_id, origin, digest, input_digest, rows, first_ts, last_ts"
-    listed = ", ".join(rows)
+    listed = ", ".join(rows) or f"({', '.join(['NULL'] * 9)})"
     return f"""SELECT source, kind, log_id, origin, digest, CAST(input_digest AS VARCHAR) AS input_digest, CAST(rows AS BIGINT) AS rows,
     CAST(first_ts AS BIGINT) AS first_ts, CAST(last_ts AS BIGINT) AS last_ts, make_timestamp_ns(CAST(first_ts AS BIGINT)) AS first_time,
-    make_timestamp_ns(CAST(last_ts AS BIGINT)) AS last_time FROM (VALUES {listed}) AS t({columns})"""
+    make_timestamp_ns(CAST(last_ts AS BIGINT)) AS last_time FROM (VALUES {listed}) AS t({columns}) WHERE source IS NOT NULL"""
+
+
+def trials_sql(sweeps: Sequence[Path]) -> str:
+    """The SELECT of the view `trials`: the tables of sweeps, which have the columns that each has; with several a leading column says which."""
+    if len(sweeps) == 1:
+        return f"SELECT * FROM read_parquet({text(str(sweeps[0]))})"
+    parts = [f"SELECT {text(path.parent.name)} AS sweep, * FROM read_parquet({text(str(path))})" for path in sweeps]
+    return "\nUNION ALL BY NAME ".join(parts)
 
 
 def text(value: str) -> str:

@@ -5,6 +5,7 @@ Money stays exact (int at 18 decimals) until it is printed. Each profit names it
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -15,6 +16,7 @@ from xarb.errors import InvariantBroken
 from xarb.model.event import OutputRow
 from xarb.model.order import ORDER_TERMINAL
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB_PER_BPS, format_decimal
+from xarb.summary.curve import Curve
 from xarb.summary.taken import LATEST, Flow, Taken
 
 _PRINTED_DECIMALS: Final = 6
@@ -45,10 +47,30 @@ class Line(NamedTuple):
     pnl: str
 
 
+class Figures(NamedTuple):
+    """What all strategies did together; money is at 18 decimals in one currency, None where it cannot be valued.
+
+    The edges are those of the bundles whose fills are in that currency, None where there is none.
+    """
+
+    episodes: int
+    taken: int
+    refused: int
+    orders: int
+    fill_ratio: float | None
+    trading_pnl: int | None
+    peak: int
+    drawdown: int
+    edge_decided_bps: float | None
+    edge_realised_bps: float | None
+    fees: Flow
+
+
 class Equity:
     """Trading PnL over time in one currency: its last value, peak and largest fall from the peak.
 
-    `last` is None where it cannot be valued; `missed` counts the moments that the curve leaves out for that reason.
+    `last` is None where it cannot be valued; `missed` counts the moments that the curve leaves out for that reason. `curve`
+    has all of it where one is wanted.
     """
 
     def __init__(self) -> None:
@@ -56,9 +78,12 @@ class Equity:
         self.peak = 0
         self.drawdown = 0
         self.missed = 0
+        self.curve: Curve | None = None
 
-    def take(self, pnl: int) -> None:
-        """A new value of the trading PnL, money."""
+    def take(self, pnl: int, ts: int | None = None) -> None:
+        """A new value of the trading PnL, money, at a time in ns; None once the log has ended."""
+        if self.curve is not None:
+            self.curve.take(self.curve.ends if ts is None else ts, pnl)
         self.last = pnl
         self.peak = max(self.peak, pnl)
         self.drawdown = max(self.drawdown, self.peak - pnl)
@@ -121,7 +146,7 @@ class Summary:
         takers, filled = self._takers, 0
         for row in rows:
             if filled and row[3] != filled:
-                self._follow()
+                self._follow(filled)
                 filled = 0
             kind = row[0]
             if kind in takers:
@@ -129,7 +154,7 @@ class Summary:
                 if kind == "fills" or (kind == "cycle_states" and row[9] in _RECEIPTS):
                     filled = row[3]
         if filled:
-            self._follow()
+            self._follow(filled)
         self._bundles.add_up(lambda: {*self._cycles.values(), *(bundle for bundle, _ in self._alive.values())})
 
     @property
@@ -146,7 +171,7 @@ class Summary:
             else:
                 equity.take(total)
 
-    def _follow(self) -> None:
+    def _follow(self, ts: int) -> None:
         """Follow the equity after the fills of one moment, each asset at the price of our latest fill in it.
 
         Those prices stand in the rows themselves, so the curve does not depend on how the rows were cut into parts. A moment with
@@ -164,7 +189,7 @@ class Summary:
                         break
                     total += change * price // MONEY_ONE
             else:
-                equity.take(total)
+                equity.take(total, ts)
 
     def total(self, flow: Mapping[str, int], currency: str) -> int | None:
         """The value of a flow of assets, None where one of them has no mark."""
@@ -285,6 +310,29 @@ class Summary:
                 return f"{money(total)} {currency}"
         return _UNVALUED
 
+    def figures(self, currency: str) -> Figures:
+        """All strategies together, in one of the currencies, once the log has ended."""
+        tallies, equity = self._tallies.values(), self.equity[currency]
+        sent = sum(one.sent for one in tallies)
+        weighted, profit, turnover = self._edge_sums(None).get(currency, (0, 0, 0))
+        fees: Flow = {}
+        for one in tallies:
+            for asset, fee in one.fees.items():
+                fees[asset] = fees.get(asset, 0) + fee
+        return Figures(
+            episodes=sum(one.opened for one in tallies),
+            taken=sum(one.taken for one in tallies),
+            refused=sum(one.refused for one in tallies),
+            orders=sent,
+            fill_ratio=math.fsum(one.filled for one in tallies) / sent if sent else None,
+            trading_pnl=equity.last,
+            peak=equity.peak,
+            drawdown=equity.drawdown,
+            edge_decided_bps=weighted / turnover / PPB_PER_BPS if turnover else None,
+            edge_realised_bps=profit * 20_000 / turnover if turnover else None,
+            fees=fees,
+        )
+
     def line(self, strategy: str) -> Line:
         """Orders, fill ratio and trading PnL of one strategy, as text."""
         tally = self._tallies.get(strategy) or _Tally()
@@ -315,9 +363,17 @@ class Summary:
         Decided is the net edge of the best prices, each bundle weighted by its turnover; realised is net profit over half the
         turnover (the value of one side). Each currency stands on its own, and is named where there are several.
         """
+        found = self._edge_sums(strategy)
+        named = len(found) > 1
+        decided = [f"{one[0] / one[2] / PPB_PER_BPS:.3f}" + f" {quote}" * named for quote, one in found.items()]
+        realised = [f"{one[1] * 20_000 / one[2]:.3f}" + f" {quote}" * named for quote, one in found.items()]
+        return ", ".join(decided) or "-", ", ".join(realised) or "-"
+
+    def _edge_sums(self, strategy: str | None) -> dict[str, list[int]]:
+        """By quote currency of a strategy's bundles, or of all: edge decided by turnover, net profit, turnover."""
         sums: dict[str, list[int]] = {}
         for bundle, changed in self._bundles.all():
-            if bundle.strategy != strategy or not bundle.measured or not bundle.quote:
+            if strategy not in (None, bundle.strategy) or not bundle.measured or not bundle.quote:
                 continue
             values = [self._value(asset, bundle.flow[asset], bundle.quote) for asset in changed]
             known = [value for value in values if value is not None]
@@ -326,11 +382,7 @@ class Summary:
                 one[0] += bundle.weighted
                 one[1] += sum(known)
                 one[2] += bundle.turnover
-        found = {quote: one for quote, one in sums.items() if one[2]}
-        named = len(found) > 1
-        decided = [f"{one[0] / one[2] / PPB_PER_BPS:.3f}" + f" {quote}" * named for quote, one in found.items()]
-        realised = [f"{one[1] * 20_000 / one[2]:.3f}" + f" {quote}" * named for quote, one in found.items()]
-        return ", ".join(decided) or "-", ", ".join(realised) or "-"
+        return {quote: one for quote, one in sums.items() if one[2]}
 
     def _pairs(self) -> Table:
         found = sorted(self._bundles.by_pair.items())

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xarb.model.units import NANOS_PER_S
-from xarb.verbs.report.curve import Curve
-from xarb.verbs.report.ratios import Hits, Period, period_of, ratios_of
+from xarb.summary.curve import Curve
+from xarb.summary.ratios import Hits, Period, period_of, ratios_of
 
 DAY, SECOND = Period(86_400, "day"), Period(1, "second")
 

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from xarb.model.units import NANOS_PER_S, PPB_PER_BPS
 from xarb.summary import Summary
+from xarb.summary.ratios import Hits
 from xarb.verbs.report.bundles import CAUSES, Bundle, Flow
-from xarb.verbs.report.ratios import Hits
 from xarb.verbs.report.timeline import Buckets
 
 TRADES: Final = 3_000  # points in a plot of trades

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Final
 
 from xarb.summary import Summary
+from xarb.summary.curve import Curve
 from xarb.verbs.report.bundles import CAUSES
-from xarb.verbs.report.curve import Curve
 from xarb.verbs.report.drawing import (
     BLUE,
     CAUSE_COLOURS,

@@ -8,15 +8,15 @@ from typing import Final, NamedTuple
 from xarb.console import Advance, Table, utc
 from xarb.inquiry.decided import Decided
 from xarb.summary import money
+from xarb.summary.curve import Curve
+from xarb.summary.ratios import YEAR_S, Ratios, ratios_of
 from xarb.verbs.report import dots, overtime, totals
 from xarb.verbs.report.bundles import bundles
-from xarb.verbs.report.curve import Curve
 from xarb.verbs.report.drawing import Figure
 from xarb.verbs.report.drawing import money as as_float
 from xarb.verbs.report.earned import Earned, Trade, earned
 from xarb.verbs.report.page import Line, Part
 from xarb.verbs.report.panels import Chosen, panels
-from xarb.verbs.report.ratios import YEAR_S, Ratios, ratios_of
 from xarb.verbs.report.replayed import Replayed, replayed
 from xarb.verbs.report.timeline import Counted, Latency, balances, buckets_of, feeds, gaps, latencies, opportunities
 

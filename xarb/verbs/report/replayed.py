@@ -18,8 +18,8 @@ from xarb.model.units import MONEY_ONE
 from xarb.provenance import code_digest
 from xarb.replay import Rows, replay
 from xarb.summary import Summary, accounts_of, summary_of
-from xarb.verbs.report.curve import Curve
-from xarb.verbs.report.ratios import Period, period_of
+from xarb.summary.curve import Curve
+from xarb.summary.ratios import Period, period_of
 
 _READ_ROWS: Final = 65_536
 _MOVES_MONEY: Final = ("fills", "cycle_states")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from xarb.model.units import NANOS_PER_S
-from xarb.verbs.report.ratios import Period
+from xarb.summary.ratios import Period
 
 POINTS: Final = 2_000  # stretches at most; a screen has no more columns
 
@@ -32,11 +32,17 @@ class Curve:
         ends: ns, the last moment that there can be.
         period: how often changes are looked at.
         points: how many stretches are kept at most.
+
+    Attributes:
+        taken: how many values there were.
+        ends, period: as given.
     """
 
     def __init__(self, begins: int, ends: int, period: Period, *, points: int = POINTS) -> None:
         self.taken = 0
-        self._begins, self._ends = begins, ends
+        self.ends = ends
+        self.period = period
+        self._begins = begins
         self._width = max(1, -(-(ends - begins + 1) // points))
         self._stretches: dict[int, _Stretch] = {}
         self._period_ns = period.seconds * NANOS_PER_S
@@ -64,7 +70,7 @@ class Curve:
 
     def changes(self) -> list[int]:
         """The change in each whole period, and in the rest at the end as one more where it is at least half of one."""
-        span = self._ends - self._begins
+        span = self.ends - self._begins
         count = span // self._period_ns + (span % self._period_ns * 2 >= self._period_ns)
         found, before = [], 0
         for at in range(count):
