@@ -181,6 +181,14 @@ def test_a_deadline_that_is_past_gives_the_swap_up_and_the_bundle_lives_on() -> 
     assert (desk.engine.execution.open_bundles("s"), desk.all_reserved(), desk.orders) == (0, 0, [])
 
 
+def test_a_swap_that_comes_after_a_kill_to_unwind_is_undone_at_the_exchange() -> None:
+    """Its hedge was never sent; what undoes a swap is its hedge, and the engine goes on."""
+    desk = waiting()
+    desk.slow("operator", action="kill", actor="a test", detail="unwind")
+    desk.swapped(COST, 10**18)
+    assert desk.orders == [("hedge", "sell", 1_000)]
+
+
 def test_what_may_come_counts_in_the_exposure() -> None:
     """A second swap waits for the first, whose worst case counts; once it is hedged there is room again."""
     desk = HedgeDesk(terms=hedge_terms(max_exposure={"ETH": Money(MONEY_ONE * 15 // 10)})).ready()

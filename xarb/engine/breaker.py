@@ -1,7 +1,7 @@
 """Breakers: a venue on which too much goes wrong gets no new bundle, until a single small one has shown that it works again.
 
 There is one for each account and venue. It opens by what the engine hears and reckons itself, so that a replay opens it at the same input.
-Orders that flatten a residual, and cancels, always go out. A residual that had to be held opens the breakers of its venues until a
+Orders that flatten a residual, and cancels, always go out, but no order to a venue that refuses the key. A residual that had to be held opens the breakers of its venues until a
 person resets them; so does an exchange that refuses the key, which does not mend itself. One that says that an account lacks money opens
 at the first such order: our books are wrong.
 """
@@ -191,6 +191,11 @@ class Breaker:
         self.waiting, self.unknown = dict(copy.waiting), dict.fromkeys(copy.unknown)
 
 
+def refuses_key(event: str, reason: str | None) -> bool:
+    """Whether a report says that a venue refuses the account's key."""
+    return event in ("rejected", "not_sent") and reason in KEY_REFUSALS
+
+
 class Breakers:
     """All of them; each change of a state is a row of `breakers`.
 
@@ -338,7 +343,7 @@ class Breakers:
             return
         breaker, now = self._of(order.side.names), self._market.now
         at = breaker.waiting.pop(order.number, None)
-        if event in ("rejected", "not_sent") and reason in KEY_REFUSALS:
+        if refuses_key(event, reason):
             self._hold(breaker, _Trip(KEY_REFUSED))
         if breaker.state == "open":
             return  # what flattens a residual
@@ -387,6 +392,11 @@ class Breakers:
             if breaker.key[1] == venue and bound and offset > bound:
                 self._try(breaker, _Trip("clock_offset", offset * _NANO, bound * _NANO))
 
+    def refuses(self, names: tuple[str, ...]) -> bool:
+        """Whether a venue refuses the key of what has the names account, strategy, venue, symbol, and nobody said that it does no more."""
+        breaker = self._of(names)
+        return breaker.state == "open" and breaker.reason == KEY_REFUSED
+
     # --- states
 
     def _of(self, names: tuple[str, ...]) -> Breaker:
@@ -398,8 +408,8 @@ class Breakers:
             self._trip(breaker, trip)
 
     def _hold(self, breaker: Breaker, trip: _Trip) -> None:
-        """Open one, open for a pause or not, until a person resets it."""
-        if not (breaker.state == "open" and breaker.until == NEVER):
+        """Open one, open for a pause or not, until a person resets it; that a key is refused is told beside whatever else was."""
+        if breaker.state != "open" or breaker.until != NEVER or (trip.reason == KEY_REFUSED != breaker.reason):
             self._trip(breaker, trip)
 
     def _trip(self, breaker: Breaker, trip: _Trip) -> None:

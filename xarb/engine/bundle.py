@@ -9,7 +9,7 @@ from xarb.engine.captured import Hold as HoldCopy
 from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold
 from xarb.engine.side import Side
-from xarb.model.order import BUNDLE_DONE, LEG_LIFE, ORDER_TERMINAL, advance
+from xarb.model.order import BUNDLE_DONE, LEG_LIFE, LEG_OPEN, ORDER_TERMINAL, advance
 from xarb.model.units import ceil_div
 
 if TYPE_CHECKING:
@@ -126,6 +126,11 @@ class Leg:
         self.filled = 0
         self.hold: Hold = ()
         self.state = "planned"
+
+    @property
+    def lacks(self) -> bool:
+        """Whether some of it was not filled, and no order of it may fill that."""
+        return self.filled < self.qty and self.state not in LEG_OPEN
 
     def capture(self) -> LegCopy:
         """It as plain values."""

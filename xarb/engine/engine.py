@@ -317,6 +317,8 @@ class Engine:
     def _hear(self, report: Report) -> None:
         """Apply a report and wake the strategy that asked for those of its orders."""
         self.commands += self.execution.on_report(report)
+        if self.execution.unhedged:
+            self.commands += self.onchain.give_up(self.execution.unhedged)
         if self._own_reports:
             number = self._own_reports.get(self.execution.owner(report.order))
             if number is not None:

@@ -57,6 +57,7 @@ class Execution:
         self._archive = Archive(f"{setup.log_id[:8]}-{setup.start}-", risk.desks)
         self._orders = Orders(market, self._rows, portfolio, risk=risk, archive=self._archive)
         self._deadlines = self._orders.deadlines
+        self.unhedged = self._orders.unhedged  # bundles whose swap lost its hedge, until somebody gives that up
         self._taking_up = TakingUp(setup.bundles, setup.instruments, desks=risk.desks, archive=self._archive, rows=self._rows)
         self._count_unknown()
         self._bundles = len(setup.bundles)
@@ -221,12 +222,12 @@ class Execution:
         self._killed = level
         if level == ENTRIES:
             return self.go_on()
-        commands = self.cancel_all()
+        self._orders.cancel_living()
         for bundle in self._archive.open_bundles():
             if bundle.live == 0:
                 bundle.due = 0
                 self._settle(bundle, waited=True)
-        return commands + self._orders.take_commands()
+        return self._orders.take_commands()
 
     @property
     def portfolio(self) -> Portfolio:
@@ -329,15 +330,8 @@ class Execution:
     def capture(self) -> ExecutionCopy:
         """Orders, bundles and deadlines as plain values."""
         dues = [_due_copy(*entry) for entry in self._deadlines.entries() if self._may_come(*entry)]
-        return ExecutionCopy(
-            self._bundles,
-            [(one.strategy, one.pair) for one in self._closed],
-            self._archive.capture(),
-            dues,
-            self._deadlines.ordinal,
-            self._killed,
-            self._goes_on,
-        )
+        closed, orders = [(one.strategy, one.pair) for one in self._closed], self._archive.capture()
+        return ExecutionCopy(self._bundles, closed, orders, dues, self._deadlines.ordinal, self._killed, self._goes_on)
 
     def restore(self, copy: ExecutionCopy) -> None:
         """Take over a copy; there were no orders but those that were taken up."""
@@ -450,8 +444,10 @@ class Execution:
         for at in range(1, len(bundle.legs)):
             leg = bundle.legs[at]
             side = leg.side
+            if side.untradable is not None or self._risk.breakers.refuses(side.names):
+                continue
             qty = min(leg.qty, leg.qty * first.filled // first.qty) // side.lot * side.lot - leg.released
-            if side.untradable is None and qty > 0 and qty >= side.least_qty and leg.price * qty >= side.least_product:
+            if qty > 0 and qty >= side.least_qty and leg.price * qty >= side.least_product:
                 leg.released += qty
                 if leg.hold:
                     leg.hold = self._orders.hold_again(side, (leg.price, max(0, leg.qty - leg.released)), leg.hold)
@@ -462,7 +458,7 @@ class Execution:
     def _release_hedge(self, bundle: Bundle) -> None:
         """A receipt releases the hedge, of what it says was swapped and no more than was planned; the rest is a residual."""
         qty = to_hedge(bundle)
-        if qty and self._killed in (None, ENTRIES):
+        if qty and self._killed in (None, ENTRIES) and not self._risk.breakers.refuses(bundle.legs[0].side.names):
             self._release(bundle, qty)
 
     def _release(self, bundle: Bundle, qty: int) -> None:
@@ -540,8 +536,8 @@ class Execution:
 
     def _was_turned_away(self, bundle: Bundle) -> bool:
         """Whether a venue rejected the last flattening order, for its rate limit or an outage: at once it would do so again."""
-        last = bundle.orders[-1]
-        return last.state == "rejected" and 0 < last.plan.attempt < bundle.desk.policy.max_attempts
+        most = bundle.desk.policy.max_attempts
+        return any(last.state == "rejected" and 0 < last.plan.attempt < most for last in bundle.orders[-1:])
 
     def _wait(self, bundle: Bundle) -> None:
         policy, at = bundle.desk.policy, self._market.now + bundle.desk.policy.retry_ns

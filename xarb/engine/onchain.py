@@ -144,6 +144,12 @@ class OnChain:
                 found.append(self._cancel(one))
         return found
 
+    def give_up(self, bundles: list[int]) -> list[ChainCommand]:
+        """Cancels of the swaps of some bundles, where they may still be included and nobody asked for that yet; the list is empty then."""
+        paths = [one for one in self._cycles.values() if one.bundle in bundles and one.path is not None and one.is_open]
+        bundles.clear()
+        return [self._cancel(one) for one in paths if one.path is not None and not one.path.given_up]
+
     def cancel_all(self) -> list[ChainCommand]:
         """Cancels of every cycle that may still be included."""
         return [self._cancel(one) for one in self._cycles.values() if one.is_open]

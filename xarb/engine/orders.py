@@ -6,6 +6,7 @@ What an order reserves follows its state: all while it may fill, nothing once it
 from __future__ import annotations
 
 from xarb.engine.archive import Archive
+from xarb.engine.breaker import refuses_key
 from xarb.engine.bundle import Bundle, Order, OrderPlan
 from xarb.engine.deadlines import Deadlines
 from xarb.engine.order_rows import OrderRows
@@ -30,6 +31,7 @@ class Orders:
         self._breakers = risk.breakers
         self.deadlines = Deadlines()
         self._commands: list[Command] = []
+        self.unhedged: list[int] = []  # bundles whose swap lost its hedge, until somebody gives that up
 
     def take_commands(self) -> list[Command]:
         """The commands since the last call."""
@@ -104,6 +106,21 @@ class Orders:
                 if order.alive and order.origin is None and (number is None or (order.side.number == number and not order.cancels)):
                     self.cancel(order)
 
+    def _cancel_unhedged(self, refused: Order) -> None:
+        """A venue refuses the account's key: what may fill of each bundle that misses a leg there is canceled, wherever it is.
+
+        A leg is missed that was not sent, or has ended short of its plan; orders that undo something go on.
+        """
+        account, _, venue, _ = refused.side.names
+        for bundle in self._archive.open_bundles():
+            if bundle.desk.account != account or not any(leg.lacks and leg.side.names[2] == venue for leg in bundle.legs):
+                continue
+            if bundle.swap is not None:
+                self.unhedged.append(bundle.number)
+            for order in bundle.orders:
+                if order.alive and order.plan.purpose == "open" and order.origin is None and not order.cancels:
+                    self.cancel(order)
+
     # --- in
 
     def apply(self, order: Order, report: Report) -> bool:
@@ -121,6 +138,8 @@ class Orders:
             self._move(order, moved, report.reason)
             if order.state == "unknown" and order.cancels == 0:
                 self.cancel(order)
+            if refuses_key(event, report.reason):
+                self._cancel_unhedged(order)
         elif event != "sent":
             raise InvariantBroken(f"order {order.number}: no meaning is known for a report of {event!r}")
         return False

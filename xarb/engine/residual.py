@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from xarb.engine.breaker import KEY_REFUSED
 from xarb.engine.bundle import Bundle, Leg, OrderPlan
 from xarb.engine.desk import Desk
 from xarb.engine.risk import Risk, Working
@@ -85,6 +86,8 @@ class Flattening:
         leg, (asset, cap_ppb) = bundle.legs[at], how
         if side.untradable is not None:
             return side.untradable
+        if self._risk.breakers.refuses(side.names):
+            return Refusal(KEY_REFUSED, side.number)
         price = capped_price(side, leg.price, cap_ppb)
         qty = turned_over(side, price, (asset, abs(bundle.flows[asset])))
         small = side.check_steps(price, qty)

@@ -22,6 +22,7 @@ from xarb.venues.account import Account
 from xarb.venues.balancecheck import RECONCILE_S, BalanceCheck
 from xarb.venues.clockwatch import ClockWatch
 from xarb.venues.countdown import RUNS, Countdown
+from xarb.venues.keywatch import KeyWatch
 from xarb.venues.liveorders import Expected, LiveOrders, Rival, Watched
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.orderrules import countdown_of
@@ -97,6 +98,7 @@ class AccountDesk:
         self.rival: str | None = None  # what shows that another xarb trades on the account
         self._opened_at = 0  # Unix ns by the exchange's clock at most, when this start first asked for everything
         self.clock = ClockWatch(account, venue, self.reading)
+        self.key = KeyWatch(account.label, venue, self.reading)
         counts = countdown_of(account.terms.exchange, account.terms.cancel_after_ms) is not None
         self.countdown = Countdown(account, account.terms.cancel_after_ms, self) if counts else None
         self._epoch = 0  # of the last private stream that stood
@@ -129,6 +131,7 @@ class AccountDesk:
             self.rival,
             self.lost_stream,
             self.short,
+            self.key.objection,
             self.clock.objection,
             self.countdown.objection if self.countdown else None,
         )
@@ -178,6 +181,7 @@ class AccountDesk:
                     await self._report(await self.account.trades_since(symbol, self._since_ms))
             except (Retryable, Rejected) as error:
                 self.reading("lookup_failed", 1, f"{self.account.label}: {symbol}: {error}")
+                self.key.failed(error)
 
     def keep_countdown(self) -> None:
         """From here on tell how the countdown stands, and set it anew in time."""
@@ -268,6 +272,7 @@ class AccountDesk:
                     await self._look_once(one)
                 except (Retryable, Rejected) as error:
                     self.reading("lookup_failed", turn, f"{one.sent_id}: {error}")
+                    self.key.failed(error)
                     if not self.is_streaming and one.is_sent:  # nobody tells of it any more
                         self._say(self.orders.doubted(one, "lookup_failed", str(error), source="lookup"))
                 if one.is_done or one.is_settled:
@@ -324,10 +329,9 @@ class AccountDesk:
         passage.when_sent(lambda: self._say(self.orders.cancel_sent(one)))
         try:
             said = await self.account.cancel(one.expected.symbol, one.sent_id, passage)
-        except (Rejected, Retryable) as error:
+        except (Rejected, Retryable, OutcomeUnknown) as error:
             self._say(self.orders.cancel_failed(one, error.reason, str(error)))
-        except OutcomeUnknown as error:
-            self._say(self.orders.cancel_failed(one, error.reason, str(error)))
+            self.key.failed(error)
         else:
             if said is not None:
                 self._say(self.orders.heard(said, source="cancel"))
@@ -380,6 +384,7 @@ class AccountDesk:
             await self._tell_transfers(since)
             self._compare(told, moved)
             self._since_ms = max(since, at_ms - BEFORE_MS)
+            self.key.works()
             self.reading("reconciled_ns", self.account.now() - begun, self.account.label)
 
     async def _reconcile_again(self) -> None:
@@ -390,6 +395,7 @@ class AccountDesk:
                 await self.reconcile()
             except (Retryable, Rejected) as error:
                 self.reading("reconcile_failed", turn + 1, f"{self.account.label}: {error}")
+                self.key.failed(error)
             else:
                 return
             await self._wait(self._stopping, self._pauses.before(turn))
