@@ -309,6 +309,10 @@ def test_loans_are_what_the_log_says(tmp_path: Path) -> None:
     acts = [Act(EVEN, loans=(dear,)), Act(EVEN, loans=(cheap,)), Act(GAP, removed=1), Act(EVEN)]
     found = run(experiment(tmp_path, chain_log(tmp_path / "log", acts), financing='"flashloan"'), tmp_path / "run")
     assert sent(found)[0] == "balancer", "with its block goes what the lender said in it"
+    told = {one.key.rpartition("_")[2]: one.rows for one in why(tmp_path / "run", Question(None, 1, None))}
+    assert (CHAIN, WETH, "balancer", vault, "10", 10**30) in told["loans"]
+    premium = int(found["cycles"][0]["premium"])
+    assert any({("paid for by", f"balancer {vault}"), ("premium", premium)} <= {*rows} for rows in told.values())
 
 
 def test_a_config_states_loans_only_where_the_log_does_not(tmp_path: Path) -> None:

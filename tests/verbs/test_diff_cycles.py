@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tests.dexworld import EVEN, GAP, Act, chain_log, experiment, run
-from tests.engine.cycles import CHEAP, DEAR, GWEI
+from tests.engine.cycles import CHEAP, DEAR, GWEI, WETH
 from tests.hedgeworld import hedge_experiment, hedge_log
 from xarb.inquiry.causes import total_of
 from xarb.inquiry.chainblocks import TwoChains
 from xarb.inquiry.cyclecauses import DECLARED
 from xarb.inquiry.decided import open_decided
 from xarb.model.command import SwapCycle
+from xarb.pools.financing import Loan
 from xarb.venues.simulated_chain import Outcome as Swapped
 from xarb.venues.simulated_chain import SimulatedChain
 from xarb.verbs.diff import Outcome, diff
@@ -86,6 +87,32 @@ def test_what_others_did_before_us_is_no_declared_difference(tmp_path: Path) -> 
     assert not found.equal
     assert {one.cause for one in found.differences} == {"missing data"}
     assert f"what others left of it differs: {DEAR.address} since block 102" in {one.because for one in found.differences}
+
+
+def test_lenders_that_say_something_else_are_told(tmp_path: Path) -> None:
+    """Another premium is the cause; how much more than enough there is makes no difference."""
+    vault = "0x" + "c" * 40
+    plain = Loan(way="balancer", lender=vault, premium_wad=10**14, available=10**30)
+    others = {
+        "same": (plain, ""),
+        "deeper": (msgspec.structs.replace(plain, available=10**31), ""),
+        "dearer": (msgspec.structs.replace(plain, premium_wad=2 * 10**14), "0.02 % of"),
+    }
+    runs: dict[str, Path] = {}
+    for name, (loan, _) in others.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        log = chain_log(folder / "log", [Act(EVEN, loans=(loan,)), *STORY[1:]])
+        run(experiment(folder, log, financing='"flashloan"', slip_bps="5000"), folder / "run")
+        runs[name] = folder / "run"
+    for name, (_, words) in list(others.items())[1:]:
+        found = diff(runs["same"], runs[name])
+        assert found.equal is (not words), name
+        assert {one.root for one in found.differences} == ({"lender"} if words else set())
+        assert all(
+            f"balancer {vault} lent {WETH} for 0.01 % of" in one.because for one in found.differences if one.cause == "lender"
+        )
+        assert words in found.differences[0].because if words else not found.differences
 
 
 def test_who_is_drawn_to_be_first_is_a_key_of_the_config(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ CAUSES: Final = {
     "fill": "a real venue filled it otherwise than the simulated one",
     "gas": "a transaction used other gas than the most that was measured of its way, with which the simulation reckons",
     "base fee": "blocks had other gas in them, ours among it, so that gas had another price",
+    "lender": "lenders of the chain took something else for a loan, or had too little of it on one side alone",
     "inclusion": "a block took a transaction in at another place: in another block, or before others of its block",
     "competition": "others did something else in its block, or were drawn to be first",
     "own trade": "others asked for something else, or for more than rows prove, in a pool that a transaction of ours had moved",

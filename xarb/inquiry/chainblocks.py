@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from xarb.inquiry.decided import Decided
+from xarb.inquiry.lenders import Lenders, lenders_differ
 from xarb.pools.constant_product import ConstantProduct
 from xarb.venues.asked import again
 
@@ -196,6 +197,7 @@ class TwoChains:
         mine, theirs = (Blocks(side, venue, span, by_seq=is_one) for side, span in zip(sides, times, strict=True))
         self.blocks = (mine, theirs)
         self.acts = tuple(Acts(side, venue, blocks.hashes) for side, blocks in zip(sides, self.blocks, strict=True))
+        self._lenders = (Lenders(sides[0], venue, mine.hashes), Lenders(sides[1], venue, theirs.hashes))
         self._touched: dict[str, int] = {}  # by pool the first block in which either side had us in it
         for acts in self.acts:
             for pool, number in acts.ours:
@@ -239,6 +241,10 @@ class TwoChains:
         pairs = [one for one in zip(mine, theirs, strict=True) if one[0].asked[1] == PRICED]
         ways = [pair if is_first else pair[::-1] for pair in pairs for is_first in self._from]
         return next((what for way in ways if (what := _otherwise(*way))), "")
+
+    def lenders_differ(self, number: int, amount: int | None) -> str:
+        """In which words lenders said something else to both sides that a loan of so much rests on; empty where they did not."""
+        return lenders_differ(*self._lenders, number, amount)
 
     def same_acts(self, pool: str, number: int) -> bool:
         """Whether others did the same to a pool in a block."""

@@ -16,6 +16,7 @@ from xarb.inquiry.chainblocks import Header, TwoChains
 from xarb.inquiry.cyclecourse import Chance, Choice, Cycle, Flow
 from xarb.inquiry.decided import Decided
 from xarb.inquiry.grounds import Conduct, Configs
+from xarb.inquiry.lenders import REASONS
 
 DECLARED: Final = frozenset({"gas", "base fee", "inclusion", "competition", "own trade"})
 _BY_FEES: Final = ("unprofitable", "fee_cap")  # reasons that rest on what gas costs
@@ -205,6 +206,8 @@ class CycleComparison:
                 return "missing data", f"{parted.what}: {pool} since block {parted.number}", None
             if parted is not None:
                 by_others = by_others or f"{parted.what}: {pool} since block {parted.number}"
+        if words := self._by_lenders(item, number):
+            return "lender", words, None
         earlier = self._earlier(item)
         if earlier is not None:
             return "consequence", "its pools or its strategy were not the same any more", earlier
@@ -215,6 +218,16 @@ class CycleComparison:
             if keys:
                 return cause, ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else ""), None
         return "unexplained", "blocks, pools and state were the same as far as the logs tell", None
+
+    def _by_lenders(self, item: _Item, number: int) -> str:
+        """Whether lenders said something else, where a side borrowed or passed on it for a lender's sake."""
+        cycles = [one for one in item.cycles if one is not None]
+        reasons = {one.reason for one in (item.a, item.b) if isinstance(one, Choice | Cycle)}
+        borrowed = any(len(one.plan[1].split()) > 1 for one in cycles)
+        if not borrowed and not reasons & REASONS:
+            return ""
+        amounts = {int(one.plan[2]) for one in cycles}
+        return self.chains[item.venue].lenders_differ(number, max(amounts, default=None))
 
     def _earlier(self, item: _Item) -> int | None:
         """The latest difference that this one may follow from: in one of its pools; or of the strategy, where it was held back by what it had done."""

@@ -24,7 +24,7 @@ class Cycle(NamedTuple):
         pools: in order.
         block: upon which it was decided.
         ts: when, ns.
-        plan: hops, what pays, amount, least profit, channel.
+        plan: hops, what pays with who lends for what, amount, least profit, channel.
         bid: what is expected in the end, the highest bid for each gas, and most gas.
         state, reason: its last state before it was final.
         included: the block that holds it, None where none does.
@@ -126,7 +126,7 @@ def _cycle(
     block = blocks[row["venue"]].at(row["after_seq"])
     assert block is not None, "it was decided upon one"
     cost, used = last["gas_cost_wei"], last["gas_used"]
-    funded = f"{row['funding']} {row['lender']}".rstrip()
+    funded = f"{row['funding']} {row['lender']} for {row['premium']}" if row["lender"] else row["funding"]
     return Cycle(
         number=row["order"],
         bundle=row["bundle"],

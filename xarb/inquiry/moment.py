@@ -31,6 +31,7 @@ from xarb.inquiry.decided import Decided
 from xarb.model.command import SubmitOrder
 from xarb.model.event import OutputRow, output_row
 from xarb.model.instrument import Instrument
+from xarb.pools.financing import Loan
 from xarb.replay import Rows, replay
 
 DEPTH: Final = 10
@@ -61,6 +62,7 @@ class Moment(NamedTuple):
         open_bundles: open bundles of the strategy.
         edges: open episodes of the strategy.
         plan: what the strategy asked for; None when execution acted by itself.
+        loans: who lends the tokens concerned: (venue, token, loan).
     """
 
     after_seq: int
@@ -72,6 +74,7 @@ class Moment(NamedTuple):
     open_bundles: int
     edges: int
     plan: Plan | None
+    loans: list[tuple[str, str, Loan]]
 
 
 class Wanted(NamedTuple):
@@ -210,6 +213,7 @@ def look(view: View, wake: Wake | None, plan: Plan | None, *, instruments: Seque
         open_bundles=view.open_bundles(),
         edges=len(view.edges()),
         plan=plan,
+        loans=[(venue, asset, loan) for venue, asset in assets for loan in view.loans(venue, asset)],
     )
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from xarb.engine.strategy import BundlePlan, Pass
+from xarb.engine.strategy import AtomicPlan, BundlePlan, Pass
 from xarb.inquiry.moment import Moment, Seen
 from xarb.inquiry.sections import Section, amount, bps, millis, moment_of, scaled
+from xarb.pools.financing import WAD, Loan
 
 _FEEDS: Final = (
     "venue",
@@ -24,6 +25,7 @@ _FEEDS: Final = (
     "confirmed",
     "age_ms",
 )
+_LOANS: Final = ("venue", "token", "way", "lender", "premium_bps", "available")
 _LEVELS: Final = ("venue", "symbol", "level", "bid", "bid_qty", "ask", "ask_qty")
 
 
@@ -42,6 +44,10 @@ def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
         if plan.inventory_cost:
             rows.append(("after inventory cost of", f"{amount(plan.inventory_cost)} {plan.profit_asset}"))
         rows.append(("planned edge, bps", bps(plan.edge_ppb)))
+    elif isinstance(plan, AtomicPlan):
+        rows += [("goes in, smallest units", plan.amount), ("paid for by", f"{plan.funding} {plan.lender}".rstrip())]
+        rows += [("premium", plan.premium)] if plan.lender else []
+        rows += [("least profit", plan.min_profit), ("expected net", plan.expected_net)]
     elif isinstance(plan, Pass):
         rows += [("passed on because of", plan.reason), ("asked", amount(plan.value)), ("allowed", amount(plan.bound))]
     sections = [
@@ -54,6 +60,7 @@ def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
             ("venue", "asset", "free"),
             [(venue, asset, amount(free)) for venue, asset, free in moment.free],
         ),
+        Section(f"{key}_loans", f"{title}: who lends, as of the block", _LOANS, [_loan(*one) for one in moment.loans]),
     ]
     if isinstance(plan, BundlePlan):
         sections.append(
@@ -62,6 +69,11 @@ def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
             )
         )
     return sections
+
+
+def _loan(venue: str, token: str, one: Loan) -> tuple[Any, ...]:
+    premium = None if one.premium_wad is None else f"{one.premium_wad * 10_000 / WAD:g}"
+    return (venue, token, one.way, one.lender, premium, one.available)
 
 
 def feeds(key: str, title: str, seen: Sequence[Seen], ts: int) -> Section:
