@@ -1,13 +1,14 @@
-"""With which keys a start trades stands in its log, and what should be known of them is said."""
+"""With which keys a start trades stands in its log, and what should be known of them is said; the start is on the disk before it arms."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.live.site import VENUES, filled, site, traded
 from tests.serve.site import KEY, SECRET
+from xarb.live.session import Session
 from xarb.log.reader import LogReader
 from xarb.verbs.status import status
 
@@ -15,8 +16,21 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_start_tells_its_keys_and_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whose, what they may do and where they were found, before the row of the start; warnings on standard error and in the status; no key."""
+def test_a_start_tells_its_keys_and_warnings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose, what they may do and where they were found, before the row of the start; warnings on standard error and in the status; no key.
+
+    What was begun is durable at once, whatever the policy: its number is in the names of its orders, and may be no other start's.
+    """
+    real, durable = Session._start, []
+
+    async def begun(self: Session, *known: Any, first_conn: int) -> int:
+        conn = await real(self, *known, first_conn=first_conn)
+        durable.append(self.log.synced)
+        return conn
+
+    monkeypatch.setattr(Session, "_start", begun)
     log = tmp_path / "log"
     (tmp_path / "bravo.toml").write_text(f'api_key = "{KEY}"\napi_secret = "{SECRET}"\n')
     (tmp_path / "bravo.toml").chmod(0o600)
@@ -32,6 +46,7 @@ def test_a_start_tells_its_keys_and_warnings(tmp_path: Path, capsys: pytest.Capt
         [start] = reader.rows("starts")
         acts = [row for row in reader.rows("operator") if row["action"] == "keys"]
         warnings = [row for row in reader.rows("health") if row["metric"] == "account_warning"]
+    assert [start["seq"] <= seq for seq in durable] == [True]
     rights = "may trade, may not withdraw, not bound to addresses"
     found = ("the environment", "the file bravo.toml")
     assert [row["detail"] for row in acts] == [

@@ -6,7 +6,9 @@ import asyncio
 import copy
 import gc
 import logging
+import os
 import pickle
+import stat
 import time
 import traceback
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from tests.venues.exchange_server import KEY, SECRET, SmallExchange
 from tests.venues.trader import trading
 from xarb.errors import ConfigError, Rejected, VenueError
+from xarb.venues import private
 from xarb.venues.account import Account, AccountTerms
 from xarb.venues.exchange import Place, session_for
 from xarb.venues.keys import Keys, Redactor, load_keys
@@ -220,3 +223,16 @@ def test_keys_that_lack_what_the_exchange_requires_are_refused() -> None:
 
     asyncio.run(work())
     gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("mode", "whose", "why"), [(0o600, 0, None), (0o600, 1, "belongs to another user"), (0o640, 1, "mode 0640")]
+)
+def test_a_file_of_another_user_is_refused(tmp_path: Path, mode: int, whose: int, why: str | None) -> None:
+    """Whoever owns it can change the keys, whatever its mode; root and others alike."""
+    file = tmp_path / "keys.toml"
+    file.touch()
+    about = [*file.stat()]
+    about[stat.ST_MODE], about[stat.ST_UID] = stat.S_IFREG | mode, os.geteuid() + whose
+    found = private.objection(os.stat_result(about), 0o600)
+    assert found == why if why is None else found is not None and why in found
