@@ -49,6 +49,15 @@ def test_sql_gives_a_frame(run: xarb.Run) -> None:
         xarb.query(run.folder, "SELECT * FROM nothing")
 
 
+def test_a_page_is_written_and_its_key_figures_come_back(run: api.Run, tmp_path: Path) -> None:
+    """One column for the run; the PnL is the one that the run printed."""
+    found = api.report(run.folder, tmp_path / "page.html", trades=1)
+    assert found.ok
+    assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    told = dict(found.key_figures.iter_rows())
+    assert [Decimal(told["trading PnL, USDT"])] == run.trading_pnl["last"].to_list()
+
+
 def test_questions_give_what_the_command_gives(run: xarb.Run) -> None:
     """Each number is the one that JSON has; times are times."""
     found = xarb.at(run.folder, 5_000, markets=["BTC/USDT@bravo"], depth=3)

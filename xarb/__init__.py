@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xarb.api import Answer, Run, Swept, at, backtest, check, diff, query, status, sweep, verify, why
+    from xarb.api import Answer, Run, Swept, at, backtest, check, diff, query, report, status, sweep, verify, why
     from xarb.frames import scan
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
     "check",
     "diff",
     "query",
+    "report",
     "scan",
     "status",
     "sweep",

@@ -249,6 +249,31 @@ def status(log: Where) -> Answer:
     return Answer(_of_sections(found.sections), ok=not found.troubles)
 
 
+def report(
+    folders: Where | Sequence[Where], out: Where, *, log: Where | None = None, start: int | None = None, trades: int = 500
+) -> Answer:
+    """Write one page to look at; `key_figures` is its first table. `ok` where every row of every run came again by replay.
+
+    Args:
+        folders: runs, and logs that were traded on.
+        out: the file, which must not be there yet.
+        log: the input log of the runs, where it does not lie where they say.
+        start: which start of live logs; without one all, beside each other.
+        trades: how many of each can be opened down to their quotes.
+
+    Raises:
+        ConfigError: wrong use, or the file cannot be written.
+        LogError: one of them is damaged.
+        Refused: inputs were pruned, or the log is not the run's.
+    """
+    from xarb.verbs.report import Wanted
+    from xarb.verbs.report import report as write
+
+    paths = [folders] if isinstance(folders, Path | str) else list(folders)
+    made = write(Wanted([Path(one) for one in paths], _path(log), start, trades), Path(out), advance=_silent)
+    return Answer(_of_tables([made.key_figures]), ok=made.proven)
+
+
 # --- what they share
 
 

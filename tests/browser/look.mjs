@@ -57,6 +57,7 @@ const panel = async (page) => {
     head: dialog.querySelector("h1").textContent,
     titles: [...dialog.querySelectorAll("h3")].map((one) => one.textContent),
     rows: dialog.querySelectorAll("tbody tr").length,
+    quotes: dialog.querySelectorAll(".plot path.js-line").length,
   }));
   return found;
 };

@@ -41,6 +41,7 @@ def check_panel(panel: dict[str, Any]) -> None:
     assert panel["head"].startswith("Bundle ")
     assert {"What the strategy saw: instruments", "What the strategy saw: levels", "Fills", "Ledger"} <= set(panel["titles"])
     assert panel["rows"] > 20
+    assert panel["quotes"] >= 2  # bid and ask of a market whose quotes are rows
 
 
 def test_page_in_a_browser(tmp_path: Path) -> None:

@@ -27,10 +27,12 @@ from xarb.model.units import MONEY_ONE
 from xarb.summary import money
 from xarb.verbs.backtest import Result, backtest
 from xarb.verbs.report import TRADES, Wanted, report
+from xarb.verbs.report.around import POINTS
 from xarb.verbs.report.bundles import CAUSES, bundles
 from xarb.verbs.report.drawing import Figure, labels, shown
 from xarb.verbs.report.earned import earned
 from xarb.verbs.report.page import Line, Page, Part, plotly, written
+from xarb.verbs.report.panels import Panel
 from xarb.verbs.report.replayed import replayed
 from xarb.verbs.report.timeline import buckets_of
 
@@ -188,10 +190,19 @@ def test_trades_open_down_to_their_quotes(page: str) -> None:
     assert (len(run["panels"]), run["panels_kept"]) == (10, 10)
     assert run["panels_of"] > 10
     for panel in run["panels"].values():
-        titles = [title for title, _, _ in panel]
+        titles = [title for title, _, _ in panel["tables"]]
         assert {"What the strategy saw: instruments", "What the strategy saw: levels", "Fills", "Ledger"} <= set(titles)
-        _, columns, rows = panel[titles.index("What the strategy saw: instruments")]
+        _, columns, rows = panel["tables"][titles.index("What the strategy saw: instruments")]
         assert all(row[columns.index("bid")] for row in rows)
+        for market in panel["quotes"]["markets"]:
+            assert 0 < len(market["t"]) <= POINTS
+            assert market["t"] == [0] or -2000 <= market["t"][0] < market["t"][-1] <= 10_000
+            assert market["t"] == sorted(market["t"])
+            assert all(bid < ask for bid, ask in zip(market["bid"], market["ask"], strict=True))
+        assert len(panel["quotes"]["markets"]) == 2
+        for fill in panel["quotes"]["fills"]:
+            prices = [price for market in panel["quotes"]["markets"] for price in market["bid"] + market["ask"]]
+            assert 0.9 * min(prices) < fill["price"] < 1.1 * max(prices)
     assert f"These are the 10 that changed most of {run['panels_of']}." in page
 
 
@@ -226,6 +237,10 @@ def hostile_page() -> str:
         "customdata": [1, 1],
     }
     figure = Figure("equity", HOSTILE, HOSTILE, [trace], {"yaxis": {"title": {"text": shown(HOSTILE)}}}, 200, is_time=True)
+    around = {
+        "markets": [{"name": shown(HOSTILE), "t": [0, 1], "bid": [1, 2], "ask": [2, 3]}],
+        "fills": [{"t": 1, "price": 2, "side": "buy", "text": shown(HOSTILE)}],
+    }
     part = Part(
         name=HOSTILE,
         notes=[HOSTILE],
@@ -236,7 +251,7 @@ def hostile_page() -> str:
         strip=[1.0],
         columns=(HOSTILE,),
         lines=[Line(1, ((HOSTILE, HOSTILE),))],
-        panels={1: [Section("x", HOSTILE, (HOSTILE,), [(HOSTILE,)])]},
+        panels={1: Panel([Section("x", HOSTILE, (HOSTILE,), [(HOSTILE,)])], around)},
         bundles=1,
         tables=[Table(HOSTILE, (HOSTILE,), ((HOSTILE,),))],
     )
@@ -279,7 +294,8 @@ def test_starts_of_a_live_log_stand_beside_each_other(tmp_path: Path) -> None:
         player = Player(folder, seed=seed)
         player.play(list(recorded(at, count)))
         player.end()
-    assert report(Wanted([folder]), tmp_path / "both.html", advance=quiet) == (2, (tmp_path / "both.html").stat().st_size, True)
+    made = report(Wanted([folder]), tmp_path / "both.html", advance=quiet)
+    assert (made.parts, made.size, made.proven) == (2, (tmp_path / "both.html").stat().st_size, True)
     heads = [row for row in rows_of((tmp_path / "both.html").read_text()) if row[0] == "figure"]
     assert heads == [["figure", "live, start 1 (paper)", "live, start 2 (paper)"]]
     assert report(Wanted([folder], start=2), tmp_path / "one.html", advance=quiet).parts == 1

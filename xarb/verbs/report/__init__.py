@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from xarb.console import Advance
+from xarb.console import Advance, Table
 from xarb.errors import ConfigError
 from xarb.inquiry.decided import Decided, open_decided, starts_in
 from xarb.log.manifest import Manifest
@@ -51,10 +51,11 @@ class Wanted(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A page that was written: how many runs and starts are on it, its bytes, and whether every row of all of them came again."""
+    """A page that was written: how many runs and starts are on it, its bytes, its key figures, and whether every row of all came again."""
 
     parts: int
     size: int
+    key_figures: Table
     proven: bool
 
 
@@ -93,7 +94,7 @@ def report(wanted: Wanted, out: Path, *, advance: Advance) -> Made:
     made = f"made by xarb {code_digest()[:12]}"
     page = Page(title, made, key_figures, plots, DEFINITIONS, [one.part for one in found])
     size = _put(out, written(page))
-    return Made(len(found), size, not any(one.part.warnings for one in found))
+    return Made(len(found), size, key_figures, not any(one.part.warnings for one in found))
 
 
 def _starts(folder: Path, wanted: Wanted) -> Iterator[tuple[Path, int | None]]:

@@ -30,6 +30,11 @@ class Figure(NamedTuple):
     height: int
     is_time: bool = False
 
+    @property
+    def has_points(self) -> bool:
+        """Whether there is anything to draw."""
+        return any(trace["x"] for trace in self.traces)
+
 
 def shown(name: str) -> str:
     """A name as Plotly is to show it: without markup, and not longer than a plot can hold."""

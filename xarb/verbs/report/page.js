@@ -29,6 +29,10 @@
       layout.xaxis.anchor = plot.run.strip.length ? "y2" : "y";
       layout.yaxis2 = { domain: [0, 0.04], fixedrange: true, showticklabels: false, ticks: "", showgrid: false, zeroline: false };
     }
+    if (plot.figure.is_time && !narrow.matches) { // one beside the other, the plots over time have their axes in one line
+      layout.margin = Object.assign({}, layout.margin, { l: plot.run.margin });
+      layout.yaxis.automargin = false;
+    }
     if (narrow.matches && plot.figure.traces.length > 6) layout.showlegend = false;
     return layout;
   }
@@ -121,13 +125,16 @@
   function show(run, number) {
     const panel = run.panels[number], body = dialog.querySelector(".body");
     dialog.querySelector("h1").textContent = `Bundle ${number} of ${run.name}`;
+    if (shown !== null) Plotly.purge(shown.box);
+    shown = null;
     body.replaceChildren();
     if (panel === undefined) {
       const note = document.createElement("p");
       note.textContent = `The page holds the ${run.panels_kept} bundles that changed most of ${run.panels_of}. Ask for the others with xarb why, or write the page again with a larger --trades.`;
       body.append(note);
     } else {
-      for (const [title, columns, rows] of panel) {
+      if (panel.quotes !== null) quotes(panel.quotes, body);
+      for (const [title, columns, rows] of panel.tables) {
         const head = document.createElement("h3");
         head.textContent = title;
         body.append(head, table(columns, rows));
@@ -135,6 +142,36 @@
     }
     dialog.showModal();
     dialog.scrollTop = 0;
+    drawQuotes();
+  }
+
+  // Best prices of the trade's markets around its decision, bids as lines and asks as dots, with the fills as we heard of them.
+  const palette = ["#2b8fd0", "#d98200", "#159a72", "#cc6fa3", "#8a70d6", "#e0611f"];
+  let shown = null;
+  function quotes(told, body) {
+    const head = document.createElement("h3"), note = document.createElement("p"), box = document.createElement("div");
+    head.textContent = "Quotes around the decision";
+    note.textContent = "Best bid (line) and ask (dotted) as we received them, the decision at 0, and fills as we heard of them. Of a book that is told by its changes, bid (dot) and ask (ring) at the decision.";
+    box.className = "plot";
+    body.append(head, note, box);
+    const traces = told.markets.flatMap((market, at) => ["bid", "ask"].map((side) => ({
+      type: "scatter", mode: market.t.length > 1 ? "lines" : "markers", name: `${market.name} ${side}`, x: market.t, y: market[side],
+      line: { shape: "hv", color: palette[at % palette.length], width: 1.5, dash: side === "bid" ? "solid" : "dot" },
+      marker: { color: palette[at % palette.length], size: 9, symbol: side === "bid" ? "circle" : "circle-open" },
+    })));
+    for (const [side, symbol] of [["buy", "triangle-up"], ["sell", "triangle-down"]]) {
+      const fills = told.fills.filter((one) => one.side === side);
+      if (fills.length) traces.push({
+        type: "scatter", mode: "markers", name: side, x: fills.map((one) => one.t), y: fills.map((one) => one.price), text: fills.map((one) => one.text),
+        marker: { symbol, size: 11, color: side === "buy" ? "#159a72" : "#e0611f", line: { width: 1, color: colour("--ink") } },
+      });
+    }
+    const line = { type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { dash: "dash", width: 1, color: colour("--faint") } };
+    const layout = { xaxis: { title: { text: "ms since the decision" } }, yaxis: { title: { text: "price" }, tickformat: "" }, shapes: [line] };
+    shown = { box, run: null, figure: { traces, layout, height: 320, is_time: false }, drawn: true };
+  }
+  function drawQuotes() {
+    if (shown !== null) draw(shown);
   }
   dialog.querySelector("button").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
@@ -162,6 +199,7 @@
   function theme(name) {
     root.dataset.theme = name;
     for (const plot of plots) if (plot.drawn) draw(plot);
+    if (shown !== null && dialog.open) draw(shown);
   }
   root.dataset.theme = dark.matches ? "dark" : "light";
   dark.addEventListener("change", (event) => theme(event.matches ? "dark" : "light"));

@@ -12,11 +12,15 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from xarb.console import Table, utc
-from xarb.inquiry.sections import Section
 from xarb.verbs.report.drawing import Figure
+from xarb.verbs.report.panels import Panel
 
 # What stands in a script of data must not end it, nor begin anything else.
 _IN_SCRIPT: Final = (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+
+
+_LEAST_MARGIN: Final = 64  # pixels, for numbers
+_MOST_MARGIN: Final = 260
 
 
 class Line(NamedTuple):
@@ -50,7 +54,7 @@ class Part(NamedTuple):
     strip: list[float]
     columns: tuple[str, ...]
     lines: list[Line]
-    panels: Mapping[int, Sequence[Section]]
+    panels: Mapping[int, Panel]
     bundles: int
     tables: list[Table]
 
@@ -122,7 +126,14 @@ def _data(page: Page) -> str:
     """What the script draws from, so that no name in it can end the element."""
     runs = [_run_data(part) for part in page.parts]
     first, last = min(part.begins for part in page.parts), max(part.ends for part in page.parts)
-    compared = {"name": "", "figures": _figures(page.compared), "range": [first / 1e6, last / 1e6], "strip": [], "panels": {}}
+    compared = {
+        "name": "",
+        "figures": _figures(page.compared),
+        "range": [first / 1e6, last / 1e6],
+        "strip": [],
+        "margin": _LEAST_MARGIN,
+        "panels": {},
+    }
     text = msgspec.json.encode({"runs": runs, "compared": compared}).decode()
     for mark, instead in _IN_SCRIPT:
         text = text.replace(mark, instead)
@@ -134,11 +145,22 @@ def _run_data(part: Part) -> dict[str, Any]:
         "name": part.name,
         "range": [part.begins / 1e6, part.ends / 1e6],
         "strip": part.strip,
+        "margin": _margin(part),
         "figures": _figures(part.figures),
-        "panels": {str(number): [[one.title, one.columns, one.rows] for one in panel] for number, panel in part.panels.items()},
+        "panels": {str(number): _panel(panel) for number, panel in part.panels.items()},
         "panels_kept": len(part.panels),
         "panels_of": part.bundles,
     }
+
+
+def _margin(part: Part) -> int:
+    """Pixels left of the plots over time: for the longest name of a feed, so that all have their axes in one line."""
+    names = [name for one in part.figures for name in one.layout.get("yaxis", {}).get("categoryarray", ()) if one.is_time]
+    return max(_LEAST_MARGIN, min(_MOST_MARGIN, 16 + 7 * max(map(len, names), default=0)))
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    return {"quotes": panel.quotes, "tables": [[one.title, one.columns, one.rows] for one in panel.sections]}
 
 
 def _figures(figures: Sequence[Figure]) -> dict[str, Any]:
@@ -159,10 +181,12 @@ The strip under each plot is the share of feeds that were live: green all, red n
 
 def _figure(figure: Figure, run: int | None) -> str:
     of = "" if run is None else f' data-run="{run}"'
-    return (
-        f'<div class="figure"><h3>{_text(figure.title)}</h3><p>{_text(figure.note)}</p>'
-        f'<div class="plot" data-figure="{_text(figure.key)}"{of}></div></div>'
+    drawn = (
+        f'<div class="plot" data-figure="{_text(figure.key)}"{of}></div>'
+        if figure.has_points
+        else "<p>There is nothing to draw.</p>"
     )
+    return f'<div class="figure"><h3>{_text(figure.title)}</h3><p>{_text(figure.note)}</p>{drawn}</div>'
 
 
 def _table(table: Table) -> str:
@@ -186,7 +210,10 @@ def _is_number(cell: str) -> bool:
 def _trades(run: int, part: Part) -> str:
     if not part.lines:
         return "<h3>Trades</h3><p>There are none.</p>"
-    numbers = [all(not isinstance(line.cells[at][1], str) for line in part.lines) for at in range(len(part.columns))]
+    numbers = [
+        all(line.cells[at][1] == "-" or not isinstance(line.cells[at][1], str) for line in part.lines)
+        for at in range(len(part.columns))
+    ]
     head = "".join(
         f'<th data-sort=""{_class(number)}>{_text(name)}</th>' for name, number in zip(part.columns, numbers, strict=True)
     )

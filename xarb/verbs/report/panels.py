@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from xarb.assembly import Assembly
 from xarb.inquiry.chain import Became, Chain, Row, aftermath, became, told
@@ -16,6 +16,7 @@ from xarb.inquiry.sections import Section, Shown, amount, listed, moment_of
 from xarb.inquiry.seen import moment_sections
 from xarb.model.units import MONEY_ONE
 from xarb.sql.pick import read
+from xarb.verbs.report.around import plotted, quotes, window_of
 from xarb.verbs.report.bundles import Bundle, bundles
 from xarb.verbs.report.replayed import Of, Place
 from xarb.verbs.report.timeline import bounds
@@ -66,8 +67,15 @@ class Chosen:
         return {assembly.assets[venue, symbol][0]: price for venue, symbol, price in read(self._decided.outputs, sql)}
 
 
-def panels(decided: Decided, numbers: Sequence[int], moments: Mapping[Place, Moment]) -> dict[int, list[Section]]:
-    """The tables of each bundle, those without rows left out.
+class Panel(NamedTuple):
+    """What is known of one bundle: tables, those without rows left out, and its quotes as the page plots them, None without any."""
+
+    sections: list[Section]
+    quotes: dict[str, Any] | None
+
+
+def panels(decided: Decided, numbers: Sequence[int], moments: Mapping[Place, Moment]) -> dict[int, Panel]:
+    """The panel of each bundle.
 
     Raises:
         LogError: a file is damaged.
@@ -87,6 +95,11 @@ def panels(decided: Decided, numbers: Sequence[int], moments: Mapping[Place, Mom
     all_rows = became(decided, sorted({order for mine in orders.values() for order in mine}), numbers)
     parts = [_by(rows, "order") for rows in all_rows[:4]]  # the kinds that name an order
     residuals = _by(all_rows.residuals, "bundle")
+    fills_of = _by(all_rows.fills, "bundle")
+    windows = {
+        number: window_of(decision["ts"], markets_of(decision), fills_of.get(number, [])) for number, decision in decisions.items()
+    }
+    seen_quotes = quotes(decided, windows)
     found = {}
     for number in numbers:
         decision = decisions.get(number)
@@ -98,7 +111,8 @@ def panels(decided: Decided, numbers: Sequence[int], moments: Mapping[Place, Mom
         sections = [] if seen is None else moment_sections("decision", "What the strategy saw", _short(seen))
         sections += [*told(chain), *_cycles(cycles.get(number, []), cycle_states.get(number, []))]
         sections += aftermath(chain, rows)
-        found[number] = [one._replace(rows=one.rows[:_ROWS]) for one in sections if one.rows]
+        plot = None if number not in windows else plotted(windows[number], seen_quotes.get(number, {}), seen, fills)
+        found[number] = Panel([one._replace(rows=one.rows[:_ROWS]) for one in sections if one.rows], plot)
     return found
 
 
