@@ -9,6 +9,7 @@ from typing import Final
 
 NAMES: Final = (
     "backtest",
+    "sweep",
     "parts",
     "kernel",
     "reading",

@@ -718,6 +718,7 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "retention.frames_days": "tests.test_retention:test_each_key_has_its_effect",
     "retention.inputs_days": "tests.test_retention:test_each_key_has_its_effect",
     "sweep.method": "tests.verbs.sweep.test_search:test_a_sweep_goes_on_where_it_was_ended",
+    "sweep.batch": "tests.verbs.sweep.test_proposed:test_it_proposes_in_batches",
     "sweep.trials": "tests.verbs.sweep.test_search:test_a_sweep_goes_on_where_it_was_ended",
     "sweep.seed": "tests.verbs.sweep.test_search:test_a_sweep_goes_on_where_it_was_ended",
     "sweep.goal": "tests.verbs.sweep.test_search:test_goal_currency_and_period_decide_what_they_say",

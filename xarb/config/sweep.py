@@ -13,13 +13,19 @@ class SweepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`[sweep]`: which settings are tried, and what makes one better than another (docs/sweep.md)."""
 
     method: Annotated[
-        Literal["grid", "random"],
-        doc("grid: every combination of all values; random: draws from the values and ranges"),
+        Literal["grid", "random", "optuna"],
+        doc("grid: every combination of all values; random: draws from the values and ranges; optuna: what Optuna proposes"),
     ] = "grid"
     trials: Annotated[
-        Count, doc("combinations that are drawn at random; of a grid, how many it may have; 0: 100 drawn, 100000 of a grid")
+        Count, doc("combinations that are drawn or proposed; of a grid, how many it may have; 0: 100, of a grid 100000")
     ] = 0
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="seed of the search; the runs draw by run.seed")] = 1
+    batch: Annotated[
+        int,
+        msgspec.Meta(
+            ge=1, le=10_000, description="optuna: trials that are proposed before any of them is known; what is found depends on it"
+        ),
+    ] = 8
     goal: Annotated[Literal["trading_pnl", "sharpe"], doc("the figure of which the highest is best")] = "trading_pnl"
     currency: Annotated[str | None, doc("currency of the figures; none: the first of run.currencies")] = None
     period_s: Annotated[

@@ -17,6 +17,7 @@ from xarb.config.reader import normal
 from xarb.model.instrument import Instrument
 from xarb.provenance import code_digest
 from xarb.verbs.sweep.journal import Heading
+from xarb.verbs.sweep.proposed import Known, Optuna, Proposals, library
 from xarb.verbs.sweep.space import MAX_VALUES, Settings, drawn, grid, parameters
 
 _DRAWN: Final = 100
@@ -66,15 +67,29 @@ class Plan:
         """
         return resolve(self.experiment(settings), instruments)
 
-    def all_trials(self) -> list[Settings]:
-        """Every trial of a search that is known beforehand.
+    def proposals(self, split: int) -> Proposals:
+        """What is tried in a split, by its number.
+
+        Raises:
+            ConfigError: a grid is too large, or Optuna is not installed.
+        """
+        config, count = self.config, self.count
+        if config.method == "grid":
+            return Known(grid(self.space, config.trials or MAX_VALUES, self._where))
+        if config.method == "random":
+            return Known([drawn(self.space, config.seed, number) for number in range(count)])
+        return Optuna(self.space, seed=f"sweep {config.seed} {split}", trials=count, batch=config.batch)
+
+    @property
+    def count(self) -> int:
+        """How many trials there are in a split.
 
         Raises:
             ConfigError: a grid is too large.
         """
         if self.config.method == "grid":
-            return grid(self.space, self.config.trials or MAX_VALUES, self._where)
-        return [drawn(self.space, self.config.seed, number) for number in range(self.config.trials or _DRAWN)]
+            return len(grid(self.space, self.config.trials or MAX_VALUES, self._where))
+        return self.config.trials or _DRAWN
 
     def tried(self, instruments: Sequence[Instrument]) -> list[Resolved]:
         """The config without anything tried, and with each value in turn, with digests of the user's own code.
@@ -93,8 +108,12 @@ class Plan:
             log_digest=recording.digest,
             code_digest=code_digest(),
             config_digest=hashlib.sha256(msgspec.json.encode(configs, order="deterministic")).hexdigest(),
-            search=normal(keys) | {"parameters": msgspec.json.encode(self.space).decode(), "cuts": list(cuts)},
+            search=normal(keys) | {"parameters": msgspec.json.encode(self.space).decode(), "cuts": list(cuts), **self._proposer()},
         )
+
+    def _proposer(self) -> dict[str, str]:
+        """What else decides which settings are tried: Optuna's version, where it proposes them."""
+        return {"optuna": library().__version__} if self.config.method == "optuna" else {}
 
 
 def identity(heading: Heading) -> str:

@@ -137,31 +137,41 @@ class _Search:
 
     def rows(self) -> list[Row]:
         """Do what is left to do; the table's rows."""
-        plan = self._plan
-        trials, order = plan.all_trials(), splits(plan.config)
-        self._total = len(trials) * len(order) + sum(one.judge is not None for one in order)
-        chosen: list[int | None] = []
-        for split in order:
-            outcomes = self._do([(settings, split.choose) for settings in trials])
-            chosen.append(_best(outcomes, plan.config.goal))
-        judged = [(trials[best], one.judge) for one, best in zip(order, chosen, strict=True) if one.judge and best is not None]
-        self._do(judged)
+        order, goal = splits(self._plan.config), self._plan.config.goal
+        self._total = self._plan.count * len(order) + sum(one.judge is not None for one in order)
+        tried = [self._searched(number, split.choose) for number, split in enumerate(order, start=1)]
+        chosen = [
+            _best([self._known((one, split.choose)) for one in trials], goal) for trials, split in zip(tried, order, strict=True)
+        ]
+        every = list(zip(order, tried, chosen, strict=True))
+        self._do([(trials[best], split.judge) for split, trials, best in every if split.judge and best is not None])
         found = []
-        for number, (split, best) in enumerate(zip(order, chosen, strict=True), start=1):
+        for number, (split, trials, best) in enumerate(every, start=1):
             sample = "all" if split.judge is None else "in"
             found += [self._row((number, sample), at, best, (one, split.choose)) for at, one in enumerate(trials)]
             if split.judge is not None and best is not None:
                 found.append(self._row((number, "out"), best, best, (trials[best], split.judge)))
         return found
 
+    def _searched(self, split: int, span: Span) -> list[Settings]:
+        """The trials of a split, all done."""
+        proposals, trials = self._plan.proposals(split), list[Settings]()
+        while batch := proposals.more():
+            outcomes = self._do([(settings, span) for settings in batch])
+            proposals.tell([goal_of(one, self._plan.config.goal) for one in outcomes])
+            trials += batch
+        return trials
+
+    def _known(self, run: Run) -> Outcome:
+        found = self._journal.outcome(*run)
+        assert found is not None, "it was done"
+        return found
+
     def _row(self, place: tuple[int, str], trial: int, best: int | None, run: Run) -> Row:
         settings, span = run
-        outcome = self._journal.outcome(settings, span)
-        assert outcome is not None
         parts = self._stage.parts[span.first : span.first + span.windows]
-        return Row(
-            *place, trial + 1, trial == best, parts[0].first_ts, parts[-1].last_ts, bounds(span, self._cuts), settings, outcome
-        )
+        window = bounds(span, self._cuts)
+        return Row(*place, trial + 1, trial == best, parts[0].first_ts, parts[-1].last_ts, window, settings, self._known(run))
 
     def _do(self, runs: Sequence[Run]) -> list[Outcome]:
         """The outcomes of runs, those that are not known yet done by the crew."""
@@ -171,8 +181,7 @@ class _Search:
         for task, outcome in self._hands.run(self._tasks(left)):
             self._journal.keep(*left[task.number], outcome)
             self._note(1)
-        found = [self._journal.outcome(*run) for run in runs]
-        return [one for one in found if one is not None]
+        return [self._known(run) for run in runs]
 
     def _tasks(self, runs: Sequence[Run]) -> Iterator[Task]:
         """What the crew has to do; a run whose config does not stand is finished without it."""

@@ -19,6 +19,7 @@ Settings = dict[str, str]
 """By dotted key a value as TOML text, as `--set` takes them."""
 
 MAX_VALUES: Final = 100_000
+MAX_STEPS: Final = 10**15  # a double still tells them apart
 _RANGE: Final = ("low", "high", "step", "log")
 _NUMBER: Final = re.compile(r"-?\d{1,18}(\.\d{1,18})?")
 # What a backtest heeds. Which rows are read is the same for all trials, since they are decoded once.
@@ -123,6 +124,8 @@ def _range(key: str, value: Mapping[str, Any], place: str) -> Parameter:
         raise ConfigError(f"{place}.log = {is_log}: allowed: true, false")
     if step <= 0 or low >= high or (is_log and low <= 0):
         raise ConfigError(f"{place}: low must be below high, step above 0, and of log = true low above 0")
+    if (high - low) / step > MAX_STEPS:
+        raise ConfigError(f"{place}: more than {MAX_STEPS} values; take a longer step, or fewer decimals")
     return Parameter(key=key, low=low, high=high, step=step, is_log=is_log, has_step="step" in value)
 
 
