@@ -295,16 +295,11 @@ def test_loans_are_what_the_log_says(tmp_path: Path) -> None:
 
     way, who, premium, amount = sent(of())
     assert (way, who, premium) == ("balancer", vault, -(-amount * 10**15 // 10**18))
-    assert sent(of(gap=(cheap,)))[:3] == ("aave", pool, 0)
-    for poor in (
-        msgspec.structs.replace(cheap, premium_wad=None),
-        msgspec.structs.replace(cheap, available=None),
-        msgspec.structs.replace(cheap, available=amount - 1),
-    ):
-        assert sent(of(gap=(poor,)))[0] == "balancer"
-    assert states(of(gap=(cheap,)))[:3] == ["pending", "sent", "succeeded"]
-    for broken, reason in ((10**17, "unprofitable"), (None, "loan")):
-        found = of((msgspec.structs.replace(cheap, premium_wad=broken),), gap=(cheap,))
+    taken = of(gap=(cheap,))
+    assert (sent(taken)[:3], states(taken)[:3]) == (("aave", pool, 0), ["pending", "sent", "succeeded"])
+    assert sent(of(gap=(msgspec.structs.replace(cheap, available=amount - 1),)))[0] == "balancer"
+    for name, value, reason in (("premium_wad", 10**17, "unprofitable"), ("premium_wad", None, "loan"), ("available", 1, "loan")):
+        found = of((msgspec.structs.replace(cheap, **{name: value}),), gap=(cheap,))
         assert (states(found)[2], found["cycle_states"][2]["reason"]) == ("reverted", reason)
     acts = [Act(EVEN, loans=(dear,)), Act(EVEN, loans=(cheap,)), Act(GAP, removed=1), Act(EVEN)]
     found = run(experiment(tmp_path, chain_log(tmp_path / "log", acts), financing='"flashloan"'), tmp_path / "run")

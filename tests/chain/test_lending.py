@@ -121,6 +121,15 @@ def test_what_a_removed_block_told_is_told_anew(chain: Chain) -> None:
                 await feed.reach(chain.node)
                 assert len(feed.links("gap")) == gaps
                 assert Rebuilt(feed.rows).loans == bank.expected()
+            bank.give("WETH", bank.vault, 5)
+            await feed.reach(chain.node)
+            again = {"from": chain.world.owner, "to": bank.tokens["WETH"], "gas": hex(100_000)}
+            again["data"] = call_data("transfer(address,uint256)", bank.vault, 5)
+            chain.node.call("anvil_reorg", 1, [[again, 0]])  # the new block says what the one that is gone had said
+            chain.node.call("anvil_mine", "0x1")
+            await feed.reach(chain.node)
+            rebuilt = Rebuilt(feed.rows)
+            assert (rebuilt.removed, rebuilt.loans) == (3, bank.expected())
 
     run(story())
 

@@ -111,7 +111,13 @@ max_day_loss = {{ ETH = 1 }}
 
 def live(stage: Stage, folder: Path, *words: str) -> AbstractAsyncContextManager[Watched]:
     """`xarb live` until the block ends, killed if it still runs then."""
-    return watching(folder / "log", KINDS, "live", str(config(stage, folder)), "--out", str(folder / "log"), *words)
+    return living(config(stage, folder), *words)
+
+
+def living(path: Path, *words: str) -> AbstractAsyncContextManager[Watched]:
+    """The same of a config."""
+    log = path.parent / "log"
+    return watching(log, KINDS, "live", str(path), "--out", str(log), *words)
 
 
 REAL = ("--live", "--account", "main")
@@ -133,6 +139,44 @@ def gap(stage: Stage) -> None:
 def weth_of(stage: Stage) -> str:
     """Its address."""
     return stage.world.tokens["WETH"].lower()
+
+
+def test_a_loan_costs_what_the_log_says(stage: Stage, tmp_path: Path) -> None:
+    """A pool lends; premium, amount and profit are those of the rows, and a backtest of them comes to the same cycle and profit to the unit."""
+    path = config(stage, tmp_path)
+    lender = stage.world.v3_pools["WETH/USDC 500"].lower()
+    text = path.read_text().replace('tokens = ["', f'lenders = ["{lender}"]\ntokens = ["')
+    text = text.replace("max_legs = 2", 'max_legs = 2\nfinancing = "flashloan"')
+    text = re.sub(r"(constant_ms|lag_ms|receipt_ms) = \d+", r"\1 = 1", text)  # blocks of this test follow each other at once
+    weth = weth_of(stage)
+    path.write_text(f'{text}[chains.local.lenders.pool]\nkind = "flash"\naddress = "{lender}"\ntokens = ["{weth}"]\n')
+
+    async def story() -> None:
+        async with living(path, *REAL) as it:
+            await armed(stage, it)
+            gap(stage)
+            await it.until("transactions", event="sent")
+            block(stage)
+            await it.until("receipts", status="succeeded")
+            block(stage)
+            block(stage)
+            await it.until("cycle_states", state="final")
+            await it.stop()
+
+    run(story(), LIMIT_S)
+    log = tmp_path / "log"
+    assert verify(log, advance=quiet).equal
+    again = backtest(load_experiment(path), log=log, out=tmp_path / "run", advance=quiet).folder
+    found = []
+    for folder in (log, again):
+        with LogReader(folder) as reader:
+            (cycle,) = [row for _, row in reader.outputs(kinds=("cycles",))]
+            (done,) = [row for _, row in reader.outputs(kinds=("cycle_states",)) if row["state"] == "succeeded"]
+            found.append([*(cycle[name] for name in ("amount", "funding", "lender", "premium", "min_profit")), done["profit"]])
+    assert found[0] == found[1]
+    amount, *paid, profit = found[0]
+    assert paid[:3] == ["flash", lender, str(-(-int(amount) * 5 // 10_000))]
+    assert stage.held()["WETH"] == int(profit) > 0
 
 
 def test_a_gap_is_swapped_booked_and_proven(stage: Stage, tmp_path: Path) -> None:

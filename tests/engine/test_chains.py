@@ -245,14 +245,20 @@ def test_a_gap_ends_with_a_snapshot(broken: Any, rule: str) -> None:
 
 
 def test_a_gap_of_one_pool_leaves_the_other_alone() -> None:
-    """A gap that names a pool is that pool's."""
+    """A gap that names a pool is that pool's; one of the chain is everybody's, and no lender is known any more."""
     world = ChainWorld(4)
     world.mine(2, snapshots=True)
+    for _ in range(9):
+        world.mine(0)
     one, _ = engine()
     fold(one, slow_rows(world.rows))
+    lent = [one.chains.loans(VENUE, token) for token in (V2.token0, V2.token1)]
+    assert all(lent)
     seq = len(world.rows)
     assert told(fold(one, [connected(seq, world.now, "gap", V3.address)])) == ["v3 live gapped"]
+    assert [one.chains.loans(VENUE, token) for token in (V2.token0, V2.token1)] == lent
     assert told(fold(one, [connected(seq + 1, world.now, "gap")])) == ["v2 live gapped"]
+    assert [one.chains.loans(VENUE, token) for token in (V2.token0, V2.token1)] == [(), ()]
 
 
 def test_a_reorg_deeper_than_what_is_kept() -> None:

@@ -102,7 +102,8 @@ def test_lenders_that_say_something_else_are_told(tmp_path: Path) -> None:
     for name, (loan, _) in others.items():
         folder = tmp_path / name
         folder.mkdir()
-        log = chain_log(folder / "log", [Act(EVEN, loans=(loan,)), *STORY[1:]])
+        gone = Act(EVEN, loans=(msgspec.structs.replace(loan, premium_wad=3 * 10**14),))
+        log = chain_log(folder / "log", [Act(EVEN, loans=(loan,)), gone, Act(EVEN, removed=1), *STORY[2:]])
         run(experiment(folder, log, financing='"flashloan"', slip_bps="5000"), folder / "run")
         runs[name] = folder / "run"
     for name, (_, words) in list(others.items())[1:]:
