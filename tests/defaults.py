@@ -85,7 +85,7 @@ def engine_setup(**fields: Any) -> Setup:
     """A setup of an engine as a backtest has it: `fields`, no terms and no priced fee coins unless stated, the default margin of a coin."""
     plain: dict[str, Any] = {"terms": {}, "rates": {}, "coin_margin_ppb": ratio_of(RunConfig().coin_margin_bps)}
     plain |= {"timers_are_rows": False, "armed": True, "start": 1, "not_transferable_anyway": {}, "results": ()}
-    plain |= {"volumes": (), "identities": {}, "bundles": (), "flows": (), "foreign": ()}
+    plain |= {"volumes": (), "identities": {}, "bundles": (), "flows": (), "foreign": (), "cycles": (), "transactions": ()}
     plain |= {"breakers": {one.venue: breaker_limits() for one in fields["instruments"]}, "broken": (), "chains": {}}
     plain |= {"heads": {one.venue: 60 * NANOS_PER_S for one in fields["instruments"]}}
     quotes = tuple(sorted({one.quote for one in fields["instruments"]}))

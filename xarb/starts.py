@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from xarb.assembly import Ground, Replay
 from xarb.assembly.resolved import Resolved, decode_config
 from xarb.engine.breaker import Broken
-from xarb.engine.carried import CarriedBundle, CarriedFlow, ForeignFills
+from xarb.engine.carried import CarriedBundle, CarriedCycle, CarriedFlow, CarriedTransaction, ForeignFills
 from xarb.engine.liverows import RESET, RESET_BREAKERS
 from xarb.engine.others import OTHERS, added_up, quotes_of
 from xarb.engine.results import DAY_NS, Carried, currencies_of
@@ -53,6 +53,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         flows: what strategies' fills added up to in earlier starts; None in a log that an older version wrote.
         foreign: what others' fills on the accounts came to on the last day on which any was told while a start ran.
         known_seq: what the log had when it was opened: others' fills told up to this input are in `foreign`.
+        cycles, transactions: what earlier starts sent to chains that is not final, as of input `told_seq`; None in a log that an older version wrote.
     """
 
     balances: tuple[tuple[str, str, str, str], ...]
@@ -68,6 +69,8 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     flows: tuple[CarriedFlow, ...] | None = None
     foreign: tuple[ForeignFills, ...] | None = None
     known_seq: int = -1
+    cycles: tuple[CarriedCycle, ...] | None = None
+    transactions: tuple[CarriedTransaction, ...] | None = None
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,6 +162,8 @@ def ground_of(start: Start, instruments: Sequence[Instrument], connections: int)
         bundles=start.opening.bundles,
         flows=start.opening.flows or (),
         foreign=start.opening.foreign or (),
+        cycles=start.opening.cycles or (),
+        transactions=start.opening.transactions or (),
     )
 
 

@@ -199,13 +199,7 @@ def test_a_gap_is_swapped_hedged_booked_and_proven(stage: Stage, tmp_path: Path)
             assert {row["purpose"] for row in again} <= {"hedge"}
             assert sum(int(row["qty"]) for row in it.found("fills")) == lots
             found = booked(tmp_path / "log")
-            theirs = await asked(rest, "balances")
-            for name in MONEY:
-                assert parse_money(theirs["main"][name]) == found["alpha", name]
-            tokens = {name: address.lower() for name, address in stage.world.tokens.items()}
-            assert found["local", tokens["WETH"]] == stage.held()["WETH"]
-            assert found["local", tokens["DAI"]] == stage.held()["DAI"]
-            assert hex(found["local", "ETH"]) == stage.node.call("eth_getBalance", stage.wallet.address, "latest")
+            agrees(stage, found, (await asked(rest, "balances"))["main"])
             sold = found["alpha", "DAI"] - MONEY["DAI"] * UNIT
             assert sold > int(receipt["amount_in"])
 
@@ -213,6 +207,46 @@ def test_a_gap_is_swapped_hedged_booked_and_proven(stage: Stage, tmp_path: Path)
     assert verify_log(tmp_path / "log").ok
     assert verify(tmp_path / "log", advance=quiet).equal
     assert weth_of(stage) in {asset for _, asset in booked(tmp_path / "log")}
+
+
+def agrees(stage: Stage, found: dict[tuple[str, str], int], theirs: dict[str, str]) -> None:
+    """Our books have what the exchange and the chain say, to the unit."""
+    for name in MONEY:
+        assert parse_money(theirs[name]) == found["alpha", name]
+    tokens = {name: address.lower() for name, address in stage.world.tokens.items()}
+    assert found["local", tokens["WETH"]] == stage.held()["WETH"]
+    assert found["local", tokens["DAI"]] == stage.held()["DAI"]
+    assert hex(found["local", "ETH"]) == stage.node.call("eth_getBalance", stage.wallet.address, "latest")
+
+
+def test_a_swap_of_a_killed_process_is_hedged_by_the_next(stage: Stage, tmp_path: Path) -> None:
+    """`kill -9` between sending and receipt: the next start follows it from the log, books its receipt and sells what came, each once."""
+    supply(stage)
+
+    async def story() -> None:
+        async with exchange(tmp_path, price_of(stage)) as rest:
+            async with live(stage, tmp_path, rest) as it:
+                await armed(stage, it)
+                fall(stage)
+                block(stage)
+                sent = await it.until("transactions", event="sent")
+            async with live(stage, tmp_path, rest) as it:
+                await it.until("starts", number=2)
+                assert it.found("receipts") == []
+                block(stage)
+                receipt = await it.until("receipts", status="succeeded")
+                assert receipt["tx_hash"] == sent["tx_hash"]
+                await it.until("bundles", event="closed")
+                await it.stop()
+                assert [row["event"] for row in it.found("bundles")] == ["opened", "carried", "unbalanced", "closed"]
+                lots = int(receipt["amount_out"]) // 10**14 * 10**14
+                assert {row["purpose"] for row in it.found("commands")} == {"hedge"}
+                assert sum(int(row["qty"]) for row in it.found("fills")) == lots
+                agrees(stage, booked(tmp_path / "log"), (await asked(rest, "balances"))["main"])
+
+    run(story(), LIMIT_S)
+    assert verify_log(tmp_path / "log").ok
+    assert verify(tmp_path / "log", advance=quiet).equal
 
 
 def overtaken(stage: Stage, tx_hash: str) -> None:

@@ -477,12 +477,13 @@ def test_a_process_that_died(stage: Stage, fate: str) -> None:
                 "receipt succeeded",
                 "mined",
                 "replaced ours",
+                "receipt dropped",
             ]
         if fate == "never left":
             for _ in range(2):
                 stage.builder.build()
                 await desk.look()
-            assert stage.events()[mark:] == ["dropped unseen"]
+            assert stage.events()[mark:] == ["dropped unseen"], "whoever has it may bring it in before its deadline"
         assert desk.objections == []
 
     runs(story)

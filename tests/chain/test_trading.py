@@ -224,6 +224,7 @@ def test_a_start_finds_out_before_it_arms_and_a_kill_cancels(stage: Stage, tmp_p
             receipt = await it.until("receipts", status="succeeded")
             assert receipt["tx_hash"] == sent["tx_hash"]
             await it.until("operator", 2, action="arm")
+            assert [row["state"] for row in it.found("cycle_states", order=-1)][:2] == ["sent", "succeeded"]
             kinds = [(kind, row.get("status") or row.get("action")) for kind, row in it.rows]
             last = len(kinds) - 1 - kinds[::-1].index(("operator", "arm"))
             assert kinds.index(("receipts", "succeeded")) < last
@@ -242,6 +243,10 @@ def test_a_start_finds_out_before_it_arms_and_a_kill_cancels(stage: Stage, tmp_p
     run(story(), LIMIT_S)
     assert verify_log(tmp_path / "log").ok
     assert verify(tmp_path / "log", advance=quiet).equal
+    with LogReader(tmp_path / "log") as reader:
+        found = {row["asset"]: int(row["balance"]) for _, row in reader.outputs(kinds=("ledger",))}
+    assert found[weth_of(stage)] == stage.held()["WETH"]
+    assert hex(found["ETH"]) == stage.node.call("eth_getBalance", stage.wallet.address, "latest")
 
 
 async def mined(stage: Stage, work: asyncio.Task[Any]) -> None:

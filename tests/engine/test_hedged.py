@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from tests.engine.cycles import GWEI
-from tests.engine.hedges import CHAIN, COMES, COST, DAI, EXCHANGE, MARKET, OPENING, WETH, HedgeDesk, hedge_terms
+from tests.engine.hedges import CHAIN, COINS, COMES, COST, DAI, EXCHANGE, MARKET, OPENING, WETH, HedgeDesk, hedge_terms
 from tests.engine.test_onchain import out
+from xarb.engine.carried import CarriedBundle, CarriedLeg, PlannedSwap
 from xarb.engine.strategy import LegPlan
 from xarb.errors import LogError
 from xarb.model.command import CancelCycle, SubmitOrder, SwapPath
+from xarb.model.order import CARRIED
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money
 
 GAS = 150_000 * 12 * GWEI  # of a receipt
@@ -291,6 +293,53 @@ def test_a_receipt_of_other_tokens_is_no_receipt_of_it() -> None:
     other = waiting()
     with pytest.raises(LogError, match="does not say"):
         other.receipt("succeeded", profit_token=None, profit=None, token_in=DAI, token_out=WETH)
+
+
+def test_a_swap_whose_hedge_never_left_is_settled_without_one() -> None:
+    """It brought less than a lot, or a person killed to `unwind` while it waited: what is left is dust, or is undone."""
+    dust = waiting()
+    dust.swapped(COST, 7)
+    assert (dust.orders, dust.bundle_events[-1]) == ([], "closed")
+    assert [(row["qty"], row["cause"]) for row in dust.of("residuals")] == [(7, "dust")]
+    killed = waiting()
+    killed.slow("operator", action="kill", actor="a test", detail="unwind")
+    killed.swapped(COST, 10**18)
+    assert killed.orders == [("hedge", "sell", 1_000)]
+    killed.fill(2, 310_000, 1_000)
+    assert killed.bundle_events[-1] == "closed"
+
+
+def carried(**swap: str) -> CarriedBundle:
+    """A bundle of an earlier start whose swap came, and whose hedge did not leave."""
+    leg = CarriedLeg(venue=EXCHANGE, symbol="ETH/USD", side="sell", price=3_099 * MONEY_ONE, qty=MONEY_ONE)
+    return CarriedBundle(
+        start=0,
+        bundle=1,
+        account="main",
+        strategy="s",
+        state=CARRIED,
+        sequence="dex_first",
+        flat=("ETH",),
+        cycle=False,
+        legs=(leg,),
+        orders=(),
+        flows={"ETH": MONEY_ONE, "USD": -3_000 * MONEY_ONE},
+        traded=(),
+        swap=PlannedSwap(venue=CHAIN, order=1, coins=COINS, **swap),
+    )
+
+
+@pytest.mark.parametrize(
+    ("why", "swap", "setup"), [("swap_carried", {}, {}), ("chain_gone", {"base": "1", "quote": "3000"}, {"chains": {}})]
+)
+def test_a_bundle_of_an_earlier_start_whose_swap_cannot_be_followed_is_inventory(
+    why: str, swap: dict[str, str], setup: dict[str, Any]
+) -> None:
+    """A log of an older version does not say how much it may swap, or the config has the chain no more: a row says which, and nothing is sent."""
+    desk = HedgeDesk(bundles=(carried(**swap),), **setup).ready()
+    assert [row["reason"] for row in desk.of("refusals")] == [why]
+    assert [(row["asset"], row["qty"], row["cause"]) for row in desk.of("residuals")] == [("ETH", MONEY_ONE, "orphaned")]
+    assert (desk.bundle_events, desk.sent) == (["carried", "held"], [])
 
 
 @pytest.mark.parametrize("seed", range(20))

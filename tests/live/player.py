@@ -48,6 +48,9 @@ class Player:
         armed: whether the operator arms at once.
         changes: of the config, dotted keys with TOML values, beside GOES_ON.
         experiment: the config.
+        source: a recorded log that has the instruments.
+        told: rows that are heard between the opening of the log and the row of the start, kind and values by name.
+        held: what the accounts have in LIVE, beside what the config says.
     """
 
     def __init__(
@@ -61,6 +64,9 @@ class Player:
         armed: bool = True,
         changes: Mapping[str, str] | None = None,
         experiment: Path = EXPERIMENT,
+        source: Path = QUICKSTART,
+        told: Sequence[tuple[str, dict[str, Any]]] = (),
+        held: Mapping[tuple[str, str, str], int] | None = None,
     ) -> None:
         is_new = not folder.exists()
         self.log = (
@@ -68,14 +74,18 @@ class Player:
         )
         self._draw = random.Random(seed)  # noqa: S311  # a test's draw
         past = past_of(folder)
-        with LogReader(QUICKSTART) as source:
-            instruments, kinds = list(source.instruments), source.kinds_of
+        with LogReader(source) as reader:
+            instruments, kinds = list(reader.instruments), reader.kinds_of
         resolved: Resolved = resolve(load_experiment(experiment, {**GOES_ON, **(changes or {})}), instruments)
         prelude: dict[str, list[Row]] = {}
         if is_new:
             prelude["instruments"] = [(number, 0, *_instrument(one)) for number, one in enumerate(instruments)]
+        for at, (kind, row) in enumerate(told, start=self.log.last + 1):
+            prelude.setdefault(kind, []).append(values_of(kind, {"ts_event": None, "seq": at, "ts_recv": self.log.last_ts} | row))
+        if prelude:
             self.log.append(prelude)
         balances = opening_balances(resolved) if mode == LIVE else paper_money(resolved, past)  # an exchange would tell them
+        balances = {**balances, **(held or {})}
         start, assembly = begin(resolved, past, Listening(instruments, kinds, 16), Heard(prelude, balances), mode=mode)
         self.outputs: list[Any] = []
         self.trading = Trading(self.log, assembly, send=send, strict=strict, sink=self.outputs.extend)

@@ -37,12 +37,14 @@ def silent(done: int, total: int, note: str = "") -> None:
 class Hand(Player):
     """Plays, and answers commands by hand, late and out of order, between rows that change nothing."""
 
-    def __init__(self, folder: Path, seed: int, changes: Mapping[str, str] | None = None, experiment: Path = EXPERIMENT) -> None:
+    def __init__(
+        self, folder: Path, seed: int, changes: Mapping[str, str] | None = None, experiment: Path = EXPERIMENT, **more: Any
+    ) -> None:
         self.sent: list[Command] = []
         self.all_sent: list[Command] = []
         self.dice = random.Random(seed)  # noqa: S311  # a test's draw
         self._fills = 0
-        super().__init__(folder, seed=seed, mode=LIVE, send=self._take, changes=changes, experiment=experiment)
+        super().__init__(folder, seed=seed, mode=LIVE, send=self._take, changes=changes, experiment=experiment, **more)
 
     def _take(self, commands: Any) -> None:
         self.sent += commands

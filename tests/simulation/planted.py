@@ -826,7 +826,7 @@ def ended_bundles_carried_again(patch: pytest.MonkeyPatch) -> None:
 @bug("liveness", "endings", faults=_DEATHS)
 def fills_between_starts_dropped(patch: pytest.MonkeyPatch) -> None:
     """What is told of the orders of a dead process before the next start reaches no bundle."""
-    patch.setattr(Left, "take", lambda *_: None)
+    patch.setattr(Left, "_take", lambda *_: None)
 
 
 @bug("inventory", faults=_DEATHS)

@@ -18,7 +18,7 @@ from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, op
 from xarb.config import RunConfig
 from xarb.console import Table
 from xarb.engine.breaker import Broken
-from xarb.engine.carried import CarriedBundle, CarriedFlow, ForeignFills
+from xarb.engine.carried import CarriedBundle, CarriedCycle, CarriedFlow, CarriedTransaction, ForeignFills
 from xarb.engine.engine import Engine
 from xarb.engine.portfolio import Valuation
 from xarb.engine.results import Carried
@@ -86,6 +86,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         flows: what strategies' fills added up to in earlier starts; none in a backtest.
         own: hashes of the transactions in a log that is backtested that are ours, since it was traded on.
         foreign: what others' fills on the accounts came to in earlier starts of the day; none in a backtest.
+        cycles, transactions: what earlier starts sent to chains that is not final; none in a backtest, and on paper.
     """
 
     instruments: Sequence[Instrument]
@@ -104,6 +105,8 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     flows: Sequence[CarriedFlow] = ()
     own: frozenset[str] = frozenset()
     foreign: Sequence[ForeignFills] = ()
+    cycles: Sequence[CarriedCycle] = ()
+    transactions: Sequence[CarriedTransaction] = ()
 
 
 def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: Sequence[Sequence[str]]) -> list[int]:
@@ -288,6 +291,8 @@ class Assembly:
             heads={one.venue: nanos(resolved.venue_feeds.get(one.venue, resolved.feeds).head_ms) for one in instruments},
             adjust=adjust_limits(resolved.inventory, self.currencies),
             chains={venue: chain_terms(one) for venue, one in resolved.onchain.items()},
+            cycles=ground.cycles,
+            transactions=ground.transactions,
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))

@@ -49,11 +49,15 @@ class Archive:
 
     def add_old(self, bundle: Bundle, plan: OrderPlan, client_id: str) -> Order:
         """An order that an earlier start sent for a bundle, under that name; they are numbered downwards from -1."""
-        self._old.append(bundle.number)
-        order = Order(-len(self._old), client_id, bundle, plan)
+        order = Order(self.take_old_number(bundle.number), client_id, bundle, plan)
         bundle.orders.append(order)
         self._orders[order.number] = order
         return order
+
+    def take_old_number(self, bundle: int) -> int:
+        """The number of the next order of an earlier start; the order itself is not kept here."""
+        self._old.append(bundle)
+        return -len(self._old)
 
     def take_number(self, bundle: int) -> tuple[int, str]:
         """The number of the next order, and its name at the venue; the order itself is not kept here."""

@@ -19,12 +19,21 @@ class PlannedLeg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     qty: str
 
 
-class PlannedSwap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A swap on a chain that a bundle's one leg hedges: its number as an order, and by address the coin that each of its tokens counts as."""
+class PlannedSwap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A swap on a chain that a bundle's one leg hedges.
+
+    Attributes:
+        venue: the chain.
+        order: its number as an order.
+        coins: by address the coin that each of its tokens counts as.
+        base, quote: how much of the hedge's base and quote it trades, as decimal text; empty in a log of an older version.
+    """
 
     venue: str
     order: int
     coins: dict[str, str]
+    base: str = ""
+    quote: str = ""
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -138,19 +147,81 @@ class CarriedFlow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     amount: int
 
 
-class TakenUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CarriedPath(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a path of an earlier start swaps: both tokens by address, and whether the second counts as the base of its hedge."""
+
+    token_in: str
+    token_out: str
+    gives_base: bool
+
+
+class CarriedCycle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A cycle or a path on a chain of an earlier start that is not final.
+
+    Attributes:
+        start, order: its name for good; `bundle` is its bundle in that start.
+        client_order_id: as its command had it.
+        account, strategy, venue: whose, and the chain.
+        state: of `CYCLE_LIFE`; refused where it surely never left.
+        tx_hash: the transaction whose receipt is booked, empty where none is.
+        deadline_s: latest block time, Unix seconds.
+        hold: what is reserved while it may be included, by asset.
+        pools: symbols of those that it goes through.
+        decimals: of its tokens, by address.
+        path: what it swaps; None of a cycle.
+    """
+
+    start: int
+    order: int
+    bundle: int
+    client_order_id: str
+    account: str
+    strategy: str
+    venue: str
+    state: str
+    tx_hash: str
+    deadline_s: int
+    hold: tuple[tuple[str, int], ...]
+    pools: tuple[str, ...]
+    decimals: dict[str, int]
+    path: CarriedPath | None = None
+
+
+class CarriedTransaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A transaction of an earlier start that is not final: a block may take it in yet, or the chain may take its block back.
+
+    Attributes:
+        tx_hash: its hash.
+        account, strategy: who asked for it.
+        start, order: the cycle or path that it swaps; None: it is none's, or takes a nonce back.
+        block_hash: of the block whose receipt is in the opening balances, empty where none is.
+        posts: what that changed there: venue, asset, change and cause.
+    """
+
+    tx_hash: str
+    account: str
+    strategy: str
+    start: int | None = None
+    order: int | None = None
+    block_hash: str = ""
+    posts: tuple[tuple[str, str, int, str], ...] = ()
+
+
+class TakenUp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What the row of a bundle that a start takes up says: where it comes from.
 
     Attributes:
         start, bundle: its name for good.
         orders: number in this start, which is below zero, and the start and number under which it was sent, of each of its orders.
         flows: what its fills changed so far; money as decimal text.
+        swap: number in this start of the swap that it hedges, below zero; None: it hedges none.
     """
 
     start: int
     bundle: int
     orders: tuple[tuple[int, int, int], ...]
     flows: dict[str, str]
+    swap: int | None = None
 
 
 class ForeignFills(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from xarb.engine.atomic import Cycle
+from xarb.engine.bookings import RECEIPTS
 from xarb.engine.hedged import Hedged
 from xarb.engine.outputs import Outputs
 from xarb.engine.sentcycle import SentCycle
@@ -15,7 +16,9 @@ _NO_WISH: Final[tuple[Any, ...]] = (None,) * 19  # what a cancel does not say
 _NO_PATH: Final[tuple[Any, ...]] = (None,) * 5  # what a cycle has not
 _NO_LOAN: Final[tuple[Any, ...]] = (None,) * 3  # premium, least profit and what is expected of a cycle, which a path has not
 _NO_RECEIPT: Final[tuple[Any, ...]] = (None,) * 10
-RECEIPTS: Final = ("succeeded", "reverted")  # what a block holds: nothing else is booked
+CARRIED: Final = "carried"
+NEVER_LEFT: Final = "never_left"
+"""Why a cycle of an earlier start is over that was decided on and of which no transaction was made."""
 
 
 class CycleRows:
@@ -39,6 +42,13 @@ class CycleRows:
     def cancel(self, one: SentCycle) -> None:
         """The wish for the end of one leaves."""
         self._emit("cycles", _named(one, "cancel") + _NO_WISH)
+
+    def carried(self, one: SentCycle) -> None:
+        """One of an earlier start is followed by this one: its name says which, its state is the first one here."""
+        self._emit("cycles", _named(one, CARRIED) + _NO_WISH)
+        names = (one.desk.account, one.desk.strategy, one.venue, one.number, one.bundle, one.state, None)
+        why = NEVER_LEFT if one.state == "refused" else CARRIED
+        self._emit("cycle_states", (*names, one.tx_hash or None, *_NO_RECEIPT, why))
 
     def state(self, one: SentCycle, before: str | None, told: CycleReport | None) -> None:
         """A new state, and what a receipt says."""

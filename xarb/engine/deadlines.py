@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from xarb.engine.bundle import Bundle, Order
+from xarb.engine.captured import DueCopy
 from xarb.model.units import NEVER
+
+ORDER: Final = "order"
+BUNDLE: Final = "bundle"
+REST: Final = "rest"
 
 
 class Closed(NamedTuple):
@@ -75,3 +80,12 @@ class Deadlines:
 
 def _when(entry: tuple[int, int, Due]) -> tuple[int, int]:
     return entry[:2]
+
+
+def due_copy(ts: int, ordinal: int, what: Due) -> DueCopy:
+    """A deadline as plain values."""
+    if isinstance(what, Order):
+        return DueCopy(ts, ordinal, ORDER, "", what.number)
+    if isinstance(what, Bundle):
+        return DueCopy(ts, ordinal, BUNDLE, "", what.number)
+    return DueCopy(ts, ordinal, REST, *what.closed)

@@ -399,6 +399,7 @@ class Engine:
             self.portfolio.open_books(self._world[_NOW])
             self._risk.breakers.open_books()
             self.execution.open_books()
+            self.onchain.open_books()
 
     def _set_stop(self, until: int) -> None:
         world = self._world

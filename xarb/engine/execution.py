@@ -10,7 +10,8 @@ from typing import Final
 from xarb.engine.archive import Archive
 from xarb.engine.bundle import Bundle, Order, OrderPlan
 from xarb.engine.captured import DueCopy, ExecutionCopy
-from xarb.engine.deadlines import Closed, CoolDown, Due
+from xarb.engine.carried import CarriedCycle
+from xarb.engine.deadlines import BUNDLE, ORDER, Closed, CoolDown, Due, due_copy
 from xarb.engine.desk import Desk
 from xarb.engine.hedged import Hedged
 from xarb.engine.order_rows import OrderRows
@@ -30,9 +31,6 @@ from xarb.errors import InvariantBroken
 from xarb.model.command import Command, Report
 from xarb.model.order import BUNDLE_LIFE, CANCEL, CARRIED, ENTRIES, KILL_LEVELS, STOP, UNWIND, advance
 
-_ORDER: Final = "order"
-_BUNDLE: Final = "bundle"
-_REST: Final = "rest"
 RESIDUAL_TTL: Final = "residual_ttl"
 
 
@@ -58,7 +56,7 @@ class Execution:
         self._orders = Orders(market, self._rows, portfolio, risk=risk, archive=self._archive)
         self._deadlines = self._orders.deadlines
         self.unhedged = self._orders.unhedged  # bundles whose swap lost its hedge, until somebody gives that up
-        self._taking_up = TakingUp(setup.bundles, setup.instruments, desks=risk.desks, archive=self._archive, rows=self._rows)
+        self._taking_up = TakingUp(setup, desks=risk.desks, archive=self._archive, rows=self._rows)
         self._count_unknown()
         self._bundles = len(setup.bundles)
         self._goes_on = False  # with what earlier starts left
@@ -112,6 +110,13 @@ class Execution:
     def order_of(self, start: int, order: int) -> int | None:
         """The number here of an order that an earlier start sent, None where its bundle was not taken up."""
         return self._taking_up.order(start, order)
+
+    def take_up(self, cycle: CarriedCycle) -> tuple[int, int] | None:
+        """Numbers here of the bundle and the order that a cycle or a path of an earlier start is; None: nobody goes on with its bundle."""
+        if cycle.path is not None:
+            return self._taking_up.swap(cycle.start, cycle.order)
+        self._bundles += 1
+        return self._bundles, self._archive.take_old_number(self._bundles)
 
     def begin_cycle(self) -> tuple[int, int, str]:
         """Numbers of a bundle and an order that a transaction on a chain takes, and the order's name: `OnChain` looks after them."""
@@ -329,7 +334,7 @@ class Execution:
 
     def capture(self) -> ExecutionCopy:
         """Orders, bundles and deadlines as plain values."""
-        dues = [_due_copy(*entry) for entry in self._deadlines.entries() if self._may_come(*entry)]
+        dues = [due_copy(*entry) for entry in self._deadlines.entries() if self._may_come(*entry)]
         closed, orders = [(one.strategy, one.pair) for one in self._closed], self._archive.capture()
         return ExecutionCopy(self._bundles, closed, orders, dues, self._deadlines.ordinal, self._killed, self._goes_on)
 
@@ -354,9 +359,9 @@ class Execution:
         return what.due == ts or (isinstance(what, Bundle) and self._archive.is_open(what))
 
     def _due(self, copy: DueCopy) -> Due:
-        if copy.what == _ORDER:
+        if copy.what == ORDER:
             return self._archive.order(copy.number)
-        if copy.what == _BUNDLE:
+        if copy.what == BUNDLE:
             return self._archive.bundle(copy.number)
         rest = CoolDown(Closed(copy.strategy, copy.number))
         rest.due = copy.ts
@@ -584,11 +589,3 @@ class Execution:
         bundle.state = advance(BUNDLE_LIFE, bundle.state, "late_fill")
         bundle.desk.open_bundles += 1
         self._archive.open(bundle)
-
-
-def _due_copy(ts: int, ordinal: int, what: Due) -> DueCopy:
-    if isinstance(what, Order):
-        return DueCopy(ts, ordinal, _ORDER, "", what.number)
-    if isinstance(what, Bundle):
-        return DueCopy(ts, ordinal, _BUNDLE, "", what.number)
-    return DueCopy(ts, ordinal, _REST, *what.closed)

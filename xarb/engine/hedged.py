@@ -23,7 +23,7 @@ from xarb.engine.swap import SEQUENCES, Swap, swap_leg
 from xarb.engine.terms import ChainTerms
 from xarb.engine.volumes import Planned, where_of
 from xarb.model.command import SwapHop
-from xarb.model.units import PPB, ceil_div
+from xarb.model.units import MONEY_SCALE, PPB, ceil_div, format_decimal
 
 LEAST_HOPS: Final = 1
 
@@ -45,7 +45,13 @@ class Hedged(NamedTuple):
         bundle.flat, bundle.instruments = (self.hedge.side.base,), self.instruments
         hedge, sold = self.hedge.side, self.swap.sign == SELL
         coins = (hedge.base, hedge.quote) if sold else (hedge.quote, hedge.base)
-        planned = PlannedSwap(venue=self.swap.side.names[2], order=order, coins=dict(zip(self.tokens, coins, strict=True)))
+        planned = PlannedSwap(
+            venue=self.swap.side.names[2],
+            order=order,
+            coins=dict(zip(self.tokens, coins, strict=True)),
+            base=format_decimal(self.swap.qty, MONEY_SCALE),
+            quote=format_decimal(self.planned.value, MONEY_SCALE),
+        )
         bundle.swap, bundle.live = Swap(planned, self.swap), 1
 
 

@@ -3,6 +3,8 @@
 A path has a bundle with an order that hedges it, which execution looks after: it is told what receipts say. A path of which no block came to
 hold it until its deadline is given up.
 
+What earlier starts sent is followed as what this one sends, but that its numbers are below zero.
+
 Receipts are the only fills. What one changes is posted as `ledger` rows, and posted back with the other sign where its block is gone.
 """
 
@@ -13,9 +15,10 @@ from typing import Any, Final
 import msgspec
 
 from xarb.engine.atomic import AtomicRules, Cycle, Ways
+from xarb.engine.bookings import RECEIPTS, Booked, follow
 from xarb.engine.captured import OnChainCopy
 from xarb.engine.chains import Chains
-from xarb.engine.cycle_rows import RECEIPTS, CycleRows
+from xarb.engine.cycle_rows import CycleRows
 from xarb.engine.execution import Execution
 from xarb.engine.hedged import Hedged, HedgedRules
 from xarb.engine.outputs import Outputs
@@ -23,7 +26,7 @@ from xarb.engine.portfolio import release, reserve
 from xarb.engine.receipts import SWAP, Receipts
 from xarb.engine.risk import Risk
 from xarb.engine.rules import Market, Refusal
-from xarb.engine.sentcycle import Booked, Path, SentCycle, restored_booked, restored_cycle
+from xarb.engine.sentcycle import Path, SentCycle, restored_cycle
 from xarb.engine.setup import Setup
 from xarb.engine.side import BUY
 from xarb.engine.strategy import AtomicPlan, SwapPlan
@@ -33,6 +36,7 @@ from xarb.model.event import SlowRow
 from xarb.model.order import CYCLE_LIFE, advance
 from xarb.model.units import NANOS_PER_S
 
+_ENDS: Final = ("refused", "final")  # states behind which nothing is told of a cycle
 SIMULATION: Final = "simulation"  # the reason of a refusal: upon the latest block it would have reverted
 
 
@@ -55,9 +59,47 @@ class OnChain:
         ways = Ways(market, chains, setup)
         self._rules, self._hedged = AtomicRules(ways, risk, setup), HedgedRules(market, ways, risk, setup)
         self._terms = setup.chains
-        self._receipts = Receipts(chains, self._portfolio, setup)
+        self._decimals = {(one.venue, token): decimals for one in setup.cycles for token, decimals in one.decimals.items()}
+        self._receipts = Receipts(setup.start, {venue: one.native for venue, one in setup.chains.items()}, self._decimals_of)
         self._cycles: dict[int, SentCycle] = {}
-        self._booked: dict[str, Booked] = {}  # by hash; receipts that may still be taken back
+        self._take_up(setup)
+
+    # --- of earlier starts
+
+    def _take_up(self, setup: Setup) -> None:
+        """Follow what earlier starts sent; what may still be included counts at once."""
+        pools = {(one.venue, one.symbol): number for number, one in enumerate(setup.instruments)}
+        numbers: dict[tuple[int, int], int] = {}
+        for carried in setup.cycles:
+            desk = self._desks.get(carried.strategy)
+            place = None if desk is None or desk.account != carried.account else self._execution.take_up(carried)
+            if desk is None or place is None:
+                continue  # nobody goes on with it: what its receipts change is the account's
+            hold = tuple([(desk.till(carried.venue, asset), amount) for asset, amount in carried.hold])
+            instruments = tuple(sorted(pools[carried.venue, pool] for pool in carried.pools))
+            names = (*place, carried.client_order_id)
+            one = SentCycle(names, desk, carried.venue, hold=hold, instruments=instruments)
+            one.state, one.tx_hash = carried.state, carried.tx_hash
+            if (path := carried.path) is not None:
+                one.path = Path((path.token_in, path.token_out), gives_base=path.gives_base, deadline_s=carried.deadline_s)
+            one.hold = hold if one.is_open else ()
+            reserve(one.hold)
+            desk.open_bundles += one.is_open and one.path is None
+            self._cycles[one.number] = one
+            numbers[carried.start, carried.order] = one.number
+        self._receipts.take_up(setup.transactions, numbers)
+
+    def open_books(self) -> None:
+        """Write what was taken up of earlier starts; what never left is over."""
+        for one in [*self._cycles.values()]:
+            self._rows.carried(one)
+            if one.state in _ENDS:
+                del self._cycles[one.number]
+
+    def _decimals_of(self, venue: str, token: str) -> int | None:
+        """Decimals of a token: by its pools, and before those are known by what was sent."""
+        found = self._chains.decimals(venue, token)
+        return self._decimals.get((venue, token)) if found is None else found
 
     # --- out
 
@@ -170,8 +212,16 @@ class OnChain:
     # --- in
 
     def read(self, row: SlowRow) -> CycleReport | None:
-        """As `Receipts.read`."""
+        """As `Receipts.read`; what it has of others only explains a difference of balances."""
+        if row.kind == "receipts" and row.values["tx_hash"] not in self._receipts.mine:
+            self._stray(self._receipts.receipt(row, None))
+            return None
         return self._receipts.read(row)
+
+    def _stray(self, report: CycleReport) -> None:
+        """A transaction of an earlier start that was not taken up: whether the opening balances have it, nobody knows."""
+        for venue, asset, change, _ in self._receipts.posts(report, None, if_known=True) if report.event in RECEIPTS else ():
+            self._portfolio.stray((report.account, venue, asset), change, report.ts)
 
     def apply(self, report: CycleReport) -> list[Command]:
         """Apply what became of a transaction: money first, then the state of its cycle; the commands that follow for a path's hedge.
@@ -181,47 +231,18 @@ class OnChain:
             LogError: a cycle succeeded without a profit in a token that is known, or on a chain that is not.
         """
         one = None if report.order is None else self._cycles.get(report.order)
-        if report.event in RECEIPTS:
-            booked = self._booked.get(report.tx_hash)
-            if booked is not None and booked.block_hash == report.block_hash:
-                return []  # told again
-            if booked is not None:
-                self._take_back(report, one)
-            self._book(report, one)
-        elif report.event == "reorged":
-            self._take_back(report, one)
-        elif report.event == "final":
-            self._booked.pop(report.tx_hash, None)
-            if one is not None and (one.tx_hash == report.tx_hash or one.state == "dropped"):
-                self._move(one, report)
-                del self._cycles[one.number]
-        elif one is not None:
-            self._move(one, report)
-            if one.state == "refused":
-                del self._cycles[one.number]
+        changes = self._receipts.take(report, None if one is None else one.path)
+        for event, change in follow(one, report, changes):
+            if change is not None:
+                self._post(*change)
+            if one is not None and event is not None:
+                told = (
+                    report if event != REORGED else msgspec.structs.replace(report, event=event, block_number=None, block_hash=None)
+                )
+                self._move(one, told, None if change is None else self._change(one, *change))
+        if one is not None and one.state in _ENDS:
+            del self._cycles[one.number]
         return self._execution.take()
-
-    def _book(self, report: CycleReport, one: SentCycle | None) -> None:
-        """Post what a receipt changed."""
-        assert report.block_hash is not None, "receipts of a block name it"
-        mine = (report.account, report.strategy, None if one is None else one.number)
-        posts = self._receipts.posts(report, None if one is None else one.path)
-        booked = self._booked[report.tx_hash] = Booked(report.block_hash, mine, posts)
-        self._post(booked, 1)
-        if one is not None:
-            one.tx_hash = report.tx_hash
-            self._move(one, report, self._change(one, booked, 1) if report.event == "succeeded" else None)
-
-    def _take_back(self, report: CycleReport, one: SentCycle | None) -> None:
-        """The block of a receipt is gone: everything is as it was before."""
-        booked = self._booked.pop(report.tx_hash, None)
-        if booked is not None:
-            self._post(booked, -1)
-        if one is not None and one.tx_hash == report.tx_hash:
-            one.tx_hash = ""
-            change = None if booked is None else self._change(one, booked, -1)
-            gone = msgspec.structs.replace(report, event="reorged", block_number=None, block_hash=None)
-            self._move(one, gone, change)
 
     def _change(self, one: SentCycle, booked: Booked, sign: int) -> tuple[int, int] | None:
         """What a path's receipt changes of its hedge's base and quote, or, with the sign turned, takes back; None where it swapped nothing."""
@@ -272,14 +293,9 @@ class OnChain:
 
     def capture(self) -> OnChainCopy:
         """All of it as plain values."""
-        return OnChainCopy(
-            [one.capture() for one in self._cycles.values()],
-            [booked.capture(tx_hash) for tx_hash, booked in self._booked.items()],
-            self._receipts.capture(),
-        )
+        return OnChainCopy([one.capture() for one in self._cycles.values()], *self._receipts.capture())
 
     def restore(self, copy: OnChainCopy) -> None:
         """Take over a copy; what is reserved is the portfolio's already."""
         self._cycles = {one.number: restored_cycle(one, self._desks[one.strategy]) for one in copy.cycles}
-        self._booked = {one.tx_hash: restored_booked(one) for one in copy.booked}
-        self._receipts.restore(copy.mine)
+        self._receipts.restore(copy.booked, copy.mine)

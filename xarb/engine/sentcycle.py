@@ -1,16 +1,11 @@
-"""What left for chains, and is not final: cycles and paths, and what receipts changed that a chain may still take back."""
+"""Cycles and paths that left for chains and are not final."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from xarb.engine.captured import BookedCopy, PathCopy, SentCycleCopy
+from xarb.engine.captured import PathCopy, SentCycleCopy
 from xarb.engine.desk import Desk
 from xarb.engine.portfolio import Hold
 from xarb.model.order import CYCLE_OPEN
-
-Post = tuple[str, str, int, str]  # venue, asset, change, cause
-Mine = tuple[str, str, int | None]  # account, strategy, order
 
 
 class Path:
@@ -75,20 +70,3 @@ def restored_cycle(copy: SentCycleCopy, desk: Desk) -> SentCycle:
         tokens = (path.token_in, path.token_out)
         one.path = Path(tokens, gives_base=path.gives_base, deadline_s=path.deadline_s, given_up=path.given_up)
     return one
-
-
-class Booked(NamedTuple):
-    """What a receipt changed."""
-
-    block_hash: str
-    mine: Mine
-    posts: tuple[Post, ...]
-
-    def capture(self, tx_hash: str) -> BookedCopy:
-        """It as plain values."""
-        return BookedCopy(tx_hash, self.block_hash, *self.mine, [*self.posts])
-
-
-def restored_booked(copy: BookedCopy) -> Booked:
-    """What the receipt of a copy changed."""
-    return Booked(copy.block_hash, (copy.account, copy.strategy, copy.order), tuple(copy.posts))

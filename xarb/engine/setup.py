@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from xarb.engine.breaker import BreakerLimits, Broken
-from xarb.engine.carried import CarriedBundle, CarriedFlow, ForeignFills
+from xarb.engine.carried import CarriedBundle, CarriedCycle, CarriedFlow, CarriedTransaction, ForeignFills
 from xarb.engine.kernel import state
 from xarb.engine.results import Carried
 from xarb.engine.strategy import Pair, Strategy
@@ -87,7 +87,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     `volumes` what they sent in them. `breakers` are by venue, `broken` those that an earlier start left open. `bundles`
     are those that earlier starts left without an end, or ended of late, `flows` what strategies' fills added up to in them. `heads` are by venue of a chain, how long after its last block
     its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked, and what others may trade; `foreign` is what
-    they did in earlier starts. `chains` are by venue those on which cycles may be sent.
+    they did in earlier starts. `chains` are by venue those on which cycles may be sent, `cycles` and `transactions` what earlier starts sent to them that is
+    not final.
     """
 
     instruments: Sequence[Instrument]
@@ -116,6 +117,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     heads: Mapping[str, int]
     adjust: AdjustLimits
     chains: Mapping[str, ChainTerms]
+    cycles: Sequence[CarriedCycle]
+    transactions: Sequence[CarriedTransaction]
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

@@ -1,9 +1,7 @@
 """Takes up the bundles that earlier starts left: each becomes a bundle of this start, with its own number and its old orders.
 
-One that hedges a swap on a chain is booked as inventory too: what became of the swap since is not followed, and a person must look.
-
 They keep still until the operator arms for the first time. From then on they are settled as any other residual is; a fill of one of their
-old orders, whenever it is told, reaches them. What nobody may flatten in this start is booked as inventory at once.
+old orders, or what a receipt says of an old swap, reaches them whenever it is told. What nobody may flatten in this start is booked as inventory at once.
 """
 
 from __future__ import annotations
@@ -16,14 +14,15 @@ import msgspec
 from xarb.engine.archive import Archive
 from xarb.engine.breaker import Breakers
 from xarb.engine.bundle import Bundle, Leg, OrderPlan
-from xarb.engine.carried import CarriedBundle, CarriedOrder, Planned, PlannedLeg, TakenUp
+from xarb.engine.carried import CarriedBundle, CarriedOrder, Planned, PlannedLeg, PlannedSwap, TakenUp
 from xarb.engine.desk import Desk
 from xarb.engine.order_rows import OrderRows
 from xarb.engine.rules import Refusal
+from xarb.engine.setup import Setup
 from xarb.engine.side import SIGNS
-from xarb.model.instrument import Instrument
-from xarb.model.order import CARRIED, ORDER_TERMINAL
-from xarb.model.units import MONEY_SCALE, ceil_div, format_decimal
+from xarb.engine.swap import DONE, REORGED, Swap, swap_leg
+from xarb.model.order import CARRIED, CYCLE_OPEN, ORDER_TERMINAL
+from xarb.model.units import MONEY_SCALE, ceil_div, format_decimal, parse_money
 
 ORPHANED: Final = "orphaned"
 """The cause of a `residuals` row of what nobody may flatten."""
@@ -41,28 +40,21 @@ class TakingUp:
     """Opens them in an engine that has applied nothing yet.
 
     Args:
-        bundles: what earlier starts left; bundle n of this start is the one at place n - 1.
-        instruments: by number, as they are known when the start begins.
+        setup: what earlier starts left; bundle n of this start is the one at place n - 1 of its bundles.
         desks: by strategy.
         archive: where bundles are kept.
         rows: where rows go.
     """
 
-    def __init__(
-        self,
-        bundles: Sequence[CarriedBundle],
-        instruments: Sequence[Instrument],
-        *,
-        desks: Mapping[str, Desk],
-        archive: Archive,
-        rows: OrderRows,
-    ) -> None:
-        self._desks, self._archive, self._rows = desks, archive, rows
-        self._numbers = {(one.venue, one.symbol): number for number, one in enumerate(instruments)}
+    def __init__(self, setup: Setup, *, desks: Mapping[str, Desk], archive: Archive, rows: OrderRows) -> None:
+        self._desks, self._archive, self._rows, self._chains = desks, archive, rows, setup.chains
+        self._numbers = {(one.venue, one.symbol): number for number, one in enumerate(setup.instruments)}
+        self._cycles = {(one.start, one.order): one for one in setup.cycles}
         self._orders: dict[tuple[int, int], int] = {}  # by start and number there, the number here
+        self._swaps: dict[tuple[int, int], tuple[int, int]] = {}  # the same of swaps, and before it their bundle here
         self._taken: list[tuple[CarriedBundle, Bundle]] = []
         self._orphans: list[_Orphan] = []
-        for number, one in enumerate(bundles, start=1):
+        for number, one in enumerate(setup.bundles, start=1):
             why = self._orphaned(one)
             if why is not None:
                 self._orphans.append(_Orphan(number, one, why))
@@ -73,10 +65,15 @@ class TakingUp:
         """The number here of an earlier start's order, None where no bundle of it was taken up."""
         return self._orders.get((start, order))
 
+    def swap(self, start: int, order: int) -> tuple[int, int] | None:
+        """The numbers here of the bundle and the order of an earlier start's swap, None where its bundle was not taken up."""
+        return self._swaps.get((start, order))
+
     def open_books(self, breakers: Breakers) -> None:
         """Write what was taken up, and book what nobody may flatten."""
         for one, bundle in self._taken:
-            plan = _where_from(one, [(order.number, *order.origin) for order in bundle.orders if order.origin])
+            orders = [(order.number, *order.origin) for order in bundle.orders if order.origin]
+            plan = _where_from(one, orders, None if bundle.swap is None else bundle.swap.planned.order)
             self._rows.bundle(bundle, "kept" if bundle.done else "carried", plan)
             if bundle.done:
                 self._archive.pack(bundle)
@@ -87,8 +84,10 @@ class TakingUp:
         """Why nobody may flatten a bundle in this start."""
         if one.is_forgotten:
             return Refusal("forgotten")
-        if one.swap is not None:
+        if one.swap is not None and not one.swap.base:  # of an older version: how much it may swap is not in the log
             return Refusal("swap_carried")
+        if one.swap is not None and one.swap.venue not in self._chains:
+            return Refusal("chain_gone")
         desk = self._desks.get(one.strategy)
         if desk is None:
             return Refusal("strategy_gone")
@@ -122,6 +121,8 @@ class TakingUp:
         self._archive.open(bundle)
         for old in one.orders:
             self._add(bundle, old)
+        if one.swap is not None:
+            self._add_swap(bundle, one.start, one.swap)
         for at in range(len(legs)):
             bundle.follow(at)
         if not bundle.done:
@@ -142,13 +143,27 @@ class TakingUp:
             bundle.live += 1
         self._orders[old.start, old.order] = order.number
 
+    def _add_swap(self, bundle: Bundle, start: int, planned: PlannedSwap) -> None:
+        """Give the old swap a number here; while a block may hold it nobody knows what becomes of it."""
+        number, hedge = self._archive.take_old_number(bundle.number), bundle.legs[0].side
+        place = (planned.venue, hedge.number, -hedge.sign)
+        leg = swap_leg(bundle.desk, place, parse_money(planned.base), parse_money(planned.quote))
+        bundle.swap = Swap(msgspec.structs.replace(planned, order=number), leg)
+        bundle.swap.state = DONE
+        if (cycle := self._cycles.get((start, planned.order))) is not None:
+            pools = [self._numbers[cycle.venue, pool] for pool in cycle.pools]
+            bundle.instruments = tuple(sorted({*bundle.instruments, *pools}))
+            bundle.swap.state = REORGED if cycle.state in CYCLE_OPEN else DONE
+        bundle.live += bundle.swap.is_open
+        self._swaps[start, planned.order] = (bundle.number, number)
+
     def _book(self, orphan: _Orphan, breakers: Breakers) -> None:
         """What is left of it is inventory, and its venues get no new bundle of its account until a person has looked."""
         number, one, why = orphan
         if one.state != CARRIED:
             return  # it had its end
         who = (one.account, one.strategy, number)
-        self._rows.of_nobody("bundles", (*who, "carried", None, _where_from(one, ())))
+        self._rows.of_nobody("bundles", (*who, "carried", None, _where_from(one, (), None)))
         for was in one.booked:
             self._rows.of_nobody("residuals", (*who, was.asset, -was.qty, -was.cost, was.cost_asset, "late_fill"))
         left = [(asset, one.flows[asset]) for asset in one.flat if one.flows.get(asset)]
@@ -168,11 +183,10 @@ class TakingUp:
         return qty, asset
 
 
-def _where_from(one: CarriedBundle, orders: Sequence[tuple[int, ...]]) -> str:
+def _where_from(one: CarriedBundle, orders: Sequence[tuple[int, ...]], swap: int | None) -> str:
     flows = {asset: format_decimal(amount, MONEY_SCALE) for asset, amount in one.flows.items()}
-    found = TakenUp(
-        start=one.start, bundle=one.bundle, orders=tuple((here, start, there) for here, start, there in orders), flows=flows
-    )
+    named = tuple((here, start, there) for here, start, there in orders)
+    found = TakenUp(start=one.start, bundle=one.bundle, orders=named, flows=flows, swap=swap)
     return msgspec.json.encode(found).decode()
 
 

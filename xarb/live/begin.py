@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -18,6 +19,7 @@ from xarb.engine.breaker import Broken
 from xarb.engine.carried import ForeignFills
 from xarb.engine.liverows import KILL, RESET
 from xarb.engine.others import OTHERS, Strangers
+from xarb.engine.receipts import KINDS as CHAIN_KINDS
 from xarb.engine.results import LOSS, Carried
 from xarb.engine.volumes import SentVolume
 from xarb.errors import Killed, Refused
@@ -257,12 +259,13 @@ def begin(resolved: Resolved, past: Past, listening: Listening, heard: Heard, *,
 
     Raises:
         ConfigError: config and instruments do not fit together.
-        LogError: nobody can say what a fill of an earlier start's order changed.
+        LogError: nobody can say what a fill of an earlier start's order, or a receipt, changed.
     """
     going_on, results = past.going_on, past.results
     if going_on is not None:
-        for row in heard.rows.get("reports", ()):
-            going_on.take(slow_row("reports", row).values)
+        rows = [slow_row(kind, row) for kind in ("reports", *CHAIN_KINDS) for row in heard.rows.get(kind, ())]
+        for slow in sorted(rows, key=attrgetter("seq")):
+            going_on.take(slow)
         results = with_changes(results, going_on.later)
     sources = sources_of(resolved, listening.instruments, listening.kinds_of)
     start = Start(
@@ -284,6 +287,8 @@ def begin(resolved: Resolved, past: Past, listening: Listening, heard: Heard, *,
             told_seq=max((row[0] for rows in heard.rows.values() for row in rows), default=past.last_seq),
             bundles=() if going_on is None else going_on.bundles,
             flows=() if going_on is None else going_on.flows,
+            cycles=() if going_on is None else going_on.cycles,
+            transactions=() if going_on is None else going_on.transactions,
         ),
         applied_seq=None if past.span is None else past.span.last,
     )

@@ -250,7 +250,7 @@ class Summary:
         tally = self._tallies[strategy]
         if previous is None:
             self._cycles[order] = bundle
-            tally.sent += 1
+            tally.sent += order > 0  # else an earlier start sent it
         tally.filled += (state == "succeeded") - (previous == "succeeded" and state == "sent")
         if state in ("refused", "final"):
             del self._cycles[order]

@@ -81,6 +81,12 @@ class OrderName(NamedTuple):
     order: int
 
 
+def named(text: str, log: str) -> OrderName | None:
+    """Which order the engine's own text names; None: it is none, or of another log than the one whose id begins with these eight characters."""
+    found = _CANONICAL.match(text)
+    return None if found is None or found[1] != log else OrderName(int(found[2]), int(found[3]))
+
+
 class ClientIds:
     """Client order ids of one log at one exchange.
 
@@ -129,8 +135,7 @@ class ClientIds:
             return None
         text = text[len(self._rule.prefix) :]
         if self._rule.is_plain:
-            found = _CANONICAL.match(text)
-            return None if found is None or found[1] != self._log else OrderName(int(found[2]), int(found[3]))
+            return named(text, self._log)
         found = _COMPACT.match(text)
         if found is None or found[1] != _based(int(self._log, 16), _WIDTHS[0]):
             return None

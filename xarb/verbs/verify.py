@@ -212,7 +212,7 @@ def _outputs_behind(log: LogReader, checkpoint: Checkpoint, last: int) -> Iterat
 
 
 def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly | None) -> None:
-    """A start opens with what the one before it ended with: its results, volumes, breakers, bundles, flows and what others traded, and on paper, where nothing else moves it, its money.
+    """A start opens with what the one before it ended with: its results, volumes, breakers, bundles, flows, what is not final on chains and what others traded, and on paper, where nothing else moves it, its money.
 
     They are reckoned from orders, money and outputs, which no log ever loses; the money is that of the replay, None without one.
 
@@ -230,6 +230,8 @@ def _check_opening(log: LogReader, span: Span, after: Start, assembly: Assembly 
     ]
     if opening.flows is not None:
         pairs.append((left.flows, opening.flows))
+    if opening.cycles is not None and opening.transactions is not None:
+        pairs += [(left.cycles, opening.cycles), (left.transactions, opening.transactions)]
     if opening.foreign is not None and before.mode == LIVE:
         pairs.append((closing_foreign(log, span, until=opening.known_seq), opening.foreign))
     if assembly is not None and after.mode == before.mode == PAPER:

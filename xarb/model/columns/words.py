@@ -16,6 +16,7 @@ QUOTE_STATES: Final = ("down", "live", "stale", "gapped", "crossed", "frozen", "
 FEED_STATES: Final = (*QUOTE_STATES, "drifted")  # the last of pools alone: it is not what our maths makes of its events
 TIME_IN_FORCE: Final = ("ioc", "fok", "gtc")
 COMMAND_KINDS: Final = ("submit", "cancel")
+CYCLE_KINDS: Final = (*COMMAND_KINDS, "carried")
 REPORT_EVENTS: Final = ("accepted", "fill", "canceled", "rejected", "expired", "unknown", "sent", "not_sent")
 # What a real venue's report may say beside these. `sent` and `not_sent` are of the submit; a cancel has events of its own, so that
 # none of them can be taken for the order's end. `not_found` alone ends nothing: a venue may not know an order yet.

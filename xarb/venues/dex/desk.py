@@ -25,6 +25,7 @@ from xarb.venues.dex.outgoing import Access, Call, Outgoing
 from xarb.venues.dex.permits import Permits, approve_data, transfer_data
 from xarb.venues.dex.stuck import CANCEL_GAS, Head, Step, StuckPolicy, is_over, next_step
 from xarb.venues.keys import Redactor
+from xarb.venues.orderids import OrderName
 from xarb.venues.userwires import BalanceTold
 from xarb.venues.venue import VenueRow
 from xarb.wires.node import BadAnswer, bytes_of, header_of, number_of
@@ -115,6 +116,7 @@ class ChainDesk:
         self._outgoing = Outgoing(access, permits=permits, fees=terms.fees, nonces=nonces, keep=keep)
         self._standing: tuple[str, ...] = ("the chain was not compared yet",)
         self._silent: str | None = None
+        self._seen = ""  # hash of the block that was looked at last
         self._unseen: dict[str, int] = {}  # by hash the block since which the node does not know it
         self._asked: dict[str, int] = {}  # by hash the head as of which the relay was asked last
         self._misses: dict[int, int] = {}  # by nonce how often no receipt was found although the chain counts it
@@ -131,13 +133,14 @@ class ChainDesk:
     # --- begin and end
 
     async def holdings(self, tokens: Sequence[str], native: str) -> dict[str, Money]:
-        """What the address has of the chain's own asset, called `native`, and the executor of tokens, as of the latest block.
+        """What the address has of the chain's own asset, called `native`, and the executor of tokens, as of the block that was looked at last.
+
+        What was told of receipts by then is in it, and nothing that is told later.
 
         Raises:
             Retryable, Rejected, BadAnswer: as `look`.
         """
-        header = header_of(await self._node.call("eth_getBlockByNumber", "latest", False))  # noqa: FBT003  # without transactions
-        return await holdings_of(self._node, Holder(self._signer.address, self._permits.executor, native), tokens, header.hash)
+        return await holdings_of(self._node, Holder(self._signer.address, self._permits.executor, native), tokens, self._seen)
 
     @property
     def waiting(self) -> list[str]:
@@ -181,6 +184,8 @@ class ChainDesk:
                 f"{self.terms.venue}: the executor at {self._permits.executor} is {owner}'s, not {self._signer.address}'s"
             )
         await self.look(acts=False)
+        if self._misses:  # it counts more than it told of: what its balances hold must be known
+            await self.look(acts=False)
 
     def compare_with(self, ours: Ours, compared: Compared) -> None:
         """From here on compare balances with our books while it runs."""
@@ -197,7 +202,6 @@ class ChainDesk:
         await self.look()
         moved = self._moved
         held = await self.holdings(self._compared.tokens, self._compared.native)
-        await self.look()  # what the block of these balances included is told by now
         if moved == self._moved and not self._misses:
             told = [BalanceTold(asset, amount, Money(0), None) for asset, amount in held.items()]
             self._keep(self.check.look(self._compared.now(), told, moved, moving=()))
@@ -330,6 +334,7 @@ class ChainDesk:
             self._standing, self._silent, self.head = standing.objections, None, head
             for nonce in self.nonces.nonces():
                 await self._settle(nonce, latest, head, is_start=not acts)
+            self._seen = header.hash
             self._keep(self.nonces.deep(head.number, self.terms.finality_blocks))
             self._tell_ends()
             if acts and not self._is_stopped:
@@ -440,10 +445,9 @@ class ChainDesk:
         """Give up everything that waits."""
         await self._give_up(self.nonces.waiting())
 
-    async def cancel(self, order: int) -> None:
-        """Give up an order of this start; nothing where no transaction of it waits."""
-        mine = (self.terms.start, order)
-        waiting = [nonce for nonce in self.nonces.waiting() if mine in self._whose(nonce)]
+    async def cancel(self, order: OrderName) -> None:
+        """Give up an order of this or an earlier start; nothing where no transaction of it waits."""
+        waiting = [nonce for nonce in self.nonces.waiting() if order in self._whose(nonce)]
         await self._give_up(waiting)
 
     def _whose(self, nonce: int) -> set[tuple[int | None, int | None]]:
@@ -466,17 +470,16 @@ class ChainDesk:
     # --- rows
 
     def _tell_ends(self) -> None:
-        """The end of orders of this start that no transaction of theirs can succeed for any more."""
+        """The end of orders, of earlier starts too, that no transaction of theirs can succeed for any more."""
         assert self.head is not None, "compared before"
         for nonce in self.nonces.nonces():
             attempts = self.nonces.attempts(nonce)
-            by_order: dict[int, list[Attempt]] = {}
+            by_order: dict[tuple[int, int], list[Attempt]] = {}
             for one in attempts:
                 whose = one.intent.whose
-                if whose.start == self.terms.start and whose.order is not None and one.intent.purpose != "cancel":
-                    by_order.setdefault(whose.order, []).append(one)
-            for order, mine in by_order.items():
-                key = (self.terms.start, order)
+                if whose.start is not None and whose.order is not None and one.intent.purpose != "cancel":
+                    by_order.setdefault((whose.start, whose.order), []).append(one)
+            for key, mine in by_order.items():
                 if key in self._ended or not all(is_over(one, self.head) for one in mine):
                     continue
                 self._ended.add(key)

@@ -15,6 +15,7 @@ from xarb.errors import InvariantBroken
 from xarb.model.command import AnySwap, CancelCycle, ChainCommand, SwapPath
 from xarb.venues.dex.desk import ChainDesk, Trade
 from xarb.venues.dex.executor import NOBODY, Cycle, Funding, Hop, Path
+from xarb.venues.orderids import OrderName, named
 
 QUEUE: Final = 100  # commands that wait; an edge does not wait so long
 CLOSE_S: Final = 10.0  # how long what is under way is waited for at the end
@@ -74,18 +75,19 @@ class ChainVenue:
         """Take commands, in order; rows tell what becomes of them.
 
         Raises:
-            InvariantBroken: one is of another venue or account, or its client order id is of another start.
+            InvariantBroken: one is of another venue or account, or its client order id is of another log, or of another start where it is no cancel.
         """
         terms = self.desk.terms
         for command in commands:
             if (command.venue, command.account) != (self.name, terms.account):
                 raise InvariantBroken(f"order {command.order} for {command.account} at {command.venue} was given to {self.name}")
-            if command.client_order_id != (name := f"{terms.log_id}-{terms.start}-{command.order}"):
-                raise InvariantBroken(f"order {command.order} is called {command.client_order_id}, not {name}")
             if isinstance(command, CancelCycle):
+                self._name(command)
                 self._given_up.add(command.order)
                 if self.failure is not None:
                     continue
+            elif command.client_order_id != (name := f"{terms.log_id}-{terms.start}-{command.order}"):
+                raise InvariantBroken(f"order {command.order} is called {command.client_order_id}, not {name}")
             elif self._queue.qsize() >= QUEUE or self.failure is not None:
                 why = "queue_full" if self.failure is None else "venue_failed"
                 # later: who sends is within the pass that writes the log
@@ -122,7 +124,7 @@ class ChainVenue:
         while True:
             command = await self._queue.get()
             if isinstance(command, CancelCycle):
-                await self.desk.cancel(command.order)
+                await self.desk.cancel(self._name(command))
                 self._given_up.discard(command.order)
             elif command.order in self._given_up:
                 self.desk.refuse(_trade(command), "canceled")
@@ -130,6 +132,21 @@ class ChainVenue:
                 await self.desk.trade(_trade(command))
             if self._queue.empty():
                 self._is_idle.set()
+
+    def _name(self, command: CancelCycle) -> OrderName:
+        """Which order is given up, of this start or of an earlier one.
+
+        Raises:
+            InvariantBroken: its client order id is of another log, or of a later start.
+        """
+        name = named(command.client_order_id, self.desk.terms.log_id)
+        if (
+            name is None
+            or name.start > self.desk.terms.start
+            or (name.start == self.desk.terms.start and name.order != command.order)
+        ):
+            raise InvariantBroken(f"order {command.order} is called {command.client_order_id}")
+        return name
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:

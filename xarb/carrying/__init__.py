@@ -1,26 +1,29 @@
 """What a start goes on with: bundles that the one before left without an end, and what strategies' fills added up to.
 
 All of it is read from the log: from rows of bundles, commands, orders, fills and residuals of the last start, from what that one opened with, and
-from reports that came behind its last input. Of a long session millions of rows are looked at by columns, and only those of bundles that are
-carried become Python values.
+from what exchanges and chains said behind its last input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
+from xarb.carrying.onchain import LeftOnChain, News
+from xarb.carrying.rows import rows_of
 from xarb.engine.carried import (
     Booked,
     CarriedBundle,
+    CarriedCycle,
     CarriedFlow,
     CarriedLeg,
     CarriedOrder,
     CarriedTrade,
+    CarriedTransaction,
     Planned,
     TakenUp,
 )
@@ -32,26 +35,14 @@ from xarb.errors import LogError
 from xarb.log.reader import LogReader, Selection
 from xarb.log.rows import from_table
 from xarb.model.columns import TABLES
+from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument
 from xarb.model.order import BUNDLE_DONE, CARRIED, ORDER_LIFE, ORDER_TERMINAL, advance, order_event
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, ceil_div, parse_money
 from xarb.starts import PAPER, Span
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
 KEPT: Final = 256
 """So many of the bundles that ended last are kept in mind: an exchange may tell a fill of them yet."""
-_COLUMNS: Final = {
-    "bundles": ("bundle", "event", "plan", "account", "strategy"),
-    "commands": (
-        *("account", "strategy", "venue", "symbol", "kind", "order", "client_order_id", "bundle", "leg", "attempt", "side"),
-        *("price_int", "qty_int", "px_scale", "qty_scale", "purpose"),
-    ),
-    "orders": ("order", "bundle", "state"),
-    "fills": ("venue", "symbol", "order", "bundle", "fill_id", "side", "qty", "notional", "fee", "fee_asset"),
-    "residuals": ("bundle", "asset", "qty", "cost", "cost_asset", "cause"),
-}
 _SAID: Final = (
     *("account", "strategy", "venue", "symbol", "start", "order", "client_order_id", "event", "fill_id", "side"),
     *("price", "qty", "fee", "fee_asset"),
@@ -105,13 +96,15 @@ class _Bundle:
         self.orders[plain.start, plain.order] = _Order(self, plain)
 
     def trade(self, market: Instrument, side: str, made: tuple[int, int]) -> None:
-        """A fill bought or sold so much: quantity and notional."""
+        """A fill, or a swap, bought or sold so much: quantity and notional."""
         key = (market.venue, market.symbol, side)
         new = CarriedTrade(
             venue=market.venue, symbol=market.symbol, base=market.base, quote=market.quote, side=side, size=0, value=0
         )
         before = self.traded.get(key, new)
         self.traded[key] = msgspec.structs.replace(before, size=before.size + made[0], value=before.value + made[1])
+        if not self.traded[key].size:  # a swap was taken back
+            del self.traded[key]
 
     def change(self, changes: Mapping[str, int], *, is_leg: bool = False) -> None:
         """A fill changed assets by so much; one of a leg may leave a new residual, as `Bundle.compare` has it."""
@@ -120,6 +113,19 @@ class _Bundle:
             self.flows[asset] = self.flows.get(asset, 0) + amount
         if is_leg and not any(self.flows.get(asset, 0) * left > 0 for asset, left in before.items()):
             self.unbalanced_at = 0
+
+    def swap(self, markets: Mapping[tuple[str, str], Instrument], tokens: Mapping[str, int], *, is_news: bool) -> None:
+        """What a receipt says, or what is taken back of one, changes tokens by so much, as `swap.book` has it."""
+        planned, leg = self.plain.swap, self.plain.legs[0]
+        assert planned is not None, "only a bundle with a swap is told of one"
+        coins: dict[str, int] = {}
+        for token, amount in tokens.items():
+            coins[planned.coins[token]] = coins.get(planned.coins[token], 0) + amount
+        self.change(coins, is_leg=is_news)
+        market = markets[leg.venue, leg.symbol]
+        side, sign = ("sell", -1) if leg.side == "buy" else ("buy", 1)
+        if planned.base:
+            self.trade(market, side, (sign * coins.get(market.base, 0), -sign * coins.get(market.quote, 0)))
 
     def reopen(self) -> None:
         """A fill came that nobody knew of when it ended: what was booked is taken back by the start that takes it up."""
@@ -163,12 +169,14 @@ class Left:
         self._orders: dict[tuple[int, int], _Order] = {}  # by start and number
         self._told: set[_Fill] = set()
         self._sides: dict[str, str] = {}  # by client order id, where a report was without one
+        self._swaps: dict[int, _Bundle] = {}  # by their numbers as orders of the start
         self.changes: Changes = {}
         self.later: Changes = {}
         self._is_forgotten = any(
             row["action"] == FORGET_INVENTORY and span.first < row["seq"] <= until for row in reader.rows("operator")
         )
         try:
+            self._onchain = LeftOnChain(reader, span, until=until, tell=self._hear)
             self._read_bundles(reader)
             self._read_orders(reader)
             self._read_ends(reader)
@@ -176,16 +184,23 @@ class Left:
             raise LogError(f"start {span.start.number}: the rows of its bundles do not fit together: {error!r}") from error
         self._add_ledger(reader)
         self._add_reports(reader, until)
+        self._onchain.go_on()
         self.later = {}
 
     # --- what came of it
 
-    def take(self, row: Mapping[str, Any]) -> None:
-        """A row of `reports` that lies behind all that was read.
+    def take(self, row: SlowRow) -> None:
+        """A row of `reports`, `transactions` or `receipts` that lies behind all that was read.
 
         Raises:
-            LogError: nobody can say what a fill of ours changed.
+            LogError: nobody can say what a fill of ours, or a receipt, changed.
         """
+        if row.kind == "reports":
+            self._take(row.values)
+        else:
+            self._onchain.take(row)
+
+    def _take(self, row: Mapping[str, Any]) -> None:
         if row["order"] is None or row["start"] is None:
             return
         order = self._orders.get((row["start"], row["order"]))
@@ -198,6 +213,16 @@ class Left:
     def bundles(self) -> tuple[CarriedBundle, ...]:
         """Those without an end, and the last ones that ended, in the order in which they began."""
         return tuple(self._bundles[number].carried(self._mode, is_forgotten=self._is_forgotten) for number in sorted(self._bundles))
+
+    @property
+    def cycles(self) -> tuple[CarriedCycle, ...]:
+        """Cycles and paths on chains that are not final."""
+        return self._onchain.cycles
+
+    @property
+    def transactions(self) -> tuple[CarriedTransaction, ...]:
+        """Transactions on chains that are not final."""
+        return self._onchain.transactions
 
     @property
     def flows(self) -> tuple[CarriedFlow, ...]:
@@ -228,8 +253,11 @@ class Left:
                     begun.pop(number, None)
                 else:
                     begun[number] = None
-        chosen = np.array([*begun, *[*done][-KEPT:]], np.int64)
-        for row in _rows_of(reader, "bundles", chosen, select):
+        names = {(one.start, one.bundle): number for number, one in enumerate(self._span.start.opening.bundles, start=1)}
+        here = self._span.start.number
+        followed = [names.get(name, name[1] if name[0] == here else 0) for name in self._onchain.bundles]
+        chosen = np.array([*begun, *[*done][-KEPT:], *followed], np.int64)
+        for row in rows_of(reader, "bundles", chosen, select):
             if row["event"] in ("opened", "carried", "kept"):
                 self._bundles[row["bundle"]] = self._begun(row)
             bundle = self._bundles[row["bundle"]]
@@ -246,8 +274,11 @@ class Left:
         if row["event"] != "opened":
             old = _Bundle(start.opening.bundles[row["bundle"] - 1])
             self._orders |= old.orders
-            for here, number, order in msgspec.json.decode(row["plan"], type=TakenUp).orders:
+            taken = msgspec.json.decode(row["plan"], type=TakenUp)
+            for here, number, order in taken.orders:
                 self._orders[start.number, here] = old.orders[number, order]
+            if taken.swap is not None:
+                self._swaps[taken.swap] = old
             if row["event"] == CARRIED:
                 old.booked.clear()  # taken back with that row
             return old
@@ -256,7 +287,7 @@ class Left:
             CarriedLeg(venue=leg.venue, symbol=leg.symbol, side=leg.side, price=parse_money(leg.price), qty=parse_money(leg.qty))
             for leg in planned.legs
         )
-        return _Bundle(
+        new = _Bundle(
             CarriedBundle(
                 start=start.number,
                 bundle=row["bundle"],
@@ -273,18 +304,21 @@ class Left:
                 swap=planned.swap,
             )
         )
+        if planned.swap is not None:
+            self._swaps[planned.swap.order] = new
+        return new
 
     def _read_orders(self, reader: LogReader) -> None:
         """The orders that the start sent for them, the states that they had, and their fills."""
         select, number = self._span.selection, self._span.start.number
         chosen = np.array([*self._bundles], np.int64)
-        for row in _rows_of(reader, "commands", chosen, select):
+        for row in rows_of(reader, "commands", chosen, select):
             if row["kind"] == "submit":
                 bundle = self._bundles[row["bundle"]]
                 plain = _sent(row, number)
                 bundle.add(plain)
                 self._orders[number, plain.order] = bundle.orders[number, plain.order]
-        for row in _rows_of(reader, "fills", chosen, select):
+        for row in rows_of(reader, "fills", chosen, select):
             order, market = self._orders[number, row["order"]], self._markets[row["venue"], row["symbol"]]
             sign = 1 if row["side"] == "buy" else -1
             order.fill(row["fill_id"], row["qty"])
@@ -292,23 +326,25 @@ class Left:
             order.bundle.change({market.base: sign * row["qty"]})
             order.bundle.change({market.quote: -sign * row["notional"]})
             order.bundle.change({row["fee_asset"]: -row["fee"]})
-        for row in _rows_of(reader, "orders", chosen, select):
+        for row in rows_of(reader, "orders", chosen, select):
             self._orders[number, row["order"]].state = row["state"]
         self._read_swaps(reader)
 
     def _read_swaps(self, reader: LogReader) -> None:
         """What receipts say that the swaps changed which they hedge, by the ledger; tokens count as their coins."""
-        mine = (one for one in self._bundles.values() if one.plain.start == self._span.start.number)
-        swaps = {one.plain.swap.order: one for one in mine if one.plain.swap is not None}
-        for part in reader.tables("ledger", ("asset", "delta", "cause", "order"), self._span.selection) if swaps else ():
+        for part in reader.tables("ledger", ("asset", "delta", "cause", "order"), self._span.selection) if self._swaps else ():
+            sums: dict[_Bundle, dict[str, int]] = {}
             for row in from_table("ledger", part):
-                bundle = swaps.get(row["order"])
-                if row["cause"] == SWAP and bundle is not None and bundle.plain.swap is not None:
-                    bundle.change({bundle.plain.swap.coins[row["asset"]]: row["delta"]})
+                bundle = self._swaps.get(row["order"])
+                if row["cause"] == SWAP and bundle is not None:
+                    mine = sums.setdefault(bundle, {})
+                    mine[row["asset"]] = mine.get(row["asset"], 0) + row["delta"]
+            for bundle, tokens in sums.items():
+                bundle.swap(self._markets, tokens, is_news=False)
 
     def _read_ends(self, reader: LogReader) -> None:
         """What became inventory of those that ended."""
-        for row in _rows_of(reader, "residuals", np.array([*self._bundles], np.int64), self._span.selection):
+        for row in rows_of(reader, "residuals", np.array([*self._bundles], np.int64), self._span.selection):
             bundle = self._bundles[row["bundle"]]
             if row["cause"] == "late_fill":
                 bundle.booked.clear()
@@ -345,7 +381,7 @@ class Left:
             self._sides = {row["client_order_id"]: row["side"] for _, row in reader.outputs(kinds=("commands",))}
         for row in found:
             if row["seq"] > last or row["event"] == "fill":
-                self.take(row)
+                self._take(row)
 
     def _fill(self, row: Mapping[str, Any], order: _Order | None) -> None:
         fill = (row["account"], row["venue"], row["symbol"], row["fill_id"])
@@ -370,6 +406,16 @@ class Left:
             order.bundle.reopen()
             order.bundle.trade(market, side, (row["qty"], value))
             order.bundle.change(changes, is_leg=order.plain.purpose == "open")
+
+    def _hear(self, news: News) -> None:
+        """What a chain said that no ledger has."""
+        self._note((news.account, news.strategy), news.changes)
+        mine = (one for one in self._bundles.values() if (one.plain.start, one.plain.bundle) == news.bundle)
+        bundle = next(mine, None)
+        if bundle is not None and (news.swapped or news.is_open):
+            bundle.reopen()
+        if bundle is not None and news.swapped:
+            bundle.swap(self._markets, news.swapped, is_news=True)
 
     def _note(self, owner: Owner, changes: Mapping[str, int]) -> None:
         for found in (self.changes, self.later):
@@ -435,13 +481,3 @@ def _sent(row: Mapping[str, Any], start: int) -> CarriedOrder:
         state="pending",
         fill_ids=(),
     )
-
-
-def _rows_of(reader: LogReader, kind: str, bundles: NDArray[np.int64], select: Selection) -> Iterator[dict[str, Any]]:
-    """The rows of these bundles."""
-    if not len(bundles):
-        return
-    for part in reader.tables(kind, _COLUMNS[kind], select):
-        mine = np.isin(part.column("bundle").to_numpy(), bundles)
-        if mine.any():
-            yield from from_table(kind, part.filter(pa.array(mine)))
