@@ -67,6 +67,26 @@ def given(stage: Stage) -> None:
     stage.node.call("eth_sendTransaction", request)
 
 
+def test_balances_are_of_the_block_up_to_which_receipts_were_told(stage: Stage) -> None:
+    """Another start is opened, and a block takes in what the one before sent: that is in the balances once its receipt was told, and not before."""
+
+    async def story() -> None:
+        first = stage.desk()
+        await first.open()
+        cycle, best = stage.planned()
+        assert await first.trade(stage.trade(cycle)) is not None
+        desk, weth = stage.desk(start=2), stage.world.tokens["WETH"].lower()
+        await desk.open()
+        before = stage.held()["WETH"]
+        stage.builder.build()
+        assert (await desk.holdings([weth], "ETH"))[weth] == before
+        await desk.look()
+        assert stage.last("receipts")["status"] == "succeeded"
+        assert (await desk.holdings([weth], "ETH"))[weth] == before + best.profit
+
+    runs(story)
+
+
 def test_what_receipts_explain_is_no_difference(stage: Stage) -> None:
     """Before a trade, while it waits, once it is included: to the wei; whatever is under way is no difference."""
 

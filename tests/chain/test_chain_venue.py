@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.chain.conftest import Chain
 from tests.chain.stage import Stage, runs
 from xarb.errors import InvariantBroken, LogError
+from xarb.model.command import CancelCycle
 from xarb.venues.dex.executor import NOBODY, Funding
 from xarb.venues.dex.rpc import Rpc
 from xarb.venues.dex.venue import QUEUE, ChainVenue
@@ -89,6 +91,32 @@ def test_a_kill_lets_nothing_through(stage: Stage) -> None:
         assert [event for event in stage.events() if event.startswith("refused")] == ["refused stopped"] * 2
         assert stage.events()[-4:] == ["receipt succeeded", "mined", "replaced ours", "receipt dropped"]
         assert stage.held() == before | {"nonce": before["nonce"] + 1}
+
+    runs(story)
+
+
+def test_a_cancel_reaches_what_an_earlier_start_sent(stage: Stage) -> None:
+    """By the name that it had there, whatever its number is here; one of another log, or of a start to come, is our own mistake."""
+
+    async def story() -> None:
+        first = stage.desk()
+        await first.open()
+        cycle, _ = stage.planned(blocks=20)
+        await first.trade(stage.trade(cycle))
+        venue = ChainVenue(stage.desk(start=2))
+        await venue.open()
+        venue.listen()
+        cancel = CancelCycle(ts=1, order=-1, client_order_id="0badcafe-1-1", account="hot", strategy="dex", venue="local")
+        for name in ("0badcaff-1-1", "0badcafe-3-1", "0badcafe-2-7"):
+            with pytest.raises(InvariantBroken, match=f"order -1 is called {name}"):
+                venue.send([msgspec.structs.replace(cancel, client_order_id=name)])
+        venue.send([cancel])
+        await stage.until("intent cancel")
+        stage.builder.build()
+        await venue.reconcile()
+        await venue.close()
+        assert stage.last("receipts")["status"] == "dropped"
+        assert stage.last("receipts")["client_order_id"] == "0badcafe-1-1"
 
     runs(story)
 

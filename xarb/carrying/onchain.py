@@ -84,7 +84,7 @@ class LeftOnChain:
         natives = {venue: one["own"]["native"] for venue, one in config.items()}
         self._receipts = Receipts(span.start.number, natives, self._decimals)
         self._later: list[SlowRow] = []
-        self._unheard: list[News] = []
+        self._unheard: list[News] = []  # what the start's engine did not apply to a bundle or a strategy
         opening = span.start.opening
         if span.start.mode != LIVE or opening.cycles is None:  # none: of an older version, which followed none of them
             return
@@ -98,6 +98,7 @@ class LeftOnChain:
             if row["kind"] == "submit":
                 native = natives[row["venue"]]
                 self._take_up(row["order"], _wish(row, span.start.number, native, swaps.get(row["bundle"])))
+        accounts = {name: one["account"] for name, one in span.start.config["strategies"].items()}
         engine = {row["client_order_id"] for row in wishes if row["kind"] != "cancel"}
         select = Selection(first_seq=opening.told_seq + 1, last_seq=until)
         for slow in merge(*(_rows(reader, kind, select) for kind in KINDS), key=attrgetter("seq")):
@@ -107,8 +108,10 @@ class LeftOnChain:
                 self._later.append(slow)
                 continue
             for news, one in self._hear(slow):
-                if one is not None and one.plain.client_order_id not in engine:  # the start's engine had nobody who goes on with it
-                    self._unheard.append(news._replace(changes={}))
+                is_charged = accounts.get(news.strategy) != news.account  # then the ledger has it as the account's
+                is_followed = one is None or one.plain.client_order_id in engine
+                if is_charged or not is_followed:
+                    self._unheard.append(news if is_charged else news._replace(changes={}))
 
     def _swaps(self, reader: LogReader, bundles: Sequence[int]) -> dict[int, _Swap]:
         """What paths were planned as, by the number of their bundle in the start."""
@@ -125,8 +128,9 @@ class LeftOnChain:
     def _take_up(self, number: int, plain: CarriedCycle) -> None:
         self._sent[number], self._names[number] = _Sent(plain), (plain.start, plain.order)
 
-    def _decimals(self, _venue: str, token: str) -> int | None:
-        return next((one.plain.decimals[token] for one in self._sent.values() if token in one.plain.decimals), None)
+    def _decimals(self, venue: str, token: str) -> int | None:
+        mine = (one.plain.decimals for one in self._sent.values() if one.plain.venue == venue and token in one.plain.decimals)
+        return next((decimals[token] for decimals in mine), None)
 
     # --- what it says
 
