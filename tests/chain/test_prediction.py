@@ -101,6 +101,10 @@ def test_the_backtest_of_a_recording_predicts_what_live_earns(twice: Twice) -> N
         assert (one["became A"], one["profit A"], one["included A"]) == (one["became B"], one["profit B"], one["included B"])
         assert one["became B"] == "succeeded"
         assert "gas 1" in str(one["differs by"])
+    (receipts,) = [one for one in found.sections if one.key == "receipts"]
+    differing = [(row[4], row[8]) for row in receipts.rows]
+    assert {*differing} <= {("gas_used", "gas"), ("gas_price_wei", "base fee")}
+    assert differing.count(("gas_used", "gas")) == len(bundles)
     assert earned(run) == earned(twice.traded) == twice.held
     assert CliRunner().invoke(app, ["diff", str(run), str(twice.traded)]).exit_code == 0
     assert verify(run, advance=quiet).equal

@@ -15,8 +15,9 @@ from xarb.inquiry.causes import total_of
 from xarb.inquiry.chainblocks import TwoChains
 from xarb.inquiry.cyclecauses import DECLARED
 from xarb.inquiry.decided import open_decided
+from xarb.inquiry.receipts import Aligned, Receipt, ReceiptComparison, Told
 from xarb.model.command import SwapCycle
-from xarb.pools.financing import Loan
+from xarb.pools.financing import MEASURED, Loan
 from xarb.venues.simulated_chain import Outcome as Swapped
 from xarb.venues.simulated_chain import SimulatedChain
 from xarb.verbs.diff import Outcome, diff
@@ -53,6 +54,12 @@ def causes(found: Outcome) -> list[tuple[str, str]]:
     return [(one.what, one.cause) for one in found.differences]
 
 
+def receipts(found: Outcome) -> list[tuple[str, ...]]:
+    """What differs in receipts: what, field, both values, what lies between, and why."""
+    (section,) = [one for one in found.sections if one.key == "receipts"]
+    return [(row[1], *row[4:]) for row in section.rows]
+
+
 def compared(tmp_path: Path, story: Sequence[Act], other: Sequence[Act], model: dict[str, str] | None = None) -> Outcome:
     """A run over the one beside a run over the other."""
     return diff(made(tmp_path / "a", story), made(tmp_path / "b", other, **(model or {})))
@@ -76,8 +83,52 @@ def test_a_base_fee_is_declared(tmp_path: Path) -> None:
     found = compared(tmp_path, STORY, dear)
     assert found.equal
     assert causes(found) == [("bid", "base fee"), ("base fee", "base fee")]
+    assert receipts(found) == [("cycle", "gas_price_wei", str(11 * GWEI), str(31 * GWEI), str(20 * GWEI), "base fee")]
     assert set(total_of(found.differences)) == {"ETH"}
     assert total_of(found.differences)["ETH"] < 0
+
+
+def test_gas_and_its_price_are_told_apart_where_the_cost_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the gas at twice the price: no money differs, and the receipts do."""
+    mine = made(tmp_path / "a", STORY)
+    whole = MEASURED["callback"]
+    monkeypatch.setitem(MEASURED, "callback", msgspec.structs.replace(whole, two_hops=whole.two_hops // 2))
+    dear = [*STORY[:3], Act(GAP, base_fee_wei=21 * GWEI), *STORY[4:]]
+    found = diff(mine, made(tmp_path / "b", dear))
+    assert not total_of(found.differences).get("ETH")
+    assert {("gas", "unexplained"), ("base fee", "base fee")} <= {*causes(found)}
+    assert [one[:3] for one in receipts(found)] == [
+        ("cycle", "gas_used", str(whole.two_hops)),
+        ("cycle", "gas_price_wei", str(11 * GWEI)),
+    ]
+    assert not found.equal
+
+
+def test_receipts_of_removed_blocks_do_not_stand(tmp_path: Path) -> None:
+    """The block that held the cycle is removed on one side: another one holds it at another price, or is too dear for it."""
+    whole = [*STORY[:4], Act(EVEN), Act(EVEN)]
+    for name, fee, said in (("again", 15, ("reverted", str(16 * GWEI))), ("dear", 400, (None, None))):
+        (tmp_path / name).mkdir()
+        removed = [*STORY[:4], Act(EVEN, removed=1, base_fee_wei=fee * GWEI), Act(EVEN, base_fee_wei=fee * GWEI)]
+        told = {one[1]: one[2:4] for one in receipts(compared(tmp_path / name, whole, removed))}
+        assert told["gas_price_wei"] == (str(11 * GWEI), said[1])
+        assert told.get("status", ("", "succeeded"))[1] == said[0]
+
+
+def test_what_a_receipt_does_not_say_is_found() -> None:
+    """A field that no difference names, and what a side booked otherwise: neither is explained."""
+    one = Receipt("local", "succeeded", 100, 7, profit=50, amount_in=None, amount_out=None)
+    told = Told({1: one}, [one]), Told({4: one._replace(profit=51, gas_used=90)}, [])
+    found = ReceiptComparison(told, [Aligned("cycle", 1, 4, ({"profit": 49}, None))], [(0, 1, "gas", "gas")])
+    assert [row[1:] for row in found.rows] == [
+        ("cycle", 1, 4, "gas_used", "100", "90", "-10", "gas"),
+        ("cycle", 1, 4, "profit", "50", "51", "1", "unexplained"),
+        ("booked by A", 1, 4, "profit", "50", "49", None, "unexplained"),
+        ("cancel", None, None, "count", "1", "0", "-1", None),
+        ("cancel", None, None, "gas_cost_wei", "700", "0", "-700", None),
+    ]
+    assert not found.is_explained
+    assert ReceiptComparison(told, [Aligned("cycle", 1, 4)], [(1, 4, "outcome", "inclusion")]).is_explained
 
 
 def test_what_others_did_before_us_is_no_declared_difference(tmp_path: Path) -> None:
@@ -202,3 +253,5 @@ def test_a_swap_with_a_hedge_is_an_order_of_its_bundle(tmp_path: Path) -> None:
     assert causes(found)[:2] == [("outcome", "config"), ("order", "consequence")]
     assert {one.root for one in found.differences} == {"config"}
     assert not found.equal
+    assert [one[:2] for one in receipts(found)[:2]] == [("swap", "status"), ("swap", "gas_used")]
+    assert {one[-1] for one in receipts(found)} == {"config", "consequence"}

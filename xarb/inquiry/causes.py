@@ -163,6 +163,7 @@ class Comparison:
         self.counts: dict[tuple[str, str], int] = {}
         self.differences: list[Difference] = []
         self._past = _Past(sides)
+        self.swaps: list[OrderPair] = []
         for item in sorted(self._items(), key=_order):
             self._add(item, *self._cause(item))
         self.cycles = self._compare_cycles()
@@ -204,6 +205,8 @@ class Comparison:
         orders = list(align_orders(pair))
         for order in orders:
             self._count("orders", order)
+            if any(one is not None and one.purpose == PURPOSE for one in order):
+                self.swaps.append(order)
         mine, theirs = (_shown(one) for one in pair)
         if mine == theirs:
             for order in orders:

@@ -149,7 +149,7 @@ class CycleComparison:
         if a.outcome != b.outcome or a.made != b.made or (a.gas_used is None) != (b.gas_used is None):
             yield same._replace(what="outcome", flow=_change((a, b)))
             return
-        if a.gas == b.gas:
+        if (a.gas_used, a.price_wei, a.gas) == (b.gas_used, b.price_wei, b.gas):
             return
         (asset,) = {*a.gas, *b.gas}
         whole = b.gas.get(asset, 0) - a.gas.get(asset, 0)
@@ -159,7 +159,7 @@ class CycleComparison:
         units = -(b.gas_used - a.gas_used) * a.price_wei
         if units:
             yield same._replace(what="gas", flow={asset: units})
-        if whole - units:
+        if whole - units or a.price_wei != b.price_wei:
             yield same._replace(what="base fee", flow={asset: whole - units})
 
     # --- why

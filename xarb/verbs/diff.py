@@ -14,6 +14,7 @@ from xarb.inquiry.cyclecauses import DECLARED
 from xarb.inquiry.cyclecourse import Chance, Choice, Cycle
 from xarb.inquiry.cycleshown import acts_of, cycle_section, told
 from xarb.inquiry.decided import Decided, open_decided
+from xarb.inquiry.receipts import Aligned, ReceiptComparison, receipt_section, told_by
 from xarb.inquiry.sections import Section, amount, bps, millis, moment_of
 from xarb.inquiry.swapcourse import PURPOSE
 from xarb.log.manifest import Manifest
@@ -58,6 +59,7 @@ def diff(a: Path, b: Path, *, log: Path | None = None, start: int | None = None)
         if summed != total:
             raise InvariantBroken(f"the causes add up to {summed}, the ledgers differ by {total}")
         differences = found.differences
+        receipts = _receipts((mine, theirs), found)
         sections = [
             _sides((mine, theirs), courses),
             _configs(found),
@@ -67,14 +69,45 @@ def diff(a: Path, b: Path, *, log: Path | None = None, start: int | None = None)
             *_by_cause(differences),
             _worth((mine, theirs), courses, differences),
             cycle_section(found.cycles),
+            receipt_section(receipts),
             Section("differences", "Differences in order of time", _HEAD, [_line(one) for one in differences]),
         ]
-        return Outcome(all(one.root in DECLARED for one in differences), differences, sections)
+        return Outcome(receipts.is_explained and all(one.root in DECLARED for one in differences), differences, sections)
 
 
 def _opened(folder: Path, log: Path | None, start: int | None) -> Decided:
     is_run = Manifest(folder).header.kind == "run"
     return open_decided(folder, log=log if is_run else None, start=None if is_run else start)
+
+
+def _receipts(sides: tuple[Decided, Decided], found: Comparison) -> ReceiptComparison:
+    """What blocks say of the orders that belong together."""
+    cycles = [Aligned("cycle", _number(a), _number(b), booked=(_booked(a), _booked(b))) for a, b in found.cycles.pairs]
+    swaps = [Aligned("swap", _number(a), _number(b)) for a, b in found.swaps]
+    causes = [
+        (side, number, one.what, one.cause)
+        for one in found.differences
+        for side, shown in enumerate((one.a, one.b))
+        for number in _orders_of(shown)
+    ]
+    return ReceiptComparison((told_by(sides[0]), told_by(sides[1])), cycles + swaps, causes)
+
+
+def _number(one: Cycle | Order | None) -> int | None:
+    return None if one is None else one.number
+
+
+def _booked(one: Cycle | None) -> dict[str, int | None] | None:
+    return None if one is None else {"gas_used": one.gas_used, "gas_price_wei": one.price_wei, "profit": one.profit}
+
+
+def _orders_of(shown: Any) -> list[int]:
+    """The numbers of the orders that a side of a difference is about."""
+    if isinstance(shown, Choice):
+        return [] if shown.cycle is None else [shown.cycle.number]
+    if isinstance(shown, Decision):
+        return [order.number for order in shown.orders]
+    return [shown.number] if isinstance(shown, Cycle | Order) else []
 
 
 # --- tables
