@@ -17,6 +17,7 @@ from xarb.log.reader import LogReader
 from xarb.model.units import parse_money
 from xarb.verbs.backtest import backtest
 from xarb.verbs.diff import diff
+from xarb.verbs.report import Wanted, report
 from xarb.verbs.status import status
 from xarb.verbs.why import Question, why
 
@@ -104,3 +105,18 @@ def test_status_of_real_trading(folder: Path) -> None:
     assert {row["what"]: row["value"] for row in made["status"]}["mode"] == "live"
     assert made["open_orders"] == []
     assert all(row["balance"] == row["free"] for row in made["balances"])
+
+
+def test_page_of_real_trading(folder: Path) -> None:
+    """Proven by replay; fills, latencies and every bundle come from what the exchanges said."""
+    out = folder / "page.html"
+    made = report(Wanted([folder / "log"]), out, advance=quiet)
+    assert (made.parts, made.proven) == (1, True)
+    told = {row[0]: row[1] for row in made.key_figures.rows}
+    with LogReader(folder / "log") as reader:
+        bundles = {row["bundle"] for _, row in reader.outputs(kinds=("fills",))}
+    assert f"of {len(bundles)} bundles)" in told["hit ratio, USDT"]
+    page = out.read_text()
+    assert "Live trading on log" in page
+    assert "What the venues said, ms since the command" in page
+    assert "order to first word" in page

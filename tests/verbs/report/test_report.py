@@ -24,11 +24,11 @@ from xarb.errors import ConfigError
 from xarb.inquiry.decided import open_decided
 from xarb.inquiry.sections import Section
 from xarb.model.units import MONEY_ONE
-from xarb.summary import money
+from xarb.summary import Summary, money
 from xarb.verbs.backtest import Result, backtest
 from xarb.verbs.report import TRADES, Wanted, report
 from xarb.verbs.report.around import POINTS
-from xarb.verbs.report.bundles import CAUSES, bundles
+from xarb.verbs.report.bundles import CAUSES, Bundle, bundles
 from xarb.verbs.report.drawing import Figure, labels, shown
 from xarb.verbs.report.earned import earned
 from xarb.verbs.report.page import Line, Page, Part, plotly, written
@@ -156,6 +156,22 @@ def test_causes_are_reckoned_against_the_prices_of_the_decision(tmp_path: Path) 
     for one in found:
         assert {cause for cause in CAUSES if any(one.causes[cause].values())} == {"edge"}
         assert one.flow["USDT"] == sold[one.number or 0] * 90 // 100
+
+
+def test_what_cannot_be_valued_is_counted() -> None:
+    """An asset without a mark that two causes cancel out: the sum is valued, the two parts are left out and counted."""
+    one, nothing = MONEY_ONE, Counter[str]()
+    summary = Summary(marks=lambda _asset, _currency: None, opening={}, assets={}, currencies=["U"])
+    causes = {cause: Counter[str]() for cause in CAUSES}
+    causes["edge"], causes["fees"] = Counter({"X": one, "U": 5 * one}), Counter({"X": -one})
+    bundle = Bundle(1, 10**18, "s", "a / b", 1, 1, 0, 0, "", True, causes)
+    assert bundle.flow - nothing == Counter({"U": 5 * one})
+    found = earned([bundle], summary, buckets_of(10**18, 10**18 + 10**9), chosen=[1], total=1)
+    assert (found.strategies[0].pnl, found.unvalued) == (5 * one, 2)
+    assert found.hits["U"] == (1, 1)
+    causes["edge"] = Counter({"X": 2 * one})
+    lost = earned([bundle], summary, buckets_of(10**18, 10**18 + 10**9), chosen=[1], total=1)
+    assert (lost.strategies[0].pnl, lost.trades[0].pnl, lost.hits["U"].ratio) == (None, None, None)
 
 
 def test_slippage_unwind_and_left_are_apart() -> None:
@@ -287,6 +303,12 @@ def test_rows_that_do_not_come_again_are_told(tmp_path: Path) -> None:
     assert "not proven" in done.output
 
 
+def written_of(folder: Path, out: Path) -> str:
+    """The page of a folder."""
+    report(Wanted([folder]), out, advance=quiet)
+    return out.read_text()
+
+
 def test_starts_of_a_live_log_stand_beside_each_other(tmp_path: Path) -> None:
     """Two starts, two columns, each proven; one alone with --start."""
     folder = tmp_path / "live"
@@ -296,6 +318,12 @@ def test_starts_of_a_live_log_stand_beside_each_other(tmp_path: Path) -> None:
         player.end()
     made = report(Wanted([folder]), tmp_path / "both.html", advance=quiet)
     assert (made.parts, made.size, made.proven) == (2, (tmp_path / "both.html").stat().st_size, True)
+    player = Player(folder, seed=3)
+    player.play(list(recorded(300, 60)))  # and goes on: nothing of it is sealed
+    assert "Start 3 is not sealed yet" in written_of(folder, tmp_path / "three.html")
+    with pytest.raises(ConfigError, match="nothing of it is sealed yet"):
+        report(Wanted([folder], start=3), tmp_path / "page.html", advance=quiet)
+    player.end()
     heads = [row for row in rows_of((tmp_path / "both.html").read_text()) if row[0] == "figure"]
     assert heads == [["figure", "live, start 1 (paper)", "live, start 2 (paper)"]]
     assert report(Wanted([folder], start=2), tmp_path / "one.html", advance=quiet).parts == 1

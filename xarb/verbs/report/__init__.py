@@ -94,7 +94,7 @@ def report(wanted: Wanted, out: Path, *, advance: Advance) -> Made:
     made = f"made by xarb {code_digest()[:12]}"
     page = Page(title, made, key_figures, plots, DEFINITIONS, [one.part for one in found])
     size = _put(out, written(page))
-    return Made(len(found), size, key_figures, not any(one.part.warnings for one in found))
+    return Made(len(found), size, key_figures, all(one.is_proven for one in found))
 
 
 def _starts(folder: Path, wanted: Wanted) -> Iterator[tuple[Path, int | None]]:
@@ -105,11 +105,15 @@ def _starts(folder: Path, wanted: Wanted) -> Iterator[tuple[Path, int | None]]:
     if wanted.start is not None:
         yield folder, wanted.start
         return
+    sealed = Manifest(folder).last
     with open_query([folder]) as query:
-        numbers = [one.start.number for one in starts_in(query)]
-    if not numbers:
+        found = starts_in(query)
+    if not found:
         raise ConfigError(f"{folder} is a log without a start: nothing was decided on it")
-    for number in numbers:
+    shown = [one.start.number for one in found if one.first <= sealed]
+    if not shown:
+        raise ConfigError(f"{folder}: nothing is sealed yet; try again after the next seal")
+    for number in shown:
         yield folder, number
 
 
@@ -122,7 +126,11 @@ def _name(decided: Decided, names: Sequence[str]) -> str:
 def _notes(decided: Decided) -> list[str]:
     code = str(decided.code_digest)[:12]
     kind = "Backtest" if decided.span is None else "Live trading" if decided.reports == "reports" else "Paper trading"
-    return [f"{kind} on {decided.log.resolve().name}, decided by code {code}."]
+    made = [f"{kind} on {decided.log.resolve().name}, decided by code {code}."]
+    if decided.span is not None:
+        later = [one.start.number for one in starts_in(decided.outputs) if one.first > Manifest(decided.folder).last]
+        made += [f"Start {number} is not sealed yet and not on this page." for number in later]
+    return made
 
 
 def _only_sealed(decided: Decided) -> list[str]:

@@ -54,9 +54,11 @@ def quotes(decided: Decided, windows: Mapping[int, Window]) -> dict[int, dict[Ma
         return {}
     first, last = min(one.since for one in windows.values()), max(one.until for one in windows.values())
     bound = "" if decided.span is None else f" AND seq BETWEEN {decided.span.first} AND {decided.span.last}"
-    sql = f"""WITH w(bundle, venue, symbol, since, until) AS (VALUES {", ".join(rows)}),
+    sql = f"""WITH given(bundle, venue, symbol, since, until) AS (VALUES {", ".join(rows)}),
+        w AS (SELECT *, unnest(range(since // {NANOS_PER_S}, until // {NANOS_PER_S} + 1)) AS second FROM given),  -- joins by equality, not by range
         found AS (SELECT bundle, venue, symbol, seq, ts_recv, bid, ask, row_number() OVER mine AS number, count(*) OVER (PARTITION BY bundle, venue, symbol) AS many
-            FROM (SELECT * FROM tops WHERE ts_recv BETWEEN {first} AND {last}{bound}) JOIN w USING (venue, symbol)
+            FROM (SELECT *, ts_recv // {NANOS_PER_S} AS second FROM tops WHERE ts_recv BETWEEN {first} AND {last}{bound})
+                JOIN w USING (venue, symbol, second)
             WHERE ts_recv BETWEEN since AND until WINDOW mine AS (PARTITION BY bundle, venue, symbol ORDER BY seq))
         SELECT bundle, venue, symbol, ts_recv, bid, ask FROM found WHERE (number - 1) % greatest(1, (many + {POINTS - 1}) // {POINTS}) = 0
         ORDER BY bundle, venue, symbol, seq"""

@@ -180,7 +180,7 @@ WITH o AS (SELECT DISTINCT "order", bundle FROM orders WHERE {where}
         FROM commands WHERE kind = 'submit' AND {where} GROUP BY ALL),
     l AS (SELECT o.bundle, ledger."order", ledger.ts, strategy, asset, cause, delta FROM ledger LEFT JOIN o USING ("order")
         WHERE (ledger."order" IS NOT NULL OR cause = 'gas') AND {where})
-SELECT bundle, {_DECISION} AS tag, ts, strategy, coalesce(legs, sell_venue || ' / ' || buy_venue) AS a, '' AS b, NULL AS x, NULL AS y,
+SELECT bundle, {_DECISION} AS tag, ts, strategy, coalesce(legs, sell_venue || ' / ' || buy_venue, '{NO_PAIR}') AS a, '' AS b, NULL AS x, NULL AS y,
     opportunity AS i, after_seq AS j, '' AS t, legs AS u, edge_ppb AS k FROM d
 UNION ALL SELECT bundle, {_FLOW}, min(ts), strategy, asset, cause, sum(delta), NULL, NULL, NULL, NULL, NULL, NULL FROM l
     GROUP BY bundle, strategy, asset, cause

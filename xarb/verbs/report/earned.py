@@ -64,6 +64,7 @@ class Earned(NamedTuple):
         trades: those to be shown, in order of their numbers.
         shown_of: how many bundles there are.
         hits: by currency.
+        unvalued: how many sums by cause, time or hour are left out because an asset of them has no mark.
     """
 
     currencies: list[str]
@@ -75,6 +76,7 @@ class Earned(NamedTuple):
     trades: list[Trade]
     shown_of: int
     hits: dict[str, Hits]
+    unvalued: int
 
 
 class _Adding:
@@ -125,17 +127,20 @@ def earned(found: Iterable[Bundle], summary: Summary, buckets: Buckets, *, chose
     causes: dict[str, dict[str, int]] = {one: dict.fromkeys(CAUSES, 0) for one in valued}
     by_bucket: dict[str, dict[int, dict[str, int]]] = {one: {} for one in valued}
     hours: dict[str, dict[int, int]] = {one: {} for one in valued}
+    unvalued = 0
     for (key, bucket, cause), flow in sorted(adding.by_bucket.items(), key=_first):
-        currency = currency_of[key]
-        value = None if currency == UNVALUED else summary.total(flow, currency)
-        if value is not None:
-            causes[currency][cause] += value
-            part = by_bucket[currency].setdefault(bucket, dict.fromkeys(CAUSES, 0))
-            part[cause] += value
+        value = _value(flow, currency_of[key], summary)
+        if value is None:
+            unvalued += 1
+            continue
+        causes[currency_of[key]][cause] += value
+        by_bucket[currency_of[key]].setdefault(bucket, dict.fromkeys(CAUSES, 0))[cause] += value
     for (key, hour), flow in sorted(adding.by_hour.items(), key=_first):
-        value = None if currency_of[key] == UNVALUED else summary.total(flow, currency_of[key])
-        if value is not None:
-            hours[currency_of[key]][hour] = hours[currency_of[key]].get(hour, 0) + value
+        value = _value(flow, currency_of[key], summary)
+        if value is None:
+            unvalued += 1
+            continue
+        hours[currency_of[key]][hour] = hours[currency_of[key]].get(hour, 0) + value
     return Earned(
         currencies=valued,
         strategies=_sums(adding, summary, 0),
@@ -146,7 +151,12 @@ def earned(found: Iterable[Bundle], summary: Summary, buckets: Buckets, *, chose
         trades=trades,
         shown_of=total,
         hits={one: Hits(won[one], known[one]) for one in valued},
+        unvalued=unvalued,
     )
+
+
+def _value(flow: Flow, currency: str, summary: Summary) -> int | None:
+    return None if currency == UNVALUED else summary.total(flow, currency)
 
 
 def _first(item: tuple[tuple[object, ...], Flow]) -> str:

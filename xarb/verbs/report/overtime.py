@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -25,7 +25,7 @@ from xarb.verbs.report.drawing import (
     y_axis,
 )
 from xarb.verbs.report.earned import Earned
-from xarb.verbs.report.timeline import FEEDS, LINES, STATES, Balance, Buckets, Counted, Feed
+from xarb.verbs.report.timeline import FEEDS, GAPS, LINES, STATES, Balance, Buckets, Counted, Feed
 
 STATE_COLOURS: Final = dict(
     zip(STATES, ("#2a9d6f", "#b8c94a", "#e9c46a", "#f4a261", "#cc79a7", "#7b61c9", "#d1495b", "#a61e4d", "#6c757d"), strict=True)
@@ -186,7 +186,7 @@ def _line(one: Counted, buckets: Buckets, colour: str) -> Trace:
     }
 
 
-def inventory(found: Sequence[Balance], summary: Summary, currency: str, buckets: Buckets) -> list[Figure]:
+def inventory(found: Sequence[Balance], summary: Summary, currency: str, buckets: Buckets, ends: int) -> list[Figure]:
     """How far each balance has moved from its opening, valued at the last marks; those that moved most."""
     lines = []
     for one in found:
@@ -199,7 +199,8 @@ def inventory(found: Sequence[Balance], summary: Summary, currency: str, buckets
             values.append(money(value))
         else:
             start = at(buckets.start(min(one.by_bucket)))
-            lines.append((max(map(abs, values)), f"{one.asset}@{one.venue} {one.account}", [start, *times], values))
+            name = f"{one.asset}@{one.venue} {one.account}"
+            lines.append((max(map(abs, values)), name, [start, *times, at(ends)], [*values, values[-1]]))
     lines.sort(key=_most)
     traces = [
         {
@@ -226,7 +227,7 @@ def _most(line: tuple[float, str, list[float], list[float]]) -> tuple[float, str
     return -line[0], line[1]
 
 
-def band(found: Sequence[Feed], gaps: Iterable[tuple[int, str, str | None, str]], begins: int, ends: int) -> Figure:
+def band(found: Sequence[Feed], gaps: Sequence[tuple[int, str, str | None, str]], begins: int, ends: int) -> Figure:
     """A row a feed, coloured by state, with marks where a connection was lost or had a gap."""
     worst = sorted(found, key=_by_quality)[:FEEDS]
     part = sorted(worst, key=_feed_name, reverse=True)
@@ -253,7 +254,7 @@ def band(found: Sequence[Feed], gaps: Iterable[tuple[int, str, str | None, str]]
             )
     marks = [
         (ts, name, event)
-        for ts, venue, symbol, event in gaps
+        for ts, venue, symbol, event in gaps[:GAPS]
         for name, one in zip(names, part, strict=True)
         if one.venue == venue and symbol in (None, one.symbol)
     ]
@@ -273,6 +274,7 @@ def band(found: Sequence[Feed], gaps: Iterable[tuple[int, str, str | None, str]]
         "yaxis": {"type": "category", "automargin": True, "categoryarray": names, "categoryorder": "array", "fixedrange": True}
     }
     left = f" The {FEEDS} that were tradable least of {len(found)}." if len(found) > FEEDS else ""
+    left += f" Of the gaps the first {GAPS}." if len(gaps) > GAPS else ""
     note = f"Each row is a feed; where it changed within a dot of the plot, the worst state of it is shown.{left}"
     return Figure("feeds", "Feed quality and gaps", note, traces, layout, 110 + 20 * len(part), is_time=True)
 

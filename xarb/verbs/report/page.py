@@ -209,7 +209,7 @@ def _is_number(cell: str) -> bool:
 
 def _trades(run: int, part: Part) -> str:
     if not part.lines:
-        return "<h3>Trades</h3><p>There are none.</p>"
+        return f"<h3>Trades</h3><p>There are {part.bundles or 'none'}{', and none was to be opened' if part.bundles else ''}.</p>"
     numbers = [
         all(line.cells[at][1] == "-" or not isinstance(line.cells[at][1], str) for line in part.lines)
         for at in range(len(part.columns))

@@ -29,11 +29,12 @@ _SHARES: Final = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999))
 
 
 class Reckoned(NamedTuple):
-    """A part of the page with its key figures, by name in order, and its curves."""
+    """A part of the page with its key figures, by name in order, its curves, and whether every row came again."""
 
     part: Part
     key_figures: dict[str, str]
     curves: dict[str, Curve]
+    is_proven: bool
 
 
 def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advance: Advance) -> Reckoned:
@@ -52,10 +53,12 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
     """
     chosen = Chosen(decided, most)
     again = replayed(decided, chosen, advance)
+    advance(1, 1, f"{name}: figures")
     buckets = buckets_of(again.begins, again.ends)
     found = earned(bundles(decided, again.assets, again.alike), again.summary, buckets, chosen=chosen.numbers, total=chosen.total)
     counted = opportunities(decided, buckets)
-    durations = latencies(decided, again.ends)
+    advance(1, 1, f"{name}: latencies")
+    durations = latencies(decided, again.begins, again.ends)
     told = feeds(decided, again.begins, again.ends)
     drift = balances(decided, again.opening, buckets)
     over_time = [
@@ -63,7 +66,7 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
         *overtime.over_time(found, buckets),
         *dots.trades(found),
         *overtime.opportunities(counted, buckets),
-        *(one for currency in found.currencies for one in overtime.inventory(drift, again.summary, currency, buckets)),
+        *(one for currency in found.currencies for one in overtime.inventory(drift, again.summary, currency, buckets, again.ends)),
         overtime.band(told, gaps(decided, again.begins, again.ends), again.begins, again.ends),
     ]
     others = [
@@ -74,10 +77,11 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
         *totals.hours(found),
         *totals.latencies(durations),
     ]
+    advance(1, 1, f"{name}: trades")
     part = Part(
         name=name,
         notes=[*notes, f"Rows: {again.proof}."],
-        warnings=[] if again.equal else [f"Not proven: {again.proof}."],
+        warnings=_warnings(again, found),
         begins=again.begins,
         ends=again.ends,
         figures=[*over_time, *others],
@@ -88,7 +92,15 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
         bundles=chosen.total,
         tables=[*again.tables, _causes(found), _latencies(durations)],
     )
-    return Reckoned(part, _key_figures(again, found, counted), again.curves)
+    return Reckoned(part, _key_figures(again, found, counted), again.curves, again.equal)
+
+
+def _warnings(again: Replayed, found: Earned) -> list[str]:
+    """What must not be overlooked."""
+    made = [] if again.equal else [f"Not proven: {again.proof}."]
+    if found.unvalued:
+        made.append(f"PnL by cause, time and hour leaves out {found.unvalued} sums of which an asset has no mark.")
+    return made
 
 
 def _drawn(again: Replayed) -> list[str]:

@@ -19,6 +19,7 @@ _STEPS_S: Final = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_6
 STATES: Final = ("live", "low score", "drifted", "stale", "outlying", "frozen", "crossed", "gapped", "down")
 BINS: Final = 100  # of a decade of latencies: a quantile is at most 2.4 % above the true one
 MARKET: Final = ("quotes", "books", "book_deltas", "trades")
+_OUR_WORDS: Final = ("sent", "not_sent", "cancel_sent", "cancel_failed")  # reports that no venue made, or that answer a cancel
 _TOLD_GAPS: Final = ("gap", "lost", "closed")
 
 
@@ -108,9 +109,9 @@ def bounds(decided: Decided) -> str:
     return " AND ".join(f"{column} {operator} {value}" for column, operator, value in decided.bounds) or "true"
 
 
-def _input_bounds(decided: Decided, ends: int) -> str:
+def _input_bounds(decided: Decided, begins: int, ends: int) -> str:
     span = decided.span
-    return f"ts_recv <= {ends}" if span is None else f"seq BETWEEN {span.first} AND {span.last}"
+    return f"ts_recv BETWEEN {begins} AND {ends}" if span is None else f"seq BETWEEN {span.first} AND {span.last}"
 
 
 def opportunities(decided: Decided, buckets: Buckets) -> list[Counted]:
@@ -130,7 +131,7 @@ def opportunities(decided: Decided, buckets: Buckets) -> list[Counted]:
     return [one for _, one in sorted(counted, key=lambda item: (item[0], -item[1].total, item[1].what))]
 
 
-def latencies(decided: Decided, ends: int) -> list[Latency]:
+def latencies(decided: Decided, begins: int, ends: int) -> list[Latency]:
     """Distributions: of market data, orders, transactions, and of how long opportunities lived.
 
     Raises:
@@ -138,12 +139,15 @@ def latencies(decided: Decided, ends: int) -> list[Latency]:
     """
     where = bounds(decided)
     lags = " UNION ALL ".join(
-        f"SELECT venue, ts_recv - ts_event AS ns FROM {kind} WHERE ts_event IS NOT NULL AND {_input_bounds(decided, ends)}"
+        f"SELECT venue, ts_recv - ts_event AS ns FROM {kind} WHERE ts_event IS NOT NULL AND {_input_bounds(decided, begins, ends)}"
         for kind in MARKET
     )
     time, mine = ("ts_recv", f"start = {decided.number}") if decided.reports == "reports" else ("ts", where)
+    ours = ", ".join(f"'{one}'" for one in _OUR_WORDS)
     sent = f"""SELECT "order", min(ts) AS ts, any_value(venue) AS venue FROM commands WHERE kind = 'submit' AND {where} GROUP BY "order" """
-    heard = f"""SELECT "order", min({time}) AS heard FROM {decided.reports} WHERE event <> 'sent' AND {mine} GROUP BY "order" """
+    heard = (
+        f"""SELECT "order", min({time}) AS heard FROM {decided.reports} WHERE event NOT IN ({ours}) AND {mine} GROUP BY "order" """
+    )
     filled = f"""SELECT "order", ts AS filled FROM fills WHERE {where}"""
     cycles = f"""SELECT "order", min(ts) FILTER (state = 'pending') AS ts, min(ts) FILTER (state IN ('succeeded', 'reverted')) AS held,
         any_value(venue) AS venue FROM cycle_states WHERE {where} GROUP BY "order" """
@@ -217,7 +221,9 @@ def _tradable(states: list[tuple[int, str, bool]], ends: int) -> int:
 
 
 def gaps(decided: Decided, begins: int, ends: int) -> list[tuple[int, str, str | None, str]]:
-    """Connections lost and closed, and gaps in them: ts, venue, symbol (None: all of the connection), event; no two of a kind in one cell.
+    """Connections lost and closed, and gaps in them: ts, venue, symbol (None: all of the connection), event.
+
+    No two of a kind in one cell of the band; one more than GAPS where there are more than these.
 
     Raises:
         LogError: a file is damaged.
@@ -225,7 +231,7 @@ def gaps(decided: Decided, begins: int, ends: int) -> list[tuple[int, str, str |
     width = max(1, (ends - begins) // CELLS)
     events = ", ".join(f"'{one}'" for one in _TOLD_GAPS)
     sql = f"""SELECT min(ts_recv), venue, symbol, event FROM connections WHERE event IN ({events}) AND ts_recv >= {begins}
-        AND {_input_bounds(decided, ends)} GROUP BY (ts_recv - {begins}) // {width}, venue, symbol, event ORDER BY ALL LIMIT {GAPS + 1}"""
+        AND {_input_bounds(decided, begins, ends)} GROUP BY (ts_recv - {begins}) // {width}, venue, symbol, event ORDER BY ALL LIMIT {GAPS + 1}"""
     return [(ts, venue, symbol, event) for ts, venue, symbol, event in read(decided.inputs, sql)]
 
 
