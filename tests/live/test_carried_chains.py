@@ -445,7 +445,9 @@ def test_what_nobody_goes_on_with_is_booked_and_its_receipts_still_count(tmp_pat
         world.experiment.write_text(text)
     second = Start(world, 2, told=(ended(order, "not_sent"),))
     assert [row["reason"] for row in second.rows("refusals")] == [why]
-    assert [row["cause"] for row in second.rows("residuals")] == ["orphaned"]
+    [left] = second.rows("residuals")
+    assert (left["qty"], left["cost"], left["cost_asset"]) == (came(command), command.amount * DOLLARS, "USDC")
+    assert left["cause"] == "orphaned"
     assert (second.events, second.states) == (["carried", "held"], [])
     world.made(receipt(command, "succeeded"), sign=-1)
     second.tell(transaction(command, "reorged"))
