@@ -13,7 +13,7 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.plain.pools import PlainPool, Row, pools_of
+from tests.plain.pools import PlainPool, Row, pools_of, standing
 from xarb.config import Experiment
 from xarb.log.reader import LogReader
 from xarb.pools.financing import MEASURED, GasUse
@@ -27,12 +27,12 @@ WAD: Final = 10**18
 
 
 class Loan(NamedTuple):
-    """Who lends how much of a token, in whole ones, for which share."""
+    """Who lends how much of a token, in whole ones, for which share; None: it did not say."""
 
     way: str
     who: str
-    depth: Fraction
-    share: Fraction
+    depth: Fraction | None
+    share: Fraction | None
 
 
 class DexTerms(NamedTuple):
@@ -135,7 +135,7 @@ class PlainDex:
         self.terms, self._chain = terms, chain
         with LogReader(log) as reader:
             self._pools = [row["symbol"] for row in reader.rows("instruments") if row["kind"] == "pool"]
-            rows = [(kind, row) for kind in ("pools", "blocks") for row in reader.rows(kind)]
+            rows = [(kind, row) for kind in ("pools", "loans", "blocks") for row in reader.rows(kind)]
         self._rows = sorted(rows, key=lambda one: int(one[1]["seq"]))
         self._states = sorted(run.get("cycle_states", ()), key=lambda row: (row["after_seq"], row["n"]))
         self._wishes = [row for row in run.get("cycles", ()) if row["kind"] == "submit"]
@@ -146,6 +146,7 @@ class PlainDex:
         self._held = terms.held
         self._booked: dict[int, Fraction] = {}
         self._highest = -1
+        self._loans: list[Loan] = []
         self._units = 1  # smallest ones of the token that goes round in a whole one
         self._count = 0
         self.said: list[Said] = []
@@ -170,11 +171,22 @@ class PlainDex:
             known = {number: pools[name] for number, name in enumerate(self._pools) if name in pools}
             ways = ways or list(self._cycles(known))
             self._units = self._unit(known)
+            self._loans = self._lent(self._rows[: at + 1])
             if not self._open:
                 for number in self._tried:
                     self._taken.pop(number, None)
             self._tried.clear()
             self._look({**heads[-1], "seq": row["seq"]}, known, ways)
+
+    def _lent(self, rows: Sequence[tuple[str, Row]]) -> list[Loan]:
+        """Who lends: what the config says, and of whom rows speak what the latest of them says."""
+        found = {(one.way, one.who): one for one in self.terms.loans}
+        for row in standing(rows, "loans"):
+            if row["token"] == self.terms.start:
+                depth = None if row["available"] is None else Fraction(int(row["available"]), self._units)
+                share = None if row["premium_wad"] is None else Fraction(int(row["premium_wad"]), WAD)
+                found[row["way"], row["lender"]] = Loan(row["way"], row["lender"], depth, share)
+        return [found[key] for key in sorted(found)]
 
     # --- what was told
 
@@ -315,13 +327,14 @@ class PlainDex:
         good: list[tuple[int, int, Sent]] = []
         poor: list[str] = []
         for place, way in enumerate(terms.ways):
-            lenders: list[Loan | None] = [loan for loan in terms.loans if loan.way == way]
+            lenders: list[Loan | None] = [loan for loan in self._loans if loan.way == way]
             for loan in lenders or [None]:
-                why = self._refused(way, loan, amount, unit) or ("fee_cap" if price > terms.wei[1] else "")
+                names = {self._pools[number] for number, _ in hops}
+                why = self._refused(way, loan, amount, names) or ("fee_cap" if price > terms.wei[1] else "")
                 if why:
                     poor.append(why)
                     continue
-                premium = math.ceil(amount * loan.share) if loan else 0
+                premium = math.ceil(amount * loan.share) if loan and loan.share else 0
                 kept, use = profit - premium, GAS[way]
                 gas = use.two_hops + use.hop * (len(hops) - 2) + TICK_GAS * ticks
                 cost = math.ceil(gas * price * worth)
@@ -357,14 +370,18 @@ class PlainDex:
         rates = [one.first(down=one.tokens[0] == start) for one in pools.values() if {*one.tokens} == {start, wrapped}]
         return max((1 / rate for rate in rates if rate), default=None)
 
-    def _refused(self, way: str, loan: Loan | None, amount: int, unit: int) -> str:
+    def _refused(self, way: str, loan: Loan | None, amount: int, pools: set[str]) -> str:
         if way == "wallet":
-            return "balance" if self._held * unit < amount else ""
+            return "balance" if self._held * self._units < amount else ""
         if way == "callback":
             return ""
         if loan is None:
             return "no_lender"
-        return "lender_depth" if loan.depth * unit < amount else ""
+        if loan.who in pools:
+            return "lender_in_cycle"
+        if loan.share is None or loan.depth is None:
+            return "premium_unknown" if loan.share is None else "depth_unknown"
+        return "lender_depth" if loan.depth * self._units < amount else ""
 
 
 def _hop(name: str, pool: PlainPool, *, down: bool) -> str:

@@ -135,13 +135,13 @@ def _moved(price: int, useful: int, liquidity: int, *, down: bool) -> int:
     return price + useful * Q96 // liquidity
 
 
-def standing(rows: Sequence[tuple[str, Row]]) -> list[Row]:
-    """Of rows of a chain in order those of pools in blocks that stand, after the last one."""
+def standing(rows: Sequence[tuple[str, Row]], of: str) -> list[Row]:
+    """Of rows of a chain in order those of one kind in blocks that stand, after the last one."""
     found: list[tuple[str, list[Row]]] = []
     waiting: list[Row] = []
     for kind, row in rows:
-        if kind == "pools":
-            waiting.append(row)
+        if kind != "blocks":
+            waiting += [row] if kind == of else []
         elif row["event"] == "added":
             found.append((row["block_hash"], waiting))
             waiting = []
@@ -154,7 +154,7 @@ def standing(rows: Sequence[tuple[str, Row]]) -> list[Row]:
 def pools_of(rows: Sequence[tuple[str, Row]]) -> dict[str, PlainPool]:
     """All of them by address."""
     found: dict[str, PlainPool] = {}
-    for row in standing(rows):
+    for row in standing(rows, "pools"):
         if row["symbol"] in found:
             found[row["symbol"]].apply(row)
         else:

@@ -37,13 +37,19 @@ kind = "balancer"
 address = "0x{"e" * 40}"
 premium_ppm = 90
 depth = {{ {WETH} = 20, {DAI} = 30000 }}
+[onchain.{CHAIN}.lenders.pool]
+kind = "flash"
+address = "{FOUR[2].address}"
+premium_ppm = 5
+depth = {{ {WETH} = 50, {DAI} = 90000 }}
 """
 
 
-def compared(path: Path, log: Path, found: Run, chain: str = CHAIN) -> PlainDex:
-    """The plain strategy, which said and sent the same."""
-    [name] = load_experiment(path).strategies
-    plain = PlainDex(log, chain, terms_of(load_experiment(path), name, chain), found)
+def compared(path: Path, log: Path, found: Run, chain: str = CHAIN, **changes: str) -> PlainDex:
+    """The plain strategy, which said and sent the same; `changes` as of `run`."""
+    asked = load_experiment(path, {name.replace("__", "."): value for name, value in changes.items()})
+    [name] = asked.strategies
+    plain = PlainDex(log, chain, terms_of(asked, name, chain), found)
     plain.play()
     assert plain.said == said(found.get("opportunities", []))
     assert plain.sent == sent(found.get("cycles", []))
@@ -58,6 +64,14 @@ def test_the_shipped_recording_is_decided_alike(tmp_path: Path) -> None:
     plain = compared(path, ROOT / "recordings/pools", found, "local")
     assert len(plain.sent) > 50
     assert {one.reason for one in plain.said if one.verdict} == {None, "abnormal_edge", "max_open_bundles", "unprofitable"}
+
+
+def test_lenders_of_the_recording_are_chosen_alike(tmp_path: Path) -> None:
+    """A vault, a pool that may itself be in the cycle, and a lender with a premium, by what rows say of them."""
+    path = ROOT / "experiments/dex_dex.toml"
+    changes = {"strategies__cycles__financing": "flashloan", "strategies__cycles__max_notional_quote": "900"}
+    plain = compared(path, ROOT / "recordings/pools", run(path, tmp_path / "run", **changes), "local", **changes)
+    assert {one.lender for one in plain.sent} != {""}
 
 
 def drawn(draw: random.Random) -> list[Act]:
@@ -86,7 +100,7 @@ def test_drawn_markets_are_decided_alike(tmp_path: Path, seed: int) -> None:
         log,
         simulated=model,
         financing=f'"{("auto", "wallet", "callback", "flashloan")[seed % 4]}"',
-        max_legs=f"{2 + seed % 3}",
+        max_legs=f"{2 + (seed + 1) % 3}",
         max_open_bundles=f"{1 + seed % 2}",
         max_edge_bps=draw.choice(["0", "300"]),
         start_assets=f'["{start}"]',
