@@ -34,7 +34,7 @@ class Ratios(NamedTuple):
 
 
 class Hits(NamedTuple):
-    """Bundles with fills of which the trading PnL is known, and how many of them gained."""
+    """Bundles that changed a balance and of which the trading PnL is known, and how many of them gained."""
 
     won: int
     known: int

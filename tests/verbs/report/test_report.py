@@ -150,7 +150,7 @@ def test_causes_are_reckoned_against_the_prices_of_the_decision(tmp_path: Path) 
     trial.run(trial.experiment(trial.log(usual())))
     with open_decided(tmp_path / "run1") as decided:
         again = replayed(decided, lambda _: {}, quiet)
-        found = [one for one in bundles(decided, again.assets, again.alike) if one.filled]
+        found = [one for one in bundles(decided, again.assets, again.alike) if one.moved]
         sold = {row["bundle"]: row["qty"] for row in decided.rows("fills", ("side", "=", "sell"))}
     assert found
     for one in found:
@@ -288,6 +288,7 @@ def test_names_in_plots_are_harmless_and_apart() -> None:
     """The library reads markup in names, so there is none; long ones keep both ends, and two that are cut alike stay two."""
     assert "<" not in shown(HOSTILE)
     assert shown("a" * 90).count("…") == 1
+    assert shown(f"sell 0x{'aB1' * 13}c@local") == "sell 0xaB1a…aB1c@local"
     assert len(set(labels(["a" * 100 + "b" * 30, "a" * 90 + "b" * 30]))) == 2
 
 

@@ -25,7 +25,7 @@ DEFINITIONS: Final = {
     "changes": "The curve is looked at once a period: the longest of day, hour, minute and second of which the run has at least 30. A change is from one end of a period to the next.",
     "Sharpe ratio": "Mean of the changes over their standard deviation (n - 1). A year's is this times the root of the number of periods in 365 days. No rate without risk, no capital. Undefined with fewer than two changes, or where all are equal.",
     "Sortino ratio": "Mean of the changes over the root of the mean square of the losses, of all n changes. Undefined without a loss.",
-    "hit ratio": "Bundles of which the trading PnL is above zero, of those with fills of which it is known. Undefined without any.",
+    "hit ratio": "Bundles of which the trading PnL is above zero, of those that changed any balance, by gas alone too, and of which it is known. Undefined without any.",
     "edge decided": "As the opportunity has it: of a pair bid / ask - 1 before fees, of a cycle after fees.",
     "edge realised": "Net profit over half the turnover, of bundles whose fills are in one quote asset.",
     **{f"PnL of {cause}": f"{meaning[0].upper()}{meaning[1:]}." for cause, meaning in CAUSES.items()},

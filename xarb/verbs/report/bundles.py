@@ -38,7 +38,7 @@ class Bundle(NamedTuple):
         opportunity, after_seq: the decision; None without one.
         edge_ppb: edge decided, as the opportunity has it.
         turnover: sum of the notional of its fills, money; `quote` is their asset, empty where there are none or several.
-        filled: whether anything was filled or swapped.
+        moved: whether it changed any balance; gas of a transaction that reverted is enough.
         causes: flows by cause.
     """
 
@@ -51,7 +51,7 @@ class Bundle(NamedTuple):
     edge_ppb: int | None
     turnover: int
     quote: str
-    filled: bool
+    moved: bool
     causes: dict[str, Flow]
 
     @property
@@ -110,7 +110,7 @@ def _bundle(
         edge_ppb=None if decision is None else decision[12],
         turnover=sum(row[7] for row in fills),
         quote=quotes[0] if len(quotes) == 1 else "",
-        filled=bool(fills) or any(row[5] in ("cycle", "swap") for row in flows),
+        moved=any(row[6] for row in flows),
         causes=causes,
     )
 

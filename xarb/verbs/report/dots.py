@@ -12,7 +12,7 @@ def trades(found: Earned) -> list[Figure]:
     """Each trade at its time, one plot a currency."""
     made = []
     for currency in found.currencies:
-        mine = [one for one in found.trades if one.currency == currency and one.pnl is not None and one.filled]
+        mine = [one for one in found.trades if one.currency == currency and one.pnl is not None and one.moved]
         points = [
             _points(name, part, [at(one.ts) for one in part], [money(one.pnl or 0) for one in part], colour)
             for name, part, colour in _by_strategy(mine)

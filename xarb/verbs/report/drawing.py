@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +16,7 @@ BLUE, ORANGE, GREEN, PINK, VIOLET, RED, GREY, TEAL = PALETTE = (
     *("#2b8fd0", "#d98200", "#159a72", "#cc6fa3", "#8a70d6", "#e0611f", "#8a8a8a", "#20a0a4"),
 )
 CAUSE_COLOURS: Final = dict(zip(CAUSES, (GREEN, ORANGE, PINK, VIOLET, RED, GREY), strict=True))
+_ADDRESS: Final = re.compile(r"(0x[0-9a-f]{4})[0-9a-f]{32}([0-9a-f]{4})", re.IGNORECASE | re.ASCII)
 _NAME: Final = 60  # characters of a name in a plot
 Trace = dict[str, Any]
 
@@ -37,7 +39,8 @@ class Figure(NamedTuple):
 
 
 def shown(name: str) -> str:
-    """A name as Plotly is to show it: without markup, and not longer than a plot can hold."""
+    """A name as Plotly is to show it: without markup, addresses by both ends, and not longer than a plot can hold."""
+    name = _ADDRESS.sub(r"\1…\2", name)
     short = name if len(name) <= _NAME else f"{name[: _NAME - 20]}…{name[-19:]}"
     return html.escape(short, quote=False)
 

@@ -35,7 +35,7 @@ class Trade(NamedTuple):
     quote: str
     pnl: int | None
     currency: str
-    filled: bool
+    moved: bool
 
     @property
     def edge_bps(self) -> float | None:
@@ -116,7 +116,7 @@ def earned(found: Iterable[Bundle], summary: Summary, buckets: Buckets, *, chose
         if one.number is None:
             continue
         trade = _trade(one, summary)
-        if trade.filled and trade.pnl is not None:
+        if trade.moved and trade.pnl is not None:
             known[trade.currency] += 1
             won[trade.currency] += trade.pnl > 0
         if one.number in kept or one.number % every == 0:
@@ -205,5 +205,5 @@ def _trade(one: Bundle, summary: Summary) -> Trade:
         quote=one.quote,
         pnl=pnl,
         currency=currency,
-        filled=one.filled,
+        moved=one.moved,
     )

@@ -276,7 +276,7 @@ def band(found: Sequence[Feed], gaps: Sequence[tuple[int, str, str | None, str]]
     left = f" The {FEEDS} that were tradable least of {len(found)}." if len(found) > FEEDS else ""
     left += f" Of the gaps the first {GAPS}." if len(gaps) > GAPS else ""
     note = f"Each row is a feed; where it changed within a dot of the plot, the worst state of it is shown.{left}"
-    return Figure("feeds", "Feed quality and gaps", note, traces, layout, 110 + 20 * len(part), is_time=True)
+    return Figure("feeds", "Feed quality and gaps", note, traces, layout, 150 + 20 * len(part), is_time=True)
 
 
 def strip(found: Sequence[Feed]) -> list[float]:

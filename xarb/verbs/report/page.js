@@ -9,6 +9,16 @@
 
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
+  // A name on lines of some 20 characters, broken at spaces, for a narrow screen.
+  function wrapped(name) {
+    const lines = [""];
+    for (const word of name.split(" ")) {
+      if (lines.at(-1) && lines.at(-1).length + word.length > 20) lines.push("");
+      lines[lines.length - 1] += (lines.at(-1) ? " " : "") + word;
+    }
+    return lines.join("<br>");
+  }
+
   function themed(plot) {
     const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line") };
     const wanted = {
@@ -32,6 +42,12 @@
     if (plot.figure.is_time && !narrow.matches) { // one beside the other, the plots over time have their axes in one line
       layout.margin = Object.assign({}, layout.margin, { l: plot.run.margin });
       layout.yaxis.automargin = false;
+    }
+    const names = plot.figure.layout.yaxis?.categoryarray ?? (plot.figure.traces[0]?.orientation === "h" ? plot.figure.traces[0].y : null);
+    if (narrow.matches && names) {
+      layout.yaxis.tickvals = names;
+      layout.yaxis.ticktext = names.map(wrapped);
+      layout.yaxis.tickfont = { size: 9 };
     }
     if (narrow.matches && plot.figure.traces.length > 6) layout.showlegend = false;
     return layout;

@@ -61,7 +61,10 @@ def sums(key: str, title: str, found: Sequence[Sum]) -> list[Figure]:
             "textposition": "auto",
             "marker": {"color": [RED if (one.pnl or 0) < 0 else BLUE for one in part]},
         }
-        layout = {"xaxis": {"title": {"text": shown(currency)}}, "yaxis": {"automargin": True}, "showlegend": False}
+        ends = min(0.0, *trace["x"]), max(0.0, *trace["x"])
+        room = (ends[1] - ends[0]) * 0.3 or 1.0  # for the figures beside short bars
+        span = [ends[0] - room * (ends[0] < 0), ends[1] + room * (ends[1] >= 0)]
+        layout = {"xaxis": {"title": {"text": shown(currency)}, "range": span}, "yaxis": {"automargin": True}, "showlegend": False}
         made.append(
             Figure(
                 f"{key}-{currency}",
