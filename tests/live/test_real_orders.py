@@ -368,6 +368,7 @@ def test_a_kill_without_a_process_cancels_at_the_exchanges_and_holds(tmp_path: P
             tables = await asyncio.to_thread(lambda: kill(log, wait_s=1, experiment=load_experiment(at.config)))
             [row] = [row for row in tables[0].rows if row[1] == "alpha"]
             assert row[2:5] == (mine, "-", "1")
+            assert {one[7] for one in tables[0].rows} == {"-"}, "balances are what the log says"
             states = await statuses(at, "alpha")
             assert (states[mine], states["somebody-else"]) == ("CANCELED", "NEW")
             with pytest.raises(Refused, match="killed by"):

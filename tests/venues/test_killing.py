@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.venues.exchange_server import SmallExchange
 from tests.venues.test_cex import ends, run
-from tests.venues.trader import LOG_ID, Trader, trading
+from tests.venues.trader import LOG_ID, Trader, books_of, trading
 from xarb.model.units import parse_money
 from xarb.venues import killing
 from xarb.venues.killing import Killed, Suspects, kill
@@ -38,7 +39,7 @@ def server_with(*client_ids: str) -> SmallExchange:
     return server
 
 
-def suspects(*numbers: int, symbols: tuple[str, ...] = ("BTC/USDT",)) -> Suspects:
+def suspects(*numbers: int, symbols: tuple[str, ...] = ("BTC/USDT",), **more: Any) -> Suspects:
     """A log that does not know the end of its orders of these numbers."""
     orders = tuple(
         Expected(
@@ -52,7 +53,7 @@ def suspects(*numbers: int, symbols: tuple[str, ...] = ("BTC/USDT",)) -> Suspect
         )
         for number in numbers
     )
-    return Suspects(log_id=LOG_ID, symbols=symbols, orders=orders)
+    return Suspects(log_id=LOG_ID, symbols=symbols, orders=orders, **more)
 
 
 async def killed(at: Trader, wanted: Suspects) -> Killed:
@@ -175,6 +176,70 @@ def test_what_never_arrived_is_proven_and_what_a_fill_may_be_of_is_not(monkeypat
             server.unknown = 100
             found = await killed(at, suspects(2))
             assert found.unproven == (f"{NAMES[2]}: not found by its id, but a fill may be of it",)
+
+    run(work())
+
+
+def compared(server: SmallExchange, *numbers: int, ended_at: int | None = None) -> Suspects:
+    """The same of a log that ended just now, and says what the account had when the exchange opened."""
+    books = books_of("binance", server.opening)
+    return suspects(*numbers, venue="binance", ledger=books, ended_at=time.time_ns() if ended_at is None else ended_at)
+
+
+def test_an_order_that_is_denied_is_not_proven_where_the_balance_shows_a_fill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its id, in lists and among fills there is nothing, and money has moved: what differs is told. Of an old log the balance is told alone."""
+    monkeypatch.setattr(killing, "PATIENCE_S", 0.3)
+
+    async def work() -> None:
+        server = server_with()
+        async with server.serving(), trading(server, settle_ms=100) as at:
+            server.fill, server.hides_trades, server.unknown = Decimal(1), True, 10**6
+            server.accept({**ORDER, "side": "BUY", "newClientOrderId": NAMES[1]})
+            found = await killed(at, compared(server, 1))
+            moved = "1.998 BTC, -10 USDT"
+            assert found.unproven == (
+                f"{NAMES[1]}: not found by its id, but the balance differs by {moved}, which may be a fill of it",
+            )
+            assert found.differs == moved
+            found = await killed(at, compared(server, 1, ended_at=0))
+            assert (found.ended, found.unproven, found.differs) == ((f"{NAMES[1]} never arrived",), (), moved)
+
+    run(work())
+
+
+def test_what_the_log_and_what_came_since_explain_is_no_difference() -> None:
+    """An order that never arrived is dead by the balance too; fills count once, deposits too, and what is left is told with its sign."""
+
+    async def work() -> None:
+        server = server_with()
+        async with server.serving(), trading(server, settle_ms=100) as at:
+            server.fill = Decimal("0.5")
+            server.accept({**ORDER, "side": "BUY", "newClientOrderId": NAMES[1]})
+            wanted = compared(server, 1, 2)
+            found = await killed(at, wanted)
+            assert (found.canceled, found.ended) == ((NAMES[1],), (f"{NAMES[2]} never arrived",))
+            assert (found.unproven, found.differs) == ((), "")
+            server.balances["BTC"] -= Decimal("0.5")
+            server.balances["XRP"] = Decimal(7)
+            assert (await killed(at, wanted)).differs == "-0.5 BTC, 7 XRP", "fills count once"
+
+    run(work())
+
+
+def test_what_is_not_compared_is_said() -> None:
+    """Without books, and where the exchange does not say what there is: a kill is proven all the same."""
+
+    async def work() -> None:
+        server = server_with()
+        async with server.serving(), trading(server, settle_ms=100) as at:
+            assert (await killed(at, suspects())).differs == killing.UNCOMPARED
+
+            async def refuse(_: object) -> None:
+                raise NotImplementedError("no balances")
+
+            at.venue.desks["main"].account.client.fetch_balance = refuse
+            found = await killed(at, compared(server))
+            assert (found.unproven, found.differs) == ((), "not compared: NotImplementedError: no balances")
 
     run(work())
 

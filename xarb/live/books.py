@@ -6,7 +6,7 @@ or stops new bundles, as one that is found while trading.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from xarb.engine.discrepancy import DISCREPANCY, REFUSED, Discrepancy, fill_changes, is_complete, read_discrepancy
@@ -42,6 +42,10 @@ class Books:
         self._transfers, self._markets = dict(transfers), markets
         self._fills = set[tuple[str, str, str, str]]()
         self._known = {place[:2] for place in closing}
+
+    def know(self, fills: Iterable[tuple[str, str, str, str]]) -> None:
+        """Fills (account, venue, symbol, fill id) that are counted already, whoever lists them again."""
+        self._fills.update(fills)
 
     def take(self, kind: str, values: Mapping[str, Any]) -> None:
         """A row that came since: of `reports` or `transfers`, or one that moves no money."""

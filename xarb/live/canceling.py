@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from xarb.config import Experiment
 from xarb.errors import LogError, Rejected, Retryable
 from xarb.live.begin import Past
+from xarb.live.books import Books
 from xarb.live.chaincancels import cancel_on_chains, wallets_of
 from xarb.live.exchanges import Owner, accounts_of, keys_of, spot_symbols
 from xarb.live.left import left_orders
@@ -28,7 +29,16 @@ from xarb.venues.killing import Killed, Suspects, kill
 from xarb.venues.liveorders import Expected
 from xarb.venues.wallets import Wallet
 
-HEADS: Final = ("account", "venue", "canceled", "not proven", "of others, left alone", "failures", "other ends")
+HEADS: Final = (
+    "account",
+    "venue",
+    "canceled",
+    "not proven",
+    "of others, left alone",
+    "failures",
+    "other ends",
+    "has more than the log says",
+)
 _OPEN_S: Final = (0.0, 0.5, 1.0, 2.0)  # pauses before an account that does not answer is opened
 _OPEN_ALL_S: Final = 60.0
 _BEFORE_MS: Final = 60_000  # a fill of an order that is not found is looked for from so long before the log's last row
@@ -46,6 +56,8 @@ class Whose(NamedTuple):
         unread: why the log does not say which orders those are; None where it does.
         trades: whether the log's last start goes on, as far as the log says.
         is_real: whether they are at exchanges.
+        books: what the accounts should have; None where the log does not say, or its process may have written more.
+        last_ts: of the log, ns.
     """
 
     log_id: str
@@ -56,6 +68,8 @@ class Whose(NamedTuple):
     unread: str | None = None
     trades: bool = True
     is_real: bool = True
+    books: Books | None = None
+    last_ts: int = 0
 
 
 class Means(NamedTuple):
@@ -77,7 +91,10 @@ def means_of(experiment: Experiment) -> Means:
 def whose_of(past: Past, transactions: Sequence[Mapping[str, Any]]) -> Whose:
     """The same of a log that nobody writes, with its rows of transactions."""
     since_ms = _since_ms(past.last_ts)
-    return Whose(past.log_id, spot_symbols(past.instruments), past.left, transactions, since_ms)
+    if past.books is not None:
+        past.books.know(past.fills)
+    symbols = spot_symbols(past.instruments)
+    return Whose(past.log_id, symbols, past.left, transactions, since_ms, books=past.books, last_ts=past.last_ts)
 
 
 def _since_ms(last_ts: int) -> int:
@@ -166,8 +183,13 @@ def unproven(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def done(rows: Sequence[tuple[str, ...]]) -> str:
-    """What was canceled, in words."""
-    return "; ".join(f"{row[0]} at {row[1]}: {row[2]}" for row in rows) or "-"
+    """What was canceled, in words, and what balances showed."""
+    return "; ".join(f"{row[0]} at {row[1]}: {row[2]}{_money(row)}" for row in rows) or "-"
+
+
+def _money(row: tuple[str, ...]) -> str:
+    """What a row of `HEADS` says of money that the log does not know of."""
+    return "" if row[7] == "-" or row[7].startswith("not compared") else f" (has more than the log says: {row[7]})"
 
 
 def cancel(folder: Path, experiment: Experiment, whose: Whose, means: Means | None = None) -> list[tuple[str, ...]]:
@@ -203,7 +225,7 @@ async def _kill_everywhere(experiment: Experiment, whose: Whose, keys: Mapping[O
         names = ", ".join(
             f"start {one.name.start} order {one.name.order}" for one in strange if (one.account, one.venue) == (label, venue)
         )
-        rows.append((label, venue, "-", f"{names}: {experiment.origin} has no such account", "-", "-", "-"))
+        rows.append((label, venue, "-", f"{names}: {experiment.origin} has no such account", "-", "-", "-", "not compared"))
     return rows
 
 
@@ -213,21 +235,39 @@ def _row(account: Account, venue: str, found: tuple[str, ...] | BaseException) -
         return found
     if not isinstance(found, Exception):
         raise found
-    return (account.label, venue, "-", f"not known: {account.redact(f'{type(found).__name__}: {found}')}", "-", "-", "-")
+    return (
+        account.label,
+        venue,
+        "-",
+        f"not known: {account.redact(f'{type(found).__name__}: {found}')}",
+        "-",
+        "-",
+        "-",
+        "not compared",
+    )
 
 
 async def _kill_at(account: Account, venue: str, whose: Whose) -> tuple[str, ...]:
     orders = tuple(one for one in whose.orders if (one.account, one.venue) == (account.label, venue))
-    suspects = Suspects(log_id=whose.log_id, symbols=tuple(whose.symbols.get(venue, ())), orders=orders, since_ms=whose.since_ms)
-    done = Killed(canceled=(), ended=(), unproven=(), foreign=0, failures=())
+    suspects = Suspects(
+        log_id=whose.log_id,
+        symbols=tuple(whose.symbols.get(venue, ())),
+        orders=orders,
+        since_ms=whose.since_ms,
+        venue=venue,
+        ledger=whose.books,
+        ended_at=whose.last_ts,
+    )
+    done = Killed(canceled=(), ended=(), unproven=(), foreign=0, failures=(), differs="not compared")
     unread = [] if whose.unread is None else [whose.unread]
     try:
         await _opened(account)
         done = await kill(account, suspects)
     except (Retryable, Rejected) as error:  # the others are dealt with all the same
         unread.append(f"not known: {error}")
-    words = (", ".join(done.canceled), "; ".join([*done.unproven, *unread]), f"{done.foreign}")
-    return (account.label, venue, *(word or "-" for word in (*words, "; ".join(done.failures), ", ".join(done.ended))))
+    proven = (", ".join(done.canceled), "; ".join([*done.unproven, *unread]), f"{done.foreign}")
+    words = (*proven, "; ".join(done.failures), ", ".join(done.ended), done.differs)
+    return (account.label, venue, *(word or "-" for word in words))
 
 
 async def _opened(account: Account) -> None:

@@ -33,6 +33,7 @@ from xarb.wires.rows import RowBuilder
 Place = tuple[str, int, str]  # venue, chain id, address
 Rows = Sequence[Mapping[str, Any]]  # of `transactions`
 _NOBODY: Final = "-"
+_UNCOMPARED: Final = "not compared"  # the next start asks chains for what wallets hold
 
 
 def wallets_of(experiment: Experiment, environment: Mapping[str, str] | None = None) -> dict[str, Wallet]:
@@ -84,7 +85,7 @@ async def cancel_on_chains(
     for place, nonces in known.items():
         if place not in mine and (left := may_be_included(nonces)):
             why = f"{', '.join(left)} of {place[2]}: {experiment.origin} has no such address there"
-            said.append((_NOBODY, place[0], "-", why, "-", "-", "-"))
+            said.append((_NOBODY, place[0], "-", why, "-", "-", "-", _UNCOMPARED))
     return said
 
 
@@ -94,7 +95,7 @@ def _row(account: str, place: Place, found: tuple[str, ...] | BaseException) -> 
         return (account, place[0], *found)
     if not isinstance(found, Exception):
         raise found
-    return (account, place[0], "-", f"not known: {Redactor()(f'{type(found).__name__}: {found}')}", "-", "-", "-")
+    return (account, place[0], "-", f"not known: {Redactor()(f'{type(found).__name__}: {found}')}", "-", "-", "-", _UNCOMPARED)
 
 
 async def _cancel_at(
@@ -115,7 +116,7 @@ async def _cancel_at(
     finally:
         await node.close()
     words = (", ".join(done.canceled), "; ".join(done.unproven), f"{done.foreign}")
-    return tuple(word or "-" for word in (*words, "; ".join(done.failures), ", ".join(done.ended)))
+    return tuple(word or "-" for word in (*words, "; ".join(done.failures), ", ".join(done.ended), _UNCOMPARED))
 
 
 # --- what left, until the log has it

@@ -2,7 +2,7 @@
 
 A list of open orders may be stale, or lack an order that is on its way, so that none proves anything alone. An order has ended when the
 exchange says so by its client id: canceled, filled, expired or refused. One that it does not know never arrived once look-ups and cancels by its
-id found nothing `MISSES` times over the settle time, and no fill is of it. A symbol is clear when `CLEAR` lists in a row over that time name no order of the log but such
+id found nothing `MISSES` times over the settle time, no fill is of it, and the balance, where the log says what it should be, shows none (`absence`). A symbol is clear when `CLEAR` lists in a row over that time name no order of the log but such
 as have ended. No look begins later than `PATIENCE_S` and four settle times after the first one ended, and none lasts beyond `LONGEST_S` and as much
 in all; what is not proven by then is said.
 """
@@ -18,9 +18,10 @@ import msgspec
 
 from xarb.errors import OutcomeUnknown, Rejected, Retryable, VenueError
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, format_decimal
-from xarb.venues.absence import MISSES
+from xarb.venues.absence import MISSES, OLD_NS, doubt
 from xarb.venues.account import Account
 from xarb.venues.accountdesk import OWNERS
+from xarb.venues.comparing import Comparison, Ledger, Since, in_words
 from xarb.venues.liveorders import Expected
 from xarb.venues.orderids import ClientIds
 from xarb.venues.passage import Passage
@@ -32,19 +33,25 @@ LONGEST_S: Final = 180.0  # a look at 200 symbols of an exchange that answers no
 CLEAR: Final = 3
 AT_ONCE: Final = 8  # requests
 NEVER: Final = "never arrived"
+COMPARE_S: Final = 30.0  # and the settle time, for the comparison of balances
+UNCOMPARED: Final = "not compared: nobody knows what the account should have"
 
 
 class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     """What a log says of one account at one venue.
 
     log_id: whose orders these are. symbols: on which there may be some. orders: those whose end the log does not know. since_ms: exchange
-    time (Unix ms) from which a fill may be of one that is not found.
+    time (Unix ms) from which a fill may be of one that is not found. venue, ledger: where that is, and what the account should have by the log,
+    None where it does not say. ended_at: when the log ended, Unix ns: orders of one that is old are judged without the balance.
     """
 
     log_id: str
     symbols: tuple[str, ...]
     orders: tuple[Expected, ...] = ()
     since_ms: int = 0
+    venue: str = ""
+    ledger: Ledger | None = None
+    ended_at: int = 0
 
 
 class Killed(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +59,8 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
 
     canceled: client ids of orders that ended by a cancel. ended: how the others that were looked up ended, "ID filled". unproven: orders
     that may live and symbols on which there may be some, each with the reason. foreign: open orders of others, left alone. failures:
-    requests that failed on the way, and symbols that are gone.
+    requests that failed on the way, and symbols that are gone. differs: what the account has more (negative: less) than the log and what was told
+    since say, in words, or why that is not known; empty: nothing.
     """
 
     canceled: tuple[str, ...]
@@ -60,6 +68,7 @@ class Killed(msgspec.Struct, frozen=True, kw_only=True):
     unproven: tuple[str, ...]
     foreign: int
     failures: tuple[str, ...]
+    differs: str = UNCOMPARED
 
 
 async def kill(account: Account, suspects: Suspects) -> Killed:
@@ -75,7 +84,7 @@ async def kill(account: Account, suspects: Suspects) -> Killed:
                 await asyncio.sleep(pause_s)
                 await hunt.look()
                 until = until or account.now() + int((PATIENCE_S + more_s) * NANOS_PER_S)
-    return hunt.result()
+    return msgspec.structs.replace(hunt.result(), differs=await hunt.compare())
 
 
 def _pauses() -> Iterator[float]:
@@ -129,11 +138,18 @@ class _Hunt:
         self._since_ms = suspects.since_ms
         self._ids = ClientIds(suspects.log_id, account.terms.exchange)
         self._orders: dict[str, _Order] = {}
-        for one in suspects.orders:
-            self._suspect(one.symbol, self._ids.sent(one.name))
+        self._expected = {self._ids.sent(one.name): one for one in suspects.orders}
+        for client_id, one in self._expected.items():
+            self._suspect(one.symbol, client_id)
         self._settle_ns = account.terms.settle_ms * NANOS_PER_MS
         listed = account.client.markets
         self._lists = {symbol: _List(self._settle_ns) for symbol in suspects.symbols if symbol in listed}
+        self._comparison: Comparison | None = None
+        if suspects.ledger is not None:
+            symbols, ledger = tuple(self._lists), suspects.ledger
+            since = Since(account=account, venue=suspects.venue, ledger=ledger, symbols=symbols, since_ms=suspects.since_ms)
+            self._comparison = Comparison(since)
+        self._is_old = account.wall() - suspects.ended_at >= OLD_NS
         gone = [symbol for symbol in suspects.symbols if symbol not in listed]
         self._failures = dict.fromkeys(f"{symbol}: not listed any more, so that nothing rests there" for symbol in gone)
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -240,7 +256,40 @@ class _Hunt:
             if said is None or said.client_id == one.client_id:
                 one.why = "not found by its id, but a fill may be of it"
                 return
+        if (against := await self._shown_by_the_balance(one.client_id)) is not None:
+            one.why = f"not found by its id, but {against}"
+            return
         one.end = NEVER
+
+    async def _shown_by_the_balance(self, client_id: str) -> str | None:
+        """What in the balance may be a fill of an order; None: nothing, or nobody can say.
+
+        Raises:
+            Retryable, Rejected: the exchange did not tell.
+        """
+        mine = self._expected.get(client_id)
+        if mine is None or self._comparison is None or self._is_old:
+            return None
+        beside = [self._expected[one.client_id] for one in self._open() if one.client_id in self._expected]
+        return doubt(mine, await self._comparison.more(), [one for one in beside if one is not mine])
+
+    # --- money
+
+    async def compare(self) -> str:
+        """What the account has more or less than it should, in words: what two looks found that lie as far apart as fills may be told late."""
+        if self._comparison is None:
+            return UNCOMPARED
+        try:
+            async with asyncio.timeout(COMPARE_S + self._settle_ns / NANOS_PER_S):
+                first = await self._comparison.more()
+                if not any(first.values()):
+                    return ""
+                await asyncio.sleep(self._settle_ns / NANOS_PER_S)
+                return in_words(await self._comparison.more(), self._comparison.unasked)
+        except (Retryable, Rejected) as error:
+            return f"not compared: {self._failed('balances', error)}"
+        except TimeoutError:
+            return f"not compared: it took longer than {COMPARE_S:g} s"
 
     def _failed(self, what: str, error: VenueError) -> str:
         self._failures[f"{what}: {error}"] = None
