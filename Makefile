@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
 BROWSER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: help demo test chain predict sim machines audit lint format bench docs clean
+.PHONY: help demo test chain predict sim machines cluster audit lint format bench docs clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -51,6 +51,10 @@ sim: $(STAMP) ## 25,000 fixed simulated worlds and 2,000 fresh ones on all cores
 
 machines: $(STAMP) ## stateful machines of books, orders and the log in thousands of drawn courses, about half an hour
 	$(BIN)/python -m tests.machines
+
+cluster: $(STAMP) ## install Ray (80 MB) and sweep on a local cluster of two nodes; not part of CI
+	$(PIP) --editable ".[ray]"
+	$(BIN)/python -m pytest -n 0 tests/verbs/sweep/test_cluster.py
 
 audit: $(STAMP) ## ask a database on the network for known weaknesses of the locked dependencies; not part of CI
 	$(PIP) --group audit

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xarb.api import Answer, Run, Swept, at, backtest, check, diff, query, report, status, sweep, verify, why
     from xarb.frames import scan
+    from xarb.verbs.sweep import Hands
 
 __version__ = "0.1.0"
 __all__ = [
     "Answer",
+    "Hands",
     "Run",
     "Swept",
     "__version__",
@@ -30,9 +32,8 @@ __all__ = [
     "why",
 ]
 
-_PLACES = {
-    "scan": "xarb.frames"
-}  # of the other public names it is `xarb.api`; both import heavy libraries, which wait until they are asked for
+# Of the other public names it is `xarb.api`; all import heavy libraries, which wait until they are asked for.
+_PLACES = {"scan": "xarb.frames", "Hands": "xarb.verbs.sweep"}
 
 
 def __getattr__(name: str) -> object:

@@ -19,6 +19,7 @@ from xarb.toml import written
 if TYPE_CHECKING:
     from xarb.console import Table
     from xarb.inquiry.sections import Section
+    from xarb.verbs.sweep import Hands
 
 Where = Path | str
 _NUMBER: Final = re.compile(r"-?\d{1,38}(\.\d{1,18})?")
@@ -103,7 +104,7 @@ def sweep(
     log: Where | None = None,
     out: Where | None = None,
     resume: bool = False,
-    workers: int | None = None,
+    hands: Hands | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Swept:
     """Backtest many settings of one experiment on one log, on all cores; what is tried stands in its `[sweep]`, or in `settings`.
@@ -113,20 +114,21 @@ def sweep(
         log: the log, in place of the one that the file names.
         out: the sweep's folder; `runs/NAME-sweep-ID` without one.
         resume: go on with what is there.
-        workers: processes; one for each core without it.
+        hands: who does the runs, such as `xarb.Hands(workers=2)` or `xarb.Hands(ray="auto")`; one process for each core without it.
         settings: keys to override, such as `{"sweep.trials": 20, "sweep.parameters": {"strategies.cross.open_bps": [4, 6]}}`.
 
     Raises:
-        ConfigError: the file, a key, a value that would be tried, or the log does not fit; the folder holds something else.
+        ConfigError: the file, a key, a value that would be tried, or the log does not fit; the folder holds something else; there is no
+            such cluster.
         LogError: the log is damaged, or another process works on the sweep.
         Refused: the decoded inputs do not fit on the disk.
     """
-    from xarb.verbs.sweep import Plan, cores, tables
+    from xarb.verbs.sweep import Hands, Plan, tables
     from xarb.verbs.sweep import sweep as run
     from xarb.verbs.sweep.table import frame
 
     plan = Plan(Path(experiment), _overrides(settings))
-    found = run(plan, log=_path(log), out=_path(out), resume=resume, workers=workers or cores(), advance=_silent)
+    found = run(plan, log=_path(log), out=_path(out), resume=resume, hands=hands or Hands(), advance=_silent)
     trials = pl.from_arrow(frame(found.rows, found.keys))
     assert isinstance(trials, pl.DataFrame)
     return Swept(_of_tables(tables(found)), found.folder, trials)

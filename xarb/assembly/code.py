@@ -36,6 +36,21 @@ def allow(path: Path) -> str:
     return digest
 
 
+def allowed() -> list[tuple[str, bytes]]:
+    """Name and code of every file that this process may run, for another one that is to decide alike.
+
+    Raises:
+        Refused: one was changed since.
+    """
+    found = []
+    for digest, path in _files.items():
+        code = _read(path)
+        if hashlib.sha256(code).hexdigest() != digest:
+            raise Refused(f"{path} was changed while it was used")
+        found.append((path.name, code))
+    return found
+
+
 def pinned(config: StrategyConfig, folder: Path, where: str) -> StrategyConfig:
     """A section with the digest of its code, which may run from here on; `folder` is the experiment's.
 

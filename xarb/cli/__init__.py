@@ -131,6 +131,9 @@ def sweep(
     workers: Annotated[
         str | None, typer.Option("--workers", metavar="N", help="Processes that do the runs; default: one for each core.")
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option("--ray", metavar="ADDRESS", help="Let a Ray cluster do the runs: HOST:PORT, or auto.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a sweep that was ended; finished runs are not done again.")
     ] = False,
@@ -152,7 +155,7 @@ def sweep(
     table, however many processes did it. Ask it: xarb query FOLDER "SELECT * FROM trials ORDER BY trading_pnl DESC". See docs/sweep.md.
     Exit code 0, also where single trials failed, and 1 where all did.
     """
-    from xarb.verbs.sweep import Plan, cores, tables
+    from xarb.verbs.sweep import Hands, Plan, tables
     from xarb.verbs.sweep import sweep as run_sweep
     from xarb.verbs.why import numbered
 
@@ -163,7 +166,7 @@ def sweep(
     count = numbered("--workers", workers)
     plan = Plan(experiment, given)
     with interruptible("finished runs are kept; go on with --resume"), progress("sweep") as advance:
-        found = run_sweep(plan, log=log, out=out, resume=resume, workers=cores() if count is None else count, advance=advance)
+        found = run_sweep(plan, log=log, out=out, resume=resume, hands=Hands(count, ray), advance=advance)
     show(tables(found))
     say(f'table kept in {found.folder}; ask it with: xarb query {found.folder} "FROM trials ORDER BY trading_pnl DESC"')
     if all(row.outcome.error is not None for row in found.rows):

@@ -11,7 +11,7 @@ import pytest
 from tests.trial import quiet
 from tests.verbs.sweep.test_search import made
 from xarb.sql import TRIALS
-from xarb.verbs.sweep import Plan, sweep
+from xarb.verbs.sweep import Hands, Plan, sweep
 from xarb.verbs.sweep.proposed import Optuna, Value
 from xarb.verbs.sweep.space import Settings, parameters
 
@@ -59,7 +59,7 @@ def test_a_sweep_by_optuna_is_the_same_however_it_was_done(tmp_path: Path) -> No
     keys = {"sweep.method": '"optuna"', "sweep.batch": "4", "sweep.windows": "2"}
     for out, workers, trials in (("one", 1, 9), ("two", 2, 5), ("two", 2, 9)):
         plan = Plan(experiment, keys | {"sweep.trials": str(trials)})
-        found = sweep(plan, out=tmp_path / out, resume=(tmp_path / out).exists(), workers=workers, advance=quiet)
+        found = sweep(plan, out=tmp_path / out, resume=(tmp_path / out).exists(), hands=Hands(workers), advance=quiet)
     assert found.again > 0
     assert len(found.rows) == 10
     assert (tmp_path / "one" / TRIALS).read_bytes() == (tmp_path / "two" / TRIALS).read_bytes()

@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+import xarb
 from tests.trial import Rows, Trial, gap, head, quiet, steady, usual
 from xarb.config import load_experiment
 from xarb.errors import ConfigError, LogError
 from xarb.sql import TRIALS, open_query
 from xarb.verbs.backtest import backtest
 from xarb.verbs.new import new_strategy
-from xarb.verbs.sweep import Found, Plan, sweep, tables
+from xarb.verbs.sweep import Found, Hands, Plan, sweep, tables
 from xarb.verbs.sweep.journal import NAME
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,7 +49,7 @@ def late(by: int) -> Rows:
 def swept(experiment: Path, out: str, *, workers: int = 1, resume: bool = False, **settings: str) -> Found:
     """The sweep of an experiment, in a folder beside it."""
     plan = Plan(experiment, {f"sweep.{key}": value for key, value in settings.items()})
-    return sweep(plan, out=experiment.parent / out, resume=resume, workers=workers, advance=quiet)
+    return sweep(plan, out=experiment.parent / out, resume=resume, hands=Hands(workers), advance=quiet)
 
 
 def test_each_trial_is_the_backtest_of_its_settings(tmp_path: Path) -> None:
@@ -108,7 +110,7 @@ def test_a_sweep_goes_on_where_it_was_ended(tmp_path: Path) -> None:
                 Plan(experiment, {"sweep.method": '"random"', f"sweep.{key}": value}),
                 out=half,
                 resume=True,
-                workers=1,
+                hands=Hands(1),
                 advance=quiet,
             )
     (half / NAME).write_bytes(lines[0] + b"{}\n")
@@ -163,7 +165,7 @@ def test_what_fails_is_told_in_its_row(tmp_path: Path) -> None:
     """A trial whose config does not stand beside the others' values fails alone, by the config's own words."""
     ends = '"venues.alpha.order_latency.uniform_ms.0" = [10, 40]\n"venues.alpha.order_latency.uniform_ms.1" = [30, 60.5]\n'
     plan = Plan(made(tmp_path, more=f"[sweep.parameters]\n{ends}"), {"venues.alpha.order_latency": "{ uniform_ms = [30, 40] }"})
-    found = sweep(plan, out=tmp_path / "sweep", workers=1, advance=quiet)
+    found = sweep(plan, out=tmp_path / "sweep", hands=Hands(1), advance=quiet)
     errors = {tuple(row.settings.values()): row.outcome.error for row in found.rows}
     assert [key for key, error in errors.items() if error] == [("40", "30")]
     assert "ConfigError" in str(errors["40", "30"])
@@ -177,15 +179,20 @@ def test_what_fails_is_told_in_its_row(tmp_path: Path) -> None:
     assert len(tables(found)[1].rows) == 3, "the best are those that have a figure"
 
 
-def test_a_process_that_dies_costs_its_trial_alone(tmp_path: Path) -> None:
-    """It is tried once more; what a strategy of the user's own raises is told with its place; other trials are as they would be."""
-    new_strategy("taker", tmp_path / "mine")
-    code = tmp_path / "taker.py"
+def deadly(folder: Path) -> Path:
+    """A sweep of a strategy of the user's own that ends its process at size 7 and raises at size 5."""
+    new_strategy("taker", folder / "mine")
+    code = folder / "taker.py"
     deadly = "        if self._params.size == 7:\n            os.kill(os.getpid(), 9)\n        1 / (5 - self._params.size)\n"
-    text = (tmp_path / "mine" / "taker.py").read_text().replace("        edge = wake.edge\n", f"{deadly}        edge = wake.edge\n")
+    text = (folder / "mine" / "taker.py").read_text().replace("        edge = wake.edge\n", f"{deadly}        edge = wake.edge\n")
     code.write_text(text.replace("import msgspec\n", "import os\n\nimport msgspec\n", 1))
     more = '[strategies.taker]\nkind = "custom"\ncode = "taker.py"\nmin_profit_bps = 1\nmin_profit_quote = 0\nmax_notional_quote = 10\n[sweep.parameters]\n"strategies.taker.params.size" = [0.01, 7, 5, 0.02]\n'
-    found = swept(made(tmp_path, more=more), "sweep", workers=2)
+    return made(folder, more=more)
+
+
+def test_a_process_that_dies_costs_its_trial_alone(tmp_path: Path) -> None:
+    """It is tried once more; what a strategy of the user's own raises is told with its place; other trials are as they would be."""
+    found = swept(deadly(tmp_path), "sweep", workers=2)
     errors = [row.outcome.error for row in found.rows]
     assert errors[1] == "its process was ended by SIGKILL, 2 times"
     assert "taker.py line" in str(errors[2])
@@ -244,3 +251,22 @@ def test_goal_currency_and_period_decide_what_they_say(tmp_path: Path) -> None:
     assert {row.outcome.observations for row in longer.rows} == {2}
     strange = swept(experiment, "strange", currency='"EUR"')
     assert {row.outcome.error for row in strange.rows} == {"ConfigError: sweep.currency = EUR: profit is stated in USDT"}
+
+
+def test_python_has_it_too(tmp_path: Path) -> None:
+    """A frame with a row for each run; what is tried may be given there; the Sharpe ratio is the one that a report shows of the run."""
+    experiment = made(tmp_path, late(90))
+    tried = {"sweep.parameters": {"strategies.cross.max_notional_quote": [5, 10.5]}, "sweep.period_s": 0}
+    found = xarb.sweep(experiment, out=tmp_path / "sweep", hands=xarb.Hands(1), settings=tried)
+    assert found.trials["strategies.cross.max_notional_quote"].to_list() == [Decimal(5), Decimal("10.5")]
+    assert found.trials["trading_pnl"].dtype == pl.Decimal(38, 18)
+    assert found.sweep["value"].to_list()[1] == "2"
+    run = xarb.backtest(experiment, out=tmp_path / "run", settings={"strategies.cross.max_notional_quote": 5})
+    assert run.digest == found.trials["digest"][0]
+    told = dict(xarb.report(run.folder, tmp_path / "page.html", trades=0).key_figures.iter_rows())
+    assert (
+        told["Sharpe ratio, a period, USDT"]
+        == f"{found.trials['sharpe'][0]:.4f} ({found.trials['observations'][0]} changes, one a second)"
+    )
+    with pytest.raises(ConfigError, match="0 workers: at least one is needed"):
+        xarb.sweep(experiment, out=tmp_path / "none", hands=xarb.Hands(0))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xarb.verbs.sweep.crew import cores
+from xarb.verbs.sweep.crew import Hands
 from xarb.verbs.sweep.plan import Plan
 from xarb.verbs.sweep.report import tables
 from xarb.verbs.sweep.search import Found, sweep
 from xarb.verbs.sweep.table import frame
 
-__all__ = ["Found", "Plan", "cores", "frame", "sweep", "tables"]
+__all__ = ["Found", "Hands", "Plan", "frame", "sweep", "tables"]

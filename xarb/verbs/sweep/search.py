@@ -14,7 +14,7 @@ from xarb.log.reader import LogReader
 from xarb.model.batch import Batch
 from xarb.settings import ts_of
 from xarb.verbs.backtest import BATCH_ROWS, RUNS, log_of
-from xarb.verbs.sweep.crew import Crew, crew
+from xarb.verbs.sweep.crew import Crew, Hands, crew
 from xarb.verbs.sweep.journal import Journal
 from xarb.verbs.sweep.plan import Plan, identity
 from xarb.verbs.sweep.space import Settings
@@ -47,7 +47,7 @@ class Found(NamedTuple):
 
 
 def sweep(
-    plan: Plan, *, log: Path | None = None, out: Path | None = None, resume: bool = False, workers: int, advance: Advance
+    plan: Plan, *, log: Path | None = None, out: Path | None = None, resume: bool = False, hands: Hands, advance: Advance
 ) -> Found:
     """Do every run of a sweep that was not finished before, and write its table.
 
@@ -70,8 +70,8 @@ def sweep(
             parts = _decoded(plan, reader, cuts, folder, advance)
             reader.close()  # its thread: from here on there are forks
             stage = Stage(recording, parts, plan.config.currency, plan.config.period_s)
-            with crew(stage, workers) as hands:
-                search = _Search(plan, stage, cuts, journal, hands, advance)
+            with crew(stage, hands) as workers:
+                search = _Search(plan, stage, cuts, journal, workers, advance)
                 rows = search.rows()
     write(frame(rows, plan.keys), folder)
     return Found(folder, rows, splits(plan.config), plan.config.goal, plan.keys, len(journal.entries))
