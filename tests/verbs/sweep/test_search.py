@@ -29,8 +29,8 @@ MORE = """
 [sweep]
 period_s = 1
 [sweep.parameters.strategies.cross]
-max_notional_quote = [5, 10, 50]
-cool_down_ms = { low = 0, high = 400, step = 200 }
+max_notional_quote = [5, 50]
+cool_down_ms = { low = 0, high = 200, step = 200 }
 """
 
 
@@ -57,8 +57,8 @@ def test_each_trial_is_the_backtest_of_its_settings(tmp_path: Path) -> None:
     experiment = made(tmp_path, late(90))
     for windows in ("0", "2"):
         found = swept(experiment, f"sweep{windows}", windows=windows)
-        assert len(found.rows) == 9 + (windows == "2")
-        for row in (found.rows[0], found.rows[4], found.rows[-1]):
+        assert len(found.rows) == 4 + (windows == "2")
+        for row in (found.rows[0], found.rows[2], found.rows[-1]):
             settings = {**row.settings, **row.window}
             assert settings.keys() - row.settings.keys() == {"all": set(), "in": {"run.end"}, "out": {"run.start"}}[row.sample]
             result = backtest(
@@ -69,6 +69,17 @@ def test_each_trial_is_the_backtest_of_its_settings(tmp_path: Path) -> None:
             assert (f"{row.outcome.orders}", f"{row.outcome.trading_pnl:f} USDT") == (line.orders, line.pnl)
             assert row.outcome.orders
     assert len({row.outcome.digest for row in found.rows}) > 3
+
+
+@pytest.mark.parametrize(("name", "settings"), [("dex_dex", {}), ("triangular", {"run.end": '"2026-01-05T23:45:40Z"'})])
+def test_every_kind_of_input_is_the_same_in_shared_memory(tmp_path: Path, name: str, settings: dict[str, str]) -> None:
+    """Books, deltas, trades, marks and blocks of shipped recordings: a trial has the digest of its backtest."""
+    path = ROOT / "experiments" / f"{name}.toml"
+    key = f"strategies.{min(load_experiment(path).strategies)}.min_profit_bps"
+    plan = Plan(path, settings | {"sweep.parameters": f'{{ "{key}" = [1] }}'})
+    (row,) = sweep(plan, out=tmp_path / "sweep", hands=Hands(1), advance=quiet).rows
+    assert row.outcome.orders
+    assert row.outcome.digest == backtest(load_experiment(path, settings | {key: "1"}), out=tmp_path / "run", advance=quiet).digest
 
 
 def test_the_table_is_the_same_however_many_processes_made_it(tmp_path: Path) -> None:
@@ -120,7 +131,7 @@ def test_a_sweep_goes_on_where_it_was_ended(tmp_path: Path) -> None:
 
 def test_ended_in_any_way_it_goes_on(tmp_path: Path) -> None:
     """SIGKILL of the command while its processes work, then Ctrl-C: finished runs stay, nobody and no decoded data are left behind."""
-    experiment = made(tmp_path, more=MORE.replace("200 }", "2 }"))  # 201 times 3 runs
+    experiment = made(tmp_path, more=MORE.replace("200 }", "2 }"))  # 101 times 2 runs
     command = [sys.executable, "-m", "xarb", "sweep", str(experiment), "--out", str(tmp_path / "sweep"), "--workers", "2"]
     journal = tmp_path / "sweep" / NAME
     lines: list[bytes] = []
@@ -145,7 +156,7 @@ def test_ended_in_any_way_it_goes_on(tmp_path: Path) -> None:
         assert [path.name for path in journal.parent.iterdir()] == [NAME]
         now = [line for line in journal.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         assert now[:kept] == lines
-        assert kept + 5 < len(now) < 603
+        assert kept + 5 < len(now) < 202
         assert len({line.partition(b'"outcome"')[0] for line in now}) == len(now), "a finished run was done again"
         lines, command = now, [*command, "--resume"]
 
