@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 import xarb
 from tests.trial import Rows, Trial, gap, head, quiet, steady, usual
 from xarb.config import load_experiment
-from xarb.errors import ConfigError, LogError
+from xarb.errors import ConfigError, LogError, Refused
 from xarb.sql import TRIALS, open_query
 from xarb.verbs.backtest import backtest
 from xarb.verbs.new import new_strategy
@@ -127,6 +128,24 @@ def test_a_sweep_goes_on_where_it_was_ended(tmp_path: Path) -> None:
     (half / NAME).write_bytes(lines[0] + b"{}\n")
     with pytest.raises(LogError, match="is damaged"):
         swept(experiment, "half", resume=True, method="random")
+
+
+def test_a_full_disk_ends_it_and_it_goes_on(tmp_path: Path) -> None:
+    """What cannot be kept ends the sweep in words, whether a line is refused or cut; the rest is done when there is room again."""
+    experiment = made(tmp_path)
+    whole = swept(experiment, "whole")
+    bound = len((tmp_path / "whole" / NAME).read_bytes()) // 2
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bound, before[1]))
+        with pytest.raises((LogError, Refused), match=r"cannot be written|do not fit on its disk"):
+            swept(experiment, "full")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    again = swept(experiment, "full", resume=True)
+    assert [row.outcome for row in again.rows] == [row.outcome for row in whole.rows]
 
 
 def test_ended_in_any_way_it_goes_on(tmp_path: Path) -> None:

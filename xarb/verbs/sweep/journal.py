@@ -99,7 +99,11 @@ class Journal:
 
     def _append(self, line: msgspec.Struct) -> None:
         data = msgspec.json.encode(line) + b"\n"
-        if os.write(self._handle, data) != len(data):
+        try:
+            written = os.write(self._handle, data)
+        except OSError as error:
+            raise LogError(f"{self._path} cannot be written: {error.strerror}") from None
+        if written != len(data):
             raise LogError(f"{self._path} cannot be written: the disk may be full")
 
     def __enter__(self) -> Self:

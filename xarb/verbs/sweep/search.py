@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,16 +103,20 @@ def _decoded(plan: Plan, reader: LogReader, cuts: Sequence[int], folder: Path, a
             yield batch
             advance(batch.last_seq, last, "decoding")
 
-    tape, starts = Tape(folder), []
-    for window in range(len(cuts) + 1):
-        resolved = resolve_recorded(plan.experiment(bounds(Span(window, 1), cuts)), reader)
-        starts.append(resolved.run.start)
-        try:
-            tape.add(noted(inputs_of(resolved, reader, BATCH_ROWS)))
-        except OSError as error:
-            raise Refused(f"{folder}: the decoded inputs do not fit on its disk ({tape.bytes:,} bytes so far): {error}") from None
+    starts = []
+    with closing(Tape(folder)) as tape:
+        for window in range(len(cuts) + 1):
+            resolved = resolve_recorded(plan.experiment(bounds(Span(window, 1), cuts)), reader)
+            starts.append(resolved.run.start)
+            try:
+                tape.add(noted(inputs_of(resolved, reader, BATCH_ROWS)))
+            except OSError as error:
+                raise Refused(
+                    f"{folder}: the decoded inputs do not fit on its disk ({tape.bytes:,} bytes so far): {error}"
+                ) from None
+        mapped = tape.mapped()
     found = []
-    for window, (batches, start) in enumerate(zip(tape.mapped(), starts, strict=True)):
+    for window, (batches, start) in enumerate(zip(mapped, starts, strict=True)):
         if not batches:
             raise ConfigError(f"{reader.folder}: no row between run.start and run.end in window {window + 1} of {len(cuts) + 1}")
         found.append(part_of(batches, reader.instruments_at(batches[0].first_seq) if start else reader.instruments))

@@ -6,7 +6,7 @@ import mmap
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Tape:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  # `mapped` closes it
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  # `close` does it
         self._parts: list[list[_Kept]] = []
         self.bytes = 0
 
@@ -74,17 +74,25 @@ class Tape:
         self._parts.append(kept)
 
     def _put(self, column: np.ndarray[Any, Any]) -> _Place:
-        self._file.write(bytes(-self.bytes % _ALIGNED))
-        offset = self.bytes + -self.bytes % _ALIGNED
-        self._file.write(np.ascontiguousarray(column).data)
-        self.bytes = offset + column.nbytes
+        self._write(bytes(-self.bytes % _ALIGNED))
+        offset = self.bytes
+        self._write(column.tobytes())
         return _Place(offset, len(column), column.dtype)
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left:
+            count = self._file.write(left) or 0
+            self.bytes += count
+            left = left[count:]
+
+    def close(self) -> None:
+        """Let go of the file; what is mapped stays."""
+        self._file.close()
 
     def mapped(self) -> list[list[Batch]]:
         """The batches of each part, their columns read-only views of the file."""
-        self._file.flush()
         whole = mmap.mmap(self._file.fileno(), self.bytes, access=mmap.ACCESS_READ) if self.bytes else b""
-        self._file.close()
         return [[_placed(one, whole) for one in part] for part in self._parts]
 
 
