@@ -30,6 +30,7 @@ from xarb.verbs.report import TRADES, Wanted, report
 from xarb.verbs.report.around import POINTS
 from xarb.verbs.report.bundles import CAUSES, Bundle, bundles
 from xarb.verbs.report.drawing import Figure, labels, shown
+from xarb.verbs.report.earned import TRADES as DRAWN
 from xarb.verbs.report.earned import earned
 from xarb.verbs.report.page import Line, Page, Part, plotly, written
 from xarb.verbs.report.panels import Panel
@@ -110,6 +111,13 @@ def test_key_figures_are_those_of_the_summary(run: Result, page: str) -> None:
     tables = {table.title.partition(" (")[0]: table for table in run.tables}
     ((_, last, peak, drawdown, _),) = tables["Trading PnL"].rows
     assert (told["trading PnL, USDT"], told["peak, USDT"], told["largest drawdown, USDT"]) == (last, peak, drawdown)
+    year, period = (float(told[f"Sharpe ratio, a {span}, USDT"].split(" ")[0].replace(",", "")) for span in ("year", "period"))
+    seconds = {"second": 1, "minute": 60}[told["Sharpe ratio, a year, USDT"].rstrip(")").rsplit(" ", 1)[1]]
+    assert year == pytest.approx(period * (365 * 86_400 / seconds) ** 0.5, rel=1e-3)
+    (figures,) = [one["figures"] for one in data_of(page)["runs"]]
+    (fall,), (line,) = figures["drawdown"]["traces"], figures["equity"]["traces"]
+    assert (max(fall["y"]), -min(fall["y"])) == pytest.approx((0, float(drawdown)), abs=2e-6)  # what is printed is cut
+    assert (line["y"][0], line["y"][-1], max(line["y"])) == pytest.approx((0, float(last), float(peak)), abs=2e-6)
     columns = list(zip(*tables["Strategies"].rows, strict=True))
     sums = [str(sum(map(int, columns[at]))) for at in (1, 2, 3)]
     assert [told["opportunities found"], told["taken"], told["refused"]] == sums
@@ -144,6 +152,69 @@ def test_sums_and_causes_are_those_of_the_summary(run: Result) -> None:
     assert sums.causes["USDT"]["fees"] < 0 < sums.causes["USDT"]["edge"]
 
 
+@pytest.mark.parametrize("name", ["dex_dex", "cex_dex"])
+def test_sums_on_chains_are_those_of_the_summary(name: str, tmp_path: Path) -> None:
+    """By pair to the last printed digit; the page is proven, its trades have their transactions, and a swap's slippage is apart."""
+    done = backtest(load_experiment(EXPERIMENT.with_name(f"{name}.toml")), out=tmp_path / "run", advance=quiet)
+    with open_decided(done.folder) as decided:
+        again = replayed(decided, lambda _: {}, quiet)
+        found = list(bundles(decided, again.assets, again.alike))
+    sums = earned(found, again.summary, buckets_of(again.begins, again.ends), chosen=(), total=len(found))
+    (pairs,) = [table for table in done.tables if table.title.startswith("Pairs of venues")]
+    assert [
+        (one.name, f"{money(one.pnl or 0)} {one.currency}".removesuffix(f" {one.currency}" * (not one.pnl))) for one in sums.pairs
+    ] == [(row[0], row[2]) for row in pairs.rows]
+    (currency,) = sums.currencies
+    assert sums.causes[currency]["gas"] < 0
+    assert (sums.causes[currency]["slippage"] != 0) == (name == "cex_dex")
+    assert sums.unvalued == 0
+    assert report(Wanted([done.folder], trades=5), tmp_path / "page.html", advance=quiet).proven
+    (run,) = data_of((tmp_path / "page.html").read_text())["runs"]
+    for panel in run["panels"].values():
+        assert {"Transactions", "Their states", "Ledger"} <= {title for title, _, _ in panel["tables"]}
+
+
+def test_a_swap_that_brings_other_than_expected_slips() -> None:
+    """110 came where 100 were expected: a tenth of a part of what came is slippage, the edge is without it, a token counts as its coin."""
+    from xarb.verbs.report.bundles import _bundle
+
+    one = MONEY_ONE
+    rows: list[tuple[Any, ...]] = [
+        (1, 0, 5, "s", "sell p@c, buy X/U@a", "", None, None, 1, 3, "", "sell p@c, buy X/U@a", 10_000),
+        (1, 1, 5, "s", "0xt", "swap", 110 * one, None, None, None, None, None, None),
+        (1, 1, 5, "s", "0xin", "swap", -50 * one, None, None, None, None, None, None),
+        (1, 1, 5, "s", "ETH", "gas", -2 * one, None, None, None, None, None, None),
+        (1, 3, 5, "s", "0xt", "", 110 * one, None, None, None, "100000000", "110000000", None),
+    ]
+    hedge = (
+        1,
+        2,
+        6,
+        "s",
+        "a",
+        "X/U",
+        50 * one,
+        99 * one,
+        2,
+        0,
+        "buy",
+        "hedge",
+        None,
+    )  # planned at 2, paid less: no unwind of a swap
+    money_of_hedge = [
+        (1, 1, 6, "s", "X", "trade", 50 * one, None, None, None, None, None, None),
+        (1, 1, 6, "s", "U", "trade", -99 * one, None, None, None, None, None, None),
+    ]
+    hedged = _bundle(1, [*rows, *money_of_hedge, hedge], {("a", "X/U"): ("X", "U")}, {"0xt": "U", "0xin": "X"})
+    assert (hedged.causes["slippage"]["U"], hedged.causes["unwind"]["U"]) == ((10 + 1) * one, 0)
+    found = _bundle(1, rows, {}, {"0xt": "U", "0xin": "X"})
+    told = {cause: {asset: change // one for asset, change in flow.items() if change} for cause, flow in found.causes.items()}
+    assert told["slippage"] == {"U": 10}
+    assert told["edge"] == {"U": 100, "X": -50}
+    assert told["gas"] == {"ETH": -2}
+    assert (found.moved, found.turnover, found.quote) == (True, 0, "")
+
+
 def test_causes_are_reckoned_against_the_prices_of_the_decision(tmp_path: Path) -> None:
     """Sold at 101, bought at 100.10, no fees and books that stand: all is edge, to the last digit."""
     trial = Trial(tmp_path)
@@ -172,6 +243,20 @@ def test_what_cannot_be_valued_is_counted() -> None:
     causes["edge"] = Counter({"X": 2 * one})
     lost = earned([bundle], summary, buckets_of(10**18, 10**18 + 10**9), chosen=[1], total=1)
     assert (lost.strategies[0].pnl, lost.trades[0].pnl, lost.hits["U"].ratio) == (None, None, None)
+
+
+def test_hits_gain_and_of_many_trades_some_are_shown() -> None:
+    """What ends at zero is no hit; of more bundles than are drawn those chosen are, and every so many of the rest."""
+    summary = Summary(marks=lambda _asset, _currency: None, opening={}, assets={}, currencies=["U"])
+    found = [
+        Bundle(
+            number, 10**18, "s", "a / b", 1, 1, 0, 0, "", True, {"edge": Counter({"U": MONEY_ONE * (number % 2)})}
+        )  # a named field
+        for number in range(1, 9)
+    ]
+    made = earned(found, summary, buckets_of(10**18, 10**18 + 10**9), chosen=[7], total=4 * DRAWN)
+    assert made.hits["U"] == (4, 8)
+    assert [one.number for one in made.trades] == [4, 7, 8]
 
 
 def test_slippage_unwind_and_left_are_apart() -> None:
@@ -219,6 +304,8 @@ def test_trades_open_down_to_their_quotes(page: str) -> None:
         for fill in panel["quotes"]["fills"]:
             prices = [price for market in panel["quotes"]["markets"] for price in market["bid"] + market["ask"]]
             assert 0.9 * min(prices) < fill["price"] < 1.1 * max(prices)
+    first = min(market["t"][0] for panel in run["panels"].values() for market in panel["quotes"]["markets"])
+    assert first < -1_000
     assert f"These are the 10 that changed most of {run['panels_of']}." in page
 
 
