@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from tests.dexworld import BLOCK_MS, PLAIN, Act, chain_rows
-from tests.engine.cycles import CHAIN, DAI, WETH
+from tests.engine.cycles import CHAIN, DAI, POOLS, WETH
 from tests.log.logs import connection, instrument, quote
 from tests.trial import write_log
+from xarb.wires.chains import Pool
 
 EXCHANGE: Final = "bravo"
 KEY: Final = (EXCHANGE, "ETH/USDC")
@@ -19,9 +20,9 @@ _FEES: Final = (
 )
 
 
-def hedge_log(folder: Path, acts: Sequence[Act], prices: Sequence[int] = (3_000,)) -> Path:
+def hedge_log(folder: Path, acts: Sequence[Act], prices: Sequence[int] = (3_000,), pools: Sequence[Pool] = POOLS) -> Path:
     """Blocks, one each two seconds, and between them a book that shows the price of its block: a dollar wide, 40 ETH on each side."""
-    rows = chain_rows(acts)
+    rows = chain_rows(acts, pools)
     steps = {"tick_int": 1, "lot_int": 1, "base": "ETH", "quote": "USDC", "settle": "USDC"}
     rows += [(0, connection(1, EXCHANGE)), (0, instrument(KEY, 2, 3, **steps))]
     for at in range(len(acts) * BLOCK_MS // QUOTE_MS):

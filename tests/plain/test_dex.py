@@ -1,16 +1,19 @@
-"""The strategy over pools against a plain one: every opportunity, every decision with its reason, and every wish, over the shipped recording and drawn markets."""
+"""The strategies over pools against plain ones: every opportunity, every decision with its reason, and every wish, over the shipped recording and drawn markets."""
 
 from __future__ import annotations
 
 import os
 import random
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from tests.dexworld import Act, chain_log, experiment, run
 from tests.engine.cycles import CHAIN, CHEAP, DAI, DEAR, GWEI, WETH
+from tests.hedgeworld import hedge_experiment, hedge_log
 from tests.plain.dex import PlainDex, said, sent, terms_of
+from tests.plain.hedged import PlainHedged, wished
 from tests.trial import Run
 from xarb.config import load_experiment
 from xarb.wires.chains import Pool
@@ -115,3 +118,31 @@ def test_drawn_markets_are_decided_alike(tmp_path: Path, seed: int) -> None:
     plain = compared(path, log, run(path, tmp_path / "run"))
     assert plain.sent or seed >= USUAL
     assert len(plain.said) > 10
+
+
+@pytest.mark.parametrize("seed", range(MARKETS // 3))
+def test_drawn_gaps_to_a_book_are_decided_alike(tmp_path: Path, seed: int) -> None:
+    """Paths of one and two of four pools against a book, in both directions, with every size there is tried."""
+    draw = random.Random(f"plain hedged {seed}")  # noqa: S311  # a test's draw
+    prices = [3_000 + draw.choice((0, 0, draw.randint(-90, 90))) for _ in range(45)]
+    log = hedge_log(tmp_path / "log", drawn(draw)[:24], prices, FOUR)
+    path = hedge_experiment(
+        tmp_path,
+        log,
+        simulated={"missed_bps": "2000", "taken_bps": "2000"},
+        max_legs=f"{1 + seed % 2}",
+        max_notional_quote=draw.choice(["9000", "30000"]),
+        min_profit_bps=draw.choice(["0", "5"]),
+        min_profit_quote=draw.choice(["0", "20"]),
+        success_bps=draw.choice(["10000", "7000"]),
+        wait_risk_bps=draw.choice(["0", "4"]),
+        slip_bps="2500",
+        hedge_cap_bps="2000",
+    )
+    path.write_text(path.read_text() + "[breakers]\nerrors = 0\nrejects = 0\nmin_feed_score = 0\n")
+    found = run(path, tmp_path / "run")
+    plain = PlainHedged(load_experiment(path), log, Fraction(1, 1000), found)
+    plain.play()
+    assert plain.said == said(found.get("opportunities", []))
+    assert plain.sent == wished(found.get("cycles", []))
+    assert plain.sent or seed >= USUAL
