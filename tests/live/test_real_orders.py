@@ -22,6 +22,7 @@ from tests.serve.site import KEY, SECRET
 from tests.trial import quiet
 from xarb.board import Board
 from xarb.config import load_experiment
+from xarb.engine.feechange import FEE
 from xarb.errors import ConfigError, Killed, LogError, Refused
 from xarb.live.ending import Ending
 from xarb.live.exchanges import Exchanges, accounts_of
@@ -33,6 +34,7 @@ from xarb.log.reader import LogReader
 from xarb.model.order import ORDER_TERMINAL
 from xarb.serve.binance import order_shapes
 from xarb.serve.config import KeyConfig
+from xarb.serve.exchange import Exchange
 from xarb.serve.faults import Fault
 from xarb.sources import market_sources
 from xarb.starts import LIVE
@@ -263,25 +265,38 @@ def test_a_clock_that_goes_wrong_disarms_until_it_is_right_again(tmp_path: Path,
     assert verify(log, advance=quiet).equal
 
 
-def test_networks_are_asked_for_anew_while_trading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every `live.wallets_ms`; what closed is in the log within that time, once, and the asset is not traded from there on."""
+def test_networks_and_fees_are_asked_for_anew_while_trading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every `live.wallets_ms` and `live.fees_ms`; what closed, and what is dearer, is in the log within that time, once.
+
+    Neither is traded on from there on, each under its own name.
+    """
     log = tmp_path / "log"
-    closed: list[float] = []
+    closed, dear, ends = list[bool](), list[bool](), list[float]()
     coin = order_shapes.coin
 
     def shape(asset: str, free: int, held: int, *, is_open: bool) -> dict[str, Any]:
         return coin(asset, free, held, is_open=is_open and not (closed and asset == "BTC"))
 
     monkeypatch.setattr(order_shapes, "coin", shape)
+    fees = Exchange.fees
+
+    def dearer(self: Exchange, account: str) -> tuple[int, int]:
+        maker, taker = fees(self, account)
+        return maker, taker + 100_000 * bool(dear)
+
+    monkeypatch.setattr(Exchange, "fees", dearer)
 
     def later(session: Session) -> bool:
-        if not closed and filled(1)(session):
-            closed.append(asyncio.get_running_loop().time() + 4)
-        return bool(closed) and asyncio.get_running_loop().time() > closed[0]
+        refused, now = {reason for _, reason in session.summary._refusals}, asyncio.get_running_loop().time()
+        closed[:] = [True] * filled(1)(session)
+        dear[:] = [True] * ("not_transferable" in refused)
+        if "fee_changed" in refused and not ends:
+            ends.append(now + 2)  # by then the other exchange was asked too, once more the first
+        return bool(ends) and now > ends[0]
 
     async def story() -> None:
         async with site(tmp_path) as at:
-            at.config.write_text(at.config.read_text().replace("[live]", "[live]\nwallets_ms = 1000"))
+            at.config.write_text(at.config.read_text().replace("[live]", "[live]\nwallets_ms = 1000\nfees_ms = 1000"))
             await traded(at, log, later)
 
     asyncio.run(story())
@@ -289,8 +304,10 @@ def test_networks_are_asked_for_anew_while_trading(tmp_path: Path, monkeypatch: 
         start = max(row["seq"] for row in reader.rows("starts"))
         told = [row for row in reader.rows("wallets") if row["seq"] > start]
         assert sorted((row["venue"], row["asset"], row["deposit_open"]) for row in told) == [(one, "BTC", False) for one in VENUES]
-        after = [row for _, row in reader.outputs(kinds=("refusals",)) if row["reason"] == "not_transferable"]
-        assert after
+        acts = [row for row in reader.rows("operator") if row["action"] == FEE]
+        assert sorted(row["actor"] for row in acts) == [f"account main at {one}" for one in VENUES]
+        after = [row for _, row in reader.outputs(kinds=("refusals",)) if row["reason"] == "fee_changed"]
+        assert {row["value"] - row["bound"] for row in after} == {10**14}
     assert verify(log, advance=quiet).equal
 
 

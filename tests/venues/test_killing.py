@@ -188,7 +188,8 @@ def compared(server: SmallExchange, *numbers: int, ended_at: int | None = None) 
 
 def test_an_order_that_is_denied_is_not_proven_where_the_balance_shows_a_fill(monkeypatch: pytest.MonkeyPatch) -> None:
     """By its id, in lists and among fills there is nothing, and money has moved: what differs is told. Of an old log the balance is told alone."""
-    monkeypatch.setattr(killing, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(killing, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(killing, "PAUSES_S", (0.0, 0.05))
 
     async def work() -> None:
         server = server_with()

@@ -144,6 +144,10 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         int,
         msgspec.Meta(ge=1_000, le=10**9, description="time after which the exchanges are asked anew which networks are open"),
     ] = 600_000
+    fees_ms: Annotated[
+        int,
+        msgspec.Meta(ge=1_000, le=10**9, description="time after which the exchanges are asked anew what the accounts pay"),
+    ] = 3_600_000
     cancel_after_ms: Annotated[
         int,
         msgspec.Meta(

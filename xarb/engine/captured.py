@@ -173,6 +173,7 @@ class RiskCopy(msgspec.Struct, frozen=True):
     wallets: list[tuple[str, str, str, bool, bool]]
     breakers: BreakersCopy
     loss: str | None = None  # of whom a loss killed trading, and which limit that broke; older copies have none
+    fees: list[tuple[str, int, int, int]] = []  # account, instrument number, what is asked by now and what is reckoned with, ppb
 
 
 class PortfolioCopy(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from xarb.engine.cycles import Cycles
 from xarb.engine.discrepancy import DISCREPANCY, Discrepancies, Discrepancy, read_discrepancy
 from xarb.engine.episodes import Episodes
 from xarb.engine.execution import Execution
+from xarb.engine.feechange import FEE, read_fee
 from xarb.engine.kernel import fold, state
 from xarb.engine.kernel.compiled import machine_code
 from xarb.engine.liverows import KINDS, LiveRows, timers_wanted
@@ -333,6 +334,8 @@ class Engine:
                 self._call(number, Wake(row.ts_recv, "timer", None))
         elif row.kind == "operator" and row.values["action"] == DISCREPANCY:
             self._stop_for(self._discrepancies.take(read_discrepancy(row.seq, row.values["detail"])))
+        elif row.kind == "operator" and row.values["action"] == FEE:
+            self._risk.fees.take(read_fee(row.seq, row.values["detail"]))
         elif row.kind == "operator":
             self.commands += self._live_rows.operate(row.values)
             if self._live_rows.cancels(row.values):

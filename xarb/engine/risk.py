@@ -10,6 +10,7 @@ from xarb.engine.breaker import Breakers, Key
 from xarb.engine.bundle import Leg, Order
 from xarb.engine.captured import RiskCopy
 from xarb.engine.desk import Desk
+from xarb.engine.feechange import Fees
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Hold, Portfolio, Till
 from xarb.engine.results import LOSS, Pricing, Results, currencies_of
@@ -51,6 +52,7 @@ class Risk:
         self.unknown: dict[tuple[str, int], int] = {}
         self.loss: str | None = None
         self.wallets = Wallets(setup.not_transferable_anyway)
+        self.fees = Fees(setup.fees, setup.instruments)
         self._rates = setup.rates
         self._coin_margin_ppb = setup.coin_margin_ppb
         self.desks: dict[str, Desk] = {}
@@ -86,12 +88,13 @@ class Risk:
     def capture(self) -> RiskCopy:
         """Arming, desks, wallets and breakers as plain values."""
         desks = {name: desk.capture() for name, desk in self.desks.items()}
-        return RiskCopy(self.armed, desks, self.wallets.capture(), self.breakers.capture(), self.loss)
+        return RiskCopy(self.armed, desks, self.wallets.capture(), self.breakers.capture(), self.loss, self.fees.capture())
 
     def restore(self, copy: RiskCopy) -> None:
         """Take over a copy."""
         self.armed, self.loss = copy.armed, copy.loss
         self.wallets.restore(copy.wallets)
+        self.fees.restore(copy.fees)
         self.breakers.restore(copy.breakers)
         for name, desk in copy.desks.items():
             self.desks[name].restore(desk)
@@ -158,6 +161,8 @@ class Risk:
             return refusal
         if side.fee is None:
             return Refusal("fee_unknown", number)
+        if (changed := self.fees.check(desk.account, number)) is not None:
+            return changed
         venue = side.instrument.venue
         if self.wallets.is_closed(venue, side.base) or self.wallets.is_closed(venue, side.quote):
             return Refusal("not_transferable", number)

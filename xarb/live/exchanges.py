@@ -26,6 +26,7 @@ from xarb.venues.accountlock import Locked
 from xarb.venues.balancecheck import Ours
 from xarb.venues.cex import CLOSE_S, CexVenue
 from xarb.venues.feeds import Source
+from xarb.venues.feewatch import FeeWatch
 from xarb.venues.funds import Networks
 from xarb.venues.keys import Keys, load_keys
 from xarb.venues.orderrules import countdown_of
@@ -185,6 +186,7 @@ class Exchanges:
         self._tasks: set[asyncio.Task[None]] = set()
         self._venues: dict[str, CexVenue] = {}
         self._networks: dict[str, Networks] = {}
+        self._fees_told: list[FeeWatch] = []
         conn = first_conn
         for venue, mine in accounts.items():
             conns = {account.label: conn + number for number, account in enumerate(mine)}
@@ -215,6 +217,7 @@ class Exchanges:
             for account in mine:
                 found = await inspect(account, venue_id, sorted(assets))
                 readiness.append(found)
+                self._fees_told.append(FeeWatch(account, venue_id, found.fees))
                 for row in (told(account, venue_id, found), *found.wallets):
                     self._take(row)
             self._networks[venue_id] = Networks(mine[-1], venue_id, sorted(assets), readiness[-1].wallets)
@@ -330,10 +333,10 @@ class Exchanges:
         """Know the instruments as the engine does now."""
         self._instruments[:] = instruments
 
-    def listen(self, ours: Ours, *, wallets_s: float | None) -> None:
+    def listen(self, ours: Ours, *, wallets_s: float | None, fees_s: float | None) -> None:
         """From here on hand on what the exchanges say, as it comes, and compare balances with ours.
 
-        Which networks are open is asked for every so many seconds, None: never.
+        Which networks are open, and what accounts pay, is asked for every so many seconds, None: never.
         """
         self._listens = True
         for name, venue in self._venues.items():
@@ -345,6 +348,15 @@ class Exchanges:
         if wallets_s is not None:
             for venue_id, networks in self._networks.items():
                 self._spawn(self._watch(venue_id, networks, wallets_s))
+
+        for watch in self._fees_told if fees_s is not None else ():
+            self._spawn(self._watch_fees(watch, fees_s or 0.0))
+
+    async def _watch_fees(self, watch: FeeWatch, fees_s: float) -> None:
+        while True:
+            await asyncio.sleep(fees_s)
+            for row in await watch.fresh():
+                self._take(row)
 
     async def _watch(self, venue: str, networks: Networks, wallets_s: float) -> None:
         while True:

@@ -206,7 +206,8 @@ class Session:
         if self.exchanges is not None:
             self.log.sync()  # a start is durable before it arms
             tell_of_accounts([] if found is None else found.readiness, self.intake)
-            self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=self._experiment.live.wallets_ms / 1000)
+            ours, live = self.assembly.engine.portfolio.balances_at, self._experiment.live
+            self.exchanges.listen(ours, wallets_s=live.wallets_ms / 1000, fees_s=live.fees_ms / 1000)
         if self.chains is not None:
             self.chains.listen(self._fail, Books(self.assembly.engine.portfolio.balances_at, self.intake.clock.now))
         return first_conn

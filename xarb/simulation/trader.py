@@ -187,7 +187,9 @@ class Trader:
         self.intake.flush()
         await self._open_exchanges(past, instruments, state.next_conn)
         self.log.sync()  # a start is durable before it arms
-        self.exchanges.listen(self.assembly.engine.portfolio.balances_at, wallets_s=None)  # these exchanges have no networks
+        self.exchanges.listen(
+            self.assembly.engine.portfolio.balances_at, wallets_s=None, fees_s=None
+        )  # these exchanges have no networks
         for access in self.accesses.values():
             access.is_near = True
         await self.exchanges.compare()
