@@ -11,7 +11,7 @@ import pytest
 from tests.defaults import engine_setup, feed_limits
 from tests.engine.desk import Desk, money
 from tests.engine.table import instrument
-from tests.engine.test_live_rows import FILL, GOOD, desk, report
+from tests.engine.test_live_rows import FILL, GOOD, desk, report, transfer
 from xarb.config.inventory import InventoryConfig
 from xarb.engine.carried import CarriedBundle, CarriedLeg, CarriedOrder
 from xarb.engine.discrepancy import DISCREPANCY, Discrepancy, read_discrepancy
@@ -136,6 +136,19 @@ LATER = 60 * NANOS_PER_S  # behind whatever the books opened with
 def strange(one: Desk, **changes: Any) -> None:
     """A fill of somebody else's order, of 400 BTC at 101 USD, a buy unless told otherwise."""
     report(one, 1, "fill", **(BIG | {"start": None, "order": None, "side": "buy"} | changes))
+
+
+@pytest.mark.parametrize(("before_s", "explains"), [(1, True), (9, True), (11, False)])
+def test_a_withdrawal_asked_for_while_the_start_opened_explains_what_it_took(before_s: int, *, explains: bool) -> None:
+    """What the books opened with may have been asked for before it left; once, whatever is told of it before, and not one that is older than any look."""
+    one = desk(adjust=LIMITS)
+    one.tell(*GOOD)
+    asked = one.engine.portfolio.opened_at - before_s * NANOS_PER_S
+    for status in ("pending", "ok"):
+        transfer(one, status, -400, asked=asked)
+    assert adjusted(one) == []
+    assert (tell(one, "USD", one.balance("a", "USD") - 400) == []) is explains
+    assert tell(one, "USD", one.balance("a", "USD") - 400) == ["refuse balance_differs"]
 
 
 def test_old_fills_of_others_explain_what_they_changed_in_their_own_direction() -> None:

@@ -202,9 +202,10 @@ def test_a_kill_goes_up_and_not_back() -> None:
     assert _kill(one, "stop") == ["cancel 2"]
 
 
-def _transfer(
+def transfer(
     one: Desk, status: str, qty: int, *, fee: int | None = None, asked: int | None = None, name: str | None = "t1"
 ) -> None:
+    """A deposit or withdrawal (negative) of USD stands so, asked for at a time, ns."""
     values = {"account": "main", "strategy": "", "venue": "a", "asset": "USD", "network": None, "ts_event": asked, "status": status}
     more = {"qty": int(money(qty)), "fee": None if fee is None else int(money(fee)), "transfer_id": name}
     one.slow("transfers", values | more)
@@ -217,11 +218,11 @@ def _transferred(one: Desk) -> list[tuple[int, int]]:
 def test_a_deposit_counts_once_it_is_credited() -> None:
     """Each once, whatever is told again; it can be spent, and is no profit of a strategy."""
     one = desk()
-    _transfer(one, "pending", 500)
+    transfer(one, "pending", 500)
     assert _transferred(one) == []
-    _transfer(one, "ok", 500)
-    _transfer(one, "ok", 500)
-    _transfer(one, "ok", 70, name="t2")
+    transfer(one, "ok", 500)
+    transfer(one, "ok", 500)
+    transfer(one, "ok", 70, name="t2")
     assert _transferred(one) == [(500, 1_000_500), (70, 1_000_570)]
     assert one.balance("a", "USD") == 1_000_570
     assert one.engine.portfolio.flows("s") == {}
@@ -232,22 +233,22 @@ def test_a_deposit_counts_once_it_is_credited() -> None:
 def test_a_withdrawal_counts_from_its_request_until_it_failed() -> None:
     """With its fee; what failed comes back; one that was asked for before the start had left before."""
     one = desk()
-    _transfer(one, "pending", -300, fee=2, asked=one.now)
+    transfer(one, "pending", -300, fee=2, asked=one.now)
     assert _transferred(one) == [(-302, 999_698)]
-    _transfer(one, "ok", -300, fee=2, asked=one.now)
+    transfer(one, "ok", -300, fee=2, asked=one.now)
     assert len(_transferred(one)) == 1
-    _transfer(one, "pending", -50, asked=one.now, name=None)
-    _transfer(one, "failed", -50, asked=one.now, name=None)
+    transfer(one, "pending", -50, asked=one.now, name=None)
+    transfer(one, "failed", -50, asked=one.now, name=None)
     first = one.engine.portfolio.opened_at
-    _transfer(one, "ok", -40, asked=first - 1, name="old")
-    _transfer(one, "ok", -40, name="of no known time")
+    transfer(one, "ok", -40, asked=first - 1, name="old")
+    transfer(one, "ok", -40, name="of no known time")
     assert _transferred(one)[1:] == [(-50, 999_648)]
 
 
 def test_transfers_are_in_a_copy() -> None:
     """What was counted is not counted again where a copy is taken over, and balances name what came."""
     one = desk()
-    _transfer(one, "ok", 500)
+    transfer(one, "ok", 500)
     copy = one.engine.portfolio.capture()
     other = desk().engine.portfolio
     other.restore(copy)

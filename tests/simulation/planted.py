@@ -56,6 +56,7 @@ COUNTED = "counted"  # an exchange cancels everything when it hears nothing
 DENIED = "denied"  # an exchange denies for long what it took
 MOVED = "moved"  # money comes or goes without a word
 STRANGERS = "strangers"  # somebody else trades on the account
+RIVAL = "rival"  # a second xarb trades on the account
 
 
 class Bug(NamedTuple):

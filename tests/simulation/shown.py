@@ -88,4 +88,10 @@ SHOWN: dict[str, int] = {
     "bound_of_others_kills_nothing": 57,
     "fills_of_others_booked_nowhere": 22,
     "transfers_booked_nowhere": 3,
+    "lock_of_an_account_ignored": 380,
+    "rival_is_one_of_many_strangers": 11,
+    "rival_known_by_the_private_stream_alone": 5425,
+    "orders_of_a_copy_taken_up": 1025,
+    "twins_are_one_order": 1565,
+    "refused_order_that_fills_is_nothing_new": 1220,
 }

@@ -7,7 +7,7 @@ from itertools import chain, islice
 
 import pytest
 
-from tests.simulation.planted import COUNTED, DENIED, KILLS, MIDNIGHT, MOVED, SEALED, SLOW, STRANGERS, Bug
+from tests.simulation.planted import COUNTED, DENIED, KILLS, MIDNIGHT, MOVED, RIVAL, SEALED, SLOW, STRANGERS, Bug
 from tests.simulation.planted_others import BUGS
 from tests.simulation.shown import SHOWN
 from xarb.simulation.case import run_case
@@ -23,6 +23,7 @@ from xarb.simulation.faults import (
     draw_waits,
 )
 from xarb.simulation.limits import before_midnight
+from xarb.simulation.rivals import draw_rival
 from xarb.simulation.strangers import draw_strangers
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
@@ -46,6 +47,7 @@ def worlds(bug: Bug) -> Iterator[int]:
             (MOVED, draw_moved(seed)),
             (DENIED, draw_deny(seed)),
             (STRANGERS, draw_strangers(seed).acts),
+            (RIVAL, draw_rival(seed).kind),
         )
         found |= {name for name, is_so in apart if is_so}
         if not bug.faults or found & set(bug.faults):

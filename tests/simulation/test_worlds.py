@@ -26,6 +26,11 @@ REGRESSIONS = {
     14699: "the same, where one order of several stayed open",
     21111: "orders that only a person can end, since money moved beside them, were expected to end",
     710640: "a start was expected although money that moved may be a fill of an order that nobody finds, which it is not for ten minutes",
+    2779: "a look-up by name found a copy's order for ever, and ours had no end",
+    5814: "a copy's order that had filled when a look-up found it spoke of nobody",
+    3639: "an order that the exchange had refused was filled, by a copy, and spoke of nobody",
+    21568: "an order that a copy had filled was refused to us after that, and spoke of nobody",
+    7446: "a withdrawal while a start opened was a difference that nobody explains",
     7961: "what came before a stop in one pass of the loop was judged as if it came behind it",
 }
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from xarb.model.units import Money
 from xarb.venues import liveorders
-from xarb.venues.liveorders import SAME, Expected, LiveOrders, Rival, Watched
+from xarb.venues.liveorders import ALL_THE_SAME, SAME, Expected, LiveOrders, Rival, Watched
 from xarb.venues.orderids import ClientIds, OrderName
 from xarb.venues.replies import OrderSaid, TradeSaid
 from xarb.venues.venue import VenueRow
-
-if TYPE_CHECKING:
-    import pytest
 
 ONE = 10**18
 IDS = ClientIds("0123abcd", "binance")
@@ -226,6 +224,46 @@ def test_a_copy_of_this_log_that_is_at_the_same_start_is_known_by_orders_that_we
         ("0123abcd-3-1", SAME, None),
         ("0123abcd-3-2", SAME, None),
     ]
+
+
+def test_a_copy_of_this_log_is_known_by_an_order_that_is_filled_already() -> None:
+    """A look-up by our order's name finds another one, which has filled: of that nothing else need ever be told."""
+    live = LiveOrders("main", "binance", IDS, start=1)
+    one = live.expect(orders()[1].expected)
+    live.heard(said("open", 0), source="send")
+    assert live.heard(msgspec.structs.replace(said("filled", 4), venue_order_id="8"), source="lookup") == []
+    assert [(rival.client_id, rival.what) for rival in live.rivals] == [("0123abcd-1-1", SAME)]
+    assert (one.is_done, one.counted) == (False, 0)
+
+
+@pytest.mark.parametrize("end", ["refused", "not_sent"])
+@pytest.mark.parametrize("heard", ["open", "fill"])
+def test_an_order_that_was_never_there_and_is_shows_a_copy_of_this_log(end: str, heard: str) -> None:
+    """Its name is ours, so that what it does is booked as ours is; but the exchange had refused ours, or never got it: somebody else sent it."""
+    live, one = orders()
+    getattr(live, end)(one, "insufficient_funds")
+    assert live.rivals == []
+    live.heard(said("expired", 0), source="stream")  # an end without a fill says nothing new
+    assert live.rivals == []
+    for _ in range(2):
+        if heard == "open":
+            live.heard(said("open", 0), source="stream")
+        else:
+            live.traded(trade(1, client_id="0123abcd-1-1"), source="trades")
+    assert [(rival.client_id, rival.what, rival.at) for rival in live.rivals] == [("0123abcd-1-1", ALL_THE_SAME, None)]
+
+
+@pytest.mark.parametrize("heard", ["open", "fill"])
+def test_an_order_that_is_refused_after_it_was_there_shows_a_copy_of_this_log(heard: str) -> None:
+    """The copy's order was told before the reply to ours: at once where it filled, else as soon as it is told again."""
+    live, one = orders()
+    if heard == "open":
+        live.heard(said("open", 0), source="stream")
+    else:
+        live.traded(trade(1, client_id="0123abcd-1-1"), source="trades")
+    live.refused(one, "insufficient_funds")
+    live.heard(said("open", 0), source="lookup")
+    assert [(rival.client_id, rival.what, rival.at) for rival in live.rivals] == [("0123abcd-1-1", ALL_THE_SAME, None)]
 
 
 def test_an_order_of_this_start_that_was_forgotten_is_no_rivals(monkeypatch: pytest.MonkeyPatch) -> None:

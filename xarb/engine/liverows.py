@@ -135,12 +135,15 @@ class LiveRows:
     def transfer(self, row: SlowRow) -> None:
         """A deposit counts once it is credited, a withdrawal from its request on until it failed.
 
-        A withdrawal that was asked for before this start is left out: what the start opened with had left already.
+        A withdrawal that was asked for before this start is left out: what the start opened with had left already. One of the last seconds before
+        it may have left after that was asked for, and explains a difference.
         """
-        values = row.values
-        if values["qty"] < 0 and (values["ts_event"] is None or values["ts_event"] < self._portfolio.opened_at):
-            return
+        values, asked, opened_at = row.values, row.values["ts_event"], self._portfolio.opened_at
         place = (values["account"], values["venue"], values["asset"])
+        if values["qty"] < 0 and (asked is None or asked < opened_at):
+            if asked is not None and asked > opened_at - _SURE_NS and values["status"] == CREDITED:
+                self._portfolio.stray(place, transferred(values), row.ts_recv)
+            return
         self._portfolio.transfer(transfer_name(values), place, transferred(values))
 
     def cancels(self, values: Mapping[str, Any]) -> bool:

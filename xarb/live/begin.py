@@ -59,6 +59,7 @@ _CLOCKS_NS: Final = 3_600 * NANOS_PER_S  # the wall may have been set forward wh
 _FILL_COLUMNS: Final = ("ts_recv", "ts_event", "account", "venue", "symbol", "event", "fill_id")
 _FILL: Final = next(column for column in TABLES["reports"].columns if column.name == "event").values.index("fill")
 BALANCES: Final = "balances"  # who kills where an exchange has other money than our books
+ACCOUNT: Final = "account"  # who kills where another xarb trades on an account of ours
 LOSSES: Final = "losses"  # who kills where a strategy lost more than it may
 Fill = tuple[str, str, str, str]  # account, venue, symbol, fill id: both sides of a trade between two accounts have its id
 

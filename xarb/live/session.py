@@ -33,6 +33,7 @@ from xarb.live.accountrows import AccountRows
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
 from xarb.live.begin import (
+    ACCOUNT,
     LOSSES,
     Heard,
     Listening,
@@ -79,7 +80,6 @@ from xarb.wires.rows import Row, RowBuilder
 _LOOK_S: Final = 0.1  # interval at which requests of other shells are looked for
 EVENT_LOOP: Final = "event loop"
 WALL_CLOCK: Final = "wall clock"
-ACCOUNT: Final = "account"  # who kills where another xarb trades on an account of ours
 UNGUARDED: Final = "watchdog_gone"
 _Made = TypeVar("_Made")
 _SPARE: Final = 64  # connection numbers kept for what a session opens later

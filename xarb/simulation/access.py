@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
@@ -110,7 +110,8 @@ class Access:
         return self.world.unix
 
     async def open(self) -> None:
-        """Nothing is to be loaded."""
+        """Nothing is to be loaded; what happened by now, and by how much clocks may differ later, is no news."""
+        self.exchange.began(self.world.unix + self.terms.max_clock_ms * NANOS_PER_MS)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -145,6 +146,14 @@ class Access:
         self, _instrument: Instrument, command: SubmitOrder, client_id: str, passage: Passage
     ) -> tuple[OrderSaid, list[TradeSaid]]:
         """Send an order, with everything that may happen to it."""
+        self.exchange.sent.add(client_id)
+        self.exchange.in_air.add(client_id)
+        try:
+            return await self._submit(command, client_id, passage)
+        finally:
+            self.exchange.in_air.discard(client_id)
+
+    async def _submit(self, command: SubmitOrder, client_id: str, passage: Passage) -> tuple[OrderSaid, list[TradeSaid]]:
         world, odds, exchange = self.world, self.exchange.odds, self.exchange
         self.submits[client_id] = self.submits.get(client_id, 0) + 1
         account.check_age(self.terms, command, self.now())
@@ -192,10 +201,13 @@ class Access:
         done: asyncio.Future[OrderSaid | None] = asyncio.get_running_loop().create_future()
 
         def arrive() -> None:
-            order, said = exchange.orders.get(client_id), None
-            if order is not None and order.state == "open":
-                exchange.cancel(order)
-                said = exchange.said(order)
+            found, said = exchange.open_named(client_id), None
+            if found is not None:
+                side, order = found
+                side.cancel(order)
+                said = side.said(order)
+                if side is not exchange:
+                    exchange.astray.add(client_id)
             if not done.done():
                 done.set_result(said)
 
@@ -226,19 +238,24 @@ class Access:
         """An order by client id."""
         await self._read()
         order = self.exchange.shown(client_id)
-        return None if order is None else self.exchange.said(order)
+        return None if order is None else self._said([order])[0]
 
     async def order_by_venue_id(self, _symbol: str, venue_order_id: str) -> OrderSaid | None:
         """An order by the exchange's id."""
         await self._read()
-        found = (order for order in self.exchange.all_orders() if order.id == venue_order_id)
-        return next((self.exchange.said(order) for order in found), None)
+        return next(iter(self._said(order for order in self.exchange.all_orders() if order.id == venue_order_id)), None)
 
     async def open_orders(self, _symbol: str) -> list[OrderSaid]:
         """Open ones, as far as they are shown."""
         await self._read()
-        orders = self.exchange.all_orders()
-        return [self.exchange.said(one) for one in orders if one.state == "open" and one.visible_at <= self.world.now]
+        now = self.world.now
+        return self._said(one for one in self.exchange.all_orders() if one.state == "open" and one.visible_at <= now)
+
+    def _said(self, orders: Iterable[Placed]) -> list[OrderSaid]:
+        found = list(orders)
+        for one in found:
+            self.exchange.shows(one)
+        return [self.exchange.said(one) for one in found]
 
     async def order_trades(self, _symbol: str, venue_order_id: str) -> list[TradeSaid]:
         """Fills of an order."""

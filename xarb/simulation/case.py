@@ -20,10 +20,12 @@ from xarb.settings import money_of
 from xarb.simulation import market
 from xarb.simulation.access import ACCOUNT
 from xarb.simulation.disk import WorldDisk
-from xarb.simulation.exchange import Exchange
+from xarb.simulation.exchange import Exchange, Purse
 from xarb.simulation.faults import (
     DISK,
     NONE,
+    Slowness,
+    Waits,
     draw_break,
     draw_deny,
     draw_kills,
@@ -36,6 +38,7 @@ from xarb.simulation.faults import (
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
+from xarb.simulation.rivals import COPY, Apart, Second, draw_rival, odds_beside
 from xarb.simulation.strangers import draw_strangers, let_act
 from xarb.simulation.trader import Site, Trader
 from xarb.simulation.world import Trace, World
@@ -81,20 +84,22 @@ class Case:
         draw = world.draw
         odds = draw_odds(draw)
         count = draw.choice([2, 2, 3])
-        self.waits = draw_waits(seed, count)
+        self.met, self.rival = draw_strangers(seed), draw_rival(seed)
+        self.waits = Waits() if self.rival.kind else draw_waits(seed, count)
         odds = msgspec.structs.replace(odds, deny=draw_deny(seed), **self.waits.more)
+        if self.rival.kind:
+            odds = odds_beside(odds, self.rival)
         self._breaks_behind = draw_break(seed) if odds.full_disk or odds.failed_disk or odds.failed_sync else 0
         if self._breaks_behind:
             odds = msgspec.structs.replace(odds, linger=max(odds.linger, 0.5))  # then something is open
         self.odds = odds
-        slowness = draw_slowness(seed)
+        slowness = Slowness() if self.rival.kind else draw_slowness(seed)
         log_id = f"{seed % 2**32:08x}00000000"
         resolved = market.resolved(draw, seed, count)
-        met = draw_strangers(seed)
-        resolved = msgspec.structs.replace(resolved, inventory=InventoryConfig(foreign_worth=met.bound))
+        resolved = msgspec.structs.replace(resolved, inventory=InventoryConfig(foreign_worth=self.met.bound))
         balances = resolved.accounts[ACCOUNT]
         self.exchanges = [
-            Exchange(world, odds, one, {asset: money_of(amount) for asset, amount in balances[one.venue].items()}, log_id)
+            Exchange(world, odds, one, Purse({asset: money_of(amount) for asset, amount in balances[one.venue].items()}), log_id)
             for one in market.instruments(count)
         ]
         self.site = Site(
@@ -108,7 +113,8 @@ class Case:
             draw.random() < 0.3,
             slowness.max_send_lag_ms,
             draw_sealing(seed),
-            met,
+            bool(self.met.acts or self.rival.kind),
+            folder.with_name(f"{folder.name}-locks") if self.rival.is_here else None,
         )
         for number in self.waits.exchanges:
             self.exchanges[number].countdown_ms = self.waits.countdown_ms
@@ -119,6 +125,11 @@ class Case:
         for exchange in self.exchanges:
             exchange.ran_out = self.judge.ran_out
         self.traders: list[Trader] = []
+        self.second = Second(self.site, self.rival, folder.with_name(f"{folder.name}-second")) if self.rival.kind else None
+        self.apart: Apart | None = None
+        if self.second is not None:
+            sides = ((self.judge, self.traders), (self.second.judge, self.second.traders))
+            self.apart = Apart(sides, is_one_machine=self.rival.is_here)
         self.last_quote: dict[int, Move] = {}
         self._deaf: dict[int, int] = {}  # until when an exchange's market data do not come
         self._is_calm = False
@@ -132,6 +143,7 @@ class Case:
     def run(self) -> Verdict:
         """Let it happen, and judge it."""
         world = self.world
+        self._start_second()
         self._start()
         if not world.run(world.now + 60 * NANOS_PER_S, lambda: self.trader.is_ready or self._has_failed()):
             raise AssertionError(f"seed {self.seed}: the first start does not come about")
@@ -143,17 +155,18 @@ class Case:
         for move in market.more_moves(self.seed, len(self.exchanges), last, odds=self._goes_on):
             world.at(begin + move.ts, partial(self._move, move))
             last = move.ts
-        for move in market.later_moves(self.seed, len(self.exchanges), last, self.site.met.pause_ns):
+        for move in market.later_moves(self.seed, len(self.exchanges), last, self.rival.pause_ns or self.met.pause_ns):
             world.at(begin + move.ts, partial(self._move, move))
             last = move.ts
-        for act in self.site.met.acts:
+        for act in self.met.acts:
             let_act(world, self.exchanges, act, at=begin + last * act.share_ppm // 1_000_000)
         world.run(begin + last + 300 * NANOS_PER_MS, lambda: False)
         self._come_to_rest()
         self.judge.judge(self.traders, self.exchanges)
+        second = [] if self.second is None else self.second.judge.violations
         fills = sum(len(one.fills) for one in self.exchanges)
         orders = sum(len(one.orders) for one in self.exchanges)
-        return Verdict(self.seed, world.digest, world.events, orders, fills, len(self.traders), tuple(self.judge.violations))
+        return Verdict(self.seed, world.digest, world.events, orders, fills, len(self.traders), (*self.judge.violations, *second))
 
     @property
     def _goes_on(self) -> float:
@@ -164,8 +177,25 @@ class Case:
 
     # --- the process
 
+    def _start_second(self) -> None:
+        """Another xarb begins before ours, or will behind it."""
+        if self.second is None or self.apart is None:
+            return
+        begin = partial(self.second.start, self.apart.arms)
+        if self.rival.after_ns >= 0:
+            self.world.after(self.rival.after_ns, begin)
+            return
+        begin()
+        self.world.run(self.world.now - self.rival.after_ns, lambda: False)
+
+    def _arms(self, trader: Trader) -> None:
+        """A process is about to arm."""
+        self.judge.restarted(trader)
+        if self.apart is not None:
+            self.apart.arms(trader)
+
     def _start(self) -> None:
-        trader = Trader(self.site, self.judge.outputs, arming=self.judge.restarted, gave_up=self.judge.gave_up)
+        trader = Trader(self.site, self.judge.outputs, arming=self._arms, gave_up=self.judge.gave_up)
         trader.failed, trader.noted = partial(self._failed, trader), self._killed
         trader.distrusted = self.judge.distrusted
         self.traders.append(trader)
@@ -242,7 +272,7 @@ class Case:
 
     def _plan_kills(self, begin: int, last: int) -> None:
         """A person kills to some level, perhaps to another, and tries to arm after that."""
-        for one in draw_kills(self.seed):
+        for one in () if self.rival.kind == COPY else draw_kills(self.seed):
             when = begin + last * one.share_ppm // 1_000_000
             self.world.at(when, partial(self._kill, one.level))
             self.world.at(when + one.arm_ns, partial(self._operate, ARM))
@@ -292,12 +322,19 @@ class Case:
                 self._deaf[number] = world.now + world.draw.randrange(5 * NANOS_PER_S)
                 return
             if world.chance(odds.gap):
-                self.trader.lose(exchange, "gap")
-                world.after(world.draw.randrange(NANOS_PER_S), lambda: self.trader.lose(exchange, "resync"))
+                self._lose(number, "gap")
+                world.after(world.draw.randrange(NANOS_PER_S), lambda: self._lose(number, "resync"))
             if world.chance(odds.wild_quote):
                 bid, ask = world.draw.choice([(bid * 10, ask * 10), (ask, bid), (bid, ask * 10), (1, 2)])
         quote = (bid, ask, move.size)
         world.after(world.draw.randrange(NANOS_PER_MS, _FEED_NS), lambda: self.trader.hear(exchange, self.listings[number], quote))
+        if self.second is not None:
+            self.second.quote(number, move, self.listings[number], quote)
+
+    def _lose(self, number: int, event: str) -> None:
+        self.trader.lose(self.exchanges[number], event)
+        if self.second is not None:
+            self.second.lose(number, event)
 
     # --- the end
 
@@ -310,6 +347,7 @@ class Case:
         self.site.disk.mend()
         world.note("the faults are over")
         self._rest()
+        self._end_second()
         for _ in range(_STARTS + 2):
             has_stopped, dead = self._has_stopped(), self.trader
             if has_stopped and dead.killed != STOP:
@@ -321,13 +359,32 @@ class Case:
             self._restart("it was killed, and is started again" if has_stopped else "it failed")
         self.judge.say("liveness", "the process fails again and again once the faults are over")
 
+    def _end_second(self) -> None:
+        """Another xarb stops once both have come to rest."""
+        second = self.second
+        if second is None:
+            return
+        second.calm()
+        if self.trader.listens:
+            self.trader.in_loop(self.trader.keep_quiet)  # so that the second one's last look sees all that ours did
+
+        def is_quiet() -> bool:
+            mine = self.trader.is_dead or self._has_failed() or self._is_at_rest(self.trader, self.judge)
+            return mine and (second.has_failed() or self._is_at_rest(second.traders[-1], second.judge))
+
+        self.world.run(self.world.now + _SETTLE_NS, is_quiet)
+        if not second.has_failed():
+            second.traders[-1].stop()
+            self.world.run(self.world.now + _SETTLE_NS, lambda: second.has_failed() or second.traders[-1].ended)
+        second.end()
+
     def _has_stopped(self) -> bool:
         """Wait until everything has its end, and stop the process; whether it stopped in order."""
         world = self.world
         world.run(world.now + _SETTLE_NS, lambda: not self.trader.is_dead)  # it is being started again
-        world.run(world.now + _SETTLE_NS, lambda: self._is_at_rest() or self._has_failed())
+        world.run(world.now + _SETTLE_NS, lambda: self._is_at_rest(self.trader, self.judge) or self._has_failed())
         trader = self.trader
-        if trader.failure is None and not self._is_at_rest():
+        if trader.failure is None and not self._is_at_rest(trader, self.judge):
             open_ = trader.open_bundles() if trader.is_ready else 0
             self.judge.say("liveness", f"long after the faults are over: ready {trader.is_ready}, {open_} bundles are open")
         if trader.failure is None and trader.is_ready:
@@ -350,20 +407,23 @@ class Case:
                 self._move(last._replace(ts=0))
         self.world.after(_REST_NS, self._rest)
 
-    def _is_at_rest(self) -> bool:
-        trader = self.trader
+    @staticmethod
+    def _is_at_rest(trader: Trader, judge: Judge) -> bool:
+        exchanges = trader.site.exchanges
         if trader.ended:
             return True
-        if trader.is_dead or trader.failure is not None or not trader.is_ready or not all(one.is_at_rest for one in self.exchanges):
+        if trader.is_dead or trader.failure is not None or not trader.is_ready or not all(one.is_at_rest for one in exchanges):
             return False
         left = trader.left_to_a_person
-        return self.judge.living() <= left and trader.open_bundles() <= left and self._is_settled(trader)
+        return judge.living() <= left and trader.open_bundles() <= left and _is_settled(trader)
 
-    def _is_settled(self, trader: Trader) -> bool:
-        """Whether the process has noticed what money moved."""
-        if trader.distrusts or not any(one.moved or one.has_denied or one.has_others for one in self.exchanges):
-            return True
-        return not any(trader.unsettled(one) for one in self.exchanges)
+
+def _is_settled(trader: Trader) -> bool:
+    """Whether the process has noticed what money moved."""
+    exchanges = trader.site.exchanges
+    if trader.distrusts or not any(one.moved or one.has_denied or one.has_others for one in exchanges):
+        return True
+    return not any(trader.unsettled(one) for one in exchanges)
 
 
 def run_case(seed: int, scratch: Path, trace: Trace | None = None) -> Verdict:
@@ -377,4 +437,6 @@ def run_case(seed: int, scratch: Path, trace: Trace | None = None) -> Verdict:
         for trader in case.traders:
             trader.die()
         case.site.disk.close()
+        if case.second is not None:
+            case.second.close()
         shutil.rmtree(folder, ignore_errors=True)

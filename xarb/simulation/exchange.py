@@ -79,6 +79,27 @@ class Placed:
         return self.lots - self.filled
 
 
+class Purse:
+    """What those who trade on one account have in common.
+
+    Args:
+        balances: money by asset.
+
+    Attributes:
+        moved: money that came or went without a word. theirs: orders of somebody else, by the exchange's id.
+        transfers: deposits and withdrawals, as ccxt states them. sides: the account as each process knows it.
+        order_numbers, fill_numbers: the exchange's next ones.
+    """
+
+    def __init__(self, balances: dict[str, int]) -> None:
+        self.balances = balances
+        self.moved: list[Moved] = []
+        self.theirs: dict[str, Placed] = {}
+        self.transfers: list[dict[str, Any]] = []
+        self.sides: list[Exchange] = []
+        self.order_numbers, self.fill_numbers = count(1), count(1)
+
+
 class Exchange:
     """One exchange with one account.
 
@@ -86,7 +107,7 @@ class Exchange:
         world: whose time and chance it has.
         odds: what goes wrong there.
         instrument: what is traded.
-        balances: of the account at first, money by asset.
+        purse: the account's money; where two processes trade on it each has an exchange of its own with this in common.
         log_id: of the log whose orders these are.
 
     Attributes:
@@ -94,25 +115,38 @@ class Exchange:
         countdown_ms: how long it waits for its account when it is told to, 0: it cannot. runs_out_at: when it cancels everything, None: never.
         linger_ns: how long an immediate order stays open, at most.
         orders: by client id. fills: in order. doubles: client ids that arrived twice. short: ids of orders that money lacked for.
-        moved: money that came or went without a word.
-        theirs: orders of somebody else on the account, by the exchange's id. foreign: what those and transfers changed.
-        transfers: deposits and withdrawals, as ccxt states them.
+        foreign: what others and transfers changed. astray: orders of another process that this one had canceled.
+        sent: ids of orders that were asked for here. in_air: those whose request is not answered.
+        is_crossed: the process was told of another's order whose name is that of one which is in the air, or never was here.
+        rival_at: when the process that lives was first told of an order by which it must know another xarb, Unix ns; None: not yet.
     """
 
-    def __init__(self, world: World, odds: Odds, instrument: Instrument, balances: dict[str, int], log_id: str) -> None:
+    def __init__(
+        self,
+        world: World,
+        odds: Odds,
+        instrument: Instrument,
+        purse: Purse,
+        log_id: str,
+    ) -> None:
         self.world, self.odds, self.instrument = world, odds, instrument
         self.name = instrument.venue
         self.ids = ClientIds(log_id, "binance")
-        self.balances = dict(balances)
+        self.purse = purse
+        self.balances, self.moved, self.theirs, self.transfers = purse.balances, purse.moved, purse.theirs, purse.transfers
+        self.sides = purse.sides
+        self.sides.append(self)
         self.orders: dict[str, Placed] = {}
         self.fills: list[Made] = []
         self.doubles: list[str] = []
         self.short: list[str] = []
-        self.moved: list[Moved] = []
-        self.theirs: dict[str, Placed] = {}
         self.foreign: list[Foreign] = []
-        self.transfers: list[dict[str, Any]] = []
-        self._orders_so_far, self._fills_so_far = count(1), count(1)
+        self.astray: set[str] = set()
+        self.sent: set[str] = set()
+        self.in_air: set[str] = set()
+        self.is_crossed = False
+        self.rival_at: int | None = None
+        self._opened_at = 0  # Unix ns: fills by then show nothing
         self._taken: dict[str, int] = {}  # what others ever took, by asset
         self.arrived: Callable[[], object] = _nothing  # called at each arrival
         self.push: Push | None = None  # of the private stream, while one stands
@@ -157,7 +191,7 @@ class Exchange:
 
     def _taken_by_others(self, asset: str) -> int:
         """What somebody else ever took of an asset, or holds locked now."""
-        return self._taken.get(asset, 0) + self._held(self.theirs.values())[asset]
+        return self._taken.get(asset, 0) + self._held(self.others_orders())[asset]
 
     def move(self, one: Moved) -> None:
         """Money comes or goes, and nothing says why."""
@@ -189,7 +223,7 @@ class Exchange:
         is_denied = self.world.chance(self.odds.deny)
         if is_denied:
             hidden = draw.randrange(3 * NANOS_PER_S, 20 * NANOS_PER_S)
-        order = Placed(next(self._orders_so_far), client_id, command, name, arrived_at=now, visible_at=now + hidden)
+        order = Placed(next(self.purse.order_numbers), client_id, command, name, arrived_at=now, visible_at=now + hidden)
         order.is_denied = is_denied
         order.is_revived = is_revived
         self.orders[client_id] = order
@@ -216,12 +250,49 @@ class Exchange:
     @property
     def has_others(self) -> bool:
         """Whether somebody else ever did something on the account."""
-        return bool(self.theirs or self.transfers)
+        return bool(self.foreign or any(self.others_orders()))
 
     def all_orders(self) -> Iterator[Placed]:
         """All of the account, whoever's they are."""
         yield from self.orders.values()
+        yield from self.others_orders()
+
+    def others_orders(self) -> Iterator[Placed]:
+        """All of the account that are not of this log."""
         yield from self.theirs.values()
+        yield from (order for side in self.sides if side is not self for order in side.orders.values())
+
+    @property
+    def has_hidden(self) -> bool:
+        """Whether it ever denied for long what it had of others."""
+        return any(order.is_denied for order in self.others_orders())
+
+    def began(self, wall: int) -> None:
+        """A process opens the account, which takes fills up to that time (Unix ns) for what was before it."""
+        self.rival_at, self._opened_at = None, wall
+
+    def shows(self, order: Placed, *, is_all: bool = True) -> None:
+        """The process is told of an order, or (not `is_all`) only that it has ended.
+
+        Where it is another xarb's, and open or filled since the process began, it must know that now.
+        """
+        if order.name is NOBODY or self.orders.get(order.client_id) is order:
+            return
+        if order.client_id in self.sent and (order.client_id in self.in_air or order.client_id not in self.orders):
+            self.is_crossed = True
+        if order.client_id in self.in_air:
+            return  # it is taken for ours, until a reply says that ours is another one
+        is_late = any(made.told_at <= self.world.now and (made.said.ts_event or 0) > self._opened_at for made in order.fills)
+        if is_all and self.rival_at is None and (order.state == "open" or is_late):
+            self.rival_at = self.world.unix
+
+    def open_named(self, client_id: str) -> tuple[Exchange, Placed] | None:
+        """The open order of that name, and whose it is; of two it is that of who asks."""
+        for side in sorted(self.sides, key=lambda side: side is not self):
+            order = side.orders.get(client_id)
+            if order is not None and order.state == "open":
+                return side, order
+        return None
 
     def take_theirs(self, wish: Wish, client_id: str, rests_ns: int) -> None:
         """Somebody else's order arrives; it takes what is there, or rests for so long."""
@@ -229,7 +300,7 @@ class Exchange:
             self.world.note(f"{self.name}: an order of somebody else lacks money")
             return
         now = self.world.now
-        order = Placed(next(self._orders_so_far), client_id, wish, NOBODY, arrived_at=now, visible_at=now)
+        order = Placed(next(self.purse.order_numbers), client_id, wish, NOBODY, arrived_at=now, visible_at=now)
         self.theirs[order.id] = order
         self.world.note(f"{self.name}: {order.side} {order.lots} at {order.price} of somebody else")
         if not rests_ns:
@@ -268,21 +339,24 @@ class Exchange:
         self.transfers.append(listed)
         self.world.note(f"{self.name}: {amount} of {asset} are on their way")
         if amount < 0:
-            self._change({asset: amount}, None)
+            self._bring(asset, amount)
 
         def arrive() -> None:
             listed.update(status="ok", updated=self.world.unix // NANOS_PER_MS)
             self.world.note(f"{self.name}: {amount} of {asset} have arrived")
             if amount > 0:
-                self._change({asset: amount}, None)
+                self._bring(asset, amount)
 
         self.world.after(pending_ns, arrive)
 
-    def _change(self, changes: dict[str, int], said: TradeSaid | None) -> None:
-        """Others change what the account has."""
+    def _bring(self, asset: str, amount: int) -> None:
+        self.balances[asset] += amount
+        for side in self.sides:
+            side.note_others({asset: amount}, None)
+
+    def note_others(self, changes: dict[str, int], said: TradeSaid | None) -> None:
+        """Others changed what the account has."""
         for asset, change in changes.items():
-            if said is None:
-                self.balances[asset] += change
             self._taken[asset] = self._taken.get(asset, 0) - min(change, 0)
         self.foreign.append(Foreign(changes, self.world.now, said))
 
@@ -303,12 +377,13 @@ class Exchange:
         told = all(made.told_at <= now for order in self.all_orders() for made in order.fills)
         is_moving = any(one["status"] != "ok" for one in self.transfers)
         done = all(one.state != "open" and one.visible_at <= now for one in self.all_orders())
-        return not self.under_way and told and not is_moving and done
+        return not any(side.under_way for side in self.sides) and told and not is_moving and done
 
     @property
     def has_denied(self) -> bool:
         """Whether it ever took an order or a fill of which it had said that there is none: nobody can reckon with such."""
-        return any(made.is_denied for made in self.fills) or any(order.is_revived for order in self.orders.values())
+        orders = [order for side in self.sides for order in side.orders.values()]
+        return any(order.is_revived or any(made.is_denied for made in order.fills) for order in orders)
 
     def cancel(self, order: Placed) -> None:
         """Take an open order out of the book."""
@@ -367,7 +442,7 @@ class Exchange:
             told_at = now + draw.randrange(NANOS_PER_S, 8 * NANOS_PER_S)
         said = TradeSaid(
             symbol=self.instrument.symbol,
-            fill_id=f"{self.name}{next(self._fills_so_far)}",
+            fill_id=f"{self.name}{next(self.purse.fill_numbers)}",
             venue_order_id=order.id,
             price=Money(price * self._px_unit),
             qty=Money(qty),
@@ -378,11 +453,12 @@ class Exchange:
             ts_event=self.world.unix,
         )
         made = Made(order, said, changes, now, told_at)
-        if order.name is NOBODY:
-            self._change(changes, said)
-        else:
-            self.fills.append(made)
         order.fills.append(made)
+        if order.name is not NOBODY:
+            self.fills.append(made)
+        for side in self.sides:
+            if order.name is NOBODY or side is not self:
+                side.note_others(changes, said)
         if order.left == 0:
             order.state = "filled"
         self.world.note(f"{self.name}: {order.client_id} fill {said.fill_id}, {lots} at {price}, told at {told_at}")
@@ -407,7 +483,8 @@ class Exchange:
 
     def shown(self, client_id: str) -> Placed | None:
         """An order as far as questions find it."""
-        order = self.orders.get(client_id)
+        found = [side.orders[client_id] for side in self.sides if client_id in side.orders]
+        order = max(found, key=lambda one: one.arrived_at, default=None)  # of two of one name the last
         return order if order is not None and order.visible_at <= self.world.now else None
 
     def shown_fills(self, order: Placed) -> list[TradeSaid]:
@@ -419,12 +496,22 @@ class Exchange:
         """Push what is so now, as the private stream brings it."""
         if order.is_denied and order.visible_at > self.world.now:
             return
+        told = Told(self.said(order), trade)
+        for side in self.sides:
+            side.push_on(order, told)
+
+    def push_on(self, order: Placed, told: Told) -> None:
+        """Bring something to the process over its private stream, as far as nothing is wrong with that."""
         if self.push is None or self.world.chance(self.odds.lose_push):
             return
-        told = Told(self.said(order), trade)
         for _ in range(2 if self.world.chance(self.odds.repeat_push) else 1):
             late = 5 * NANOS_PER_S if self.world.chance(self.odds.late_push) else 20 * NANOS_PER_MS
-            self.world.after(NANOS_PER_MS + self.world.draw.randrange(late), partial(self.push, told))
+            self.world.after(NANOS_PER_MS + self.world.draw.randrange(late), partial(self._bring_push, self.push, order, told))
+
+    def _bring_push(self, push: Push, order: Placed, told: Told) -> None:
+        """What is pushed arrives, where somebody listens still."""
+        push(told)
+        self.shows(order, is_all=told.order.state == "open" or told.trade is not None)
 
 
 def _nothing() -> None:

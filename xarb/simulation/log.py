@@ -14,6 +14,7 @@ from xarb.model.columns import TABLES
 from xarb.model.event import OutputRow, named
 
 Found = dict[str, list[dict[str, Any]]]  # rows by column name, in the order of the log
+ASTRAY: Final = "astray"  # reports that are of no start of the log
 _OUTPUTS: Final = ("bundles", "commands", "feed_states", "fills", "ledger", "refusals", "residuals", "results")
 _INPUTS: Final = ("health", "operator", "reports", "starts")
 _QUOTE: Final = ("venue", "bid_int", "ask_int", "px_scale")
@@ -40,7 +41,7 @@ def found_in(inputs: dict[str, list[Row]], outputs: list[OutputRow]) -> Found:
     """What oracles want of these rows."""
     found: Found = {kind: [slow_row(kind, row).values for row in inputs.get(kind, ())] for kind in _INPUTS}
     found["quotes"] = [dict(zip(_QUOTES, row, strict=True)) for row in inputs.get("quotes", ())]
-    return found | {kind: [named(row) for row in outputs if row[0] == kind] for kind in _OUTPUTS}
+    return _apart(found) | {kind: [named(row) for row in outputs if row[0] == kind] for kind in _OUTPUTS}
 
 
 def read_log(folder: Path) -> Found:
@@ -51,4 +52,10 @@ def read_log(folder: Path) -> Found:
         found |= {kind: [] for kind in _OUTPUTS}
         for kind, row in reader.outputs(kinds=_OUTPUTS):
             found[kind].append(dict(row))
-        return found
+        return _apart(found)
+
+
+def _apart(found: Found) -> Found:
+    """Reports of others' orders under a kind of their own, since one of another process may have the name of ours."""
+    mine = [row for row in found["reports"] if row["start"] is not None]
+    return found | {"reports": mine, ASTRAY: [row for row in found["reports"] if row["start"] is None]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -33,6 +33,7 @@ from xarb.venues.orderids import OrderName
 from xarb.verbs.verify import verify
 
 BASE: Final = "BTC"
+_STILL: Final = ("alone", "armed", "checkpoint", "failure", "killed", "replay", "sealing")  # whosever an order is
 _ENDS: Final = ("canceled", "expired", "rejected", "not_sent")
 
 
@@ -100,9 +101,14 @@ class Judge:
         self._applied: set[str] = set()  # fills that this process booked
         self.violations: list[Violation] = []
         self.is_killed = self._was_distrusted = False
+        self.whose = ""  # said before what was broken
+        self.begins: Callable[[int, int], object] = _alone  # called where a bundle begins: its number, and when, Unix ns
 
     def say(self, oracle: str, what: str) -> None:
-        """Something was broken."""
+        """Something was broken; not where two orders of one name were on their way at once, of which nobody knows for sure whose is whose."""
+        if oracle not in _STILL and any(one.is_crossed for exchange in self._site.exchanges for one in exchange.sides):
+            return
+        what = f"{self.whose}{what}"
         self.violations.append(Violation(oracle, what))
         self._site.world.note(f"BROKEN {oracle}: {what}")
 
@@ -253,6 +259,7 @@ class Judge:
         if bundle in desk.bundles:
             return
         desk.bundles.add(bundle)
+        self.begins(bundle, ts)
         if not is_armed:
             self.say("armed", f"bundle {bundle} begins while disarmed")
         recent = sum(ts - one < NANOS_PER_S for one in desk.sent)
@@ -356,10 +363,10 @@ class Judge:
             self.say("replay", f"the log cannot be decided on again: {error}")
         else:
             self._reports(found, exchanges)
-            self._adjustments(found, last)
+            self._adjustments(found, traders)
             self._carried(found, last)
             judge_losses(found, self.say)
-            judge_others(self._site, found, self.say)
+            judge_others(self._site, found, self.say, since=next(one.began for one in traders if one.is_ready))
             if last.open_bundles() == 0:
                 judge_endings(found, self.say)
             Audit(self._site, self.say).go(found, is_over=last.open_bundles() == 0)
@@ -376,6 +383,8 @@ class Judge:
             for client_id, age in access.ages.items():
                 if most_ms is not None and age > most_ms * NANOS_PER_MS:
                     self.say("max_send_lag", f"{client_id} left {age} ns after it was decided on, {most_ms} ms are allowed")
+        for client_id in exchange.astray - exchange.sent:  # one that has the name of ours may be canceled by that
+            self.say("others", f"{client_id} of somebody else was canceled at {exchange.name}")
         for client_id in exchange.short:
             self.say("reservations", f"money lacked for {client_id} at {exchange.name}")
 
@@ -439,14 +448,15 @@ class Judge:
         is_later = self._trader is not None and self._trader.number > 1
         if any(one.is_large for exchange in exchanges for one in exchange.moved):
             return
-        if not any(one.has_denied or (is_later and one.theirs) for one in exchanges):
+        if not any(one.has_denied or one.has_hidden or (is_later and one.has_others) for one in exchanges):
             self.say("adjustments", "new bundles end for a difference that nobody made")
 
-    def _adjustments(self, found: Found, last: Trader) -> None:
+    def _adjustments(self, found: Found, traders: Sequence[Trader]) -> None:
         """What was booked over all starts is what moved without a word, where all of it was small and no exchange ever denied a fill."""
-        exchanges = self._site.exchanges
-        moved = [(exchange.name, one) for exchange in exchanges for one in exchange.moved]
-        if any(one.theirs for one in exchanges):
+        exchanges, last = self._site.exchanges, traders[-1]
+        opened = next(one.opened for one in traders if one.opened)
+        moved = [(exchange.name, one) for exchange in exchanges for one in exchange.moved[opened[exchange.name].moved :]]
+        if any(one.has_others for one in exchanges):
             return  # what they did explains differences, and is adjusted or booked; the balances say whether all was
         places = [(venue, one.asset) for venue, one in moved]
         if not self._was_distrusted and any(one.is_large and places.count((venue, one.asset)) == 1 for venue, one in moved):
@@ -519,6 +529,11 @@ class Judge:
             )
             self.say("replay", f"row {at} of {len(outputs)}: {outputs[at : at + 1]} comes again as {again[at : at + 1]}")
         return found_in(inputs, outputs)
+
+
+def _alone(bundle: int, ts: int) -> None:
+    """Nobody else is there."""
+    del bundle, ts
 
 
 def _silent(done: int, total: int, note: str = "") -> None:

@@ -8,27 +8,31 @@ from typing import Any, Final
 from xarb.engine.liverows import RESET
 from xarb.engine.results import DAY_NS
 from xarb.log.ends import ENDS
-from xarb.model.units import MONEY_ONE
+from xarb.model.units import MONEY_ONE, NANOS_PER_MS
 from xarb.settings import money_of
-from xarb.simulation.log import Found
+from xarb.simulation.log import ASTRAY, Found
 from xarb.simulation.trader import Site
+from xarb.venues.accountdesk import BEFORE_MS
 
+_BEFORE_NS: Final = (BEFORE_MS - 1_000) * NANOS_PER_MS
 _TOO_MUCH: Final = "others_trade"
 Say = Callable[[str, str], None]
 
 
-def judge_others(site: Site, found: Found, say: Say) -> None:
-    """Judge a log whose last start came to rest."""
-    theirs = {one.said.fill_id for exchange in site.exchanges for one in exchange.foreign if one.said is not None}
+def judge_others(site: Site, found: Found, say: Say, *, since: int) -> None:
+    """Judge a log whose last start came to rest; `since`: when the first one began, ns, which asks for what was a minute before."""
+    made = [one for exchange in site.exchanges for one in exchange.foreign]
+    theirs = {one.said.fill_id for one in made if one.said is not None}
+    late = {one.said.fill_id for one in made if one.said is not None and one.at >= since - _BEFORE_NS}
     if not theirs:
         return
     told: dict[str, int] = {}
-    for row in found["reports"]:
+    for row in (*found["reports"], *found[ASTRAY]):
         if row["event"] == "fill" and row["fill_id"] in theirs:
             told[row["fill_id"]] = told.get(row["fill_id"], 0) + 1
             if row["start"] is not None:
                 say("others", f"{row['fill_id']} of somebody else is told as one of {row['client_order_id']}")
-    for fill_id in sorted(theirs):
+    for fill_id in sorted(late):
         if told.get(fill_id, 0) != 1:
             say("others", f"{fill_id} of somebody else was told {told.get(fill_id, 0)} times")
     for row in found["fills"]:
@@ -56,13 +60,13 @@ class Bound:
     def go(self, found: Found) -> None:
         """Go through a log once."""
         rows: list[tuple[int, int, str, dict[str, Any]]] = []
-        for kind in ("operator", "reports", "starts"):
+        for kind in ("operator", ASTRAY, "starts"):
             rows += [(row["seq"], -1, kind, row) for row in found[kind]]
         for kind in ("commands", "refusals"):
             rows += [(row["after_seq"], row["n"], kind, row) for row in found[kind]]
         steps = {
             "operator": self._act,
-            "reports": self._report,
+            ASTRAY: self._report,
             "starts": self._begin,
             "commands": self._command,
             "refusals": self._refused,
@@ -90,7 +94,7 @@ class Bound:
             self._sum = 0
 
     def _report(self, row: dict[str, Any]) -> None:
-        if row["event"] != "fill" or row["start"] is not None or not self._is_live:
+        if row["event"] != "fill" or not self._is_live:
             return
         self._turn(row["ts_recv"])
         self._sum += -(-row["price"] * row["qty"] // MONEY_ONE)

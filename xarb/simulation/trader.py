@@ -15,10 +15,11 @@ from xarb.assembly.resolved import Resolved
 from xarb.engine.discrepancy import Discrepancy
 from xarb.engine.liverows import ARM, CANCEL, DISARM, KILL, RESET
 from xarb.engine.others import Strangers
-from xarb.errors import LogError
+from xarb.errors import LogError, Refused
 from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
+from xarb.live.begin import ACCOUNT as SHARED
 from xarb.live.begin import LOSSES, Heard, Listening, Past, begin, check_may_start, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
@@ -39,10 +40,10 @@ from xarb.simulation.access import ACCOUNT, Access, Reading
 from xarb.simulation.disk import WorldDisk
 from xarb.simulation.exchange import Exchange
 from xarb.simulation.faults import Sealing
-from xarb.simulation.strangers import Met
 from xarb.simulation.world import Loop, World
 from xarb.starts import LIVE, Start
 from xarb.venues.account import Account
+from xarb.venues.accountlock import AccountLocks, Locked, account_digest
 from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED, Countdown
 from xarb.venues.intake import Intake
@@ -64,7 +65,8 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         world: its world. exchanges: by number of their instrument. folder: its log. log_id: of that. disk: below that.
         resolved: its config. strict: whether commands wait for the disk. acknowledges: whether replies only acknowledge.
-        max_send_lag_ms: how old an order may be that leaves. sealing: how the log is written. met: who else is on the account.
+        max_send_lag_ms: how old an order may be that leaves. sealing: how the log is written.
+        is_shared: others may be on the account. machine: where its machine keeps locks of accounts, None: nobody else asks for them.
     """
 
     world: World
@@ -77,7 +79,8 @@ class Site(msgspec.Struct, frozen=True):
     acknowledges: bool
     max_send_lag_ms: int | None
     sealing: Sealing
-    met: Met
+    is_shared: bool
+    machine: Path | None
 
 
 class Trader:
@@ -87,7 +90,7 @@ class Trader:
         is_ready: it was started and armed. is_dead: it died. ended: it has stopped in order.
         killed: the highest level that it was killed to. failure: what ended it otherwise. failed_at: when. has_failed: it has let go, too.
         accesses: its accounts by venue. opened: the looks at balances that it opened with, by venue.
-        began: when it was started.
+        began: when it was started. armed_at: when it was armed, ns, -1: it was not.
     """
 
     log: LiveLog
@@ -104,6 +107,7 @@ class Trader:
         self.noted: Callable[[], object] = _nothing  # called when a kill of it is in the log
         self.distrusted: Callable[[Discrepancy | Strangers], object] = _unheard  # called when its engine stops for others' doings
         self.began = self.failed_at = 0
+        self.armed_at = -1
         self.has_failed = False
         self.is_ready = self.ended = self.is_dead = False
         self._acts: list[tuple[int, str, str]] = []  # what the operator did: input, action, detail
@@ -121,7 +125,8 @@ class Trader:
         self._timers = Timers(self._put)
         self._alarm = Alarm(self._ring)
         self._is_over = self._has_ended = self._commits = False
-        self._stopping = self._distrusts = self._lost = False
+        self._stopping = self._distrusts = self._lost = self._shares = False
+        self._locks = None if site.machine is None else AccountLocks(site.folder, {"XDG_STATE_HOME": f"{site.machine}"})
         self._distrust: Discrepancy | Strangers | None = None
         self._left = 0  # to a person, when it was stopped
 
@@ -153,6 +158,7 @@ class Trader:
             self._gave_up(self)
         if hasattr(self, "exchanges"):
             await self.exchanges.let_go()
+        self._unlock()
 
     def _has_given_up(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
@@ -165,6 +171,7 @@ class Trader:
         """As kill -9 does."""
         self.is_dead = True
         self.loop.die()
+        self._unlock()
         for access in self.accesses.values():
             access.exchange.push = None
         if hasattr(self, "log"):
@@ -200,16 +207,19 @@ class Trader:
         for link in self._links.values():
             self.intake.link(link, "opened")
             self.intake.link(link, "subscribed")
-        if self._distrust is None:
+        self._heed_others()
+        if self._distrust is None and not self.exchanges.rivals():
+            self.armed_at = site.world.now
             self._arming(self)
             self._gate.begin()
-            if self.site.met.acts:  # where nobody else is it would find nothing, and only take time
+            if site.is_shared:  # where nobody else is it would find nothing, and only take time
                 self.exchanges.look_out()
         self.is_ready = True
         site.world.note(f"start {self.number} is armed")
 
     async def _open_exchanges(self, past: Past, instruments: Sequence[Instrument], first_conn: int) -> None:
         """Connect, and write the row of the start."""
+        self._lock()
         accounts = {name: [cast("Account", access)] for name, access in self.accesses.items()}
         self.exchanges = Exchanges(accounts, instruments, past=past, first_conn=first_conn, take=self._take, fail=self.fail)
         for name, access in self.accesses.items():
@@ -240,6 +250,23 @@ class Trader:
         self._put("starts", self.start.row())
         self.intake.flush()
 
+    def _lock(self) -> None:
+        """Keep others of this machine off the account.
+
+        Raises:
+            Refused: one of them has it.
+        """
+        if self._locks is not None:
+            mine = [Locked(f"{ACCOUNT} at {name}", account_digest("binance", name, "simulated")) for name in self.accesses]
+            try:
+                self._locks.take(mine)
+            except Refused:  # its text has the place and the number of a process, which are others each time
+                raise Refused("another process of this machine trades on the account") from None
+
+    def _unlock(self) -> None:
+        if self._locks is not None:
+            self._locks.release()
+
     def _open_log(self) -> tuple[LiveLog, LogState, list[Instrument]]:
         """As `upkeep.open_log`, by this world's clock and disk."""
         site = self.site
@@ -260,6 +287,11 @@ class Trader:
         """The operator arms, unless something speaks against it, or disarms."""
         if not self._stopping and not (action == ARM and self.exchanges.objections()):
             self._act(action, "a person", None)
+
+    def keep_quiet(self) -> None:
+        """The operator disarms, and nothing arms it again."""
+        self._gate.end()
+        self._act(DISARM, "a person", None)
 
     def _act(self, action: str, actor: str, detail: str | None) -> None:
         self._put("operator", (action, actor, detail))
@@ -328,6 +360,7 @@ class Trader:
         await compare_at_the_end(self.exchanges.reconcile, self._quiet, self.open_bundles)
         await self._stand_down()
         await self.exchanges.let_go()
+        self._unlock()
         self._is_over = True
         self._alarm.cancel()
         self._put("operator", (ENDED, "stop", None))
@@ -365,6 +398,7 @@ class Trader:
         self.intake.put_named(row.kind, row.values)
         if row.kind == "health" and self.is_ready:
             self._gate.judge(self.exchanges.objections())
+            self._heed_others()
 
     def hear(self, exchange: Exchange, listing: Listing, quote: tuple[int, int, int]) -> None:
         """A quote (bid, ask, size) of an exchange reaches the process."""
@@ -428,6 +462,21 @@ class Trader:
         if (loss := self.assembly.engine.execution.loss) is not None and not self._lost:
             self._lost = True
             self._end_entries(LOSSES, loss)
+
+    def _heed_others(self) -> None:
+        """As `live.session` does: another xarb on an account of ours is a kill to `entries`."""
+        if (others := self.exchanges.rivals()) and not self._shares:
+            self._shares = True
+            self._gate.end()
+            self._put("operator", (KILL, SHARED, f"{ENTRIES}: {'; '.join(others)}"))
+            self.in_loop(self._others_noted)
+
+    def _others_noted(self) -> None:
+        """The kill is in the log."""
+        self.killed = self.killed or ENTRIES
+        self.intake.flush()
+        if self.failure is None:
+            self.noted()
 
     def _end_entries(self, actor: str, why: str) -> None:
         self._acts.append((self.log.last, KILL, ENTRIES))  # the engine begins nothing from here on, also before the row

@@ -286,8 +286,11 @@ class AccountDesk:
         Raises:
             Retryable, Rejected: the exchange did not tell.
         """
-        symbol = one.expected.symbol
+        symbol, known_as = one.expected.symbol, one.venue_order_id
         said = await self.account.lookup(symbol, one.sent_id)
+        if said is not None and known_as is not None and said.venue_order_id != known_as:  # another process's order has its name
+            self._say(self.orders.heard(said, source="lookup"))
+            said = await self.account.order_by_venue_id(symbol, known_as)
         if said is None:
             self._say(self.orders.absent(one, self.account.now()))
             waited = self.account.now() - one.missed_at

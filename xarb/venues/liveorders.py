@@ -20,6 +20,9 @@ from xarb.venues.venue import VenueRow
 
 KEPT: Final = 10_000  # ended orders, others' orders and others' fills that are remembered, each
 SAME: Final = "has a name of this start, and was not sent by it: a copy of this log trades"
+ALL_THE_SAME: Final = (
+    "is there although it was refused or never sent: a copy of this log trades, or the exchange contradicts itself"
+)
 HELD: Final = 1_000  # fills of orders whose exchange id is not known yet
 
 
@@ -53,7 +56,7 @@ class Watched:
     is_placed: the exchange is known to have it. is_unknown: reported as of unknown fate since. is_done: its end was reported.
     filled, counted: by its fills, and as the exchange counts. asked_at: when it was sent or last looked up. misses: lookups in a row
     that did not find it, the first at `missed_at`. denied_at: since when everything but the balance says that it is not there, 0: not.
-    doubt: what speaks against its being dead, as last told.
+    doubt: what speaks against its being dead, as last told. is_never: it was refused or not sent, so that the exchange never had it.
     """
 
     __slots__ = (
@@ -67,6 +70,7 @@ class Watched:
         "filled",
         "is_answered",
         "is_done",
+        "is_never",
         "is_placed",
         "is_sent",
         "is_unknown",
@@ -84,7 +88,7 @@ class Watched:
         self.filled: int = expected.filled_qty
         self.counted: int = expected.filled_qty
         self.is_answered = True  # but while its request is on its way
-        self.is_sent = self.is_placed = self.is_unknown = self.is_done = False
+        self.is_sent = self.is_placed = self.is_unknown = self.is_done = self.is_never = False
         self.ending: tuple[str, OrderSaid | None] | None = None
         self.asked_at = 0
         self.misses = self.missed_at = self.denied_at = 0
@@ -163,12 +167,16 @@ class LiveOrders:
 
     def not_sent(self, one: Watched, reason: str, error: str | None = None) -> list[VenueRow]:
         """Certain that the exchange never saw it."""
+        one.is_never = True
         self._end(one)
         return [self._row(one, "not_sent", "send", reason=reason, error=error)]
 
     def refused(self, one: Watched, reason: str, error: str | None = None) -> list[VenueRow]:
         """The exchange refused it for certain; if it was heard of otherwise meanwhile, that stands."""
+        one.is_never = True
         if one.is_placed or one.is_done:
+            if one.filled or one.counted:
+                self._is_there(one)
             return self.lost(one, reason, error)
         self._end(one)
         return [self._row(one, "rejected", "send", reason=reason, error=error)]
@@ -284,6 +292,8 @@ class LiveOrders:
     def _place(self, one: Watched, said: OrderSaid, source: str) -> list[VenueRow]:
         rows = self._bind(one, said.venue_order_id, source)
         one.found()
+        if said.state == "open" or said.cum_qty:
+            self._is_there(one)
         one.counted = max(one.counted, said.cum_qty or 0, one.expected.qty if said.state == "filled" else 0)
         if said.state == "open" and one.is_done and not one.is_placed:
             self.revived.append(one)
@@ -296,6 +306,12 @@ class LiveOrders:
         if said.state != "open" and one.ending is None:
             one.ending = said.state, said
         return rows
+
+    def _is_there(self, one: Watched) -> None:
+        """The exchange has it: news of a copy of this log where that cannot be ours."""
+        if one.is_never:
+            one.is_never = False
+            self.rivals.append(Rival(one.sent_id, one.expected.symbol, ALL_THE_SAME))
 
     def _bind(self, one: Watched, venue_order_id: str, source: str) -> list[VenueRow]:
         """Know an order by the exchange's id; fills that were held for it are reported."""
@@ -316,6 +332,7 @@ class LiveOrders:
             return []
         if one.filled + trade.qty > one.expected.qty:
             return [self._overfilled(one, trade)]
+        self._is_there(one)
         is_told = ("fill", trade.symbol, trade.fill_id) in self._foreign  # before the order was taken up
         one.fill_ids[trade.fill_id] = None
         one.filled += trade.qty
@@ -349,6 +366,9 @@ class LiveOrders:
     def _others(self, said: OrderSaid, source: str) -> list[VenueRow]:
         """An order that is not watched: another start's, or somebody else's."""
         event = "foreign" if said.state == "open" else said.state
+        name = self._ids.decode(said.client_id)
+        if name is not None and name.start == self._start:
+            self._note_rival(said.client_id, said.symbol, SAME)  # whatever became of it
         known = self._remember(("order", said.symbol, said.venue_order_id, event))
         if known or event == "filled":
             return []
@@ -356,7 +376,6 @@ class LiveOrders:
             self._note_rival(said.client_id, said.symbol, "is open", sure=True)
         elif event == "expired":  # a canceled one may have been canceled by a person who cleans up
             self._note_rival(said.client_id, said.symbol, "ran out", at=said.ts_event)
-        name = self._ids.decode(said.client_id)
         values = {
             "client_order_id": self._ids.canonical(name) if name else said.client_id or "",
             "side": said.side,
