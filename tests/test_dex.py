@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from xarb.engine.strategy import AtomicPlan
 from xarb.errors import ConfigError
 from xarb.log.canonical import OutputDigest
 from xarb.log.reader import LogReader
-from xarb.model.command import ChainCommand
+from xarb.model.command import AnyCommand
 from xarb.pools.cycle import Hop, best_input
 from xarb.pools.financing import MEASURED, Loan
 from xarb.replay import replay
@@ -199,7 +200,9 @@ def test_what_risk_refuses_is_asked_for_again_at_the_next_block(tmp_path: Path, 
     """Nothing was taken, so that the same pools as they were may be planned on again."""
     submit, refused = OnChain.submit, list[int]()
 
-    def first_not(self: OnChain, plan: AtomicPlan, strategy: str, opportunity: int | None) -> tuple[list[ChainCommand], int | None]:
+    def first_not(
+        self: OnChain, plan: AtomicPlan, strategy: str, opportunity: int | None
+    ) -> tuple[Sequence[AnyCommand], int | None]:
         if len(refused) < 2:
             refused.append(plan.amount)
             return [], None

@@ -625,6 +625,9 @@ CASES: Final = {
         *_pair(CROSS + "max_drawdown", "{ USDT = 0 }", "{ USDT = 10 }", strategies__cross__on_loss="refuse"),
         _refused("drawdown"),
     ),
+    "strategies.max_bundle_loss": Case(
+        usual, *_pair(CROSS + "max_bundle_loss", "{ USDT = 0.01 }", "{ USDT = 10 }"), _refused("bundle_loss")
+    ),
     "strategies.on_loss": Case(
         _lost_and_again,
         *_pair(CROSS + "on_loss", "kill", "refuse", strategies__cross__max_day_loss="{ USDT = 0 }"),

@@ -176,6 +176,7 @@ def strategy_terms(config: StrategyConfig) -> StrategyTerms:
             on_loss=config.on_loss,
             max_day_loss={asset: money_of(amount) for asset, amount in config.max_day_loss.items()},
             max_drawdown={asset: money_of(amount) for asset, amount in config.max_drawdown.items()},
+            max_bundle_loss={asset: money_of(amount) for asset, amount in config.max_bundle_loss.items()},
         ),
         execution=ExecutionPolicy(
             timeout_ns=nanos(config.execution_timeout_ms),

@@ -276,6 +276,7 @@ def test_no_token_is_a_coin_by_its_name_and_both_wallets_pay(setup: dict[str, An
         ({"max_exposure": {"USD": Money(3_000 * MONEY_ONE)}}, "max_exposure"),
         ({"max_symbol_open": Money(6_000 * MONEY_ONE)}, "symbol_open"),
         ({"max_venue_open": Money(3_050 * MONEY_ONE)}, "venue_open"),
+        ({"max_bundle_loss": {"USD": Money(MONEY_ONE)}}, "bundle_loss"),
     ],
 )
 def test_limits_bind_both(limits: dict[str, Any], reason: str) -> None:
@@ -283,6 +284,46 @@ def test_limits_bind_both(limits: dict[str, Any], reason: str) -> None:
     desk = HedgeDesk(terms=hedge_terms(**limits)).ready()
     desk.plan_now(desk.buy())
     assert [row["reason"] for row in desk.of("refusals")] == [reason]
+
+
+BURNT = 3_101 * MONEY_ONE // 50  # 0.02 ETH of gas, at the ask
+CENTS = MONEY_ONE // 10**5  # of a thousandth of an ETH
+
+
+@pytest.mark.parametrize(
+    ("worst", "policy"),
+    [
+        # it reverts, or a reorganisation takes it back, and the hedge is bought back at the unwind cap of 50 bps above 3099
+        (BURNT + 1_000 * (311_449 - 309_900) * CENTS + 1_000 * (311_449 + 309_900) * CENTS // 1000, {}),
+        # the least comes, and is sold at the hedge cap
+        (COST * DOLLARS - 990 * 294_405 * CENTS * 999 // 1000 + BURNT, {"hedge_cap_ppb": 50_000_000}),
+        # the hedge is all there is, and is worth what it would cost
+        (BURNT + 2 * MONEY_ONE + 3_099 * MONEY_ONE // 1000, {"residual": "hold"}),
+    ],
+)
+def test_at_worst_the_least_comes_or_the_hedge_stands_alone(worst: int, policy: dict[str, Any]) -> None:
+    """Gas is in it, and the hedge as far as its cap; the bound itself is allowed."""
+    for bound in (worst - 1, worst):
+        desk = HedgeDesk(terms=hedge_terms(max_bundle_loss={"USD": Money(bound)}, **policy)).ready()
+        desk.plan_now(desk.buy())
+        refused = [(row["reason"], row["value"]) for row in desk.of("refusals")]
+        assert refused == ([("bundle_loss", worst)] if bound < worst else [])
+
+
+def test_gas_is_a_loss_of_the_bundle_whose_swap_burned_it() -> None:
+    """What the pools gave, less what the receipt burned, counts at the bid; once too much is lost it kills."""
+    desk = waiting(max_bundle_loss={"USD": Money(300 * MONEY_ONE)})
+    desk.swapped(COST, 10**18 * 99 // 100)
+    assert "beyond" not in desk.bundle_events
+    desk.quote(270_000, 270_100)
+    desk.now += NANOS_PER_S
+    desk.quote(270_000, 270_100)
+    desk.now += NANOS_PER_S
+    desk.quote(270_000, 270_100)
+    assert desk.bundle_events == ["opened", "beyond"]
+    [row] = desk.of("refusals")
+    held = COST * DOLLARS - 99 * 2_700 * MONEY_ONE // 100
+    assert (row["reason"], row["value"]) == ("loss", held + GAS * 2_700)
 
 
 def test_a_receipt_of_other_tokens_is_no_receipt_of_it() -> None:

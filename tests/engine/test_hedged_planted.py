@@ -14,7 +14,7 @@ from xarb.engine.execution import Execution
 from xarb.engine.hedged import Hedged
 from xarb.engine.onchain import OnChain
 from xarb.engine.sentcycle import SentCycle
-from xarb.engine.swap import DONE, REORGED
+from xarb.engine.swap import DONE, NOTHING, REORGED, Changed
 from xarb.errors import InvariantBroken
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -45,12 +45,12 @@ def revert_is_hedged(patch: pytest.MonkeyPatch) -> None:
     """What a revert would have swapped counts as swapped."""
     real = Execution.on_swap
 
-    def on_swap(self: Execution, number: int, state: str, change: tuple[int, int] | None) -> None:
+    def on_swap(self: Execution, number: int, state: str, change: Changed) -> None:
         bundle = self._archive.any_bundle(number)
         assert bundle.swap is not None
         leg = bundle.swap.leg
-        wrong = (leg.sign * leg.qty, -leg.sign * leg.value)
-        real(self, number, state, wrong if state == DONE and change is None else change)
+        wrong = change._replace(swapped=(leg.sign * leg.qty, -leg.sign * leg.value))
+        real(self, number, state, wrong if state == DONE and change.swapped is None else change)
 
     patch.setattr(Execution, "on_swap", on_swap)
 
@@ -59,7 +59,7 @@ def reorg_is_ignored(patch: pytest.MonkeyPatch) -> None:
     """The bundle is not told that its receipt was taken back."""
     real = Execution.on_swap
 
-    def on_swap(self: Execution, number: int, state: str, change: tuple[int, int] | None) -> None:
+    def on_swap(self: Execution, number: int, state: str, change: Changed) -> None:
         if state != REORGED:
             real(self, number, state, change)
 
@@ -70,8 +70,8 @@ def reorg_keeps_the_money(patch: pytest.MonkeyPatch) -> None:
     """The bundle waits for the swap again, but what it brought stays counted."""
     real = OnChain._change
 
-    def change(self: OnChain, one: SentCycle, booked: Any, sign: int) -> tuple[int, int] | None:
-        return real(self, one, booked, sign) if sign > 0 else None
+    def change(self: OnChain, one: SentCycle, booked: Any, sign: int) -> Changed:
+        return real(self, one, booked, sign) if sign > 0 else NOTHING
 
     patch.setattr(OnChain, "_change", change)
 

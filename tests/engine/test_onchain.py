@@ -101,6 +101,7 @@ def test_what_is_refused(changes: dict[str, Any], reason: str) -> None:
         ({"bundles_per_minute": 0}, "bundles_per_minute"),
         ({"symbols": (CHEAP.address,)}, "not_allowed"),
         ({"max_exposure": {"ETH": Money(MONEY_ONE // 100)}}, "max_exposure"),
+        ({"max_bundle_loss": {WETH: Money(MONEY_ONE // 100)}}, "bundle_loss"),
     ],
 )
 def test_limits_bind_cycles_too(limits: dict[str, Any], reason: str) -> None:

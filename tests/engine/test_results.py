@@ -12,6 +12,7 @@ from tests.engine.desk import Desk, money
 from tests.engine.table import instrument
 from xarb.engine.results import Carried
 from xarb.errors import ConfigError
+from xarb.model.command import CancelOrder
 from xarb.model.units import MONEY_ONE, NANOS_PER_S
 
 DAY = 86_400 * NANOS_PER_S
@@ -240,3 +241,21 @@ def test_only_spot_prices_anything() -> None:
     desk.report(2, "expired")
     desk.fill(1, 101, 5)
     assert results(desk) == [(-5, -5, 0)]
+
+
+def test_a_kill_loses_no_command_that_was_decided_with_it() -> None:
+    """A bundle that ends beyond the limit at the time at which another one's orders are canceled: the cancels leave all the same."""
+    policy = execution_policy(timeout_ns=5_000_000_000, retry_ns=4_997_000_000, max_attempts=2)
+    limits = risk_limits(on_loss="kill", max_day_loss={"USD": money(100)})
+    desk = Desk(terms={"s": strategy_terms(limits=limits, execution=policy)})
+    desk.tell(*GOOD)
+    desk.tell(*GOOD)
+    desk.report(4, "rejected")
+    for letter in range(2):
+        desk.quote(letter, 90, 91, ts=desk.now)
+    desk.fill(3, 101, 5)
+    desk.quote(0, 50, 51, ts=5_001_500_000)
+    did = desk.quote(1, 50, 51, ts=6_000_000_000)
+    assert desk.engine.execution.killed == "entries"
+    assert [one for one in did if one.startswith("cancel")] == ["cancel 1", "cancel 2"]
+    assert [one.order for one in desk.sent if isinstance(one, CancelOrder)] == [1, 2]

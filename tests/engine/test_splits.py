@@ -107,7 +107,10 @@ class Parts:
                 log_id="splitted",
                 breakers=dict.fromkeys("abc", BREAKER),
                 terms={
-                    "quick": strategy_terms(execution=execution_policy(timeout_ns=25 * MS, retry_ns=40 * MS)),
+                    "quick": strategy_terms(
+                        limits=risk_limits(max_bundle_loss={"USD": Money(MONEY_ONE)}, on_loss="refuse"),
+                        execution=execution_policy(timeout_ns=25 * MS, retry_ns=40 * MS),
+                    ),
                     "calm": strategy_terms(
                         limits=risk_limits(cool_down_ns=50 * MS, orders_per_second=6, max_drawdown={"USD": Money(MONEY_ONE // 10)})
                     ),

@@ -402,3 +402,28 @@ def test_nothing_starts_while_an_order_may_live_on_an_account_that_the_config_la
 
     asyncio.run(story())
     assert verify(folder, advance=silent).equal
+
+
+def test_what_lost_too_much_before_a_restart_is_known_to_have(tmp_path: Path) -> None:
+    """The start that saw it killed trading and died; the one behind the reset is killed by it no second time."""
+    folder = tmp_path / "log"
+    limit = {"strategies.eager.max_bundle_loss": "{ USDT = 5 }"}
+    first = Trading(folder, 1, rows=(0, 5_000), changes=limit)
+    filled, other = (one for one in first.sent if isinstance(one, SubmitOrder))
+    assert first.trading.assembly.engine.execution.loss is None
+    first.fill(filled, filled.qty_int, fee=6 * MONEY_ONE)
+    first.flush()
+    assert [row["event"] for row in first.rows("bundles")] == ["opened", "beyond"]
+    assert first.trading.assembly.engine.execution.killed == "entries"
+    first.log.abandon()
+    [left] = left_of(folder)
+    assert left.name.order == other.order
+    between(folder, [ended(left)])
+    second = Trading(folder, 2, rows=(5_000, 300), changes=limit)
+    [bundle] = second.carried
+    assert bundle.is_beyond
+    assert second.trading.assembly.engine.execution.killed is None
+    assert [row["event"] for row in second.rows("bundles")][:1] == ["carried"]
+    assert not [row for row in second.rows("refusals") if row["reason"] == "loss"]
+    second.end()
+    assert verify(folder, advance=silent).equal

@@ -61,12 +61,12 @@ class Hand(Player):
         about |= {"order": command.order, "client_order_id": command.client_order_id, "event": event, "source": "stream"}
         self.put("reports", **(about | more))
 
-    def fill(self, command: SubmitOrder, qty: int) -> None:
+    def fill(self, command: SubmitOrder, qty: int, *, fee: int = 10**12) -> None:
         """A fill at the limit."""
         one = self.trading.assembly.engine.instruments[command.instrument]
         self._fills += 1
         price, size = (v * 10 ** (MONEY_SCALE - s) for v, s in ((command.price_int, one.px_scale), (qty, one.qty_scale)))
-        paid = {"fee": 10**12, "fee_asset": one.quote, "liquidity": "taker"}
+        paid = {"fee": fee, "fee_asset": one.quote, "liquidity": "taker"}
         self.report(command, "fill", fill_id=f"f{self._fills}", price=price, qty=size, **paid)
 
     def answer(self) -> None:

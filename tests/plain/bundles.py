@@ -38,6 +38,8 @@ class Bundle:
         self.opportunity = plan.pair.opportunity
         self.net = Fraction(0)  # base bought less base sold, fees in base included
         self.traded: dict[tuple[int, int], tuple[Fraction, Fraction]] = {}  # by instrument and sign: quantity and worth
+        self.made: dict[str, Fraction] = {}  # what its fills changed, fees included
+        self.beyond = False  # it had lost too much, and that was told
         self.live = self.attempts = 0
         self.retry_at = self.unbalanced_at = 0
         self.given_up = False  # its time or its tries ran out beside an order of unknown fate

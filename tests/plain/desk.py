@@ -13,10 +13,11 @@ from statistics import median
 from tests.plain.breakers import Breaker, Told
 from tests.plain.bundles import Bundle, Closed, Leg, Plan, Sent
 from tests.plain.feeds import PPB, Feed
-from tests.plain.results import Results
+from tests.plain.results import Broken, Results
 from tests.plain.rows import Coin, Outputs
 from tests.plain.terms import BreakerTerms, StrategyTerms, VenueTerms
 from tests.plain.venue import MONEY, Order, Report
+from tests.plain.worst import worst_of
 
 Reason = tuple[str, Feed, Fraction | None, Fraction | None]  # why an order is not sent, where, value and bound
 SECOND = 10**9
@@ -48,6 +49,7 @@ class Desk:
         self.orders: list[Sent] = []
         self.alive: list[Sent] = []
         self.bundles = 0
+        self.under_way: list[Bundle] = []
         self.open = dict.fromkeys(range(len(strategies)), 0)
         self.volume: list[tuple[int, int, Coin, Fraction]] = []  # strategy, time, market and worth of what was sent
         self.cool: dict[tuple[int, tuple[int, ...]], int] = {}
@@ -126,9 +128,11 @@ class Desk:
     def submit(self, plan: Plan) -> tuple[int | None, str | None]:
         """Number of the bundle, or the reason of risk."""
         terms = self.strategies[plan.strategy]
-        self._weigh(plan.strategy)
+        stuck = self.weigh(plan.strategy)
         if self.lost:
             return None, self._refuse(plan, "loss", None, None, None)
+        if stuck is not None:
+            return None, self._refuse(plan, stuck[0], None, *stuck[1:])
         reason = self._refused(plan, terms)
         if reason is not None:
             return None, reason
@@ -138,6 +142,7 @@ class Desk:
             if breaker.state == "half_open":
                 breaker.probe, breaker.proven = self.bundles, False
         bundle = Bundle(self.bundles, plan)
+        self.under_way.append(bundle)
         self._life(bundle, "opened", bundle.planned())
         self.open[plan.strategy] += 1
         for leg in plan.legs:
@@ -242,6 +247,13 @@ class Desk:
             lost = [one for one in self.alive if one.state == "unknown" and one.order.feed is leg.feed]
             if lost:
                 return self._refuse(plan, "order_unknown", leg.feed, Fraction(len(lost)), Fraction(0))
+        terms = self.strategies[plan.strategy]
+        if terms.max_bundle_loss is not None:
+            worst = worst_of(plan.legs, terms, self.venues, self.results[plan.strategy].worth)
+            if worst is None:
+                return self._refuse(plan, "bundle_loss_unknown", None, None, None)
+            if worst > terms.max_bundle_loss:
+                return self._refuse(plan, "bundle_loss", None, worst, terms.max_bundle_loss)
         return None
 
     def _refuse(self, plan: Plan, reason: str, feed: Feed | None, value: Fraction | None, bound: Fraction | None) -> str:
@@ -258,12 +270,45 @@ class Desk:
         )
         return reason
 
-    def _weigh(self, strategy: int) -> None:
-        """What a strategy lost may kill trading, whoever asks."""
-        terms, newly = self.strategies[strategy], self.results[strategy].newly(self._mine(strategy), self.outputs.now)
-        if newly is not None and terms.on_loss == "kill" and not self.lost:
-            self.lost = True
-            more = {"opportunity": None, "venue": None, "symbol": None, "value": newly[1], "bound": newly[2]}
+    def weigh(self, strategy: int, *, is_told: bool = False) -> Broken | None:
+        """What a strategy or a bundle of it lost may kill trading, whoever asks; what of an open bundle forbids another."""
+        newly = self.results[strategy].newly(self._mine(strategy), self.outputs.now)
+        if newly is not None and self._kills(strategy):
+            if not is_told:
+                self._tell_results(strategy)
+            self._end(strategy, newly)
+        found = [self._look(one) for one in list(self.under_way) if one.plan.strategy == strategy]
+        return next((one for one in found if one is not None), None)
+
+    def _look(self, bundle: Bundle) -> Broken | None:
+        """What a bundle has lost, where that is too much or nobody knows."""
+        strategy = bundle.plan.strategy
+        most = self.strategies[strategy].max_bundle_loss
+        if most is None or bundle not in self.under_way:
+            return None
+        made = self.results[strategy].worth(bundle.made)
+        if made is None:
+            return "bundle_loss_unknown", None, None
+        if -made <= most:
+            return None
+        if not bundle.beyond:
+            bundle.beyond = True
+            self._life(bundle, "beyond")
+            self._end(strategy, ("bundle_lost", -made, most))
+        return "bundle_lost", -made, most
+
+    def _kills(self, strategy: int) -> bool:
+        return self.strategies[strategy].on_loss == "kill" and not self.lost
+
+    def _tell_results(self, strategy: int) -> None:
+        for told in self.results[strategy].take(self._mine(strategy), self.outputs.now):
+            self.outputs.emit("results", account="main", strategy=self.strategies[strategy].name, **told)
+
+    def _end(self, strategy: int, broken: Broken) -> None:
+        """A kill for a loss, unless losses only refuse."""
+        if self._kills(strategy):
+            self.lost, terms = True, self.strategies[strategy]
+            more = {"opportunity": None, "venue": None, "symbol": None, "value": broken[1], "bound": broken[2]}
             self.outputs.emit("refusals", account="main", strategy=terms.name, reason="loss", **more)
 
     def _tell(self, rows: Iterable[Told]) -> None:
@@ -315,6 +360,7 @@ class Desk:
                 self.closed.append(what)
             elif isinstance(what, Bundle):
                 what.retry_at = 0
+                self._look(what)
                 if what.live > 0:
                     self._undo(what)
                 else:
@@ -350,6 +396,7 @@ class Desk:
         else:
             self._move(sent, report.event, report.reason)
         bundle = sent.bundle
+        self._look(bundle)
         if bundle.live == 0:
             bundle.live = -1  # looked at once, when its last order ends
             self._settle(bundle)
@@ -394,6 +441,7 @@ class Desk:
             place = (coin.venue, asset)
             self.balances[place] = self.balances.get(place, Fraction(0)) + delta
             self.flows[strategy, asset] = self.flows.get((strategy, asset), Fraction(0)) + delta
+            bundle.made[asset] = bundle.made.get(asset, Fraction(0)) + delta
             self._ledger(self.strategies[strategy].name, place, (delta, self.balances[place]), cause, sent.number)
             if asset == coin.base:
                 bundle.net += delta
@@ -523,10 +571,10 @@ class Desk:
             self._leave(bundle, "held" if refusals else "dust")
             end = "held" if refusals else "closed"
         self._life(bundle, end)
+        self.under_way.remove(bundle)
         self.open[plan.strategy] -= 1
-        for told in self.results[plan.strategy].take(self._mine(plan.strategy), self.outputs.now):
-            self.outputs.emit("results", account="main", strategy=terms.name, **told)
-        self._weigh(plan.strategy)
+        self._tell_results(plan.strategy)
+        self.weigh(plan.strategy, is_told=True)
         for name in sorted(self.breakers):
             self._tell(self.breakers[name].end(bundle.number))
         closed = Closed(plan.strategy, plan.pair)

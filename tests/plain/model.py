@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from tests.plain.bundles import Plan
-from tests.plain.desk import Desk
+from tests.plain.desk import SECOND, Desk
 from tests.plain.episodes import Episodes, Pair, Wake
 from tests.plain.feeds import Feeds
 from tests.plain.rows import Log, Outputs, Quote, Row
@@ -49,6 +49,7 @@ class Model:
         }
         self.outbox: list[Report] = []
         self.commands = 0
+        self.beat: int | None = None  # when losses are looked at next
 
     def run(self, prefix: str) -> list[tuple[str, Row]]:
         """The output rows as (kind, row); `prefix` begins the client order ids."""
@@ -65,6 +66,7 @@ class Model:
                 self.feeds.take(quote)
             if seq == 0:
                 self.desk.open_books()
+                self.beat = (ts // SECOND + 1) * SECOND
             self._wake()
         return self.outputs.rows
 
@@ -79,7 +81,7 @@ class Model:
     # --- between inputs
 
     def _fire_next(self, before: int) -> bool:
-        """Fire the earliest thing due before a time; at equal time reports, feeds and episodes, orders, then timers."""
+        """Fire the earliest thing due before a time; at equal time reports, feeds and episodes, orders, losses, then timers."""
         due: list[tuple[int, int]] = []
         reports = [report.due for report in self.outbox]
         reports += [when for venue in self.venues.values() if (when := venue.next_due()) is not None]
@@ -91,9 +93,11 @@ class Model:
         order = self.desk.next_deadline()
         if order is not None:
             due.append((order, 2))
+        if self.beat is not None:
+            due.append((self.beat, 3))
         timers = self.episodes.timers()
         if timers:
-            due.append((min(timers)[0], 3))
+            due.append((min(timers)[0], 4))
         when, kind = min(due, default=(before, 0))
         if when >= before:
             return False
@@ -112,6 +116,10 @@ class Model:
             self.desk.fire()
             self._carry()
             self._rearm()
+        elif kind == 3:
+            self.beat = max(when + SECOND, (before - 1) // SECOND * SECOND)  # nothing happens in a gap of the log
+            for strategy in range(len(self.desk.strategies)):
+                self.desk.weigh(strategy)
         else:
             for _, strategy in sorted(one for one in timers if one[0] == when):
                 self.episodes.scan(strategy)

@@ -43,7 +43,7 @@ class Results:
 
     def _beyond(self, flows: dict[str, Fraction], now: int) -> list[Broken] | None:
         """All limits that are broken, None where nobody knows."""
-        made = self._worth(flows)
+        made = self.worth(flows)
         if made is None:
             return None
         peak = max(result for _, result in self.taken)
@@ -55,7 +55,7 @@ class Results:
 
     def take(self, flows: dict[str, Fraction], now: int) -> Iterator[dict[str, object]]:
         """A bundle ended: the columns of its row."""
-        made = self._worth(flows) if self.limited else None
+        made = self.worth(flows) if self.limited else None
         if made is not None:
             self.taken.append((now, made))
             peak = max(result for _, result in self.taken)
@@ -65,7 +65,8 @@ class Results:
         """The last result of an earlier day."""
         return [result for at, result in self.taken if at // DAY < now // DAY][-1]
 
-    def _worth(self, flows: dict[str, Fraction]) -> Fraction | None:
+    def worth(self, flows: dict[str, Fraction]) -> Fraction | None:
+        """What amounts are worth now, against us; None where nobody knows."""
         total = Fraction(0)
         for asset, amount in flows.items():
             if asset == CURRENCY or amount == 0:

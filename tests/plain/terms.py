@@ -93,6 +93,7 @@ class StrategyTerms(NamedTuple):
     max_exposure: tuple[tuple[str, Fraction], ...] = ()
     max_day_loss: Fraction | None = None  # in USDT
     max_drawdown: Fraction | None = None
+    max_bundle_loss: Fraction | None = None
     on_loss: str = "kill"
     moving: tuple[tuple[str, int], ...] = ()  # what moving an asset back costs, ppb
     budget: tuple[tuple[str, Fraction], ...] = ()
@@ -185,7 +186,7 @@ def _strategy(strategy: StrategyTerms) -> list[str]:
     for key in ("max_symbol_open", "max_venue_open", "daily_volume", "daily_symbol", "daily_venue"):
         if getattr(strategy, key) is not None:
             lines.append(f"{key}_quote = {text(getattr(strategy, key))}")
-    for key in ("max_day_loss", "max_drawdown"):
+    for key in ("max_day_loss", "max_drawdown", "max_bundle_loss"):
         if getattr(strategy, key) is not None:
             lines.append(f"{key} = {{ USDT = {text(getattr(strategy, key))} }}")
     if strategy.max_exposure:

@@ -24,6 +24,7 @@ Rows = list[tuple[str, Row]]
 BUSY = Market(5_000, symbols=2, venues=3, share=0.1, seed=3)
 HELD = Market(10_000, symbols=2, venues=3, share=0.2, seed=5)  # one order that flattens is cut by a bound, one refused
 MODEST = StrategyTerms(max_notional=Fraction(500))
+STUBBORN = MODEST._replace(hedge_cap_ppb=0, unwind_cap_ppb=0, max_attempts=50, retry_ns=40 * MS)
 
 
 class Case(NamedTuple):
@@ -128,6 +129,25 @@ CASES = {
             order_latency=(0, 60 * MS),
         ),
         (("results", "currency", "USDT"), ("refusals", "reason", "loss")),
+    ),
+    "bundles that may lose too much": Case(
+        BUSY,
+        terms(
+            BUSY,
+            STUBBORN._replace(name="open", max_bundle_loss=Fraction(1, 100), on_loss="refuse"),
+            MODEST._replace(name="held", residual="hold", max_bundle_loss=Fraction(1, 50), on_loss="refuse"),
+            MODEST._replace(
+                name="caps", hedge_cap_ppb=3 * BPS, unwind_cap_ppb=BPS, max_bundle_loss=Fraction(1, 40), on_loss="refuse"
+            ),
+            taker_ppb=BPS // 10,
+            order_latency=(0, 150 * MS),
+        ),
+        (*TRADED, ("refusals", "reason", "bundle_loss"), ("refusals", "reason", "bundle_lost"), ("bundles", "event", "beyond")),
+    ),
+    "a bundle whose loss kills": Case(
+        BUSY,
+        terms(BUSY, STUBBORN._replace(max_bundle_loss=Fraction(1, 100)), taker_ppb=BPS // 10, order_latency=(0, 150 * MS)),
+        (*TRADED, ("bundles", "event", "beyond"), ("refusals", "reason", "loss")),
     ),
     "moving inventory costs": Case(
         BUSY,

@@ -29,6 +29,7 @@ from xarb.engine.carried import (
 )
 from xarb.engine.discrepancy import fill_changes, is_complete
 from xarb.engine.liverows import FORGET, FORGET_INVENTORY
+from xarb.engine.losses import BEYOND
 from xarb.engine.receipts import SWAP
 from xarb.engine.results import DAY_NS, Carried
 from xarb.errors import LogError
@@ -85,7 +86,7 @@ class _Bundle:
 
     def __init__(self, plain: CarriedBundle) -> None:
         self.plain = plain
-        self.state, self.unbalanced_at = plain.state, plain.unbalanced_at
+        self.state, self.unbalanced_at, self.is_beyond = plain.state, plain.unbalanced_at, plain.is_beyond
         self.orders = {(one.start, one.order): _Order(self, one) for one in plain.orders}
         self.flows = {**plain.flows}
         self.traded = {(one.venue, one.symbol, one.side): one for one in plain.traded}
@@ -142,6 +143,7 @@ class _Bundle:
             traded=tuple(self.traded.values()),
             booked=tuple(self.booked),
             unbalanced_at=self.unbalanced_at,
+            is_beyond=self.is_beyond,
             is_forgotten=is_forgotten and self.state == CARRIED,
         )
 
@@ -265,6 +267,8 @@ class Left:
                 bundle.state = row["event"]
             elif row["event"] == "unbalanced":
                 bundle.unbalanced_at = row["ts"]
+            elif row["event"] == BEYOND:
+                bundle.is_beyond = True
             elif row["event"] == "reopened":
                 bundle.reopen()
 

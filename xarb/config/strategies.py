@@ -180,10 +180,17 @@ class StrategyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dict[str, Decimal],
         doc("by currency the most that its result may lie below its highest; beyond it no bundle begins until a person resets it"),
     ] = {}
+    max_bundle_loss: Annotated[
+        dict[str, Decimal],
+        doc(
+            "by currency the most that one bundle may lose: one that would lose more at worst, by its limits and caps, does not begin; of one that "
+            "has, by its fills as they are worth now, follows what `on_loss` says"
+        ),
+    ] = {}
     on_loss: Annotated[
         Literal["kill", "refuse"],
         doc(
-            "what follows where one of these two is exceeded: trading is killed to `entries`, for all strategies, until `xarb kill LOG --reset`; "
+            "what follows where one of these three is exceeded: trading is killed to `entries`, for all strategies, until `xarb kill LOG --reset`; "
             "or this strategy's bundles are refused, no more"
         ),
     ] = "kill"

@@ -184,7 +184,7 @@ class AtomicRules:
         wanted: dict[Till, Wanted] = {gas: Wanted(most, first)}
         if plan.funding == "wallet":
             wanted[desk.till(plan.venue, token)] = Wanted(value, first)
-        refusal = check_money(wanted, desk)
+        refusal = check_money(wanted, desk) or self._risk.worst.check_gas(desk, {terms.native: -most})
         if refusal is not None:
             return refusal
         return Cycle(tuple(one.hop for one in known), token, ((gas, most),), planned, instruments)

@@ -144,13 +144,14 @@ class Bundle:
     decimals; `flat` are the assets that are to end at zero, the rest is the profit. In a `cycle` each leg spends what another one brings.
     `instruments` are the legs' in ascending order: what a cool-down holds for. `pair` is the kernel pair of the episode that the decision rests on, -1 without one. `live` counts
     its orders that are alive. `began` is when it was decided on. `due` is when a residual that could not be flattened is looked at again, 0 when none waits. `unbalanced_at` is
-    when its residual appeared, 0 without one; `is_given_up` says that its time or its tries ran out beside an order of unknown fate. `booked` is what was booked as inventory: asset, quantity, cost, quote asset. `swap` is what its one
+    when its residual appeared, 0 without one; `is_given_up` says that its time or its tries ran out beside an order of unknown fate. `is_beyond` says
+    that it once had lost more than it may. `booked` is what was booked as inventory: asset, quantity, cost, quote asset. `swap` is what its one
     leg hedges, None where it has none; while a block may hold that, it counts as an order that is alive.
     """
 
     __slots__ = (
         *("attempts", "booked", "desk", "due", "filled", "flat", "flows", "instruments", "legs", "live", "number", "opportunity"),
-        *("began", "orders", "pair", "cycle", "sequence", "state", "swap", "traded", "unbalanced_at", "is_given_up"),
+        *("began", "orders", "pair", "cycle", "sequence", "state", "swap", "traded", "unbalanced_at", "is_beyond", "is_given_up"),
     )
 
     def __init__(self, number: int, desk: Desk, legs: list[Leg], *, opportunity: int | None, sequence: str, pair: int) -> None:
@@ -171,6 +172,7 @@ class Bundle:
         self.due = 0
         self.unbalanced_at = 0
         self.is_given_up = False
+        self.is_beyond = False
         self.flows: dict[str, int] = {}
         self.traded: dict[tuple[int, int], tuple[int, int]] = {}
         self.attempts: dict[str, int] = {}
@@ -246,6 +248,7 @@ class Bundle:
             orders=[order.capture() for order in self.orders],
             unbalanced_at=self.unbalanced_at,
             is_given_up=self.is_given_up,
+            is_beyond=self.is_beyond,
             cycle=self.cycle,
             began=self.began,
             swap=None if self.swap is None else self.swap.capture(),
@@ -282,7 +285,7 @@ def restored(copy: BundleCopy, desk: Desk, prefix: str) -> Bundle:
     bundle = Bundle(copy.number, desk, [], opportunity=copy.opportunity, sequence=copy.sequence, pair=copy.pair)
     bundle.state, bundle.live, bundle.filled, bundle.due = copy.state, copy.live, copy.filled, copy.due
     bundle.flat, bundle.instruments = copy.flat, copy.instruments
-    bundle.unbalanced_at, bundle.is_given_up = copy.unbalanced_at, copy.is_given_up
+    bundle.unbalanced_at, bundle.is_given_up, bundle.is_beyond = copy.unbalanced_at, copy.is_given_up, copy.is_beyond
     bundle.cycle, bundle.began = copy.cycle, copy.began
     bundle.flows, bundle.attempts, bundle.booked = {**copy.flows}, {**copy.attempts}, [*copy.booked]
     bundle.traded = {(instrument, sign): (size, value) for instrument, sign, size, value in copy.traded}

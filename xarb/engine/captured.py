@@ -11,6 +11,7 @@ import msgspec
 from xarb.engine.carried import PlannedSwap
 from xarb.engine.kernel.memory import Memory
 from xarb.model.instrument import Instrument
+from xarb.model.units import NEVER
 from xarb.pools.financing import Way
 
 Hold = list[tuple[str, str, int]]  # venue, asset, amount
@@ -58,6 +59,7 @@ class SwapCopy(msgspec.Struct, frozen=True, array_like=True):
     sign: int
     price: int
     qty: int
+    gas: dict[str, int] = {}  # older copies have none
 
 
 class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -85,6 +87,7 @@ class BundleCopy(msgspec.Struct, frozen=True, array_like=True):
     began: int = 0  # older copies have none
     swap: SwapCopy | None = None  # older copies have none
     is_given_up: bool = False  # older copies have none
+    is_beyond: bool = False  # older copies have none
 
 
 class ArchiveCopy(msgspec.Struct, frozen=True):
@@ -116,6 +119,7 @@ class ExecutionCopy(msgspec.Struct, frozen=True):
     ordinal: int
     killed: str | None = None  # older copies have none
     goes_on: bool = False  # older copies have none
+    next_beat: int = NEVER  # older copies have none
 
 
 class ResultCopy(msgspec.Struct, frozen=True, array_like=True):

@@ -61,6 +61,7 @@ _NOW, _LAST_SEQ, _QUIET, _OUTS, _WAKES, _WAKE_COUNT, _STOP_TS, _STOP_INCLUSIVE, 
         "next_event",
     )
 )
+_STOPPED_FOR: Final = place(state.WORLD, "stopped_for")
 _EVENT: Final = fold.EVENT
 OnWake = Callable[[Wake, View], Sequence[Plan]]
 _wakes_in = Struct(f"={state.WAKE_WIDTH}q").iter_unpack
@@ -232,6 +233,7 @@ class Engine:
             why = step(handle, limit)
             if not self._books_open:
                 self._open_books()
+                self._set_stop(until)
                 early = why == fold.SLOW and (slow is None or slow.seq != limit)
                 slow, limit = self._next_slow(batch)
                 if early:
@@ -390,9 +392,13 @@ class Engine:
     def next_due(self) -> int:
         """When the next deadline of the fold or of execution is due, ns; an input with a later ts_recv fires it. NEVER without one.
 
-        The fold looks again at each input: what it knows of may lie later than this, never earlier.
+        The fold looks again at each input: what it knows of may lie later than this, never earlier. The beat at which losses are looked at
+        needs no input of its own.
         """
-        return min(self._world[_NEXT_DEADLINE], self.execution.next_deadline(), self.chains.next_deadline())
+        return min(self._world[_NEXT_DEADLINE], self._next_due())
+
+    def _next_due(self) -> int:
+        return min(self.execution.next_deadline(), self.chains.next_deadline())
 
     def _open_books(self) -> None:
         """Write the opening balances once, right after the first input."""
@@ -406,16 +412,21 @@ class Engine:
 
     def _set_stop(self, until: int) -> None:
         world = self._world
-        stop = min(until, self.execution.next_deadline(), self.chains.next_deadline())
+        stop = min(until, self._next_due(), self.execution.losses.next_beat)
         world[_STOP_TS] = stop
         world[_STOP_INCLUSIVE] = int(stop < until)
         world[_NEXT_EVENT] = min(world[_NEXT_DEADLINE], world[_NEXT_TIMER], stop)
 
     def _fire_deadline(self) -> None:
-        self._world[_NOW] = ts = self._world[_STOP_TS]
-        self._world[_QUIET] = 0
-        self.chains.on_deadline(ts)
-        self.commands += self.execution.on_deadline(ts)
+        world = self._world
+        world[_NOW] = ts = world[_STOP_TS]
+        if self._next_due() <= ts:
+            world[_QUIET] = 0
+            self.chains.on_deadline(ts)
+            self.commands += self.execution.on_deadline(ts)
+        if self.execution.losses.next_beat <= ts:
+            self.execution.losses.beat(ts, world[_STOPPED_FOR])
+            self.commands += self.execution.take()
         self._rearm()
 
     # --- wakes

@@ -14,6 +14,7 @@ from xarb.engine.carried import CarriedCycle
 from xarb.engine.deadlines import BUNDLE, ORDER, Closed, CoolDown, Due, due_copy
 from xarb.engine.desk import Desk
 from xarb.engine.hedged import Hedged
+from xarb.engine.losses import Losses
 from xarb.engine.order_rows import OrderRows
 from xarb.engine.orders import Orders
 from xarb.engine.outputs import Outputs
@@ -24,7 +25,7 @@ from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import BundlePlan, Entry, Strategy
-from xarb.engine.swap import DEX_FIRST, DONE, SENT, book, to_hedge
+from xarb.engine.swap import DEX_FIRST, DONE, SENT, Changed, book, to_hedge
 from xarb.engine.takingup import TakingUp, plan_text
 from xarb.engine.volumes import where_of
 from xarb.errors import InvariantBroken
@@ -56,6 +57,7 @@ class Execution:
         self._orders = Orders(market, self._rows, portfolio, risk=risk, archive=self._archive)
         self._deadlines = self._orders.deadlines
         self.unhedged = self._orders.unhedged  # bundles whose swap lost its hedge, until somebody gives that up
+        self.losses = Losses(risk, self._rows, archive=self._archive, kill=self._end_entries)
         self._taking_up = TakingUp(setup, desks=risk.desks, archive=self._archive, rows=self._rows)
         self._count_unknown()
         self._bundles = len(setup.bundles)
@@ -71,11 +73,10 @@ class Execution:
         `pair` is the kernel pair whose episode the plan rests on.
         """
         desk = self._desks[strategy.id]
-        self.weigh(desk)
-        approved = self._risk.approve(plan, desk, self.working)
+        approved = self.losses.weigh(desk) or self._risk.approve(plan, desk, self.working)
         if isinstance(approved, Refusal):
             self._rows.refusal(approved, desk, plan.opportunity)
-            return [], None
+            return self._orders.take_commands(), None
         legs, form = approved
         self._bundles += 1
         self._risk.breakers.began(self._bundles, legs)
@@ -98,14 +99,24 @@ class Execution:
         self._taking_up.open_books(self._risk.breakers)
         for bundle in self._archive.open_bundles():
             self._take_back(bundle)
+        self.losses.begin(self._market.now)
 
     def go_on(self) -> list[Command]:
         """The operator armed, or nothing will begin any more: from now on what earlier starts left is settled; the commands that follow."""
+        self._go_on()
+        return self._orders.take_commands()
+
+    def _go_on(self) -> None:
         if not self._goes_on:
             self._goes_on = True
             for bundle in self._archive.open_bundles():
                 self._progress(bundle)
-        return self._orders.take_commands()
+
+    def _end_entries(self) -> None:
+        """A loss kills trading to ENTRIES, in the midst of whatever was done: what that has decided leaves with it."""
+        if self._killed is None:
+            self._killed = ENTRIES
+            self._go_on()
 
     def order_of(self, start: int, order: int) -> int | None:
         """The number here of an order that an earlier start sent, None where its bundle was not taken up."""
@@ -140,8 +151,8 @@ class Execution:
             self._release(bundle, leg.qty)
         return bundle.number, number, name
 
-    def on_swap(self, number: int, state: str, change: tuple[int, int] | None) -> None:
-        """What became of the swap of a bundle, and what that changed of its base and quote: receipts alone fill it.
+    def on_swap(self, number: int, state: str, change: Changed) -> None:
+        """What became of the swap of a bundle, and what that changed: receipts alone fill it.
 
         One that a reorganisation took back may be included again: until that is known its bundle waits, as for an order of unknown fate.
         """
@@ -150,14 +161,14 @@ class Execution:
         assert swap is not None, f"bundle {number} has no swap"
         bundle.live += (state != DONE) - swap.is_open
         swap.state = state
-        if change is not None:
-            book(bundle, *change)
-        if bundle.live == 0 or change is not None:
+        book(bundle, change)
+        if bundle.live == 0 or change.swapped is not None:
             bundle.due = 0
-        if bundle.done and (change is not None or swap.is_open):
+        if bundle.done and (change.swapped is not None or swap.is_open):
             self._reopen(bundle)
         elif bundle.done:
             return
+        self.losses.look(bundle)
         self._progress(bundle)
 
     def take(self) -> list[Command]:
@@ -167,18 +178,6 @@ class Execution:
     def refuse(self, refusal: Refusal, desk: Desk, opportunity: int | None) -> None:
         """Something is not sent: a `refusals` row."""
         self._rows.refusal(refusal, desk, opportunity)
-
-    def tell_results(self, desk: Desk) -> None:
-        """What a strategy made has changed, as where a bundle ends; a loss beyond a limit ends new bundles."""
-        self._rows.results(desk)
-        self.weigh(desk)
-
-    def weigh(self, desk: Desk) -> None:
-        """Kill trading to ENTRIES where a strategy has just lost more than it may: a `refusals` row, of no opportunity."""
-        loss = self._risk.weigh(desk)
-        if loss is not None:
-            self._rows.refusal(loss, desk, None)
-            self.kill(ENTRIES)
 
     def on_report(self, report: Report) -> list[Command]:
         """Apply a report; commands that follow from it.
@@ -192,6 +191,7 @@ class Execution:
         bundle = order.bundle
         if self._orders.apply(order, report) and bundle.done:
             self._reopen(bundle)
+        self.losses.look(bundle)
         self._progress(bundle)
         return self._orders.take_commands()
 
@@ -207,6 +207,7 @@ class Execution:
                 self._watch(due.bundle)
             elif isinstance(due, Bundle):
                 due.due = 0
+                self.losses.look(due)
                 if due.live:
                     self._undo_what_stands(due)
                 else:
@@ -336,7 +337,8 @@ class Execution:
         """Orders, bundles and deadlines as plain values."""
         dues = [due_copy(*entry) for entry in self._deadlines.entries() if self._may_come(*entry)]
         closed, orders = [(one.strategy, one.pair) for one in self._closed], self._archive.capture()
-        return ExecutionCopy(self._bundles, closed, orders, dues, self._deadlines.ordinal, self._killed, self._goes_on)
+        beat = self.losses.next_beat
+        return ExecutionCopy(self._bundles, closed, orders, dues, self._deadlines.ordinal, self._killed, self._goes_on, beat)
 
     def restore(self, copy: ExecutionCopy) -> None:
         """Take over a copy; there were no orders but those that were taken up."""
@@ -345,6 +347,7 @@ class Execution:
         self._archive.restore(copy.archive)
         self._risk.unknown.clear()
         self._count_unknown()
+        self.losses.next_beat = copy.next_beat
         self._deadlines.restore([(one.ts, one.ordinal, self._due(one)) for one in copy.deadlines], copy.ordinal)
 
     def _count_unknown(self) -> None:
@@ -564,7 +567,7 @@ class Execution:
     def _close(self, bundle: Bundle) -> None:
         self._rows.bundle(bundle, bundle.state)
         bundle.desk.open_bundles -= 1
-        self.tell_results(bundle.desk)
+        self.losses.tell(bundle.desk)
         self._risk.breakers.ended(bundle.number)
         until = bundle.desk.cool(bundle.instruments)
         if bundle.pair >= 0:

@@ -56,10 +56,11 @@ class Hedged(NamedTuple):
 
 
 class _Sizes(NamedTuple):
-    """What goes in and comes out, at 18 decimals, and what comes out in smallest units."""
+    """What goes in, comes out, and comes out at least, at 18 decimals; and what comes out in smallest units."""
 
     paid: int
     got: int
+    least: int
     expected_out: int
 
 
@@ -125,7 +126,7 @@ class HedgedRules:
         expected = come_to(known, plan.amount)
         if expected < plan.min_out:
             return Refusal("unprofitable", known[0].number, expected * units[1], plan.min_out * units[1])
-        return _Sizes(plan.amount * units[0], expected * units[1], expected)
+        return _Sizes(plan.amount * units[0], expected * units[1], plan.min_out * units[1], expected)
 
     def _together(
         self, plan: SwapPlan, desk: Desk, known: list[Known], *, leg: Leg, sizes: _Sizes, working: Working
@@ -157,7 +158,8 @@ class HedgedRules:
         mine: Hold = ((gas, most), (token, sizes.paid))
         wanted: dict[Till, Wanted] = {gas: Wanted(most, first), token: Wanted(sizes.paid, first)}
         wanted |= {till: Wanted(amount, leg.instrument) for till, amount in hold}
-        refusal = check_money(wanted, desk)
+        least = (swap, sizes.least, sizes.paid) if leg.sign == SELL else (swap, sizes.paid, sizes.least)
+        refusal = check_money(wanted, desk) or self._risk.worst.check_swap(desk, least, leg, {terms.native: -most})
         if refusal is not None:
             return refusal
         tokens = (known[0].hop.token_in, known[-1].token_out)

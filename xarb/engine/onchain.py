@@ -10,6 +10,7 @@ Receipts are the only fills. What one changes is posted as `ledger` rows, and po
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,14 +24,14 @@ from xarb.engine.execution import Execution
 from xarb.engine.hedged import Hedged, HedgedRules
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import release, reserve
-from xarb.engine.receipts import SWAP, Receipts
+from xarb.engine.receipts import GAS, SWAP, Receipts
 from xarb.engine.risk import Risk
 from xarb.engine.rules import Market, Refusal
 from xarb.engine.sentcycle import Path, SentCycle, restored_cycle
 from xarb.engine.setup import Setup
 from xarb.engine.side import BUY
 from xarb.engine.strategy import AtomicPlan, SwapPlan
-from xarb.engine.swap import DONE, REORGED
+from xarb.engine.swap import DONE, NOTHING, REORGED, Changed
 from xarb.model.command import AnyCommand, CancelCycle, ChainCommand, Command, CycleReport, SwapCycle, SwapPath
 from xarb.model.event import SlowRow
 from xarb.model.order import CYCLE_LIFE, advance
@@ -103,14 +104,13 @@ class OnChain:
 
     # --- out
 
-    def submit(self, plan: AtomicPlan, strategy: str, opportunity: int | None) -> tuple[list[ChainCommand], int | None]:
+    def submit(self, plan: AtomicPlan, strategy: str, opportunity: int | None) -> tuple[Sequence[AnyCommand], int | None]:
         """The command and the bundle's number; without a number risk refused it, and a `refusals` row says why."""
         desk = self._desks[strategy]
-        self._execution.weigh(desk)
-        approved = self._rules.approve(plan, desk)
+        approved = self._execution.losses.weigh(desk) or self._rules.approve(plan, desk)
         if isinstance(approved, Refusal):
             self._execution.refuse(approved, desk, opportunity)
-            return [], None
+            return self._execution.take(), None
         names = self._execution.begin_cycle()
         one = SentCycle(names, desk, plan.venue, hold=approved.hold, instruments=approved.instruments)
         desk.begin()
@@ -125,14 +125,13 @@ class OnChain:
         self._rows.state(one, None, None)
         return [command], one.bundle
 
-    def submit_path(self, plan: SwapPlan, strategy: str, opportunity: int | None) -> tuple[list[AnyCommand], int | None]:
+    def submit_path(self, plan: SwapPlan, strategy: str, opportunity: int | None) -> tuple[Sequence[AnyCommand], int | None]:
         """The commands of a path, and of its hedge if that does not wait, with the bundle's number; without one risk refused it."""
         desk = self._desks[strategy]
-        self._execution.weigh(desk)
-        approved = self._hedged.approve(plan, desk, self._execution.working)
+        approved = self._execution.losses.weigh(desk) or self._hedged.approve(plan, desk, self._execution.working)
         if isinstance(approved, Refusal):
             self._execution.refuse(approved, desk, opportunity)
-            return [], None
+            return self._execution.take(), None
         names = self._execution.begin_swap(desk, approved, opportunity=opportunity, sequence=plan.sequence)
         one = SentCycle(names, desk, plan.venue, hold=approved.hold, instruments=approved.instruments)
         one.path = Path(approved.tokens, gives_base=approved.swap.sign == BUY, deadline_s=plan.deadline_s)
@@ -239,18 +238,19 @@ class OnChain:
                 told = (
                     report if event != REORGED else msgspec.structs.replace(report, event=event, block_number=None, block_hash=None)
                 )
-                self._move(one, told, None if change is None else self._change(one, *change))
+                self._move(one, told, NOTHING if change is None else self._change(one, *change))
         if one is not None and one.state in _ENDS:
             del self._cycles[one.number]
         return self._execution.take()
 
-    def _change(self, one: SentCycle, booked: Booked, sign: int) -> tuple[int, int] | None:
-        """What a path's receipt changes of its hedge's base and quote, or, with the sign turned, takes back; None where it swapped nothing."""
+    def _change(self, one: SentCycle, booked: Booked, sign: int) -> Changed:
+        """What a path's receipt changes for its bundle, or, with the sign turned, takes back; that of a revert is gas alone."""
         swapped = {asset: sign * change for _, asset, change, cause in booked.posts if cause == SWAP}
+        gas = {asset: sign * change for _, asset, change, cause in booked.posts if cause == GAS}
         if one.path is None or not swapped:
-            return None
+            return Changed(None, gas)
         paid, got = swapped[one.path.token_in], swapped[one.path.token_out]
-        return (got, paid) if one.path.gives_base else (paid, got)
+        return Changed((got, paid) if one.path.gives_base else (paid, got), gas)
 
     def _post(self, booked: Booked, sign: int) -> None:
         account, strategy, order = booked.mine
@@ -263,7 +263,7 @@ class OnChain:
 
     # --- states
 
-    def _move(self, one: SentCycle, report: CycleReport, change: tuple[int, int] | None = None) -> None:
+    def _move(self, one: SentCycle, report: CycleReport, change: Changed = NOTHING) -> None:
         """Advance a cycle; a new state is a row, and the end of what may be included is the end of its bundle, if that has nothing else."""
         before, was_open = one.state, one.is_open
         one.state = advance(CYCLE_LIFE, before, report.event)
@@ -284,10 +284,10 @@ class OnChain:
             one.hold = one.most
             reserve(one.hold)
             one.desk.open_bundles += one.path is None
-        if one.path is not None and (change is not None or one.is_open is not was_open):
+        if one.path is not None and (change.swapped is not None or one.is_open is not was_open):
             self._execution.on_swap(one.bundle, REORGED if one.is_open else DONE, change)
         if report.event not in ("sent", "unknown", "final"):
-            self._execution.tell_results(one.desk)
+            self._execution.losses.tell(one.desk)
 
     # --- over checkpoints
 

@@ -16,9 +16,8 @@ from xarb.engine.bundle import Bundle, Leg, OrderPlan
 from xarb.engine.desk import Desk
 from xarb.engine.risk import Risk, Working
 from xarb.engine.rules import Market, Refusal
-from xarb.engine.side import Side, turned_over
+from xarb.engine.side import Side, capped_price, turned_over
 from xarb.model.order import LEG_OPEN
-from xarb.model.units import PPB, ceil_div
 
 _TOO_SMALL: Final = ("bad_qty", "min_qty", "min_notional")
 
@@ -139,11 +138,3 @@ def _by_leg(wanted: tuple[str, int, Side, int]) -> int:
 
 def _by_purpose(wanted: tuple[str, int, Side, int]) -> str:
     return wanted[0]
-
-
-def capped_price(side: Side, reference: int, cap_ppb: int) -> int:
-    """The worst price allowed: `cap_ppb` beyond `reference` for an order of that side, rounded to the tick within the cap."""
-    tick = side.tick
-    if side.sign > 0:
-        return reference * (PPB + cap_ppb) // PPB // tick * tick
-    return ceil_div(ceil_div(reference * (PPB - cap_ppb), PPB), tick) * tick

@@ -21,6 +21,7 @@ from xarb.engine.side import SIGNS, Side
 from xarb.engine.strategy import BundlePlan, LegPlan, Strategy
 from xarb.engine.volumes import Planned, where_of
 from xarb.engine.wallets import Wallets
+from xarb.engine.worst import Worst
 from xarb.errors import ConfigError
 from xarb.model.units import MONEY_ONE, MONEY_SCALE, PPB, ceil_div, format_decimal
 
@@ -69,6 +70,7 @@ class Risk:
             desk.volumes.carry(setup.volumes)
             desk.allowed = _allowed(strategy, setup)
             self.desks[strategy.id] = desk
+        self.worst = Worst(pricing, self.hold)
         self._instrument_count = len(setup.instruments)
         self._band = Band(market, setup.groups)
         self._coins = coins_of(setup)
@@ -109,7 +111,11 @@ class Risk:
     def weigh(self, desk: Desk) -> Refusal | None:
         """Disarm for good where a strategy has just lost more than it may, unless its limits are to refuse only: the loss and its bound."""
         crossed = None if desk.results is None or desk.limits.on_loss == "refuse" else desk.results.crossed()
-        if crossed is None or self.loss is not None:
+        return None if crossed is None else self.end(desk, crossed)
+
+    def end(self, desk: Desk, crossed: Refusal) -> Refusal | None:
+        """Disarm for good, for a limit that a strategy broke; None where one had done so before."""
+        if self.loss is not None:
             return None
         assert crossed.value is not None, "limits of loss have numbers"
         assert crossed.bound is not None, "limits of loss have numbers"
@@ -142,6 +148,7 @@ class Risk:
             or self.check_band(legs, desk)
             or self._check_money(legs, desk)
             or self.check_fate(legs, desk)
+            or self.worst.check(legs, desk)
         )
         return (legs, form) if refusal is None else refusal
 
@@ -414,6 +421,7 @@ def _check_assets(strategy: str, setup: Setup) -> None:
     known |= {one.native for one in setup.chains.values()}
     limits = terms.limits
     named = {"max_exposure": limits.max_exposure, "max_day_loss": limits.max_day_loss, "max_drawdown": limits.max_drawdown}
+    named["max_bundle_loss"] = limits.max_bundle_loss
     for name, assets in {"budget": terms.budget, **named}.items():
         for asset in assets:
             if asset not in known:

@@ -151,3 +151,11 @@ def turned_over(side: Side, price: int, left: tuple[str, int]) -> int:
     if in_base:
         return amount // side.qty_unit // side.lot * side.lot
     return amount // (price * side.value_unit) // side.lot * side.lot if price > 0 else 0
+
+
+def capped_price(side: Side, reference: int, cap_ppb: int) -> int:
+    """The worst price allowed: `cap_ppb` beyond `reference` for an order of that side, rounded to the tick within the cap."""
+    tick = side.tick
+    if side.sign > 0:
+        return reference * (PPB + cap_ppb) // PPB // tick * tick
+    return ceil_div(ceil_div(reference * (PPB - cap_ppb), PPB), tick) * tick

@@ -6,8 +6,9 @@ the instrument that hedges, so that they never change with those.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -26,14 +27,28 @@ REORGED: Final = "reorged"  # it was, and may be again: nobody knows
 DONE: Final = "done"  # a block holds it, or it is over
 
 
-class Swap:
-    """`planned` says where and under which number, `leg` what it buys or sells of the hedge's base at most, `state` is one of the three above."""
+class Changed(NamedTuple):
+    """What a receipt changed: `swapped` of the hedge's base and quote, None where nothing was swapped, and `gas` by asset."""
 
-    __slots__ = ("leg", "planned", "state")
+    swapped: tuple[int, int] | None
+    gas: Mapping[str, int]
+
+
+NOTHING: Final = Changed(None, {})
+
+
+class Swap:
+    """`planned` says where and under which number, `leg` what it buys or sells of the hedge's base at most, `state` is one of the three above.
+
+    `gas` is what its transactions changed beside that, by asset.
+    """
+
+    __slots__ = ("gas", "leg", "planned", "state")
 
     def __init__(self, planned: PlannedSwap, leg: Leg) -> None:
         self.planned, self.leg = planned, leg
         self.state = SENT
+        self.gas: dict[str, int] = {}
 
     @property
     def is_open(self) -> bool:
@@ -42,7 +57,7 @@ class Swap:
 
     def capture(self) -> SwapCopy:
         """It as plain values."""
-        return SwapCopy(self.planned, self.state, *self.leg.side.key, self.leg.price, self.leg.qty)
+        return SwapCopy(self.planned, self.state, *self.leg.side.key, self.leg.price, self.leg.qty, {**self.gas})
 
 
 def swap_leg(desk: Desk, place: tuple[str, int, int], base: int, quote: int) -> Leg:
@@ -60,13 +75,19 @@ def swap_leg(desk: Desk, place: tuple[str, int, int], base: int, quote: int) -> 
 def restored_swap(copy: SwapCopy, desk: Desk) -> Swap:
     """The swap of a copy."""
     swap = Swap(copy.planned, Leg(_side(desk, copy.planned.venue, copy.instrument, copy.sign), copy.price, copy.qty))
-    swap.state = copy.state
+    swap.state, swap.gas = copy.state, {**copy.gas}
     return swap
 
 
-def book(bundle: Bundle, base: int, quote: int) -> None:
+def book(bundle: Bundle, change: Changed) -> None:
     """What a receipt says, or what is taken back of one, changes what a bundle has of both coins; base and quote differ in sign."""
     assert bundle.swap is not None, "only a bundle with a swap is told of one"
+    gas = bundle.swap.gas
+    for asset, amount in change.gas.items():
+        gas[asset] = gas.get(asset, 0) + amount
+    if change.swapped is None:
+        return
+    base, quote = change.swapped
     hedge, flows = bundle.legs[0].side, bundle.flows
     residual = bundle.residual
     flows[hedge.base] = flows.get(hedge.base, 0) + base

@@ -114,6 +114,7 @@ class TakingUp:
         bundle.instruments = tuple(sorted(leg.instrument for leg in legs))
         bundle.flows = {**one.flows}
         bundle.unbalanced_at = one.unbalanced_at if bundle.residual else 0
+        bundle.is_beyond = one.is_beyond
         for made in one.traded:
             bundle.traded[self._numbers[made.venue, made.symbol], SIGNS[made.side]] = (made.size, made.value)
         bundle.filled = bool(bundle.traded)

@@ -28,7 +28,8 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     strategy's fills add up to, long or short, whatever part of its orders in flight (UNKNOWN ones too) fills. `max_day_loss` and
     `max_drawdown` bound by currency what its fills lost there since the UTC day of engine time began, and since the peak of what they made,
     starts before included; beyond them no bundle of it begins (`results.Results`), and unless `on_loss` says that this is all, trading is
-    killed to `entries` for all strategies. `max_symbol_open` and `max_venue_open` bound, in each quote
+    killed to `entries` for all strategies. `max_bundle_loss` bounds by currency what a bundle may lose at worst, by its plan and the caps (`worst.Worst`):
+    one that may lose more does not begin, and one that has, by its fills as they are worth now, does what `on_loss` says. `max_symbol_open` and `max_venue_open` bound, in each quote
     currency on its own, the notional of this strategy that may still fill on one symbol over all venues, and on one venue: orders on their
     way (UNKNOWN ones too), what a hard leg may release, and the new bundle's legs. `venues` and `symbols` are the only ones that it may
     trade (none: all); `symbols` does not bind what converts a quote currency. `price_band_ppb` bounds how
@@ -55,6 +56,7 @@ class RiskLimits(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     max_day_loss: Mapping[str, Money]
     max_drawdown: Mapping[str, Money]
+    max_bundle_loss: Mapping[str, Money]
     on_loss: Literal["kill", "refuse"]
 
 

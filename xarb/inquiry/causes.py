@@ -54,6 +54,8 @@ _HELD_BACK: Final = {
     "venue_open": "max_venue_open_quote",
     "day_loss": "max_day_loss",
     "drawdown": "max_drawdown",
+    "bundle_loss": "max_bundle_loss",
+    "bundle_lost": "max_bundle_loss",
     "daily_volume": "daily_volume_quote",
     "daily_symbol": "daily_symbol_quote",
     "daily_venue": "daily_venue_quote",

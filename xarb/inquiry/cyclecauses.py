@@ -20,7 +20,17 @@ from xarb.inquiry.lenders import REASONS
 
 DECLARED: Final = frozenset({"gas", "base fee", "inclusion", "competition", "own trade"})
 _BY_FEES: Final = ("unprofitable", "fee_cap")  # reasons that rest on what gas costs
-_BY_STATE: Final = ("balance", "budget", "max_open_bundles", "cool_down", "day_loss", "drawdown", "loss", "balance_share")
+_BY_STATE: Final = (
+    "balance",
+    "budget",
+    "max_open_bundles",
+    "cool_down",
+    "day_loss",
+    "drawdown",
+    "bundle_lost",
+    "loss",
+    "balance_share",
+)
 _MINED: Final = ("succeeded", "reverted")
 _RANK: Final = {"opportunity": 0, "decision": 1, "bid": 2, "outcome": 3, "gas": 4, "base fee": 5}
 Found = tuple[str, str, int | None]  # cause, what it rests on, and the place among the differences of the one it follows from

@@ -113,6 +113,7 @@ def before(k, ts):
         elif k["next_timer"] < limit:
             _pass_timers(k, k["next_timer"], limit)
         elif stop < ts:
+            k["stopped_for"] = ts
             return STOP
         else:
             k["next_event"] = min(deadline, k["next_timer"], stop)

@@ -81,6 +81,7 @@ WORLD: Final = np.dtype(
         ("next_event", "i8"),  # an input later than this needs a look at deadlines, timers or the stop
         ("stop_ts", "i8"),  # the kernel stops before the first input later than this
         ("stop_inclusive", "i8"),  # internal deadlines at stop_ts itself fire before the stop
+        ("stopped_for", "i8"),  # ts_recv of the input before which the kernel stopped last
         ("quiet", "i8"),  # strategies, a bit each, whose last timer nothing followed
         ("opportunities", "i8"),  # episodes opened so far
         ("pending_pairs", "i8"),

@@ -180,7 +180,7 @@ OUTPUT_TABLES: Final = (
     ),
     _output(
         "results",
-        "What a strategy made so far, as a bundle of it ended; only where it has `max_day_loss` or `max_drawdown`.",
+        "What a strategy made so far, as a bundle of it ended or a loss of it killed trading; only where it has `max_day_loss` or `max_drawdown`.",
         *ACTOR,
         text("currency", "currency in which it is valued"),
         money("pnl", "what its fills made, all starts of the log together"),

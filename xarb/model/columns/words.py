@@ -63,6 +63,7 @@ RESIDUAL_CAUSES: Final = (
 BUNDLE_EVENTS: Final = (
     "opened",  # it begins: `plan` says what was planned
     "unbalanced",  # no order of it lives, and its legs do not balance
+    "beyond",  # it has lost more than a bundle may
     "closed",  # balanced, come to nothing, or what is left is dust
     "held",  # what is left is not flattened any more
     "reopened",  # a late fill: it goes on
