@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
 BROWSER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: help demo test chain predict sim machines cluster audit lint format bench docs clean
+.PHONY: help demo test chain predict sim machines cluster audit lint format bench docs site clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -75,6 +75,9 @@ bench: $(STAMP) ## the benchmarks; prints ratios, judges nothing
 
 docs: $(STAMP) ## write the pages that are made from code: help pages, events, config keys, life cycles
 	$(BIN)/python docs/generate.py
+
+site: $(STAMP) ## the documentation as a site in build/site; SITE_ARGS=serve shows it while pages are written
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(SITE_ARGS),build)
 
 clean: ## remove caches and runs
 	rm -rf runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

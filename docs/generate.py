@@ -1,14 +1,17 @@
-"""Writes the pages that are made from code: the command line, config keys, events, life cycles, exchanges.
+"""Writes the pages that are made from code: the command line, config keys, events, SQL, layers, life cycles, exchanges.
 
 `python docs/generate.py` writes them, `--check` only says which are stale (exit code 1).
 """
 
 from __future__ import annotations
 
+import ast
+import configparser
 import inspect
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -21,8 +24,13 @@ from xarb import config
 from xarb.cli import app
 from xarb.config import breakers, chains, inventory, latency, onchain, reader, sending, strategies, sweep, watch
 from xarb.engine.kernel.life import FEED_LIFE
+from xarb.log.manifest import Header
+from xarb.log.writer import LogWriter
 from xarb.model.columns import TABLES, Table
 from xarb.model.order import BREAKER_LIFE, BUNDLE_LIFE, CYCLE_LIFE, LEG_LIFE, ORDER_LIFE, TRANSACTION_LIFE
+from xarb.sql.connection import open_query
+from xarb.sql.examples import EXAMPLES
+from xarb.sql.views import MACROS
 from xarb.wires import binance, bitstamp, bybit, coinbase, gate, kraken, kucoin, okx, upbit
 from xarb.wires.exchanges import WIRES
 
@@ -204,11 +212,84 @@ def wires_page() -> str:
     return "\n".join(parts)
 
 
+def sql_page() -> str:
+    """Every view with its columns, every macro, and queries to start from."""
+    parts = [
+        _MADE,
+        "# SQL views and macros\n",
+        "What `xarb query` and `xarb.query` have. [Ask in SQL](query.md) says how to use them; [Events](events.md) says what the columns mean.\n",
+        "## Macros\n",
+        "| macro | is |\n| --- | --- |\n" + "\n".join(f"| `{signature}` | {_cell(body)} |" for signature, body in MACROS) + "\n",
+        "## Views\n",
+        "| view | columns |\n| --- | --- |",
+    ]
+    with tempfile.TemporaryDirectory() as folder, open_query([_empty_log(Path(folder))]) as query:
+        rows = [f"| `{view}` | {', '.join(f'`{name}` {kind}' for name, kind in query.columns(view))} |" for view in query.views]
+    parts[-1] += "\n" + "\n".join(rows) + "\n"
+    parts.append("## Queries to start from\n")
+    parts += [f"{example.title} (on a {_OPEN[example.needs]}):\n\n```sql\n{example.sql}\n```\n" for example in EXAMPLES]
+    return "\n".join(parts)
+
+
+_OPEN: Final = {"log": "log", "run": "run", "both": "run beside its log"}
+_LONGEST: Final = 160
+
+
+def _cell(sql: str) -> str:
+    """SQL in a table's cell, unless it is too long to be read there."""
+    return f"`{sql}`" if len(sql) <= _LONGEST else f"`{sql[:_LONGEST]}` ..."
+
+
+def _empty_log(folder: Path) -> Path:
+    """A log without rows, whose views have their columns."""
+    with LogWriter.create(folder / "log", Header(kind="log", log_id="empty")):
+        pass
+    return folder / "log"
+
+
+def layers_page() -> str:
+    """The layers of the package and the parts within them, as the import contracts have them."""
+    contracts = configparser.ConfigParser()
+    contracts.read(DOCS.parent / ".importlinter")
+    parts = [
+        _MADE,
+        "# Layers\n",
+        "Made from the import contracts, which every build checks: a part imports from layers below its own, never from above, nor from its neighbours.\n",
+    ]
+    for section in contracts.sections():
+        if contracts[section].get("type") == "layers":
+            parts.append(f"## {contracts[section]['name']}\n\n{_layers(contracts[section])}")
+    parts.append("## What else is forbidden\n")
+    forbidden = [contracts[one]["name"] for one in contracts.sections() if contracts[one].get("type") == "forbidden"]
+    return "\n".join(parts) + "\n" + "\n".join(f"- {name}." for name in forbidden) + "\n"
+
+
+def _layers(contract: configparser.SectionProxy) -> str:
+    """A diagram of one contract, the highest layer above; each part with what its docstring says first."""
+    container = contract["containers"].strip()
+    layers = [[part.strip() for part in line.split("|")] for line in contract["layers"].strip().splitlines()]
+    lines = ["```mermaid", "flowchart TD"]
+    lines += [f'    l{place}["{" · ".join(layer)}"]' for place, layer in enumerate(layers)]
+    lines += [f"    l{place} --> l{place + 1}" for place in range(len(layers) - 1)]
+    rows = [f"| `{part}` | {_first_sentence(f'{container}.{part}')} |" for layer in layers for part in layer]
+    return "\n".join([*lines, "```", "", "| part | what it is |", "| --- | --- |", *rows, ""])
+
+
+def _first_sentence(module: str) -> str:
+    """The first line of a module's docstring, read and not imported."""
+    path = DOCS.parent / Path(*module.split("."))
+    source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0].replace("|", "\\|")
+
+
 PAGES: Final[dict[str, Callable[[], str]]] = {
     "cli.md": commands_page,
     "config.md": config_page,
     "events.md": events_page,
+    "layers.md": layers_page,
     "life-cycles.md": life_page,
+    "sql.md": sql_page,
     "wires.md": wires_page,
 }
 

@@ -10,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from xarb.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("experiments", "recordings", "data")
@@ -22,13 +25,12 @@ def commands(text: str) -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip() and not line.startswith("#")]
 
 
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
     """A folder that looks like a fresh checkout to the commands: the shipped data linked, no runs."""
-    folder = tmp_path_factory.mktemp("checkout")
     for name in FOLDERS:
-        (folder / name).symlink_to(ROOT / name)
-    return folder
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -55,6 +57,36 @@ def test_every_command_of_the_readme_runs(checkout: Path) -> None:
         done = run(line, checkout)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
         assert done.stdout.strip(), line
+
+
+def blocks_of(page: Path, language: str) -> list[str]:
+    """The blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES[1:] if blocks_of(page, "sh")], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_every_command_of_a_page_runs(page: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed in order in a fresh checkout, each prints something; `diff` alone may say 1, that there are differences."""
+    monkeypatch.chdir(checkout)
+    for line in commands(page.read_text(encoding="utf-8")):
+        words = shlex.split(line)
+        assert words[0] == "xarb", f"{page.name} types {line!r}, which is no command of ours"
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code in ({0, 1} if words[1] == "diff" else {0}), f"{line}\n{done.output}\n{done.exception!r}"
+        assert done.output.strip(), line
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks_of(page, "python")], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
+def test_python_of_a_page_runs(page: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks of a page, one after the other in one namespace."""
+    monkeypatch.chdir(checkout)
+    names: dict[str, object] = {}
+    for block in blocks_of(page, "python"):
+        exec(compile(block, page.name, "exec"), names)  # noqa: S102  # our own pages
 
 
 def test_generated_pages_are_fresh() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xarb.console import is_terminal, print_to
 from xarb.errors import ConfigError
-from xarb.sql.connection import Query, open_query
+from xarb.sql.connection import Query, Result, open_query
 from xarb.sql.examples import EXAMPLES
 from xarb.sql.output import FORMATS, print_table, write_result
 from xarb.sql.prompt import run_prompt
@@ -39,21 +39,23 @@ def command(arguments: Sequence[str], *, output: str | None, examples: bool) -> 
     if examples and not folders:
         _print_examples(None)
         return 0
-    query = open_query(folders)
-    if examples:
-        _print_examples(query)
-        return 0
     form = output or ("table" if is_terminal() else "csv")
-    console = print_to(sys.stdout)
-    if not rest:
-        return run_prompt(query, sys.stdin, console, form=form)
-    result = query.run(rest[0], nanoseconds=form == "parquet")
+    with open_query(folders) as query:
+        if examples:
+            _print_examples(query)
+            return 0
+        if not rest:
+            return run_prompt(query, sys.stdin, print_to(sys.stdout), form=form)
+        _print_result(query.run(rest[0], nanoseconds=form == "parquet"), form)
+    return 0
+
+
+def _print_result(result: Result, form: str) -> None:
     if form == "table":
-        print_table(result, console)
+        print_table(result, print_to(sys.stdout))
     else:
         write_result(result, sys.stdout.buffer, form)
         sys.stdout.flush()
-    return 0
 
 
 def _is_folder(word: str) -> bool:
