@@ -21,6 +21,7 @@ from xarb.engine.bundle import Bundle, OrderPlan
 from xarb.engine.desk import Desk
 from xarb.engine.discrepancy import Discrepancies
 from xarb.engine.execution import Execution
+from xarb.engine.losses import Losses
 from xarb.engine.orders import Orders
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.residual import Flattening, Step
@@ -28,6 +29,7 @@ from xarb.engine.results import Pricing, Results
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Refusal
 from xarb.engine.volumes import Volumes
+from xarb.engine.worst import Worst
 from xarb.errors import OutcomeUnknown
 from xarb.live import begin
 from xarb.live.books import Books
@@ -593,6 +595,23 @@ def losses_kill_nothing(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Results, "crossed", lambda _: None)
 
 
+@bug("loss")
+def open_losses_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    """What is open is valued where something begins or ends alone."""
+
+    def beat(self: Losses, ts: int, before: int) -> None:
+        del before
+        self.next_beat = ts + 10**9
+
+    patch.setattr(Losses, "beat", beat)
+
+
+@bug("bundle_loss")
+def loss_of_a_bundle_not_bounded(patch: pytest.MonkeyPatch) -> None:
+    """A bundle begins whatever it may lose."""
+    patch.setattr(Worst, "check", lambda *_: None)
+
+
 @bug("day_loss", "drawdown", "results")
 def inventory_valued_in_our_favour(patch: pytest.MonkeyPatch) -> None:
     """What is held counts at the highest ask, what is owed at the lowest bid."""
@@ -664,6 +683,12 @@ def open_bundles_not_counted(patch: pytest.MonkeyPatch) -> None:
 def exposure_not_bounded(patch: pytest.MonkeyPatch) -> None:
     """The bound of the exposure is not asked for."""
     patch.setattr(Risk, "check_exposure", lambda *_: None)
+
+
+@bug("max_exposure")
+def exposure_does_not_bind_what_flattens(patch: pytest.MonkeyPatch) -> None:
+    """An order that flattens is as large as its residual, whatever else may fill."""
+    patch.setattr(Risk, "within_exposure", lambda _self, _desk, order, _ways: (order[2], None))
 
 
 @bug("breaker")

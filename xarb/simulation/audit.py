@@ -13,11 +13,12 @@ import msgspec
 
 from xarb.config.strategies import StrategyConfig
 from xarb.engine.results import DAY_NS
-from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS
+from xarb.model.units import MONEY_ONE, MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S
 from xarb.settings import money_of
 from xarb.simulation.exchange import Made
 from xarb.simulation.log import Found
 from xarb.simulation.trader import Site
+from xarb.simulation.worst import worst_of
 
 _QUOTE: Final = "USDT"
 _BASE: Final = "BTC"
@@ -112,6 +113,9 @@ class Audit:
         self._start = 0
         self._unpriced_until = -1  # seq up to which there was a time without any price
         self._lost: str | None = None  # what killed trading in the start that is at work
+        self._last_ts = 0  # of the last input
+        self._feeds_moved = False  # since then
+        self._unseen: tuple[int, str] | None = None  # from an input on: a loss of what is open that nobody saw at the whole second
 
     def go(self, found: Found, *, is_over: bool) -> None:
         """Judge all of it; `is_over`: every bundle of the last start had its end."""
@@ -128,10 +132,18 @@ class Audit:
             "commands": self._command,
             "refusals": self._refused,
             "results": self._result,
+            "bundles": self._bundle,
         }
-        for _, _, kind, row in rows:
+        for seq, n, kind, row in rows:
+            if n < 0:
+                self._beat(seq, row["ts_recv"])
+            elif self._unseen is not None and seq >= self._unseen[0]:
+                self._say("loss", self._unseen[1])
+                self._unseen = None
             if kind in steps:
                 steps[kind](row)
+            if n < 0:
+                self._last_ts, self._feeds_moved = row["ts_recv"], False
         if is_over:
             for name, book in self._books.items():
                 self._has_results(name, book)
@@ -141,7 +153,7 @@ class Audit:
     def _begin(self, row: dict[str, Any]) -> None:
         """A start knows what was told before it was opened."""
         self._start, told_seq = row["number"], msgspec.json.decode(row["opening"])["told_seq"]
-        self._quotes, self._tradable, self._lost = {}, set(), None
+        self._quotes, self._tradable, self._lost, self._unseen = {}, set(), None, None
         for book in self._books.values():
             book.flows = {}
         for fill_id, seq in self._told.items():
@@ -164,6 +176,7 @@ class Audit:
             self._quotes[row["venue"]] = bid * unit, ask * unit
 
     def _feed(self, row: dict[str, Any]) -> None:
+        self._feeds_moved = True
         if not self._tradable:
             self._unpriced_until = row["after_seq"]
         (self._tradable.add if row["tradable"] else self._tradable.discard)(row["venue"])
@@ -325,6 +338,36 @@ class Audit:
             self._lost = self._lost or f"{name} broke its {told[0]}"
         book.was_beyond = bool(told)
 
+    def _bundle(self, row: dict[str, Any]) -> None:
+        """A bundle begins: at worst it loses no more than it may."""
+        book = self._books[row["strategy"]]
+        most = _bundle_bound(book)
+        if row["event"] != "opened" or most is None:
+            return
+        worst = worst_of(msgspec.json.decode(row["plan"])["legs"], book.config, self._worth)
+        if worst is None or worst > most:
+            told = "nobody knows what" if worst is None else f"{worst / MONEY_ONE}"
+            self._say(
+                "bundle_loss",
+                f"bundle {row['bundle']} of {row['strategy']} begins, {told} may be lost, {most / MONEY_ONE} are allowed",
+            )
+
+    def _beat(self, seq: int, ts: int) -> None:
+        """Before an input a whole second passed: what was lost by then, open positions as they stood, has killed if it was to.
+
+        An engine that lives says something later on: what came behind its end accuses nobody.
+        """
+        second = (ts - 1) // NANOS_PER_S * NANOS_PER_S
+        if second <= self._last_ts or self._feeds_moved or self._lost is not None or self._unseen is not None:
+            return
+        for name, book in self._books.items():
+            pnl = self._worth(book.flows)
+            if pnl is None or book.was_beyond or book.config.on_loss != "kill":
+                continue
+            told = [rule for rule in ("day_loss", "drawdown") if self._is_beyond(book, rule, second // DAY_NS, pnl)]
+            if told:
+                self._unseen = seq, f"{name} was beyond its {told[0]} at {second}, and nobody saw it"
+
     def _is_beyond(self, book: Book, rule: str, day: int, pnl: int) -> bool:
         most = self._most(book, rule)
         return most is not None and (book.day_base(day) if rule == "day_loss" else book.peak) - pnl > most
@@ -352,9 +395,12 @@ class Audit:
                 self._say(reason, f"{row['strategy']} is refused at {row['value']} of {row['bound']}, truly at {lost} of {most}")
         elif reason == "loss" and row["value"] is not None:
             true = [(self._lost_by(book, row["ts"], rule), self._most(book, rule)) for rule in ("day_loss", "drawdown")]
-            if (row["value"], row["bound"]) not in true or row["value"] <= row["bound"] or book.config.on_loss != "kill":
+            is_true = (row["value"], row["bound"]) in true or row["bound"] == _bundle_bound(book)
+            if not is_true or row["value"] <= row["bound"] or book.config.on_loss != "kill":
                 self._say("loss", f"{row['strategy']} kills at {row['value']} of {row['bound']}, truly at {true}")
             self._lost = self._lost or f"{row['strategy']} lost too much"
+        elif reason in ("bundle_loss", "bundle_lost") and not row["bound"] == _bundle_bound(book) < row["value"]:
+            self._say("bundle_loss", f"{row['strategy']} is refused at {row['value']} of {row['bound']}, within its limit")
         elif reason == "loss" and self._lost is None:
             self._say("loss", f"{row['strategy']} is refused for a loss that nobody told")
         elif reason == "loss_unknown" and self._worth(book.flows) is not None:
@@ -390,3 +436,9 @@ class Audit:
         if not is_due or not known <= row["value"] <= known + unknown:
             truth = f"truly at {known / MONEY_ONE} and what was planned"
             self._say(row["reason"], f"{row['strategy']} is refused at {row['value']} of {row['bound']}, {truth}")
+
+
+def _bundle_bound(book: Book) -> int | None:
+    """What one bundle may lose, as money."""
+    most = book.config.max_bundle_loss.get(_QUOTE)
+    return None if most is None else money_of(most)

@@ -20,6 +20,8 @@ _KILLS: Final = 0.4  # worlds in which a loss beyond a limit kills
 _MIDNIGHT: Final = 0.3  # worlds in which a UTC day may end
 _BAND_BPS: Final = ("12", "20", "30", "60", "150")
 _LOSS: Final = ("0", "0.01", "0.03", "0.1")
+_BOUNDED: Final = 0.1  # strategies whose bundles may lose so much only
+_BUNDLE_LOSS: Final = ("0.0005", "0.002", "0.005", "0.02")  # of the largest leg
 _OPEN: Final = ("1.1", "2.1", "3.5", "8")  # largest legs that may be open
 _WAIT_MS: Final = (0, 100, 300, 1_000, 10_000)  # for how long unknown orders keep a residual
 _HURRIED: Final = 0.3  # worlds whose residuals grow old
@@ -37,6 +39,9 @@ def limited(seed: int, name: str, config: StrategyConfig) -> StrategyConfig:
     if draw.random() < _HURRIED:
         config = msgspec.structs.replace(config, residual_ttl_ms=Decimal(draw.choice(_TTL_MS)))
     leg = config.max_notional_quote
+    draw = random.Random(f"bundle-loss {seed} {name}")  # noqa: S311  # same
+    if leg is not None and draw.random() < _BOUNDED:
+        config = msgspec.structs.replace(config, max_bundle_loss={"USDT": leg * Decimal(draw.choice(_BUNDLE_LOSS))})
     if leg is None or random.Random(f"limited-4 {seed}").random() >= _LIMITED:  # noqa: S311  # a case is to be drawn again
         return config
     draw = random.Random(f"limits {seed} {name}")  # noqa: S311  # same

@@ -167,8 +167,10 @@ class Judge:
 
     def _unbalanced(self, row: dict[str, Any]) -> None:
         """A bundle begins, is unbalanced, or ends."""
-        _, left = self._residuals.get(row["bundle"], (0, 0))
-        self._residuals[row["bundle"]] = (row["ts"] if row["event"] == "unbalanced" else 0, left)
+        since, left = self._residuals.get(row["bundle"], (0, 0))
+        if row["event"] != "beyond":  # what it lost says nothing of how it stands
+            since = row["ts"] if row["event"] == "unbalanced" else 0
+        self._residuals[row["bundle"]] = (since, left)
 
     def _taken_up(self, trader: Trader, row: dict[str, Any]) -> None:
         """A bundle of an earlier start, with its orders under new numbers."""
