@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
 BROWSER := tests/browser/node_modules/.package-lock.json
 
-.PHONY: help demo test chain predict sim machines cluster audit lint format bench docs site clean
+.PHONY: help demo test chain predict sim machines cluster audit lint format bench docs site wheel clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -78,6 +78,11 @@ docs: $(STAMP) ## write the pages that are made from code: help pages, events, c
 
 site: $(STAMP) ## the documentation as a site in build/site; SITE_ARGS=serve shows it while pages are written
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(SITE_ARGS),build)
+
+wheel: $(STAMP) ## wheel and sdist in dist; installs the wheel in an empty environment and runs the demo there, some minutes
+	rm -rf dist build/wheel && $(PIP) build && $(BIN)/python -m build --outdir dist .
+	$(PYTHON) -m venv build/wheel && build/wheel/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd build/wheel && PYTHONSAFEPATH=1 bin/xarb demo
 
 clean: ## remove caches and runs
 	rm -rf runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist

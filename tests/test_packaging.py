@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from xarb.cli import app
 from xarb.config import LiveConfig
 from xarb.errors import ConfigError
 from xarb.live.verb import KILLED
+from xarb.log.manifest import Manifest
 
 PACKAGING = Path(__file__).resolve().parents[1] / "packaging"
 UNITS = sorted((PACKAGING / "systemd").glob("*.service"))
@@ -109,3 +113,56 @@ def test_the_container_hands_a_stop_on_and_waits_for_the_end(tmp_path: Path) -> 
     for _ in range(5):
         assert ended(tmp_path, program, interrupt=True) == 0
         (tmp_path / "sealed").unlink()
+
+
+def test_the_wheel_has_all_that_a_demo_needs(tmp_path: Path) -> None:
+    """Built from the tree and unpacked elsewhere, it runs on what is in it; machine code is that of the checkout, being of the same sources."""
+    root, site, away = PACKAGING.parent, tmp_path / "site", tmp_path / "away"
+    words = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        str(root),
+    ]
+    subprocess.run([*words, "--disable-pip-version-check"], check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("xarb-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    away.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(site), "NUMBA_CACHE_DIR": str(root / "xarb" / "__pycache__")}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "xarb", "demo"],
+        cwd=away,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = (away / "runs").iterdir()
+    proof = subprocess.run(
+        [sys.executable, "-P", "-m", "xarb", "verify", str(run)],
+        cwd=away,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert proof.returncode == 0, proof.stdout + proof.stderr
+    assert str(site / "xarb" / "_shipped") in str(Path(run, Manifest(run).header.origin).resolve())
+
+
+def test_a_shell_completes_verbs() -> None:
+    """What `xarb --install-completion` puts into a shell's settings asks like this."""
+    environment = os.environ | {"_XARB_COMPLETE": "complete_bash", "COMP_WORDS": "xarb ba", "COMP_CWORD": "1"}
+    script = "import sys; sys.argv = ['xarb']; from xarb.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split() == ["backtest"]

@@ -22,15 +22,17 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 
 
 def data_dir() -> Path:
-    """The folder of the shipped reference data: `data/` beside the package in a checkout, `xarb/_data` when installed.
+    """The folder of the shipped reference data: `data/` beside the package in a checkout, within it when installed; the shipped recording and its experiment lie beside it.
 
     Raises:
         ConfigError: neither is there; the installation is incomplete.
     """
-    for folder in (_PACKAGE.parent / "data", _PACKAGE / "_data"):
+    for folder in (_PACKAGE.parent / "data", _PACKAGE / "_shipped" / "data"):
         if (folder / "assets.toml").is_file():
             return folder
-    raise ConfigError(f"reference data not found: neither {_PACKAGE.parent / 'data'} nor {_PACKAGE / '_data'} holds assets.toml")
+    raise ConfigError(
+        f"reference data not found: neither {_PACKAGE.parent / 'data'} nor {_PACKAGE / '_shipped' / 'data'} holds assets.toml"
+    )
 
 
 class Instruments:

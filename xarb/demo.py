@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from xarb.catalog import data_dir
@@ -17,9 +18,10 @@ _NEXT = (
     ("query {log} {run} --examples", "statements that run as they stand"),
     ('query {log} {run} "SELECT reason, count(*) FROM refusals GROUP BY 1"', "ask for yourself"),
     ("log info {log}", "what the recording holds"),
-    ("check experiments/quickstart.toml", "what would block the first trade"),
-    ("config show experiments/quickstart.toml", "every effective value"),
-    ("import experiments/binance-2024-sources.toml --into recordings/btc", "your own recordings: see docs/import.md"),
+    ("check {experiment}", "what would block the first trade"),
+    ("config show {experiment}", "every effective value"),
+    ("new strategy mine --into mine", "a strategy of your own, that runs as it stands"),
+    ("record binance BTC/USDT --into recordings/mine", "a market of your own, until Ctrl-C"),
 )
 
 
@@ -27,10 +29,11 @@ def run_demo() -> None:
     """Run it.
 
     Raises:
-        ConfigError: the checkout lacks the experiment or the recording.
+        ConfigError: the experiment or the recording is not there.
     """
     root = data_dir().parent
-    experiment = load_experiment(Path(os.path.relpath(root / "experiments" / "quickstart.toml")))
+    file = os.path.relpath(root / "experiments" / "quickstart.toml")
+    experiment = load_experiment(Path(file))
     with interruptible("nothing was kept"), progress("backtest") as advance:
         result = backtest(experiment, advance=advance)
     show(result.tables)
@@ -38,6 +41,6 @@ def run_demo() -> None:
         show([ladder(experiment, advance=advance, run=result)])
     say(_WHAT)
     log = os.path.relpath(root / "recordings" / "quickstart")
-    say("What to type next (xarb is .venv/bin/xarb):")
+    say(f"What to type next (xarb is {os.path.relpath(sys.argv[0])}):")
     for words, what in _NEXT:
-        say(f"  xarb {words.format(run=result.folder, log=log)}\n      {what}")
+        say(f"  xarb {words.format(run=result.folder, log=log, experiment=file)}\n      {what}")
