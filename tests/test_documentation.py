@@ -113,6 +113,15 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_each_decision_has_a_number_of_its_own() -> None:
+    """Its file and its heading have the same one."""
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [path.name[:4] for path in records]
+    assert len(set(numbers)) == len(numbers)
+    for path in records:
+        assert path.read_text(encoding="utf-8").startswith(f"# {int(path.name[:4])}. "), path.name
+
+
 def test_help_is_fast_because_nothing_heavy_is_imported() -> None:
     """`xarb --help` imports none of the large libraries."""
     heavy = {"numba", "numpy", "pyarrow", "polars", "duckdb", "ccxt", "web3", "rich"}
