@@ -10,6 +10,7 @@ import pytest
 from tests.defaults import risk_limits, strategy_terms
 from tests.engine.chainworld import SECOND
 from tests.engine.cycles import CHAIN, CHEAP, DAI, DEAR, GWEI, OPENING, RESERVES, TERMS, WETH, CycleDesk, earned
+from xarb.engine.carried import CarriedCycle
 from xarb.engine.discrepancy import DISCREPANCY, Discrepancy
 from xarb.errors import LogError
 from xarb.model.columns import CYCLE_EVENTS, CYCLE_STATES
@@ -251,6 +252,31 @@ def test_what_a_receipt_must_say() -> None:
         out(desk)
         with pytest.raises(LogError):
             desk.receipt("succeeded", **changes)
+
+
+@pytest.mark.parametrize("has_chain", [True, False])
+def test_a_cycle_on_a_chain_that_is_gone_is_not_followed(*, has_chain: bool) -> None:
+    """Nobody sends to a chain that the config has no more: a kill that canceled it there would end in an error, and nobody tells of it."""
+    old = CarriedCycle(
+        start=1,
+        order=4,
+        bundle=2,
+        client_order_id="testlog1-1-4",
+        account="main",
+        strategy="s",
+        venue=CHAIN,
+        state="sent",
+        tx_hash="",
+        deadline_s=1,
+        hold=(("ETH", 5),),
+        pools=(CHEAP.address, DEAR.address),
+        decimals={WETH: 18},
+    )
+    desk = CycleDesk(cycles=(old,), start=2, chains=TERMS if has_chain else {})
+    desk.block()
+    assert (desk.engine.execution.open_bundles("s"), desk.reserved("ETH")) == ((1, 5) if has_chain else (0, 0))
+    desk.slow("operator", action="kill", actor="me", detail="cancel")
+    assert [one.client_order_id for one in desk.sent] == ([old.client_order_id] if has_chain else [])
 
 
 def test_a_kill_cancels_cycles() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +29,14 @@ EVEN: Final = {CHEAP.address: (10**21, 3_000 * 10**9), DEAR.address: (10**21, 3_
 GAS: Final = 150_000 * 12 * GWEI  # of a receipt
 DOLLARS: Final = 10**12  # a smallest unit of DAI as money
 HELD: Final = {("main", CHAIN, "ETH"): 10, ("main", CHAIN, WETH): 20, ("main", CHAIN, DAI): 50_000}
+ELSEWHERE: Final = """[strategies.hedged]
+kind = "triangular"
+symbols = ["ETH/USDC"]
+start_assets = ["USDC"]
+min_profit_bps = 0
+min_profit_quote = 0
+max_notional_quote = 3100
+"""
 Told = tuple[str, dict[str, Any]]
 
 
@@ -465,6 +474,25 @@ def test_what_nobody_goes_on_with_is_booked_and_its_receipts_still_count(tmp_pat
         third.arm()
         assert (third.events[-1], third.orders, third.agrees()) == ("closed", [], True)
         proven(third)
+
+
+def test_a_start_without_the_chain_between_two_with_it_loses_nothing(tmp_path: Path) -> None:
+    """Its config does not say what gas is paid in there: a receipt that is told behind it is read all the same, and what came is hedged."""
+    world = World(tmp_path)
+    command = died(world, "intent", "sent")
+    whole = world.experiment.read_text()
+    gone = re.sub(rf"\[(onchain|accounts\.main)\.{CHAIN}[^\[]*", "", whole)
+    world.experiment.write_text(gone[: gone.index("[strategies.")] + ELSEWHERE)
+    second = Start(world, 2)
+    assert (second.events, second.states) == (["carried", "closed"], [])
+    second.die()
+    world.experiment.write_text(whole)
+    third = Start(world, 3, told=tuple(world.made(receipt(command, "succeeded"), transaction(command, "mined"))))
+    assert (third.states, third.events, third.agrees()) == (["succeeded"], ["carried"], True)
+    third.market(world.flat)
+    third.arm()
+    hedged(third, command)
+    proven(third)
 
 
 def test_a_cycle_is_followed_over_a_restart(tmp_path: Path) -> None:

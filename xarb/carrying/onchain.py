@@ -81,11 +81,13 @@ class LeftOnChain:
         self._sent: dict[int, _Sent] = {}  # by numbers of orders of the start; those of earlier ones are below zero
         self._names: dict[int, Name] = {}
         config: Mapping[str, Any] = span.start.config.get("onchain", {})
-        natives = {venue: one["own"]["native"] for venue, one in config.items()}
+        opening = span.start.opening
+        # a chain that the start's config had no more is named by what is reserved there, the gas first
+        natives = {one.venue: one.hold[0][0] for one in opening.cycles or ()}
+        natives |= {venue: one["own"]["native"] for venue, one in config.items()}
         self._receipts = Receipts(span.start.number, natives, self._decimals)
         self._later: list[SlowRow] = []
         self._unheard: list[News] = []  # what the start's engine did not apply to a bundle or a strategy
-        opening = span.start.opening
         if span.start.mode != LIVE or opening.cycles is None:  # none: of an older version, which followed none of them
             return
         for number, carried in enumerate(opening.cycles, start=1):

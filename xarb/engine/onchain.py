@@ -73,7 +73,8 @@ class OnChain:
         numbers: dict[tuple[int, int], int] = {}
         for carried in setup.cycles:
             desk = self._desks.get(carried.strategy)
-            place = None if desk is None or desk.account != carried.account else self._execution.take_up(carried)
+            is_ours = desk is not None and desk.account == carried.account and carried.venue in setup.chains
+            place = self._execution.take_up(carried) if is_ours else None
             if desk is None or place is None:
                 continue  # nobody goes on with it: what its receipts change is the account's
             hold = tuple([(desk.till(carried.venue, asset), amount) for asset, amount in carried.hold])
