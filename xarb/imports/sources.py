@@ -16,12 +16,16 @@ from xarb.wires.times import UNIT_SCALES
 QUOTE_COLUMNS: Final = ("ts_recv", "ts_event", "bid", "bid_qty", "ask", "ask_qty", "venue", "symbol", "venue_seq")
 _SHARED: Final = frozenset({"format", "path", "venue", "symbol", "continues"})
 _QUOTES: Final = _SHARED | {"time_unit", "time_rule", "columns", "ignore"}
+_DECIMALS: Final = frozenset({"price_decimals", "qty_decimals"})
+_ONE_INSTRUMENT: Final = frozenset({"binance-raw", "hftbacktest-npz"})  # their files do not name theirs
 ALLOWED: Final = {
     "quotes-csv": _QUOTES,
-    "quotes-parquet": _QUOTES | {"price_decimals", "qty_decimals"},
+    "quotes-parquet": _QUOTES | _DECIMALS,
     "binance-raw": _SHARED,
     "tardis-csv": _SHARED,
+    "hftbacktest-npz": _SHARED | _DECIMALS,
 }
+_FLOATS: Final = frozenset({"hftbacktest-npz"})
 FORMATS: Final = tuple(ALLOWED)
 _RULE: Final = re.compile(r"ts_event \+ (\d{1,9}) (ns|us|ms|s)\Z")
 _DECIMALS_LIMIT: Final = 15  # a 64-bit float holds no more
@@ -137,6 +141,7 @@ def _source(raw: Any, folder: Path, where: str) -> Source:
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from None
     _check_place(source, where)
+    _check_decimals(source, where)
     if source.format.startswith("quotes-"):
         _check_quotes(source, where)
     return source
@@ -146,12 +151,21 @@ def _check_place(source: Source, where: str) -> None:
     mapped = source.columns
     if source.symbol is not None and source.venue is None:
         raise ConfigError(f"{where}: symbol is stated without venue")
-    if source.format == "binance-raw" and (source.venue is None or source.symbol is None):
+    if source.format in _ONE_INSTRUMENT and (source.venue is None or source.symbol is None):
         raise ConfigError(f"{where}: {source.format} needs venue and symbol")
     if source.format.startswith("quotes-"):
         for key in ("venue", "symbol"):
             if (getattr(source, key) is None) == (key not in mapped):
                 raise ConfigError(f"{where}: state {key} either for the whole file or as columns.{key}, not both and not neither")
+
+
+def _check_decimals(source: Source, where: str) -> None:
+    for key in sorted(_DECIMALS):
+        value = getattr(source, key)
+        if value is not None and not 0 <= value <= _DECIMALS_LIMIT:
+            raise ConfigError(f"{where}: {key} must lie in 0 to {_DECIMALS_LIMIT}")
+        if value is None and source.format in _FLOATS:
+            raise ConfigError(f"{where}: {source.format} holds floats, which are no exact numbers: state {key}")
 
 
 def _check_quotes(source: Source, where: str) -> None:
@@ -166,10 +180,6 @@ def _check_quotes(source: Source, where: str) -> None:
         raise ConfigError(f"{where}: time_unit {source.time_unit!r} is not known; allowed: {', '.join(UNIT_SCALES)}")
     if source.time_unit is None and source.format == "quotes-csv":
         raise ConfigError(f"{where}: time_unit is missing; allowed: {', '.join(UNIT_SCALES)}")
-    for key in ("price_decimals", "qty_decimals"):
-        value = getattr(source, key)
-        if value is not None and not 0 <= value <= _DECIMALS_LIMIT:
-            raise ConfigError(f"{where}: {key} must lie in 0 to {_DECIMALS_LIMIT}")
     if "ts_recv" in source.columns:
         if source.time_rule is not None:
             raise ConfigError(f"{where}: time_rule is stated although columns.ts_recv gives the receive time; remove one of them")
