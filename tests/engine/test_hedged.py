@@ -370,6 +370,18 @@ def carried(**swap: str) -> CarriedBundle:
     )
 
 
+@pytest.mark.parametrize("burnt", [True, False])
+def test_gas_of_an_earlier_start_is_in_what_a_carried_bundle_lost(*, burnt: bool) -> None:
+    """What came is worth 100 more than was paid, but for what the receipt burned: a tenth of an ETH, 310."""
+    gas = {"ETH": -MONEY_ONE // 10} if burnt else {}
+    bundle = msgspec.structs.replace(carried(base="1", quote="3000"), gas=gas)
+    desk = HedgeDesk(bundles=(bundle,), terms=hedge_terms(max_bundle_loss={"USD": Money(209 * MONEY_ONE)})).ready()
+    desk.now += NANOS_PER_S
+    desk.quote()
+    assert [row["value"] for row in desk.of("refusals") if row["reason"] == "loss"] == ([210 * MONEY_ONE] if burnt else [])
+    assert ("beyond" in desk.bundle_events) is burnt
+
+
 @pytest.mark.parametrize(
     ("why", "swap", "setup"), [("swap_carried", {}, {}), ("chain_gone", {"base": "1", "quote": "3000"}, {"chains": {}})]
 )

@@ -476,6 +476,33 @@ def test_what_nobody_goes_on_with_is_booked_and_its_receipts_still_count(tmp_pat
         proven(third)
 
 
+@pytest.mark.parametrize("when", ["before", "between", "taken back"])
+def test_gas_that_an_earlier_start_burned_is_a_loss_of_the_bundle_still(tmp_path: Path, when: str) -> None:
+    """The receipt is in the ledger of the start that died, or came behind it; that of a block that was removed costs nothing."""
+    world = World(tmp_path)
+    told: tuple[Told, ...] = ()
+    if when == "between":
+        command = died(world, "intent", "sent")
+        told = tuple(world.made(receipt(command, "succeeded"), transaction(command, "mined")))
+    else:
+        first, command, order = swapped(world)
+        first.die()
+        told = (ended(order, "not_sent"),)
+    if when == "taken back":
+        world.made(receipt(command, "succeeded"), sign=-1)
+        told += (transaction(command, "reorged"),)
+    second = Start(world, 2, told=told)
+    wanted = {} if when == "taken back" else {"ETH": -GAS}
+    assert [one.gas for one in second.trading.assembly.ground.bundles] == [wanted]
+    [taken] = second.trading.assembly.engine.execution.capture().archive.open
+    assert taken.swap is not None
+    assert taken.swap.gas == wanted
+    second.die()
+    third = Start(world, 3)
+    assert [one.gas for one in third.trading.assembly.ground.bundles] == [wanted]
+    proven(third)
+
+
 def test_a_start_without_the_chain_between_two_with_it_loses_nothing(tmp_path: Path) -> None:
     """Its config does not say what gas is paid in there: a receipt that is told behind it is read all the same, and what came is hedged."""
     world = World(tmp_path)

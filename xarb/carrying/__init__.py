@@ -30,7 +30,7 @@ from xarb.engine.carried import (
 from xarb.engine.discrepancy import fill_changes, is_complete
 from xarb.engine.liverows import FORGET, FORGET_INVENTORY
 from xarb.engine.losses import BEYOND
-from xarb.engine.receipts import SWAP
+from xarb.engine.receipts import GAS, SWAP
 from xarb.engine.results import DAY_NS, Carried
 from xarb.errors import LogError
 from xarb.log.reader import LogReader, Selection
@@ -88,7 +88,7 @@ class _Bundle:
         self.plain = plain
         self.state, self.unbalanced_at, self.is_beyond = plain.state, plain.unbalanced_at, plain.is_beyond
         self.orders = {(one.start, one.order): _Order(self, one) for one in plain.orders}
-        self.flows = {**plain.flows}
+        self.flows, self.gas = {**plain.flows}, {**plain.gas}
         self.traded = {(one.venue, one.symbol, one.side): one for one in plain.traded}
         self.booked = [*plain.booked]
 
@@ -128,6 +128,11 @@ class _Bundle:
         if planned.base:
             self.trade(market, side, (sign * coins.get(market.base, 0), -sign * coins.get(market.quote, 0)))
 
+    def burn(self, gas: Mapping[str, int]) -> None:
+        """What a receipt of its swap changes beside that, or what is taken back of one."""
+        for asset, amount in gas.items():
+            self.gas[asset] = self.gas.get(asset, 0) + amount
+
     def reopen(self) -> None:
         """A fill came that nobody knew of when it ended: what was booked is taken back by the start that takes it up."""
         if self.state in BUNDLE_DONE:
@@ -140,6 +145,7 @@ class _Bundle:
             state=self.state,
             orders=tuple(one.carried(mode) for one in self.orders.values()),
             flows={asset: self.flows[asset] for asset in sorted(self.flows)},
+            gas={asset: self.gas[asset] for asset in sorted(self.gas) if self.gas[asset]},
             traded=tuple(self.traded.values()),
             booked=tuple(self.booked),
             unbalanced_at=self.unbalanced_at,
@@ -340,7 +346,11 @@ class Left:
             sums: dict[_Bundle, dict[str, int]] = {}
             for row in from_table("ledger", part):
                 bundle = self._swaps.get(row["order"])
-                if row["cause"] == SWAP and bundle is not None:
+                if bundle is None:
+                    continue
+                if row["cause"] == GAS:
+                    bundle.burn({row["asset"]: row["delta"]})
+                elif row["cause"] == SWAP:
                     mine = sums.setdefault(bundle, {})
                     mine[row["asset"]] = mine.get(row["asset"], 0) + row["delta"]
             for bundle, tokens in sums.items():
@@ -418,6 +428,8 @@ class Left:
         bundle = next(mine, None)
         if bundle is not None and (news.swapped or news.is_open):
             bundle.reopen()
+        if bundle is not None:
+            bundle.burn(news.gas)
         if bundle is not None and news.swapped:
             bundle.swap(self._markets, news.swapped, is_news=True)
 

@@ -17,7 +17,7 @@ import numpy as np
 from xarb.carrying.rows import rows_of
 from xarb.engine.bookings import Change, follow
 from xarb.engine.carried import CarriedCycle, CarriedPath, CarriedTransaction, Planned, PlannedSwap
-from xarb.engine.receipts import KINDS, SWAP, Receipts
+from xarb.engine.receipts import GAS, KINDS, SWAP, Receipts
 from xarb.engine.sentcycle import Path
 from xarb.log.reader import LogReader, Selection
 from xarb.model.event import SlowRow
@@ -36,6 +36,7 @@ class News(NamedTuple):
         changes: by asset.
         bundle: name of the bundle of the path that it is of; None: it is of none.
         swapped: what that swapped, by token.
+        gas: what that changed beside, by asset.
         is_open: whether a block may hold that path from here on.
     """
 
@@ -44,6 +45,7 @@ class News(NamedTuple):
     changes: Mapping[str, int]
     bundle: Name | None
     swapped: Mapping[str, int]
+    gas: Mapping[str, int]
     is_open: bool
 
 
@@ -226,6 +228,7 @@ def _news(owner: tuple[str, str], one: _Sent | None, change: Change | None) -> N
         changes=sums,
         bundle=(one.plain.start, one.plain.bundle) if one is not None and is_path else None,
         swapped={asset: amount for asset, amount, cause in posts if cause == SWAP} if is_path else {},
+        gas={asset: amount for asset, amount, cause in posts if cause == GAS} if is_path else {},
         is_open=one is not None and one.state in CYCLE_OPEN,
     )
 

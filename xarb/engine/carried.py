@@ -118,6 +118,7 @@ class CarriedBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         traded: the same by market and side, in the order in which each came first.
         booked: what became inventory when it ended.
         unbalanced_at: since when an engine has known that it is unbalanced, ns; 0: none has.
+        gas: what receipts of its swap changed beside what was swapped, by asset.
         is_beyond: an engine has told that it lost more than it may.
         is_forgotten: a person had it forgotten before the start, so that nobody is to flatten it.
     """
@@ -139,6 +140,7 @@ class CarriedBundle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     is_beyond: bool = False
     is_forgotten: bool = False
     swap: PlannedSwap | None = None
+    gas: dict[str, int] = {}  # older logs have none
 
 
 class CarriedFlow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

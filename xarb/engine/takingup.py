@@ -123,7 +123,7 @@ class TakingUp:
         for old in one.orders:
             self._add(bundle, old)
         if one.swap is not None:
-            self._add_swap(bundle, one.start, one.swap)
+            self._add_swap(bundle, one, one.swap)
         for at in range(len(legs)):
             bundle.follow(at)
         if not bundle.done:
@@ -144,19 +144,19 @@ class TakingUp:
             bundle.live += 1
         self._orders[old.start, old.order] = order.number
 
-    def _add_swap(self, bundle: Bundle, start: int, planned: PlannedSwap) -> None:
+    def _add_swap(self, bundle: Bundle, one: CarriedBundle, planned: PlannedSwap) -> None:
         """Give the old swap a number here; while a block may hold it nobody knows what becomes of it."""
         number, hedge = self._archive.take_old_number(bundle.number), bundle.legs[0].side
         place = (planned.venue, hedge.number, -hedge.sign)
         leg = swap_leg(bundle.desk, place, parse_money(planned.base), parse_money(planned.quote))
         bundle.swap = Swap(msgspec.structs.replace(planned, order=number), leg)
-        bundle.swap.state = DONE
-        if (cycle := self._cycles.get((start, planned.order))) is not None:
+        bundle.swap.state, bundle.swap.gas = DONE, {**one.gas}
+        if (cycle := self._cycles.get((one.start, planned.order))) is not None:
             pools = [self._numbers[cycle.venue, pool] for pool in cycle.pools]
             bundle.instruments = tuple(sorted({*bundle.instruments, *pools}))
             bundle.swap.state = REORGED if cycle.state in CYCLE_OPEN else DONE
         bundle.live += bundle.swap.is_open
-        self._swaps[start, planned.order] = (bundle.number, number)
+        self._swaps[one.start, planned.order] = (bundle.number, number)
 
     def _book(self, orphan: _Orphan, breakers: Breakers) -> None:
         """What is left of it is inventory, and its venues get no new bundle of its account until a person has looked."""
