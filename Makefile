@@ -38,7 +38,7 @@ $(BROWSER): tests/browser/package-lock.json
 	else echo "no npm: the tests of pages in a browser are left out"; fi
 
 test: $(STAMP) $(CHAIN) $(BROWSER) lint ## everything: lint, types, import contracts, tests, documentation examples
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 4
 
 chain: $(STAMP) $(CHAIN) ## a local chain with real contracts and a market that moves, until Ctrl-C; CHAIN_ARGS="--interval 1 --rate 5"
 	@$(BIN)/python -m tests.chain $(CHAIN_ARGS)
