@@ -326,6 +326,13 @@ def test_gas_is_a_loss_of_the_bundle_whose_swap_burned_it() -> None:
     assert (row["reason"], row["value"]) == ("loss", held + GAS * 2_700)
 
 
+def test_a_swap_that_brought_too_little_is_told_with_its_receipt() -> None:
+    """No second is waited for."""
+    desk = waiting(max_bundle_loss={"USD": Money(300 * MONEY_ONE)})
+    desk.swapped(COST, 10**18 // 2)
+    assert desk.bundle_events == ["opened", "beyond"]
+
+
 def test_a_receipt_of_other_tokens_is_no_receipt_of_it() -> None:
     """What was not asked for is not booked."""
     desk = waiting()

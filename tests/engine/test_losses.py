@@ -8,6 +8,7 @@ import pytest
 
 from tests.defaults import execution_policy, risk_limits, strategy_terms
 from tests.engine.desk import FEE, Desk, money
+from tests.engine.table import instrument
 from xarb.engine.carried import CarriedBundle, CarriedLeg, CarriedOrder
 from xarb.engine.results import Carried
 from xarb.model.instrument import FeeTier
@@ -64,6 +65,32 @@ def test_a_naked_leg_that_is_held_counts_at_what_it_is_worth() -> None:
     desk = limited(most=54_000, residual="hold", setup={"letters": "abc"})
     desk.quote(2, 90, 91)
     assert refused(desk) == ("bundle_loss", 55_505, 54_000)
+
+
+def test_all_legs_but_the_cheapest_may_fill_and_be_undone() -> None:
+    """Bought at 101 and sold at 96 (51.97 with fees), and one sale bought back at 105 (26.025): the other sale never filled."""
+    legs = ("buy a 101 10", "sell b 100 5", "sell c 100 5")
+    caps: dict[str, Any] = {"hedge_cap_ppb": Ppb(0), "unwind_cap_ppb": 5 * PERCENT}
+    assert refused(limited(most=77_994, setup={"letters": "abc"}, **caps), *legs) == ("bundle_loss", 77_995, 77_994)
+    assert len(limited(most=77_995, setup={"letters": "abc"}, **caps).tell(*legs)) == 3
+
+
+def test_a_fee_in_what_is_bought_counts_at_what_it_is_worth() -> None:
+    """Of 1,000 one is the fee: 999 are sold for one less each, and pay 99.9."""
+    fee = {"fee": FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="received")}
+    legs = ("buy a 101 1000", "sell b 100 999")
+    assert refused(limited(most=1_199_899, setup=fee), *legs) == ("bundle_loss", 1_199_900, 1_199_899)
+    assert len(limited(most=1_199_900, setup=fee).tell(*legs)) == 2
+
+
+def test_a_fee_in_a_third_coin_counts_at_what_it_is_worth() -> None:
+    """0.01005 coins, which cost 101 each, beside the 5 that the legs lose."""
+    made = [instrument("a"), instrument("b"), *(instrument(letter, symbol="BNB/USD", base="BNB") for letter in "ab")]
+    setup: dict[str, Any] = {"letters": "abcd", "instruments": made, "groups": [[0, 1], [2, 3]], "coin_margin_ppb": 0}
+    setup |= {"rates": {("a", "BNB", "USD"): 2, ("b", "BNB", "USD"): 3}}
+    setup["fee"] = FeeTier(maker_ppb=FEE, taker_ppb=FEE, asset="BNB")
+    assert refused(limited(most=6_015, setup=setup)) == ("bundle_loss", 6_015, 6_015)
+    assert len(limited(most=6_016, setup=setup).tell(*GOOD)) == 2
 
 
 def test_a_plan_that_nobody_can_value_is_refused() -> None:

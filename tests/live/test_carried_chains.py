@@ -497,6 +497,12 @@ def test_gas_that_an_earlier_start_burned_is_a_loss_of_the_bundle_still(tmp_path
     [taken] = second.trading.assembly.engine.execution.capture().archive.open
     assert taken.swap is not None
     assert taken.swap.gas == wanted
+    if when == "before":
+        second.tell(transaction(command, "reorged"))
+        [taken] = second.trading.assembly.engine.execution.capture().archive.open
+        assert taken.swap is not None
+        assert taken.swap.gas == {"ETH": 0}
+        wanted = {}
     second.die()
     third = Start(world, 3)
     assert [one.gas for one in third.trading.assembly.ground.bundles] == [wanted]
