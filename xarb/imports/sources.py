@@ -23,6 +23,7 @@ ALLOWED: Final = {
     "quotes-parquet": _QUOTES | _DECIMALS,
     "binance-raw": _SHARED,
     "tardis-csv": _SHARED,
+    "cryptofeed-raw": _SHARED | {"rest"},
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
 _FLOATS: Final = frozenset({"hftbacktest-npz"})
@@ -37,7 +38,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     `name` is the path as written, which is what the log records; `file` is where it lies. `venue` and `symbol` are fixed for the whole
     file, or None where the file says them row by row. `time_rule` makes a receive time of the venue's time. `columns` maps our
     names (`QUOTE_COLUMNS`) to the file's, `ignore` lists columns of the file that are left out. `continues`: the file goes on
-    where the source before it ended, on the same connection.
+    where the source before it ended, on the same connection. `rest` is the file of HTTP answers that belongs to it, which lies at `rest_file`.
     """
 
     format: str
@@ -52,6 +53,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     price_decimals: int | None = None
     qty_decimals: int | None = None
     continues: bool = False
+    rest: str | None = None
+    rest_file: Path = Path()
 
     @property
     def rule_ns(self) -> int:
@@ -138,6 +141,7 @@ def _source(raw: Any, folder: Path, where: str) -> Source:
     values = {key: value for key, value in raw.items() if key != "path"}
     try:
         source = msgspec.convert({**values, "name": path, "file": folder / path}, Source)
+        source = msgspec.structs.replace(source, rest_file=folder / (source.rest or ""))
     except msgspec.ValidationError as error:
         raise ConfigError(f"{where}: {error}") from None
     _check_place(source, where)
@@ -153,6 +157,8 @@ def _check_place(source: Source, where: str) -> None:
         raise ConfigError(f"{where}: symbol is stated without venue")
     if source.format in _ONE_INSTRUMENT and (source.venue is None or source.symbol is None):
         raise ConfigError(f"{where}: {source.format} needs venue and symbol")
+    if source.format == "cryptofeed-raw" and source.venue is None:
+        raise ConfigError(f"{where}: cryptofeed-raw needs venue")
     if source.format.startswith("quotes-"):
         for key in ("venue", "symbol"):
             if (getattr(source, key) is None) == (key not in mapped):

@@ -52,6 +52,11 @@ class Listings:
         assert found is not None, "required above"
         return found
 
+    def of_venue(self, venue: str) -> list[Listing]:
+        """The listings of all instruments of a venue."""
+        found = (self.find(venue, one.symbol) for one in self._instruments if one.venue == venue)
+        return [listing for listing in found if listing is not None]
+
     def find_native(self, venue: str, native: str) -> Listing | None:
         """The listing of what the venue calls `native`, None when the instrument is not known."""
         key = (venue, native)
