@@ -23,9 +23,11 @@ ALLOWED: Final = {
     "quotes-parquet": _QUOTES | _DECIMALS,
     "binance-raw": _SHARED,
     "tardis-csv": _SHARED,
+    "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
     "cryptofeed-raw": _SHARED | {"rest"},
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
+_ONE_VENUE: Final = frozenset({"ccxt-books", "cryptofeed-raw"})
 _FLOATS: Final = frozenset({"hftbacktest-npz"})
 FORMATS: Final = tuple(ALLOWED)
 _RULE: Final = re.compile(r"ts_event \+ (\d{1,9}) (ns|us|ms|s)\Z")
@@ -148,6 +150,8 @@ def _source(raw: Any, folder: Path, where: str) -> Source:
     _check_decimals(source, where)
     if source.format.startswith("quotes-"):
         _check_quotes(source, where)
+    if source.format == "ccxt-books":
+        _check_books(source, where)
     return source
 
 
@@ -157,8 +161,8 @@ def _check_place(source: Source, where: str) -> None:
         raise ConfigError(f"{where}: symbol is stated without venue")
     if source.format in _ONE_INSTRUMENT and (source.venue is None or source.symbol is None):
         raise ConfigError(f"{where}: {source.format} needs venue and symbol")
-    if source.format == "cryptofeed-raw" and source.venue is None:
-        raise ConfigError(f"{where}: cryptofeed-raw needs venue")
+    if source.format in _ONE_VENUE and source.venue is None:
+        raise ConfigError(f"{where}: {source.format} needs venue")
     if source.format.startswith("quotes-"):
         for key in ("venue", "symbol"):
             if (getattr(source, key) is None) == (key not in mapped):
@@ -186,6 +190,23 @@ def _check_quotes(source: Source, where: str) -> None:
         raise ConfigError(f"{where}: time_unit {source.time_unit!r} is not known; allowed: {', '.join(UNIT_SCALES)}")
     if source.time_unit is None and source.format == "quotes-csv":
         raise ConfigError(f"{where}: time_unit is missing; allowed: {', '.join(UNIT_SCALES)}")
+    _check_receive_time(source, where)
+
+
+def _check_books(source: Source, where: str) -> None:
+    for key in source.columns:
+        if key != "ts_recv":
+            raise ConfigError(f"{where}: unknown key columns.{key}; allowed: ts_recv")
+    if source.time_unit is None and source.columns:
+        raise ConfigError(f"{where}: time_unit is missing; allowed: {', '.join(UNIT_SCALES)}")
+    if source.time_unit is not None and source.time_unit not in UNIT_SCALES:
+        raise ConfigError(f"{where}: time_unit {source.time_unit!r} is not known; allowed: {', '.join(UNIT_SCALES)}")
+    if source.time_unit is not None and not source.columns:
+        raise ConfigError(f"{where}: time_unit belongs to columns.ts_recv; timestamp is always in ms")
+    _check_receive_time(source, where)
+
+
+def _check_receive_time(source: Source, where: str) -> None:
     if "ts_recv" in source.columns:
         if source.time_rule is not None:
             raise ConfigError(f"{where}: time_rule is stated although columns.ts_recv gives the receive time; remove one of them")
@@ -195,5 +216,5 @@ def _check_quotes(source: Source, where: str) -> None:
         )
     elif _RULE.match(source.time_rule) is None:
         raise ConfigError(f'{where}: time_rule {source.time_rule!r} is not of the form "ts_event + 5 ms" (ns, us, ms or s)')
-    elif "ts_event" not in source.columns:
+    elif source.format.startswith("quotes-") and "ts_event" not in source.columns:
         raise ConfigError(f"{where}: time_rule needs columns.ts_event")
