@@ -11,7 +11,16 @@ from itertools import count
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from xarb.imports import binance_raw, ccxt_books, cryptofeed_raw, hftbacktest_npz, quotes_csv, quotes_parquet, tardis_csv
+from xarb.imports import (
+    binance_raw,
+    ccxt_books,
+    coinapi_csv,
+    cryptofeed_raw,
+    hftbacktest_npz,
+    quotes_csv,
+    quotes_parquet,
+    tardis_csv,
+)
 from xarb.imports.tape import Listings, Tape
 from xarb.model.units import NEVER
 from xarb.wires.events import LinkEvent, RejectEvent, WireEvent
@@ -38,6 +47,7 @@ READERS: Final[dict[str, Callable[[Source, Tape], Reader]]] = {
     "binance-raw": binance_raw.Reader,
     "tardis-csv": tardis_csv.Reader,
     "ccxt-books": ccxt_books.Reader,
+    "coinapi-csv": coinapi_csv.Reader,
     "cryptofeed-raw": cryptofeed_raw.Reader,
     "hftbacktest-npz": hftbacktest_npz.Reader,
 }

@@ -17,13 +17,14 @@ QUOTE_COLUMNS: Final = ("ts_recv", "ts_event", "bid", "bid_qty", "ask", "ask_qty
 _SHARED: Final = frozenset({"format", "path", "venue", "symbol", "continues"})
 _QUOTES: Final = _SHARED | {"time_unit", "time_rule", "columns", "ignore"}
 _DECIMALS: Final = frozenset({"price_decimals", "qty_decimals"})
-_ONE_INSTRUMENT: Final = frozenset({"binance-raw", "hftbacktest-npz"})  # their files do not name theirs
+_ONE_INSTRUMENT: Final = frozenset({"binance-raw", "coinapi-csv", "hftbacktest-npz"})  # their files do not name theirs
 ALLOWED: Final = {
     "quotes-csv": _QUOTES,
     "quotes-parquet": _QUOTES | _DECIMALS,
     "binance-raw": _SHARED,
     "tardis-csv": _SHARED,
     "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
+    "coinapi-csv": _SHARED,
     "cryptofeed-raw": _SHARED | {"rest"},
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
