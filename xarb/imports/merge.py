@@ -17,6 +17,7 @@ from xarb.imports import (
     coinapi_csv,
     cryptofeed_raw,
     hftbacktest_npz,
+    nautilus_parquet,
     quotes_csv,
     quotes_parquet,
     tardis_csv,
@@ -49,6 +50,7 @@ READERS: Final[dict[str, Callable[[Source, Tape], Reader]]] = {
     "ccxt-books": ccxt_books.Reader,
     "coinapi-csv": coinapi_csv.Reader,
     "cryptofeed-raw": cryptofeed_raw.Reader,
+    "nautilus-parquet": nautilus_parquet.Reader,
     "hftbacktest-npz": hftbacktest_npz.Reader,
 }
 

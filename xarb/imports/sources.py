@@ -17,7 +17,9 @@ QUOTE_COLUMNS: Final = ("ts_recv", "ts_event", "bid", "bid_qty", "ask", "ask_qty
 _SHARED: Final = frozenset({"format", "path", "venue", "symbol", "continues"})
 _QUOTES: Final = _SHARED | {"time_unit", "time_rule", "columns", "ignore"}
 _DECIMALS: Final = frozenset({"price_decimals", "qty_decimals"})
-_ONE_INSTRUMENT: Final = frozenset({"binance-raw", "coinapi-csv", "hftbacktest-npz"})  # their files do not name theirs
+_ONE_INSTRUMENT: Final = frozenset(
+    {"binance-raw", "coinapi-csv", "hftbacktest-npz", "nautilus-parquet"}
+)  # their files do not name theirs
 ALLOWED: Final = {
     "quotes-csv": _QUOTES,
     "quotes-parquet": _QUOTES | _DECIMALS,
@@ -26,6 +28,7 @@ ALLOWED: Final = {
     "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
     "coinapi-csv": _SHARED,
     "cryptofeed-raw": _SHARED | {"rest"},
+    "nautilus-parquet": _SHARED,
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
 _ONE_VENUE: Final = frozenset({"ccxt-books", "cryptofeed-raw"})
