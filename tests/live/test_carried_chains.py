@@ -465,15 +465,15 @@ def test_what_nobody_goes_on_with_is_booked_and_its_receipts_still_count(tmp_pat
     second.arm()
     assert second.orders == []
     proven(second)
-    if why == "strategy_gone":
-        world.experiment.write_text(world.experiment.read_text().replace("[strategies.other]", "[strategies.hedged]"))
-        third = Start(world, 3)
-        assert (third.events, third.states, third.exposure()[0]) == (["carried"], ["sent"], 0), "what was told to nobody is known"
-        third.tell(receipt(command, "dropped"))
-        third.market(world.flat)
-        third.arm()
-        assert (third.events[-1], third.orders, third.agrees()) == ("closed", [], True)
-        proven(third)
+    world.experiment.write_text(world.experiment.read_text().replace("[strategies.other]", "[strategies.hedged]"))
+    third = Start(world, 3)
+    assert (third.events, third.states) == (["carried"], ["sent"]), "what was told to nobody is known"
+    assert third.exposure()[0] == (0 if why == "strategy_gone" else GAS - came(command)), "what was forgotten was taken back"
+    third.tell(receipt(command, "dropped"))
+    third.market(world.flat)
+    third.arm()
+    assert (third.events[-1], third.orders, third.agrees()) == ("closed", [], True)
+    proven(third)
 
 
 @pytest.mark.parametrize("when", ["before", "between", "taken back"])
