@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from xarb.imports import (
     binance_raw,
+    bybit_ob500,
     ccxt_books,
     coinapi_csv,
     cryptofeed_raw,
@@ -46,6 +47,7 @@ READERS: Final[dict[str, Callable[[Source, Tape], Reader]]] = {
     "quotes-csv": quotes_csv.Reader,
     "quotes-parquet": quotes_parquet.Reader,
     "binance-raw": binance_raw.Reader,
+    "bybit-ob500": bybit_ob500.Reader,
     "tardis-csv": tardis_csv.Reader,
     "ccxt-books": ccxt_books.Reader,
     "coinapi-csv": coinapi_csv.Reader,

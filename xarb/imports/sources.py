@@ -18,12 +18,13 @@ _SHARED: Final = frozenset({"format", "path", "venue", "symbol", "continues"})
 _QUOTES: Final = _SHARED | {"time_unit", "time_rule", "columns", "ignore"}
 _DECIMALS: Final = frozenset({"price_decimals", "qty_decimals"})
 _ONE_INSTRUMENT: Final = frozenset(
-    {"binance-raw", "coinapi-csv", "hftbacktest-npz", "nautilus-parquet"}
+    {"binance-raw", "bybit-ob500", "coinapi-csv", "hftbacktest-npz", "nautilus-parquet"}
 )  # their files do not name theirs
 ALLOWED: Final = {
     "quotes-csv": _QUOTES,
     "quotes-parquet": _QUOTES | _DECIMALS,
     "binance-raw": _SHARED,
+    "bybit-ob500": _SHARED | {"time_rule"},
     "tardis-csv": _SHARED,
     "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
     "coinapi-csv": _SHARED,
@@ -156,6 +157,8 @@ def _source(raw: Any, folder: Path, where: str) -> Source:
         _check_quotes(source, where)
     if source.format == "ccxt-books":
         _check_books(source, where)
+    if source.format == "bybit-ob500":
+        _check_rule(source, where)
     return source
 
 
@@ -214,11 +217,16 @@ def _check_receive_time(source: Source, where: str) -> None:
     if "ts_recv" in source.columns:
         if source.time_rule is not None:
             raise ConfigError(f"{where}: time_rule is stated although columns.ts_recv gives the receive time; remove one of them")
-    elif source.time_rule is None:
-        raise ConfigError(
-            f'{where}: no columns.ts_recv, so time_rule must say how the receive time is made, such as "ts_event + 5 ms"'
-        )
-    elif _RULE.match(source.time_rule) is None:
-        raise ConfigError(f'{where}: time_rule {source.time_rule!r} is not of the form "ts_event + 5 ms" (ns, us, ms or s)')
-    elif source.format.startswith("quotes-") and "ts_event" not in source.columns:
+        return
+    _check_rule(source, where)
+    if source.format.startswith("quotes-") and "ts_event" not in source.columns:
         raise ConfigError(f"{where}: time_rule needs columns.ts_event")
+
+
+def _check_rule(source: Source, where: str) -> None:
+    """Of files without a receive time."""
+    if source.time_rule is None:
+        missing = "no columns.ts_recv" if "columns" in ALLOWED[source.format] else f"{source.format} has no receive time"
+        raise ConfigError(f'{where}: {missing}, so time_rule must say how the receive time is made, such as "ts_event + 5 ms"')
+    if _RULE.match(source.time_rule) is None:
+        raise ConfigError(f'{where}: time_rule {source.time_rule!r} is not of the form "ts_event + 5 ms" (ns, us, ms or s)')

@@ -1,10 +1,11 @@
-"""Lines of a text file, plain or gzip, in bounded memory, with every flaw named."""
+"""Lines of a text file, plain, gzip or the only file of a zip, in bounded memory, with every flaw named."""
 
 from __future__ import annotations
 
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from xarb.errors import ConfigError
 
@@ -15,6 +16,7 @@ CHUNK: Final = 1 << 18
 LINE_LIMIT: Final = 1 << 24  # bytes; a longer line means that the file is no text
 _Read = Callable[[int], bytes]
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and empty
 _GZIP: Final = 31  # zlib window bits that read a gzip member and check its CRC
 
 
@@ -26,7 +28,7 @@ class TextFile:
         truncated: set at the end of a gzip file that stops in the middle of a member.
 
     Raises:
-        ConfigError: missing, not readable, named `.gz` without being gzip, damaged, or without line ends for 16 MB.
+        ConfigError: missing, not readable, named `.gz` or `.zip` without being one, damaged, a zip of other than one file, or without line ends for 16 MB.
     """
 
     def __init__(self, path: Path) -> None:
@@ -60,12 +62,33 @@ class TextFile:
                     return
                 if self.path.suffix == ".gz" and head:
                     raise ConfigError(f"{self.path}: not a gzip file although its name says so")
+                if head.startswith(_ZIP_MAGIC):
+                    yield from self._unzipped(file)
+                    return
+                if self.path.suffix == ".zip" and head:
+                    raise ConfigError(f"{self.path}: not a zip file although its name says so")
                 while head:
                     yield head
                     head = file.read(CHUNK)
                     self.bytes_read += len(head)
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be read: {error.strerror or error}") from None
+
+    def _unzipped(self, file: BinaryIO) -> Iterator[bytes]:
+        """The only file of an archive; its CRC is checked at its end."""
+        try:
+            with zipfile.ZipFile(file) as archive:
+                names = [one.filename for one in archive.infolist() if not one.is_dir()]
+                if len(names) != 1:
+                    raise ConfigError(f"{self.path}: a zip of {len(names)} files; one is read")
+                with archive.open(names[0]) as member:
+                    while chunk := member.read(CHUNK):
+                        self.bytes_read = file.tell()
+                        yield chunk
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+            raise ConfigError(f"{self.path}: damaged zip: {error}; nothing of it was imported") from None
+        except RuntimeError as error:  # another compression, or a password
+            raise ConfigError(f"{self.path}: a zip that cannot be read: {error}") from None
 
     def _inflated(self, data: bytes, read: _Read) -> Iterator[bytes]:
         member = zlib.decompressobj(_GZIP)

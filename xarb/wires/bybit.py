@@ -31,6 +31,7 @@ VENUES: Final = {"spot": "bybit", "linear": "bybitlinear", "inverse": "bybitinve
 PING_NS: Final = 20 * NANOS_PER_S
 DEPTHS: Final = (50, 200, 1000)  # what the exchange offers beyond the best level
 DEPTH: Final = 50
+ARCHIVE_DEPTH: Final = 500  # the stream that the exchange's archive of order books holds
 _TOPICS_A_MESSAGE: Final = {"spot": 10, "linear": 100, "inverse": 100}  # 10 is the exchange's limit for spot, contracts have none
 _AGGRESSORS: Final = {"Buy": BUY, "Sell": SELL}
 
@@ -77,12 +78,12 @@ class BybitSession(StreamSession):
         market: `spot`, `linear` or `inverse`.
         listings: instruments by native name (`BTCUSDT`).
         channels: of `quotes`, `deltas`, `trades` and, for contracts, `marks` those to subscribe when the connection opens.
-        depth: levels of a side, one of `DEPTHS`.
+        depth: levels of a side, one of `DEPTHS`, or `ARCHIVE_DEPTH` for recorded messages.
     """
 
     def __init__(self, market: str, listings: Iterable[Listing], channels: Sequence[str] = (), *, depth: int = DEPTH) -> None:
         super().__init__(VENUES[market], listings, channels, ping_every_ns=PING_NS, ping='{"op":"ping"}')
-        assert depth in DEPTHS, depth
+        assert depth in {*DEPTHS, ARCHIVE_DEPTH}, depth
         self._kind = f"orderbook.{depth}"
         self._at_once = _TOPICS_A_MESSAGE[market]
         self._quoted: dict[str, int] = {}  # last u of the quotes of a native name
