@@ -17,6 +17,7 @@ from tests.verbs.test_record import Command, rows, run
 from xarb.config.watch import WatchConfig
 from xarb.log.check import verify_log
 from xarb.model.columns import TABLES
+from xarb.sql.connection import open_query
 from xarb.watch.verb import metrics_once
 
 
@@ -30,6 +31,18 @@ def _in_order(log: Path) -> list[tuple[str, dict[str, Any]]]:
                     row[column.name] = column.values[row[column.name]]
             found.append((row["seq"], kind, row))
     return [(kind, row) for _, kind, row in sorted(found, key=lambda one: one[0])]
+
+
+async def _recorded(log: Path, chain: Chain) -> None:
+    """Waits until the newest block of the chain is in the log."""
+    newest = chain.node.call("eth_getBlockByNumber", "latest", False)["hash"]
+    async with asyncio.timeout(30):
+        while True:
+            with open_query([log]) as query:
+                ((there,),) = query.run(f"SELECT count(*) FROM blocks WHERE block_hash = '{newest}'").rows()  # noqa: S608  # a hash of our node
+            if there:
+                return
+            await asyncio.sleep(0.05)
 
 
 def test_pools_rebuilt_from_the_log_are_the_chains(chain: Chain, tmp_path: Path) -> None:
@@ -52,9 +65,10 @@ def test_pools_rebuilt_from_the_log_are_the_chains(chain: Chain, tmp_path: Path)
                 await asyncio.sleep(2.0)  # the market's own time
                 stop.set()
                 await moving
+                await _recorded(log, chain)  # what is removed before it was recorded is no removal of the log's
                 chain.node.call("anvil_reorg", 3, [])
                 market.block()
-                await asyncio.sleep(0.5)  # the last block is on its way into the log
+                await _recorded(log, chain)
                 recorder.process.send_signal(signal.SIGINT)
                 code, _, err = await recorder.end()
                 assert code == 0, err
