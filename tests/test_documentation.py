@@ -73,10 +73,6 @@ def test_every_command_of_a_page_runs(page: Path, checkout: Path, monkeypatch: p
     for line in commands(page.read_text(encoding="utf-8")):
         words = shlex.split(line)
         assert words[0] == "xarb", f"{page.name} types {line!r}, which is no command of ours"
-        if "--guard" in words:  # it watches all that its process does, finalizers of other tests too
-            alone = run(f".venv/bin/{line}", checkout)
-            assert alone.returncode == 0, f"{line}\n{alone.stdout}\n{alone.stderr}"
-            continue
         done = CliRunner().invoke(app, words[1:])
         assert done.exit_code in ({0, 1} if words[1] == "diff" else {0}), f"{line}\n{done.output}\n{done.exception!r}"
         assert done.output.strip(), line

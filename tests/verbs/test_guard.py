@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.errors import Refused
 from xarb.verbs.backtest import backtest
-from xarb.verbs.guard import BATCHES, HASH_SEEDS, Guarded, guard
+from xarb.verbs.guard import BATCHES, HASH_SEEDS, Guarded, Watch, guard
 from xarb.verbs.new import new_strategy
 
 PLACE: Final = "        edge = wake.edge\n"
@@ -132,3 +133,28 @@ def test_ours_are_clean_and_the_command_says_so(tmp_path: Path) -> None:
     refused = CliRunner().invoke(app, words)
     assert isinstance(refused.exception, Refused)
     assert "clock" in refused.stdout
+
+
+def test_what_others_left_behind_is_not_the_strategys() -> None:
+    """A finalizer that reads a file waits until nobody is watched, however much a strategy makes; then garbage is collected again."""
+
+    class Left:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            with Path(__file__).open():
+                pass
+
+    watch, thresholds = Watch(), gc.get_threshold()
+    gc.collect()
+    try:
+        Left()
+        with watch.on("calm"):
+            gc.set_threshold(5)
+            made = [[number] for number in range(100)]
+    finally:
+        gc.set_threshold(*thresholds)
+    assert len(made) == 100
+    assert not watch.found
+    assert gc.isenabled()

@@ -7,6 +7,7 @@ the same is decided again in other batches, and in processes with other hash see
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import inspect
 import os
 import random
@@ -87,8 +88,10 @@ class Watch:
 
     @contextmanager
     def on(self, strategy: str) -> Iterator[None]:
-        """Look at what happens in here."""
+        """Look at what happens in here. The collector waits: finalizers of what others left would be taken for the strategy's doing."""
         self._strategy = strategy
+        is_collecting = gc.isenabled()
+        gc.disable()
         _audit_for(self._audit)
         sys.setprofile(self._profile)
         try:
@@ -96,6 +99,8 @@ class Watch:
         finally:
             sys.setprofile(None)
             _audit_for(None)
+            if is_collecting:
+                gc.enable()
 
     def _profile(self, frame: FrameType, event: str, called: Any) -> None:
         if event == "c_call":
