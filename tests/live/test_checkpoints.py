@@ -50,7 +50,9 @@ def played(folder: Path, mode: str = PAPER) -> Player:
     for first in range(0, 24_000, 6_000):
         seals, _ = player.log.sealed
         known = {*checkpoint_paths(folder)}
-        player.play(market(first, 5_000))
+        player.play(market(first, 3_500))
+        wait_for(lambda seals=seals: player.log._committer.has_next or player.log.sealed[0] > seals)  # type: ignore[misc]  # else no write goes into it
+        player.play(market(first + 3_500, 1_500))
         wait_for(lambda seals=seals: player.log.sealed[0] > seals, 60)  # type: ignore[misc]  # bound in the loop
         player.play(market(first + 5_000, 1_000))
         wait_for(lambda known=known: bool({*checkpoint_paths(folder)} - known))  # type: ignore[misc]

@@ -23,6 +23,7 @@ from xarb.errors import ConfigError, InvariantBroken, LogError
 from xarb.log import checkpoints, committer, journal, livelog
 from xarb.log.check import verify_log
 from xarb.log.committer import Policy
+from xarb.log.disk import DISK, Disk
 from xarb.log.journal import FOLDER, journals
 from xarb.log.livelog import LiveLog
 from xarb.log.manifest import Header, Manifest
@@ -268,6 +269,37 @@ def test_a_later_journal_is_never_synced_before_an_earlier_one(tmp_path: Path, m
     assert synced[1:] == ["00000000.journal", "00000001.journal"]
     assert log.synced == 4
     log.abandon()
+
+
+def test_a_journal_that_the_thread_closes_is_not_synced_again(tmp_path: Path) -> None:
+    """The loop asks for a sync between the thread's own one and its look at what is complete: the closed file is none of its business."""
+    closes: list[Callable[[], None]] = []
+
+    def flush(handle: int) -> None:
+        while closes:
+            closes.pop()()
+        DISK.flush(handle)
+
+    log = LiveLog.create(tmp_path / "log", HEADER, BY_HAND, Disk(DISK.write, flush))
+    held = log._committer
+    log.append(head())
+    log.write()
+    held._wants_next = True
+    held._prepare()
+    log._policy = Policy(seal_rows=1)
+    log.append(quotes(2, 3))
+    log.write()
+    (first,) = held._retired
+    held._sync()
+    assert first.is_durable
+    closes.append(held._hand_over)
+    log.append(quotes(5, 1))
+    log.sync()
+    assert not closes, "there was no flush in which the file could be closed"
+    assert first.handle == -1
+    assert log.synced == 5
+    log.close()
+    assert verify_log(tmp_path / "log").ok
 
 
 def test_a_write_during_a_sync_stays_dirty(tmp_path: Path) -> None:

@@ -265,13 +265,17 @@ class Committer:
         return self._sealer is not None or self._to_seal or self._wants_next or bool(self._retired) or self._checkpoint is not None
 
     def _sync(self) -> None:
-        """fdatasync of complete journals, then of the current one: a later file is never durable before an earlier one."""
+        """fdatasync of complete journals, then of the current one: a later file is never durable before an earlier one.
+
+        Loop and writer thread both come here. A complete journal is durable after its last fdatasync and is not looked at again:
+        from there on it is the thread's, which closes it without the lock.
+        """
         with self._sync_lock:
             if self._failed is not None:
                 return
             current = self.current  # before the retired ones: what the loop retires meanwhile is then among them, or still this one
             retired = tuple(self._retired)
-            files = retired if current in retired else (*retired, current)
+            files = [file for file in dict.fromkeys((*retired, current)) if not file.is_durable]
             self._syncing_since, self.dirty_since = self.dirty_since, 0  # what is written from here on is dirty again,
             lasts = [file.last_seq for file in files]  # and what is counted here was written before
             for file, last in zip(files, lasts, strict=True):
