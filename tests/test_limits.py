@@ -414,6 +414,16 @@ CASES: Final = {
         *_pair("venues.alpha.rate_limit_per_s", "1", "1000"),
         some("sim_reports", event="rejected", reason="rate_limit", venue="alpha"),
     ),
+    "venues.reject_bps": Case(
+        usual,
+        *_pair("venues.alpha.reject_bps", "{ busy = 10000 }", "{ busy = 0 }"),
+        some("sim_reports", event="rejected", reason="busy", venue="alpha"),
+    ),
+    "venues.fill_share_bps": Case(
+        usual,
+        *_pair("venues.alpha.fill_share_bps", "[0]", "[10000]"),
+        some("sim_reports", event="expired", reason="no_liquidity", venue="alpha"),
+    ),
     "venues.outages": Case(
         usual,
         {"venues.alpha.outages": '[["2023-11-14T22:13:20Z", "2023-11-14T22:13:25Z"]]'},

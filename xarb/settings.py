@@ -121,6 +121,8 @@ def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel
         _told(f"{where}.outages", Outage, ts_of(first, f"{where}.outages"), ts_of(last, f"{where}.outages"))
         for first, last in config.outages
     ]
+    if config.fill_share_bps == ():
+        raise ConfigError(f"{where}.fill_share_bps: a table needs at least one share")
     model = _told(
         where,
         VenueModel,
@@ -130,6 +132,8 @@ def venue_model(config: VenueConfig, where: str, *, added_ns: int) -> VenueModel
         assumed_qty=None if config.assumed_qty is None else money_of(config.assumed_qty),
         rate_limit=config.rate_limit_per_s,
         outages=tuple(outages),
+        refusals=tuple((reason, ratio_of(bps)) for reason, bps in sorted((config.reject_bps or {}).items())),
+        fill_shares=tuple(sorted(ratio_of(bps) for bps in config.fill_share_bps or ())),
     )
     return model.slower(added_ns)
 

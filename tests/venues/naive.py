@@ -252,15 +252,20 @@ class NaiveVenue:
             order.state = "rejected"
             self.say(order, now, "rejected", reason=reason)
             return
-        fills = self.take(order, commit=command.tif != "fok")
-        total = sum(qty for _, qty in fills)
+        total = sum(qty for _, qty in self.take(order, commit=False))
         blind = self.blind
-        if command.tif == "fok":
-            if total < order.rest:
-                order.state = "expired"
-                self.say(order, now, "expired", reason="size_unknown" if blind else "fok_unfillable")
-                return
-            self.take(order, commit=True)
+        if command.tif != "gtc" and self.model.fill_shares:
+            shares = self.model.fill_shares
+            share = shares[draw.splitmix64(draw.stream_seed(self.setup.seed, draw.STREAM_SHARE), command.order) % len(shares)]
+            got = int(total * Fraction(share, PPB))
+        else:
+            got = total
+        if command.tif == "fok" and got < order.rest:
+            order.state = "expired"
+            self.say(order, now, "expired", reason="size_unknown" if blind else "fok_unfillable")
+            return
+        fills = self.take(order, commit=True, most=got)
+        blind = blind and got == total
         rests = command.tif == "gtc" and total < order.rest
         if rests:
             self.say(order, now, "accepted")
@@ -289,11 +294,17 @@ class NaiveVenue:
         need = self.need(order, maker=False)
         if any(self.free.get((command.account, asset), 0) < amount for asset, amount in need.items()):
             return "balance"
+        place = Fraction(draw.splitmix64(draw.stream_seed(self.setup.seed, draw.STREAM_REFUSAL), command.order) % PPB, PPB)
+        for reason, ppb in self.model.refusals:
+            if place < Fraction(ppb, PPB):
+                return reason
+            place -= Fraction(ppb, PPB)
         return None
 
-    def take(self, order: Open, *, commit: bool) -> list[tuple[int, int]]:
-        """What the order gets from the book's other side."""
-        book, side, rest = self.books[order.command.instrument], 1 if order.buy else 0, order.rest
+    def take(self, order: Open, *, commit: bool, most: int | None = None) -> list[tuple[int, int]]:
+        """What the order gets from the book's other side, no more than `most`."""
+        book, side = self.books[order.command.instrument], 1 if order.buy else 0
+        rest = order.rest if most is None else most
         fills = []
         self.blind = False
         for price in book.ordered(side):

@@ -9,7 +9,7 @@ from tests.venues.market import MS, plain_model, setup_of
 from tests.venues.table import check, one
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier
-from xarb.model.units import MONEY_ONE, Money, Ppb
+from xarb.model.units import MONEY_ONE, PPB, Money, Ppb
 from xarb.venues.terms import Outage, VenueSetup
 
 
@@ -28,6 +28,41 @@ def test_depth_is_walked_best_price_first() -> None:
         = 15 2 fill 1@99 taker
         """,
         books=True,
+    )
+
+
+def test_a_share_of_what_the_book_would_fill() -> None:
+    """Where others take half, an IOC order gets half of what the book would fill of it, best price first, in whole lots; a FOK nothing."""
+    check(
+        """
+        0  a b 100x5 99x2 / 101x2 102x2 104x9
+        > buy 1 ioc 7@103
+        > sell 2 fok 6@99
+        > sell 3 gtc 6@99
+        99 a b 100x5 / 101x1
+        = 15 1 fill 2@101 taker
+        = 15 1 expired no_liquidity
+        = 15 2 expired fok_unfillable
+        = 15 3 fill 5@100 taker
+        = 15 3 fill 1@99 taker
+        """,
+        books=True,
+        model=plain_model(fill_shares=(PPB // 2,)),
+    )
+
+
+def test_the_model_refuses_what_nothing_else_speaks_against() -> None:
+    """A venue that refuses every order for a reason of its own says so, but for an order that lacks the money."""
+    check(
+        """
+        0  a q 100 5 101 5
+        > buy 1 ioc 4@101
+        > buy 2 ioc 90000000@101
+        99 a q 100 5 101 5
+        = 15 1 rejected busy
+        = 15 2 rejected balance
+        """,
+        model=plain_model(refusals=(("busy", PPB),)),
     )
 
 

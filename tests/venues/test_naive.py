@@ -19,7 +19,7 @@ from tests.venues.market import cancel as cancel_of
 from tests.venues.naive import Said, naive_reports
 from xarb.model.command import Command, Report
 from xarb.model.instrument import FeeTier
-from xarb.model.units import MONEY_ONE, Money, Ppb
+from xarb.model.units import MONEY_ONE, PPB, Money, Ppb
 from xarb.venues.simulated import SimulatedVenues
 from xarb.venues.terms import ConstantLatency, TableLatency, UniformLatency, VenueModel, VenueSetup
 
@@ -82,6 +82,8 @@ def markets(draw: st.DrawFn) -> tuple[VenueSetup, dict[str, VenueModel], list[Ro
             assumed_qty=draw(st.sampled_from([None, Money(3 * MONEY_ONE)])),
             consumption=draw(st.integers(0, 4)) > 0,
             rate_limit=None,
+            refusals=draw(st.sampled_from([(), (), (("busy", PPB // 4), ("closed", PPB // 8))])),
+            fill_shares=draw(st.sampled_from([(), (), (0, PPB // 3, PPB)])),
         )
         for venue in VENUES
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,7 @@ from tests.defaults import venue_model
 from tests.instruments import instrument
 from tests.venues.market import MS, plain_model, setup_of
 from xarb.errors import ConfigError
-from xarb.model.units import MONEY_ONE, Money
+from xarb.model.units import MONEY_ONE, PPB, Money
 from xarb.venues.fold.draw import draw_below, splitmix64
 from xarb.venues.simulated import SimulatedVenues
 from xarb.venues.terms import ConstantLatency, Outage, TableLatency, UniformLatency
@@ -59,6 +60,10 @@ def test_a_rung_of_the_ladder_only_adds(latency: ConstantLatency | UniformLatenc
         (lambda: venue_model(rate_limit=0), "rate_limit"),
         (lambda: venue_model(max_resting=0), "max_resting"),
         (lambda: venue_model(outages=(Outage(0, 5), Outage(4, 9))), "not overlap"),
+        (lambda: venue_model(refusals=(("busy", PPB), ("closed", 1))), "at most all"),
+        (lambda: venue_model(refusals=(("busy", -1),)), "shares of all orders"),
+        (lambda: venue_model(fill_shares=(2, 1)), "fill_shares"),
+        (lambda: venue_model(fill_shares=(PPB + 1,)), "fill_shares"),
         (lambda: SimulatedVenues(setup_of([instrument("a")]), {}), "no model for a"),
         (lambda: SimulatedVenues(setup_of([instrument("a")], sources=[0, 1]), {"a": plain_model()}), "sources: 2 for 1"),
     ],
@@ -67,6 +72,18 @@ def test_values_that_make_no_sense_are_errors(build: Callable[[], object], messa
     """Each error names its key."""
     with pytest.raises(ConfigError, match=message):
         build()
+
+
+def test_refusals_and_shares_come_as_often_as_they_are_to() -> None:
+    """Over 20,000 draws each reason and each share has its part within a hundredth, and what is not to be refused is not."""
+    model = venue_model(refusals=(("busy", PPB // 10), ("closed", PPB // 4)), fill_shares=(0, PPB // 2, PPB))
+    draws = [splitmix64(7, counter) for counter in range(20_000)]
+    parts = Counter(model.refused(one) for one in draws)
+    assert parts.keys() == {None, "busy", "closed"}
+    assert all(abs(parts[reason] / 20_000 - part) < 0.01 for reason, part in (("busy", 0.1), ("closed", 0.25), (None, 0.65)))
+    shares = Counter(model.share(one) for one in draws)
+    assert all(abs(shares[share] / 20_000 - 1 / 3) < 0.01 for share in (0, PPB // 2, PPB))
+    assert (venue_model().refused(5), venue_model().share(5)) == (None, PPB)
 
 
 def test_defaults_are_pessimistic() -> None:

@@ -72,6 +72,14 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     assumed_qty: Annotated[Decimal | None, doc("size assumed, in base units, where a quote has none; optimistic")] = None
     rate_limit_per_s: Annotated[Count | None, doc("orders per account and second that the venue takes")] = 10
+    reject_bps: Annotated[
+        dict[str, Decimal] | None,
+        doc("by reason, orders of 10,000 that the venue refuses for what is not simulated, such as { invalid_order = 5 }; none: no order"),
+    ] = None
+    fill_share_bps: Annotated[
+        tuple[Decimal, ...] | None,
+        doc("what an IOC or FOK order gets of what the shown book would fill, drawn evenly from measured shares; none: 10000, all of it"),
+    ] = None
     outages: Annotated[tuple[tuple[str, str], ...], doc("spans of ISO 8601 times in which the venue rejects orders")] = ()
     allow_not_transferable: Annotated[
         tuple[str, ...], doc("assets that are traded there although the venue says that deposits or withdrawals are suspended")

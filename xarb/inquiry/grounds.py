@@ -20,7 +20,15 @@ MARKET_KINDS: Final = ("quotes", "books", "book_deltas", "trades", "connections"
 AFTERMATH_NS: Final = 5 * NANOS_PER_S  # how long a feed that missed rows is not yet taken to be as good as the other
 _NO_MATTER: Final = ("seq", "conn", "epoch", "source", "time_rule", "detail")  # of a row: where it stands, and how it came
 _TIER: Final = "fee tier"  # leads the names of what is compared of an instrument's fees
-_DOINGS: Final = ("order_latency", "response_latency", "feed_latency", "rate_limit_per_s", "outages")
+_DOINGS: Final = (
+    "order_latency",
+    "response_latency",
+    "feed_latency",
+    "rate_limit_per_s",
+    "outages",
+    "reject_bps",
+    "fill_share_bps",
+)
 _CHAIN_LATENCIES: Final = ("latency", "lag_ms", "receipt_ms")
 _LATENCIES: Final = ("order_latency", "response_latency", "feed_latency")
 

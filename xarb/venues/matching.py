@@ -2,7 +2,7 @@
 
 Checks at arrival, in this order, each with the reason that a rejection carries: `outage`, `rate_limit`, the names of
 `Instrument.untradable_because`, `fee_unknown`, `price`, `qty`, `tick`, `lot`, `min_qty`, `min_notional`, `post_only_needs_gtc`,
-`too_many_orders`, `post_only_would_cross`, `self_trade`, `fee_rate_unknown`, `balance`.
+`too_many_orders`, `post_only_would_cross`, `self_trade`, `fee_rate_unknown`, `balance`, and what the model draws (`VenueModel.refusals`).
 
 Reports: an IOC order gives one fill for each level and then `expired` for what is left (nothing more when it is whole); a FOK order
 the same, or `expired` alone; an order that rests gives `accepted` first. A cancel is answered `canceled`; for an order that is done
@@ -22,10 +22,11 @@ from xarb.engine.words import place, width, words
 from xarb.errors import InvariantBroken
 from xarb.model.command import CancelOrder, Report, SubmitOrder
 from xarb.model.instrument import Instrument
-from xarb.model.units import NULL, Money
+from xarb.model.units import NULL, PPB, Money
 from xarb.venues.accounts import NOTHING, Accounts, Fees, fee_asset
 from xarb.venues.captured import MatchingCopy
 from xarb.venues.fold import book as kernel
+from xarb.venues.fold import draw
 from xarb.venues.fold.state import FILLS, INSTRUMENT, INSTRUMENTS, WORLD, VenueMemory
 from xarb.venues.lane import Lane, Member
 from xarb.venues.resting import Order, by_priority
@@ -55,6 +56,9 @@ class Matching:
         self.resting = 0  # orders that rest, at all venues
         self._setup = setup
         self._models = models
+        self._refusal_seed, self._share_seed = (
+            draw.stream_seed(setup.seed, stream) for stream in (draw.STREAM_REFUSAL, draw.STREAM_SHARE)
+        )
         self._handle = memory.handle
         self._world = words(memory.block)
         self._fills = words(memory.tables[FILLS])
@@ -107,16 +111,17 @@ class Matching:
             or lane.refusal(order.price, order.rest)
             or self._unwelcome(order)
             or self._uncovered(order)
+            or self._refused(order)
         )
         if reason is not None:
             self._close(order, arrival, "rejected", reason)
             return
         if command.tif == "fok":
             _, found = kernel.walk(self._handle, command.instrument, lane.opposite, order.price, order.rest, 0)
-            if found < order.rest:
+            if self._share_of(order, found) < order.rest:
                 self._close(order, arrival, "expired", "size_unknown" if self._world[_UNKNOWN] else "fok_unfillable")
                 return
-        count, taken = self._take(order)
+        count, taken = self._take_share(order) if command.tif == "ioc" else self._take(order)
         left = order.rest - taken
         rests = left > 0 and command.tif == "gtc"
         if rests:
@@ -237,11 +242,33 @@ class Matching:
         need = fees.need(order.price, order.rest, fee_price, ppb=ppb, rate=order.rate)
         return None if lane.member.purse.covers(need) else "balance"
 
-    def _take(self, order: Order) -> tuple[int, int]:
-        """Take what is left of the order from the book at its price or better: levels (see `_fills`) and quantity."""
+    def _refused(self, order: Order) -> str | None:
+        """Why the venue refuses an order against which nothing that is simulated speaks, or None."""
+        model = self._models[order.lane.member.venue]
+        return model.refused(draw.splitmix64(self._refusal_seed, order.command.order)) if model.refusals else None
+
+    def _share_of(self, order: Order, found: int) -> int:
+        """How much an order gets where the shown book would fill `found`; whole lots."""
+        model = self._models[order.lane.member.venue]
+        if not model.fill_shares:
+            return found
+        got = found * model.share(draw.splitmix64(self._share_seed, order.command.order)) // PPB
+        return got - got % (self.instruments[order.command.instrument].lot_int or 1)
+
+    def _take_share(self, order: Order) -> tuple[int, int]:
+        """As `_take`, but for the order's share of it."""
+        if not self._models[order.lane.member.venue].fill_shares:
+            return self._take(order)
         lane = order.lane
+        _, found = kernel.walk(self._handle, order.command.instrument, lane.opposite, order.price, order.rest, 0)
+        most = self._share_of(order, int(found))
+        return self._take(order, most=most if most < found else None)
+
+    def _take(self, order: Order, *, most: int | None = None) -> tuple[int, int]:
+        """Take what is left of the order, or the `most` that it gets, from the book at its price or better: levels (see `_fills`) and quantity."""
+        lane, qty = order.lane, order.rest if most is None else most
         taken: tuple[int, int] = kernel.walk(
-            self._handle, order.command.instrument, lane.opposite, order.price, order.rest, lane.member.consumption
+            self._handle, order.command.instrument, lane.opposite, order.price, qty, lane.member.consumption
         )
         return taken
 

@@ -14,7 +14,7 @@ import msgspec
 
 from xarb.errors import ConfigError
 from xarb.model.instrument import FeeTier, Instrument
-from xarb.model.units import MONEY_SCALE, Money, format_decimal
+from xarb.model.units import MONEY_SCALE, PPB, Money, format_decimal
 
 MAX_LATENCY_NS: Final = 3_600 * 10**9
 
@@ -130,6 +130,10 @@ class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rate_limit: orders a second and account, in a sliding window; None for no limit. A refused order counts as well; cancels do not.
     max_resting: resting orders an instrument.
     outages: in ascending order, without overlap.
+    refusals: (reason, parts per billion of the orders), by reason: orders that the venue refuses for what is not simulated, drawn by
+        (seed, order) among those that nothing else speaks against.
+    fill_shares: parts per billion, ascending, each equally likely, drawn by (seed, order): how much an IOC or FOK order gets of what the
+        shown book would fill of it; () for all of it.
     """
 
     feed_latency: Latency
@@ -140,6 +144,8 @@ class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     outages: tuple[Outage, ...]
     consumption: bool = True
     max_resting: int = 200
+    refusals: tuple[tuple[str, int], ...] = ()
+    fill_shares: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.assumed_qty is not None and self.assumed_qty <= 0:
@@ -150,6 +156,23 @@ class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigError(f"max_resting: {self.max_resting} is not at least 1")
         if any(later.from_ts < earlier.to_ts for earlier, later in pairwise(self.outages)):
             raise ConfigError("outages: they must ascend and not overlap")
+        if any(ppb < 0 for _, ppb in self.refusals) or sum(ppb for _, ppb in self.refusals) > PPB:
+            raise ConfigError("refusals: they are shares of all orders, together at most all of them")
+        if any(later < earlier for earlier, later in pairwise((0, *self.fill_shares, PPB))):
+            raise ConfigError("fill_shares: they must ascend and lie between nothing and all of it")
+
+    def refused(self, draw: int) -> str | None:
+        """For what an order is refused by a 64-bit draw, beside what is simulated; None for nothing."""
+        place = draw % PPB
+        for reason, ppb in self.refusals:
+            if place < ppb:
+                return reason
+            place -= ppb
+        return None
+
+    def share(self, draw: int) -> int:
+        """Parts per billion of what the shown book would fill that an order gets, by a 64-bit draw."""
+        return self.fill_shares[draw % len(self.fill_shares)] if self.fill_shares else PPB
 
     def slower(self, ns: int) -> VenueModel:
         """The same venue with `ns` added to its order latency: a rung of the ladder."""
@@ -223,11 +246,23 @@ def describe_model(venue: str, model: VenueModel) -> list[tuple[str, str, str]]:
             "stays subtracted until the level vanishes or trades refill it" if model.consumption else "forgotten at once",
         ),
         ("queue", "behind the size seen at arrival; advanced by trades, and by shrinkage below what was ahead"),
+        ("fills", _shares(model.fill_shares)),
+        ("refusals", ", ".join(f"{reason} {_part(ppb)}" for reason, ppb in model.refusals) or "none but for what is simulated"),
         ("rate limit", "none" if model.rate_limit is None else f"{model.rate_limit} orders a second and account"),
         ("outages", str(len(model.outages)) if model.outages else "none"),
     ]
     rows += [("optimistic", text) for text in model.optimism()]
     return [(venue, what, value) for what, value in rows]
+
+
+def _shares(shares: tuple[int, ...]) -> str:
+    if not shares:
+        return "an order gets all that the book shows as it arrives"
+    return f"IOC and FOK orders get {_part(shares[0])} to {_part(shares[-1])} of what the book shows, {len(shares)} measured shares"
+
+
+def _part(ppb: int) -> str:
+    return f"{format_decimal(ppb, 7)} %"
 
 
 def _check_range(name: str, low: int, high: int) -> None:

@@ -22,7 +22,7 @@ _U_MIX_2 = np.uint64(_MIX_2)
 _U30, _U27, _U31, _U1 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(1)
 
 # One stream a purpose, so that an order's way there, its answer and its cancel are independent draws.
-STREAM_FEED, STREAM_ORDER, STREAM_RESPONSE, STREAM_CANCEL, STREAM_CANCEL_RESPONSE = range(5)
+STREAM_FEED, STREAM_ORDER, STREAM_RESPONSE, STREAM_CANCEL, STREAM_CANCEL_RESPONSE, STREAM_REFUSAL, STREAM_SHARE = range(7)
 
 
 def splitmix64(seed: int, counter: int) -> int:
