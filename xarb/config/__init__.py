@@ -74,11 +74,15 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     rate_limit_per_s: Annotated[Count | None, doc("orders per account and second that the venue takes")] = 10
     reject_bps: Annotated[
         dict[str, Decimal] | None,
-        doc("by reason, orders of 10,000 that the venue refuses for what is not simulated, such as { invalid_order = 5 }; none: no order"),
+        doc(
+            "by reason, orders of 10,000 that the venue refuses for what is not simulated, such as { invalid_order = 5 }; none: no order"
+        ),
     ] = None
     fill_share_bps: Annotated[
         tuple[Decimal, ...] | None,
-        doc("what an IOC or FOK order gets of what the shown book would fill, drawn evenly from measured shares; none: 10000, all of it"),
+        doc(
+            "what an IOC or FOK order gets of what the shown book would fill, drawn evenly from measured shares; none: 10000, all of it"
+        ),
     ] = None
     outages: Annotated[tuple[tuple[str, str], ...], doc("spans of ISO 8601 times in which the venue rejects orders")] = ()
     allow_not_transferable: Annotated[
