@@ -40,6 +40,7 @@ columns = { ts_event = "t", venue = "v", symbol = "s", bid = "b", bid_qty = "bq"
 ignore = ["note"]
 """,
     "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
+    "tardis-raw": '[[source]]\nformat = "tardis-raw"\npath = "input"\nvenue = "binance"\n',
 }
 _ARROW: Final = {"int": pa.int64(), "double": pa.float64(), "text": pa.string(), "list": pa.list_(pa.int64()), "blob": pa.binary()}
 _HOSTILE_NAMES: Final = ("a'b", 'a"b', "a;DROP VIEW quotes;--", "a{b}", "a[0-9]*?", "a\\b", "ä\u202eb", " ", "a%s$1")

@@ -22,6 +22,7 @@ from xarb.imports import (
     quotes_csv,
     quotes_parquet,
     tardis_csv,
+    tardis_raw,
 )
 from xarb.imports.tape import Listings, Tape
 from xarb.model.units import NEVER
@@ -49,6 +50,7 @@ READERS: Final[dict[str, Callable[[Source, Tape], Reader]]] = {
     "binance-raw": binance_raw.Reader,
     "bybit-ob500": bybit_ob500.Reader,
     "tardis-csv": tardis_csv.Reader,
+    "tardis-raw": tardis_raw.Reader,
     "ccxt-books": ccxt_books.Reader,
     "coinapi-csv": coinapi_csv.Reader,
     "cryptofeed-raw": cryptofeed_raw.Reader,

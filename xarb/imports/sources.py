@@ -26,13 +26,14 @@ ALLOWED: Final = {
     "binance-raw": _SHARED,
     "bybit-ob500": _SHARED | {"time_rule"},
     "tardis-csv": _SHARED,
+    "tardis-raw": _SHARED | {"book_channel"},
     "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
     "coinapi-csv": _SHARED,
     "cryptofeed-raw": _SHARED | {"rest"},
     "nautilus-parquet": _SHARED,
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
-_ONE_VENUE: Final = frozenset({"ccxt-books", "cryptofeed-raw"})
+_ONE_VENUE: Final = frozenset({"ccxt-books", "cryptofeed-raw", "tardis-raw"})
 _FLOATS: Final = frozenset({"hftbacktest-npz"})
 FORMATS: Final = tuple(ALLOWED)
 _RULE: Final = re.compile(r"ts_event \+ (\d{1,9}) (ns|us|ms|s)\Z")
@@ -46,6 +47,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     file, or None where the file says them row by row. `time_rule` makes a receive time of the venue's time. `columns` maps our
     names (`QUOTE_COLUMNS`) to the file's, `ignore` lists columns of the file that are left out. `continues`: the file goes on
     where the source before it ended, on the same connection. `rest` is the file of HTTP answers that belongs to it, which lies at `rest_file`.
+    `book_channel` says which of an exchange's channels of books is read.
     """
 
     format: str
@@ -61,6 +63,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     qty_decimals: int | None = None
     continues: bool = False
     rest: str | None = None
+    book_channel: str | None = None
     rest_file: Path = Path()
 
     @property

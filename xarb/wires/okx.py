@@ -32,6 +32,7 @@ from xarb.wires.times import nanos_of
 
 PING_NS: Final = 20 * NANOS_PER_S
 CHECKED_LEVELS: Final = 25
+BOOKS: Final = ("books", "books-l2-tbt")  # every 100 ms, and every 10 ms for VIP accounts: one form, each a chain of its own
 _ARGS_A_MESSAGE: Final = 100  # a request may hold 64 KiB; 100 arguments are about 6 KiB
 _AGGRESSORS: Final = {"buy": BUY, "sell": SELL}
 
@@ -82,10 +83,13 @@ class OkxSession(StreamSession):
     Args:
         listings: instruments by native name (`BTC-USDT`, `BTC-USDT-SWAP`, `BTC-USD-261225`).
         channels: of `quotes`, `deltas`, `trades` and `marks` those to subscribe when the connection opens; marks are for derivatives only.
+        books: the channel of books, one of `BOOKS`.
     """
 
-    def __init__(self, listings: Iterable[Listing], channels: Sequence[str] = ()) -> None:
+    def __init__(self, listings: Iterable[Listing], channels: Sequence[str] = (), *, books: str = BOOKS[0]) -> None:
         super().__init__("okx", listings, channels, ping_every_ns=PING_NS, ping="ping")
+        assert books in BOOKS, books
+        self._kind = books
         self._derivatives = [native for native, listing in self._listings.items() if listing.instrument.kind != "spot"]
         self._of_index: dict[str, list[Listing]] = {}
         for native in self._derivatives:
@@ -102,12 +106,12 @@ class OkxSession(StreamSession):
                 args += [("index-tickers", index) for index in self._of_index]
                 args += [("funding-rate", native) for native in perpetuals]
             else:
-                name = {"quotes": "bbo-tbt", "deltas": "books", "trades": "trades"}[channel]
+                name = {"quotes": "bbo-tbt", "deltas": self._kind, "trades": "trades"}[channel]
                 args += [(name, native) for native in self._listings]
         return _requests("subscribe", args)
 
     def _resubscribe(self, natives: Sequence[str]) -> list[str]:
-        args = [("books", native) for native in natives]
+        args = [(self._kind, native) for native in natives]
         return [*_requests("unsubscribe", args), *_requests("subscribe", args)]
 
     def _read(self, payload: bytes) -> list[WireEvent]:
@@ -118,7 +122,7 @@ class OkxSession(StreamSession):
             return self._answer(frame)
         arg = need(frame.arg, "arg")
         items, native = need(frame.data, "data"), need(arg.instId, "arg.instId")
-        if arg.channel == "books":
+        if arg.channel == self._kind:
             return [
                 event
                 for item in items
