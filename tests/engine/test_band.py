@@ -80,6 +80,18 @@ def test_feeds_that_are_not_tradable_have_no_say() -> None:
     assert last(desk)[2] == 105_500_000 * 99 * 10**10
 
 
+def test_what_is_not_traded_has_no_say() -> None:
+    """A halted venue goes on quoting and is left out; once it is traded again it counts."""
+    desk = banded(100)
+    desk.quote(1, 110, 111)
+    desk.learn(2, active=False)
+    assert desk.tell("buy a 101 5", "sell b 110 5") == ["refuse price_band"]
+    assert last(desk)[2] == 105_500_000 * 99 * 10**10
+    desk.learn(2, active=True)
+    assert desk.tell("buy a 101 5", "sell b 110 5") == ["refuse price_band"]
+    assert last(desk)[:2] == ("b", money(110))
+
+
 def test_scales_are_not_mixed_up() -> None:
     """A venue that quotes with more decimals says the same."""
     desk = banded(100, instruments=[instrument("a"), instrument("b"), instrument("c", px_scale=2)])

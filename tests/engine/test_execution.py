@@ -323,6 +323,18 @@ def test_a_hard_leg_releases_nothing_where_nothing_is_traded() -> None:
     assert at.fill(1, 101, 5) == ["unwind 2 sell a 99 5"]
 
 
+def test_a_hard_leg_is_released_on_the_step_of_now() -> None:
+    """Steps of prices grew since the plan: the other leg keeps to them, and is no worse than it was planned."""
+    at = Desk("ab")
+    at.tell("buy a 101 5", "sell b 101 5", sequence="hard_leg_first")
+    at.learn(1, tick_int=5)
+    assert at.fill(1, 101, 5) == ["open 2 sell b 105 5"]
+    other = Desk("ab")
+    other.tell("sell b 100 5", "buy a 102 5", sequence="hard_leg_first")
+    other.learn(0, tick_int=5)
+    assert other.fill(1, 100, 5) == ["open 2 buy a 100 5"]
+
+
 def test_an_unknown_report_sends_one_cancel() -> None:
     """A venue that does not know is asked to cancel, once."""
     at = desk()

@@ -15,6 +15,7 @@ from xarb.engine.carried import CarriedBundle, CarriedLeg, PlannedSwap
 from xarb.engine.strategy import LegPlan
 from xarb.errors import LogError
 from xarb.model.command import CancelCycle, SubmitOrder, SwapPath
+from xarb.model.event import SlowRow
 from xarb.model.order import CARRIED
 from xarb.model.units import MONEY_ONE, NANOS_PER_S, Money
 
@@ -28,6 +29,12 @@ def waiting(**changes: Any) -> HedgeDesk:
     desk.plan_now(desk.buy())
     out(desk)
     return desk
+
+
+def learn(desk: HedgeDesk, **changes: Any) -> None:
+    """A row that replaces what is known of the exchange's market."""
+    values = msgspec.structs.asdict(desk.engine.instruments[MARKET]) | changes
+    desk.fold([SlowRow(desk.seq, desk.now, "instruments", values)])
 
 
 def test_the_swap_leaves_alone_and_reserves_both_sides() -> None:
@@ -66,6 +73,19 @@ def test_the_receipt_releases_the_hedge_of_what_came() -> None:
     swap = [(CHAIN, DAI, "swap", 1), (CHAIN, WETH, "swap", 1), (CHAIN, "ETH", "gas", 1)]
     assert causes == [*swap, (EXCHANGE, "ETH", "trade", 2), (EXCHANGE, "USD", "trade", 2), (EXCHANGE, "USD", "fee", 2)]
     assert (desk.all_reserved(), desk.engine.execution.open_bundles("s")) == (0, 0)
+
+
+def test_the_hedge_keeps_to_what_is_traded_by_then() -> None:
+    """Steps of prices grew since the plan: the hedge keeps to them; where nothing is traded any more none leaves until it is again."""
+    desk = waiting()
+    learn(desk, tick_int=3)
+    desk.swapped(COST, 10**18)
+    (command,) = [one for one in desk.sent if isinstance(one, SubmitOrder)]
+    assert (command.price_int % 3, command.qty_int) == (0, 1_000)
+    halted = waiting()
+    learn(halted, active=False)
+    halted.swapped(COST, 10**18)
+    assert not halted.orders
 
 
 def test_more_than_planned_is_hedged_to_the_end() -> None:

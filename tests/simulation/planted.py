@@ -28,6 +28,7 @@ from xarb.engine.residual import Flattening, Step
 from xarb.engine.results import Pricing, Results
 from xarb.engine.risk import Risk, Way
 from xarb.engine.rules import Refusal
+from xarb.engine.side import Side
 from xarb.engine.volumes import Volumes
 from xarb.engine.worst import Worst
 from xarb.errors import OutcomeUnknown
@@ -38,6 +39,7 @@ from xarb.live.trading import Trading
 from xarb.log import journal, recovery, seal
 from xarb.log.committer import Committer
 from xarb.log.livelog import LiveLog
+from xarb.model.instrument import Instrument
 from xarb.model.order import CARRIED, ORDER_TERMINAL
 from xarb.replay import turn
 from xarb.venues import absence, account
@@ -46,6 +48,7 @@ from xarb.venues.balancecheck import BalanceCheck
 from xarb.venues.cex import CexVenue
 from xarb.venues.liveorders import LiveOrders
 from xarb.venues.passage import Passage
+from xarb.venues.relisting import Relisting
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -56,6 +59,7 @@ SLOW = "slow"  # the disk takes long now and then
 SEALED = "sealed"  # the log is sealed while the world runs
 COUNTED = "counted"  # an exchange cancels everything when it hears nothing
 DENIED = "denied"  # an exchange denies for long what it took
+HALTED = "halted"  # markets stop for a while, or are traded in coarser steps
 MOVED = "moved"  # money comes or goes without a word
 STRANGERS = "strangers"  # somebody else trades on the account
 RIVAL = "rival"  # a second xarb trades on the account
@@ -689,6 +693,45 @@ def exposure_not_bounded(patch: pytest.MonkeyPatch) -> None:
 def exposure_does_not_bind_what_flattens(patch: pytest.MonkeyPatch) -> None:
     """An order that flattens is as large as its residual, whatever else may fill."""
     patch.setattr(Risk, "within_exposure", lambda _self, _desk, order, _ways: (order[2], None))
+
+
+@bug("halted", faults=(HALTED,))
+def orders_live_on_where_nothing_is_traded(patch: pytest.MonkeyPatch) -> None:
+    """A market is halted, and what rests there is left."""
+    real = Orders.cancel_living
+
+    def cancel_living(self: Orders, number: int | None = None) -> None:
+        if number is None:
+            real(self)
+
+    patch.setattr(Orders, "cancel_living", cancel_living)
+
+
+@bug("halted", faults=(HALTED,))
+def halted_markets_get_orders(patch: pytest.MonkeyPatch) -> None:
+    """An instrument that is not traded is like any other."""
+    real = Side.lay
+
+    def lay(self: Side, instrument: Instrument) -> None:
+        real(self, msgspec.structs.replace(instrument, active=True))
+
+    patch.setattr(Side, "lay", lay)
+
+
+@bug("halted", faults=(HALTED,))
+def released_off_the_step(patch: pytest.MonkeyPatch) -> None:
+    """What a first leg releases has the price of the plan, whatever step there is by then."""
+    patch.setattr(Side, "no_worse", lambda _, price: price)
+
+
+@bug("halted", faults=(HALTED,))
+def nobody_asks_what_is_listed(patch: pytest.MonkeyPatch) -> None:
+    """An exchange's word on its instruments is taken at the start and never again."""
+
+    async def ask(*_: object) -> None:
+        pass
+
+    patch.setattr(Relisting, "ask", ask)
 
 
 @bug("breaker")

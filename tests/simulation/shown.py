@@ -97,4 +97,8 @@ SHOWN: dict[str, int] = {
     "orders_of_a_copy_taken_up": 1025,
     "twins_are_one_order": 1565,
     "refused_order_that_fills_is_nothing_new": 1220,
+    "orders_live_on_where_nothing_is_traded": 50,
+    "halted_markets_get_orders": 50,
+    "released_off_the_step": 1878,
+    "nobody_asks_what_is_listed": 284,
 }

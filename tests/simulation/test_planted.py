@@ -7,7 +7,7 @@ from itertools import chain, islice
 
 import pytest
 
-from tests.simulation.planted import COUNTED, DENIED, KILLS, MIDNIGHT, MOVED, RIVAL, SEALED, SLOW, STRANGERS, Bug
+from tests.simulation.planted import COUNTED, DENIED, HALTED, KILLS, MIDNIGHT, MOVED, RIVAL, SEALED, SLOW, STRANGERS, Bug
 from tests.simulation.planted_others import BUGS
 from tests.simulation.shown import SHOWN
 from xarb.simulation.case import run_case
@@ -22,6 +22,7 @@ from xarb.simulation.faults import (
     draw_slowness,
     draw_waits,
 )
+from xarb.simulation.halts import draw_halts
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.rivals import draw_rival
 from xarb.simulation.strangers import draw_strangers
@@ -45,6 +46,7 @@ def worlds(bug: Bug) -> Iterator[int]:
             (SEALED, draw_sealing(seed) != Sealing()),
             (COUNTED, draw_waits(seed, 2).exchanges),
             (MOVED, draw_moved(seed)),
+            (HALTED, draw_halts(seed).changes and not draw_rival(seed).kind),
             (DENIED, draw_deny(seed)),
             (STRANGERS, draw_strangers(seed).acts),
             (RIVAL, draw_rival(seed).kind),

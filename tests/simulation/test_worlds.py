@@ -31,6 +31,7 @@ REGRESSIONS = {
     3639: "an order that the exchange had refused was filled, by a copy, and spoke of nobody",
     21568: "an order that a copy had filled was refused to us after that, and spoke of nobody",
     7446: "a withdrawal while a start opened was a difference that nobody explains",
+    1878: "a hard leg was released at a price off the step, which had grown since the plan",
     7961: "what came before a stop in one pass of the loop was judged as if it came behind it",
 }
 

@@ -14,7 +14,6 @@ from tests.instruments import spot
 from xarb.errors import Retryable
 from xarb.model.instrument import Instrument
 from xarb.model.units import parse_money
-from xarb.venues import relisting
 from xarb.venues.clock import Clock
 from xarb.venues.feeds import Source
 from xarb.venues.intake import Intake
@@ -37,18 +36,16 @@ SOURCE = Source(venue="binance", exchange="binance", symbols=(BTC.symbol,))
 class World:
     """One exchange that lists what it is told to, and the rows that follow."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.rows: dict[str, list[tuple[Any, ...]]] = {}
         self.answer: Mapping[str, Instrument] | Retryable = {BTC.symbol: BTC}
         self.listing = Listing(BTC)
 
-        async def ask(source: Source) -> Mapping[str, Instrument]:
-            assert source is SOURCE
-            if isinstance(self.answer, Retryable):
-                raise self.answer
-            return self.answer
-
-        monkeypatch.setattr(relisting, "ask_listed", ask)
+    async def _say(self, source: Source) -> Mapping[str, Instrument]:
+        assert source is SOURCE
+        if isinstance(self.answer, Retryable):
+            raise self.answer
+        return self.answer
 
     def run(self, *answers: Mapping[str, Instrument] | Retryable, after: Callable[[], None] = lambda: None) -> None:
         """Ask once for each answer."""
@@ -56,7 +53,7 @@ class World:
         async def work() -> None:
             intake = Intake(RowBuilder(), Clock(0), self._deliver)
             intake.announce(self.listing)
-            asked = Relisting([SOURCE], {"binance": [self.listing]}, intake, every_s=600)
+            asked = Relisting([SOURCE], {"binance": [self.listing]}, intake, every_s=600, asked=self._say)
             for answer in answers:
                 self.answer = answer
                 await asked.ask(SOURCE)
@@ -76,9 +73,9 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
+def world() -> World:
     """An exchange with one instrument, which the log knows."""
-    return World(monkeypatch)
+    return World()
 
 
 def test_what_did_not_change_is_no_news(world: World) -> None:

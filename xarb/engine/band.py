@@ -42,13 +42,13 @@ class Band:
         return None
 
     def _median(self, numbers: Sequence[int]) -> int | None:
-        """Four times the median as money, so that it is exact; None of fewer than two feeds."""
+        """Four times the median as money, so that it is exact; None of fewer than two feeds of what is traded."""
         market, mids = self._market, list[int]()
         for number in numbers:
-            best = market.best(number)
-            if best.bid is None or best.ask is None or market.confirmed(number) is None:
+            best, one = market.best(number), market.instrument(number)
+            if not one.active or best.bid is None or best.ask is None or market.confirmed(number) is None:
                 continue
-            mids.append((best.bid + best.ask) * 10 ** (MONEY_SCALE - market.instrument(number).px_scale))
+            mids.append((best.bid + best.ask) * 10 ** (MONEY_SCALE - one.px_scale))
         if len(mids) < 2:
             return None
         mids.sort()

@@ -455,13 +455,14 @@ class Execution:
             if side.untradable is not None or self._risk.breakers.refuses(side.names):
                 continue
             qty = min(leg.qty, leg.qty * first.filled // first.qty) // side.lot * side.lot - leg.released
-            if qty > 0 and qty >= side.least_qty and leg.price * qty >= side.least_product:
+            price = side.no_worse(leg.price)
+            if qty > 0 and qty >= side.least_qty and price * qty >= side.least_product:
                 leg.released += qty
                 if leg.hold:
                     leg.hold = self._orders.hold_again(side, (leg.price, max(0, leg.qty - leg.released)), leg.hold)
                 if self._market.now // DAY_NS != bundle.began // DAY_NS:  # the whole leg counted on the day of the decision
-                    bundle.desk.volumes.count(where_of(side), side.notional(leg.price, qty))
-                self._send(bundle, OrderPlan(at, 0, "open", side, leg.price, qty))
+                    bundle.desk.volumes.count(where_of(side), side.notional(price, qty))
+                self._send(bundle, OrderPlan(at, 0, "open", side, price, qty))
 
     def _release_hedge(self, bundle: Bundle) -> None:
         """A receipt releases the hedge, of what it says was swapped and no more than was planned; the rest is a residual."""
@@ -472,10 +473,10 @@ class Execution:
     def _release(self, bundle: Bundle, qty: int) -> None:
         """Send the hedge of a swap, so much of it; the order takes the leg's reservation over."""
         leg = bundle.legs[0]
-        leg.released, hold, leg.hold = leg.qty, leg.hold, ()
-        if qty < leg.qty:
-            hold = self._orders.hold_again(leg.side, (leg.price, qty), hold)
-        self._orders.send(bundle, OrderPlan(0, 0, "open", leg.side, leg.price, qty), hold)
+        leg.released, hold, leg.hold, price = leg.qty, leg.hold, (), leg.side.no_worse(leg.price)
+        if (price, qty) != (leg.price, leg.qty):
+            hold = self._orders.hold_again(leg.side, (price, qty), hold)
+        self._orders.send(bundle, OrderPlan(0, 0, "open", leg.side, price, qty), hold)
 
     def _send(self, bundle: Bundle, plan: OrderPlan) -> None:
         """Reserve what an order may take now, and send it."""

@@ -124,6 +124,10 @@ class Side:
 
     # --- steps
 
+    def no_worse(self, price: int) -> int:
+        """The nearest price on the step that is no worse for us; the step may have grown since an order was planned."""
+        return price // self.tick * self.tick if self.sign == BUY else ceil_div(price, self.tick) * self.tick
+
     def check_steps(self, price: int, qty: int) -> Refusal | None:
         """Whether price and quantity keep to tick, lot, least quantity and least notional; the instrument is tradable."""
         if price <= 0:

@@ -103,13 +103,17 @@ def book(bundle: Bundle, change: Changed) -> None:
 
 
 def to_hedge(bundle: Bundle) -> int:
-    """How much the hedge may trade of what was swapped: no more than was planned, in whole lots, and nothing a second time."""
+    """How much the hedge may trade of what was swapped: no more than was planned, in whole lots, and nothing a second time.
+
+    Nothing where the instrument is not traded any more: what was swapped is a residual then.
+    """
     leg = bundle.legs[0]
     got = bundle.flows.get(leg.side.base, 0)
-    if leg.released or got * leg.sign >= 0:
+    if leg.released or got * leg.sign >= 0 or leg.side.untradable is not None:
         return 0
-    qty = min(leg.qty, turned_over(leg.side, leg.price, (leg.side.base, abs(got))))
-    return qty if leg.side.check_steps(leg.price, qty) is None else 0
+    price = leg.side.no_worse(leg.price)
+    qty = min(leg.qty, turned_over(leg.side, price, (leg.side.base, abs(got))))
+    return qty if leg.side.check_steps(price, qty) is None else 0
 
 
 def _side(desk: Desk, venue: str, number: int, sign: int) -> Side:

@@ -42,6 +42,7 @@ class Access:
         readings: each look at the balances.
         submits: how often each client id was sent. ages: how old each order was when it left, ns since it was decided on.
         count_failed_at: when a request for a countdown last failed, ns, -1 before any.
+        is_mute: questions may fail. unfit: client ids that left against what the exchange listed by then, and for how long it did, ns.
         left_at, cancels: when each order left, and when a cancel of it was last asked for, ns.
     """
 
@@ -64,6 +65,8 @@ class Access:
         self.left_at: dict[str, int] = {}
         self.cancels: dict[str, int] = {}
         self.count_failed_at = -1
+        self.is_mute = exchange.odds.fail_read > 0
+        self.unfit: list[tuple[str, int]] = []
         self.client = SimpleNamespace(
             fetch_balance=self._balances,
             fetch_deposits=self._transfers(is_deposit=True),
@@ -160,6 +163,8 @@ class Access:
         if world.chance(odds.no_connection):
             raise Retryable("no connection", reason="exchange_not_available")
         self.ages[client_id], self.left_at[client_id] = world.unix - command.ts, world.now
+        if exchange.unfit(command) is not None:
+            self.unfit.append((client_id, world.now - exchange.listed_at))
         passage.written()
         if world.chance(odds.lose_request):
             await self._time_out()
@@ -171,7 +176,7 @@ class Access:
         if world.chance(odds.refuse):
             await self._trip()
             raise Rejected("the exchange does not want it", reason="invalid_order")
-        arrived: asyncio.Future[Placed | None] = asyncio.get_running_loop().create_future()
+        arrived: asyncio.Future[Placed | str] = asyncio.get_running_loop().create_future()
 
         def arrive() -> None:
             order = exchange.arrive(client_id, command)
@@ -180,11 +185,11 @@ class Access:
 
         world.after(world.draw.randrange(NANOS_PER_MS, _TRIP_NS), arrive)
         order = await arrived
-        if world.chance(odds.lose_reply) or (order is not None and order.is_denied):
+        if world.chance(odds.lose_reply) or (isinstance(order, Placed) and order.is_denied):
             await self._time_out()
-        if order is None:
+        if isinstance(order, str):
             await self._trip()
-            raise Rejected("no money", reason="insufficient_funds")
+            raise Rejected("the exchange does not take it", reason=order)
         said, fills = exchange.said(order), exchange.shown_fills(order)
         await self._trip()
         if self.rules.acknowledges:
@@ -244,6 +249,11 @@ class Access:
         """An order by the exchange's id."""
         await self._read()
         return next(iter(self._said(order for order in self.exchange.all_orders() if order.id == venue_order_id)), None)
+
+    async def listed(self) -> dict[str, Instrument]:
+        """What the exchange lists now, by symbol."""
+        await self._read()
+        return {self.exchange.terms.symbol: self.exchange.terms}
 
     async def open_orders(self, _symbol: str) -> list[OrderSaid]:
         """Open ones, as far as they are shown."""

@@ -110,6 +110,7 @@ class Audit:
         self._told: dict[str, int] = {}  # seq of the first report of a fill
         self._quotes: dict[str, tuple[int, int]] = {}  # by venue, as money, of the start that is at work
         self._tradable: set[str] = set()
+        self._halted: set[str] = set()  # venues where nothing is traded
         self._start = 0
         self._unpriced_until = -1  # seq up to which there was a time without any price
         self._lost: str | None = None  # what killed trading in the start that is at work
@@ -126,6 +127,7 @@ class Audit:
         rows.sort(key=lambda one: one[:2])
         steps = {
             "starts": self._begin,
+            "instruments": self._instrument,
             "quotes": self._quote,
             "feed_states": self._feed,
             "reports": self._report,
@@ -175,9 +177,20 @@ class Audit:
             unit = 10 ** (MONEY_SCALE - row["px_scale"])
             self._quotes[row["venue"]] = bid * unit, ask * unit
 
+    def _instrument(self, row: dict[str, Any]) -> None:
+        self._feeds_moved = True
+        if not self._pricing:
+            self._unpriced_until = row["seq"]
+        (self._halted.discard if row["active"] else self._halted.add)(row["venue"])
+
+    @property
+    def _pricing(self) -> set[str]:
+        """Venues whose quotes price something."""
+        return self._tradable - self._halted
+
     def _feed(self, row: dict[str, Any]) -> None:
         self._feeds_moved = True
-        if not self._tradable:
+        if not self._pricing:
             self._unpriced_until = row["after_seq"]
         (self._tradable.add if row["tradable"] else self._tradable.discard)(row["venue"])
 
@@ -263,7 +276,7 @@ class Audit:
 
     def _middle(self) -> int | None:
         """Four times the median of the tradable venues' middles, None of fewer than two."""
-        sums = sorted(sum(quote) for venue, quote in self._quotes.items() if venue in self._tradable)
+        sums = sorted(sum(quote) for venue, quote in self._quotes.items() if venue in self._pricing)
         if len(sums) < 2:
             return None
         half = len(sums) // 2
@@ -284,7 +297,7 @@ class Audit:
         base, quote = flows.get(_BASE, 0), flows.get(_QUOTE, 0)
         if base == 0:
             return quote
-        known = [self._quotes[venue] for venue in self._tradable if venue in self._quotes]
+        known = [self._quotes[venue] for venue in self._pricing if venue in self._quotes]
         if not known:
             return None
         price = min(bid for bid, _ in known) if base > 0 else max(ask for _, ask in known)
@@ -379,7 +392,7 @@ class Audit:
         last = book.ended[-1].seq if book.ended else -1
         for order in self._orders.values():
             is_mine = (order.strategy, order.start) == (name, self._start)
-            if is_mine and self._tradable and last < order.ended_seq > self._unpriced_until:
+            if is_mine and self._pricing and last < order.ended_seq > self._unpriced_until:
                 self._say("results", f"no result of {name} follows the end of an order of bundle {order.bundle}")
 
     # --- refusals

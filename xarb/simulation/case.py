@@ -35,6 +35,7 @@ from xarb.simulation.faults import (
     draw_slowness,
     draw_waits,
 )
+from xarb.simulation.halts import Halts, draw_halts, let_change, reopen
 from xarb.simulation.limits import before_midnight
 from xarb.simulation.market import Move
 from xarb.simulation.oracles import Judge, Violation
@@ -86,6 +87,7 @@ class Case:
         count = draw.choice([2, 2, 3])
         self.met, self.rival = draw_strangers(seed), draw_rival(seed)
         self.waits = Waits() if self.rival.kind else draw_waits(seed, count)
+        self.halts = Halts() if self.rival.kind else draw_halts(seed)
         odds = msgspec.structs.replace(odds, deny=draw_deny(seed), **self.waits.more)
         if self.rival.kind:
             odds = odds_beside(odds, self.rival)
@@ -113,6 +115,7 @@ class Case:
             draw.random() < 0.3,
             slowness.max_send_lag_ms,
             draw_sealing(seed),
+            self.halts.asked_ms,
             bool(self.met.acts or self.rival.kind),
             folder.with_name(f"{folder.name}-locks") if self.rival.is_here else None,
         )
@@ -160,6 +163,9 @@ class Case:
             last = move.ts
         for act in self.met.acts:
             let_act(world, self.exchanges, act, at=begin + last * act.share_ppm // 1_000_000)
+        for change in self.halts.changes:
+            at = begin + last * change.share_ppm // 1_000_000
+            let_change(world, self.exchanges, change, at=at, is_calm=lambda: self._is_calm)
         world.run(begin + last + 300 * NANOS_PER_MS, lambda: False)
         self._come_to_rest()
         self.judge.judge(self.traders, self.exchanges)
@@ -344,6 +350,7 @@ class Case:
         self._is_calm = True
         for exchange in self.exchanges:
             exchange.odds = NONE
+            reopen(exchange)
         self.site.disk.mend()
         world.note("the faults are over")
         self._rest()

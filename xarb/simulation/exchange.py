@@ -11,6 +11,9 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from xarb.engine.breaker import NO_MONEY
 from xarb.model.command import SubmitOrder
 from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, NANOS_PER_MS, NANOS_PER_S, PPB, Money, ceil_div, format_decimal
@@ -112,6 +115,7 @@ class Exchange:
 
     Attributes:
         lot: money of a lot of the base asset.
+        terms, listed_at: the instrument as the exchange lists it now, and since when.
         countdown_ms: how long it waits for its account when it is told to, 0: it cannot. runs_out_at: when it cancels everything, None: never.
         linger_ns: how long an immediate order stays open, at most.
         orders: by client id. fills: in order. doubles: client ids that arrived twice. short: ids of orders that money lacked for.
@@ -131,6 +135,7 @@ class Exchange:
     ) -> None:
         self.world, self.odds, self.instrument = world, odds, instrument
         self.name = instrument.venue
+        self.terms, self.listed_at = instrument, 0
         self.ids = ClientIds(log_id, "binance")
         self.purse = purse
         self.balances, self.moved, self.theirs, self.transfers = purse.balances, purse.moved, purse.theirs, purse.transfers
@@ -165,6 +170,24 @@ class Exchange:
     def quote(self, bid: int, ask: int, size: int) -> None:
         """The market moved."""
         self.bid, self.ask, self.size = bid, ask, size
+
+    def list_as(self, terms: Instrument) -> None:
+        """The market is traded by other terms from now on, or not at all."""
+        self.terms, self.listed_at = terms, self.world.now
+        self.world.note(f"{self.name}: " + (f"prices in steps of {terms.tick_int}" if terms.active else "nothing is traded"))
+
+    def halt(self, *, cancels: bool) -> None:
+        """Nothing is traded any more; what rests is canceled, or stays and fills nothing."""
+        self.list_as(msgspec.structs.replace(self.terms, active=False))
+        for order in [*self.all_orders()] if cancels else ():
+            if order.state == "open":
+                self._end(order, "canceled")
+
+    def unfit(self, order: SubmitOrder | Wish) -> str | None:
+        """Why an order is not taken by the present terms, None where it is."""
+        if not self.terms.active:
+            return "nothing is traded"
+        return "price is off the step" if order.price_int % (self.terms.tick_int or 1) else None
 
     # --- money
 
@@ -206,18 +229,21 @@ class Exchange:
 
     # --- orders
 
-    def arrive(self, client_id: str, command: SubmitOrder, *, is_revived: bool = False) -> Placed | None:
-        """An order reaches the exchange; None: it is refused."""
+    def arrive(self, client_id: str, command: SubmitOrder, *, is_revived: bool = False) -> Placed | str:
+        """An order reaches the exchange; a text: it is refused, for that reason."""
         name = self.ids.decode(client_id)
         if client_id in self.orders or name is None:
             self.doubles.append(client_id)
-            return None
+            return "duplicate"
+        if (why := self.unfit(command)) is not None:
+            self.world.note(f"{self.name}: {client_id} is refused, {why}")
+            return "invalid_order"
         asset, missing = self._lacking(command)
         if missing > 0:
             if not self.has_denied and not self.has_lost and not is_revived and missing > self._taken_by_others(asset):
                 self.short.append(client_id)
             self.world.note(f"{self.name}: {client_id} lacks money")
-            return None
+            return NO_MONEY
         now, draw = self.world.now, self.world.draw
         hidden = draw.randrange(2 * NANOS_PER_S) if self.world.chance(self.odds.hide) else 0
         is_denied = self.world.chance(self.odds.deny)
@@ -296,8 +322,8 @@ class Exchange:
 
     def take_theirs(self, wish: Wish, client_id: str, rests_ns: int) -> None:
         """Somebody else's order arrives; it takes what is there, or rests for so long."""
-        if self._lacking(wish)[1] > 0:
-            self.world.note(f"{self.name}: an order of somebody else lacks money")
+        if self.unfit(wish) is not None or self._lacking(wish)[1] > 0:
+            self.world.note(f"{self.name}: an order of somebody else is refused")
             return
         now = self.world.now
         order = Placed(next(self.purse.order_numbers), client_id, wish, NOBODY, arrived_at=now, visible_at=now)
@@ -418,7 +444,7 @@ class Exchange:
         """Fill up to so many lots at the best price, in one or two parts."""
         price = self.ask if order.side == "buy" else self.bid
         crosses = price > 0 and (price <= order.price if order.side == "buy" else price >= order.price)
-        lots = min(lots, self.size) if crosses else 0
+        lots = min(lots, self.size) if crosses and self.terms.active else 0
         first = self.world.draw.randrange(lots) if lots > 1 and self.world.draw.random() < 0.3 else 0
         for part in (first, lots - first):
             if part:

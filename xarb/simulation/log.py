@@ -16,7 +16,7 @@ from xarb.model.event import OutputRow, named
 Found = dict[str, list[dict[str, Any]]]  # rows by column name, in the order of the log
 ASTRAY: Final = "astray"  # reports that are of no start of the log
 _OUTPUTS: Final = ("bundles", "commands", "feed_states", "fills", "ledger", "refusals", "residuals", "results")
-_INPUTS: Final = ("health", "operator", "reports", "starts")
+_INPUTS: Final = ("health", "instruments", "operator", "reports", "starts")
 _QUOTE: Final = ("ts_recv", "venue", "bid_int", "ask_int", "px_scale")
 _QUOTES: Final = tuple(column.name for column in TABLES["quotes"].columns)
 

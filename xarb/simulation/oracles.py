@@ -34,6 +34,7 @@ from xarb.verbs.verify import verify
 
 BASE: Final = "BTC"
 _STILL: Final = ("alone", "armed", "checkpoint", "failure", "killed", "replay", "sealing")  # whosever an order is
+_HEARD_NS: Final = 600 * NANOS_PER_MS  # by when a process has heard what is listed, beyond the time between two questions
 _ENDS: Final = ("canceled", "expired", "rejected", "not_sent")
 
 
@@ -95,6 +96,7 @@ class Judge:
             int, tuple[int, int]
         ] = {}  # by bundle without an end: since when it is unbalanced (0: not), by how much
         self._booked: dict[tuple[str, str], int] = {}  # by venue and asset, adjustments of the process
+        self._canceled: set[int] = set()  # orders of the process that a cancel was decided for
         self._commands: set[str] = set()  # client ids that an engine decided on
         self._owners: dict[tuple[int, int], str] = {}  # strategy by start and order
         self._told: set[str] = set()  # fills that any engine knew of
@@ -115,7 +117,7 @@ class Judge:
     def follow(self, trader: Trader) -> None:
         """A process begins: its engine starts anew."""
         self._trader, self._orders, self._breakers, self._probes, self._booked = trader, {}, {}, {}, {}
-        self._residuals = {}
+        self._residuals, self._canceled = {}, set()
         self._desks = {name: Desk(config) for name, config in self._site.resolved.strategies.items()}
         self._applied = set()
 
@@ -162,6 +164,7 @@ class Judge:
                     self._applied.add(values["fill_id"])
         if moved:
             self._exposure(trader)
+        self._living_on(trader)
         if rows and trader.stands(rows[-1][1])[1] is None:
             self._runs_out(named(rows[-1])["ts"])
 
@@ -186,7 +189,9 @@ class Judge:
 
     def _command(self, trader: Trader, row: dict[str, Any]) -> None:
         if row["kind"] != "submit":
+            self._canceled.add(row["order"])
             return
+        self._listed(trader, row)
         name, bundle, leg, purpose = row["client_order_id"], row["bundle"], row["leg"], row["purpose"]
         desk = self._desks[row["strategy"]]
         if name in self._commands:
@@ -210,6 +215,21 @@ class Judge:
         here = (trader.number, row["order"])
         self._orders[row["order"]] = Known(row["strategy"], row["venue"], bundle, leg, purpose, here, way)
         desk.sent.append(row["ts"])
+
+    def _listed(self, trader: Trader, row: dict[str, Any]) -> None:
+        """An order is one that its exchange takes, by what it last said of the instrument."""
+        terms, name = trader.terms(row["venue"], row["after_seq"]), row["client_order_id"]
+        if not terms.active:
+            self.say("halted", f"{name} goes to {row['venue']}, where nothing is traded")
+        elif row["price_int"] % (terms.tick_int or 1):
+            self.say("halted", f"{name} at {row['price_int']} is off the step of {terms.tick_int} at {row['venue']}")
+
+    def _living_on(self, trader: Trader) -> None:
+        """What lives where nothing is traded any more is canceled at once."""
+        for name in trader.halted():
+            for number, one in self._orders.items():
+                if one.venue == name and one.is_alive and one.purpose != "carried" and number not in self._canceled:
+                    self.say("halted", f"order {number} lives on at {name}, where nothing is traded")
 
     def _flattened(self, desk: Desk, row: dict[str, Any], living: Sequence[Known]) -> None:
         """An order that flattens: beside it only orders live that are of unknown fate for so long, on other legs, which it undoes."""
@@ -381,6 +401,10 @@ class Judge:
             for client_id, times in access.submits.items():
                 if times > 1:
                     self.say("one order an intent", f"{client_id} was sent {times} times to {exchange.name}")
+            known_ns = self._site.asked_ms * NANOS_PER_MS + _HEARD_NS
+            for client_id, age in access.unfit:
+                if age > known_ns and not access.is_mute and not self._site.disk.is_slow:
+                    self.say("halted", f"{client_id} left for {exchange.name} against what that has listed for {age} ns")
             most_ms = self._site.max_send_lag_ms
             for client_id, age in access.ages.items():
                 if most_ms is not None and age > most_ms * NANOS_PER_MS:

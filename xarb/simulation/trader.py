@@ -20,12 +20,13 @@ from xarb.imports.run import LogState, state_of
 from xarb.live.alarm import Alarm
 from xarb.live.arming import Arming
 from xarb.live.begin import ACCOUNT as SHARED
-from xarb.live.begin import LOSSES, Heard, Listening, Past, begin, check_may_start, past_of
+from xarb.live.begin import LOSSES, Heard, Listening, Past, begin, check_may_start, instruments_after, past_of
 from xarb.live.ending import compare_at_the_end
 from xarb.live.exchanges import Exchanges
 from xarb.live.timers import Timers
 from xarb.live.trading import Trading
 from xarb.log import manifest
+from xarb.log.batching import slow_row
 from xarb.log.committer import Policy
 from xarb.log.ends import ENDED, left_off
 from xarb.log.livelog import LiveLog
@@ -33,7 +34,7 @@ from xarb.log.manifest import Header
 from xarb.log.reader import LogReader
 from xarb.model.command import AnyCommand, orders_of
 from xarb.model.event import OutputRow
-from xarb.model.instrument import Instrument
+from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.order import ENTRIES, KILL_LEVELS, STOP
 from xarb.model.units import NANOS_PER_S
 from xarb.simulation.access import ACCOUNT, Access, Reading
@@ -42,11 +43,14 @@ from xarb.simulation.exchange import Exchange
 from xarb.simulation.faults import Sealing
 from xarb.simulation.world import Loop, World
 from xarb.starts import LIVE, Start
+from xarb.upkeep import announce_all
 from xarb.venues.account import Account
 from xarb.venues.accountlock import AccountLocks, Locked, account_digest
 from xarb.venues.clock import Clock
 from xarb.venues.countdown import FAILED, Countdown
+from xarb.venues.feeds import Source
 from xarb.venues.intake import Intake
+from xarb.venues.relisting import Relisting
 from xarb.venues.venue import VenueRow
 from xarb.wires.decimals import Listing
 from xarb.wires.events import QuoteEvent
@@ -66,7 +70,7 @@ class Site(msgspec.Struct, frozen=True):
         world: its world. exchanges: by number of their instrument. folder: its log. log_id: of that. disk: below that.
         resolved: its config. strict: whether commands wait for the disk. acknowledges: whether replies only acknowledge.
         max_send_lag_ms: how old an order may be that leaves. sealing: how the log is written.
-        is_shared: others may be on the account. machine: where its machine keeps locks of accounts, None: nobody else asks for them.
+        asked_ms: how often exchanges are asked what they list, 0: never. is_shared: others may be on the account. machine: where its machine keeps locks of accounts, None: nobody else asks for them.
     """
 
     world: World
@@ -79,6 +83,7 @@ class Site(msgspec.Struct, frozen=True):
     acknowledges: bool
     max_send_lag_ms: int | None
     sealing: Sealing
+    asked_ms: int
     is_shared: bool
     machine: Path | None
 
@@ -129,6 +134,8 @@ class Trader:
         self._locks = None if site.machine is None else AccountLocks(site.folder, {"XDG_STATE_HOME": f"{site.machine}"})
         self._distrust: Discrepancy | Strangers | None = None
         self._left = 0  # to a person, when it was stopped
+        self._relisting: asyncio.Task[None] | None = None
+        self._terms: list[tuple[int, Instrument]] = []  # what it was told of instruments: input, terms
 
     # --- from start to stop
 
@@ -145,6 +152,7 @@ class Trader:
         if self.failure is not None:
             return
         self.failure, self.failed_at = error, self.site.world.now
+        self._ask_no_more()
         self.site.world.note(f"the process fails: {type(error).__name__}: {_without_place(error, self.site.folder)}")
         if not self.is_dead:
             self.loop.begin(self._give_up()).add_done_callback(self._has_given_up)
@@ -187,11 +195,11 @@ class Trader:
         clock = Clock(self.log.last_ts, wall=self._wall, monotonic=self._monotonic)
         builder = RowBuilder(self.log.last + 1, self.log.last_ts, state.scales)
         self.intake = Intake(builder, clock, self._deliver, keeps_frames=False)
-        instruments = [one.instrument for one in site.exchanges]
-        if not known:
-            for one in instruments:
-                self.intake.announce(Listing(one))
+        listings = {one.name: [Listing(one.terms)] for one in site.exchanges}
+        announce_all(self.intake, listings, known)
         self.intake.flush()
+        instruments = instruments_after(past.instruments, self._prelude or {})
+        self._terms = [(-1, one) for one in instruments]
         await self._open_exchanges(past, instruments, state.next_conn)
         self.log.sync()  # a start is durable before it arms
         self.exchanges.listen(
@@ -214,6 +222,8 @@ class Trader:
             self._gate.begin()
             if site.is_shared:  # where nobody else is it would find nothing, and only take time
                 self.exchanges.look_out()
+        if site.asked_ms:
+            self._relisting = self.loop.begin(self._ask_again(listings))
         self.is_ready = True
         site.world.note(f"start {self.number} is armed")
 
@@ -249,6 +259,16 @@ class Trader:
         self.trading = Trading(self.log, self.assembly, send=self._send, strict=self.site.strict, sink=self.outputs)
         self._put("starts", self.start.row())
         self.intake.flush()
+
+    async def _ask_again(self, listings: dict[str, list[Listing]]) -> None:
+        """Ask every so often what the exchanges list."""
+        sources = [Source(venue=name, exchange="binance", symbols=access.symbols) for name, access in self.accesses.items()]
+        every_s = self.site.asked_ms / 1000
+        await Relisting(sources, listings, self.intake, every_s=every_s, asked=lambda one: self.accesses[one.venue].listed()).run()
+
+    def _ask_no_more(self) -> None:
+        if self._relisting is not None:
+            self._relisting.cancel()
 
     def _lock(self) -> None:
         """Keep others of this machine off the account.
@@ -328,6 +348,14 @@ class Trader:
                 is_armed = action == ARM and killed is None
         return is_armed, killed
 
+    def terms(self, venue: str, seq: int) -> Instrument:
+        """By which terms its instrument of a venue is traded, as it was told by an input."""
+        return next(one for at, one in reversed(self._terms) if one.venue == venue and at <= seq)
+
+    def halted(self) -> list[str]:
+        """Venues of which it was told that nothing is traded there."""
+        return [one.name for one in self.site.exchanges if self.site.asked_ms and not self.terms(one.name, self.log.last).active]
+
     def reset(self) -> None:
         """A person takes a kill back, as `xarb kill --reset` does, once the process is dead."""
         self.log, _, _ = self._open_log()
@@ -362,6 +390,7 @@ class Trader:
         await self.exchanges.let_go()
         self._unlock()
         self._is_over = True
+        self._ask_no_more()
         self._alarm.cancel()
         self._put("operator", (ENDED, "stop", None))
         self.intake.flush()
@@ -429,6 +458,8 @@ class Trader:
             for kind, mine in rows.items():
                 self._prelude.setdefault(kind, []).extend(mine)
             return
+        for row in rows.get("instruments", ()):
+            self._terms.append((row[0], Instrument(**instrument_fields(slow_row("instruments", row).values))))
         self._acts += [(seq, action, detail or "") for seq, _, action, _, detail in rows.get("operator", ())]
         try:
             if self._has_ended:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -43,12 +43,20 @@ class Relisting:
         listings: of their instruments, by venue, as the log knows them.
         intake: takes rows.
         every_s: interval in seconds; 0: never.
+        asked: what an exchange lists of a source's symbols now, by symbol; raises Retryable where it does not say so.
     """
 
     def __init__(
-        self, sources: Sequence[Source], listings: Mapping[str, Sequence[Listing]], intake: Intake, *, every_s: float
+        self,
+        sources: Sequence[Source],
+        listings: Mapping[str, Sequence[Listing]],
+        intake: Intake,
+        *,
+        every_s: float,
+        asked: Callable[[Source], Awaitable[Mapping[str, Instrument]]] = ask_listed,
     ) -> None:
         self._sources, self._listings, self._intake, self._every_s = sources, listings, intake, every_s
+        self._asked = asked
         self._failures: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -67,7 +75,7 @@ class Relisting:
     async def ask(self, source: Source) -> None:
         """Ask one exchange now."""
         try:
-            found = await ask_listed(source)
+            found = await self._asked(source)
         except Retryable as error:
             self._failures[source.venue] = times = self._failures.get(source.venue, 0) + 1
             self._intake.health(UNKNOWN, times, source.venue, str(error))
