@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -27,6 +28,7 @@ from xarb.pools.cycle import Hop, best_input
 from xarb.pools.financing import MEASURED, Loan
 from xarb.replay import replay
 from xarb.starts import Opening, Span, Start, closing_volumes
+from xarb.venues.asked import through
 from xarb.verbs.diff import diff
 from xarb.verbs.verify import verify
 from xarb.verbs.why import Question, why
@@ -151,6 +153,24 @@ def test_what_may_become_of_it(
         assert sums(found)["ETH", "gas"] % ((use.of(2, 0) + use.more_of_revert(2)) * 11 * GWEI) == 0
     if expected[-1] == "dropped":
         assert ("ETH", "gas") not in sums(found)
+
+
+def test_what_is_undone_pays_for_the_ticks_that_it_crossed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Swaps came about before the end found too little left, and their gas was used: three ticks in each pool, here up to the limit."""
+    calls: list[Any] = []
+
+    def crossing(pool: Any, amount: int, *, zero_for_one: bool) -> tuple[int, Any, int]:
+        given, left, _ = through(pool, amount, zero_for_one=zero_for_one)
+        calls.append(pool)
+        return given, left, 3 if len(calls) > 2 else 0  # the first two are the simulation before it is sent
+
+    monkeypatch.setattr("xarb.venues.simulated_chain.through", crossing)
+    path = experiment(tmp_path, chain_log(tmp_path / "log", [Act(pools) for pools in (EVEN, GAP, EVEN, EVEN)]))
+    found = run(path, tmp_path / "run")
+    assert (states(found)[2], found["cycle_states"][2]["reason"]) == ("reverted", "unprofitable")
+    use, limit = MEASURED["callback"], found["cycles"][0]["gas_limit"]
+    assert use.of(2, 0) + use.more_of_revert(2) < limit < use.of(2, 6)
+    assert sums(found)["ETH", "gas"] == -limit * 11 * GWEI
 
 
 def test_a_reorganisation_takes_it_back_and_another_block_has_it(tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ class SimulatedChain:
                 return None
             given, _, crossed = through(pool, amount, zero_for_one=hop.zero_for_one)
             if given <= 0:
-                return self._reverted(command, "empty")
+                return self._reverted(command, "empty", ticks)
             swaps.append((self.apart.numbers[hop.pool], hop.zero_for_one, amount))
             amount, ticks = given, ticks + crossed
         if (not isinstance(command, SwapCycle) or command.funding == "wallet") and self._held(
@@ -270,17 +270,18 @@ class SimulatedChain:
                 return self._reverted(command, "loan")
             amount -= command.amount + premium
             if amount < command.min_profit:
-                return self._reverted(command, "unprofitable")
+                return self._reverted(command, "unprofitable", ticks)
         elif amount < command.min_out:
-            return self._reverted(command, "output")
+            return self._reverted(command, "output", ticks)
         gas = _use(command).of(len(command.hops), ticks)
         if gas > command.gas_limit:
             return Outcome("out_of_gas", command.gas_limit)
         return Outcome("", gas, amount, tuple(swaps))
 
-    def _reverted(self, command: AnySwap, why: str) -> Outcome:
+    def _reverted(self, command: AnySwap, why: str, ticks: int = 0) -> Outcome:
+        """It crossed so many ticks before it was undone, which costs what it costs."""
         use, hops = _use(command), len(command.hops)
-        return Outcome(why, min(use.of(hops, 0) + use.more_of_revert(hops), command.gas_limit))
+        return Outcome(why, min(use.of(hops, ticks) + use.more_of_revert(hops), command.gas_limit))
 
     def _premium(self, command: SwapCycle) -> int | None:
         """What the loan costs as of the block, None where nobody lends so much, or for nobody knows what."""
