@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHAIN := tests/chain/node_modules/.package-lock.json
 BROWSER := tests/browser/node_modules/.package-lock.json
+DRAWS := packaging/diagrams/node_modules/.package-lock.json
 
 .PHONY: help demo test chain predict sim machines cluster audit lint format bench docs site wheel clean
 
@@ -37,7 +38,12 @@ $(BROWSER): tests/browser/package-lock.json
 	&& { node tests/browser/look.mjs || echo "the browser cannot be laid out here: the test of pages in it says why"; }; \
 	else echo "no npm: the tests of pages in a browser are left out"; fi
 
-test: $(STAMP) $(CHAIN) $(BROWSER) lint ## everything: lint, types, import contracts, tests, documentation examples
+# What draws the diagrams of the documentation's site.
+$(DRAWS): packaging/diagrams/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix packaging/diagrams --silent && touch $@; \
+	else echo "no npm: the diagrams of the site stay text"; fi
+
+test: $(STAMP) $(CHAIN) $(BROWSER) $(DRAWS) lint ## everything: lint, types, import contracts, tests, documentation examples
 	$(BIN)/python -m pytest -n 4
 
 chain: $(STAMP) $(CHAIN) ## a local chain with real contracts and a market that moves, until Ctrl-C; CHAIN_ARGS="--interval 1 --rate 5"
@@ -76,7 +82,7 @@ bench: $(STAMP) ## the benchmarks; prints ratios, judges nothing
 docs: $(STAMP) ## write the pages that are made from code: help pages, events, config keys, life cycles
 	$(BIN)/python docs/generate.py
 
-site: $(STAMP) ## the documentation as a site in build/site; SITE_ARGS=serve shows it while pages are written
+site: $(STAMP) $(DRAWS) ## the documentation as a site in build/site; SITE_ARGS=serve shows it while pages are written
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(SITE_ARGS),build)
 
 wheel: $(STAMP) ## wheel and sdist in dist; installs the wheel in an empty environment and runs the demo there, some minutes

@@ -47,3 +47,15 @@ def test_pages_load_nothing_from_elsewhere(site: Path) -> None:
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]+src=\"?(https?:[^\" >]+)", text)
         loaded += re.findall(r"<link[^>]+rel=\"?(?:stylesheet|preload|preconnect|icon)[^>]+href=\"?(https?:[^\" >]+)", text)
         assert not loaded, f"{page.name}: {loaded}"
+
+
+def test_diagrams_are_drawn_by_what_the_site_holds(site: Path) -> None:
+    """Pages with diagrams, and no others, load the library that draws them from the site itself."""
+    library = ROOT / "packaging/diagrams/node_modules/@mermaid-js/tiny/dist/mermaid.tiny.js"
+    if not library.is_file():
+        pytest.skip("no npm, or nobody ran it: the diagrams of the site stay text")
+    drawn = {"layers.html", "life-cycles.html"}
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert (page.name in drawn) == ('<pre class="mermaid">' in text) == ("mermaid.tiny.js" in text), page.name
+    assert (site / "assets" / "mermaid.tiny.js").read_bytes() == library.read_bytes()
