@@ -172,3 +172,19 @@ def test_the_venue_must_have_a_wire_and_instruments(text_import: TextImport, ven
     """Without either nothing could be decoded."""
     with pytest.raises(ConfigError, match=r"needs venue|no wire of venue|no instrument of upbit"):
         text_import(SOURCE.replace('venue = "binance"\n', venue), {"a": b"", "b": b""})
+
+
+def test_a_line_that_cannot_be_placed_gives_up_a_book_without_numbers(text_import: TextImport) -> None:
+    """Bitstamp numbers nothing: the update that a bad line may have held would be missed by nobody. A bad answer is no update."""
+
+    def update(at: str, us: int) -> str:
+        levels = f'{{"timestamp":"1","microtimestamp":"17000000000000{us:02}","bids":[["1.5","1"]],"asks":[]}}'
+        return f'{at}: {{"event":"data","channel":"diff_order_book_btcusd","data":{levels}}}\n'
+
+    stream = "wss://ws.bitstamp.net <-> 1700000000.5\n" + update("1700000001.0", 1) + update("1700000002.0", 3)
+    stream += update("1700000003.0", 4) + "nonsense\n" + update("1700000004.0", 6)
+    book = '{"timestamp":"1","microtimestamp":"1700000000000002","bids":[["1.5","7"]],"asks":[]}'
+    answers = f"https://www.bitstamp.net/api/v2/order_book/btcusd/ -> 1700000001.5: {book}\nnonsense\n"
+    found = text_import(SOURCE.replace('"binance"', '"bitstamp"'), {"a": stream.encode(), "b": answers.encode()})
+    assert [row["verdict"] for row in found.named("book_deltas") if row["is_last"]] == [2, 0, 0, 0, 2]
+    assert found.rules() == [("bad_line", None), ("bad_line", 5)]

@@ -58,7 +58,7 @@ def test_rows_of_one_message_stay_together(text_import: TextImport) -> None:
     ],
 )
 def test_hostile_levels(text_import: TextImport, row: str, rule: str) -> None:
-    """A bad row is a reject with its line, and the rest of its message is kept."""
+    """A bad row is a reject with its line, and the rest of its message is kept as rows."""
     good = level("true", "ask", "6421.5", "20")
     found = text_import(SOURCE, {"a.csv": (LEVELS + good + row + good).encode()})
     assert found.rules() == [(rule, 3)]

@@ -9,25 +9,23 @@ order, is a reject that gives the book up until the next snapshot.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from xarb.errors import ConfigError
+from xarb.imports.levels import ASKS, BIDS, Item, LevelBook
 from xarb.imports.textfile import TextFile
 from xarb.wires.events import (
-    APPLY,
     BUY,
     SELL,
     UNKNOWN,
-    UNSYNCED,
-    DepthEvent,
-    LinkEvent,
     QuoteEvent,
     RejectEvent,
     TradeEvent,
     WireEvent,
     readable,
 )
-from xarb.wires.intake import sides
+from xarb.wires.refusal import Refused
 from xarb.wires.times import nanos_of_rfc3339
 
 if TYPE_CHECKING:
@@ -52,24 +50,10 @@ _AGGRESSORS: Final = {
 }
 _DAY: Final = re.compile(r"\AD-(\d{4})(\d\d)(\d\d)\Z")
 
-Item = tuple[int, WireEvent]
+_SIDES: Final = {"1": BIDS, "0": ASKS}
+
 Row = dict[str, str]
-
-
-class _Message:
-    """Rows of a book that belong together: a block of SNAPSHOT, or what has equal times."""
-
-    __slots__ = ("is_snapshot", "levels", "ts_event", "ts_recv")
-
-    def __init__(self, ts_event: int | None, ts_recv: int, *, is_snapshot: bool) -> None:
-        self.ts_event = ts_event
-        self.ts_recv = ts_recv
-        self.is_snapshot = is_snapshot
-        self.levels: dict[str, list[tuple[str, str]]] = {"1": [], "0": []}
-
-    def holds(self, ts_event: int | None, ts_recv: int, *, is_snapshot: bool) -> bool:
-        """Whether a row is of this message."""
-        return self.is_snapshot == is_snapshot and (is_snapshot or (self.ts_event, self.ts_recv) == (ts_event, ts_recv))
+_Read = Callable[[Row, int | None], WireEvent]
 
 
 class Reader:
@@ -78,8 +62,7 @@ class Reader:
     def __init__(self, source: Source, tape: Tape) -> None:
         self._tape = tape
         self._listing = tape.listings.require(source.venue or "", source.symbol or "")
-        self._is_synced = False
-        self._held: _Message | None = None
+        self._book = LevelBook(self._listing)
 
     def read(self, source: Source) -> Iterator[Item]:
         """The events of one file with their receive times.
@@ -97,97 +80,82 @@ class Reader:
             tape.bytes_read = start + file.bytes_read
             cells = raw.decode("utf-8", "backslashreplace").split(separator)
             if len(cells) != len(names):
-                yield tape.last, self._reject("wrong_fields", f"{len(cells)} fields, the header has {len(names)}", raw, line)
+                flaw = self._reject("wrong_fields", f"{len(cells)} fields, the header has {len(names)}", raw, line)
+                yield from self._unplaced(flaw, read)
                 continue
             row = dict(zip(names, cells, strict=True))
             try:
                 ts_recv = _nanos(row["time_coinapi"], day)
                 ts_event = None if row["time_exchange"] == row["time_coinapi"] else _nanos(row["time_exchange"], day)
             except ValueError as error:
-                yield tape.last, self._reject("bad_time", str(error), raw, line)
+                yield from self._unplaced(self._reject("bad_time", str(error), raw, line), read)
                 continue
             late = tape.backwards(ts_recv, line, raw, source.venue)
             if late is not None:
-                yield tape.last, late
+                yield from self._unplaced(late, read)
             elif read is None:
                 yield from self._level(row, ts_event, raw, line)
             else:
                 try:
                     yield ts_recv, read(row, ts_event)
-                except _Bad as bad:
+                except Refused as bad:
                     yield ts_recv, self._reject(bad.rule, str(bad), raw, line)
                 except ValueError as error:
                     yield ts_recv, self._reject("bad_number", str(error), raw, line)
-        yield from self._flushed()
         if file.truncated:
             detail = "the gzip file stops in the middle; the lines before are imported"
-            yield tape.last, RejectEvent("truncated_file", detail, None, *self._listing.key, line)
+            flaw = RejectEvent("truncated_file", detail, None, *self._listing.key, line)
+            yield from self._unplaced(flaw, read, is_placed=True)  # what is missing was of this file
+        yield from self._book.ended()
+
+    def _unplaced(self, flaw: RejectEvent, read: _Read | None, *, is_placed: bool = False) -> list[Item]:
+        """A row that cannot be placed, of a book where the file is not of single events."""
+        return [(self._tape.last, flaw)] if read else self._book.rejected(self._tape.last, flaw, is_placed=is_placed)
 
     def _trade(self, row: Row, ts_event: int | None) -> WireEvent:
         aggressor = _AGGRESSORS.get(row["taker_side"])
         if aggressor is None:
-            raise _Bad("bad_side", f"taker_side {row['taker_side']!r} is none of {', '.join(filter(None, _AGGRESSORS))}")
+            raise Refused("bad_side", f"taker_side {row['taker_side']!r} is none of {', '.join(filter(None, _AGGRESSORS))}")
         prices, qtys = self._listing.levels([(row["price"], row["base_amount"])])
         trade_id = row.get("id_trade") or None
         if trade_id is not None and self._tape.repeats(self._listing, trade_id):
-            raise _Bad("duplicate_trade", f"trade id {trade_id} was seen already")
+            raise Refused("duplicate_trade", f"trade id {trade_id} was seen already")
         return TradeEvent(self._listing, ts_event, None, trade_id, prices[0], qtys[0], aggressor, *self._listing.scales)
 
     def _quote(self, row: Row, ts_event: int | None) -> WireEvent:
         bid, ask = row["bid_px"] or None, row["ask_px"] or None
         if bid is None and ask is None:
-            raise _Bad("empty_quote", "neither bid nor ask")
+            raise Refused("empty_quote", "neither bid nor ask")
         bid_qty, ask_qty = (size if size.strip("0.") else None for size in (row["bid_sx"], row["ask_sx"]))
         numbers = self._listing.quote(bid, bid_qty, ask, ask_qty)
         return QuoteEvent(self._listing, ts_event, None, *numbers, *self._listing.scales)
 
     def _level(self, row: Row, ts_event: int | None, raw: bytes, line: int) -> Iterator[Item]:
         """Put a row of a book into its message, after the message that it ends."""
-        ts_recv, kind = self._tape.last, row["update_type"]
-        is_snapshot = kind == "SNAPSHOT"
-        if self._held is not None and not self._held.holds(ts_event, ts_recv, is_snapshot=is_snapshot):
-            yield from self._flushed()
+        book, ts_recv, kind = self._book, self._tape.last, row["update_type"]
         if kind not in {"SNAPSHOT", "SET"} or row.get("order_id"):
-            yield from self._flushed()
+            yield from book.ended()
             what = f"a row of type {kind!r}" + (" of a single order" if row.get("order_id") else "")
-            yield ts_recv, self._reject("unread_kind", f"{what}; SNAPSHOT and SET of price levels are read", raw, line)
-            if self._is_synced:
-                self._is_synced = False
-                yield ts_recv, LinkEvent(*self._listing.key, "gap", "a row of the book is of a kind that is not read")
+            yield from book.rejected(
+                ts_recv, self._reject("unread_kind", f"{what}; SNAPSHOT and SET of price levels are read", raw, line)
+            )
             return
-        held = self._held = self._held or _Message(ts_event, ts_recv, is_snapshot=is_snapshot)
-        held.ts_event, held.ts_recv = ts_event, ts_recv
-        level = row["entry_px"], row["entry_sx"]
+        is_snapshot = kind == "SNAPSHOT"
+        yield from book.row(kind if is_snapshot else (ts_event, ts_recv), ts_event, ts_recv, is_snapshot=is_snapshot)
+        assert book.held is not None, "the row was placed in it"
+        book.held.ts_event, book.held.ts_recv = ts_event, ts_recv  # a block of SNAPSHOT is whole with its last row
+        side = _SIDES.get(row["is_buy"])
+        if side is None:
+            flaw = self._reject("bad_side", f"is_buy {row['is_buy']!r} is neither 0 nor 1", raw, line)
+            yield from book.rejected(ts_recv, flaw, is_placed=True)
+            return
         try:
-            self._listing.levels([level])
+            book.add(side, (row["entry_px"], row["entry_sx"]))
         except ValueError as error:
-            yield ts_recv, self._reject("bad_number", str(error), raw, line)
-            return
-        if row["is_buy"] not in held.levels:
-            yield ts_recv, self._reject("bad_side", f"is_buy {row['is_buy']!r} is neither 0 nor 1", raw, line)
-            return
-        held.levels[row["is_buy"]].append(level)
-
-    def _flushed(self) -> Iterator[Item]:
-        """The event of the message at hand."""
-        held, self._held = self._held, None
-        if held is None or not (held.levels["1"] or held.levels["0"]):
-            return
-        self._is_synced = self._is_synced or held.is_snapshot
-        verdict = APPLY if self._is_synced else UNSYNCED
-        numbers = sides(self._listing, held.levels["1"], held.levels["0"])
-        yield held.ts_recv, DepthEvent(self._listing, held.ts_event, None, None, None, held.is_snapshot, verdict, *numbers)
+            yield from book.rejected(ts_recv, self._reject("bad_number", str(error), raw, line), is_placed=True)
 
     def _reject(self, rule: str, detail: str, raw: bytes, line: int) -> RejectEvent:
         return RejectEvent(rule, detail, readable(raw), *self._listing.key, line)
-
-
-class _Bad(Exception):  # it says what is wrong with a row
-    """A row that breaks `rule`."""
-
-    def __init__(self, rule: str, detail: str) -> None:
-        super().__init__(detail)
-        self.rule = rule
 
 
 def _header(source: Source, raw: bytes) -> tuple[list[str], str, str]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from xarb.errors import ConfigError
+from xarb.imports.levels import missed
 from xarb.imports.textfile import TextFile
 from xarb.wires.events import LinkEvent, RejectEvent, WireEvent, readable
 from xarb.wires.exchanges import WIRES
@@ -81,6 +82,9 @@ class Reader:
             flaw = one.flaw or self._tape.backwards(one.ts_recv, one.line, one.payload or one.url, source.venue)
             if flaw is not None:
                 yield self._tape.last, _placed(flaw, one)
+                if not one.file:  # a frame of the stream
+                    for event in missed(self._session):
+                        yield self._tape.last, event
                 continue
             for event in self._events(one, source):
                 yield one.ts_recv, _placed(event, one) if isinstance(event, RejectEvent) else event

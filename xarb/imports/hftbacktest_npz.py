@@ -15,15 +15,12 @@ import numpy as np
 from numpy.lib import format as npy
 
 from xarb.errors import ConfigError
+from xarb.imports.levels import ASKS, BIDS, Item, LevelBook
 from xarb.imports.quotes_parquet import decimal_of_float
 from xarb.wires.events import (
-    APPLY,
     BUY,
     SELL,
     UNKNOWN,
-    UNSYNCED,
-    DepthEvent,
-    LinkEvent,
     RejectEvent,
     TradeEvent,
     WireEvent,
@@ -58,36 +55,20 @@ LOCAL: Final = 1 << 30
 EXCHANGE: Final = 1 << 31
 _KIND: Final = 0xFF
 _CHUNK: Final = 65_536  # rows
+_BOOK_KINDS: Final = frozenset({DEPTH, CLEAR, SNAPSHOT, 10, 11, 12, 13})  # what changes a book, single orders among it
+_SIDES: Final = {BUY_SIDE: BIDS, SELL_SIDE: ASKS}
 _AGGRESSORS: Final = {BUY_SIDE: BUY, SELL_SIDE: SELL, 0: UNKNOWN}
-
-Item = tuple[int, WireEvent]
-
-
-class _Message:
-    """Depth rows of one moment, until the next row is of another."""
-
-    __slots__ = ("is_snapshot", "levels", "named", "ts_event", "ts_recv")
-
-    def __init__(self, ts_event: int, ts_recv: int, *, is_snapshot: bool) -> None:
-        self.ts_event = ts_event
-        self.ts_recv = ts_recv
-        self.is_snapshot = is_snapshot
-        self.levels: dict[int, list[tuple[str, str]]] = {BUY_SIDE: [], SELL_SIDE: []}
-        self.named: set[int] = set()  # sides of which it says anything
-
-    def holds(self, ts_event: int, ts_recv: int, *, is_snapshot: bool) -> bool:
-        """Whether a row is of this message."""
-        return (self.ts_event, self.ts_recv, self.is_snapshot) == (ts_event, ts_recv, is_snapshot)
 
 
 class Reader:
-    """Reads the files of one instrument; whether its book has had a snapshot is kept from file to file."""
+    """Reads the files of one instrument; whether its book is in sync is kept from file to file."""
 
     def __init__(self, source: Source, tape: Tape) -> None:
         self._tape = tape
         self._listing = tape.listings.require(source.venue or "", source.symbol or "")
         self._decimals = source.price_decimals or 0, source.qty_decimals or 0
-        self._is_synced = False
+        self._book = LevelBook(self._listing)
+        self._named: set[int] = set()  # sides of which the message at hand says anything
 
     def read(self, source: Source) -> Iterator[Item]:
         """The events of one file with their receive times; the line of a reject is the row, from 1.
@@ -95,29 +76,27 @@ class Reader:
         Raises:
             ConfigError: the file cannot be used, or its array is of another layout.
         """
-        held: _Message | None = None
+        book = self._book
         for line, row in _rows(source, self._tape):
             ev, ts_event, ts_recv = row[:3]
             if ev & EXCHANGE and not ev & LOCAL:
                 continue  # the same event stands where the receiver saw it
+            kind = ev & _KIND
             flaw = self._flaw(row, line)
             if flaw is not None:
-                yield self._tape.last, flaw
+                yield from book.rejected(self._tape.last, flaw) if kind in _BOOK_KINDS else [(self._tape.last, flaw)]
                 continue
-            kind = ev & _KIND
-            is_snapshot = kind in {CLEAR, SNAPSHOT}
-            if held is not None and (kind == TRADE or not held.holds(ts_event, ts_recv, is_snapshot=is_snapshot)):
-                yield from self._depth(held)
-                held = None
+            key = ts_event, ts_recv, kind in {CLEAR, SNAPSHOT}
+            if book.held is not None and (kind == TRADE or book.held.key != key):
+                yield from self._ended()
             if kind == TRADE:
                 yield self._tape.last, self._trade(row, line)
                 continue
-            held = held or _Message(ts_event, ts_recv, is_snapshot=is_snapshot)
-            flaw = self._level(held, row, line)
+            yield from book.row(key, ts_event or None, ts_recv, is_snapshot=key[2])
+            flaw = self._level(row, line)
             if flaw is not None:
-                yield self._tape.last, flaw
-        if held is not None:
-            yield from self._depth(held)
+                yield from book.rejected(self._tape.last, flaw, is_placed=True)
+        yield from self._ended()
 
     def _flaw(self, row: tuple[Any, ...], line: int) -> RejectEvent | None:
         """What forbids to use a row; a row without flaw moves the clock."""
@@ -150,14 +129,14 @@ class Reader:
         self._listing.levels([pair])
         return pair
 
-    def _level(self, message: _Message, row: tuple[Any, ...], line: int) -> RejectEvent | None:
-        """Put a row into its message, or say what is wrong with its numbers."""
+    def _level(self, row: tuple[Any, ...], line: int) -> RejectEvent | None:
+        """Take the level of a row, or say what is wrong with its numbers."""
         side = row[0] & (BUY_SIDE | SELL_SIDE)
-        message.named.add(side)
+        self._named.add(side)
         if row[0] & _KIND == CLEAR:
             return None
         try:
-            message.levels[side].append(self._numbers(row))
+            self._book.add(_SIDES[side], self._numbers(row))
         except ValueError as error:
             return self._reject("bad_number", str(error), row, line)
         return None
@@ -170,27 +149,13 @@ class Reader:
         aggressor = _AGGRESSORS[row[0] & (BUY_SIDE | SELL_SIDE)]
         return TradeEvent(self._listing, row[1], None, None, prices[0], qtys[0], aggressor, *self._listing.scales)
 
-    def _depth(self, message: _Message) -> Iterator[Item]:
-        """The event of a message; half a snapshot gives the book up instead."""
-        ts_recv, bids, asks = message.ts_recv, message.levels[BUY_SIDE], message.levels[SELL_SIDE]
-        venue, symbol = self._listing.key
-        is_snapshot = message.is_snapshot and len(message.named) == 2
-        if message.is_snapshot and not is_snapshot and self._is_synced:
-            yield ts_recv, LinkEvent(venue, symbol, "gap", "a snapshot of one side only")
-        if message.is_snapshot:
-            self._is_synced = is_snapshot
-        if not (bids or asks or is_snapshot):
-            return
-        verdict = APPLY if self._is_synced else UNSYNCED
-        prices, qtys = self._listing.levels(bids + asks)
-        cut = len(bids)
-        sides = prices[:cut], qtys[:cut], prices[cut:], qtys[cut:]
-        yield (
-            ts_recv,
-            DepthEvent(
-                self._listing, message.ts_event or None, None, None, None, is_snapshot, verdict, *sides, *self._listing.scales
-            ),
-        )
+    def _ended(self) -> Iterator[Item]:
+        """The event of the message at hand; half a snapshot gives the book up."""
+        held, named = self._book.held, self._named
+        self._named = set()
+        if held is not None and held.is_snapshot and len(named) < len(_SIDES):
+            yield from self._book.lose(held.ts_recv, "a snapshot of one side only", is_placed=True)
+        yield from self._book.ended()
 
     def _reject(self, rule: str, detail: str, row: tuple[Any, ...], line: int) -> RejectEvent:
         return RejectEvent(rule, detail, _text(row), *self._listing.key, line)

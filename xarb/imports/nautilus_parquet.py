@@ -13,22 +13,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xarb.errors import ConfigError
+from xarb.imports.levels import ASKS, BIDS, Item, LevelBook
 from xarb.imports.quotes_parquet import BATCH
 from xarb.wires.events import (
-    APPLY,
     BUY,
     SELL,
     UNKNOWN,
-    UNSYNCED,
-    DepthEvent,
-    LinkEvent,
     QuoteEvent,
     RejectEvent,
     TradeEvent,
     WireEvent,
     readable,
 )
-from xarb.wires.intake import sides
+from xarb.wires.refusal import Refused
 from xarb.wires.times import checked
 
 if TYPE_CHECKING:
@@ -63,22 +60,9 @@ DELETE: Final = 3
 CLEAR: Final = 4
 LAST: Final = 128
 SNAPSHOT: Final = 32
-_SIDES: Final = {1: "bid", 2: "ask"}
+_SIDES: Final = {1: BIDS, 2: ASKS}
 
-Item = tuple[int, WireEvent]
 Row = dict[str, Any]
-
-
-class _Message:
-    """Deltas of one moment."""
-
-    __slots__ = ("is_broken", "is_snapshot", "levels", "times")
-
-    def __init__(self, times: tuple[int, int]) -> None:
-        self.times = times
-        self.is_snapshot = False
-        self.is_broken = False
-        self.levels: dict[str, list[tuple[str, str]]] = {"bid": [], "ask": []}
 
 
 class Reader:
@@ -87,8 +71,7 @@ class Reader:
     def __init__(self, source: Source, tape: Tape) -> None:
         self._tape = tape
         self._listing = tape.listings.require(source.venue or "", source.symbol or "")
-        self._is_synced = False
-        self._held: _Message | None = None
+        self._book = LevelBook(self._listing)
 
     def read(self, source: Source) -> Iterator[Item]:
         """The events of one file with their receive times; the line of a reject is the row, from 1.
@@ -104,7 +87,7 @@ class Reader:
                     for row in batch.to_pylist():
                         line += 1
                         yield from self._row(kind, row, decimals, line)
-                yield from self._flushed()
+                yield from self._ended()
                 tape.bytes_read = start + source.file.stat().st_size
         except (OSError, pa.ArrowException) as error:
             raise ConfigError(f"{source.file}: cannot be read as Parquet: {error}") from None
@@ -112,17 +95,17 @@ class Reader:
     def _row(self, kind: str, row: Row, decimals: dict[str, int], line: int) -> Iterator[Item]:
         """What a row says, after the message that it ends."""
         tape, payload = self._tape, ", ".join(f"{name}={cell!r}" for name, cell in row.items())
+        is_delta = kind == "OrderBookDelta"
         try:
             ts_event, ts_recv = checked(row["ts_event"] or 0), checked(row["ts_init"] or 0)
+            flaw = tape.backwards(ts_recv, line, payload, self._listing.key[0])
         except ValueError as error:
-            yield tape.last, self._reject("bad_time", str(error), payload, line)
+            flaw = self._reject("bad_time", str(error), payload, line)
+        if flaw is not None:
+            yield from self._book.rejected(tape.last, flaw) if is_delta else [(tape.last, flaw)]
             return
-        late = tape.backwards(ts_recv, line, payload, self._listing.key[0])
-        if late is not None:
-            yield tape.last, late
-            return
-        if self._held is not None and self._held.times != (ts_event, ts_recv):
-            yield from self._flushed()
+        if is_delta:
+            yield from self._placed(ts_event, ts_recv, row)
         try:
             texts = {name: _text(row[name], places) for name, places in decimals.items()}
             if kind == "QuoteTick":
@@ -130,13 +113,12 @@ class Reader:
             elif kind == "TradeTick":
                 yield ts_recv, self._trade(ts_event, row, texts)
             else:
-                self._delta((ts_event, ts_recv), row, texts)
-        except _Bad as bad:
-            yield ts_recv, self._reject(bad.rule, str(bad), payload, line)
-        except ValueError as error:
-            yield ts_recv, self._reject("bad_number", str(error), payload, line)
-        if kind == "OrderBookDelta" and (row["flags"] or 0) & LAST:
-            yield from self._flushed()
+                self._delta(row, texts)
+        except (Refused, ValueError) as error:
+            flaw = self._reject(error.rule if isinstance(error, Refused) else "bad_number", str(error), payload, line)
+            yield from self._book.rejected(ts_recv, flaw, is_placed=True) if is_delta else [(ts_recv, flaw)]
+        if is_delta and (row["flags"] or 0) & LAST:
+            yield from self._ended()
 
     def _quote(self, ts_event: int, texts: dict[str, str]) -> WireEvent:
         numbers = self._listing.quote(*(texts[name] for name in ("bid_price", "bid_size", "ask_price", "ask_size")))
@@ -145,54 +127,41 @@ class Reader:
     def _trade(self, ts_event: int, row: Row, texts: dict[str, str]) -> WireEvent:
         aggressor, trade_id = _AGGRESSORS.get(row["aggressor_side"]), row["trade_id"] or None
         if aggressor is None:
-            raise _Bad("bad_side", f"aggressor_side {row['aggressor_side']} is none of {sorted(_AGGRESSORS)}")
+            raise Refused("bad_side", f"aggressor_side {row['aggressor_side']} is none of {sorted(_AGGRESSORS)}")
         prices, qtys = self._listing.levels([(texts["price"], texts["size"])])
         if trade_id is not None and self._tape.repeats(self._listing, trade_id):
-            raise _Bad("duplicate_trade", f"trade id {trade_id} was seen already")
+            raise Refused("duplicate_trade", f"trade id {trade_id} was seen already")
         return TradeEvent(self._listing, ts_event, None, trade_id, prices[0], qtys[0], aggressor, *self._listing.scales)
 
-    def _delta(self, times: tuple[int, int], row: Row, texts: dict[str, str]) -> None:
-        """Put a delta into its message."""
+    def _placed(self, ts_event: int, ts_recv: int, row: Row) -> Iterator[Item]:
+        """Put a delta into its message, after the message that it ends."""
+        book, key = self._book, (ts_event, ts_recv)
+        if book.held is not None and book.held.key != key:
+            yield from self._ended()
+        yield from book.row(key, ts_event, ts_recv, is_snapshot=False)
+        assert book.held is not None, "the row was placed in it"
+        book.held.is_snapshot = book.held.is_snapshot or row["action"] == CLEAR or bool((row["flags"] or 0) & SNAPSHOT)
+
+    def _delta(self, row: Row, texts: dict[str, str]) -> None:
+        """Take the level of a delta."""
         action, side = row["action"], _SIDES.get(row["side"])
-        held = self._held = self._held or _Message(times)
-        held.is_snapshot = held.is_snapshot or action == CLEAR or bool((row["flags"] or 0) & SNAPSHOT)
         if action == CLEAR:
             return
         if action not in {ADD, UPDATE, DELETE} or row["order_id"]:
-            held.is_broken = True
-            raise _Bad("unread_kind", "add, update, delete and clear of price levels are read, not of single orders")
+            raise Refused("unread_kind", "add, update, delete and clear of price levels are read, not of single orders")
         if side is None:
-            raise _Bad("bad_side", f"side {row['side']} is neither buy nor sell")
-        level = texts["price"], "0" if action == DELETE else texts["size"]
-        self._listing.levels([level])
-        held.levels[side].append(level)
+            raise Refused("bad_side", f"side {row['side']} is neither buy nor sell")
+        self._book.add(side, (texts["price"], "0" if action == DELETE else texts["size"]))
 
-    def _flushed(self) -> Iterator[Item]:
-        """The event of the message at hand, and the gap where it leaves no book."""
-        held, self._held = self._held, None
-        if held is None:
-            return
-        (ts_event, ts_recv), bids, asks = held.times, held.levels["bid"], held.levels["ask"]
-        self._is_synced, was_synced = self._is_synced or held.is_snapshot, self._is_synced
-        if held.is_broken or not (bids or asks):
-            self._is_synced = self._is_synced and not (held.is_broken or held.is_snapshot)
-        if was_synced and not self._is_synced:
-            yield ts_recv, LinkEvent(*self._listing.key, "gap", "the book was cleared, or changed in a way that is not read")
-        if bids or asks:
-            verdict = APPLY if self._is_synced else UNSYNCED
-            numbers = sides(self._listing, bids, asks)
-            yield ts_recv, DepthEvent(self._listing, ts_event, None, None, None, held.is_snapshot, verdict, *numbers)
+    def _ended(self) -> Iterator[Item]:
+        """The event of the message at hand, and the gap where it clears the book and fills it with nothing."""
+        held = self._book.held
+        if held is not None and held.is_snapshot and not (held.levels[BIDS] or held.levels[ASKS]):
+            yield from self._book.lose(held.ts_recv, "the book was cleared", is_placed=True)
+        yield from self._book.ended()
 
     def _reject(self, rule: str, detail: str, payload: str, line: int) -> RejectEvent:
         return RejectEvent(rule, detail, readable(payload), *self._listing.key, line)
-
-
-class _Bad(Exception):  # it says what is wrong with a row
-    """A row that breaks `rule`."""
-
-    def __init__(self, rule: str, detail: str) -> None:
-        super().__init__(detail)
-        self.rule = rule
 
 
 def _layout(source: Source, schema: Any) -> tuple[str, dict[str, int]]:

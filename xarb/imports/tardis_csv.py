@@ -9,15 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from xarb.errors import ConfigError
+from xarb.imports.levels import ASKS, BIDS, Item, LevelBook
 from xarb.imports.textfile import TextFile
 from xarb.wires.events import (
-    APPLY,
     BUY,
     SELL,
     UNKNOWN,
-    UNSYNCED,
     BookEvent,
-    DepthEvent,
     QuoteEvent,
     RejectEvent,
     TradeEvent,
@@ -52,10 +50,9 @@ _TRADES: Final = f"{_HEAD},id,side,price,amount"
 _QUOTES: Final = f"{_HEAD},ask_amount,ask_price,bid_price,bid_amount"
 _LEVELS: Final = f"{_HEAD},is_snapshot,side,price,amount"
 _AGGRESSORS: Final = {"buy": BUY, "sell": SELL, "unknown": UNKNOWN, "": UNKNOWN}
+_SIDES: Final = {"bid": BIDS, "ask": ASKS}
 _FLAGS: Final = {"true": True, "false": False}
 DEPTHS: Final = (5, 10, 25, 50, 100)
-
-Item = tuple[int, WireEvent]
 
 
 def _snapshot_header(depth: int) -> str:
@@ -87,12 +84,12 @@ class _Row:
 
 
 class Reader:
-    """Reads the files of one stream; which books have had a snapshot is kept from file to file."""
+    """Reads the files of one stream; which books are in sync is kept from file to file."""
 
     def __init__(self, source: Source, tape: Tape) -> None:
         del source  # every file states its exchange and symbol
         self._tape = tape
-        self._synced: set[tuple[str, str]] = set()
+        self._books: dict[tuple[str, str], LevelBook] = {}
 
     def read(self, source: Source) -> Iterator[Item]:
         """The events of one file with their receive times.
@@ -105,13 +102,10 @@ class Reader:
         lines = file.lines()
         header = next(lines, (1, b""))[1].decode("utf-8", "backslashreplace")
         reader = self._layout(source, header)
-        rows = self._rows(source, lines, header.count(",") + 1)
+        rows = self._rows(source, file, lines, header.count(",") + 1)
         for ts_recv, event in reader(rows):
             self._tape.bytes_read = start + file.bytes_read
             yield ts_recv, event
-        if file.truncated:
-            detail = "the gzip file stops in the middle; the lines before are imported"
-            yield self._tape.last, RejectEvent("truncated_file", detail, None, source.venue, None)
 
     def _layout(self, source: Source, header: str) -> Callable[[Iterator[_Row | RejectEvent]], Iterator[Item]]:
         if header == _LEVELS:
@@ -128,7 +122,7 @@ class Reader:
             )
         return lambda rows: self._singles(rows, one)
 
-    def _rows(self, source: Source, lines: Iterator[tuple[int, bytes]], width: int) -> Iterator[_Row | RejectEvent]:
+    def _rows(self, source: Source, file: TextFile, lines: Iterator[tuple[int, bytes]], width: int) -> Iterator[_Row | RejectEvent]:
         """Lines with their common fields read, or the rejects that they are."""
         tape = self._tape
         for line, raw in lines:
@@ -150,7 +144,12 @@ class Reader:
             except ValueError as error:
                 yield RejectEvent("bad_time", str(error), readable(text), *listing.key, line)
                 continue
-            yield tape.backwards(ts_recv, line, text, venue) or _Row(text, line, listing, ts_event, ts_recv)
+            late = tape.backwards(ts_recv, line, text, venue)
+            row = _Row(text, line, listing, ts_event, ts_recv)
+            yield row if late is None else row.reject(late.rule, late.detail)
+        if file.truncated:
+            detail = "the gzip file stops in the middle; the lines before are imported"
+            yield RejectEvent("truncated_file", detail, None, source.venue, None)
 
     def _singles(self, rows: Iterator[_Row | RejectEvent], one: Callable[[_Row], WireEvent]) -> Iterator[Item]:
         """Layouts of which every line is an event."""
@@ -190,47 +189,48 @@ class Reader:
         return BookEvent(row.listing, row.ts_event, None, *sides, *row.listing.scales)
 
     def _messages(self, rows: Iterator[_Row | RejectEvent]) -> Iterator[Item]:
-        """Incremental book: consecutive rows of one message become one event."""
-        held: list[_Row] = []
+        """Incremental books: consecutive rows of one message become one event."""
+        tape, current = self._tape, None
         for row in rows:
-            if held and (isinstance(row, RejectEvent) or row.message != held[0].message):
-                yield from self._message(held)
-                held = []
             if isinstance(row, RejectEvent):
-                yield self._tape.last, row
-            else:
-                held.append(row)
-        if held:
-            yield from self._message(held)
+                yield tape.last, row
+                for book in self._concerned(row):
+                    is_placed = row.rule == "truncated_file"  # what is missing was of this file
+                    yield from book.lose(tape.last, f"a row of the book was rejected: {row.rule}", is_placed=is_placed)
+                continue
+            book = self._books.setdefault(row.listing.key, LevelBook(row.listing))
+            if current is not None and current is not book:
+                yield from current.ended()
+            current = book
+            yield from self._level(book, row)
+        if current is not None:
+            yield from current.ended()
 
-    def _message(self, rows: list[_Row]) -> Iterator[Item]:
-        """One event of the good rows of a message, after rejects for the others."""
-        first = rows[0]
-        listing, ts_recv = first.listing, first.ts_recv
-        is_snapshot = _FLAGS.get(first.fields[4].lower())
-        levels: dict[str, list[tuple[str, str]]] = {"bid": [], "ask": []}
-        for row in rows:
-            side, price, amount = row.fields[5:]
-            if is_snapshot is None:
-                yield ts_recv, row.reject("bad_flag", f"is_snapshot {row.fields[4]!r} is neither true nor false")
-            elif side not in levels:
-                yield ts_recv, row.reject("bad_side", f"side {side!r} is neither bid nor ask")
-            else:
-                try:
-                    listing.levels([(price, amount)])
-                except ValueError as error:
-                    yield ts_recv, row.reject("bad_number", str(error))
-                else:
-                    levels[side].append((price, amount))
-        if is_snapshot is None or not (levels["bid"] or levels["ask"]):
+    def _level(self, book: LevelBook, row: _Row) -> Iterator[Item]:
+        """Put a row into its message, after the message that it ends."""
+        is_snapshot = _FLAGS.get(row.fields[4].lower())
+        if is_snapshot is None:
+            yield from book.ended()
+            yield from book.rejected(
+                row.ts_recv, row.reject("bad_flag", f"is_snapshot {row.fields[4]!r} is neither true nor false")
+            )
             return
-        if is_snapshot:
-            self._synced.add(listing.key)
-        verdict = APPLY if listing.key in self._synced else UNSYNCED
-        prices, qtys = listing.levels(levels["bid"] + levels["ask"])
-        cut = len(levels["bid"])
-        sides = prices[:cut], qtys[:cut], prices[cut:], qtys[cut:]
-        yield ts_recv, DepthEvent(listing, first.ts_event, None, None, None, is_snapshot, verdict, *sides, *listing.scales)
+        yield from book.row(row.message, row.ts_event, row.ts_recv, is_snapshot=is_snapshot)
+        side, price, amount = row.fields[5:]
+        if side not in _SIDES:
+            flaw = row.reject("bad_side", f"side {side!r} is neither bid nor ask")
+            yield from book.rejected(row.ts_recv, flaw, is_placed=True)
+            return
+        try:
+            book.add(_SIDES[side], (price, amount))
+        except ValueError as error:
+            yield from book.rejected(row.ts_recv, row.reject("bad_number", str(error)), is_placed=True)
+
+    def _concerned(self, reject: RejectEvent) -> list[LevelBook]:
+        """The books of which a row that cannot be placed may have been: that of its symbol, or all where it names none."""
+        if reject.rule == "unknown_instrument":
+            return []
+        return [book for key, book in self._books.items() if reject.symbol is None or key == (reject.venue, reject.symbol)]
 
 
 def _filled(prices: list[str], amounts: list[str]) -> list[tuple[str, str]]:

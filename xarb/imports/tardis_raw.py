@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from xarb.errors import ConfigError
+from xarb.imports.levels import missed
 from xarb.imports.tardis_csv import VENUES
 from xarb.imports.textfile import TextFile
 from xarb.wires import binance, bybit, kraken, okx
@@ -118,7 +119,7 @@ class Reader:
                     ) from None
                 flaw = RejectEvent(refused.rule, str(refused), readable(raw), self._venue, None, line)
             if flaw is not None:
-                for event in [flaw, *self._missed()]:
+                for event in [flaw, *missed(self._session)]:
                     yield tape.last, event
                 continue
             if not is_known and payload.startswith(b"["):
@@ -130,7 +131,8 @@ class Reader:
                 yield ts_recv, msgspec.structs.replace(event, line=line) if isinstance(event, RejectEvent) else event
         if file.truncated:
             detail = "the gzip file stops in the middle; the lines before are imported"
-            yield tape.last, RejectEvent("truncated_file", detail, None, self._venue, None, line)
+            for event in [RejectEvent("truncated_file", detail, None, self._venue, None, line), *missed(self._session)]:
+                yield tape.last, event
 
     def _events(self, payload: bytes) -> list[WireEvent]:
         """What a message says: a generated book is the answer to a request for it."""
@@ -145,10 +147,6 @@ class Reader:
             detail = f"the trades of this name are read from its stream {self._trades[trades[1]].decode()}"
             return [RejectEvent("duplicate_trade", detail, readable(payload), self._venue)]
         return self._session.receive(payload)
-
-    def _missed(self) -> list[WireEvent]:
-        """What it means for the books that a message cannot be given to the session: the gaps of a frame that nobody can read."""
-        return [event for event in self._session.receive(b"") if not isinstance(event, RejectEvent)]
 
     def _disconnected(self) -> list[WireEvent]:
         """The next message is of another connection, on which books start anew; marks in a row are one."""
