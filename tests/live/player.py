@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.log.live import read_inputs, values_of
+from tests.log.test_livelog import wait_for
 from xarb.assembly.resolved import Resolved, opening_balances, resolve
 from xarb.config import load_experiment
 from xarb.engine.liverows import ARM
@@ -100,6 +101,19 @@ class Player:
     def _put(self, kind: str, values: tuple[Any, ...]) -> None:
         self._pending.setdefault(kind, []).append((self._next, self._ts, *values))
         self._next += 1
+
+    def play_and_seal(self, rows: Sequence[tuple[str, tuple[Any, ...]]]) -> None:
+        """Play 5,000 rows, more than a journal takes, and wait until one is sealed.
+
+        The thread makes the next journal when this one is three quarters full; it is there before the last rows are written, however late the
+        thread is, since only a write goes on in it.
+        """
+        assert len(rows) == 5_000
+        seals, _ = self.log.sealed
+        self.play(rows[:3_500])
+        wait_for(lambda: self.log._committer.has_next or self.log.sealed[0] > seals, 60)
+        self.play(rows[3_500:])
+        wait_for(lambda: self.log.sealed[0] > seals, 60)
 
     def flush(self) -> None:
         """Hand on what is held."""

@@ -48,14 +48,10 @@ def played(folder: Path, mode: str = PAPER) -> Player:
     sent: list[AnyCommand] = []
     player = Player(folder, mode=mode, send=sent.extend)
     for first in range(0, 24_000, 6_000):
-        seals, _ = player.log.sealed
         known = {*checkpoint_paths(folder)}
-        player.play(market(first, 3_500))
-        wait_for(lambda seals=seals: player.log._committer.has_next or player.log.sealed[0] > seals)  # type: ignore[misc]  # else no write goes into it
-        player.play(market(first + 3_500, 1_500))
-        wait_for(lambda seals=seals: player.log.sealed[0] > seals, 60)  # type: ignore[misc]  # bound in the loop
+        player.play_and_seal(market(first, 5_000))
         player.play(market(first + 5_000, 1_000))
-        wait_for(lambda known=known: bool({*checkpoint_paths(folder)} - known))  # type: ignore[misc]
+        wait_for(lambda known=known: bool({*checkpoint_paths(folder)} - known))  # type: ignore[misc]  # bound in the loop
     player.end()
     return player
 
@@ -229,8 +225,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_only_itself(tmp_path: Path) -
     folder = tmp_path / "log"
     player = Player(folder)
     (folder / "checkpoints").write_text("in the way")
-    player.play(market(0, 5_000))
-    wait_for(lambda: player.log.sealed[0] > 0, 60)
+    player.play_and_seal(market(0, 5_000))
     player.play(market(5_000, 1_000))
     wait_for(lambda: player.log.stats.checkpoint_error is not None)
     assert "checkpoints" in str(player.log.stats.checkpoint_error)

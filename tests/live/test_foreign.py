@@ -149,9 +149,8 @@ def test_proof_from_a_checkpoint_knows_what_others_traded(tmp_path: Path) -> Non
     folder = tmp_path / "log"
     start = started(folder, 1)
     told(start, "f1", 60)
-    for first in (0, 5_000):
-        start.play(list(recorded(first, 5_000)))
-        wait_for(lambda: bool(start.log.sealed[0]), 60)
+    start.play_and_seal(list(recorded(0, 5_000)))
+    start.play(list(recorded(5_000, 5_000)))
     wait_for(lambda: bool(checkpoint_paths(folder)), 60)
     assert not refused(start)
     told(start, "f2", 41)

@@ -359,7 +359,7 @@ def test_a_watching_process_that_is_gone_is_told_once(monkeypatch: pytest.Monkey
         session.intake = Told()  # type: ignore[assignment]
         session._has_armed.set()
         beating = asyncio.ensure_future(session._beat())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while guard.beats < 3:  # noqa: ASYNC110  # no event
                 await asyncio.sleep(0.01)
         beating.cancel()

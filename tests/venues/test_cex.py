@@ -335,7 +335,7 @@ def test_another_xarb_is_looked_for_again_once_orders_may_leave(monkeypatch: pyt
                     "newClientOrderId": "ffffffff-1-1",
                 }
             )
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not desk.objections:  # noqa: ASYNC110  # no event
                     await asyncio.sleep(0.01)
             assert "its order ffffffff-1-1" in desk.objections[0]

@@ -135,9 +135,8 @@ def test_a_checkpoint_gives_the_same_as_the_whole_way(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     player = Player(folder)
     market = list(recorded(0, 9_000))
-    player.play(market[:6_000])
-    wait_for(lambda: player.log.sealed[0] > 0, 60)
-    player.play(market[6_000:])
+    player.play_and_seal(market[:5_000])
+    player.play(market[5_000:])
     wait_for(lambda: bool(checkpoint_paths(folder)))
     player.end()
     paths = checkpoint_paths(folder)
