@@ -39,6 +39,14 @@ time_rule = "ts_event + 5 ms"
 columns = { ts_event = "t", venue = "v", symbol = "s", bid = "b", bid_qty = "bq", ask = "a", ask_qty = "aq", venue_seq = "n" }
 ignore = ["note"]
 """,
+    "binance-archive": (
+        '[[source]]\nformat = "binance-archive"\npath = "BTCUSDT-trades-2025-01-01.csv"\nvenue = "binance"\nsymbol = "BTC/USDT"\n'
+        'time_rule = "ts_event + 5 ms"\n'
+    ),
+    "binance-depth": (
+        '[[source]]\nformat = "binance-archive"\npath = "BTCUSDT_T_DEPTH_2022-11-01_depth_update.csv"\nvenue = "binanceusdm"\n'
+        'symbol = "BTC/USDT:USDT"\ntime_rule = "ts_event + 5 ms"\nrest = "btcusdt-depth-snap.csv"\n'
+    ),
     "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
     "tardis-raw": '[[source]]\nformat = "tardis-raw"\npath = "input"\nvenue = "binance"\n',
 }
@@ -119,13 +127,17 @@ def _importer(folder: Path, name: str) -> Target:
     place = folder / name
     place.mkdir()
     (place / "sources.toml").write_text(_SOURCES[name])
+    (source,) = load_sources(place / "sources.toml").sources
+    corpus = (CORPUS / "imports" / f"{name}.txt").read_bytes()
+    if source.rest is not None:
+        source.rest_file.write_bytes((CORPUS / "imports" / f"{name}-rest.txt").read_bytes())
 
     def feed(data: bytes, random: Random) -> None:
         del random
-        (place / "input").write_bytes(data)
+        source.file.write_bytes(data)
         imported(load_sources(place / "sources.toml"))
 
-    return Target(f"import {name}", [(CORPUS / "imports" / f"{name}.txt").read_bytes()], feed)
+    return Target(f"import {name}", [corpus], feed)
 
 
 def _journal(folder: Path) -> Target:

@@ -79,4 +79,6 @@ def summary_tables(summary: ImportSummary) -> list[Table]:
     tables = [Table("Import", ("what", "value"), rows), Table("Rows by kind", ("kind", "rows"), counts)]
     if rejects:
         tables.append(Table("Rejects by source and rule", ("source", "rule", "rows"), rejects))
+    if summary.notes:
+        tables.append(Table("Files", ("note",), tuple((note,) for note in summary.notes)))
     return tables

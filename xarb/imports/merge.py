@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from xarb.imports import (
+    binance_archive,
     binance_raw,
     bybit_ob500,
     ccxt_books,
@@ -48,6 +49,7 @@ READERS: Final[dict[str, Callable[[Source, Tape], Reader]]] = {
     "quotes-csv": quotes_csv.Reader,
     "quotes-parquet": quotes_parquet.Reader,
     "binance-raw": binance_raw.Reader,
+    "binance-archive": binance_archive.Reader,
     "bybit-ob500": bybit_ob500.Reader,
     "tardis-csv": tardis_csv.Reader,
     "tardis-raw": tardis_raw.Reader,

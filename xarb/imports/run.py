@@ -39,7 +39,7 @@ class Progress(NamedTuple):
 
 
 class ImportSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import wrote: rows per kind, rejects per source and rule, the range of seq and of time (ns)."""
+    """What an import wrote: rows per kind, rejects per source and rule, the range of seq and of time (ns), and what is to be known of files."""
 
     log: str
     sources: int
@@ -49,6 +49,7 @@ class ImportSummary(msgspec.Struct, frozen=True, kw_only=True):
     last_ts: int
     rows: dict[str, int]
     rejects: dict[str, dict[str, int]]
+    notes: tuple[str, ...] = ()
 
 
 class LogState(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,6 +134,7 @@ class Merge:
             last_ts=builder.last_ts,
             rows={kind: number for kind, number in builder.counts.items() if number},
             rejects=rejects,
+            notes=tuple(note for stream in self._streams for note in stream.tape.notes),
         )
 
 

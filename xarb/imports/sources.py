@@ -18,12 +18,13 @@ _SHARED: Final = frozenset({"format", "path", "venue", "symbol", "continues"})
 _QUOTES: Final = _SHARED | {"time_unit", "time_rule", "columns", "ignore"}
 _DECIMALS: Final = frozenset({"price_decimals", "qty_decimals"})
 _ONE_INSTRUMENT: Final = frozenset(
-    {"binance-raw", "bybit-ob500", "coinapi-csv", "hftbacktest-npz", "nautilus-parquet"}
+    {"binance-raw", "binance-archive", "bybit-ob500", "coinapi-csv", "hftbacktest-npz", "nautilus-parquet"}
 )  # their files do not name theirs
 ALLOWED: Final = {
     "quotes-csv": _QUOTES,
     "quotes-parquet": _QUOTES | _DECIMALS,
     "binance-raw": _SHARED,
+    "binance-archive": _SHARED | {"time_rule", "rest"},
     "bybit-ob500": _SHARED | {"time_rule"},
     "tardis-csv": _SHARED,
     "tardis-raw": _SHARED | {"book_channel"},
@@ -160,7 +161,7 @@ def _source(raw: Any, folder: Path, where: str) -> Source:
         _check_quotes(source, where)
     if source.format == "ccxt-books":
         _check_books(source, where)
-    if source.format == "bybit-ob500":
+    if source.format in {"binance-archive", "bybit-ob500"}:
         _check_rule(source, where)
     return source
 

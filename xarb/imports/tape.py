@@ -72,12 +72,14 @@ class Tape:
     Attributes:
         last: receive time of the last row in order, ns; 0 before any. Rejects without a time of their own take it.
         bytes_read: bytes taken from disk.
+        notes: what whoever imports should know of the files, in words.
     """
 
     def __init__(self, listings: Listings) -> None:
         self.listings = listings
         self.last = 0
         self.bytes_read = 0
+        self.notes: list[str] = []
         self._ids: dict[tuple[str, str], OrderedDict[str, None]] = {}
 
     def backwards(self, ts_recv: int, line: int, payload: bytes | str, venue: str | None) -> RejectEvent | None:
