@@ -1,4 +1,4 @@
-"""The command that writes a page to look at."""
+"""The commands that make a page to look at: a file, or a live one."""
 
 from __future__ import annotations
 
@@ -45,3 +45,28 @@ def report(
     if not made.proven:
         say("not proven: this code decides otherwise than that of a run; the page says of which, xarb verify says where")
         raise typer.Exit(1)
+
+
+@app.command(cls=Verb)
+def dashboard(
+    folder: Annotated[Path, typer.Argument(metavar="RUN_OR_LOG", help="Folder of a log that is or was traded on, or of a run.")],
+    port: Annotated[str, typer.Option("--port", metavar="PORT", help="On 127.0.0.1; 0: a free one.")] = "0",
+    token: Annotated[
+        bool,
+        typer.Option(
+            "--token", help="Make a token, and let whoever has the printed address kill trading. Without it nothing can be changed."
+        ),
+    ] = False,
+    log: LogOption = None,
+    code: CodeOption = None,
+) -> None:
+    """Show a log live in a browser of this machine: PnL, open legs, exposure, feeds, refusals, kill switch; a finished run as well.
+
+    The address is printed. Figures are those of xarb report and xarb status, pushed as they change. Ends at Ctrl-C or SIGTERM. See
+    docs/dashboard.md.
+    """
+    from xarb.verbs.dashboard import dashboard as show
+    from xarb.verbs.why import numbered
+
+    allow_code(code)
+    show(folder, log=log, port=numbered("--port", port) or 0, may_kill=token, say=say)

@@ -147,20 +147,21 @@ class Engine:
         """
         if self.commands or self.outputs.waiting or self._world[_WAKES]:
             raise InvariantBroken("the engine's state is whole only once its commands and rows were taken")
-        return EngineCopy(
-            self._kernel.capture(),
-            DecisionsCopy(
-                instruments=[*self.instruments],
-                books_open=self._books_open,
-                portfolio=self.portfolio.capture(),
-                risk=self._risk.capture(),
-                execution=self.execution.capture(),
-                cycles=self.cycles.capture(),
-                strategies={one.id: msgspec.Raw(msgspec.json.encode(one.state)) for one in self._strategies},
-                chains=self.chains.capture(),
-                onchain=self.onchain.capture(),
-                others=self._others.capture(),
-            ),
+        return EngineCopy(self._kernel.capture(), self.decisions())
+
+    def decisions(self) -> DecisionsCopy:
+        """What of it is not the kernel's, as it stands."""
+        return DecisionsCopy(
+            instruments=[*self.instruments],
+            books_open=self._books_open,
+            portfolio=self.portfolio.capture(),
+            risk=self._risk.capture(),
+            execution=self.execution.capture(),
+            cycles=self.cycles.capture(),
+            strategies={one.id: msgspec.Raw(msgspec.json.encode(one.state)) for one in self._strategies},
+            chains=self.chains.capture(),
+            onchain=self.onchain.capture(),
+            others=self._others.capture(),
         )
 
     def restore(self, copy: EngineCopy) -> None:

@@ -45,7 +45,7 @@ def rewound(decided: Decided, seq: int, advance: Advance) -> Rewound:
     """
     with decided.open_inputs() as reader, LogReader(decided.folder) as recorded:
         _check_there(decided, reader, seq)
-        checkpoint = _checkpoint(decided, seq)
+        checkpoint = checkpoint_before(decided, seq)
         since = None if checkpoint is None else checkpoint.seq
         how = decided.replay(reader, last=seq, behind=since)
         assembly = Assembly(how.resolved, how.ground)
@@ -85,7 +85,7 @@ def _check_there(decided: Decided, reader: LogReader, seq: int) -> None:
         raise ConfigError(f"{decided.title} has inputs {first} to {last}, not {seq}")
 
 
-def _checkpoint(decided: Decided, seq: int) -> Checkpoint | None:
+def checkpoint_before(decided: Decided, seq: int) -> Checkpoint | None:
     """The newest one of the start that is not behind an input and that this code made; None without one."""
     if decided.span is None:
         return None

@@ -291,9 +291,15 @@ class LogReader:
         entries = self.entries(kind, select)
         if entries:
             self.files.ahead(entries[0])
-        first = (entries[0].first, 0) if entries else END
         make = self._blocks if kind in KERNEL_KINDS else _slow_chunk if TABLES[kind].is_input else _output_chunk
-        return Stream(kind, first, self._chunks(entries, select, make))
+        unsealed = [(place, self._chosen(kind, make(kind, part), select)) for place, part in self._unsealed(kind, select)]
+        first = (entries[0].first, 0) if entries else unsealed[0][1].position(0) if unsealed else END
+        return Stream(kind, first, chain(self._chunks(entries, select, make), unsealed))
+
+    def _unsealed(self, kind: str, select: Selection) -> list[tuple[Position, pa.RecordBatch]]:
+        """Rows behind the sealed ones, each batch with the position after it: none, but where the open tail is read too."""
+        del kind, select
+        return []
 
     def _chunks(
         self, entries: Sequence[FileEntry], select: Selection, make: Callable[[str, pa.RecordBatch], Chunk]
@@ -311,9 +317,7 @@ class LogReader:
                 for part in _pieces(batches, select, entry.kind):
                     if not part.num_rows:
                         continue
-                    chunk = self._chosen(entry.kind, make(entry.kind, part), select)
-                    key = part.column(TABLES[entry.kind].key[0])[-1].as_py()
-                    yield ((key, part.column("n")[-1].as_py() + 1) if chunk.ordinals is not None else (key + 1, 0)), chunk
+                    yield behind(entry.kind, part), self._chosen(entry.kind, make(entry.kind, part), select)
             except LogError as error:
                 if entry.path in str(error):
                     raise
@@ -389,6 +393,13 @@ def _pieces(batches: Iterator[pa.RecordBatch], select: Selection, kind: str) -> 
         part = narrowed(kind, batch, select)
         for start in range(0, part.num_rows, size or max(part.num_rows, 1)):
             yield part if size is None else part.slice(start, size)
+
+
+def behind(kind: str, batch: pa.RecordBatch) -> Position:
+    """The position after the last row of a batch that has rows."""
+    table = TABLES[kind]
+    key = batch.column(table.key[0])[-1].as_py()
+    return (key + 1, 0) if table.is_input else (key, batch.column("n")[-1].as_py() + 1)
 
 
 def narrowed(kind: str, batch: pa.RecordBatch, select: Selection) -> pa.RecordBatch:

@@ -102,6 +102,7 @@ class Tail:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._parts: list[_Part] = []
+        self._seen: tuple[str, list[tuple[int, int]]] | None = None
         self.manifest: Manifest
         self.refresh()
 
@@ -111,7 +112,6 @@ class Tail:
         Raises:
             LogError: the manifest or a journal is damaged; names the command that says more.
         """
-        before = self._state() if self._parts else None
         for last in (*[False] * (_TRIES - 1), True):
             try:
                 found = Manifest(self.folder)
@@ -128,7 +128,8 @@ class Tail:
                 self.manifest, self._parts = found, parts
                 break
             time.sleep(_PAUSE_S)
-        return before != self._state()
+        before, self._seen = self._seen, self._state()
+        return before != self._seen
 
     def _state(self) -> tuple[str, list[tuple[int, int]]]:
         return self.manifest.head, [(part.opening.salt, part.end) for part in self._parts]

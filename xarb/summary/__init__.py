@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from xarb.assembly import Assembly
@@ -79,6 +80,12 @@ class Equity:
         self.drawdown = 0
         self.missed = 0
         self.curve: Curve | None = None
+
+    def copy(self) -> Equity:
+        """The same without its curve."""
+        made = Equity()
+        made.last, made.peak, made.drawdown, made.missed = self.last, self.peak, self.drawdown, self.missed
+        return made
 
     def take(self, pnl: int, ts: int | None = None) -> None:
         """A new value of the trading PnL, money, at a time in ns; None once the log has ended."""
@@ -170,6 +177,17 @@ class Summary:
                 equity.last = None
             else:
                 equity.take(total)
+
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """In here it is what it would be if the log ended now; afterwards it goes on."""
+        going_on = self.equity
+        self.equity = {currency: equity.copy() for currency, equity in going_on.items()}
+        try:
+            self.finish()
+            yield
+        finally:
+            self.equity = going_on
 
     def _follow(self, ts: int) -> None:
         """Follow the equity after the fills of one moment, each asset at the price of our latest fill in it.
@@ -430,9 +448,9 @@ class Summary:
         )
 
 
-def summary_of(assembly: Assembly) -> Summary:
-    """A summary of what an assembly is going to do."""
-    made = Summary(marks=assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
+def summary_of(assembly: Assembly, marks: Callable[[str, str], int | None] | None = None) -> Summary:
+    """A summary of what an assembly is going to do, at its own marks or at others."""
+    made = Summary(marks=marks or assembly.mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
     made.alike = assembly.alike
     return made
 

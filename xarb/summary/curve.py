@@ -51,16 +51,37 @@ class Curve:
     def take(self, ts: int, value: int) -> None:
         """The value from a time on."""
         self.taken += 1
-        point = _Point(ts, self.taken, value)
-        at = (ts - self._begins) // self._width
+        self._draw(_Point(ts, self.taken, value))
+        self._closing[(ts - self._begins) // self._period_ns] = value
+
+    def _draw(self, point: _Point) -> None:
+        at = (point.ts - self._begins) // self._width
         old = self._stretches.get(at)
         if old is None:
             self._stretches[at] = _Stretch(point, point, point, point)
         else:
-            low = point if value < old.low.value else old.low
-            high = point if value > old.high.value else old.high
+            low = point if point.value < old.low.value else old.low
+            high = point if point.value > old.high.value else old.high
             self._stretches[at] = _Stretch(old.first, low, high, point)
-        self._closing[(ts - self._begins) // self._period_ns] = value
+
+    def until(self, ends: int, period: Period, *, points: int = POINTS) -> Curve:
+        """The same values on a longer or shorter stretch of time that has them all.
+
+        Changes are the same as if it had been made so at once; of what is drawn only points that are kept here can be kept.
+
+        Args:
+            ends: ns.
+            period: whole multiples of this one's.
+            points: as for a new one.
+        """
+        made = Curve(self._begins, ends, period, points=points)
+        made.taken = self.taken
+        for stretch in sorted(self._stretches):
+            for point in sorted(set(self._stretches[stretch])):
+                made._draw(point)
+        for at in sorted(self._closing):
+            made._closing[at * self._period_ns // made._period_ns] = self._closing[at]
+        return made
 
     def points(self) -> Iterator[tuple[int, int]]:
         """Time (ns) and value of what is drawn, in order: nothing is left out where there are few, no extreme where there are many."""

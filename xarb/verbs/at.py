@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from xarb.assembly import Assembly
 from xarb.console import Advance
 from xarb.engine.captured import BundleCopy, DecisionsCopy, OrderCopy
 from xarb.errors import ConfigError
@@ -58,13 +59,21 @@ def at(
         if engine.position < 0:
             raise ConfigError(f"{decided.title} had applied nothing up to seq {seq}")
         state = engine.capture().decisions
-        shown = _shown(found, markets)
+        return [_head(decided, found, state), *knowledge(found.assembly, markets, state)]
+
+
+def knowledge(assembly: Assembly, markets: Markets, state: DecisionsCopy) -> list[Section]:
+    """What an engine knows now, `state` being its own.
+
+    Raises:
+        ConfigError: there is no such instrument.
+    """
+    engine, shown = assembly.engine, _shown(assembly, markets)
     books = [one for one in shown if one.instrument.kind != "pool"]
     return [
-        _head(decided, found, state),
         feeds("feeds", "Feeds and best quotes", shown, engine.now),
         levels("levels", "Books", books),
-        Section("pools", "Pools", ("venue", "symbol", "base", "quote", "kind", "block", "state"), list(_pools(found, shown))),
+        Section("pools", "Pools", ("venue", "symbol", "base", "quote", "kind", "block", "state"), list(_pools(assembly, shown))),
         _balances(state),
         _inventory(state),
         Section("orders", "Orders that may still fill", _ORDERS, list(_orders(state, engine.instruments))),
@@ -74,14 +83,14 @@ def at(
             "opportunities",
             "Open opportunities",
             ("strategy", "opportunity", "edge_bps", "best_edge_bps", "since"),
-            list(_edges(found)),
+            list(_edges(assembly)),
         ),
         _breakers(state),
     ]
 
 
-def _shown(found: Rewound, markets: Markets) -> list[Seen]:
-    engine = found.assembly.engine
+def _shown(assembly: Assembly, markets: Markets) -> list[Seen]:
+    engine = assembly.engine
     numbers = {one.id: number for number, one in enumerate(engine.instruments)}
     for name in markets.names:
         if name not in numbers:
@@ -117,9 +126,9 @@ def _head(decided: Decided, found: Rewound, state: DecisionsCopy) -> Section:
     return Section("moment", f"As of input {found.seq}", ("what", "value"), rows)
 
 
-def _pools(found: Rewound, shown: Sequence[Seen]) -> Iterator[tuple[Any, ...]]:
+def _pools(assembly: Assembly, shown: Sequence[Seen]) -> Iterator[tuple[Any, ...]]:
     """Pools as of the last complete block."""
-    chains = found.assembly.engine.chains
+    chains = assembly.engine.chains
     for one in shown:
         if not chains.is_pool(one.number):
             continue
@@ -194,9 +203,9 @@ def _cycles(state: DecisionsCopy) -> Section:
     return Section("cycles", "Transactions that are not final", ("strategy", "bundle", "order", "venue", "state", "tx_hash"), rows)
 
 
-def _edges(found: Rewound) -> Iterator[tuple[Any, ...]]:
-    engine = found.assembly.engine
-    for number, strategy in enumerate(sorted(found.assembly.resolved.strategies)):
+def _edges(assembly: Assembly) -> Iterator[tuple[Any, ...]]:
+    engine = assembly.engine
+    for number, strategy in enumerate(sorted(assembly.resolved.strategies)):
         for edge in engine.episodes.open_edges(number):
             yield strategy, edge.opportunity, bps(edge.edge_ppb), bps(edge.best_edge_ppb), moment_of(edge.opened_ts)
 

@@ -81,35 +81,45 @@ def status(folder: Path, *, now: int | None = None) -> Status:
         LogError: it is damaged.
     """
     if Manifest(folder).header.kind == "run":
-        raise ConfigError(f"{folder} is a run: it is finished; look at it with xarb query or xarb why")
+        raise ConfigError(f"{folder} is a run: it is finished; look at it with xarb dashboard, xarb query or xarb why")
     with open_query([folder]) as query:
-        spans = starts_in(query)
-        if not spans:
-            raise ConfigError(f"{folder} is a log without a start: nothing trades on it; look at it with: xarb log info {folder}")
-        span = spans[-1]
-        tail = query.sources[0].tail
-        last_ts = query.sources[0].manifest.last_ts if tail is None else tail.last_ts
-        ended = pick(query, "operator", ("seq", ">=", span.first), ("action", "in", ENDS), limit=1)
-        here = last_ts if ended else (time.time_ns() if now is None else now)
-        view = _View(query, span, max(here, last_ts), last_ts)
-        troubles: list[str] = []
-        head = _head(view, ended, troubles)
-        feeds = _feeds(view, [] if ended else troubles)  # without a start no feed is heard
-        breakers = _breakers(view, troubles)
-        chains = Seen(query, view.since, view.after, view.now, _chains_of(view))
-        return Status(
-            troubles,
-            [
-                Section("status", f"Status of {folder}", ("what", "value"), head),
-                feeds,
-                *chain_sections(chains, [] if ended else troubles),
-                breakers,
-                *_orders(view, cycle_counts(chains)),
-                *_money(view),
-                *_discrepancies(view, troubles),
-                *_health(view, [] if ended else troubles),
-            ],
-        )
+        return standing(query, now=now)
+
+
+def standing(query: Query, *, now: int | None = None) -> Status:
+    """The same of a log that is open already.
+
+    Raises:
+        ConfigError: nothing was decided on it.
+        LogError: it is damaged.
+    """
+    folder, spans = query.sources[0].folder, starts_in(query)
+    if not spans:
+        raise ConfigError(f"{folder} is a log without a start: nothing trades on it; look at it with: xarb log info {folder}")
+    span = spans[-1]
+    tail = query.sources[0].tail
+    last_ts = query.sources[0].manifest.last_ts if tail is None else tail.last_ts
+    ended = pick(query, "operator", ("seq", ">=", span.first), ("action", "in", ENDS), limit=1)
+    here = last_ts if ended else (time.time_ns() if now is None else now)
+    view = _View(query, span, max(here, last_ts), last_ts)
+    troubles: list[str] = []
+    head = _head(view, ended, troubles)
+    feeds = _feeds(view, [] if ended else troubles)  # without a start no feed is heard
+    breakers = _breakers(view, troubles)
+    chains = Seen(query, view.since, view.after, view.now, _chains_of(view))
+    return Status(
+        troubles,
+        [
+            Section("status", f"Status of {folder}", ("what", "value"), head),
+            feeds,
+            *chain_sections(chains, [] if ended else troubles),
+            breakers,
+            *_orders(view, cycle_counts(chains)),
+            *_money(view),
+            *_discrepancies(view, troubles),
+            *_health(view, [] if ended else troubles),
+        ],
+    )
 
 
 # --- the start

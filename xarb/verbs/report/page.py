@@ -72,7 +72,7 @@ class Page(NamedTuple):
 
 def written(page: Page) -> str:
     """The page as HTML."""
-    script, library, style = _resource("page.js"), plotly(), _resource("page.css")
+    script, library, style = _resource("page.js"), plotly(), _resource("palette.css") + _resource("page.css")
     policy = "; ".join(
         (
             "default-src 'none'",

@@ -62,7 +62,7 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
     told = feeds(decided, again.begins, again.ends)
     drift = balances(decided, again.opening, buckets)
     over_time = [
-        *overtime.equity(again.curves, _drawn(again)),
+        *overtime.equity(again.curves, drawn(again)),
         *overtime.over_time(found, buckets),
         *dots.trades(found),
         *overtime.opportunities(counted, buckets),
@@ -90,9 +90,9 @@ def reckoned(decided: Decided, name: str, notes: Sequence[str], most: int, advan
         lines=[_line(one) for one in found.trades if one.number in frozenset(chosen.numbers)],
         panels=panels(decided, chosen.numbers, again.moments),
         bundles=chosen.total,
-        tables=[*again.tables, _causes(found), _latencies(durations)],
+        tables=[*again.tables, causes_of(found), latencies_of(durations)],
     )
-    return Reckoned(part, _key_figures(again, found, counted), again.curves, again.equal)
+    return Reckoned(part, key_figures(again, found, counted), again.curves, again.equal)
 
 
 def _warnings(again: Replayed, found: Earned) -> list[str]:
@@ -103,15 +103,16 @@ def _warnings(again: Replayed, found: Earned) -> list[str]:
     return made
 
 
-def _drawn(again: Replayed) -> list[str]:
+def drawn(again: Replayed) -> list[str]:
     """The currencies that have a curve."""
     with_points = [currency for currency, curve in again.curves.items() if curve.taken > 1]
     return with_points or [*again.curves][:1]
 
 
-def _key_figures(again: Replayed, found: Earned, counted: Sequence[Counted]) -> dict[str, str]:
+def key_figures(again: Replayed, found: Earned, counted: Sequence[Counted]) -> dict[str, str]:
+    """By name in order: what a run came to, currency by currency, and its opportunities."""
     made = {"from": utc(again.begins), "to": utc(again.ends)}
-    for currency in [one for one in again.curves if one in found.currencies or one in _drawn(again)]:
+    for currency in [one for one in again.curves if one in found.currencies or one in drawn(again)]:
         made |= _of_currency(again, found, currency)
     made["opportunities found"] = str(counted[0].total)
     made["taken"] = str(counted[1].total)
@@ -178,13 +179,15 @@ def _bps(value: float | None) -> tuple[str, float | str]:
     return ("-", "-") if value is None else (f"{value:.3f}", value)
 
 
-def _causes(found: Earned) -> Table:
+def causes_of(found: Earned) -> Table:
+    """PnL by cause, as a table."""
     rows = [(cause, money(value), currency) for currency, sums in found.causes.items() for cause, value in sums.items()]
     rows += [("trading PnL of bundles", money(sum(sums.values())), currency) for currency, sums in found.causes.items()]
     return Table("PnL by cause", ("cause", "PnL", "currency"), tuple(rows))
 
 
-def _latencies(durations: Sequence[Latency]) -> Table:
+def latencies_of(durations: Sequence[Latency]) -> Table:
+    """Quantiles of latencies, as a table."""
     rows = tuple(
         (
             one.what,

@@ -79,7 +79,7 @@ def replayed(decided: Decided, choose: Choose, advance: Advance) -> Replayed:
     with decided.open_inputs() as reader, LogReader(decided.folder) as recorded:
         onlooker = _Onlooker(decided.replay(reader))
         onlooker.of_interest = choose(onlooker)
-        course = _Course(summary_of(onlooker), begins, ends)
+        course = Course(summary_of(onlooker), begins, ends)
         comparison = Comparison(recorded.outputs(select=_outputs(decided)))
 
         def keep(rows: Rows) -> None:
@@ -99,8 +99,8 @@ def replayed(decided: Decided, choose: Choose, advance: Advance) -> Replayed:
             return _made(course, onlooker, [one for one in tables if one.rows], proof, equal=True)
         how = decided.replay(reader)
         fresh = Assembly(how.resolved, how.ground)
-        prices = _Prices(fresh)
-        course = _Course(prices.summary(), begins, ends)
+        prices = Prices(fresh)
+        course = Course(summary_of(fresh, prices.mark), begins, ends)
         for rows in _in_parts(recorded, decided):
             prices.take(rows)
             course.take(rows)
@@ -110,7 +110,7 @@ def replayed(decided: Decided, choose: Choose, advance: Advance) -> Replayed:
         return _made(course, onlooker, [*course.summary.tables(), fresh.assumptions()], proof, equal=False)
 
 
-def _made(course: _Course, onlooker: _Onlooker, tables: list[Table], proof: str, *, equal: bool) -> Replayed:
+def _made(course: Course, onlooker: _Onlooker, tables: list[Table], proof: str, *, equal: bool) -> Replayed:
     return Replayed(
         summary=course.summary,
         tables=tables,
@@ -149,14 +149,20 @@ class _Onlooker(Watching):
             self.moments[seq, *of] = look(view, wake, plan, instruments=instruments, after_seq=seq)
 
 
-class _Course:
+class Course:
     """The summary moment by moment, with the curve of each currency."""
 
-    def __init__(self, summary: Summary, begins: int, ends: int) -> None:
+    def __init__(self, summary: Summary, begins: int, ends: int, period: Period | None = None) -> None:
         self.summary = summary
         self.begins, self.ends = begins, ends
-        self.period = period_of(ends - begins)
+        self.period = period or period_of(ends - begins)
         self.curves = {currency: Curve(begins, ends, self.period) for currency in summary.equity}
+
+    def reach(self, ends: int) -> None:
+        """Have it go on to a later end, ns, at least."""
+        if ends > self.ends:
+            self.ends = max(ends, 2 * self.ends - self.begins)
+            self.curves = {currency: curve.until(self.ends, self.period) for currency, curve in self.curves.items()}
 
     def take(self, rows: Sequence[OutputRow]) -> None:
         """Rows in their one order; the curve has a point for each moment in which money moved and could be valued."""
@@ -173,6 +179,14 @@ class _Course:
             if equity.missed == before and equity.last is not None:
                 self.curves[currency].take(ts, equity.last)
 
+    def now(self, ts: int, *, points: int) -> dict[str, Curve]:
+        """The curves if all ended at `ts` ns, the summary having ended: with the period of that time, and fewer points to draw."""
+        made = {currency: curve.until(ts, period_of(ts - self.begins), points=points) for currency, curve in self.curves.items()}
+        for currency, equity in self.summary.equity.items():
+            if equity.last is not None:
+                made[currency].take(ts, equity.last)
+        return made
+
     def finish(self) -> None:
         """The end: every change at the last marks."""
         self.summary.finish()
@@ -186,7 +200,7 @@ def _ts(row: OutputRow) -> int:
     return ts
 
 
-class _Prices:
+class Prices:
     """Marks from recorded fills, for what cannot be replayed: the price of the last one in each asset and currency."""
 
     def __init__(self, assembly: Assembly) -> None:
@@ -199,14 +213,8 @@ class _Prices:
             if row[0] == "fills":
                 self._last[self._assembly.assets[row[6], row[7]]] = row[13]
 
-    def summary(self) -> Summary:
-        """An empty summary that values at these prices."""
-        assembly = self._assembly
-        made = Summary(marks=self._mark, opening=assembly.opening, assets=assembly.assets, currencies=assembly.currencies)
-        made.alike = assembly.alike
-        return made
-
-    def _mark(self, asset: str, currency: str) -> int | None:
+    def mark(self, asset: str, currency: str) -> int | None:
+        """Money for one unit of an asset, None before a fill of both."""
         alike = self._assembly.alike
         asset, currency = str(alike.get(asset, asset)), str(alike.get(currency, currency))
         return MONEY_ONE if asset == currency else self._last.get((asset, currency))
