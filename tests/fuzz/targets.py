@@ -29,6 +29,15 @@ from xarb.wires.exchanges import WIRES, Wire
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 _NATIVES: Final = ("BTCUSDT", "BTC-USDT", "BTC-USD", "BTC/USD", "btcusd", "BTC_USDT", "KRW-BTC")
+
+
+def _archive(name: str, venue: str) -> str:
+    """Sources of an exchange's own archive, with an instrument of it."""
+    keys = f'format = "{name}"\npath = "input"\nvenue = "{venue}"\nsymbol = "BTC/USDT:USDT"\ntime_rule = "ts_event + 5 ms"\n'
+    return f'instruments = "{venue}.toml"\n[[source]]\n{keys}'
+
+
+_INSTRUMENTS: Final = {"bybitlinear": "BTCUSDT"}  # native names of BTC/USDT:USDT
 _SOURCES: Final = {
     "quotes-csv": """
 [[source]]
@@ -49,6 +58,7 @@ ignore = ["note"]
     ),
     "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
     "tardis-raw": '[[source]]\nformat = "tardis-raw"\npath = "input"\nvenue = "binance"\n',
+    "bybit-trades": _archive("bybit-trades", "bybitlinear"),
 }
 _ARROW: Final = {"int": pa.int64(), "double": pa.float64(), "text": pa.string(), "list": pa.list_(pa.int64()), "blob": pa.binary()}
 _HOSTILE_NAMES: Final = ("a'b", 'a"b', "a;DROP VIEW quotes;--", "a{b}", "a[0-9]*?", "a\\b", "ä\u202eb", " ", "a%s$1")
@@ -127,6 +137,11 @@ def _importer(folder: Path, name: str) -> Target:
     place = folder / name
     place.mkdir()
     (place / "sources.toml").write_text(_SOURCES[name])
+    for venue, native in _INSTRUMENTS.items():
+        (place / f"{venue}.toml").write_text(
+            f'[[instrument]]\nvenue = "{venue}"\nsymbol = "BTC/USDT:USDT"\nnative = "{native}"\nkind = "perpetual"\npx_scale = 1\nqty_scale = 3\n'
+            'base = "BTC"\nquote = "USDT"\nsettle = "USDT"\ncontract = "linear"\ncontract_size = "0.01"\n'
+        )
     (source,) = load_sources(place / "sources.toml").sources
     corpus = (CORPUS / "imports" / f"{name}.txt").read_bytes()
     if source.rest is not None:

@@ -26,6 +26,7 @@ ALLOWED: Final = {
     "binance-raw": _SHARED,
     "binance-archive": _SHARED | {"time_rule", "rest"},
     "bybit-ob500": _SHARED | {"time_rule"},
+    "bybit-trades": _SHARED | {"time_rule"},
     "tardis-csv": _SHARED,
     "tardis-raw": _SHARED | {"book_channel"},
     "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
@@ -34,7 +35,8 @@ ALLOWED: Final = {
     "nautilus-parquet": _SHARED,
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
-_ONE_VENUE: Final = frozenset({"ccxt-books", "cryptofeed-raw", "tardis-raw"})
+_RULED: Final = frozenset({"binance-archive", "bybit-ob500", "bybit-trades"})  # their files have no receive time
+_ONE_VENUE: Final = frozenset({"bybit-trades", "ccxt-books", "cryptofeed-raw", "tardis-raw"})
 _FLOATS: Final = frozenset({"hftbacktest-npz"})
 FORMATS: Final = tuple(ALLOWED)
 _RULE: Final = re.compile(r"ts_event \+ (\d{1,9}) (ns|us|ms|s)\Z")
@@ -161,7 +163,7 @@ def _source(raw: Any, folder: Path, where: str) -> Source:
         _check_quotes(source, where)
     if source.format == "ccxt-books":
         _check_books(source, where)
-    if source.format in {"binance-archive", "bybit-ob500"}:
+    if source.format in _RULED:
         _check_rule(source, where)
     return source
 
