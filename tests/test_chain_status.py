@@ -36,11 +36,11 @@ def log(folder: Path, *rows: tuple[str, dict[str, Any]]) -> Path:
     return write_log(folder, [(number * 1000, row) for number, row in enumerate(rows)])
 
 
-def look(folder: Path, now: int) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """The tables, and the troubles."""
+def look(folder: Path, now: int, since: int = 0) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """The tables of a start that began with input `since`, and the troubles."""
     troubles: list[str] = []
     with open_query([folder]) as query:
-        sections = chain_sections(Seen(query, ("seq", ">=", 0), ("after_seq", ">=", 0), now, [CHAIN]), troubles)
+        sections = chain_sections(Seen(query, ("seq", ">=", since), ("after_seq", ">=", since), now, [CHAIN]), troubles)
     return json.loads(as_json(sections)), troubles
 
 
@@ -68,12 +68,14 @@ def test_what_waits_and_what_speaks_against_sending(tmp_path: Path) -> None:
 
 
 def test_what_is_over_is_no_trouble(tmp_path: Path) -> None:
-    """Objections that are gone; but what halted an address stays."""
+    """Objections that are gone; but what halted an address stays, until the next start."""
     halted = transaction(None, "halted", tx_hash="", reason="stuck", purpose="none", channel="none", order=None)
     rows = [("health", reading(1, "behind")), ("health", reading(0, "")), ("transactions", halted)]
     found, troubles = look(log(tmp_path / "log", *rows), 10**19)
     assert troubles == [f"no block of {CHAIN} came", f"nothing of {ME} is sent on {CHAIN} any more: stuck"]
     assert found["chains"][0]["objections"] is None
+    found, troubles = look(log(tmp_path / "next", *rows, ("transactions", transaction(3, "adopted", tx_hash=""))), 10**19, since=3)
+    assert (found["senders"][0]["halted"], troubles) == (None, [f"no block of {CHAIN} came"])
 
 
 def test_heads_are_told_with_the_fee_to_come(tmp_path: Path) -> None:

@@ -329,6 +329,8 @@ def test_loans_are_what_the_log_says(tmp_path: Path) -> None:
     assert sent(found)[0] == "balancer", "with its block goes what the lender said in it"
     told = {one.key.rpartition("_")[2]: one.rows for one in why(tmp_path / "run", Question(None, 1, None))}
     assert (CHAIN, WETH, "balancer", vault, "10", 10**30) in told["loans"]
+    assert [row[2:] for row in told["instruments"]] == [("live", 1000, True, *(None,) * 8)] * 2, "a pool has no quote"
+    assert [row[4:] for row in told["pools"]] == [("v2", 101, f"reserves {10**21} {price * 10**9}") for price in (3150, 3000)]
     premium = int(found["cycles"][0]["premium"])
     assert any({("paid for by", f"balancer {vault}"), ("premium", premium)} <= {*rows} for rows in told.values())
 

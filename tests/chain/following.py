@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from tests.chain.node import Node
 from tests.chain.states import concentrated, constant_product, fields
 from tests.chain.world import World
@@ -37,6 +39,9 @@ QUICK = ChainPolicy(
     first_pause_s=0.02,
     longest_pause_s=0.1,
 )
+
+# For tests of what comes and not of what fails: a machine that is busy for seconds is no node that is gone.
+PATIENT = msgspec.structs.replace(QUICK, limits=RpcLimits(connect_s=20.0, call_s=20.0, ping_s=20.0, close_s=0.1), silent_s=20.0)
 
 
 def source_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.chain.conftest import Chain
-from tests.chain.following import Following, following, source_of
+from tests.chain.following import PATIENT, Following, following, source_of
 from tests.chain.states import concentrated, constant_product, fields
 from tests.chain.test_feed import moving, run
 from tests.defaults import engine_setup, feed_limits
@@ -47,7 +47,7 @@ def test_the_engines_pools_are_the_chains(chain: Chain) -> None:
 
     async def story() -> None:
         market = moving(chain, rate=4.0)
-        source = source_of(chain.world, str(chain.node.ipc))
+        source = source_of(chain.world, str(chain.node.ipc), policy=PATIENT)
         instruments = await load_pools(source)
         async with following(source) as feed:
             for _ in range(25):

@@ -87,7 +87,8 @@ def _head(row: Row | None, now: int) -> tuple[Any, ...]:
 def _senders(seen: Seen, troubles: list[str]) -> list[Section]:
     """Nonces, gas and what waits, over all starts: a transaction of an earlier one may still be included."""
     rows = latest(seen.query, "transactions", ("venue", "address", "nonce", "tx_hash"))
-    halted = {(row["venue"], row["address"]): row["reason"] for row in pick(seen.query, "transactions", ("event", "=", "halted"))}
+    halts = pick(seen.query, "transactions", seen.since, ("event", "=", "halted"))  # of this start: one ends with it
+    halted = {(row["venue"], row["address"]): row["reason"] for row in halts}
     spent: defaultdict[tuple[str, str], int] = defaultdict(int)
     for account, venue, total in summed(seen.query, "ledger", ("account", "venue"), "delta", seen.after, ("cause", "=", "gas")):
         spent[account, venue] -= total

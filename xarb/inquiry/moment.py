@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from xarb.assembly import Assembly, Replay
 from xarb.assembly.wrapped import Wrapped
+from xarb.engine.pool import Maths
 from xarb.engine.strategy import (
     AtomicPlan,
     BestQuote,
@@ -38,8 +39,18 @@ DEPTH: Final = 10
 Key = tuple[str, str]  # venue, symbol
 
 
+class PoolSeen(NamedTuple):
+    """A pool as it stood: None while it is not known; `block`: the number of the one that it is as of."""
+
+    maths: Maths | None
+    block: int | None
+
+
 class Seen(NamedTuple):
-    """An instrument, by its number, as it stood: quote, levels (price, quantity; best first) and feed; integers at the scales of `instrument`."""
+    """An instrument, by its number, as it stood: quote, levels (price, quantity; best first) and feed; integers at the scales of `instrument`.
+
+    `pool` is of pools alone, which have no quote and no levels.
+    """
 
     number: int
     instrument: Instrument
@@ -47,6 +58,7 @@ class Seen(NamedTuple):
     bids: list[tuple[int, int | None]]
     asks: list[tuple[int, int | None]]
     feed: FeedView
+    pool: PoolSeen | None
 
 
 class Moment(NamedTuple):
@@ -199,6 +211,7 @@ def look(view: View, wake: Wake | None, plan: Plan | None, *, instruments: Seque
             view.levels(one, "bid", DEPTH),
             view.levels(one, "ask", DEPTH),
             view.feed(one),
+            _pool(view, one),
         )
         for one in shown
     ]
@@ -215,6 +228,14 @@ def look(view: View, wake: Wake | None, plan: Plan | None, *, instruments: Seque
         plan=plan,
         loans=[(venue, asset, loan) for venue, asset in assets for loan in view.loans(venue, asset)],
     )
+
+
+def _pool(view: View, number: int) -> PoolSeen | None:
+    one = view.instruments[number]
+    if one.kind != "pool":
+        return None
+    block = view.block(one.venue)
+    return PoolSeen(view.pool(number), None if block is None else block.number)
 
 
 def witness(decided: Decided, wanted: Wanted, recorded: Sequence[tuple[str, Mapping[str, Any]]]) -> Witness:

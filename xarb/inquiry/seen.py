@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from xarb.engine.strategy import AtomicPlan, BundlePlan, Pass
-from xarb.inquiry.moment import Moment, Seen
+from xarb.inquiry.moment import Moment, PoolSeen, Seen
 from xarb.inquiry.sections import Section, amount, bps, millis, moment_of, scaled
+from xarb.model.instrument import Instrument
+from xarb.pools.constant_product import ConstantProduct
 from xarb.pools.financing import WAD, Loan
 
 _FEEDS: Final = (
@@ -27,6 +29,7 @@ _FEEDS: Final = (
 )
 _LOANS: Final = ("venue", "token", "way", "lender", "premium_bps", "available")
 _LEVELS: Final = ("venue", "symbol", "level", "bid", "bid_qty", "ask", "ask_qty")
+_POOLS: Final = ("venue", "symbol", "base", "quote", "kind", "block", "state")
 
 
 def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
@@ -54,6 +57,7 @@ def moment_sections(key: str, title: str, moment: Moment) -> list[Section]:
         Section(key, title, ("what", "value"), rows),
         feeds(f"{key}_instruments", f"{title}: instruments", moment.seen, moment.ts),
         levels(f"{key}_levels", f"{title}: levels", moment.seen),
+        pools(f"{key}_pools", f"{title}: pools, as of the block", moment.seen),
         Section(
             f"{key}_free",
             f"{title}: free within account and budget",
@@ -86,10 +90,27 @@ def levels(key: str, title: str, seen: Sequence[Seen]) -> Section:
     return Section(key, title, _LEVELS, [row for one in seen for row in _levels(one)])
 
 
+def pools(key: str, title: str, seen: Sequence[Seen]) -> Section:
+    """Those of them that are pools, as of the newest complete block."""
+    return Section(key, title, _POOLS, [_pool(one.instrument, one.pool) for one in seen if one.pool is not None])
+
+
+def _pool(one: Instrument, pool: PoolSeen) -> tuple[Any, ...]:
+    kind = state = None
+    if isinstance(pool.maths, ConstantProduct):
+        kind, state = "v2", f"reserves {pool.maths.reserve0} {pool.maths.reserve1}"
+    elif pool.maths is not None:
+        kind = "v3"
+        state = f"sqrt_price_x96 {pool.maths.sqrt_price} tick {pool.maths.tick} liquidity {pool.maths.liquidity}"
+    return (one.venue, one.symbol, one.base, one.quote, kind, pool.block, state)
+
+
 def _feed(one: Seen, ts: int) -> tuple[Any, ...]:
     px, qty, quote = one.instrument.px_scale, one.instrument.qty_scale, one.quote
     sides = (scaled(quote.bid, px), scaled(quote.bid_qty, qty), scaled(quote.ask, px), scaled(quote.ask_qty, qty))
     feed = (one.feed.state, one.feed.score, one.feed.tradable)
+    if one.pool is not None:  # it has no quote; how new it is, its block says
+        return (one.instrument.venue, one.instrument.symbol, *feed, *(None,) * 8)
     return (
         one.instrument.venue,
         one.instrument.symbol,

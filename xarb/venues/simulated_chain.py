@@ -20,6 +20,7 @@ from xarb.engine.chains import KEPT, Chains
 from xarb.model.command import AnySwap, CancelCycle, ChainCommand, CycleReport, SwapCycle, SwapPath
 from xarb.model.event import SlowRow
 from xarb.model.units import MONEY_SCALE, NANOS_PER_S, NEVER
+from xarb.pools.concentrated import Concentrated
 from xarb.pools.financing import MEASURED, PATH, PPM, GasUse, lender_of
 from xarb.venues.apart import Apart
 from xarb.venues.asked import through
@@ -40,12 +41,16 @@ class Waiting(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What swapping comes to: why it reverts (empty: it does not), gas, what came out beyond what a cycle owes, and of each swap (pool, way, input)."""
+    """What swapping comes to: why it reverts (empty: it does not), gas, and what came out beyond what a cycle owes.
+
+    Of each swap (pool, way, input); and how many ticks were crossed.
+    """
 
     why: str
     gas: int
     got: int = 0
     swaps: tuple[tuple[int, bool, int], ...] = ()
+    ticks: int = 0
 
 
 class SimulatedChain:
@@ -170,7 +175,7 @@ class SimulatedChain:
         if not outcome.why and self._is_late(command, values):
             outcome = self._reverted(command, "deadline")
         if not outcome.why and self._drawn(STREAM_TAKEN, counter) < self.model.taken_ppm:
-            outcome = self._reverted(command, "taken")
+            outcome = self._reverted(command, "taken", outcome.ticks)
         if outcome.why and command.channel == "relay":
             return None  # it leaves reverts out
         return outcome
@@ -257,7 +262,9 @@ class SimulatedChain:
                 return None
             given, _, crossed = through(pool, amount, zero_for_one=hop.zero_for_one)
             if given <= 0:
-                return self._reverted(command, "empty", ticks)
+                # A pool of v3 whose liquidity ends looks for more, word by word up to the end of all prices: at worst with all the gas there is.
+                is_searched = isinstance(pool, Concentrated)
+                return Outcome("empty", command.gas_limit) if is_searched else self._reverted(command, "empty", ticks)
             swaps.append((self.apart.numbers[hop.pool], hop.zero_for_one, amount))
             amount, ticks = given, ticks + crossed
         if (not isinstance(command, SwapCycle) or command.funding == "wallet") and self._held(
@@ -276,7 +283,7 @@ class SimulatedChain:
         gas = _use(command).of(len(command.hops), ticks)
         if gas > command.gas_limit:
             return Outcome("out_of_gas", command.gas_limit)
-        return Outcome("", gas, amount, tuple(swaps))
+        return Outcome("", gas, amount, tuple(swaps), ticks)
 
     def _reverted(self, command: AnySwap, why: str, ticks: int = 0) -> Outcome:
         """It crossed so many ticks before it was undone, which costs what it costs."""

@@ -9,15 +9,15 @@ from typing import Any, Final, NamedTuple
 from xarb.assembly import Assembly
 from xarb.console import Advance
 from xarb.engine.captured import BundleCopy, DecisionsCopy, OrderCopy
+from xarb.engine.engine import Engine
 from xarb.errors import ConfigError
 from xarb.inquiry.decided import Decided, open_decided
-from xarb.inquiry.moment import Seen
+from xarb.inquiry.moment import PoolSeen, Seen
 from xarb.inquiry.rewound import Rewound, rewound
 from xarb.inquiry.sections import Section, amount, bps, moment_of, scaled
-from xarb.inquiry.seen import feeds, levels
+from xarb.inquiry.seen import feeds, levels, pools
 from xarb.model.instrument import Instrument
 from xarb.model.order import ORDER_TERMINAL
-from xarb.pools.constant_product import ConstantProduct
 
 _ORDERS: Final = (
     *("strategy", "bundle", "leg", "order", "purpose", "venue", "symbol", "side", "price", "qty", "filled", "state", "unknown_at"),
@@ -73,7 +73,7 @@ def knowledge(assembly: Assembly, markets: Markets, state: DecisionsCopy) -> lis
     return [
         feeds("feeds", "Feeds and best quotes", shown, engine.now),
         levels("levels", "Books", books),
-        Section("pools", "Pools", ("venue", "symbol", "base", "quote", "kind", "block", "state"), list(_pools(assembly, shown))),
+        pools("pools", "Pools", shown),
         _balances(state),
         _inventory(state),
         Section("orders", "Orders that may still fill", _ORDERS, list(_orders(state, engine.instruments))),
@@ -105,9 +105,17 @@ def _shown(assembly: Assembly, markets: Markets) -> list[Seen]:
             market.levels(number, "bid", markets.depth),
             market.levels(number, "ask", markets.depth),
             chains.feed(number) if chains.is_pool(number) else market.feed(number),
+            _pool(engine, number),
         )
         for number in wanted
     ]
+
+
+def _pool(engine: Engine, number: int) -> PoolSeen | None:
+    if not engine.chains.is_pool(number):
+        return None
+    block = engine.chains.block(engine.instruments[number].venue)
+    return PoolSeen(engine.chains.maths(number), None if block is None else block.number)
 
 
 def _head(decided: Decided, found: Rewound, state: DecisionsCopy) -> Section:
@@ -124,30 +132,6 @@ def _head(decided: Decided, found: Rewound, state: DecisionsCopy) -> Section:
         ("rows that came again as recorded", found.rows),
     ]
     return Section("moment", f"As of input {found.seq}", ("what", "value"), rows)
-
-
-def _pools(assembly: Assembly, shown: Sequence[Seen]) -> Iterator[tuple[Any, ...]]:
-    """Pools as of the last complete block."""
-    chains = assembly.engine.chains
-    for one in shown:
-        if not chains.is_pool(one.number):
-            continue
-        instrument, maths, block = one.instrument, chains.maths(one.number), chains.block(one.instrument.venue)
-        state = None
-        if isinstance(maths, ConstantProduct):
-            state = f"reserves {maths.reserve0} {maths.reserve1}"
-        elif maths is not None:
-            state = f"sqrt_price_x96 {maths.sqrt_price} tick {maths.tick} liquidity {maths.liquidity}"
-        kind = None if maths is None else "v2" if isinstance(maths, ConstantProduct) else "v3"
-        yield (
-            instrument.venue,
-            instrument.symbol,
-            instrument.base,
-            instrument.quote,
-            kind,
-            None if block is None else block.number,
-            state,
-        )
 
 
 def _balances(state: DecisionsCopy) -> Section:
