@@ -104,12 +104,28 @@ class Desk:
     def quote(self, number: int, bid: int = 100, ask: int = 101, *, ts: int | None = None, size: int = 1000) -> list[str]:
         """One quote a millisecond later, or at `ts`; what the engine did."""
         self.now = self.now + 1_000_000 if ts is None else ts
-        values = {"seq": self.seq, "ts_recv": self.now, "ts_event": NULL, "conn": number, "inst": number, "venue_seq": NULL}
-        values |= {"bid": bid, "bid_qty": size, "ask": ask, "ask_qty": size}
-        block = Quotes(*(np.array([values[name]], field_dtype(name)) for name in Quotes._fields))
-        self.engine.load(Batch(self.seq, self.seq, block, NO_DELTAS, NO_TRADES, NO_BOOKS, []))
-        self.seq += 1
+        self._load([self._row(number, bid, ask, size)])
         return self.advance()
+
+    def quotes(self, when: Sequence[tuple[int, int]], *, size: int) -> list[str]:
+        """Quotes of instruments at times, in batches of so many; what the engine did."""
+        did: list[str] = []
+        for at in range(0, len(when), size):
+            rows = []
+            for number, self.now in when[at : at + size]:
+                rows.append(self._row(number, 100, 101, 1000))
+            self._load(rows)
+            did += self.advance()
+        return did
+
+    def _row(self, number: int, bid: int, ask: int, size: int) -> dict[str, int]:
+        values = {"seq": self.seq, "ts_recv": self.now, "ts_event": NULL, "conn": number, "inst": number, "venue_seq": NULL}
+        self.seq += 1
+        return values | {"bid": bid, "bid_qty": size, "ask": ask, "ask_qty": size}
+
+    def _load(self, rows: Sequence[Mapping[str, int]]) -> None:
+        block = Quotes(*(np.array([row[name] for row in rows], field_dtype(name)) for name in Quotes._fields))
+        self.engine.load(Batch(rows[0]["seq"], rows[-1]["seq"], block, NO_DELTAS, NO_TRADES, NO_BOOKS, []))
 
     def learn(self, number: int, **changes: Any) -> list[str]:
         """An `instruments` row that replaces what is known of one, a millisecond later; what the engine did."""

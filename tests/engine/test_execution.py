@@ -335,6 +335,23 @@ def test_a_hard_leg_is_released_on_the_step_of_now() -> None:
     assert other.fill(1, 100, 5) == ["open 2 buy a 100 5"]
 
 
+def test_a_hard_leg_is_released_in_the_lots_of_now() -> None:
+    """Lots grew between two fills: what is released now is whole lots, whatever was released before."""
+    at = Desk("ab")
+    at.tell("buy a 101 10", "sell b 100 10", sequence="hard_leg_first")
+    assert at.fill(1, 101, 3, "f1") == ["open 2 sell b 100 3"]
+    at.learn(1, lot_int=5)
+    assert at.fill(1, 101, 7, "f2") == ["open 3 sell b 100 5"]
+
+
+def test_a_hard_leg_is_not_released_for_nothing() -> None:
+    """A step of prices that is coarser than the price leaves no price to buy at: nothing is sent."""
+    at = Desk("ab")
+    at.tell("sell b 100 5", "buy a 102 5", sequence="hard_leg_first")
+    at.learn(0, tick_int=1_000)
+    assert not [one for one in at.fill(1, 100, 5) if one.startswith("open")]
+
+
 def test_an_unknown_report_sends_one_cancel() -> None:
     """A venue that does not know is asked to cancel, once."""
     at = desk()

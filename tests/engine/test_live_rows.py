@@ -15,7 +15,7 @@ from xarb.model.batch import NO_BOOKS, NO_DELTAS, NO_QUOTES, NO_TRADES, Batch
 from xarb.model.columns import TABLES
 from xarb.model.command import CancelOrder
 from xarb.model.event import SlowRow
-from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NEVER
+from xarb.model.units import MONEY_ONE, NANOS_PER_MS, NANOS_PER_S, NEVER
 
 NO_AGE = risk_limits(latency_threshold_ns=HOUR)
 GOOD = ("buy a 101 5", "sell b 100 5")
@@ -243,6 +243,17 @@ def test_a_withdrawal_counts_from_its_request_until_it_failed() -> None:
     transfer(one, "ok", -40, asked=first - 1, name="old")
     transfer(one, "ok", -40, name="of no known time")
     assert _transferred(one)[1:] == [(-50, 999_648)]
+
+
+def test_a_withdrawal_of_the_last_seconds_before_a_start_explains_its_amount_once() -> None:
+    """It is booked by nobody; while it is under way nothing is said of it, and what failed explains nothing."""
+    one, place = desk(), ("main", "a", "USD")
+    before = one.engine.portfolio.opened_at - 1
+    for status, name in (("pending", "t1"), ("ok", "t1"), ("pending", "t2"), ("failed", "t2")):
+        transfer(one, status, -40, fee=2, asked=before, name=name)
+    transfer(one, "ok", -7, asked=before - 10 * NANOS_PER_S, name="old")
+    assert one.engine.portfolio.strayed(place, 0) == (-money(42), 0)
+    assert _transferred(one) == []
 
 
 def test_transfers_are_in_a_copy() -> None:

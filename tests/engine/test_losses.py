@@ -206,8 +206,8 @@ def test_seconds_that_nothing_came_in_are_one() -> None:
     assert seen == [NANOS_PER_S, year, year + NANOS_PER_S]
 
 
-def test_a_bundle_that_a_start_takes_up_is_told_of_once() -> None:
-    """An earlier start told that it lost too much, and a person has reset trading since: it kills nothing again."""
+def taken_up(*, is_beyond: bool) -> CarriedBundle:
+    """A bundle of an earlier start that bought five at 201 and sold nothing, told or not that it has lost too much."""
     order = CarriedOrder(
         start=1,
         order=1,
@@ -224,26 +224,42 @@ def test_a_bundle_that_a_start_takes_up_is_told_of_once() -> None:
         state="filled",
         fill_ids=("f1",),
     )
+    return CarriedBundle(
+        start=1,
+        bundle=7,
+        account="main",
+        strategy="s",
+        state="carried",
+        sequence="simultaneous",
+        flat=("BTC",),
+        cycle=False,
+        legs=tuple(
+            CarriedLeg(venue=venue, symbol="BTC/USD", side=side, price=price * MONEY_ONE, qty=5 * MONEY_ONE)
+            for venue, side, price in (("a", "buy", 201), ("b", "sell", 200))
+        ),
+        orders=(order,),
+        flows={"BTC": 5 * MONEY_ONE, "USD": -1_005 * MONEY_ONE},
+        traded=(),
+        unbalanced_at=1,
+        is_beyond=is_beyond,
+    )
+
+
+def test_a_bundle_that_a_start_takes_up_is_told_of_once() -> None:
+    """An earlier start told that it lost too much, and a person has reset trading since: it kills nothing again."""
     for known in (False, True):
-        bundle = CarriedBundle(
-            start=1,
-            bundle=7,
-            account="main",
-            strategy="s",
-            state="carried",
-            sequence="simultaneous",
-            flat=("BTC",),
-            cycle=False,
-            legs=tuple(
-                CarriedLeg(venue=venue, symbol="BTC/USD", side=side, price=price * MONEY_ONE, qty=5 * MONEY_ONE)
-                for venue, side, price in (("a", "buy", 201), ("b", "sell", 200))
-            ),
-            orders=(order,),
-            flows={"BTC": 5 * MONEY_ONE, "USD": -1_005 * MONEY_ONE},
-            traded=(),
-            unbalanced_at=1,
-            is_beyond=known,
-        )
-        desk = limited(most=20_000, setup={"bundles": (bundle,), "start": 2, "armed": False})
+        desk = limited(most=20_000, setup={"bundles": (taken_up(is_beyond=known),), "start": 2, "armed": False})
         desk.quote(0, ts=NANOS_PER_S + 1)
         assert (desk.engine.execution.killed is None) is known
+
+
+def test_the_first_second_is_looked_at_wherever_batches_are_cut() -> None:
+    """Losses are looked at at the first whole second, whether the first input was a batch of its own or not."""
+    told = []
+    for size in (1, 4):
+        setup = {"bundles": (taken_up(is_beyond=False),), "start": 2, "armed": False, "quiet": True}
+        desk = limited(most=20_000, setup=setup)
+        quotes = [(number, 1_000_000 * (at + 1)) for at, number in enumerate((0, 1))]
+        desk.quotes([*quotes, (0, NANOS_PER_S + 1), (1, 3 * NANOS_PER_S)], size=size)
+        told.append([(row["ts"], row["event"]) for row in desk.drained("bundles") if row["event"] == "beyond"])
+    assert told == [[(NANOS_PER_S, "beyond")]] * 2

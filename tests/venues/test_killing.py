@@ -223,6 +223,10 @@ def test_what_the_log_and_what_came_since_explain_is_no_difference() -> None:
             server.balances["BTC"] -= Decimal("0.5")
             server.balances["XRP"] = Decimal(7)
             assert (await killed(at, wanted)).differs == "-0.5 BTC, 7 XRP", "fills count once"
+            server.balances["BTC"] += Decimal("2.5")
+            deposit = {"amount": "2.5", "coin": "BTC", "network": "BTC", "status": 1, "id": "d1", "txId": "ab", "address": "x"}
+            server.deposits.append({**deposit, "insertTime": time.time_ns() // 1_000_000, "transferType": 0})
+            assert (await killed(at, wanted)).differs == "-0.5 BTC, 7 XRP", "a deposit is no difference"
 
     run(work())
 

@@ -454,9 +454,9 @@ class Execution:
             side = leg.side
             if side.untradable is not None or self._risk.breakers.refuses(side.names):
                 continue
-            qty = min(leg.qty, leg.qty * first.filled // first.qty) // side.lot * side.lot - leg.released
+            qty = (min(leg.qty, leg.qty * first.filled // first.qty) - leg.released) // side.lot * side.lot
             price = side.no_worse(leg.price)
-            if qty > 0 and qty >= side.least_qty and price * qty >= side.least_product:
+            if side.check_steps(price, qty) is None:
                 leg.released += qty
                 if leg.hold:
                     leg.hold = self._orders.hold_again(side, (leg.price, max(0, leg.qty - leg.released)), leg.hold)
