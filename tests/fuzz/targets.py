@@ -37,7 +37,7 @@ def _archive(name: str, venue: str) -> str:
     return f'instruments = "{venue}.toml"\n[[source]]\n{keys}'
 
 
-_INSTRUMENTS: Final = {"bybitlinear": "BTCUSDT"}  # native names of BTC/USDT:USDT
+_INSTRUMENTS: Final = {"bybitlinear": "BTCUSDT", "okx": "BTC-USDT-SWAP"}  # native names of BTC/USDT:USDT
 _SOURCES: Final = {
     "quotes-csv": """
 [[source]]
@@ -59,6 +59,7 @@ ignore = ["note"]
     "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
     "tardis-raw": '[[source]]\nformat = "tardis-raw"\npath = "input"\nvenue = "binance"\n',
     "bybit-trades": _archive("bybit-trades", "bybitlinear"),
+    "okx-trades": _archive("okx-trades", "okx"),
 }
 _ARROW: Final = {"int": pa.int64(), "double": pa.float64(), "text": pa.string(), "list": pa.list_(pa.int64()), "blob": pa.binary()}
 _HOSTILE_NAMES: Final = ("a'b", 'a"b', "a;DROP VIEW quotes;--", "a{b}", "a[0-9]*?", "a\\b", "ä\u202eb", " ", "a%s$1")

@@ -27,6 +27,7 @@ ALLOWED: Final = {
     "binance-archive": _SHARED | {"time_rule", "rest"},
     "bybit-ob500": _SHARED | {"time_rule"},
     "bybit-trades": _SHARED | {"time_rule"},
+    "okx-trades": _SHARED | _DECIMALS | {"time_rule"},
     "tardis-csv": _SHARED,
     "tardis-raw": _SHARED | {"book_channel"},
     "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
@@ -35,8 +36,8 @@ ALLOWED: Final = {
     "nautilus-parquet": _SHARED,
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
-_RULED: Final = frozenset({"binance-archive", "bybit-ob500", "bybit-trades"})  # their files have no receive time
-_ONE_VENUE: Final = frozenset({"bybit-trades", "ccxt-books", "cryptofeed-raw", "tardis-raw"})
+_RULED: Final = frozenset({"binance-archive", "bybit-ob500", "bybit-trades", "okx-trades"})  # their files have no receive time
+_ONE_VENUE: Final = frozenset({"bybit-trades", "ccxt-books", "cryptofeed-raw", "okx-trades", "tardis-raw"})
 _FLOATS: Final = frozenset({"hftbacktest-npz"})
 FORMATS: Final = tuple(ALLOWED)
 _RULE: Final = re.compile(r"ts_event \+ (\d{1,9}) (ns|us|ms|s)\Z")

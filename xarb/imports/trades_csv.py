@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xarb.errors import ConfigError
+from xarb.imports.quotes_parquet import decimal_of_float
 from xarb.imports.textfile import TextFile
+from xarb.model.units import parse_decimal
 from xarb.wires.events import BUY, SELL, RejectEvent, TradeEvent, WireEvent, readable
 from xarb.wires.refusal import Refused
 from xarb.wires.times import nanos_of
@@ -101,7 +103,7 @@ class TradeReader:
             late = tape.backwards(ts_event + source.rule_ns, line, raw, self._venue)
             if late is not None:
                 raise Refused(late.rule, late.detail)
-            return tape.last, self._trade(layout, cells, listing, ts_event)
+            return tape.last, self._trade(source, layout, cells, listing, ts_event)
         except Refused as bad:
             return tape.last, RejectEvent(bad.rule, readable(str(bad)), readable(raw), self._venue, symbol, line)
         except ValueError as error:
@@ -119,15 +121,27 @@ class TradeReader:
             raise Refused("unknown_instrument", f"{native!r} is not {source.symbol}@{self._venue}")
         return found
 
-    def _trade(self, layout: Layout, cells: list[str], listing: Listing, ts_event: int) -> WireEvent:
+    def _trade(self, source: Source, layout: Layout, cells: list[str], listing: Listing, ts_event: int) -> WireEvent:
         aggressor = _AGGRESSORS.get(cells[layout.side])
         if aggressor is None:
             raise Refused("bad_side", f"side {cells[layout.side][:40]!r} is neither buy nor sell")
-        prices, qtys = listing.levels([(cells[layout.price], cells[layout.qty])])
+        price, qty = _exact(cells[layout.price], source.price_decimals), _exact(cells[layout.qty], source.qty_decimals)
+        prices, qtys = listing.levels([(price, qty)])
         trade_id = None if layout.trade_id is None else cells[layout.trade_id] or None
         if trade_id is not None and self._tape.repeats(listing, trade_id):
             raise Refused("duplicate_trade", f"trade id {trade_id} was seen already")
         return TradeEvent(listing, ts_event, None, trade_id, prices[0], qtys[0], aggressor, *listing.scales)
+
+
+def _exact(text: str, decimals: int | None) -> str:
+    """The number, or the one of so many decimals for which a finer text stands as the digits of a 64-bit float.
+
+    Raises:
+        ValueError: no number, or near none of so many decimals.
+    """
+    if decimals is None or parse_decimal(text)[1] <= decimals:
+        return text
+    return decimal_of_float(float(text), decimals)
 
 
 def _time(text: str, unit: str) -> int:
