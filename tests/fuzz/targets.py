@@ -62,6 +62,8 @@ ignore = ["note"]
     "okx-trades": _archive("okx-trades", "okx"),
 }
 _ARROW: Final = {"int": pa.int64(), "double": pa.float64(), "text": pa.string(), "list": pa.list_(pa.int64()), "blob": pa.binary()}
+_LAKE_ARROW: Final = {**_ARROW, "time": pa.timestamp("ns"), "flag": pa.bool_()}
+_Columns = list[tuple[str, Literal["int", "double", "text", "list", "blob", "time", "flag"], list[Any]]]
 _HOSTILE_NAMES: Final = ("a'b", 'a"b', "a;DROP VIEW quotes;--", "a{b}", "a[0-9]*?", "a\\b", "ä\u202eb", " ", "a%s$1")
 
 
@@ -77,7 +79,7 @@ class Target(NamedTuple):
 def targets(folder: Path) -> list[Target]:
     """Those of this module, with what they write kept in `folder`."""
     found = [_wire(wire) for wire in WIRES.values()]
-    found += [_logs_of_pools(), _config(folder), *(_importer(folder, name) for name in _SOURCES), _journal(folder)]
+    found += [_logs_of_pools(), _config(folder), *(_importer(folder, name) for name in _SOURCES), _lake(folder), _journal(folder)]
     found += [_views(folder), _strange_views(folder)]
     return found
 
@@ -154,6 +156,26 @@ def _importer(folder: Path, name: str) -> Target:
         imported(load_sources(place / "sources.toml"))
 
     return Target(f"import {name}", [corpus], feed)
+
+
+def _lake(folder: Path) -> Target:
+    """Tables of Crypto Lake whose columns, types and values are what the case says; whether Parquet itself is sound is Arrow's concern."""
+    place = folder / "lake"
+    place.mkdir()
+    source = 'format = "cryptolake-parquet"\npath = "input"\nvenue = "binance"\nsymbol = "BTC/USDT"\nprice_decimals = 2\nqty_decimals = 5\n'
+    (place / "sources.toml").write_text(f"[[source]]\n{source}")
+
+    def feed(data: bytes, random: Random) -> None:
+        del random
+        try:
+            columns = msgspec.json.decode(data, type=_Columns)
+            table = pa.table([pa.array(values, _LAKE_ARROW[kind]) for _, kind, values in columns], [name for name, _, _ in columns])
+            pq.write_table(table, place / "input")
+        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, TypeError, pa.ArrowException):
+            return  # what nobody can write
+        imported(load_sources(place / "sources.toml"))
+
+    return Target("import cryptolake-parquet", [one.read_bytes() for one in sorted((CORPUS / "lake").iterdir())], feed)
 
 
 def _journal(folder: Path) -> Target:

@@ -7,12 +7,12 @@ of the JSON, which Python writes so that it reads back alike; no float is made o
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from xarb.errors import ConfigError
+from xarb.imports.levels import check_order
 from xarb.imports.textfile import TextFile
 from xarb.model.units import INT64_MAX
 from xarb.wires.events import BookEvent, RejectEvent, WireEvent, readable
@@ -89,7 +89,7 @@ class Reader:
             bids, asks = _side(found["bids"]), _side(found["asks"])
             numbers = sides(listing, bids, asks)
             rule = "unsorted_book"
-            _check_order(numbers[0], numbers[2])
+            check_order(numbers[0], numbers[2])
             return BookEvent(listing, ts_event, venue_seq, *numbers)
         except (ValueError, msgspec.DecodeError) as error:
             return RejectEvent(rule, str(error), readable(raw), source.venue, symbol, line)
@@ -127,16 +127,6 @@ def _side(raw: msgspec.Raw) -> list[tuple[str, str]]:
     if any(len(level) < _PAIR for level in levels):
         raise ValueError("a level is no pair of price and amount")
     return [(bytes(level[0]).decode(), bytes(level[1]).decode()) for level in levels]
-
-
-def _check_order(bids: list[int], asks: list[int]) -> None:
-    """Each side stands from the best level.
-
-    Raises:
-        ValueError: it does not.
-    """
-    if any(one <= other for one, other in pairwise(bids)) or any(one >= other for one, other in pairwise(asks)):
-        raise ValueError("a side does not stand from the best level to the worst")
 
 
 def _counter(text: str) -> int:

@@ -7,6 +7,7 @@ missing. A row of which not even the message is known counts for the message tha
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from xarb.wires.events import APPLY, UNSYNCED, DepthEvent, LinkEvent, RejectEvent, WireEvent
@@ -24,7 +25,7 @@ ASKS: Final = "asks"
 class Message:
     """Rows that belong together; `key` is what they share, `is_whole` whether all of them could be used."""
 
-    __slots__ = ("is_snapshot", "is_whole", "key", "levels", "ts_event", "ts_recv")
+    __slots__ = ("is_snapshot", "is_whole", "key", "levels", "ts_event", "ts_recv", "venue_seq")
 
     def __init__(self, key: Any, ts_event: int | None, ts_recv: int, *, is_snapshot: bool, is_whole: bool) -> None:
         self.key = key
@@ -32,6 +33,7 @@ class Message:
         self.ts_recv = ts_recv
         self.is_snapshot = is_snapshot
         self.is_whole = is_whole
+        self.venue_seq: int | None = None
         self.levels: dict[str, list[tuple[str, str]]] = {BIDS: [], ASKS: []}
 
 
@@ -92,8 +94,18 @@ class LevelBook:
             return []
         verdict = APPLY if self._is_synced else UNSYNCED
         numbers = sides(self._listing, bids, asks)
-        event = DepthEvent(self._listing, held.ts_event, None, None, None, held.is_snapshot, verdict, *numbers)
+        event = DepthEvent(self._listing, held.ts_event, held.venue_seq, None, None, held.is_snapshot, verdict, *numbers)
         return [(held.ts_recv, event)]
+
+
+def check_order(bids: list[int], asks: list[int]) -> None:
+    """Each side of a whole book stands from its best level.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if any(one <= other for one, other in pairwise(bids)) or any(one >= other for one, other in pairwise(asks)):
+        raise ValueError("a side does not stand from the best level to the worst")
 
 
 def missed(session: Session) -> list[WireEvent]:

@@ -19,6 +19,7 @@ from xarb.imports import (
     ccxt_books,
     coinapi_csv,
     cryptofeed_raw,
+    cryptolake_parquet,
     hftbacktest_npz,
     nautilus_parquet,
     okx_trades,
@@ -60,6 +61,7 @@ READERS: Final[dict[str, Callable[[Source, Tape], Reader]]] = {
     "ccxt-books": ccxt_books.Reader,
     "coinapi-csv": coinapi_csv.Reader,
     "cryptofeed-raw": cryptofeed_raw.Reader,
+    "cryptolake-parquet": cryptolake_parquet.Reader,
     "nautilus-parquet": nautilus_parquet.Reader,
     "hftbacktest-npz": hftbacktest_npz.Reader,
 }

@@ -18,7 +18,7 @@ _SHARED: Final = frozenset({"format", "path", "venue", "symbol", "continues"})
 _QUOTES: Final = _SHARED | {"time_unit", "time_rule", "columns", "ignore"}
 _DECIMALS: Final = frozenset({"price_decimals", "qty_decimals"})
 _ONE_INSTRUMENT: Final = frozenset(
-    {"binance-raw", "binance-archive", "bybit-ob500", "coinapi-csv", "hftbacktest-npz", "nautilus-parquet"}
+    {"binance-raw", "binance-archive", "bybit-ob500", "coinapi-csv", "cryptolake-parquet", "hftbacktest-npz", "nautilus-parquet"}
 )  # their files do not name theirs
 ALLOWED: Final = {
     "quotes-csv": _QUOTES,
@@ -33,12 +33,13 @@ ALLOWED: Final = {
     "ccxt-books": _SHARED | {"time_unit", "time_rule", "columns"},
     "coinapi-csv": _SHARED,
     "cryptofeed-raw": _SHARED | {"rest"},
+    "cryptolake-parquet": _SHARED | _DECIMALS,
     "nautilus-parquet": _SHARED,
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
 _RULED: Final = frozenset({"binance-archive", "bybit-ob500", "bybit-trades", "okx-trades"})  # their files have no receive time
 _ONE_VENUE: Final = frozenset({"bybit-trades", "ccxt-books", "cryptofeed-raw", "okx-trades", "tardis-raw"})
-_FLOATS: Final = frozenset({"hftbacktest-npz"})
+_FLOATS: Final = frozenset({"cryptolake-parquet", "hftbacktest-npz"})
 FORMATS: Final = tuple(ALLOWED)
 _RULE: Final = re.compile(r"ts_event \+ (\d{1,9}) (ns|us|ms|s)\Z")
 _DECIMALS_LIMIT: Final = 15  # a 64-bit float holds no more
