@@ -673,6 +673,8 @@ ELSEWHERE: Final = {  # keys whose effect is not a row of one run
     "run.currencies": "test_currencies_name_the_profit",
     "run.fees_file": "test_fees_come_from_the_file_that_is_named",
     "run.assets_file": "test_assets_come_from_the_file_that_is_named",
+    "venues.model": "tests.test_fitted:test_a_section_takes_what_it_does_not_say",
+    "venues.model_sha256": "tests.test_fitted:test_the_digest_pins_the_file",
     "strategies.kind": "test_kind_must_be_known",
     "strategies.code": "tests.test_own_strategy:test_a_new_strategy_runs_as_it_is_written",
     "strategies.code_sha256": "tests.test_own_strategy:test_other_code_than_the_config_pins_is_refused",

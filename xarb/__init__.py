@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xarb.api import Answer, Run, Swept, at, backtest, check, diff, query, report, status, sweep, verify, why
+    from xarb.api import Answer, Run, Swept, at, backtest, calibrate, check, diff, query, report, status, sweep, verify, why
     from xarb.frames import scan
     from xarb.verbs.sweep import Hands
 
@@ -21,6 +21,7 @@ __all__ = [
     "__version__",
     "at",
     "backtest",
+    "calibrate",
     "check",
     "diff",
     "query",

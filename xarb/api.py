@@ -276,6 +276,31 @@ def report(
     return Answer(_of_tables([made.key_figures]), ok=made.proven)
 
 
+def calibrate(
+    logs: Where | Sequence[Where], out: Where, *, start: int | None = None, backtests: bool = True, least: int = 20
+) -> Answer:
+    """Learn from live logs how exchanges take orders, as a model file; `ok` where anything could be learnt and the file is written.
+
+    Args:
+        logs: logs that were traded on for real; of recordings the feed alone.
+        out: the file, which must not be there yet.
+        start: which start of each; without one all, together.
+        backtests: whether each start is replayed without and with the model, beside what happened.
+        least: observations without which nothing is fitted.
+
+    Raises:
+        ConfigError: wrong use, or the file cannot be written.
+        LogError: a log is damaged.
+        Refused: inputs were pruned.
+    """
+    from xarb.verbs.calibrate import Wanted
+    from xarb.verbs.calibrate import calibrate as learn
+
+    paths = [logs] if isinstance(logs, Path | str) else list(logs)
+    found = learn(Wanted([Path(one) for one in paths], start, backtests, least), Path(out), advance=_silent)
+    return Answer(_of_sections(found.sections), ok=found.is_learnt)
+
+
 # --- what they share
 
 

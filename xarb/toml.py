@@ -60,6 +60,15 @@ def read(path: Path, *, parse_float: Callable[[str], Any] = float) -> dict[str, 
     Raises:
         ConfigError: it cannot be read, is too large, or no TOML.
     """
+    return parsed(path, read_bytes(path), parse_float=parse_float)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        ConfigError: it cannot be read, or is too large.
+    """
     try:
         with path.open("rb") as file:
             data = file.read(LIMIT_BYTES + 1)
@@ -67,6 +76,15 @@ def read(path: Path, *, parse_float: Callable[[str], Any] = float) -> dict[str, 
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     if len(data) > LIMIT_BYTES:
         raise ConfigError(f"{path} is {size_of(path, LIMIT_BYTES)}, at most {LIMIT_BYTES}")
+    return data
+
+
+def parsed(path: Path, data: bytes, *, parse_float: Callable[[str], Any] = float) -> dict[str, Any]:
+    """What the bytes of a file say.
+
+    Raises:
+        ConfigError: they are no TOML.
+    """
     try:
         return loads(data.decode("utf-8-sig"), parse_float=parse_float)
     except ValueError as error:

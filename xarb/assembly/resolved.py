@@ -92,7 +92,7 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
     run = msgspec.structs.replace(experiment.run, log=None, fees_file=None, assets_file=None)
     return Resolved(
         run=run,
-        venues=experiment.venues,
+        venues={name: msgspec.structs.replace(one, model=None) for name, one in experiment.venues.items()},
         feeds=experiment.feeds,
         venue_feeds=experiment.venue_feeds,
         breakers=experiment.breakers,

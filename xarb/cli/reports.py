@@ -1,4 +1,4 @@
-"""The commands that make a page to look at: a file, or a live one."""
+"""The commands that make something of what was done: a page to look at, as a file or live, and a model of the exchanges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.parts import CodeOption, LogOption, Verb, allow_code, app
+from xarb.cli.parts import CodeOption, FormatOption, LogOption, Verb, allow_code, app
 from xarb.console import progress, say
 
 
@@ -70,3 +70,43 @@ def dashboard(
 
     allow_code(code)
     show(folder, log=log, port=numbered("--port", port) or 0, may_kill=token, say=say)
+
+
+@app.command(cls=Verb)
+def calibrate(
+    logs: Annotated[
+        list[Path], typer.Argument(metavar="LOG...", help="Logs that were traded on for real; of recordings the feed alone.")
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="MODEL.toml", help="The model file to write.")],
+    start: Annotated[
+        str | None, typer.Option("--start", metavar="N", help="Which start of each log; default all of them, together.")
+    ] = None,
+    no_backtest: Annotated[
+        bool, typer.Option("--no-backtest", help="Do not replay the starts, without and with the model, beside what happened.")
+    ] = False,
+    least: Annotated[str, typer.Option("--least", metavar="N", help="Observations without which nothing is fitted.")] = "20",
+    code: CodeOption = None,
+    output: FormatOption = None,
+) -> None:
+    """Learn from live logs how quick, how willing and how deep exchanges are, as a model file that their simulation takes.
+
+    Tables of latencies, refusals by reason, and what orders got of the book, printed observed beside fitted; what has too few observations
+    is said and not fitted. Then how far a backtest of the same time is from live, without and with the model. An experiment takes the
+    file with [venues.NAME] model = "MODEL.toml". Exit code 1 where nothing could be learnt: no file is written. See docs/calibrate.md.
+    """
+    from xarb.inquiry.sections import check_format, publish
+    from xarb.verbs.calibrate import Wanted
+    from xarb.verbs.calibrate import calibrate as learn
+    from xarb.verbs.why import numbered
+
+    check_format(output)
+    allow_code(code)
+    few = numbered("--least", least)
+    assert few is not None
+    with progress("replay") as advance:
+        found = learn(Wanted(logs, numbered("--start", start), not no_backtest, few), out, advance=advance)
+    publish(found.sections, output)
+    if not found.is_learnt:
+        say(f"nothing could be learnt: {out} is not written")
+        raise typer.Exit(1)
+    say(f"{out} is written")

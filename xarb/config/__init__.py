@@ -17,6 +17,7 @@ import msgspec
 from xarb import toml
 from xarb.config.breakers import BreakerConfig
 from xarb.config.chains import AskedLenderConfig, ChainConfig, FactoryConfig, check_chain, check_lenders
+from xarb.config.fitted import ModelFile, with_model
 from xarb.config.inventory import InventoryConfig, check_shares
 from xarb.config.kinds import Count, doc
 from xarb.config.latency import LatencyConfig
@@ -63,6 +64,13 @@ class VenueConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`[venues.NAME]`: how the venue is simulated, and what it charges."""
 
     fees: Annotated[str, doc("name of a fee schedule in data/fees.toml or in fees_file; there is no default")]
+    model: Annotated[
+        str | None,
+        doc(
+            "model file of `xarb calibrate`, relative to the file: it says what this section does not say itself (docs/calibrate.md)"
+        ),
+    ] = None
+    model_sha256: Annotated[str | None, doc("digest that the model file must have; a run notes it anyway")] = None
     order_latency: Annotated[LatencyConfig, doc("decision to arrival at the venue")] = LatencyConfig(
         uniform_ms=(Decimal(80), Decimal(120))
     )
@@ -289,6 +297,7 @@ class Draft(NamedTuple):
 
     path: Path
     raw: dict[str, Any]
+    models: dict[Path, ModelFile]  # model files as they were read first
 
     def experiment(self, overrides: Mapping[str, str] | None = None) -> Experiment:
         """Check it with these overrides, as `load_experiment`.
@@ -296,7 +305,7 @@ class Draft(NamedTuple):
         Raises:
             ConfigError: as `load_experiment`.
         """
-        return _checked(self.path, copy.deepcopy(self.raw), overrides or {})
+        return _checked(self.path, copy.deepcopy(self.raw), overrides or {}, self.models)
 
 
 def read_draft(path: Path) -> Draft:
@@ -305,7 +314,7 @@ def read_draft(path: Path) -> Draft:
     Raises:
         ConfigError: unreadable.
     """
-    return Draft(path, toml.read(path, parse_float=str))
+    return Draft(path, toml.read(path, parse_float=str), {})
 
 
 def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> Experiment:
@@ -317,7 +326,7 @@ def load_experiment(path: Path, overrides: Mapping[str, str] | None = None) -> E
     return read_draft(path).experiment(overrides)
 
 
-def _checked(path: Path, raw: dict[str, Any], overrides: Mapping[str, str]) -> Experiment:
+def _checked(path: Path, raw: dict[str, Any], overrides: Mapping[str, str], models: dict[Path, ModelFile]) -> Experiment:
     given = {key: FILE for key, _ in _leaves(raw)}
     for key, text in overrides.items():
         _override(raw, key, text)
@@ -329,7 +338,10 @@ def _checked(path: Path, raw: dict[str, Any], overrides: Mapping[str, str]) -> E
     reader = Reader(path, given)
     run = reader.section(raw.get("run", {}), RunConfig, "run")
     feeds = reader.section(raw.get("feeds", {}), FeedConfig, "feeds")
-    venues = {name: reader.section(part, VenueConfig, f"venues.{name}") for name, part in reader.table(raw, "venues")}
+    venues = {
+        name: reader.section(with_model(reader, name, part, models), VenueConfig, f"venues.{name}")
+        for name, part in reader.table(raw, "venues")
+    }
     breakers = reader.section(raw.get("breakers", {}), BreakerConfig, "breakers")
     merged = {
         name: reader.section(raw.get("feeds", {}) | v.feeds, FeedConfig, f"venues.{name}.feeds") for name, v in venues.items()

@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from xarb.engine.kernel.book import BID
+from xarb.engine.kernel.book import ASK, BID
 from xarb.engine.words import place, width, words
 from xarb.errors import InvariantBroken
 from xarb.model.command import CancelOrder, Report, SubmitOrder
@@ -181,6 +181,10 @@ class Matching:
                 self._fill_resting(order, now, int(qty))  # interpreted, it is numpy's
             if order.rest > 0:
                 order.see_level(self._shown(order))
+
+    def fillable(self, number: int, side: str, price: int, qty: int) -> int:
+        """What the book of an instrument would fill of an order; nothing is taken."""
+        return int(kernel.walk(self._handle, number, ASK if side == "buy" else BID, price, qty, 0)[1])
 
     def resting_venues(self) -> list[int]:
         """Numbers of the venues with resting orders, ascending, each once."""

@@ -212,6 +212,10 @@ class SimulatedVenues:
         account, venue, asset = place
         self._matching.accounts.purse(account, venue).free[asset] += change
 
+    def fillable(self, number: int, side: str, price: int, qty: int) -> int:
+        """How much of an order, at the instrument's scale, its book as it stands would fill at that price or better."""
+        return self._matching.fillable(number, side, price, qty)
+
     def book(self, number: int) -> ShownBook:
         """What clients of the venue see of an instrument's book."""
         return ShownBook(self._memory, number)
