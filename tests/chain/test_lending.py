@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
+import pytest
 
 from tests.chain.conftest import Chain
 from tests.chain.contracts import call_data, read
-from tests.chain.following import QUICK, Rebuilt, following, source_of
-from tests.chain.test_feed import run
+from tests.chain.following import PATIENT, QUICK, Rebuilt, following, source_of
+from tests.chain.proxy import proxied
+from tests.chain.test_feed import run, websocket
+from tests.chain.test_nodes import answers
 from tests.chain.world import UNIT
 from xarb.venues.dex.lending import Lender
 
@@ -171,5 +175,45 @@ def test_who_does_not_answer_is_not_known(chain: Chain) -> None:
                 assert (loans["flash", nobody, weth], loans["aave", bank.vault, weth]) == ((None, None), (None, None))
                 assert loans["balancer", bank.vault, weth] == ("0", str(bank.has("WETH", bank.vault)))
             Rebuilt(feed.rows).compare(chain.node)
+
+    run(story())
+
+
+@pytest.mark.parametrize("honest", [1, 2])
+def test_a_node_that_says_something_else_of_lenders_is_found(chain: Chain, honest: int) -> None:
+    """Two others outvote it, and all is read anew from one of them; of two nobody knows which is right, and both stay named."""
+    bank = Bank(chain)
+    had = bank.has("WETH", bank.vault)
+
+    def lie(said: Any) -> Any:
+        return f"0x{had + 1:064x}" if said == f"0x{had:064x}" else said
+
+    async def story() -> None:
+        async with proxied(chain.node.port) as proxy:
+            nodes = (str(chain.node.ipc), websocket(chain))[:honest]
+            async with following(source_of(chain.world, proxy.url, *nodes, policy=PATIENT, lenders=bank.lenders)) as feed:
+                liar, *others = feed.feed.streams
+                await feed.until(lambda: all(one.is_open for one in feed.feed.streams), "all nodes")
+                for one in others:
+                    while feed.feed.current is one:
+                        one.give_up("the test wants the liar")
+                        await asyncio.sleep(0.02)  # it comes back, and another one is followed meanwhile
+                await feed.until(lambda: all(one.is_open for one in others) and feed.feed.current is liar, "the liar followed")
+                proxy.rewrite = answers("eth_call", lie)
+                bank.give("USDC", bank.world.owner, 1)
+                if honest == 1:
+                    await feed.until(lambda: feed.health("rpc_disagree"), "the disagreement")
+                    (detail,) = {row["detail"].partition(": ")[2] for row in feed.health("rpc_disagree")}
+                    assert detail == ", ".join(
+                        f"{one.name} balancer {bank.vault} has {had + extra} for 0" for one, extra in ((liar, 1), (others[0], 0))
+                    )
+                    assert not feed.health("rpc_distrusted")
+                    return
+                await feed.until(lambda: feed.health("rpc_distrusted") and feed.links("resync"), "the liar found")
+                bank.give("USDC", bank.world.owner, 1)
+                await feed.reach(chain.node)
+                (row,) = feed.health("rpc_distrusted")
+                assert (row["value"], "of lenders" in row["detail"]) == (0, True)
+                assert Rebuilt(feed.rows).loans == bank.expected()
 
     run(story())

@@ -1,4 +1,4 @@
-"""Several nodes of one chain compared: who is behind, who names other blocks, and who leaves out logs.
+"""Several nodes of one chain compared: who is behind, who names other blocks, who leaves out logs, and who says something else of lenders.
 
 A majority is believed, and the others are not for a while. Where there is none, both sides stay and `health` says that they disagree; of two
 nodes that tell different logs of one block the one that leaves some out is wrong, because the header's filter holds what the other one tells.
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from xarb.errors import Rejected, Retryable
 from xarb.wires.node import BadAnswer, Header, Log, header_of
 
 if TYPE_CHECKING:
+    from xarb.pools.financing import Loan
     from xarb.venues.dex.endpoint import ChainPolicy, Endpoint
     from xarb.venues.dex.rpc import Rpc
     from xarb.venues.intake import Intake
@@ -57,6 +58,12 @@ class Followed(Protocol):
     async def logs(self, rpc: Rpc, header: Header) -> list[Log]:
         """The logs of a block as a node has them."""
 
+    def lent(self, header: Header) -> tuple[Loan, ...]:
+        """What lenders said as of a block that is in the log; nothing where one did not say."""
+
+    async def loans(self, rpc: Rpc, header: Header) -> tuple[Loan, ...]:
+        """The same as a node has it."""
+
     def look(self) -> None:
         """Choose anew whom to follow."""
 
@@ -76,7 +83,7 @@ class Comparison:
         self._behind: dict[int, float] = {}  # by connection since when
         self._differs: dict[tuple[int, int], float] = {}  # by connection and number of the block since when
         self._told: set[tuple[int, int]] = set()  # disagreements that were told
-        self._queue: deque[Change] = deque()
+        self._queue: deque[tuple[Change, Endpoint]] = deque()
         self._has_blocks = asyncio.Event()
 
     async def run(self) -> None:
@@ -85,14 +92,14 @@ class Comparison:
             group.create_task(self._look_on())
             group.create_task(self._compare_logs())
 
-    def settle(self, change: Change) -> None:
-        """A block went into the log."""
-        if len(self._feed.usable()) < 2:  # nobody to compare with
+    def settle(self, change: Change, giver: Endpoint) -> None:
+        """A block went into the log, as a node has it."""
+        if not any(one is not giver for one in self._feed.usable()):  # nobody to compare with
             return
         if len(self._queue) >= _QUEUE:
             self._feed.intake.health("blocks_not_compared", 1, self._feed.venue, f"{_QUEUE} wait")
             return
-        self._queue.append(change)
+        self._queue.append((change, giver))
         self._has_blocks.set()
 
     # --- heights and hashes
@@ -166,33 +173,32 @@ class Comparison:
         while True:
             await self._has_blocks.wait()
             while self._queue:
-                await self._compare_block(self._queue.popleft())
+                change, giver = self._queue.popleft()
+                await self._compare_block(change, giver)
+                await self._compare_lenders(change.header, giver)
             self._has_blocks.clear()
 
-    async def _compare_block(self, change: Change) -> None:
-        """The logs of a block in the log beside those that every other node has."""
+    async def _compare_block(self, change: Change, giver: Endpoint) -> None:
+        """The logs of a block in the log, as one node gave it, beside those that every other one has."""
         feed, header = self._feed, change.header
-        ours = feed.current
-        if ours is None:
-            return
-        views = await self._views(change, ours)
+        views = await self._views(change, giver)
         if len(set(views.values())) > 1:  # a node may announce a block whose logs it has not yet put in order
             await asyncio.sleep(feed.policy.again_s)
-            views = await self._views(change, ours)
-        if len(set(views.values())) < 2 or feed.block(header.number) is None:
+            views = await self._views(change, giver)
+        if len(set(views.values())) < 2 or not self._stands(header):
             return
         why = f"tells other logs of block {header.number} than "
         if not self._outvote(views, f"{why}most nodes") and not self._outdone(views, f"{why}another node, which has more"):
             said = ", ".join(f"{one.name} {len(logs)}" for one, logs in views.items())
             feed.intake.health("rpc_disagree", header.number, feed.venue, f"logs of block {header.number}: {said}"[:1000])
-        if ours.flaw is not None:
-            feed.restart(f"{ours.name} {why}others")
+        if giver.flaw is not None:
+            feed.restart(f"{giver.name} {why}others")
 
-    async def _views(self, change: Change, ours: Endpoint) -> dict[Endpoint, tuple[Log, ...]]:
+    async def _views(self, change: Change, giver: Endpoint) -> dict[Endpoint, tuple[Log, ...]]:
         """The logs of a block as the log has them, and as every other node does."""
-        views: dict[Endpoint, tuple[Log, ...]] = {ours: change.logs}
+        views: dict[Endpoint, tuple[Log, ...]] = {giver: change.logs}
         for one in self._feed.usable():
-            if one is ours or one.rpc is None:
+            if one is giver or one.rpc is None:
                 continue
             try:
                 views[one] = tuple(await self._feed.logs(one.rpc, change.header))
@@ -202,6 +208,37 @@ class Comparison:
                 one.reject("bad_answer", str(error), None)
                 one.distrust(str(error))
         return views
+
+    def _stands(self, header: Header) -> bool:
+        """Whether a block is in the log still."""
+        there = self._feed.block(header.number)
+        return there is not None and there.header.hash == header.hash
+
+    # --- lenders
+
+    async def _compare_lenders(self, header: Header, giver: Endpoint) -> None:
+        """What lenders said as of a block in the log beside what they say by every other node; of two nobody knows which one is right."""
+        feed, told = self._feed, self._feed.lent(header)
+        if not told:
+            return
+        views: dict[Endpoint, tuple[Loan, ...]] = {giver: told}
+        for one in feed.usable():
+            if one is giver or one.rpc is None:
+                continue
+            try:
+                said = await feed.loans(one.rpc, header)
+            except Retryable:
+                continue
+            if said:
+                views[one] = said
+        if len(set(views.values())) < 2 or not self._stands(header):
+            return
+        why = f"says something else of lenders as of block {header.number} than "
+        if not self._outvote(views, f"{why}most nodes"):
+            said_by = ", ".join(f"{one.name} {_differing(loans, views.values())}" for one, loans in views.items())
+            feed.intake.health("rpc_disagree", header.number, feed.venue, f"lenders as of block {header.number}: {said_by}"[:1000])
+        elif giver.flaw is not None:
+            feed.restart(f"{giver.name} {why}others")
 
     def _outvote(self, votes: Mapping[Endpoint, _View], why: str) -> bool:
         """Whether a majority decided; whoever is not of it is believed no more for a while."""
@@ -222,3 +259,10 @@ class Comparison:
             if len(logs) < len(everything):
                 one.distrust(why)
         return True
+
+
+def _differing(mine: Sequence[Loan], views: Iterable[Sequence[Loan]]) -> str:
+    """The first loan that not all have alike, as one has it."""
+    every = list(views)
+    loan = next(one for at, one in enumerate(mine) if any(other[at] != one for other in every))
+    return f"{loan.way} {loan.lender} has {loan.available} for {loan.premium_wad}"

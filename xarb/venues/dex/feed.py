@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from xarb.errors import Rejected, Retryable
+from xarb.pools.financing import Loan
 from xarb.venues.dex.compare import Comparison
 from xarb.venues.dex.endpoint import ChainLink, ChainPolicy, Endpoint, Tells, lag_of
 from xarb.venues.dex.lending import Lender, Lending
@@ -169,6 +170,19 @@ class ChainFeed:
         """
         return logs_of(await rpc.call("eth_getLogs", {"blockHash": header.hash, **self._filter}), header, self._source.pools)
 
+    def lent(self, header: Header) -> tuple[Loan, ...]:
+        """What lenders said as of a block that is in the log; nothing where there are none, or one did not say."""
+        return self._lending.given(header)
+
+    async def loans(self, rpc: Rpc, header: Header) -> tuple[Loan, ...]:
+        """The same as a node has it; nothing where it does not say all of it.
+
+        Raises:
+            Retryable: it does not answer.
+        """
+        asked = self._lending.ask(header)
+        return self._lending.heard(asked, await rpc.each(asked.calls))
+
     def restart(self, why: str) -> None:
         """Read all pools anew: what is in the log is not the chain's."""
         if self._lost is None and self._current is not None:
@@ -321,7 +335,7 @@ class ChainFeed:
                 self._lending.again()  # what was told in it is no more
                 continue
             self._put_block(endpoint, change)
-            self._comparison.settle(change)
+            self._comparison.settle(change, endpoint)
 
     def _put_block(self, endpoint: Endpoint, change: Change) -> None:
         """A block; where one of its logs cannot be read, nothing that follows counts until pools are read anew."""

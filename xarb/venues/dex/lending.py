@@ -56,6 +56,7 @@ class Lending:
     def __init__(self, lenders: Sequence[Lender]) -> None:
         self._lines = [_Line(one.way, one.address, token) for one in lenders for token in one.tokens]
         self._said: OrderedDict[str, list[Said]] = OrderedDict()  # by hash of a block
+        self._given: OrderedDict[str, list[Said]] = OrderedDict()  # the same, of blocks that were put down
         self._told: dict[tuple[str, str, str], Loan] = {}
 
     async def begin(self, rpc: Rpc, header: Header) -> None:
@@ -91,6 +92,9 @@ class Lending:
         """What a block's rows have to tell; all of it where nothing was told before. Of a block that was not asked for nothing is known."""
         found = self._said.pop(header.hash, None)
         said = [line.unknown("it was not asked") for line in self._lines] if found is None else found
+        self._given[header.hash] = said
+        while len(self._given) > _KEPT:
+            self._given.popitem(last=False)
         new = [one for one in said if self._told.get((one.loan.way, one.loan.lender, one.token)) != one.loan]
         self._told |= {(one.loan.way, one.loan.lender, one.token): one.loan for one in new}
         return new
@@ -98,6 +102,22 @@ class Lending:
     def again(self) -> None:
         """Tell all with the next block."""
         self._told.clear()
+
+    def given(self, header: Header) -> tuple[Loan, ...]:
+        """What a block that was put down is known by, of all lenders; nothing where one did not say."""
+        return _whole([one.loan for one in self._given.get(header.hash, ())])
+
+    def heard(self, asked: Asked, answers: Sequence[Any]) -> tuple[Loan, ...]:
+        """What another node answers to the same, of all lenders; nothing where it does not say of one. It teaches nothing."""
+        said, at = [], 0
+        for line, part in zip(self._lines, asked.parts, strict=True):
+            said.append(line.heard(part, answers[at : at + len(part.questions)]))
+            at += len(part.questions)
+        return _whole(said)
+
+
+class _Moved(BadAnswer):
+    """What never changes did."""
 
 
 class _Question(NamedTuple):
@@ -163,10 +183,22 @@ class _Line:
             if part.facts is None:
                 self._facts = (values[0][-1],) if self._way == "aave" else tuple(one[0] for one in values)
                 return self.unknown("its first answers have only just come")
-            premium, available = self._terms(part.facts, values)
+            return Said(self._loan(part.facts, values), self._token, "")
+        except _Moved as error:
+            self._facts = None
+            return self.unknown(str(error))
         except (BadAnswer, Rejected) as error:
             return self.unknown(str(error))
-        return Said(Loan(way=self._way, lender=self._lender, premium_wad=premium, available=available), self._token, "")
+
+    def heard(self, part: _Part, answers: Sequence[Any]) -> Loan:
+        """What it says, learning nothing; not known where it does not, and where what never changes is not known."""
+        nothing = self.unknown("").loan
+        if part.facts is None:
+            return nothing
+        try:
+            return self._loan(part.facts, [_decoded(one, said) for one, said in zip(part.questions, answers, strict=True)])
+        except (BadAnswer, Rejected):
+            return nothing
 
     def unknown(self, why: str) -> Said:
         """What is known of it where it did not say."""
@@ -174,6 +206,10 @@ class _Line:
 
     def _holding(self, holder: str) -> _Question:
         return _Question(self._token, "balanceOf(address)", (holder,), ["uint256"])
+
+    def _loan(self, facts: tuple[Any, ...], values: Sequence[tuple[Any, ...]]) -> Loan:
+        premium, available = self._terms(facts, values)
+        return Loan(way=self._way, lender=self._lender, premium_wad=premium, available=available)
 
     def _terms(self, facts: tuple[Any, ...], values: Sequence[tuple[Any, ...]]) -> tuple[int, int]:
         (first, *_), available = values[0], values[-1][0]
@@ -184,10 +220,14 @@ class _Line:
             return fee * _PIP, available if self._token in sides else 0
         bits, *_, holder = values[1]
         if (holder,) != facts:
-            self._facts = None
-            raise BadAnswer(f"what it holds of {self._token} is at {holder} now")
+            raise _Moved(f"what it holds of {self._token} is at {holder} now")
         lends = bits & _ACTIVE and bits & _LENDS and not bits & _PAUSED
         return first * _BPS, available if lends else 0
+
+
+def _whole(loans: Sequence[Loan]) -> tuple[Loan, ...]:
+    """These, where each is known."""
+    return tuple(loans) if all(None not in (one.premium_wad, one.available) for one in loans) else ()
 
 
 def _decoded(question: _Question, said: Any) -> tuple[Any, ...]:
