@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
+from pathlib import Path
 
 import pytest
 
@@ -79,5 +80,8 @@ def test_planted_bug_is_found(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_enough_bugs_are_planted() -> None:
-    """The list has at least twenty, each of another name."""
+    """The list has at least twenty, each of another name, and the documents say how many."""
     assert len({bug.name for bug in BUGS}) == len(BUGS) >= 20
+    root = Path(__file__).parents[2]
+    assert f"list {len(BUGS)} bugs" in (root / "docs/simulation.md").read_text()
+    assert f"{len(BUGS)} planted bugs break them" in (root / "SECURITY.md").read_text()
