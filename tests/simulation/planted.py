@@ -720,8 +720,27 @@ def halted_markets_get_orders(patch: pytest.MonkeyPatch) -> None:
 
 @bug("halted", faults=(HALTED,))
 def released_off_the_step(patch: pytest.MonkeyPatch) -> None:
-    """What a first leg releases has the price of the plan, whatever step there is by then."""
+    """What a first leg releases has the price of the plan, whatever step there is by then, and nobody asks for the step."""
+    real = Side.check_steps
+
+    def check_steps(self: Side, price: int, qty: int) -> Refusal | None:
+        found = real(self, price, qty)
+        return None if found is not None and found.reason == "tick" else found
+
     patch.setattr(Side, "no_worse", lambda _, price: price)
+    patch.setattr(Side, "check_steps", check_steps)
+
+
+@bug("halted", faults=(HALTED,))
+def lots_of_the_start_for_good(patch: pytest.MonkeyPatch) -> None:
+    """Lots that grew are not taken over."""
+    real = Side.lay
+
+    def lay(self: Side, instrument: Instrument) -> None:
+        before = getattr(self, "instrument", instrument)
+        real(self, msgspec.structs.replace(instrument, lot_int=before.lot_int))
+
+    patch.setattr(Side, "lay", lay)
 
 
 @bug("halted", faults=(HALTED,))

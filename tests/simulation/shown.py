@@ -100,5 +100,6 @@ SHOWN: dict[str, int] = {
     "orders_live_on_where_nothing_is_traded": 50,
     "halted_markets_get_orders": 50,
     "released_off_the_step": 1878,
+    "lots_of_the_start_for_good": 196,
     "nobody_asks_what_is_listed": 284,
 }

@@ -174,7 +174,8 @@ class Exchange:
     def list_as(self, terms: Instrument) -> None:
         """The market is traded by other terms from now on, or not at all."""
         self.terms, self.listed_at = terms, self.world.now
-        self.world.note(f"{self.name}: " + (f"prices in steps of {terms.tick_int}" if terms.active else "nothing is traded"))
+        steps = f"prices in steps of {terms.tick_int}, lots of {terms.lot_int}"
+        self.world.note(f"{self.name}: " + (steps if terms.active else "nothing is traded"))
 
     def halt(self, *, cancels: bool) -> None:
         """Nothing is traded any more; what rests is canceled, or stays and fills nothing."""
@@ -187,7 +188,9 @@ class Exchange:
         """Why an order is not taken by the present terms, None where it is."""
         if not self.terms.active:
             return "nothing is traded"
-        return "price is off the step" if order.price_int % (self.terms.tick_int or 1) else None
+        if order.price_int % (self.terms.tick_int or 1):
+            return "price is off the step"
+        return "quantity is off the lot" if order.qty_int % (self.terms.lot_int or 1) else None
 
     # --- money
 
@@ -444,8 +447,10 @@ class Exchange:
         """Fill up to so many lots at the best price, in one or two parts."""
         price = self.ask if order.side == "buy" else self.bid
         crosses = price > 0 and (price <= order.price if order.side == "buy" else price >= order.price)
-        lots = min(lots, self.size) if crosses and self.terms.active else 0
+        lots, step = min(lots, self.size) if crosses and self.terms.active else 0, self.terms.lot_int or 1
+        lots -= lots % step
         first = self.world.draw.randrange(lots) if lots > 1 and self.world.draw.random() < 0.3 else 0
+        first -= first % step
         for part in (first, lots - first):
             if part:
                 self._fill(order, price, part)

@@ -223,6 +223,8 @@ class Judge:
             self.say("halted", f"{name} goes to {row['venue']}, where nothing is traded")
         elif row["price_int"] % (terms.tick_int or 1):
             self.say("halted", f"{name} at {row['price_int']} is off the step of {terms.tick_int} at {row['venue']}")
+        elif row["qty_int"] % (terms.lot_int or 1):
+            self.say("halted", f"{name} for {row['qty_int']} is off the lot of {terms.lot_int} at {row['venue']}")
 
     def _living_on(self, trader: Trader) -> None:
         """What lives where nothing is traded any more is canceled at once."""
