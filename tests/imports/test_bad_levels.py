@@ -14,7 +14,10 @@ from tests.imports import test_nautilus as nautilus
 from tests.imports import test_tardis as tardis
 from tests.imports.conftest import TextImport
 from tests.imports.test_cryptofeed import instruments
+from xarb.catalog import load_instruments
 from xarb.imports import hftbacktest_npz, nautilus_parquet
+from xarb.imports.levels import ASKS, BIDS, LevelBook
+from xarb.imports.tape import Listings
 
 
 class Row(NamedTuple):
@@ -122,6 +125,17 @@ def test_a_bad_level(text_import: TextImport, form: str, middle: list[Row], verd
     (reject,) = found.named("rejects")
     assert [(row["ts_recv"], row["seq"]) for row in gaps] == [(reject["ts_recv"], reject["seq"] + 1)]
     assert gaps[0]["detail"] == f"a row of the book was rejected: {reject['rule']}"
+
+
+def test_a_message_has_a_limit() -> None:
+    """Rows of one key without end, as in a damaged file, do not fill the memory: they are bad levels."""
+    book = LevelBook(Listings(load_instruments()).require("binance", "BTC/USDT"), limit=2)
+    book.row(1, None, 17, is_snapshot=True)
+    for price in ("1.5", "1.4"):
+        book.add(BIDS, (price, "1"))
+    book.add(ASKS, ("2.5", "1"))
+    with pytest.raises(ValueError, match="more than 2 bids"):
+        book.add(BIDS, ("1.3", "1"))
 
 
 def test_bad_rows_of_other_kinds_leave_the_book_alone(text_import: TextImport) -> None:

@@ -118,6 +118,18 @@ def test_of_two_streams_of_the_same_trades_one_is_read(text_import: TextImport) 
     assert found.rules() == [("duplicate_trade", 2), ("duplicate_trade", 3)]
 
 
+def test_trades_beside_the_book_are_rejects(text_import: TextImport) -> None:
+    """Futures: what the insurance fund or a deleveraging took over was no trade of the market."""
+    lines = []
+    for number, kind in enumerate(("MARKET", "ADL", "INSURANCE_FUND")):
+        message = trade("trade", number)
+        message["data"]["X"] = kind
+        lines.append(raw(number, message))
+    found = text_import(SOURCE, {"a": b"".join(lines)})
+    assert [row["trade_id"] for row in found.named("trades")] == ["0"]
+    assert found.rules() == [("off_book_trade", 2), ("off_book_trade", 3)]
+
+
 def test_other_messages_of_tardis_are_rejects(text_import: TextImport) -> None:
     """Open interest that Tardis polled is no frame of the stream."""
     message = {"stream": "btcusdt@openInterest", "generated": True, "data": {"openInterest": "1", "symbol": "BTCUSDT"}}

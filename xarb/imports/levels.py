@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xarb.wires.session import Session
 
 Item = tuple[int, WireEvent]
+LEVELS_LIMIT: Final = 1_000_000  # of one side of one message; the deepest books have some ten thousand
 BIDS: Final = "bids"
 ASKS: Final = "asks"
 
@@ -40,15 +41,20 @@ class Message:
 class LevelBook:
     """What is known of one instrument's book: the message at hand, and whether the book is in sync; it keeps no book.
 
+    Args:
+        listing: the instrument.
+        limit: levels of one side that a message may have.
+
     Attributes:
         held: the message at hand.
     """
 
-    __slots__ = ("_is_synced", "_is_tainted", "_listing", "held")
+    __slots__ = ("_is_synced", "_is_tainted", "_limit", "_listing", "held")
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: Listing, *, limit: int = LEVELS_LIMIT) -> None:
         self.held: Message | None = None
         self._listing = listing
+        self._limit = limit
         self._is_synced = False
         self._is_tainted = False  # a row in front of the next one could not be placed
 
@@ -64,11 +70,14 @@ class LevelBook:
         """Take the level of the row that was placed, (price, size) as decimal text.
 
         Raises:
-            ValueError: a text is no number, or one that the instrument cannot hold.
+            ValueError: a text is no number, or one that the instrument cannot hold; or the message has too many levels.
         """
         assert self.held is not None, "a row is placed first"
+        held = self.held.levels[side]
+        if len(held) >= self._limit:
+            raise ValueError(f"a message of more than {self._limit} {side}, which no book has")
         self._listing.levels([level])
-        self.held.levels[side].append(level)
+        held.append(level)
 
     def lose(self, ts_recv: int, why: str, *, is_placed: bool = False) -> list[Item]:
         """Give the book up for a row that cannot be used, placed in its message or not; returns the gap, where there was a book."""

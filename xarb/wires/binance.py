@@ -79,6 +79,7 @@ class _Frame(msgspec.Struct, gc=False):
     p: str | None = None
     q: str | int | None = None
     m: bool | None = None
+    X: str | None = None
     i: str | None = None
     r: str | None = None
     lastUpdateId: _Id | None = None  # noqa: N815  # the wire's own name
@@ -201,6 +202,8 @@ class BinanceSession(FetchedSession):
             raise Refused("missing_field", "a trade must have its id")
         if body.m is None:
             raise Refused("missing_field", "m, whether the buyer is the maker, is absent")
+        if body.X not in {None, "MARKET"}:  # of futures: the insurance fund or a deleveraging took it over, on no book
+            raise Refused("off_book_trade", f"a trade of kind {body.X[:40]!r} was not made on the book")
         prices, qtys = listing.levels([(need(body.p, "p"), need(_text(body.q), "q"))])
         aggressor = SELL if body.m else BUY
         return [TradeEvent(listing, _when(body), None, str(number), prices[0], qtys[0], aggressor, *listing.scales)]
