@@ -59,6 +59,7 @@ ignore = ["note"]
     "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
     "tardis-raw": '[[source]]\nformat = "tardis-raw"\npath = "input"\nvenue = "binance"\n',
     "bybit-trades": _archive("bybit-trades", "bybitlinear"),
+    "okx-books": _archive("okx-books", "okx"),
     "okx-trades": _archive("okx-trades", "okx"),
 }
 _ARROW: Final = {"int": pa.int64(), "double": pa.float64(), "text": pa.string(), "list": pa.list_(pa.int64()), "blob": pa.binary()}

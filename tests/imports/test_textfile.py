@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,77 @@ def test_missing_files_and_endless_lines(tmp_path: Path) -> None:
     path.write_bytes(b"x" * (textfile.LINE_LIMIT + textfile.CHUNK * 2))
     with pytest.raises(ConfigError, match="this is no text file"):
         lines(path)
+
+
+def tarred(*files: tuple[str, bytes], kind: int = tarfile.USTAR_FORMAT, pax: dict[str, str] | None = None) -> bytes:
+    """A tar of files; one whose name ends with a stroke is a folder."""
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w", format=kind) as archive:
+        for name, content in files:
+            info = tarfile.TarInfo(name)
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            info.size = len(content)
+            info.pax_headers = pax or {}
+            archive.addfile(info, io.BytesIO(content))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("length", [0, 1, 511, 512, 513, 600_000])
+@pytest.mark.parametrize(
+    ("kind", "pax"), [(tarfile.USTAR_FORMAT, None), (tarfile.GNU_FORMAT, None), (tarfile.PAX_FORMAT, {"comment": "x size=3\n"})]
+)
+def test_the_only_file_of_a_tar(tmp_path: Path, length: int, kind: int, pax: dict[str, str] | None) -> None:
+    """Of every kind, with folders and long names, plain and gzip: exactly its bytes, whatever stands around them."""
+    name = "x" * (90 if kind == tarfile.USTAR_FORMAT else 200)
+    whole = tarred(("d/", b""), (name, b"a" * length), kind=kind, pax=pax)
+    for content in (whole, gzip.compress(whole)):
+        path = tmp_path / "f"
+        path.write_bytes(content)
+        assert lines(path) == ([b"a" * length] if length else [])
+
+
+def test_a_size_in_the_extended_header_overrides(tmp_path: Path) -> None:
+    """As for files that are too large for the field of the header."""
+    path = tmp_path / "f.tar"
+    whole = bytearray(tarred(("f", b"abcd"), kind=tarfile.PAX_FORMAT, pax={"size": "4"}))
+    at = whole.rindex(b"ustar", 0, 2000) - 257
+    whole[at + 124 : at + 136] = b"00000000000\0"
+    whole[at + 148 : at + 156] = b" " * 8
+    whole[at + 148 : at + 156] = b"%06o\0 " % sum(whole[at : at + 512])
+    path.write_bytes(whole)
+    assert lines(path) == [b"abcd"]
+
+
+def test_a_large_size_is_a_binary_number(tmp_path: Path) -> None:
+    """GNU tar writes so what eight GiB exceed; here a file that ends long before."""
+    path = tmp_path / "f.tar"
+    whole = bytearray(tarred(("f", b"abcd")))
+    whole[124:136] = b"\x80" + (9 << 30).to_bytes(11, "big")
+    whole[148:156] = b" " * 8
+    whole[148:156] = b"%06o\0 " % sum(whole[:512])
+    path.write_bytes(whole)
+    with pytest.raises(ConfigError, match=f"ends {(9 << 30) - len(whole) + 512} bytes before the end of its file"):
+        lines(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (tarred(("a", b"1"), ("b", b"2")), "more than one file"),
+        (tarred(("d/", b"")), "holds no file"),
+        (tarred(("a", b"1"))[:1024], "without the mark of its end"),
+        (tarred(("a", b"1" * 9))[:515], "ends 6 bytes before the end of its file"),
+        (tarred(("a", b"1"))[:512] + b"1" + bytes(511) + b"x" * 100, "in the middle of a header"),
+        (tarred(("a", b"1"))[:1024] + b"x" * 512, "which is no octal number"),
+        (b"b" + tarred(("a", b"1"))[1:], "the checksum of a header"),
+        (tarred(("a", b"1"), kind=tarfile.PAX_FORMAT, pax={"comment": "x" * 70_000}), "an extended header of 7"),
+        (b"no tar at all\n", "not a tar file although"),
+    ],
+)
+def test_a_tar_that_cannot_be_read(tmp_path: Path, content: bytes, message: str) -> None:
+    """What is damaged, or is not one file, stops the import, plain and in gzip."""
+    for name, packed in (("f.tar", content), ("f.tar.gz", gzip.compress(content))):
+        path = tmp_path / name
+        path.write_bytes(packed)
+        with pytest.raises(ConfigError, match=message):
+            lines(path)

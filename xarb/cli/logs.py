@@ -25,9 +25,9 @@ def import_command(
 ) -> None:
     """Import recorded files of other systems into a log, merged by receive time.
 
-    Formats: quotes-csv, quotes-parquet, binance-raw, binance-archive, bybit-ob500, bybit-trades, okx-trades, tardis-csv,
-    tardis-raw, ccxt-books, coinapi-csv, cryptofeed-raw, cryptolake-parquet, hftbacktest-npz, nautilus-parquet. Bad rows become
-    rejects with file, line and rule; only an unusable file stops the import, and then nothing of it is kept.
+    Formats: quotes-csv, quotes-parquet, binance-raw, binance-archive, bybit-ob500, bybit-trades, okx-books, okx-trades, tardis-csv,
+    tardis-raw, ccxt-books, coinapi-csv, cryptofeed-raw, cryptolake-parquet, hftbacktest-npz, nautilus-parquet. Bad rows become rejects with
+    file, line and rule; only an unusable file stops the import, and then nothing of it is kept.
     """
     from xarb.imports.command import import_tables
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from xarb.errors import ConfigError
-from xarb.imports.textfile import TextFile
+from xarb.imports.messages import MessageReader
 from xarb.wires.bybit import ARCHIVE_DEPTH, VENUES, BybitSession
-from xarb.wires.events import RejectEvent, WireEvent, readable
+from xarb.wires.events import readable
 from xarb.wires.refusal import Refused
 from xarb.wires.times import nanos_of
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from xarb.imports.sources import Source
     from xarb.imports.tape import Tape
+    from xarb.wires.events import WireEvent
 
 _MARKET_OF: Final = {venue: market for market, venue in VENUES.items()}
 _TOPIC: Final = f"orderbook.{ARCHIVE_DEPTH}."
@@ -46,8 +47,8 @@ class Reader:
         market = _MARKET_OF.get(venue)
         if market is None:
             raise ConfigError(f"{source.name}: venue {venue!r} is none of Bybit's; allowed: {', '.join(_MARKET_OF)}")
-        self._tape = tape
-        self._session = BybitSession(market, [tape.listings.require(venue, symbol)], depth=ARCHIVE_DEPTH)
+        session = BybitSession(market, [tape.listings.require(venue, symbol)], depth=ARCHIVE_DEPTH)
+        self._messages = MessageReader(tape, session, _time, "Bybit's archive of order books")
 
     def read(self, source: Source) -> Iterator[tuple[int, WireEvent]]:
         """The events of one file with the receive times that the rule makes.
@@ -55,27 +56,7 @@ class Reader:
         Raises:
             ConfigError: the file cannot be used, or its first line is no message of an order book of 500 levels.
         """
-        tape, file = self._tape, TextFile(source.file)
-        start = tape.bytes_read
-        line = 0
-        for line, raw in file.lines():
-            tape.bytes_read = start + file.bytes_read
-            try:
-                ts_recv = _time(raw) + source.rule_ns
-            except Refused as refused:
-                if line == 1:
-                    raise ConfigError(f"{source.name}: line 1 is no message of Bybit's archive of order books: {refused}") from None
-                yield tape.last, RejectEvent(refused.rule, str(refused), readable(raw), source.venue, source.symbol, line)
-                continue
-            late = tape.backwards(ts_recv, line, raw, source.venue)
-            if late is not None:
-                yield tape.last, late
-                continue
-            for event in self._session.receive(raw):
-                yield ts_recv, msgspec.structs.replace(event, line=line) if isinstance(event, RejectEvent) else event
-        if file.truncated:
-            detail = "the gzip file stops in the middle; the lines before are imported"
-            yield tape.last, RejectEvent("truncated_file", detail, None, source.venue, source.symbol, line)
+        return self._messages.read(source)
 
 
 def _time(raw: bytes) -> int:

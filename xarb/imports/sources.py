@@ -18,7 +18,16 @@ _SHARED: Final = frozenset({"format", "path", "venue", "symbol", "continues"})
 _QUOTES: Final = _SHARED | {"time_unit", "time_rule", "columns", "ignore"}
 _DECIMALS: Final = frozenset({"price_decimals", "qty_decimals"})
 _ONE_INSTRUMENT: Final = frozenset(
-    {"binance-raw", "binance-archive", "bybit-ob500", "coinapi-csv", "cryptolake-parquet", "hftbacktest-npz", "nautilus-parquet"}
+    {
+        "binance-raw",
+        "binance-archive",
+        "bybit-ob500",
+        "coinapi-csv",
+        "cryptolake-parquet",
+        "hftbacktest-npz",
+        "nautilus-parquet",
+        "okx-books",
+    }
 )  # their files do not name theirs
 ALLOWED: Final = {
     "quotes-csv": _QUOTES,
@@ -27,6 +36,7 @@ ALLOWED: Final = {
     "binance-archive": _SHARED | {"time_rule", "rest"},
     "bybit-ob500": _SHARED | {"time_rule"},
     "bybit-trades": _SHARED | {"time_rule"},
+    "okx-books": _SHARED | {"time_rule"},
     "okx-trades": _SHARED | _DECIMALS | {"time_rule"},
     "tardis-csv": _SHARED,
     "tardis-raw": _SHARED | {"book_channel"},
@@ -37,7 +47,9 @@ ALLOWED: Final = {
     "nautilus-parquet": _SHARED,
     "hftbacktest-npz": _SHARED | _DECIMALS,
 }
-_RULED: Final = frozenset({"binance-archive", "bybit-ob500", "bybit-trades", "okx-trades"})  # their files have no receive time
+_RULED: Final = frozenset(
+    {"binance-archive", "bybit-ob500", "bybit-trades", "okx-books", "okx-trades"}
+)  # their files have no receive time
 _ONE_VENUE: Final = frozenset({"bybit-trades", "ccxt-books", "cryptofeed-raw", "okx-trades", "tardis-raw"})
 _FLOATS: Final = frozenset({"cryptolake-parquet", "hftbacktest-npz"})
 FORMATS: Final = tuple(ALLOWED)

@@ -1,13 +1,15 @@
-"""Lines of a text file, plain, gzip or the only file of a zip, in bounded memory, with every flaw named."""
+"""Lines of a text file, plain, gzip or the only file of a zip or a tar (plain or gzip), in bounded memory, with every flaw named."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from xarb.errors import ConfigError
+from xarb.imports.tarred import BLOCK, NoTar, is_tar, only_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +18,7 @@ CHUNK: Final = 1 << 18
 LINE_LIMIT: Final = 1 << 24  # bytes; a longer line means that the file is no text
 _Read = Callable[[int], bytes]
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+_TAR_NAMES: Final = (".tar", ".tar.gz", ".tgz")
 _ZIP_MAGIC: Final = (b"PK\x03\x04", b"PK\x05\x06")  # with files, and empty
 _GZIP: Final = 31  # zlib window bits that read a gzip member and check its CRC
 
@@ -28,7 +31,8 @@ class TextFile:
         truncated: set at the end of a gzip file that stops in the middle of a member.
 
     Raises:
-        ConfigError: missing, not readable, named `.gz` or `.zip` without being one, damaged, a zip of other than one file, or without line ends for 16 MB.
+        ConfigError: missing, not readable, named `.gz`, `.zip` or `.tar` without being one, damaged, a zip or tar of other than one file, or without line
+            ends for 16 MB.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +62,7 @@ class TextFile:
                 head = file.read(CHUNK)
                 self.bytes_read = len(head)
                 if head.startswith(_GZIP_MAGIC):
-                    yield from self._inflated(head, file.read)
+                    yield from self._untarred(self._inflated(head, file.read))
                     return
                 if self.path.suffix == ".gz" and head:
                     raise ConfigError(f"{self.path}: not a gzip file although its name says so")
@@ -67,12 +71,33 @@ class TextFile:
                     return
                 if self.path.suffix == ".zip" and head:
                     raise ConfigError(f"{self.path}: not a zip file although its name says so")
-                while head:
-                    yield head
-                    head = file.read(CHUNK)
-                    self.bytes_read += len(head)
+                yield from self._untarred(self._plain(head, file.read))
         except OSError as error:
             raise ConfigError(f"{self.path}: cannot be read: {error.strerror or error}") from None
+
+    def _plain(self, data: bytes, read: _Read) -> Iterator[bytes]:
+        while data:
+            yield data
+            data = read(CHUNK)
+            self.bytes_read += len(data)
+
+    def _untarred(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """The chunks, or those of the only file of the tar that they are; one in a gzip file that was cut is read as far as it goes."""
+        head = b""
+        for chunk in chunks:
+            head += chunk
+            if len(head) >= BLOCK:
+                break
+        if not is_tar(head):
+            if self.path.name.endswith(_TAR_NAMES) and head:
+                raise ConfigError(f"{self.path}: not a tar file although its name says so")
+            yield from chain((head,), chunks)
+            return
+        try:
+            yield from only_file(chain((head,), chunks))
+        except NoTar as error:
+            if not self.truncated:
+                raise ConfigError(f"{self.path}: a tar that cannot be read: {error}; nothing of it was imported") from None
 
     def _unzipped(self, file: BinaryIO) -> Iterator[bytes]:
         """The only file of an archive; its CRC is checked at its end."""

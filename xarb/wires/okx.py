@@ -12,13 +12,17 @@ channel", "WebSocket overview" (2026). Rules:
 - A mark price, an index price and a funding rate are three channels; each row holds what its frame said and null for the rest. An index
   belongs to every derivative of the connection whose native name begins with the index's.
 - The exchange closes a connection that was silent for 30 s: a text `ping` goes out every 20 s, and `pong` is a heartbeat.
+
+Its archive of order books ("Historical market data", 400 levels; files of 2023 to 2026) holds the messages of one book without what is around them on the
+wire, with levels of three texts. It has neither `seqId` nor `checksum`: there the order of the lines is all that proves continuity, and a new snapshot,
+every minute in older files and every 15 minutes in newer ones, ends whatever was lost.
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 
@@ -65,6 +69,36 @@ class _Item(msgspec.Struct, gc=False):
     fundingTime: str | None = None  # noqa: N815  # same
 
 
+class _Message(Protocol):
+    """What a message of a book says, on the wire or in the archive."""
+
+    @property
+    def bids(self) -> Sequence[tuple[str, ...]] | None: ...
+    @property
+    def asks(self) -> Sequence[tuple[str, ...]] | None: ...
+    @property
+    def ts(self) -> str | int | None: ...
+    @property
+    def checksum(self) -> int | None: ...
+    @property
+    def seqId(self) -> int | None: ...  # noqa: N802  # the wire's own name
+    @property
+    def prevSeqId(self) -> int | None: ...  # noqa: N802  # same
+
+
+class ArchivedMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A line of the archive; levels are price, size, number of orders. The last three are the wire's, should a file have them."""
+
+    instId: str  # noqa: N815  # the archive's own name
+    action: str
+    ts: str
+    asks: list[tuple[str, str, str]]
+    bids: list[tuple[str, str, str]]
+    seqId: _Id | None = None  # noqa: N815  # same
+    prevSeqId: _Id | None = None  # noqa: N815  # same
+    checksum: int | None = None
+
+
 class _Frame(msgspec.Struct, gc=False):
     event: str | None = None
     code: str | None = None
@@ -75,6 +109,7 @@ class _Frame(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Frame).decode
+decode_archived = msgspec.json.Decoder(ArchivedMessage).decode
 
 
 class OkxSession(StreamSession):
@@ -90,6 +125,7 @@ class OkxSession(StreamSession):
         super().__init__("okx", listings, channels, ping_every_ns=PING_NS, ping="ping")
         assert books in BOOKS, books
         self._kind = books
+        self._is_proven = True  # by seqId or checksum
         self._derivatives = [native for native, listing in self._listings.items() if listing.instrument.kind != "spot"]
         self._of_index: dict[str, list[Listing]] = {}
         for native in self._derivatives:
@@ -157,14 +193,14 @@ class OkxSession(StreamSession):
             return [LinkEvent(self.venue, symbol, "subscribed", channel)]
         return [LinkEvent(self.venue, symbol, "heartbeat", readable(f"{frame.event} {channel}"))]
 
-    def _depth(self, action: str | None, item: _Item, native: str) -> list[WireEvent]:
+    def _depth(self, action: str | None, item: _Message, native: str) -> list[WireEvent]:
         listing = self._listing(native)
         bids, asks = need(item.bids, "bids"), need(item.asks, "asks")
         last, prev = item.seqId, None if item.prevSeqId == -1 else item.prevSeqId
         is_snapshot = action == "snapshot"
         if not is_snapshot and action != "update":
             raise Refused("unknown_message", f"books with action {action!r}")
-        if last is None and not item.checksum:
+        if last is None and not item.checksum and self._is_proven:
             raise Refused("missing_field", "seqId is absent, and there is no checksum in its place")
         event = depth_of(listing, (_when(item), last, prev), (bids, asks), is_snapshot=is_snapshot)
         known = self._books.last(native)
@@ -182,10 +218,10 @@ class OkxSession(StreamSession):
             found = checksum_of(texts)
             if found != item.checksum:
                 return [*self._books.lost(native, f"expected checksum {item.checksum}, the book's is {found}"), unsynced(event)]
-        elif last is None:
+        elif last is None and (self._is_proven or (known and not is_snapshot)):
             return [*self._books.lost(native, "neither seqId nor a checksum since the snapshot"), unsynced(event)]
         if is_snapshot:
-            return self._books.snapshot(native, last or 0, event)
+            return self._books.snapshot(native, last, event)
         return self._books.update(native, last or 0, event)
 
     def _quote(self, item: _Item, listing: Listing) -> list[WireEvent]:
@@ -231,6 +267,21 @@ class OkxSession(StreamSession):
         return [MarkEvent(listing, _when(item), None, None, rate, due, *listing.scales)]
 
 
+class OkxArchiveSession(OkxSession):
+    """The lines of a file of OKX's archive of order books, through the rules of the wire; what is rejected loses the book, since no number tells of it."""
+
+    def __init__(self, listings: Iterable[Listing]) -> None:
+        super().__init__(listings)
+        self._is_proven = False
+
+    def _read(self, payload: bytes) -> list[WireEvent]:
+        line = decode_archived(payload)
+        return self._part(line, lambda line: self._depth(line.action, line, line.instId), payload, line.instId)
+
+    def _unreadable(self, error: Exception, payload: bytes) -> list[WireEvent]:  # noqa: ARG002  # the seam's signature
+        return self._books.all_lost("a message could not be read") if self._books.any_in_sync() else []
+
+
 def checksum_of(texts: LevelTexts) -> int:
     """CRC32, as a signed integer, of bid and ask levels in turn from the best, `price:size` each and `:` between; 25 of each side."""
     bids, asks = texts.top(CHECKED_LEVELS)
@@ -242,7 +293,7 @@ def checksum_of(texts: LevelTexts) -> int:
     return found - (1 << 32) if found >= 1 << 31 else found
 
 
-def _text(level: _Level) -> str:
+def _text(level: tuple[str, ...]) -> str:
     return f"{level[0]}:{level[1]}"
 
 
@@ -259,5 +310,5 @@ def _requests(op: str, args: Sequence[tuple[str, str]]) -> list[str]:
     return texts
 
 
-def _when(item: _Item) -> int | None:
+def _when(item: _Item | _Message) -> int | None:
     return None if item.ts is None else nanos_of(str(item.ts), "ms")

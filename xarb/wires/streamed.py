@@ -66,14 +66,16 @@ class StreamedBooks:
         """Whether there is a book that could be lost."""
         return any(book.live for book in self._books.values())
 
-    def snapshot(self, native: str, last: int, event: DepthEvent) -> list[WireEvent]:
-        """The events of a snapshot, which starts the book whatever was before."""
+    def snapshot(self, native: str, last: int | None, event: DepthEvent) -> list[WireEvent]:
+        """The events of a snapshot, which starts the book whatever was before; `last` is None where messages have no counter."""
         book = self._books[native]
         events: list[WireEvent] = [event]
         if book.live or book.broken:
             why = "the exchange sent a new snapshot" if book.live else "snapshot after a gap"
-            events.insert(0, LinkEvent(self._venue, event.listing.instrument.symbol, "resync", f"{why}, {last}"))
-        book.live, book.broken, book.last = True, False, last
+            events.insert(
+                0, LinkEvent(self._venue, event.listing.instrument.symbol, "resync", why if last is None else f"{why}, {last}")
+            )
+        book.live, book.broken, book.last = True, False, last or 0
         self._asking.came(native)
         return events
 
