@@ -107,14 +107,18 @@ class Desk:
         self._load([self._row(number, bid, ask, size)])
         return self.advance()
 
-    def quotes(self, when: Sequence[tuple[int, int]], *, size: int) -> list[str]:
-        """Quotes of instruments at times, in batches of so many; what the engine did."""
+    def quotes(self, when: Sequence[tuple[int, int]], *, size: int, learned: bool = False) -> list[str]:
+        """Quotes of instruments at times, in batches of so many, behind a row of `instruments` if wanted; what the engine did."""
         did: list[str] = []
         for at in range(0, len(when), size):
+            slow = []
+            if learned and not at:
+                slow = [SlowRow(self.seq, when[0][1], "instruments", msgspec.structs.asdict(self.engine.instruments[0]))]
+                self.seq += 1
             rows = []
             for number, self.now in when[at : at + size]:
                 rows.append(self._row(number, 100, 101, 1000))
-            self._load(rows)
+            self._load(rows, slow)
             did += self.advance()
         return did
 
@@ -123,9 +127,10 @@ class Desk:
         self.seq += 1
         return values | {"bid": bid, "bid_qty": size, "ask": ask, "ask_qty": size}
 
-    def _load(self, rows: Sequence[Mapping[str, int]]) -> None:
+    def _load(self, rows: Sequence[Mapping[str, int]], slow: Sequence[SlowRow] = ()) -> None:
         block = Quotes(*(np.array([row[name] for row in rows], field_dtype(name)) for name in Quotes._fields))
-        self.engine.load(Batch(rows[0]["seq"], rows[-1]["seq"], block, NO_DELTAS, NO_TRADES, NO_BOOKS, []))
+        first = slow[0].seq if slow else rows[0]["seq"]
+        self.engine.load(Batch(first, rows[-1]["seq"], block, NO_DELTAS, NO_TRADES, NO_BOOKS, [*slow]))
 
     def learn(self, number: int, **changes: Any) -> list[str]:
         """An `instruments` row that replaces what is known of one, a millisecond later; what the engine did."""

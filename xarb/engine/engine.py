@@ -228,7 +228,7 @@ class Engine:
         if self.commands:
             return Stop.COMMANDS
         step, handle, world, events = self._step, self._handle, self._world, self._events
-        self._set_stop(until)  # deadlines change with commands and reports only: with those the loop ends, or looks again
+        self._set_stop(until)  # deadlines change with rows, reports and plans: with those the loop ends, or looks again
         slow, limit = self._next_slow(batch)
         while True:
             why = step(handle, limit)
@@ -241,10 +241,13 @@ class Engine:
                     continue
             if why >= _EVENT:  # a strategy that asks for every event waits for little else than this
                 on_wake, view, number, instrument = events[why]
-                for plan in on_wake(Wake(world[_NOW], "event", None, instrument), view):
+                plans = on_wake(Wake(world[_NOW], "event", None, instrument), view)
+                for plan in plans:
                     self._carry_out(number, plan)
                 if self.commands:
                     return Stop.COMMANDS
+                if plans:
+                    self._set_stop(until)
                 continue
             if why == fold.SLOW and slow is not None:
                 is_place = slow.kind == PLACE  # it moves no time: where it was pruned, only its seq is known
@@ -258,7 +261,6 @@ class Engine:
                         self._apply_chain(slow)
                     elif slow.kind in ONCHAIN_KINDS:
                         self._apply_receipt(slow)
-                    self._set_stop(until)
                     self._slow_at += 1
                     self._open_books()
                     slow, limit = self._next_slow(batch)
@@ -268,6 +270,7 @@ class Engine:
                 return Stop.END
             if why != fold.STOP:
                 self._settle()
+                self._set_stop(until)  # a plan that is refused may find a loss, which ends what is carried
             elif world[_STOP_TS] == until:
                 return Stop.UNTIL
             else:
