@@ -1,34 +1,16 @@
 // Opens pages in a browser and says as JSON what a person would find there: node look.mjs PAGE HOSTILE [FOLDER_FOR_PICTURES]
-import { mkdirSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { launched, opened as open_at } from "./browser.mjs";
 
-// The packed browser is laid out beside its package, not in a folder that everybody may write to; its libraries come along with it.
-const packed = join(dirname(fileURLToPath(import.meta.url)), "node_modules", ".browser");
-mkdirSync(packed, { recursive: true });
-process.env.TMPDIR = packed;
-process.env.AWS_LAMBDA_JS_RUNTIME ??= "nodejs22.x";
-const { default: chromium } = await import("@sparticuz/chromium");
-const executablePath = await chromium.executablePath();
 const [page_file, hostile_file, pictures] = process.argv.slice(2);
-if (page_file === undefined) process.exit(0); // it is laid out: that was all
-
-const { chromium: playwright } = await import("playwright-core");
-const quiet = ["--no-sandbox", "--no-zygote", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-const browser = await playwright.launch({ executablePath, headless: true, args: ["--headless=shell", ...quiet], timeout: 30_000 });
+if (page_file === undefined) process.exit(0); // the browser is laid out: that was all
+const browser = await launched();
 
 async function opened(file, options) {
-  const context = await browser.newContext(options);
-  context.setDefaultTimeout(30_000);
-  const page = await context.newPage();
-  const told = [], asked = [];
-  page.on("console", (message) => { if (["error", "warning"].includes(message.type())) told.push(message.text()); });
-  page.on("pageerror", (error) => told.push(String(error)));
-  page.on("dialog", (dialog) => { told.push(`dialog: ${dialog.message()}`); dialog.dismiss(); });
-  page.on("request", (request) => { if (!/^(data|blob):/.test(request.url())) asked.push(request.url()); });
-  await page.goto(pathToFileURL(file).href);
-  await page.waitForSelector(".plot[data-drawn]");
-  return { page, told, asked };
+  const found = await open_at(browser, pathToFileURL(file).href, options);
+  await found.page.waitForSelector(".plot[data-drawn]");
+  return found;
 }
 
 async function drawn(page) {

@@ -23,14 +23,20 @@ LIGHT: Final = {"paper": "rgb(255, 255, 255)", "ink": "rgb(28, 33, 40)", "plot":
 DARK: Final = {"paper": "rgb(20, 24, 29)", "ink": "rgb(228, 232, 236)", "plot": "rgb(20, 24, 29)", "text": "rgb(228, 232, 236)"}
 
 
+def skip_without(node: str | None, said: str = "") -> None:
+    """Skip where there is no browser, or where it `said` that it cannot run."""
+    if node is None or not BROWSER.is_dir():
+        pytest.skip("no browser for the tests of pages: `make test` fetches it with npm (or: npm ci in tests/browser)")
+    if any(word in said for word in ("Cannot find module", "error while loading shared libraries", "ENOEXEC")):
+        pytest.skip(f"the browser does not run on this machine: {said.strip().splitlines()[-1]}")
+
+
 def look(*words: str | Path) -> dict[str, Any]:
     """What a person would find on the pages; skips where there is no browser."""
     node = shutil.which("node")
-    if node is None or not BROWSER.is_dir():
-        pytest.skip("no browser for the tests of pages: `make test` fetches it with npm (or: npm ci in tests/browser)")
-    done = subprocess.run([node, HERE / "look.mjs", *words], capture_output=True, text=True, check=False, timeout=120)
-    if any(word in done.stderr for word in ("Cannot find module", "error while loading shared libraries", "ENOEXEC")):
-        pytest.skip(f"the browser does not run on this machine: {done.stderr.strip().splitlines()[-1]}")
+    skip_without(node)
+    done = subprocess.run([str(node), HERE / "look.mjs", *words], capture_output=True, text=True, check=False, timeout=120)
+    skip_without(node, done.stderr)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -88,7 +88,7 @@ def test_figures_are_those_of_status_and_report_and_follow_the_log(player: Playe
                 await again.until(lambda parts: parts.get("head", {}).get("state") == "ended" and "slow" in parts)
                 as_of = again.parts["head"]["to"]
                 await again.until(lambda parts: parts["slow"]["as_of"] == as_of)
-                made = report(Wanted([folder]), tmp_path / "page.html", advance=quiet)
+                made = report(Wanted([folder], trades=0), tmp_path / "page.html", advance=quiet)
                 assert again.rows("slow", "Key figures") == [list(row) for row in made.key_figures.rows]
                 assert again.parts["curves"][0]["points"][-1][1] == float(again.tile("Trading PnL, USDT")["value"])
                 next_one = Player(folder)
@@ -155,7 +155,7 @@ def test_a_finished_run_is_shown_to_this_host_alone_and_changed_by_nobody(tmp_pa
         async with shown(folder) as url, aiohttp.ClientSession() as http:
             async with reading(http, url) as reader:
                 await reader.until(lambda parts: "slow" in parts)
-                made = report(Wanted([folder]), tmp_path / "page.html", advance=quiet)
+                made = report(Wanted([folder], trades=0), tmp_path / "page.html", advance=quiet)
                 assert reader.rows("slow", "Key figures") == [list(row) for row in made.key_figures.rows]
                 assert (reader.parts["head"]["state"], reader.parts["head"]["proven"]) == ("finished", True)
                 assert reader.parts["troubles"] == []
@@ -190,7 +190,7 @@ def test_a_finished_run_is_shown_to_this_host_alone_and_changed_by_nobody(tmp_pa
             await reader.until(lambda parts: "slow" in parts)
             assert not reader.parts["head"]["proven"]
             assert "valued at the prices of the last fills" in reader.parts["troubles"][0]
-            made = report(Wanted([folder]), tmp_path / "changed.html", advance=quiet)
+            made = report(Wanted([folder], trades=0), tmp_path / "changed.html", advance=quiet)
             assert reader.rows("slow", "Key figures") == [list(row) for row in made.key_figures.rows]
 
     run(changed())

@@ -15,26 +15,26 @@ from xarb.errors import ConfigError, LogError, Refused
 from xarb.inquiry.decided import Decided, open_decided, starts_in
 from xarb.log.manifest import Manifest
 from xarb.sql.connection import open_query
-from xarb.verbs.dashboard.figures import Part, killed, now, slow, table
+from xarb.verbs.dashboard.figures import Kill, Part, killed, now, slow, table
 from xarb.verbs.dashboard.following import Begun, Following
 from xarb.verbs.status import Status, standing
 
 _OVER: Final = "the start has ended by "  # no trouble on a page that says so anyway
 _PROGRESS_S: Final = 0.5
-_RETRY_S: Final = 5.0  # after a log could not be read on
 Tell = Callable[[Mapping[str, Any]], None]
 
 
 class Pace(NamedTuple):
     """How often is looked: seconds between two looks at what came, at least between two by SQL, and between two of those that go over all rows.
 
-    After one of the latter two it is also waited for `share` times as long as it took.
+    After each that was shown it is also waited for `share` times as long as it took; after one at a log that cannot be read, `retry_s`.
     """
 
     tick_s: float = 1.0
     status_s: float = 2.0
     slow_s: float = 5.0
     share: float = 8.0
+    retry_s: float = 5.0
 
     def due(self, least_s: float, begun: float) -> float:
         """When to look again after a look that began then and is over now."""
@@ -63,7 +63,8 @@ class Board:
         self._tell, self._wanted = tell, wanted
         self._following: Following | None = None
         self._status: Status | None = None
-        self._status_due = self._slow_due = 0.0
+        self._kill: Kill | None = None
+        self._now_due = self._status_due = self._slow_due = 0.0
         self._told_s = self._again_s = 0.0
         self._is_new = True
         self._was_open = False
@@ -95,7 +96,7 @@ class Board:
             if not self._was_open:
                 raise
             self.close()
-            self._again_s = time.monotonic() + _RETRY_S
+            self._again_s = time.monotonic() + self._pace.retry_s
             self._tell({"trouble": f"the log cannot be read on: {error}"})
 
     def _opened(self) -> Following:
@@ -105,7 +106,8 @@ class Board:
         except BaseException:  # an interrupt among them: nobody else would close it
             decided.close()
             raise
-        self._status, self._status_due, self._slow_due, self._is_new, self._was_open = None, 0.0, 0.0, True, True
+        self._status, self._is_new, self._was_open = None, True, True
+        self._now_due = self._status_due = self._slow_due = 0.0
         self._tell({"trouble": None, "progress": None})
         return self._following
 
@@ -134,12 +136,14 @@ class Board:
 
     def _show(self, following: Following) -> None:
         decided, begun = following.decided, time.monotonic()
-        is_run = decided.span is None
-        if not is_run and begun >= self._status_due:
-            self._status = standing(decided.outputs)
-            self._status_due = self._pace.due(self._pace.status_s, begun)
-        shown = now(following, self._status)
-        self._tell({"head": self._head(following), "troubles": self._troubles(following), **shown._asdict()})
+        if decided.span is not None and begun >= self._status_due:
+            self._status, self._kill = standing(decided.outputs), killed(decided)
+            self._status_due, self._now_due = self._pace.due(self._pace.status_s, begun), 0.0
+        begun = time.monotonic()
+        if begun >= self._now_due:
+            shown = now(following, self._status)
+            self._tell({"head": self._head(following), "troubles": self._troubles(following), **shown._asdict()})
+            self._now_due = self._pace.due(0.0, begun)
         begun = time.monotonic()
         if self._is_new and begun >= self._slow_due:
             self._is_new = False
@@ -159,7 +163,7 @@ class Board:
         if decided.span is None or self._status is None:
             return made | {"state": "finished", "about": f"Backtest on {decided.log.resolve().name}", "facts": []}
         told = dict(self._status.sections[0].rows)
-        kill = killed(decided)
+        kill = self._kill
         state = told["state"].partition(" ")[0]
         return made | {
             "state": state if state in ("running", "silent") else "ended",

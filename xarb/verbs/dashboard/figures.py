@@ -241,13 +241,12 @@ def _gains(following: Following, shown: Sequence[str]) -> list[Part]:
 
 
 def _counts(following: Following, status: Status | None, state: DecisionsCopy | None) -> list[Part]:
-    summary = following.course.summary
-    found = summary.figures(next(iter(summary.equity)))
-    ratio = "-" if found.fill_ratio is None else f"{found.fill_ratio:.4f}"
-    made = [
-        _tile("Opportunities", str(found.episodes), f"taken {found.taken}, refused {found.refused}"),
-        _tile("Orders", str(found.orders), f"fill ratio {ratio}"),
-    ]
+    summary, made = following.course.summary, list[Part]()
+    for currency in [*summary.equity][:1]:  # counts are of all currencies
+        found = summary.figures(currency)
+        ratio = "-" if found.fill_ratio is None else f"{found.fill_ratio:.4f}"
+        made.append(_tile("Opportunities", str(found.episodes), f"taken {found.taken}, refused {found.refused}"))
+        made.append(_tile("Orders", str(found.orders), f"fill ratio {ratio}"))
     if state is not None:
         still = state.execution.archive.open
         legs = sum(order.state not in ORDER_TERMINAL for one in still for order in one.orders)

@@ -160,6 +160,7 @@ class Following:
             turn(self.assembly, batch)
             self._replayed.extend(self.assembly.engine.outputs.drain())
             self.position, self.ends = batch.last_seq, self.assembly.engine.now
+            self._compare()  # deadlines after the input before fire with this one, and were recorded as after that
             self._take(recorded.until(self.position))
             advance(min(self.position, last), last)
             if self.doubt is not None:
@@ -167,9 +168,11 @@ class Following:
         while rows := recorded.some():
             self._take(rows)
         span = self.decided.span
-        if self.doubt is not None and self._open is not None and span is not None:
-            self.position, self.ends = min(last, span.last), self._open.last_ts
-        self._show(all_of_it=self._open is None or (span is not None and span.last <= last))
+        is_over = span is None or span.last <= last
+        if self.doubt is not None:  # the engine stands still where it was
+            self.position = last if span is None else min(last, span.last)
+            self.ends = self._open.last_ts if self._open is not None and not is_over else self.decided.times()[1]
+        self._show(all_of_it=is_over)
 
     def _new_rows(self) -> Iterator[OutputRow]:
         """The recorded rows that were not taken yet."""

@@ -182,8 +182,9 @@
 
   // --- the kill: its token comes in the address, behind the #, which no browser sends
 
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (token !== null) history.replaceState(null, "", location.pathname);
+  const token = new URLSearchParams(location.hash.slice(1)).get("token") ?? sessionStorage.getItem("token"); // of this tab, which a phone loads anew at will
+  if (location.hash) history.replaceState(null, "", location.pathname);
+  if (token !== null) sessionStorage.setItem("token", token);
   at("kill").addEventListener("click", () => { say("answer", null); at("asked").showModal(); });
   at("do").addEventListener("click", async () => {
     const level = document.querySelector("input[name=level]:checked").value;
