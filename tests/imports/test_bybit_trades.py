@@ -86,6 +86,22 @@ def test_spot(text_import: TextImport) -> None:
         assert [(one["qty_int"], one["qty_scale"]) for one in found.named("trades")] == [(3718, 6), (500, 6)]
 
 
+def test_a_file_that_begins_with_its_newest_row(text_import: TextImport) -> None:
+    """As those of the first years do: read from its end, which a note and a row of the connection say, with the numbers of its lines."""
+    rows = trade("3.5", "d"), trade("3.5", "c"), trade("2.5", "bad", side="x"), trade("1.5", "b"), trade("1.5", "a")
+    found = run(text_import, HEAD + "".join(rows))
+    assert [(one["trade_id"], one["ts_event"] - T) for one in found.named("trades")] == [
+        ("a", 1_500_000_000),
+        ("b", 1_500_000_000),
+        ("c", 3_500_000_000),
+        ("d", 3_500_000_000),
+    ]
+    assert found.rules() == [("bad_side", 4)]
+    assert [CONNECTION_EVENTS[row["event"]] for row in found.named("connections")] == ["opened", "heartbeat", "closed"]
+    words = "a.csv.gz: the newest row comes first; read from the end"
+    assert (found.named("connections")[1]["detail"], found.summary.notes) == (words, (words,))
+
+
 @pytest.mark.parametrize(
     ("row", "rule"),
     [

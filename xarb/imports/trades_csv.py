@@ -1,14 +1,20 @@
-"""Trades of an exchange's own archive as CSV: one row of a file to one trade, for every layout that says where it has what."""
+"""Trades of an exchange's own archive as CSV: one row of a file to one trade, for every layout that says where it has what.
+
+Rows come in the order of time: Bybit's files of 2019 to 2021 begin with the newest one.
+"""
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xarb.errors import ConfigError
+from xarb.imports.newest import InOrder
 from xarb.imports.quotes_parquet import decimal_of_float
 from xarb.imports.textfile import TextFile
 from xarb.model.units import parse_decimal
-from xarb.wires.events import BUY, SELL, RejectEvent, TradeEvent, WireEvent, readable
+from xarb.wires.events import BUY, SELL, LinkEvent, RejectEvent, TradeEvent, WireEvent, readable
 from xarb.wires.refusal import Refused
 from xarb.wires.times import nanos_of
 
@@ -69,20 +75,25 @@ class TradeReader:
             ConfigError: the file cannot be used, or its first line is of no layout that is read.
         """
         tape, file = self._tape, TextFile(source.file)
-        start = tape.bytes_read
-        line, layout = 0, None
-        for line, raw in file.lines():
+        start, lines = tape.bytes_read, file.lines()
+        first = next(lines, (1, b""))
+        layout = self._checked(source, first[1])
+        order = InOrder(lines if layout.is_headed else chain((first,), lines), partial(_when, layout))
+        line, is_told = first[0], False
+        for number, raw in order.rows():
             tape.bytes_read = start + file.bytes_read
-            if layout is None:
-                layout = self._checked(source, raw)
-                if layout.is_headed:
-                    continue
-            yield self._row(source, layout, raw, line)
-        if layout is None:
-            raise refuse_header(source, b"", self._venue)
+            if order.is_newest_first and not is_told:
+                yield tape.last, self._told(f"{source.name}: the newest row comes first; read from the end")
+                is_told = True
+            line = max(line, number)
+            yield self._row(source, layout, raw, number)
         if file.truncated:
             detail = "the gzip file stops in the middle; the lines before are imported"
             yield tape.last, RejectEvent("truncated_file", detail, None, source.venue, source.symbol, line)
+
+    def _told(self, words: str) -> LinkEvent:
+        self._tape.notes.append(words)
+        return LinkEvent(self._venue, None, "heartbeat", words)
 
     def _checked(self, source: Source, raw: bytes) -> Layout:
         layout = self._layout_of(source, raw)
@@ -142,6 +153,15 @@ def _exact(text: str, decimals: int | None) -> str:
     if decimals is None or parse_decimal(text)[1] <= decimals:
         return text
     return decimal_of_float(float(text), decimals)
+
+
+def _when(layout: Layout, raw: bytes) -> int | None:
+    """The time of a row, None where there is none to read."""
+    cells = raw.decode("utf-8", "backslashreplace").split(",")
+    try:
+        return nanos_of(cells[layout.time], layout.time_unit) if len(cells) == layout.width else None
+    except ValueError:
+        return None
 
 
 def _time(text: str, unit: str) -> int:
