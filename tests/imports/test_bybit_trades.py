@@ -38,12 +38,22 @@ SOURCE = 'instruments = "mine.toml"\n[[source]]\nformat = "bybit-trades"\nvenue 
 LINEAR = SOURCE.format(venue="bybitlinear", more="")
 SPOT = SOURCE.format(venue="bybit", more='symbol = "BTC/USDT"\n')
 HEAD = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional\n"
+INVERSE = "1700000001.0925,BTCUSD,Sell,79,78513.00,PlusTick,e94f18f9,100620.27944416848,79,0.0010062027944416848\n"
 T = 1_700_000_000 * 10**9
 
 
-def trade(at: str, trade_id: str, *, side: str = "Buy", native: str = "BTCUSDT", size: str = "0.02", price: str = "57199.5") -> str:
+def trade(
+    at: str,
+    trade_id: str,
+    *,
+    side: str = "Buy",
+    native: str = "BTCUSDT",
+    size: str = "0.02",
+    price: str = "57199.5",
+    value: str = "1143.99",
+) -> str:
     """A row of contracts, `at` seconds after 1,700,000,000 as decimal text."""
-    return f"170000000{at},{native},{side},{size},{price},ZeroMinusTick,{trade_id},1.14399e+11,0.02,1143.99\n"
+    return f"170000000{at},{native},{side},{size},{price},ZeroMinusTick,{trade_id},1.14399e+11,0.02,{value}\n"
 
 
 def run(text_import: TextImport, text: str, source: str = LINEAR) -> Imported:
@@ -67,10 +77,25 @@ def test_contracts(text_import: TextImport) -> None:
 
 def test_inverse_contracts_stay_contracts(text_import: TextImport) -> None:
     """A size of an inverse contract is what the file says; what it is worth is the instrument's `contract_size`."""
-    row = "1700000001.0925,BTCUSD,Sell,79,78513.00,PlusTick,e94f18f9,100620.27944416848,79,0.0010062027944416848,0\n"
-    found = run(text_import, HEAD.replace("\n", ",RPI\n") + row, SOURCE.format(venue="bybitinverse", more=""))
+    found = run(
+        text_import, HEAD.replace("\n", ",RPI\n") + INVERSE.replace("\n", ",0\n"), SOURCE.format(venue="bybitinverse", more="")
+    )
     assert [(one["qty_int"], one["qty_scale"], one["price_int"]) for one in found.named("trades")] == [(79_000, 3, 7_851_300)]
     assert [one["contract_size"] for one in found.named("instruments")] == [1 * 10**18]
+
+
+@pytest.mark.parametrize(("venue", "size", "row"), [("bybitlinear", "0.01", trade("1", "a")), ("bybitinverse", "100", INVERSE)])
+def test_another_contract_size_stops_the_import(text_import: TextImport, venue: str, size: str, row: str) -> None:
+    """The file states what its trades are worth, which the instrument's contract size must make of them; a value that is rounded away shows nothing."""
+    source = SOURCE.format(venue=venue, more="")
+    text = HEAD + row.rpartition(",")[0].replace("Tick,", "Tick,other ") + ",0\n" + row
+    other = INSTRUMENTS.replace('contract_size = "1"', f'contract_size = "{size}"')
+    assert run(text_import, text, source).summary.rows["trades"] == 2
+    with pytest.raises(
+        ConfigError,
+        match=rf"a\.csv\.gz: .* contracts at .* by the contract_size of BTC/USD.*, which is {size.replace('0.01', '1/100')};",
+    ):
+        text_import(source, {"a.csv.gz": gzip.compress(text.encode()), "mine.toml": other.encode()})
 
 
 def test_spot(text_import: TextImport) -> None:

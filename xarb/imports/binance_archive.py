@@ -8,14 +8,13 @@ aggregate) is not kept. COIN-M sizes are contracts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xarb.errors import ConfigError
 from xarb.imports.binance_depth import Books
 from xarb.imports.binance_files import SNAP, UPDATE, Clock, kind_of, verified
 from xarb.imports.textfile import TextFile
-from xarb.model.units import MONEY_ONE, parse_decimal
+from xarb.imports.worth import is_worth
 from xarb.wires.binance import MARKETS
 from xarb.wires.events import BUY, SELL, LinkEvent, RejectEvent, TradeEvent, WireEvent, readable
 from xarb.wires.intake import best, counter
@@ -151,7 +150,9 @@ class Reader:
     def _trade(self, cells: list[str], ts_event: int) -> WireEvent:
         event = self._print(cells, ts_event, cells[5])
         if self._unproven is not None:
-            self._prove(cells, self._unproven)
+            price, contracts, base_qty = cells[1:4]
+            if is_worth(self._unproven, self._listing.instrument, (price, contracts, base_qty), "base_qty"):
+                self._unproven = None
         return event
 
     def _aggregate(self, cells: list[str], ts_event: int) -> WireEvent:
@@ -169,28 +170,5 @@ class Reader:
         bid, bid_qty, ask, ask_qty = cells[1:5]
         return best(self._listing, ts_event, counter(cells[0], "update_id"), (bid, bid_qty, ask, ask_qty))
 
-    def _prove(self, cells: list[str], name: str) -> None:
-        """Compare a trade's value in coins, `base_qty`, with what `contract_size` makes of its contracts, of which the price is a share.
-
-        Raises:
-            ConfigError: they differ by more than one per cent: every size would be worth something else than here.
-        """
-        size = self._listing.instrument.contract_size
-        price, contracts, stated = (_fraction(cell) for cell in cells[1:4])
-        if size is None or stated <= 0 or price <= 0 or contracts <= 0:  # rounded away, or flagged later
-            return
-        self._unproven = None
-        expected = contracts * size / MONEY_ONE / price
-        if abs(stated - expected) * 100 > expected:
-            raise ConfigError(
-                f"{name}: {cells[2]} contracts at {cells[1]} are worth {cells[3]} by base_qty, {float(expected):.8g} by the contract_size "
-                f"of {self._listing.instrument.symbol}, which is {Fraction(size, MONEY_ONE)}; state the right one in an instruments file"
-            )
-
     def _reject(self, rule: str, detail: str, raw: bytes, line: int) -> RejectEvent:
         return RejectEvent(rule, detail, readable(raw), *self._listing.key, line)
-
-
-def _fraction(text: str) -> Fraction:
-    digits, scale = parse_decimal(text)
-    return Fraction(digits, 10**scale)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _CONTRACTS: Final = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional"
 _SPOT: Final = "id,timestamp,price,volume,side"
 _LAYOUTS: Final = {
-    _CONTRACTS: Layout(10, "s", time=0, side=2, price=4, qty=3, trade_id=6, native=1),
-    f"{_CONTRACTS},RPI": Layout(11, "s", time=0, side=2, price=4, qty=3, trade_id=6, native=1),
+    _CONTRACTS: Layout(10, "s", time=0, side=2, price=4, qty=3, trade_id=6, native=1, worth=9),
+    f"{_CONTRACTS},RPI": Layout(11, "s", time=0, side=2, price=4, qty=3, trade_id=6, native=1, worth=9),
     _SPOT: Layout(5, "ms", time=1, side=4, price=2, qty=3, trade_id=None, native=None),
     f"{_SPOT},rpi": Layout(6, "ms", time=1, side=4, price=2, qty=3, trade_id=None, native=None),
 }

@@ -13,6 +13,7 @@ from xarb.errors import ConfigError
 from xarb.imports.newest import InOrder
 from xarb.imports.quotes_parquet import decimal_of_float
 from xarb.imports.textfile import TextFile
+from xarb.imports.worth import is_worth
 from xarb.model.units import parse_decimal
 from xarb.wires.events import BUY, SELL, LinkEvent, RejectEvent, TradeEvent, WireEvent, readable
 from xarb.wires.refusal import Refused
@@ -32,7 +33,7 @@ _SHOWN: Final = 200  # characters of a header that an error quotes
 class Layout(NamedTuple):
     """Where a file has what: places of its columns, from 0, of `width` columns; None is a column that it does not have.
 
-    `time_unit` is that of the times. `is_headed` is false where line 1 is a trade already.
+    `time_unit` is that of the times, `worth` the column that states what a trade of contracts is worth. `is_headed` is false where line 1 is a trade already.
     """
 
     width: int
@@ -44,6 +45,7 @@ class Layout(NamedTuple):
     trade_id: int | None
     native: int | None
     is_headed: bool = True
+    worth: int | None = None
 
 
 def refuse_header(source: Source, raw: bytes, whose: str) -> ConfigError:
@@ -67,6 +69,7 @@ class TradeReader:
         self._venue = source.venue
         self._tape = tape
         self._layout_of = layout_of
+        self._proven: set[tuple[str, str]] = set()  # instruments whose contract_size a trade has shown to be right
 
     def read(self, source: Source) -> Iterator[tuple[int, WireEvent]]:
         """The events of one file with the receive times that the rule makes.
@@ -141,6 +144,10 @@ class TradeReader:
         trade_id = None if layout.trade_id is None else cells[layout.trade_id] or None
         if trade_id is not None and self._tape.repeats(listing, trade_id):
             raise Refused("duplicate_trade", f"trade id {trade_id} was seen already")
+        if layout.worth is not None and listing.key not in self._proven:
+            trade = cells[layout.price], cells[layout.qty], cells[layout.worth]
+            if is_worth(source.name, listing.instrument, trade, "the column of its value"):
+                self._proven.add(listing.key)
         return TradeEvent(listing, ts_event, None, trade_id, prices[0], qtys[0], aggressor, *listing.scales)
 
 
