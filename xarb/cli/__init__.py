@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from xarb import __version__
-from xarb.cli import exports, inventory, keys, logs, markets, questions, reports, sim, watch
+from xarb.cli import executor, exports, inventory, keys, logs, markets, questions, reports, sim, watch
 from xarb.cli.parts import (
     CodeOption,
     ExperimentPath,
@@ -31,6 +31,7 @@ from xarb.model.order import STOP, KillLevel
 
 __all__ = [
     "app",
+    "executor",
     "exports",
     "inventory",
     "keys",

@@ -22,7 +22,7 @@ from xarb.venues.dex.fills import dropped_row, receipt_row
 from xarb.venues.dex.holdings import Holder, holdings_of
 from xarb.venues.dex.nonces import OBJECTIONS, Attempt, Channel, Nonces, Whose
 from xarb.venues.dex.outgoing import Access, Call, Outgoing
-from xarb.venues.dex.permits import Permits, approve_data, transfer_data
+from xarb.venues.dex.permits import Permits
 from xarb.venues.dex.stuck import CANCEL_GAS, Head, Step, StuckPolicy, is_over, next_step
 from xarb.venues.keys import Redactor
 from xarb.venues.orderids import OrderName
@@ -32,7 +32,6 @@ from xarb.wires.node import BadAnswer, bytes_of, header_of, number_of
 from xarb.wires.receipts import Receipt, receipt_of
 
 RIVAL: Final = "chain_rival"  # the reading that somebody else sends from an address of ours
-TOKEN_GAS: Final = 100_000  # an approval or a transfer of a token, with room for tokens behind proxies
 
 
 class DeskTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -274,18 +273,6 @@ class ChainDesk:
         """A cycle is not sent."""
         whose = Whose(account=self.terms.account, strategy=trade.strategy, start=self.terms.start, order=trade.order)
         self._keep(self.nonces.refused(whose, reason))
-
-    async def approve(self, token: str, spender: str, units: int) -> str | None:
-        """Let somebody take so much of a token, exactly."""
-        return await self._leave(self._of_token(token, approve_data(spender, units)))
-
-    async def fund(self, token: str, units: int) -> str | None:
-        """Give the executor tokens of the address."""
-        return await self._leave(self._of_token(token, transfer_data(self._permits.executor, units)))
-
-    def _of_token(self, token: str, data: bytes) -> Call:
-        whose = Whose(account=self.terms.account, start=self.terms.start)
-        return Call(whose=whose, purpose="approve", channel="public", to=token, data=data, gas_limit=TOKEN_GAS)
 
     async def _leave(self, call: Call) -> str | None:
         if self._is_stopped or self.head is None or self.objections:
