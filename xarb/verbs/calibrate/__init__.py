@@ -11,12 +11,14 @@ from xarb.console import Advance
 from xarb.errors import ConfigError
 from xarb.inquiry.sections import Section
 from xarb.log.reader import LogReader
+from xarb.venues.fold.draw import splitmix64
 from xarb.verbs.calibrate.comparing import Figure, compare
 from xarb.verbs.calibrate.fitting import LEAST
 from xarb.verbs.calibrate.learning import Fit, Learnt
 from xarb.verbs.calibrate.modelfile import written
+from xarb.verbs.calibrate.orders import Trace
 from xarb.verbs.calibrate.shown import sections
-from xarb.verbs.calibrate.source import Part, learn, named
+from xarb.verbs.calibrate.source import Part, decay, learn, named
 
 
 class Wanted(NamedTuple):
@@ -71,7 +73,21 @@ def calibrate(wanted: Wanted, out: Path, *, advance: Advance) -> Calibrated:
     compared = [(named(part), *_compared(part, stated, advance)) for part in live]
     if stated:
         _put(out, written(parts, stated))
-    return Calibrated(sections(parts, learnt, fits, compared), bool(stated))
+    return Calibrated(sections(parts, learnt, fits, compared, _decayed(live, fits)), bool(stated))
+
+
+def _decayed(parts: Sequence[Part], fits: dict[str, Fit]) -> dict[str, list[int]]:
+    """By venue, what would have been left of the book for the orders of live starts after latencies that the model draws."""
+
+    def pick(one: Trace) -> int | None:
+        there = fits[one.venue].order
+        return there[splitmix64(0, one.order) % len(there)] if there else None
+
+    found: dict[str, list[int]] = {}
+    for part in parts:
+        for venue, shares in decay(part, pick).items():
+            found.setdefault(venue, []).extend(shares)
+    return found
 
 
 def _compared(part: Part, fits: dict[str, Fit], advance: Advance) -> tuple[list[Figure], str | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +12,14 @@ import pyarrow.compute as pc
 from xarb.log.reader import LogReader, Selection
 from xarb.model.columns import KERNEL_KINDS
 from xarb.model.units import PPB
-from xarb.venues.fold.draw import splitmix64
 from xarb.verbs.calibrate.clocks import Clock, Ints, step_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 KEPT: Final = 500_000  # rows of a venue and log of which the latency is kept; of more a part is drawn by seq
 _COLUMNS: Final = ("venue", "ts_event", "is_last")
+_GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # as venues.fold.draw
 _STEP_ROWS: Final = 10_000  # rows that show what a venue's times are cut to
 
 
@@ -72,12 +75,21 @@ def _gather(part: pa.RecordBatch, found: dict[str, _Gathered], share: int) -> No
         timed = mine.filter(pc.is_valid(mine.column("ts_event")))
         one.timed += timed.num_rows
         if share < PPB:
-            seqs = timed.column("seq").to_numpy(zero_copy_only=False).tolist()
-            timed = timed.filter(pa.array([splitmix64(0, seq) % PPB < share for seq in seqs], pa.bool_()))
+            timed = timed.filter(pa.array(drawn(timed.column("seq").cast(pa.int64()).to_numpy(zero_copy_only=False), share)))
         if timed.num_rows:
             times = (timed.column(name).cast(pa.int64()).to_numpy(zero_copy_only=False) for name in ("ts_recv", "ts_event"))
             received, told = times
             one.parts.append((received, told))
+
+
+def drawn(seqs: Ints, share: int) -> NDArray[np.bool_]:
+    """Which rows are kept where a share of them, parts per billion, is: by the draw of `splitmix64(0, seq)`, whatever the batches."""
+    with np.errstate(over="ignore"):  # modulo 2**64 is meant
+        z = (seqs.astype(np.uint64) + np.uint64(1)) * np.uint64(_GOLDEN)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(_MIX_1)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(_MIX_2)
+    kept: NDArray[np.bool_] = (z ^ (z >> np.uint64(31))) % np.uint64(PPB) < np.uint64(share)
+    return kept
 
 
 def _feed(one: _Gathered, clock: Clock) -> Feed:

@@ -90,7 +90,7 @@ class Learnt:
         if one.told is None:
             self.halves.append((one.heard - one.decided) // 2)
             return
-        arrived = clock.ours(one.told, one.heard)
+        arrived = one.arrival(clock)
         self.early += arrived < one.decided
         arrived = min(max(arrived, one.decided), one.heard)
         self.there.append(arrived - one.decided)
@@ -98,8 +98,8 @@ class Learnt:
 
     def take_depth(self, one: Trace, decided: Held, arrived: Held) -> None:
         """Add what the book held for an order as it was decided and as it came."""
-        if decided.whole:
-            self.decay.append(min(arrived.whole, decided.whole) * PPB // decided.whole)
+        if (left := left_of(decided, arrived)) is not None:
+            self.decay.append(left)
         if not one.is_immediate or one.refused is not None:
             return
         qty = one.qty_int * 10 ** (MONEY_SCALE - one.qty_scale)
@@ -166,6 +166,11 @@ class Fit:
     def applied(self, config: VenueConfig) -> VenueConfig:
         """A venue's section with the model in it."""
         return msgspec.structs.replace(config, **self.keys)
+
+
+def left_of(decided: Held, arrived: Held) -> int | None:
+    """Of what a book showed for an order at its decision, what it showed as it came, parts per billion; None where it showed nothing."""
+    return min(arrived.whole, decided.whole) * PPB // decided.whole if decided.whole else None
 
 
 def _bps(ppb: int) -> Decimal:

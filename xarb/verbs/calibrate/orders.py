@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from xarb.verbs.calibrate.clocks import Clock
+
 Row = Mapping[str, Any]
 _WORDS: Final = ("accepted", "fill", "canceled", "rejected", "expired")  # by which an exchange says what became of an order
 _AT_ONCE: Final = ("send", "stream")  # where it says so by itself; a lookup or a list of trades says when we asked
@@ -59,6 +61,11 @@ class Trace(NamedTuple):
         """Whether nothing of it could rest."""
         return self.tif in _WHOLE
 
+    def arrival(self, clock: Clock) -> int:
+        """When the exchange had an order that was heard of, on our clock; halfway to its first word where it did not say."""
+        assert self.heard is not None
+        return (self.decided + self.heard) // 2 if self.told is None else clock.ours(self.told, self.heard)
+
 
 def traces(commands: Iterable[Row], reports: Iterable[Row]) -> list[Trace]:
     """The orders in the order of their commands; `reports` are of the same start, in the order of their `seq`."""
@@ -85,7 +92,7 @@ def _trace(command: Row, said: list[Row], cancel: int | None) -> Trace:
     return trace._replace(
         sent=next((row["ts_recv"] for row in said if row["event"] == "sent"), None),
         heard=None if first is None else first["ts_recv"],
-        told=_told(words, trace.is_immediate),
+        told=_told(words, is_immediate=trace.is_immediate),
         first_fill=fills[0]["ts_recv"] if fills else None,
         filled=sum(row["qty"] for row in fills),
         refused=next((row["reason"] or "unnamed" for row in words if row["event"] == "rejected"), None),
@@ -95,7 +102,7 @@ def _trace(command: Row, said: list[Row], cancel: int | None) -> Trace:
     )
 
 
-def _told(words: list[Row], is_immediate: bool) -> int | None:  # noqa: FBT001  # private, two callers' worth of meaning in its name
+def _told(words: list[Row], *, is_immediate: bool) -> int | None:
     """The exchange's time of its first word; of an order that cannot rest any of its words will do, since all are of its arrival."""
     if not words:
         return None

@@ -11,20 +11,26 @@ from xarb.model.units import PPB
 from xarb.verbs.calibrate.comparing import Figure
 from xarb.verbs.calibrate.fitting import Ratio, quantile, sums
 from xarb.verbs.calibrate.learning import SIMULATED, Fit, Learnt
-from xarb.verbs.calibrate.source import Part, spanned
+from xarb.verbs.calibrate.source import Part, named, spanned
 
 _QUANTILES: Final = (0.1, 0.5, 0.9, 0.99)
 _HEADS: Final = tuple(f"{side} p{int(share * 100)} ms" for share in _QUANTILES for side in ("observed", "fitted"))
 Compared = Sequence[tuple[str, list[Figure], str | None]]
 
 
-def sections(parts: Sequence[Part], learnt: Mapping[str, Learnt], fits: Mapping[str, Fit], compared: Compared) -> list[Section]:
-    """All tables."""
+def sections(
+    parts: Sequence[Part],
+    learnt: Mapping[str, Learnt],
+    fits: Mapping[str, Fit],
+    compared: Compared,
+    decayed: Mapping[str, Sequence[int]],
+) -> list[Section]:
+    """All tables; `decayed` is by venue what the model leaves of the book."""
     return [
         _logs(parts),
         _latencies(learnt, fits),
         _ratios(learnt, fits),
-        _depth(learnt, fits),
+        _depth(learnt, fits, decayed),
         _notes(parts, learnt, fits, compared),
         *_comparison(compared),
     ]
@@ -95,13 +101,13 @@ def _ratio(ratio: Ratio) -> tuple[Any, ...]:
     return (ratio.hits, ratio.total, _percent(ratio.value), _percent(low), _percent(high))
 
 
-def _depth(learnt: Mapping[str, Learnt], fits: Mapping[str, Fit]) -> Section:
+def _depth(learnt: Mapping[str, Learnt], fits: Mapping[str, Fit], decayed: Mapping[str, Sequence[int]]) -> Section:
     rows: list[tuple[Any, ...]] = []
     for venue, one in sorted(learnt.items()):
         fit = fits[venue]
         shares = fit.shares or ((PPB,) if one.shares else ())
         for what, values, fitted in (
-            ("still shown as the order came, of what was shown at its decision", one.decay, ()),
+            ("still shown as the order came, of what was shown at its decision", one.decay, decayed.get(venue, ())),
             ("got by IOC and FOK orders, of what the book would have filled", one.shares, shares),
         ):
             if values:
@@ -124,6 +130,7 @@ def _notes(parts: Sequence[Part], learnt: Mapping[str, Learnt], fits: Mapping[st
     rows: list[tuple[Any, ...]] = []
     for venue, one in sorted(learnt.items()):
         rows += [(venue, note) for note in _venue_notes(one, fits[venue])]
+    rows += [(named(part), "the log is being written: what is not sealed yet is not read") for part in parts if part.is_open]
     if not any(part.mode == "live" for part in parts):
         rows.append((None, "nobody traded for real on these logs: of orders there is nothing to learn"))
     rows += [(name, f"no backtests: {why}") for name, _, why in compared if why is not None]
