@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.log.logs import START, instrument
-from tests.trial import LOT, MS, SYMBOL, Rows, head, tick, write_log
+from tests.trial import LOT, MS, SYMBOL, VENUES, Rows, head, tick, write_log
 from xarb.assembly import SOURCES, Ground
 from xarb.log.reader import EVERYTHING, LogReader, Selection
 from xarb.model.units import MONEY_ONE, PPB
@@ -17,6 +17,7 @@ from xarb.verbs.calibrate.clocks import Clock
 from xarb.verbs.calibrate.depth import ARRIVED, DECIDED, Held, Probe, held, rows_around
 from xarb.verbs.calibrate.feeds import drawn, feeds_of
 from xarb.verbs.calibrate.orders import Trace
+from xarb.verbs.calibrate.source import Part, decay
 
 BUY = Trace(
     venue="alpha",
@@ -55,7 +56,7 @@ def market(folder: Path) -> Path:
 
 def span() -> Span:
     """A start over the whole log."""
-    opening = Opening(balances=(), sources={}, armed=True)
+    opening = Opening(balances=(), sources={f"{SYMBOL}@{venue}": SOURCES["quotes"] for venue in VENUES}, armed=True)
     start = Start(number=1, log_id="a", code_digest="", config={}, seed=1, mode=LIVE, opening=opening, applied_seq=None)
     return Span(start, 0, 10**6)
 
@@ -109,6 +110,28 @@ def test_the_book_is_asked_as_of_decision_and_arrival(tmp_path: Path) -> None:
     assert found[55, ARRIVED] == Held(0, 0)
     assert found[2, DECIDED] == Held(5 * MONEY_ONE, whole)
     assert found[3, ARRIVED] == Held(MONEY_ONE, MONEY_ONE), "behind the last row the book stands as that left it"
+
+
+def test_what_is_left_follows_from_how_late_an_order_is(tmp_path: Path) -> None:
+    """Of 5 that were shown 3 are left after 3 ms and none after 17; what is sent at once meets all, and one without a latency is left out."""
+    log = market(tmp_path)
+    with LogReader(log) as reader:
+        seq = min(row["seq"] for row in _quotes(reader))
+    part = Part(
+        folder=log,
+        log_id="a",
+        digest="",
+        span=span()._replace(first=seq),
+        mode=LIVE,
+        begin_ts=START,
+        end_ts=START,
+        is_open=False,
+        orders=(BUY._replace(after_seq=seq),),
+        clocks={"alpha": Clock(step=MS)},
+    )
+    for later, left in ((0, PPB), (3 * MS, 3 * PPB // 5), (17 * MS, 0)):
+        assert decay(part, lambda _, later=later: later) == {"alpha": [left]}  # type: ignore[misc]  # mypy wants a type for it
+    assert decay(part, lambda _: None) == {}
 
 
 def test_prices_and_sizes_become_finer(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xarb.model.units import PPB
@@ -15,6 +15,7 @@ MS = 1_000_000
 latencies = st.lists(st.integers(0, 5_000 * MS), min_size=LEAST, max_size=1_500)
 
 
+@settings(max_examples=30)
 @given(latencies, st.sampled_from([0.1, 0.25, 0.5, 0.75, 0.9]))
 def test_a_table_has_the_quantiles_of_what_it_was_made_of(values: list[int], share: float) -> None:
     """Each quantile of a table lies between those of the observations half a value of the table further down and up."""
@@ -41,6 +42,11 @@ def test_draws_from_a_table_have_its_quantiles() -> None:
         assert low is not None
         assert high is not None
         assert low <= found <= high
+
+
+def test_many_observations_are_taken_from_the_middles_of_equal_parts() -> None:
+    """Of 2,000 values each of 200 parts gives the one in its middle, so that neither end is favoured."""
+    assert table(range(2_000)) == tuple(range(5, 2_000, 10))
 
 
 def test_few_observations_make_no_table() -> None:
