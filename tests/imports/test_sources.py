@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.imports.conftest import ROOT
+from tests.imports import test_bybit_trades as bybit
+from tests.imports import test_okx_books as okx
+from tests.imports.conftest import ROOT, imported
 from xarb.errors import ConfigError
 from xarb.imports.command import import_tables
 from xarb.imports.sources import load_sources, single
@@ -37,6 +41,25 @@ def test_the_shipped_sources_files_load() -> None:
         for source in load_sources(path).sources:
             assert not Path(source.name).is_absolute()
             assert source.file == path.parent / source.name
+
+
+def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    """Its sources and its instruments import what the archives of both exchanges publish, without a reject."""
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "import.md").read_text(), re.DOTALL)
+    for name, text in zip(("sources.toml", "mine.toml"), blocks, strict=True):
+        (tmp_path / name).write_text(text)
+    books, okx_trades, bybit_trades = load_sources(tmp_path / "sources.toml").sources
+    books.file.write_bytes(gzip.compress(okx.tarred(okx.message(7, action="snapshot"))))
+    head = "instrument_name,trade_id,side,price,size,created_time,source\n"
+    okx_trades.file.write_bytes(okx.zipped(f"{head}BTC-USDT-SWAP,2885385355,sell,78542.2,14.07,1788192000021,0\n".encode()))
+    bybit_trades.file.write_bytes(gzip.compress((bybit.HEAD + bybit.trade("1", "a")).encode()))
+    found = imported(load_sources(tmp_path / "sources.toml"))
+    assert {kind: len(rows) for kind, rows in found.rows.items()} == {
+        "book_deltas": 2,
+        "trades": 2,
+        "instruments": 2,
+        "connections": 6,
+    }
 
 
 @pytest.mark.parametrize(
