@@ -18,14 +18,16 @@ from xarb.cli import app
 from xarb.config import load_experiment
 from xarb.config.watch import WatchConfig
 from xarb.errors import ConfigError
+from xarb.inquiry.decided import starts_in
 from xarb.inquiry.sections import as_json
 from xarb.live.kill import reset_breakers
 from xarb.model.columns import TABLES
 from xarb.model.event import named
 from xarb.model.units import NANOS_PER_S, parse_money
+from xarb.sql.connection import open_query
 from xarb.upkeep import open_log
 from xarb.verbs.backtest import backtest
-from xarb.verbs.status import SILENCE_NS, Status, status
+from xarb.verbs.status import SILENCE_NS, Status, _feeds, _View, status
 from xarb.watch.verb import Watch
 
 ROWS = 2_500
@@ -225,3 +227,13 @@ def test_what_nothing_trades_on_has_no_status(tmp_path: Path) -> None:
     run = backtest(load_experiment(EXPERIMENT, {"run.end": "2026-01-05T23:45:20Z"}), out=tmp_path / "run", advance=quiet).folder
     with pytest.raises(ConfigError, match="is a run"):
         status(run)
+
+
+def test_what_comes_while_it_looks_has_no_age_below_zero(player: Player) -> None:
+    """A log goes on between two statements: a row that is later than the look is of no age."""
+    with open_query([player.log.folder]) as query:
+        before = player._ts - NANOS_PER_S
+        found = _feeds(_View(query, starts_in(query)[-1], before, before), [])
+    at = found.columns.index("age_ms")
+    assert "0" in {row[at] for row in found.rows}
+    assert not [row for row in found.rows if row[at].startswith("-")]

@@ -53,6 +53,11 @@ class OpenReader(LogReader):
             self._extend()
         return True
 
+    @property
+    def unsealed(self) -> dict[str, int]:
+        """Rows of the tail by kind."""
+        return self._tail.rows
+
     def _extend(self) -> None:
         self.last_seq = self._tail.last_seq
         self.last_ts = self._tail.last_ts

@@ -58,6 +58,10 @@ class _View(NamedTuple):
     now: int
     last_ts: int
 
+    def age_ms(self, ts: int) -> str | None:
+        """How old something of `ts` ns is; what came while this look was under way is of no age."""
+        return millis(max(0, self.now - ts) // NANOS_PER_MS * NANOS_PER_MS)
+
     @property
     def after(self) -> Condition:
         """What outputs of the start meet."""
@@ -198,7 +202,7 @@ def _feeds(view: _View, troubles: list[str]) -> Section:
                 f"feed {key[1]}@{key[0]} is {word}" + (f" with score {state['score']}" if state and word == "live" else "")
             )
         seen = (None, None, None) if state is None else (state["score"], state["tradable"], moment_of(state["ts"]))
-        age = f"over {LOOK_BACK_NS // NANOS_PER_MS}" if last is None else millis((view.now - last) // NANOS_PER_MS * NANOS_PER_MS)
+        age = f"over {LOOK_BACK_NS // NANOS_PER_MS}" if last is None else view.age_ms(last)
         rows.append((*key, word, *seen, age, breaks.get(key, 0) + breaks.get((key[0], None), 0), rejects.get(key, 0)))
     head = ("venue", "symbol", "state", "score", "tradable", "since", "age_ms", "gaps", "rejects")
     return Section("feeds", "Feeds; the score as of the last change of state", head, rows)
@@ -243,7 +247,8 @@ def _orders(view: _View, cycles: Sequence[tuple[Any, ...]]) -> list[Section]:
         )
     }
     shown = [
-        row | {"client_order_id": sent[row["order"]]["client_order_id"], "age_ms": millis(view.now - sent[row["order"]]["ts"])}
+        row
+        | {"client_order_id": sent[row["order"]]["client_order_id"], "age_ms": millis(max(0, view.now - sent[row["order"]]["ts"]))}
         for row in alive
     ]
     prices: tuple[Shown, ...] = (("price", amount), ("qty", amount), ("filled_qty", amount))
@@ -357,7 +362,7 @@ def _countdowns(view: _View, readings: Sequence[Row], troubles: list[str]) -> li
             if not row["value"]:
                 troubles.append(f"the countdown at {row['venue']} does not run: {row['detail']}")
             state = "off" if not row["value"] else "late" if row["venue"] in late else "runs"
-            age = millis((view.now - row["ts_recv"]) // NANOS_PER_MS * NANOS_PER_MS)
+            age = view.age_ms(row["ts_recv"])
             rows.append((row["venue"], state, row["value"], moment_of(row["ts_recv"]), age, row["detail"]))
     head = ("venue", "state", "length_ms", "told", "age_ms", "detail")
     return [Section("countdowns", "Exchanges that cancel everything when they hear nothing of us", head, rows)] if rows else []

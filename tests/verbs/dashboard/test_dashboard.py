@@ -100,7 +100,10 @@ def test_figures_are_those_of_status_and_report_and_follow_the_log(player: Playe
 
 
 def test_what_is_killed_from_the_page_is_killed_as_by_the_command(player: Player) -> None:
-    """With token, host and origin the process is asked, the log has the level, the page shows it; nothing of it without one of the three."""
+    """With token, host and origin the process is asked, the log has the level, the page shows it; nothing of it without one of the three.
+
+    A log that cannot be read any more is told, and shown again when it can.
+    """
 
     async def story() -> None:
         async with shown(player.log.folder, token=TOKEN) as url, aiohttp.ClientSession() as http:
@@ -139,6 +142,11 @@ def test_what_is_killed_from_the_page_is_killed_as_by_the_command(player: Player
             player.log.close()
             async with http.post(f"{url}kill", data='{"level": "stop"}', headers=good) as answer:
                 assert (answer.status, "no process is trading" in await answer.text()) == (409, True)
+            async with reading(http, url) as reader:
+                away = player.log.folder.rename(player.log.folder.with_name("away"))
+                await reader.until(lambda parts: "cannot be read on" in (parts.get("trouble") or ""))
+                away.rename(player.log.folder)
+                await reader.until(lambda parts: parts["trouble"] is None)
 
     run(story())
 

@@ -95,14 +95,17 @@ def test_a_beginning_behind_a_checkpoint_comes_to_the_same(tmp_path: Path) -> No
     assert made[0] == made[1]
 
     shutil.rmtree(folder / "checkpoints")
-    rewrite(tmp_path / "whole", "feed_states", lambda rows: [*rows[:-1], {**rows[-1], "score": rows[-1]["score"] - 1}])
-    for place, why in ((folder, "were pruned"), (tmp_path / "whole", "the replay differs after")):
+    for name in ("short", "changed"):
+        shutil.copytree(tmp_path / "whole", tmp_path / name)
+    rewrite(tmp_path / "short", player.outputs[-1][0], lambda rows: rows[:-1])
+    rewrite(tmp_path / "changed", "feed_states", lambda rows: [*rows[:-1], {**rows[-1], "score": rows[-1]["score"] - 1}])
+    for place, why in ((folder, "were pruned"), (tmp_path / "short", "differs after"), (tmp_path / "changed", "differs after")):
         with open_decided(place) as decided:
             one = Following(decided, quiet)
             assert one.doubt is not None
             assert why in one.doubt
-            parts = tables(one)
-            assert [told["value"] for told in parts[0][1:3]] == [told["value"] for told in made[0][0][0][1:3]]  # type: ignore[index]  # tiles
-            assert parts[0][0]["note"].startswith("at the last fills")  # type: ignore[index]  # tiles
+            tiles = now(one, standing(decided.outputs, now=one.ends)).tiles
+            assert [told["value"] for told in tiles[1:3]] == [told["value"] for told in made[0][0][0][1:3]]  # type: ignore[index]  # tiles
+            assert tiles[0]["note"].startswith("at the last fills")
             assert one.ends == decided.times()[1]
             one.close()

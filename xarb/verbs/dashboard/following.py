@@ -75,6 +75,8 @@ class Following:
         self._open = None if decided.span is None else OpenReader(decided.log)
         self._inputs: LogReader = self._open or decided.open_inputs()
         self._outputs: LogReader = self._open or LogReader(decided.folder)
+        self._seen = None if self._open is None else self._acts(self._open)
+        self._whole = -1  # all outputs of inputs up to that one were taken
         found = self._checkpoint()
         self.since = None if found is None else found.seq
         self._proven_from = (-1, -1) if found is None else (found.seq, found.n)
@@ -106,15 +108,21 @@ class Following:
         if self._open is None or not self._open.refresh():
             self._show(all_of_it=True)
             return False
-        span = self._last_span(self._open)
         before = self.decided.span
         assert before is not None
+        acts = self._acts(self._open)
+        span = before if acts == self._seen else self._last_span(self._open)
+        self._seen = acts
         was_sealed = self.decided.outputs.sources[0].tail is None  # when it was opened, and now it goes on
         if was_sealed or span.first != before.first or self._open.connections > self._connections:
             raise Begun
         self.decided.span = span
         self._fold(self._batches() if self.doubt is None else iter(()), advance)
         return True
+
+    def _acts(self, reader: OpenReader) -> tuple[str, int, int]:
+        """What is another one where a start began or ended."""
+        return reader.digest, reader.unsealed.get("starts", 0), reader.unsealed.get("operator", 0)
 
     def _last_span(self, reader: OpenReader) -> Span:
         found = spans_of(list(reader.rows("starts")), list(reader.rows("operator")), last_seq=_ABOVE_ALL)
@@ -172,12 +180,15 @@ class Following:
         if self.doubt is not None:  # the engine stands still where it was
             self.position = last if span is None else min(last, span.last)
             self.ends = self._open.last_ts if self._open is not None and not is_over else self.decided.times()[1]
+        self._whole = self._outputs.manifest.last
+        if (span is None or span.last <= self._whole) and (self._recorded or self._replayed):
+            self._differs()
         self._show(all_of_it=is_over)
 
     def _new_rows(self) -> Iterator[OutputRow]:
         """The recorded rows that were not taken yet."""
         span, place = self.decided.span, self._place
-        first = None if span is None else max(span.first, place[0])
+        first = None if span is None else max(span.first, place[0], self._whole + 1)
         last = None if span is None else span.last
         for kind, row in self._outputs.outputs(select=Selection(first_seq=first, last_seq=last)):
             if (row["after_seq"], row["n"]) > place:
@@ -208,12 +219,15 @@ class Following:
         recorded, replayed = self._recorded, self._replayed
         while recorded and replayed:
             if recorded[0] != replayed[0]:
-                code = "other code than this" if self.decided.code_digest != code_digest() else "this code"
-                self._distrust(f"decided by {code}, and the replay differs after {self.rows} rows (see xarb verify)")
+                self._differs()
                 return
             recorded.popleft()
             replayed.popleft()
             self.rows += 1
+
+    def _differs(self) -> None:
+        code = "other code than this" if self.decided.code_digest != code_digest() else "this code"
+        self._distrust(f"decided by {code}, and the replay differs after {self.rows} rows (see xarb verify)")
 
     def _distrust(self, why: str) -> None:
         self.doubt = why
