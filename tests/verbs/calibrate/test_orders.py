@@ -63,10 +63,12 @@ def test_columns_are_not_taken_for_each_other() -> None:
     right = one([report(1, "accepted", AT + 32 * MS, ts_event=AT + AHEAD + 20 * MS)])
     swapped = right._replace(heard=right.told, told=right.heard)
     millis = right._replace(told=(right.told or 0) // MS)
-    ways = [(mine.there, mine.back, mine.early) for mine in map(learn, ([right], [swapped], [millis]))]
+    ways = [(mine.there, mine.back, mine.astray) for mine in map(learn, ([right], [swapped], [millis]))]
     assert ways[0] == ([20_500_000], [11_500_000], 0)
     assert ways[1] == ([25_500_000], [1_500_000], 0)
     assert ways[2] == ([0], [32 * MS], 1), "a time in ms lies before every decision, and is counted as such"
+    ahead = learn([right], Clock((AT,), (-20 * MS,), MS))
+    assert (ahead.there, ahead.back, ahead.astray) == ([32 * MS], [0], 1), "and one that lies behind the answer too"
 
 
 @pytest.mark.parametrize(

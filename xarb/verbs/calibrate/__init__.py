@@ -50,7 +50,7 @@ def calibrate(wanted: Wanted, out: Path, *, advance: Advance) -> Calibrated:
     Args:
         wanted: from what.
         out: the file; it is there whole or not at all.
-        advance: told how far the replays of the comparison are.
+        advance: told how many logs are read, then how far the replays of each comparison are.
 
     Raises:
         ConfigError: the file is there already or cannot be written, or one of the folders is no log, or has no such start.
@@ -65,7 +65,8 @@ def calibrate(wanted: Wanted, out: Path, *, advance: Advance) -> Calibrated:
         raise ConfigError("the same log is given twice")
     learnt: dict[str, Learnt] = {}
     parts: list[Part] = []
-    for folder in wanted.folders:
+    for number, folder in enumerate(wanted.folders):
+        advance(number, len(wanted.folders), f"read {folder.name}")
         parts += learn(folder, wanted.start, learnt)
     fits = {venue: Fit(one, wanted.least) for venue, one in sorted(learnt.items())}
     stated = {venue: fit for venue, fit in fits.items() if fit.keys}

@@ -64,7 +64,7 @@ class _Seen:
 
     def __init__(self, summary: Summary, assets: Mapping[tuple[str, str], tuple[str, str]]) -> None:
         self._summary, self._assets = summary, assets
-        self._flow: dict[str, int] = {}
+        self.flow: dict[str, int] = {}  # what its orders changed, by asset
         self.prices: dict[tuple[str, str], int] = {}  # of the last fill, by base and quote asset
         self._sent: dict[int, int] = {}
         self._heard: dict[int, int] = {}
@@ -92,22 +92,12 @@ class _Seen:
             elif row[0] == "ledger":
                 change = named(row)
                 if change["order"] is not None:
-                    self._flow[change["asset"]] = self._flow.get(change["asset"], 0) + change["delta"]
+                    self.flow[change["asset"]] = self.flow.get(change["asset"], 0) + change["delta"]
 
     @property
     def waits(self) -> list[int]:
         """From decision to first word, ascending, ns."""
         return sorted(ts - self._sent[order] for order, ts in self._heard.items() if order in self._sent)
-
-    def worth(self, currency: str, prices: Prices) -> float | None:
-        """What its orders changed, valued in a currency; None where an asset of it has no price."""
-        found = 0
-        for asset, change in self._flow.items():
-            price = MONEY_ONE if asset == currency else prices.get((asset, currency))
-            if change and price is None:
-                return None
-            found += change * (price or 0)
-        return found / MONEY_ONE**2
 
 
 class _Side:
@@ -134,8 +124,8 @@ class _Side:
                 "orders refused": seen.refused,
                 "fills": seen.fills,
                 "fill ratio": one.fill_ratio,
-                f"PnL at the last fills, {currency}": seen.worth(currency, prices),
-                f"fees, {currency}": one.fees.get(currency, 0) / MONEY_ONE,
+                f"PnL at the last fills, {currency}": _worth(seen.flow, currency, prices),
+                f"fees at the last fills, {currency}": _worth(one.fees, currency, prices),
                 f"edge realised, bps of {currency}": one.edge_realised_bps,
             }
         waits = seen.waits if waits is None else waits
@@ -179,6 +169,17 @@ def _simulated(reader: LogReader, span: Span, resolved: Resolved) -> Replay:
     ground = ground_of(span.start, reader.known_at(span.first), max(reader.connections, 1))
     ground = msgspec.structs.replace(ground, simulated=True, bundles=(), flows=(), foreign=(), cycles=(), transactions=())
     return Replay(resolved, ground, reader.batches(kinds=_HEARD, rows=BATCH_ROWS, select=span.selection))
+
+
+def _worth(flow: Mapping[str, int], currency: str, prices: Prices) -> float | None:
+    """What assets are worth in a currency; None where one of them has no price."""
+    found = 0
+    for asset, change in flow.items():
+        price = MONEY_ONE if asset == currency else prices.get((asset, currency))
+        if change and price is None:
+            return None
+        found += change * (price or 0)
+    return found / MONEY_ONE**2
 
 
 def _waits(orders: Collection[Trace]) -> list[int]:

@@ -17,7 +17,7 @@ from xarb.verbs.calibrate.clocks import Clock, Ints, step_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KEPT: Final = 500_000  # rows of a venue and log of which the latency is kept; of more a part is drawn by seq
+KEPT: Final = 500_000  # rows of a log of which the latency is kept; of more a part is drawn by seq
 _COLUMNS: Final = ("venue", "ts_event", "is_last")
 _GOLDEN, _MIX_1, _MIX_2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # as venues.fold.draw
 _STEP_ROWS: Final = 10_000  # rows that show what a venue's times are cut to

@@ -33,7 +33,7 @@ class Learnt:
         own, there, back: decision to network, decision to exchange, exchange to us.
         halves: half of the whole way, of orders of which the exchange told no time.
         heard, filled, canceled: decision to first word, to first fill; decision of a cancel to the order's end.
-        early: orders that the exchange seems to have had before they were decided on; they count as at once.
+        astray: orders that the exchange seems to have had before they were decided on or after it answered; they count as at that moment.
         decay: of what the book showed for an order at its decision, what it showed as the order came.
         shares: of what the book would have filled of an IOC or FOK order as it came, what it got.
         beyond: such orders that got more than the book showed.
@@ -44,7 +44,7 @@ class Learnt:
         self.rows = self.timed = self.offsets = 0
         self.feed: list[int] = []
         self.offset_ns: list[int] = []
-        self.orders = self.unanswered = self.unknown = self.asked = self.early = self.beyond = 0
+        self.orders = self.unanswered = self.unknown = self.asked = self.astray = self.beyond = 0
         self.refused: Counter[str] = Counter()
         self.own: list[int] = []
         self.there: list[int] = []
@@ -91,7 +91,7 @@ class Learnt:
             self.halves.append((one.heard - one.decided) // 2)
             return
         arrived = one.arrival(clock)
-        self.early += arrived < one.decided
+        self.astray += not one.decided <= arrived <= one.heard
         arrived = min(max(arrived, one.decided), one.heard)
         self.there.append(arrived - one.decided)
         self.back.append(one.heard - arrived)

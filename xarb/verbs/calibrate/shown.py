@@ -139,9 +139,9 @@ def _notes(parts: Sequence[Part], learnt: Mapping[str, Learnt], fits: Mapping[st
 
 def _venue_notes(one: Learnt, fit: Fit) -> list[str]:
     found = []
-    few = f"too few observations, {fit.least} are needed"
+    few = f"too few observations, {fit.least} are needed; the config's stands"
     if not one.timed:
-        found.append("feed latency is not fitted: no row has a time of the exchange")
+        found.append("feed latency is not fitted and stays as the config has it: no row has a time of the exchange")
     elif not fit.feed:
         found.append(f"feed latency is not fitted: {few}")
     middle = f"the middle one is {millis(sorted(one.offset_ns)[len(one.offset_ns) // 2])} ms" if one.offset_ns else ""
@@ -158,8 +158,11 @@ def _venue_notes(one: Learnt, fit: Fit) -> list[str]:
         found.append(f"order and response latency are not fitted: {few}")
     elif one.is_split(fit.least):
         found.append("reports have no time of the exchange: the ways there and back are halves of the whole")
-    if one.early:
-        found.append(f"{one.early} orders seem to have come before they were decided on; they count as at once")
+    if one.astray:
+        found.append(
+            f"{one.astray} orders seem to have come before they were decided on or after they were answered: the clocks are wrong by more than "
+            "that; they count as at that moment"
+        )
     if fit.feed and fit.response and (raised := sum(value < fit.feed[-1] for value in fit.response)):
         found.append(
             f"{raised} of {len(fit.response)} responses are quicker than the slowest row, to which the simulated venue raises them: {millis(fit.feed[-1])} ms"
