@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,14 @@ from typer.testing import CliRunner
 
 from tests.chain.conftest import Chain
 from tests.chain.contracts import deploy
+from tests.chain.following import source_of
 from tests.chain.stage import Stage
 from tests.chain.twice import config, wallet
 from tests.chain.world import UNIT
 from tests.dexworld import EVEN, Act, chain_log, experiment
 from tests.verbs.test_record import run
 from xarb.assembly import Assembly, recorded_ground
-from xarb.assembly.resolved import resolve_recorded
+from xarb.assembly.resolved import resolve, resolve_recorded
 from xarb.board import Board
 from xarb.cli import app
 from xarb.config import load_experiment
@@ -24,8 +26,9 @@ from xarb.log.livelog import Latency, Stats
 from xarb.log.reader import LogReader
 from xarb.model.units import MONEY_ONE
 from xarb.replay import replay
+from xarb.venues.dex.loading import load_pools
 from xarb.venues.dex.venue import ChainVenue
-from xarb.verbs.check.senders import check_senders
+from xarb.verbs.check.senders import check_senders, lacking_on_the_way
 
 
 @pytest.fixture
@@ -102,6 +105,28 @@ def test_coins_that_may_not_be_sent_are_said(stage: Stage, tmp_path: Path) -> No
     assert found.tables[0].rows[0][-1].count(lacks) == 2
     elsewhere = load_experiment(config(stage, tmp_path), given | {"strategies.cycles.venues": '["base"]'})
     assert check_senders(elsewhere, environment).objections == []
+
+
+def test_tokens_on_the_way_that_may_not_be_sent_are_said(stage: Stage, tmp_path: Path) -> None:
+    """A cycle swaps each token that it comes through, and so does a path: one that is not listed would be refused each time it is planned."""
+    weth, dai, usdc, wbtc = (stage.world.tokens[name].lower() for name in ("WETH", "DAI", "USDC", "WBTC"))
+    instruments = asyncio.run(load_pools(source_of(stage.world, str(stage.node.ipc))))
+
+    def lacking(*tokens: str, **settings: str) -> list[str]:
+        given = {"chains.local.sending.tokens": f"{[*tokens]}".replace("'", '"')}
+        given |= {f"strategies.cycles.{name}": value for name, value in settings.items()}
+        found = load_experiment(config(stage, tmp_path), given)
+        return lacking_on_the_way(found, resolve(found, instruments), instruments)
+
+    def told(*tokens: str) -> list[str]:
+        words = "is swapped on the way by strategies.cycles, and is not among chains.local.sending.tokens"
+        return [f"main at local: {token} {words}" for token in sorted(tokens)]
+
+    assert lacking(weth) == told(dai, usdc, wbtc)
+    assert lacking(weth.upper().replace("0X", "0x"), dai, usdc, wbtc) == []
+    assert lacking(dai) == told(usdc, wbtc), "what goes round is told already"
+    pools = [stage.world.v2_pairs[f"{exchange} WETH/DAI"].lower() for exchange in ("uniswap", "sushi")]
+    assert lacking(weth, symbols=f"{pools}".replace("'", '"')) == told(dai)
 
 
 def test_what_speaks_against_sending_is_said(stage: Stage, code: str, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xarb.config.sending import SendingConfig
+from xarb.pools.financing import MEASURED
+from xarb.strategies.swaps import LIMIT_PERCENT
 from xarb.venues.dex.executor import (
     NOBODY,
     Cycle,
@@ -170,3 +173,10 @@ def test_nothing_is_approved_unless_it_is_said() -> None:
     """Without bounds no approval passes."""
     bare = msgspec.structs.replace(PERMITS, max_approval={})
     assert bare.objection(transaction(TOKEN, approve_data(SPENDER, 1))) == "approval"
+
+
+def test_the_default_bound_of_gas_is_above_what_strategies_plan() -> None:
+    """Four hops over v3 with a loan, ten ticks crossed and one to spare in each pool: less would be refused although a strategy may plan it."""
+    use = MEASURED["aave"]
+    planned = (use.of(4, 10) + 4 * use.tick) * LIMIT_PERCENT // 100
+    assert planned <= SendingConfig(wallet="hot", executor=EXECUTOR, tokens=()).max_gas

@@ -19,7 +19,10 @@ class SendingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     account: Annotated[str, doc("account whose transactions they are")] = "main"
     wallet: Annotated[str, doc("wallet that signs, as `xarb keys add --wallet` named it")]
     executor: Annotated[Address, doc("our contract; another one, or another owner's, is refused")]
-    tokens: Annotated[tuple[Address, ...], doc("addresses of the tokens that may be traded; the pools are those of the chain")]
+    tokens: Annotated[
+        tuple[Address, ...],
+        doc("addresses of the tokens that may be traded, those on the way through pools too; the pools are those of the chain"),
+    ]
     lenders: Annotated[tuple[Address, ...], doc("addresses that may lend; none: only the wallet and the pools themselves pay")] = ()
     relay: Annotated[
         str | None, doc("https address of a relay for what is not to be seen, or env:NAME of a variable that holds it")
@@ -30,7 +33,7 @@ class SendingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     base_fee_rises: Annotated[
         int, msgspec.Meta(ge=0, le=20, description="full blocks that a bid still pays for while the base fee rises")
     ] = 2
-    max_gas: Annotated[int, msgspec.Meta(ge=50_000, le=30_000_000, description="most gas of a transaction")] = 1_000_000
+    max_gas: Annotated[int, msgspec.Meta(ge=50_000, le=30_000_000, description="most gas of a transaction")] = 2_000_000
     wait_blocks: Annotated[Count, doc("blocks that a bid waits before a higher one replaces it")] = 3
     max_replacements: Annotated[
         int, msgspec.Meta(ge=0, le=20, description="higher bids before a transaction is given up and its nonce taken back")

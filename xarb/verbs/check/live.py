@@ -24,7 +24,7 @@ from xarb.venues.feeds import AnySource, Source, load_all, measure_offset
 from xarb.venues.readiness import Readiness, inspect
 from xarb.venues.rest import PublicRest
 from xarb.verbs.check import Findings, Sizes, judge
-from xarb.verbs.check.senders import Senders, check_senders
+from xarb.verbs.check.senders import Senders, check_senders, lacking_on_the_way
 from xarb.verbs.record import estimate
 
 _MONEY: Final = 18
@@ -68,7 +68,8 @@ def check_live(experiment: Experiment, *, seconds: float) -> tuple[Findings, lis
     if seconds:
         tables.append(estimate(sources, config=experiment.record, seconds=seconds))
     findings = judge(resolved, found.instruments, [Sizes() for _ in found.instruments], opening, tables)
-    return findings, [*found.objections, *senders.objections]
+    on_the_way = lacking_on_the_way(experiment, resolved, found.instruments) if experiment.live.mode == LIVE else []
+    return findings, [*found.objections, *senders.objections, *on_the_way]
 
 
 def check_keys(experiment: Experiment) -> tuple[list[Table], list[str]]:

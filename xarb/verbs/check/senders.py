@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from xarb.assembly.onchain import cex_dex, dex_dex
+from xarb.assembly.resolved import Resolved
 from xarb.config import Experiment
 from xarb.config.sending import SendingConfig
 from xarb.console import Table
 from xarb.errors import ConfigError, Rejected, Retryable
 from xarb.live.chains import wei
+from xarb.model.instrument import Instrument
 from xarb.model.units import MONEY_SCALE, Money, format_decimal
 from xarb.pools.basefee import next_base_fee
 from xarb.pools.financing import MEASURED
 from xarb.process import run_loop
+from xarb.strategies.swaps import Places
 from xarb.venues.dex.executor import owner_of
 from xarb.venues.dex.holdings import Holder, holdings_of
 from xarb.venues.dex.rpc import Rpc
@@ -78,6 +82,39 @@ def check_senders(experiment: Experiment, environment: Mapping[str, str] | None 
         Table("Held on chains", ("chain", "account", "by", "asset", "amount"), tuple(held)),
     )
     found.tables.extend(table for table in tables if table.rows)
+    return found
+
+
+def lacking_on_the_way(experiment: Experiment, resolved: Resolved, instruments: Sequence[Instrument]) -> list[str]:
+    """Tokens beside those of the config that strategies swap on their ways through pools, and that may not be sent.
+
+    A way through one of them would be planned, and refused before it is signed.
+
+    Raises:
+        ConfigError: a strategy cannot be made of the config.
+    """
+    found = []
+    for name, one in sorted(resolved.strategies.items()):
+        ways: dict[str, list[Places]] = {}
+        known: dict[str, Collection[str]] = {}  # what `check_senders` tells of
+        if one.kind == "dex_dex":
+            rounds = dex_dex(resolved, name, instruments)
+            ways |= rounds.cycles
+            known |= {venue: chain.starts for venue, chain in rounds.chains.items()}
+        elif one.kind == "cex_dex":
+            hedged = cex_dex(resolved, name, instruments, ({}, {}))
+            known |= {venue: chain.coins for venue, chain in hedged.chains.items()}
+            for way in hedged.ways:
+                ways.setdefault(way.venue, []).append(way.path.places)
+        for venue in sorted(ways.keys() & experiment.sending.keys()):
+            sending = experiment.sending[venue]
+            pools = {place for places in ways[venue] for place in places}
+            swapped = {instruments[number].base if is_sold else instruments[number].quote for number, is_sold in pools}
+            lacks = swapped - {token.lower() for token in sending.tokens} - {*known[venue]}
+            found += [
+                f"{sending.account} at {venue}: {token} is swapped on the way by strategies.{name}, and is not among chains.{venue}.sending.tokens"
+                for token in sorted(lacks)
+            ]
     return found
 
 
