@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 LIMIT_S = 60
-PACE = Pace(0.05, 0.4, 0.4, 1, 0.1)
+PACE = Pace(0.02, 0.2, 0.2, 0, 0.05)
 
 
 class Reader:
