@@ -8,19 +8,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xarb.api import Answer, Run, Swept, at, backtest, calibrate, check, diff, query, report, status, sweep, verify, why
+    from xarb.api import (
+        Answer,
+        Branch,
+        Run,
+        Swept,
+        at,
+        backtest,
+        branch,
+        calibrate,
+        check,
+        diff,
+        query,
+        report,
+        status,
+        sweep,
+        verify,
+        why,
+    )
     from xarb.frames import scan
     from xarb.verbs.sweep import Hands
 
 __version__ = "0.1.0"
 __all__ = [
     "Answer",
+    "Branch",
     "Hands",
     "Run",
     "Swept",
     "__version__",
     "at",
     "backtest",
+    "branch",
     "calibrate",
     "check",
     "diff",

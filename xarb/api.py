@@ -225,6 +225,46 @@ def at(folder: Where, seq: int, *, markets: Sequence[str] = (), depth: int = 5, 
     return Answer(_of_sections(look(Path(folder), seq, Markets(markets, depth), log=_path(log), advance=_silent)))
 
 
+class Branch(Run):
+    """A finished branch: a run whose rows up to an input are those of what it branched from; `ok` where the others are too."""
+
+    def __init__(self, tables: Mapping[str, pl.DataFrame], folder: Path, digest: str, *, ok: bool) -> None:
+        super().__init__(tables, folder, digest)
+        self.ok = ok
+
+
+def branch(
+    run: Where,
+    seq: int,
+    *,
+    settings: Mapping[str, object] | None = None,
+    off: Sequence[str] = (),
+    log: Where | None = None,
+    out: Where | None = None,
+) -> Branch:
+    """Go on from an input of a run with other parameters: `behind` has both sides beside each other.
+
+    Args:
+        run: the run's folder.
+        seq: the last input that is decided on as it was.
+        settings: keys to override behind it, such as `{"strategies.cross.min_profit_bps": 3}`.
+        off: strategies that begin nothing more.
+        log: the run's input log, where it does not lie where the run says.
+        out: the branch's folder; `runs/branch-ID` without one.
+
+    Raises:
+        ConfigError: there is no such input or key, or the key cannot change in the midst of a run.
+        LogError: the log is damaged.
+        Refused: it is no backtest, the inputs are gone, or this code decides otherwise than the code of the run did.
+    """
+    from xarb.verbs.branch import Parameters
+    from xarb.verbs.branch import branch as go_on
+
+    parameters = Parameters(_overrides(settings), tuple(off))
+    done = go_on(Path(run), seq, parameters, log=_path(log), out=_path(out), advance=_silent)
+    return Branch(_of_tables(done.tables), done.folder, done.digest, ok=done.equal)
+
+
 def diff(live: Where, backtest_run: Where, *, start: int | None = None, log: Where | None = None) -> Answer:
     """Where two runs or logs over one market part, each difference with its cause; `ok` where nothing differs.
 

@@ -41,8 +41,10 @@ def turn(assembly: Assembly, batch: Batch) -> list[AnyCommand]:
     """Fold one batch; the commands that real venues are to get, in order, at the scales behind it. Simulated venues take theirs.
 
     The engine runs until a report of a simulated venue may be due. The venues follow up to the engine's last applied input and never
-    run ahead of it, so that an order meets no row that had not reached us when its report does.
+    run ahead of it, so that an order meets no row that had not reached us when its report does. Where the assembly turns to another config a
+    batch must end.
     """
+    assembly.pass_on(batch.first_seq)
     engine, venues = assembly.engine, assembly.venues
     engine.load(batch)
     if venues is None:

@@ -129,6 +129,9 @@ class Parts:
             dict.fromkeys("abc", model),
         )
 
+    def pass_on(self, seq: int) -> None:
+        """Nothing takes over."""
+
     def note_marks(self) -> None:
         """Nothing: no account is valued here."""
 

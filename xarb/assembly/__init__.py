@@ -11,10 +11,12 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from xarb.assembly.alike import check_alike
 from xarb.assembly.custom import custom
 from xarb.assembly.marks import Marks
 from xarb.assembly.onchain import Loan, cex_dex, chain_models, check_stated, dex_dex, own_transactions, told_loans
 from xarb.assembly.resolved import Resolved, encode_config, fee_of, graph_of, opening_balances, pairing_of, run_id
+from xarb.assembly.wrapped import Off
 from xarb.config import RunConfig
 from xarb.console import Table
 from xarb.engine.breaker import Broken
@@ -26,7 +28,7 @@ from xarb.engine.risk import wrapped_as
 from xarb.engine.setup import Setup
 from xarb.engine.strategy import Strategy
 from xarb.engine.volumes import SentVolume
-from xarb.errors import ConfigError
+from xarb.errors import ConfigError, InvariantBroken
 from xarb.log.reader import BACKTEST_KINDS, LogReader, Selection
 from xarb.model.asset import AssetTable
 from xarb.model.batch import Batch
@@ -66,6 +68,14 @@ RECORDED_ONLY: Final = VenueModel(
 )
 
 
+class Turn(NamedTuple):
+    """Behind input `seq` a run goes on under another config, and strategies that are `off` begin nothing more."""
+
+    seq: int
+    resolved: Resolved
+    off: tuple[str, ...] = ()
+
+
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What is known before the first input, beside the config.
 
@@ -87,6 +97,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
         own: hashes of the transactions in a log that is backtested that are ours, since it was traded on.
         foreign: what others' fills on the accounts came to in earlier starts of the day; none in a backtest.
         cycles, transactions: what earlier starts sent to chains that is not final; none in a backtest, and on paper.
+        turn: where other parameters take over; None: nowhere.
     """
 
     instruments: Sequence[Instrument]
@@ -107,6 +118,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     foreign: Sequence[ForeignFills] = ()
     cycles: Sequence[CarriedCycle] = ()
     transactions: Sequence[CarriedTransaction] = ()
+    turn: Turn | None = None
 
 
 def sources_of(resolved: Resolved, instruments: Sequence[Instrument], kinds_of: Sequence[Sequence[str]]) -> list[int]:
@@ -245,9 +257,14 @@ class Assembly:
     """
 
     def __init__(self, resolved: Resolved, ground: Ground) -> None:
+        self.opening = ground.opening
+        self.off: tuple[str, ...] = ()
+        self._stakes = frozenset(asset for _, _, asset in self.opening)
+        self._lay(resolved, ground)
+
+    def _lay(self, resolved: Resolved, ground: Ground) -> None:
         self.resolved = resolved
         self.ground = ground
-        self.opening = ground.opening
         instruments = ground.instruments
         names = prove_names(instruments, AssetTable(resolved.assets))
         fees = {
@@ -293,20 +310,45 @@ class Assembly:
             chains={venue: chain_terms(one) for venue, one in resolved.onchain.items()},
             cycles=ground.cycles,
             transactions=ground.transactions,
+            counts_all=ground.turn is not None,
             not_transferable_anyway={venue: frozenset(config.allow_not_transferable) for venue, config in resolved.venues.items()},
         )
         self.engine = Engine(setup, self.strategies(rates))
         self.venues = _simulated(resolved, ground, fees=fees, rates=rates) if ground.simulated else None
         self.engine.chains.simulated = None if self.venues is None else self.venues.chains
         self.assets = {(one.venue, one.symbol): (one.base, one.quote) for one in instruments}
-        self._stakes = frozenset(asset for _, _, asset in self.opening)
         self.alike = wrapped_as(setup)
         self.marks = Marks(self.engine.market, instruments, self.currencies, self.alike)
+
+    def pass_on(self, seq: int) -> None:
+        """Input `seq` comes next: where the ground has a turn before it, what has happened goes on under the other config.
+
+        Raises:
+            ConfigError: what was open cannot go on under it.
+            InvariantBroken: a batch reached beyond the turn.
+        """
+        turn = self.ground.turn
+        if turn is None or seq <= turn.seq:
+            return
+        engine, venues, marks = self.engine, self.venues, self.marks
+        if engine.position > turn.seq:
+            raise InvariantBroken(f"input {engine.position} was applied before the turn at {turn.seq}")
+        state = engine.capture()
+        dealings = None if venues is None else venues.capture()
+        self.off = turn.off
+        known = tuple(engine.instruments)
+        self._lay(turn.resolved, msgspec.structs.replace(self.ground, instruments=known, turn=None))
+        check_alike(engine.outputs.pairs, self.engine.outputs.pairs)
+        self.engine.adopt(state)
+        self.marks.go_on(marks)
+        if self.venues is not None and dealings is not None:
+            self.venues.adopt(dealings)
 
     def strategies(self, rates: Mapping[tuple[str, str, str], int]) -> Sequence[Strategy]:
         """The strategies of the config in order of their ids; `rates` say which instrument prices a fee coin."""
         resolved = self.resolved
-        return [_strategy(resolved, name, self.ground.instruments, rates) for name in sorted(resolved.strategies)]
+        found = [_strategy(resolved, name, self.ground.instruments, rates) for name in sorted(resolved.strategies)]
+        return [Off(one) if one.id in self.off else one for one in found]
 
     def note_marks(self) -> None:
         """Keep the mids as they stand at the first order of the run: the marks from which inventory is revalued."""

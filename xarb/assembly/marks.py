@@ -53,6 +53,10 @@ class Marks:
                 self._pricing.setdefault((one.base, one.quote), []).append(number)
         self._first: dict[tuple[str, str], Mark] | None = None
 
+    def go_on(self, before: Marks) -> None:
+        """These take the place of others, whose first ones stay."""
+        self._first = before._first
+
     def now(self, asset: str, currency: str) -> Mark | None:
         """The mark as of the last input, None while no instrument of both has a mid.
 

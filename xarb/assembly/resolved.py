@@ -67,8 +67,13 @@ def resolve_recorded(experiment: Experiment, reader: LogReader) -> Resolved:
     return resolve(experiment, reader.instruments)
 
 
-def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolved:
+def resolve(experiment: Experiment, instruments: Sequence[Instrument], *, before: Resolved | None = None) -> Resolved:
     """Look up what the experiment names: fee schedules by venue, and the assets of the log's instruments.
+
+    Args:
+        experiment: what is to be run.
+        instruments: those of the log.
+        before: a config that this one was made of: fees, assets and code of strategies that it names too are taken from there.
 
     Raises:
         ConfigError: a fee schedule is unknown or another venue's, or a venue, account, instrument or asset is named that does not exist.
@@ -76,8 +81,11 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
     schedules = dict(load_fees())
     if experiment.run.fees_file is not None:
         schedules |= read_fees(experiment.folder / experiment.run.fees_file)
-    fees = {}
+    fees: dict[str, FeeTier] = {}
     for venue, config in experiment.venues.items():
+        if before is not None and venue in before.venues and before.venues[venue].fees == config.fees:
+            fees |= {name: tier for name, tier in before.fees.items() if name == venue or name.endswith(f"@{venue}")}
+            continue
         schedule = schedules.get(config.fees)
         where = f"{experiment.origin}: venues.{venue}.fees = {config.fees}"
         if schedule is None:
@@ -86,8 +94,7 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
         if schedule.venue != venue:
             raise ConfigError(f"{where}: that is the schedule of {schedule.venue}")
         fees[venue] = schedule.tier
-    path = experiment.run.assets_file
-    table = load_assets() if path is None else read_assets(experiment.folder / path)
+    table = _assets_table(experiment, before)
     check_mentions(experiment, instruments, fees, table)
     run = msgspec.structs.replace(experiment.run, log=None, fees_file=None, assets_file=None)
     return Resolved(
@@ -101,7 +108,9 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
         pegs=experiment.pegs,
         rates=experiment.rates,
         strategies={
-            name: pinned(config, experiment.folder, f"{experiment.origin}: strategies.{name}")
+            name: config
+            if before is not None and before.strategies.get(name, config).code_sha256 == config.code_sha256 is not None
+            else pinned(config, experiment.folder, f"{experiment.origin}: strategies.{name}")
             for name, config in experiment.strategies.items()
         },
         fees=fees,
@@ -109,6 +118,13 @@ def resolve(experiment: Experiment, instruments: Sequence[Instrument]) -> Resolv
         inventory=experiment.inventory,
         onchain=experiment.onchain,
     )
+
+
+def _assets_table(experiment: Experiment, before: Resolved | None) -> AssetTable:
+    if before is not None:
+        return AssetTable(before.assets)
+    path = experiment.run.assets_file
+    return load_assets() if path is None else read_assets(experiment.folder / path)
 
 
 def _assets_of(table: AssetTable, instruments: Sequence[Instrument]) -> tuple[Asset, ...]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import msgspec
 
-    from xarb.engine.strategy import Strategy, Wakes
+    from xarb.engine.strategy import Plan, Strategy, View, Wake, Wakes
 
 
 class Wrapped:
@@ -25,3 +27,12 @@ class Wrapped:
     def wakes(self) -> Wakes:
         """What wakes it."""
         return self._inner.wakes()
+
+
+class Off(Wrapped):
+    """A strategy that begins nothing any more. What it began comes to its end, and its opportunities are followed still."""
+
+    def on_wake(self, wake: Wake, view: View) -> Sequence[Plan]:
+        """Nothing, whatever happens."""
+        del wake, view
+        return ()

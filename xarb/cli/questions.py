@@ -1,4 +1,4 @@
-"""The commands that ask a run or a log: why, at, diff, status, and SQL."""
+"""The commands that ask a run or a log: why, at, branch, diff, status, and SQL."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from xarb.cli.parts import CodeOption, FormatOption, LogOption, Verb, allow_code, app
-from xarb.console import progress, say
+from xarb.cli.parts import CodeOption, FormatOption, LogOption, SetOption, Verb, allow_code, app, overrides_of
+from xarb.console import interruptible, progress, say, show
 
 
 @app.command(cls=Verb)
@@ -76,6 +76,43 @@ def at(
     with progress("replay") as advance:
         found = look(folder, wanted, Markets(market or (), levels), log=log, start=numbered("--start", start), advance=advance)
     publish(found, output)
+
+
+@app.command(cls=Verb)
+def branch(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    seq: Annotated[str, typer.Option("--seq", metavar="N", help="The last input that is decided on as it was.")],
+    settings: SetOption = None,
+    off: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--off", metavar="STRATEGY", help="A strategy that begins nothing more; what it has open ends. May be repeated."
+        ),
+    ] = None,
+    log: LogOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="Folder of the branch; default runs/branch-ID, replaced if there.")
+    ] = None,
+    code: CodeOption = None,
+) -> None:
+    """Show what would have happened from an input on with other parameters, as a run and beside what did happen.
+
+    Money, orders, open bundles, breakers and the losses of the day are those of the run at input N; from there the same inputs go on under
+    the settings of --set. Without any the rows come out as they were. Try: xarb branch runs/mine --seq 5000 --set
+    strategies.eager.open_bps=5. The branch is a run: query, report, why, verify and diff take it. See docs/branch.md.
+    """
+    from xarb.verbs.branch import Parameters
+    from xarb.verbs.branch import branch as go_on
+    from xarb.verbs.why import numbered
+
+    allow_code(code)
+    wanted = numbered("--seq", seq)
+    assert wanted is not None
+    parameters = Parameters(overrides_of(settings), tuple(off or ()))
+    with interruptible("nothing was kept"), progress("branch") as advance:
+        made = go_on(folder, wanted, parameters, log=log, out=out, advance=advance)
+    show(made.tables)
+    say(f"branch kept in {made.folder}; what differs, and why: xarb diff {folder} {made.folder}")
 
 
 @app.command(cls=Verb)

@@ -30,7 +30,7 @@ class Desk:
     """
 
     __slots__ = (
-        *("_begun", "_fees", "_market", "_portfolio", "_sent", "_sides"),
+        *("_begun", "_counts", "_fees", "_market", "_portfolio", "_sent", "_sides"),
         *("account", "allowed", "cool_until", "limits", "open_bundles", "policy", "results", "strategy", "volumes"),
     )
 
@@ -59,6 +59,12 @@ class Desk:
         self._sides: dict[tuple[int, int], Side] = {}
         self._sent: deque[int] = deque()
         self._begun: deque[int] = deque()
+        self._counts = False
+
+    def count_all(self) -> None:
+        """Count also what no limit asks for: another config may, later."""
+        self._counts = True
+        self.volumes.count_all()
 
     # --- what it trades with
 
@@ -94,7 +100,7 @@ class Desk:
 
     def count_order(self, now: int) -> None:
         """An order was sent."""
-        if self.limits.orders_per_second is not None:
+        if self._counts or self.limits.orders_per_second is not None:
             self._sent.append(now)
 
     def bundles_in_last_minute(self) -> int:
@@ -107,7 +113,7 @@ class Desk:
     def begin(self) -> None:
         """A bundle begins."""
         self.open_bundles += 1
-        if self.limits.bundles_per_minute is not None:
+        if self._counts or self.limits.bundles_per_minute is not None:
             self._begun.append(self._market.now)
 
     def spendable(self, till: Till) -> int:

@@ -30,6 +30,7 @@ from xarb.engine.others import Others, Strangers
 from xarb.engine.outputs import Outputs
 from xarb.engine.portfolio import Portfolio
 from xarb.engine.receipts import KINDS as ONCHAIN_KINDS
+from xarb.engine.relaid import lay_parameters, parameters
 from xarb.engine.risk import Risk
 from xarb.engine.setup import Setup, build_state, lay_mid_units
 from xarb.engine.slowrows import PLACE, SlowRows
@@ -192,6 +193,18 @@ class Engine:
             state = msgspec.json.decode(decisions.strategies[strategy.id], type=type(strategy.state))
             for name in state.__struct_fields__:
                 setattr(strategy.state, name, getattr(state, name))
+
+    def adopt(self, copy: EngineCopy) -> None:
+        """As `restore`, of an engine with other parameters but the same instruments and pairs: what happened is the copy's, what holds is one's own.
+
+        Raises:
+            InvariantBroken: as `restore`.
+            LogError: as `restore`.
+        """
+        laid = parameters(self._kernel)
+        self.restore(copy)
+        lay_parameters(self._kernel, laid)
+        self.execution.losses.go_on(self.now)
 
     # --- the fold
 

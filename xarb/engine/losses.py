@@ -43,6 +43,13 @@ class Losses:
         if self._limited:
             self.next_beat = _after(now)
 
+    def go_on(self, now: int) -> None:
+        """Other limits hold from here on: they are looked at as they ask for it."""
+        if not self._limited:
+            self.next_beat = NEVER
+        elif self.next_beat == NEVER:
+            self.begin(now)
+
     def beat(self, ts: int, before: int) -> None:
         """It is time to look, at `ts`; an input at `before` comes next."""
         self.next_beat = max(_after(ts), (before - 1) // BEAT_NS * BEAT_NS)

@@ -218,8 +218,10 @@ class Results:
         return [ResultCopy(one.currency, one.day, one.base, one.peak, one.last, sorted(one.told)) for one in self._results]
 
     def restore(self, copies: Sequence[ResultCopy]) -> None:
-        """Take over a copy."""
-        for one, copy in zip(self._results, copies, strict=True):
+        """Take over a copy, which has at least the currencies that are followed here."""
+        found = {copy.currency: copy for copy in copies}
+        for one in self._results:
+            copy = found[one.currency]
             one.day, one.base, one.peak, one.last = copy.day, copy.base, copy.peak, copy.last
             one.told = frozenset(copy.told)
 

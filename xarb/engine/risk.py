@@ -68,6 +68,8 @@ class Risk:
                 results = Results(who, terms.limits, setup.results, pricing=pricing, portfolio=portfolio, market=market)
             desk = Desk(strategy, terms, market=market, portfolio=portfolio, fees=setup.fees, results=results)
             desk.volumes.carry(setup.volumes)
+            if setup.counts_all:
+                desk.count_all()
             desk.allowed = _allowed(strategy, setup)
             self.desks[strategy.id] = desk
         self.worst = Worst(pricing, self.hold)

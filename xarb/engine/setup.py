@@ -88,7 +88,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     are those that earlier starts left without an end, or ended of late, `flows` what strategies' fills added up to in them. `heads` are by venue of a chain, how long after its last block
     its pools are stale, ns. `adjust` bounds what difference from a venue's balances is booked, and what others may trade; `foreign` is what
     they did in earlier starts. `chains` are by venue those on which cycles may be sent, `cycles` and `transactions` what earlier starts sent to them that is
-    not final.
+    not final. `counts_all` says that what limits count is counted without them too, since others will follow.
     """
 
     instruments: Sequence[Instrument]
@@ -119,6 +119,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     chains: Mapping[str, ChainTerms]
     cycles: Sequence[CarriedCycle]
     transactions: Sequence[CarriedTransaction]
+    counts_all: bool = False
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

@@ -65,6 +65,10 @@ class Volumes:
         self._day = 0
         self._sent: dict[Scope, int] = {}
 
+    def count_all(self) -> None:
+        """Count also without a limit."""
+        self._is_limited = True
+
     def carry(self, volumes: Sequence[SentVolume]) -> None:
         """Begin with what earlier starts sent; of others' it takes none."""
         mine = [one for one in volumes if one.strategy == self._strategy]

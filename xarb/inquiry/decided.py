@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from xarb.assembly import Replay, replay_of_run
+from xarb.assembly import Replay
 from xarb.assembly.resolved import decode_config
+from xarb.branches import replay_of
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.inquiry.origin import find_log, open_log_of
 from xarb.log.manifest import Header, Manifest
@@ -122,7 +123,7 @@ class Decided:
             cuts: inputs at each of which a batch ends, in order.
         """
         if self.span is None:
-            return replay_of_run(self.resolved, reader, rows=BATCH_ROWS, last=last, cuts=cuts)
+            return replay_of(self._header, reader, rows=BATCH_ROWS, last=last, cuts=cuts)
         span = self.span if last is None else self.span._replace(last=min(last, self.span.last))
         return replay_of_start(reader, span, rows=BATCH_ROWS, behind=behind, cuts=cuts)
 

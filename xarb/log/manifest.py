@@ -63,10 +63,31 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     previous: str
 
 
+class Branch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run branched from: the folder, relative to its own, and there the input behind which other parameters hold.
+
+    Attributes:
+        origin: the run or live log.
+        log_id: its id.
+        seq: the input.
+        config: the config up to there, as a header holds it.
+        off: strategies that begin nothing behind it.
+        start: which start of a live log; None of a run.
+    """
+
+    origin: str
+    log_id: str
+    seq: int
+    config: dict[str, Any]
+    off: tuple[str, ...] = ()
+    start: int | None = None
+
+
 class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first line: what this folder is.
 
-    `kind` is "log" or "run". A run names the digest of its input log, its whole effective config, and the code that made it.
+    `kind` is "log" or "run". A run names the digest of its input log, its whole effective config, and the code that made it; a `branch` is what
+    it branched from, whose config held until then.
     """
 
     kind: str
@@ -77,6 +98,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     config: dict[str, Any] | None = None
     code_digest: str | None = None
     seed: int | None = None
+    branch: Branch | msgspec.UnsetType = msgspec.UNSET
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

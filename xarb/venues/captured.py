@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from xarb.engine.captured import ChainsCopy, MathsCopy
@@ -115,3 +117,19 @@ class VenuesCopy(msgspec.Struct, frozen=True):
 
     memory: Memory
     dealings: DealingsCopy
+
+
+def slower(copy: DealingsCopy, quickest: Callable[[int], int]) -> DealingsCopy:
+    """The same with no response that is quicker than the least latency (ns) that an instrument's venue has."""
+    sent = [[_slower_sent(one, quickest) for one in venue] for venue in copy.sent]
+    resting = [
+        (number, [msgspec.structs.replace(one, response=max(one.response, quickest(number))) for one in orders])
+        for number, orders in copy.matching.resting
+    ]
+    return msgspec.structs.replace(copy, sent=sent, matching=msgspec.structs.replace(copy.matching, resting=resting))
+
+
+def _slower_sent(one: SentCopy, quickest: Callable[[int], int]) -> SentCopy:
+    command = one.submit or one.cancel
+    assert command is not None, "it is the one or the other"
+    return msgspec.structs.replace(one, response=max(one.response, quickest(command.instrument)))

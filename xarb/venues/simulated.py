@@ -26,7 +26,7 @@ from xarb.model.event import SlowRow
 from xarb.model.instrument import Instrument, instrument_fields
 from xarb.model.units import INT64_MAX, MONEY_SCALE, NEVER, NULL
 from xarb.venues.accounts import Purse
-from xarb.venues.captured import DealingsCopy, SentCopy, VenuesCopy
+from xarb.venues.captured import DealingsCopy, SentCopy, VenuesCopy, slower
 from xarb.venues.chainterms import ChainModel
 from xarb.venues.fold import draw, loop, state
 from xarb.venues.matching import Matching
@@ -241,12 +241,36 @@ class SimulatedVenues:
             InvariantBroken: they have applied rows.
             LogError: the copy is of another setup.
         """
+        dealings = copy.dealings
+        self._check_alike(dealings)
+        self._memory.restore(copy.memory)
+        self._take_over(dealings)
+
+    def adopt(self, copy: VenuesCopy) -> None:
+        """As `restore`, of venues with other models, fees or draws, which hold from here on, also for the orders that are there.
+
+        A command on its way arrives when it would have; no report of it is quicker than these models have one.
+
+        Raises:
+            InvariantBroken: as `restore`.
+            LogError: as `restore`.
+        """
+        self._check_alike(copy.dealings)
+        self._memory.adopt(copy.memory)
+        self._take_over(slower(copy.dealings, self._quickest))
+
+    def _quickest(self, number: int) -> int:
+        """The least response latency on an instrument."""
+        venue = self._homes[number]
+        return max(self._models[venue].response_latency.low_ns, self._slowest[venue])
+
+    def _check_alike(self, dealings: DealingsCopy) -> None:
         if self.position >= 0:
             raise InvariantBroken(f"these venues have applied rows up to {self.position} already")
-        dealings = copy.dealings
         if [one.id for one in dealings.matching.instruments] != [one.id for one in self.instruments]:
             raise LogError("the instruments of the checkpoint are not those of these venues")
-        self._memory.restore(copy.memory)
+
+    def _take_over(self, dealings: DealingsCopy) -> None:
         self._matching.restore(dealings.matching)
         self.chains.restore(dealings.chains)
         self.position, self._commands, self.clipped = dealings.position, dealings.commands, dealings.clipped

@@ -6,8 +6,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Generator, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -62,39 +62,50 @@ def _backtest(experiment: Experiment, reader: LogReader, out: Path | None, *, ad
     resolved = resolve_recorded(experiment, reader)
     config = encode_config(resolved)
     identity = run_id(config, reader.digest)
-    folder = made = out if out is not None else RUNS / f"{experiment.name}-{identity[:12]}"
-    if out is None:
-        _check_replaceable(folder)
-        made = folder.with_name(f".{folder.name}.{os.getpid()}")
     assembly = Assembly(resolved, recorded_ground(resolved, reader))
     summary = summary_of(assembly)
     digest = OutputDigest()
-    header = Header(
-        kind="run",
-        log_id=identity,
-        origin=os.path.relpath(reader.folder, folder),
-        input_digest=reader.digest,
-        config=config,
-        code_digest=code_digest(),
-        seed=experiment.run.seed,
-    )
-    with LogWriter.create(made, header) as writer:
+    with place_run(out, RUNS / f"{experiment.name}-{identity[:12]}") as (made, folder):
+        header = Header(
+            kind="run",
+            log_id=identity,
+            origin=os.path.relpath(reader.folder, folder),
+            input_digest=reader.digest,
+            config=config,
+            code_digest=code_digest(),
+            seed=experiment.run.seed,
+        )
+        with LogWriter.create(made, header) as writer:
 
-        def keep(rows: Rows) -> None:
-            writer.write_outputs(rows)
-            digest.take(rows)
-            summary.take(rows)
+            def keep(rows: Rows) -> None:
+                writer.write_outputs(rows)
+                digest.take(rows)
+                summary.take(rows)
 
-        batches = inputs_of(resolved, reader, batch_rows)
-        inputs = replay(assembly, batches, keep, reached=lambda seq: advance(seq, reader.manifest.last))
-        summary.finish()
-        counts = (("inputs", f"{inputs}"), ("wakes", f"{assembly.engine.wakes}"), ("bundles", f"{summary.bundles}"))
-        tables = [_head(reader, folder, digest.hex(), counts), assembly.assumptions(), *summary.tables()]
-        tables += [table for table in (accounts_of(assembly), assembly.doubtful_marks()) if table.rows]
-        writer.finish(digest.hex(), assembly.engine.position)
-    if made != folder:
-        _put(made, folder)
+            batches = inputs_of(resolved, reader, batch_rows)
+            inputs = replay(assembly, batches, keep, reached=lambda seq: advance(seq, reader.manifest.last))
+            summary.finish()
+            counts = (("inputs", f"{inputs}"), ("wakes", f"{assembly.engine.wakes}"), ("bundles", f"{summary.bundles}"))
+            tables = [_head(reader, folder, digest.hex(), counts), assembly.assumptions(), *summary.tables()]
+            tables += [table for table in (accounts_of(assembly), assembly.doubtful_marks()) if table.rows]
+            writer.finish(digest.hex(), assembly.engine.position)
     return Result(folder, digest.hex(), summary, tables)
+
+
+@contextmanager
+def place_run(out: Path | None, default: Path) -> Iterator[tuple[Path, Path]]:
+    """Where a run is to be written, and where it stands in the end: `out`; or `default`, where it replaces an earlier run once it is finished.
+
+    Raises:
+        ConfigError: something else lies there.
+    """
+    if out is not None:
+        yield out, out
+        return
+    _check_replaceable(default)
+    made = default.with_name(f".{default.name}.{os.getpid()}")
+    yield made, default
+    _put(made, default)
 
 
 def ladder(experiment: Experiment, *, log: Path | None = None, advance: Advance, run: Result | None = None) -> Table:

@@ -10,8 +10,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
-from xarb.assembly import Assembly, replay_of_run
-from xarb.assembly.resolved import decode_config, run_id
+from xarb.assembly import Assembly
+from xarb.assembly.resolved import decode_config
+from xarb.branches import id_of, replay_of
 from xarb.carrying import Left, closing_results
 from xarb.checkpoint import restore
 from xarb.console import Advance, Table
@@ -70,20 +71,21 @@ def verify(run: Path, *, log: Path | None = None, since: str | None = None, adva
         found = find_log(run, header.origin, log)
         with open_log_of(header, found) as reader:
             later = Manifest(found).last - reader.last_seq
-            comparison, last_seq = _replayed(recorded, reader, header.config, advance)
+            comparison, last_seq = _replayed(recorded, reader, advance)
     if comparison.difference is None and (comparison.digest.hex(), last_seq) != (summary.output_digest, summary.last_seq):
         raise LogError(f"{run}: rows are equal but the digest or the last input in its last line is not theirs")
     return _proof(run, comparison, header.code_digest, later)
 
 
-def _replayed(recorded: LogReader, reader: LogReader, config: dict[str, Any], advance: Advance) -> tuple[Comparison, int]:
+def _replayed(recorded: LogReader, reader: LogReader, advance: Advance) -> tuple[Comparison, int]:
     """The comparison of the run with a replay of the log, and the last input applied."""
     run, header = recorded.folder, recorded.manifest.header
-    resolved = decode_config(config)
-    if header.log_id != run_id(config, reader.digest) or header.seed != resolved.run.seed:
+    assert header.config is not None, "it is a run"
+    seed = decode_config(header.config).run.seed
+    if header.log_id != id_of(header, reader.digest) or header.seed != seed:
         raise LogError(f"{run}: the id or the seed in its header is not that of its config and its log: the header was changed")
     comparison = Comparison(recorded.outputs())
-    how = replay_of_run(resolved, reader, rows=BATCH_ROWS)
+    how = replay_of(header, reader, rows=BATCH_ROWS)
     assembly = Assembly(how.resolved, how.ground)
     try:
         replay(assembly, how.batches, comparison.take, reached=lambda seq: advance(seq, reader.manifest.last))

@@ -57,7 +57,7 @@ def _earliest_deadline(k):
 
 @part
 def _fire_deadline(k, when, kind, index):
-    k["now"] = when
+    k["now"] = max(k["now"], when)  # under other parameters than before it may have been due already
     k["quiet"] = 0
     if kind == _SILENCE:
         tables.connection(k, index)["stale"] = 1
@@ -72,11 +72,11 @@ def _fire_deadline(k, when, kind, index):
     elif kind == _FREEZE:
         me = tables.instrument(k, index)
         if peers.is_frozen(k, me):
-            out.flag(k, index, life.FROZEN_RULE, when - me["ts_change"], me["freeze_ns"])
+            out.flag(k, index, life.FROZEN_RULE, k["now"] - me["ts_change"], me["freeze_ns"])
             if feed.move(k, me, index, life.FROZEN_ROW):
                 scan_pairs(k, me)
         else:
-            me["freeze_check"] = when + me["freeze_ns"]
+            me["freeze_check"] = k["now"] + me["freeze_ns"]
     else:
         k["pending_pairs"] -= 1
         open_episode(k, index)

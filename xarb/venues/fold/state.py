@@ -96,6 +96,11 @@ VENUES, INSTRUMENTS, LATENCIES, PRICES, SIZES, MARKED, FILLS = range(7)
 Tables = dict[int, NDArray[np.generic]]
 _DTYPES: Final = {VENUES: VENUE, INSTRUMENTS: INSTRUMENT, MARKED: MARK}
 _COPIED: Final = (VENUES, INSTRUMENTS, MARKED)
+# What a model says of a venue and its instruments; every other field is what happened, or follows from the log.
+_PARAMETERS: Final = {
+    VENUES: ("latency_kind", "latency_low", "latency_span", "latency_from", "seed"),
+    INSTRUMENTS: ("assumed",),
+}
 
 
 class VenueMemory:
@@ -167,6 +172,19 @@ class VenueMemory:
         parts = self._parts()
         lay_used(self.tables[PRICES], parts, copy.prices)
         lay_used(self.tables[SIZES], parts, copy.sizes)
+
+    def adopt(self, copy: Memory) -> None:
+        """As `restore`, of venues with other models: what those say of a venue is left out.
+
+        Raises:
+            LogError: as `restore`.
+        """
+        laid: dict[int, Any] = {table: self.tables[table].copy() for table in _PARAMETERS}
+        self.restore(copy)
+        for table, names in _PARAMETERS.items():
+            mine: Any = self.tables[table]
+            for name in names:
+                mine[name] = laid[table][name]
 
     def _parts(self) -> list[Part]:
         """The levels in use of all books, side by side."""
