@@ -13,6 +13,7 @@ from random import Random
 from types import FrameType
 from typing import Final
 
+from tests.fuzz.importers import importers
 from tests.fuzz.mutation import mutated
 from tests.fuzz.served import served
 from tests.fuzz.stores import stores
@@ -54,7 +55,7 @@ def run(seconds: float, seed: int) -> int:
     """Fuzz all targets in turn; prints what was done. Exit code."""
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         rounds = []
-        for make in (targets, stores, served):
+        for make in (targets, importers, stores, served):
             made = make(Path(folder))
             rounds += made
             for one in made:

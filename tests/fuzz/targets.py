@@ -14,13 +14,11 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.imports.conftest import imported
 from tests.log.logs import small_log
 from tests.log.test_journal import small_journal
 from tests.log.test_strangers import forged
 from tests.wires.instruments import listing
 from xarb.config import load_experiment
-from xarb.imports.sources import load_sources
 from xarb.log.journal import Walk, guess_opening, read_header, salvage
 from xarb.log.manifest import Manifest
 from xarb.sql.connection import open_query
@@ -29,42 +27,7 @@ from xarb.wires.exchanges import WIRES, Wire
 
 CORPUS: Final = Path(__file__).parent / "corpus"
 _NATIVES: Final = ("BTCUSDT", "BTC-USDT", "BTC-USD", "BTC/USD", "btcusd", "BTC_USDT", "KRW-BTC")
-
-
-def _archive(name: str, venue: str) -> str:
-    """Sources of an exchange's own archive, with an instrument of it."""
-    keys = f'format = "{name}"\npath = "input"\nvenue = "{venue}"\nsymbol = "BTC/USDT:USDT"\ntime_rule = "ts_event + 5 ms"\n'
-    return f'instruments = "{venue}.toml"\n[[source]]\n{keys}'
-
-
-_INSTRUMENTS: Final = {"bybitlinear": "BTCUSDT", "okx": "BTC-USDT-SWAP"}  # native names of BTC/USDT:USDT
-_SOURCES: Final = {
-    "quotes-csv": """
-[[source]]
-format = "quotes-csv"
-path = "input"
-time_unit = "s"
-time_rule = "ts_event + 5 ms"
-columns = { ts_event = "t", venue = "v", symbol = "s", bid = "b", bid_qty = "bq", ask = "a", ask_qty = "aq", venue_seq = "n" }
-ignore = ["note"]
-""",
-    "binance-archive": (
-        '[[source]]\nformat = "binance-archive"\npath = "BTCUSDT-trades-2025-01-01.csv"\nvenue = "binance"\nsymbol = "BTC/USDT"\n'
-        'time_rule = "ts_event + 5 ms"\n'
-    ),
-    "binance-depth": (
-        '[[source]]\nformat = "binance-archive"\npath = "BTCUSDT_T_DEPTH_2022-11-01_depth_update.csv"\nvenue = "binanceusdm"\n'
-        'symbol = "BTC/USDT:USDT"\ntime_rule = "ts_event + 5 ms"\nrest = "btcusdt-depth-snap.csv"\n'
-    ),
-    "tardis-csv": '[[source]]\nformat = "tardis-csv"\npath = "input"\n',
-    "tardis-raw": '[[source]]\nformat = "tardis-raw"\npath = "input"\nvenue = "binance"\n',
-    "bybit-trades": _archive("bybit-trades", "bybitlinear"),
-    "okx-books": _archive("okx-books", "okx"),
-    "okx-trades": _archive("okx-trades", "okx"),
-}
 _ARROW: Final = {"int": pa.int64(), "double": pa.float64(), "text": pa.string(), "list": pa.list_(pa.int64()), "blob": pa.binary()}
-_LAKE_ARROW: Final = {**_ARROW, "time": pa.timestamp("ns"), "flag": pa.bool_()}
-_Columns = list[tuple[str, Literal["int", "double", "text", "list", "blob", "time", "flag"], list[Any]]]
 _HOSTILE_NAMES: Final = ("a'b", 'a"b', "a;DROP VIEW quotes;--", "a{b}", "a[0-9]*?", "a\\b", "ä\u202eb", " ", "a%s$1")
 
 
@@ -80,7 +43,7 @@ class Target(NamedTuple):
 def targets(folder: Path) -> list[Target]:
     """Those of this module, with what they write kept in `folder`."""
     found = [_wire(wire) for wire in WIRES.values()]
-    found += [_logs_of_pools(), _config(folder), *(_importer(folder, name) for name in _SOURCES), _lake(folder), _journal(folder)]
+    found += [_logs_of_pools(), _config(folder), _journal(folder)]
     found += [_views(folder), _strange_views(folder)]
     return found
 
@@ -135,48 +98,6 @@ def _config(folder: Path) -> Target:
         load_experiment(path, {"run.seed": random.choice(("1", "-1", "{", "x = 1"))})
 
     return Target("config", [one.read_bytes() for one in sorted((CORPUS / "config").iterdir())], feed)
-
-
-def _importer(folder: Path, name: str) -> Target:
-    place = folder / name
-    place.mkdir()
-    (place / "sources.toml").write_text(_SOURCES[name])
-    for venue, native in _INSTRUMENTS.items():
-        (place / f"{venue}.toml").write_text(
-            f'[[instrument]]\nvenue = "{venue}"\nsymbol = "BTC/USDT:USDT"\nnative = "{native}"\nkind = "perpetual"\npx_scale = 1\nqty_scale = 3\n'
-            'base = "BTC"\nquote = "USDT"\nsettle = "USDT"\ncontract = "linear"\ncontract_size = "0.01"\n'
-        )
-    (source,) = load_sources(place / "sources.toml").sources
-    corpus = (CORPUS / "imports" / f"{name}.txt").read_bytes()
-    if source.rest is not None:
-        source.rest_file.write_bytes((CORPUS / "imports" / f"{name}-rest.txt").read_bytes())
-
-    def feed(data: bytes, random: Random) -> None:
-        del random
-        source.file.write_bytes(data)
-        imported(load_sources(place / "sources.toml"))
-
-    return Target(f"import {name}", [corpus], feed)
-
-
-def _lake(folder: Path) -> Target:
-    """Tables of Crypto Lake whose columns, types and values are what the case says; whether Parquet itself is sound is Arrow's concern."""
-    place = folder / "lake"
-    place.mkdir()
-    source = 'format = "cryptolake-parquet"\npath = "input"\nvenue = "binance"\nsymbol = "BTC/USDT"\nprice_decimals = 2\nqty_decimals = 5\n'
-    (place / "sources.toml").write_text(f"[[source]]\n{source}")
-
-    def feed(data: bytes, random: Random) -> None:
-        del random
-        try:
-            columns = msgspec.json.decode(data, type=_Columns)
-            table = pa.table([pa.array(values, _LAKE_ARROW[kind]) for _, kind, values in columns], [name for name, _, _ in columns])
-            pq.write_table(table, place / "input")
-        except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError, TypeError, pa.ArrowException):
-            return  # what nobody can write
-        imported(load_sources(place / "sources.toml"))
-
-    return Target("import cryptolake-parquet", [one.read_bytes() for one in sorted((CORPUS / "lake").iterdir())], feed)
 
 
 def _journal(folder: Path) -> Target:

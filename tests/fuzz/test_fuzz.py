@@ -8,11 +8,14 @@ from random import Random
 import pytest
 
 from tests.fuzz.__main__ import HangError, feed, run
+from tests.fuzz.importers import FOLDER, importers
 from tests.fuzz.mutation import mutated
 from tests.fuzz.targets import Target
+from tests.imports.conftest import imported
+from xarb import toml
 from xarb.config import load_experiment
 from xarb.errors import ConfigError
-from xarb.imports.sources import load_sources
+from xarb.imports.sources import FORMATS, load_sources
 from xarb.serve.config import load_config
 from xarb.venues.keys import values_of
 from xarb.wires.exchanges import WIRES
@@ -23,8 +26,19 @@ def test_every_reader_endures_a_round(capsys: pytest.CaptureFixture[str]) -> Non
     assert run(1.0, 7) == 0
     lines = capsys.readouterr().out.splitlines()
     names = {line.split("\t")[0] for line in lines[:-1]}
-    assert names >= {f"wire {name}" for name in WIRES} | {"config", "journal", "views"}
+    assert names >= {f"wire {name}" for name in WIRES} | {"config", "journal", "views"} | {
+        f"import {path.stem}" for path in FOLDER.glob("*.toml")
+    }
     assert all(int(line.split("\t")[1]) > 0 for line in lines[:-1])
+
+
+def test_every_importer_is_fed(tmp_path: Path) -> None:
+    """Each format has a sources file, whose sample is read as what it is."""
+    assert {toml.read(path)["source"][0]["format"] for path in FOLDER.glob("*.toml")} == set(FORMATS)
+    for target in importers(tmp_path):
+        target.feed(target.corpus[0], Random(1))
+        found = imported(load_sources(tmp_path / target.name / "sources.toml"))
+        assert found.rows.keys() & {"quotes", "trades", "books", "book_deltas"}, target.name
 
 
 def test_same_seed_gives_the_same_case() -> None:

@@ -107,7 +107,7 @@ def test_bad_lines(text_import: TextImport, line: bytes, rule: str) -> None:
         (zipped(b"", b""), "a zip of 2 files"),
         (zipped(b"id,timestamp,price\n"), "line 1 is no message"),
         (zipped(message(5, 1, topic="publicTrade.XRPUSDT")), "line 1 is no message"),
-        (zipped(message(5, 1, kind="snapshot"))[:-30], "damaged zip"),
+        (zipped(message(5, 1, kind="snapshot"))[:-30], "damaged zip: it stops before its end, which lists what it holds"),
     ],
 )
 def test_another_file_stops_the_import(text_import: TextImport, content: bytes, match: str) -> None:

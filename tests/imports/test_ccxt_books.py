@@ -69,6 +69,8 @@ def test_a_stated_receive_time(text_import: TextImport) -> None:
         (lines(book(bids=[["1.5", 2]])), "bad_number"),
         (lines(book(bids=[[1.5]])), "bad_number"),
         (lines(book(bids={})), "bad_number"),
+        (b'{"x":' * 5000 + b"\n", "bad_json"),
+        (lines(book(bids=["NEST"])).replace(b'"NEST"', b"[" * 5000), "bad_json"),
         (lines(book(bids=[[1.5, 1], [1.6, 1]])), "unsorted_book"),
         (lines(book(asks=[[1.5, 1], [1.5, 1]])), "unsorted_book"),
     ],

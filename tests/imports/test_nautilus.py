@@ -116,6 +116,7 @@ def test_hostile_rows(text_import: TextImport, row: tuple[Any, ...], rule: str) 
     "files",
     [
         {"a.parquet": b"no parquet"},
+        {name: whole.replace(b"price", b"pr\xffce") for name, whole in parquet("TradeTick", []).items()},
         parquet("TradeTick", [], metadata={}),
         parquet("TradeTick", [], metadata={**PRECISION, "price_precision": "10"}),
         parquet("TradeTick", [], width=4),

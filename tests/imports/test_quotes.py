@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -238,10 +239,13 @@ def test_wrong_parquet(tmp_path: Path, change: Callable[[dict[str, Any]], dict[s
 
 def test_no_parquet(tmp_path: Path) -> None:
     """Another file under the name of a Parquet file is refused."""
-    (tmp_path / "a.parquet").write_bytes(b"time,bid,ask\n")
+    file = io.BytesIO()
+    pq.write_table(pa.table({"bid": [1.5]}), file)
     (tmp_path / "s.toml").write_text(PARQUET + COLUMNS)
-    with pytest.raises(ConfigError, match="cannot be read as Parquet"):
-        imported(load_sources(tmp_path / "s.toml"))
+    for content in (b"time,bid,ask\n", file.getvalue().replace(b"bid", b"b\xffd")):
+        (tmp_path / "a.parquet").write_bytes(content)
+        with pytest.raises(ConfigError, match="cannot be read as Parquet"):
+            imported(load_sources(tmp_path / "s.toml"))
 
 
 def test_floats_that_are_no_decimals(tmp_path: Path) -> None:

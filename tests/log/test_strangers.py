@@ -67,3 +67,14 @@ def test_a_line_that_is_made_anew_is_taken(tmp_path: Path) -> None:
     """What the other test forges is refused for the name alone."""
     log = small_log(tmp_path / "log")
     assert forged(log, rows=6).path in {entry.path for entry in Manifest(log).files}
+
+
+def test_a_column_whose_name_is_no_text_is_an_error_of_the_log(tmp_path: Path) -> None:
+    """Arrow says so with an error of its own kind, wherever the file is read."""
+    log = small_log(tmp_path / "log")
+    entry = next(entry for entry in Manifest(log).files if entry.kind == "quotes")
+    content = (log / entry.path).read_bytes().replace(b"px_scale", b"px_\xffcale")
+    (log / entry.path).write_bytes(content)
+    forged(log, sha256=hashlib.sha256(content).hexdigest())
+    with LogReader(log) as reader, pytest.raises(LogError, match="cannot be read as Parquet"):
+        list(reader.batches())

@@ -51,7 +51,7 @@ class Reader:
             tape.bytes_read = start + file.bytes_read
             try:
                 found = _object(raw)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 found, flaw = {}, RejectEvent("bad_json", str(error), readable(raw), source.venue, source.symbol, line)
             else:
                 absent = [key for key in ("bids", "asks", "timestamp") if key not in found]
@@ -91,7 +91,7 @@ class Reader:
             rule = "unsorted_book"
             check_order(numbers[0], numbers[2])
             return BookEvent(listing, ts_event, venue_seq, *numbers)
-        except (ValueError, msgspec.DecodeError) as error:
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
             return RejectEvent(rule, str(error), readable(raw), source.venue, symbol, line)
 
 

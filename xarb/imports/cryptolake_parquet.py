@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from xarb.errors import ConfigError
 from xarb.imports.levels import ASKS, BIDS, Item, LevelBook, check_order
 from xarb.imports.quotes_parquet import BATCH, decimal_of_float
+from xarb.log.smallfiles import UNREADABLE
 from xarb.model.units import INT64_MAX
 from xarb.wires.events import BUY, SELL, BookEvent, QuoteEvent, RejectEvent, TradeEvent, WireEvent, readable
 from xarb.wires.intake import sides
@@ -78,7 +79,7 @@ class Reader:
                         yield from self._row(dict(zip(names, cells, strict=True)), read, line)
                 yield from self._deltas.ended()
                 tape.bytes_read = start + source.file.stat().st_size
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise ConfigError(f"{source.file}: cannot be read as Parquet: {error}") from None
 
     def _row(self, row: Row, read: _Read | None, line: int) -> Iterator[Item]:

@@ -7,8 +7,6 @@ message of snapshot rows replaces the book: it names both sides, or the book is 
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +15,7 @@ from numpy.lib import format as npy
 from xarb.errors import ConfigError
 from xarb.imports.levels import ASKS, BIDS, Item, LevelBook
 from xarb.imports.quotes_parquet import decimal_of_float
+from xarb.imports.zipped import member_of
 from xarb.wires.events import (
     BUY,
     SELL,
@@ -174,7 +173,7 @@ def _rows(source: Source, tape: Tape) -> Iterator[tuple[int, tuple[Any, ...]]]:
     start = tape.bytes_read
     try:
         size = source.file.stat().st_size
-        with zipfile.ZipFile(source.file) as archive, archive.open("data.npy") as file:
+        with source.file.open("rb") as archive, member_of(source.file, archive, "data.npy") as file:
             left = total = _length(source, file)
             while left:
                 wanted = min(left, _CHUNK)
@@ -186,24 +185,24 @@ def _rows(source: Source, tape: Tape) -> Iterator[tuple[int, tuple[Any, ...]]]:
                 tape.bytes_read = start + size * (total - left) // total
             if file.read(1):
                 raise ConfigError(f"{source.file}: bytes follow the {total} rows of the array")
-    except KeyError:
-        raise ConfigError(f"{source.file}: no array named data in it, so it is no file of hftbacktest") from None
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise ConfigError(f"{source.file}: cannot be read as npz: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{source.file}: cannot be read: {error.strerror or error}") from None
 
 
 def _length(source: Source, file: Any) -> int:
     """Rows of the array, after its header.
 
     Raises:
-        ConfigError: another layout.
-        ValueError: no header of the npy format.
+        ConfigError: no array of numpy, or of another layout.
     """
-    version = npy.read_magic(file)
-    header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-    if header is None:
-        raise ConfigError(f"{source.file}: npy of version {version[0]}.{version[1]}; 1.0 and 2.0 can be read")
-    shape, _, dtype = header(file)
+    try:
+        version = npy.read_magic(file)
+        header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+        if header is None:
+            raise ConfigError(f"{source.file}: npy of version {version[0]}.{version[1]}; 1.0 and 2.0 can be read")
+        shape, _, dtype = header(file)
+    except ValueError as error:
+        raise ConfigError(f"{source.file}: data.npy is no array of numpy: {error}") from None
     if dtype != EVENT or len(shape) != 1:
         raise ConfigError(f"{source.file}: an array of {dtype} and shape {shape}, not of hftbacktest's events: {EVENT}")
     return int(shape[0])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from xarb.errors import ConfigError
 from xarb.imports.levels import ASKS, BIDS, Item, LevelBook
 from xarb.imports.quotes_parquet import BATCH
+from xarb.log.smallfiles import UNREADABLE
 from xarb.wires.events import (
     BUY,
     SELL,
@@ -89,7 +90,7 @@ class Reader:
                         yield from self._row(kind, row, decimals, line)
                 yield from self._ended()
                 tape.bytes_read = start + source.file.stat().st_size
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise ConfigError(f"{source.file}: cannot be read as Parquet: {error}") from None
 
     def _row(self, kind: str, row: Row, decimals: dict[str, int], line: int) -> Iterator[Item]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from xarb.errors import ConfigError
 from xarb.imports.quotes import QuoteText, quote_event
 from xarb.imports.quotes_csv import columns_of
+from xarb.log.smallfiles import UNREADABLE
 from xarb.wires.events import RejectEvent, WireEvent
 from xarb.wires.times import UNIT_SCALES
 
@@ -59,7 +60,7 @@ class Reader:
                         event = self._event(source, row, readers, line)  # moves the clock, so before it is read
                         yield tape.last, event
                 tape.bytes_read = start + source.file.stat().st_size
-        except (OSError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             raise ConfigError(f"{source.file}: cannot be read as Parquet: {error}") from None
 
     def _event(self, source: Source, row: list[Any], readers: list[_ToText], line: int) -> WireEvent:

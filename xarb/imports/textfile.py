@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 from xarb.errors import ConfigError
 from xarb.imports.tarred import BLOCK, NoTar, is_tar, only_file
+from xarb.imports.zipped import member_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +67,10 @@ class TextFile:
                 if self.path.suffix == ".gz" and head:
                     raise ConfigError(f"{self.path}: not a gzip file although its name says so")
                 if head.startswith(_ZIP_MAGIC):
-                    yield from self._unzipped(file)
+                    with member_of(self.path, file) as member:
+                        while chunk := member.read(CHUNK):
+                            self.bytes_read = file.tell()
+                            yield chunk
                     return
                 if self.path.suffix == ".zip" and head:
                     raise ConfigError(f"{self.path}: not a zip file although its name says so")
@@ -98,22 +101,6 @@ class TextFile:
         except NoTar as error:
             if not self.truncated:
                 raise ConfigError(f"{self.path}: a tar that cannot be read: {error}; nothing of it was imported") from None
-
-    def _unzipped(self, file: BinaryIO) -> Iterator[bytes]:
-        """The only file of an archive; its CRC is checked at its end."""
-        try:
-            with zipfile.ZipFile(file) as archive:
-                names = [one.filename for one in archive.infolist() if not one.is_dir()]
-                if len(names) != 1:
-                    raise ConfigError(f"{self.path}: a zip of {len(names)} files; one is read")
-                with archive.open(names[0]) as member:
-                    while chunk := member.read(CHUNK):
-                        self.bytes_read = file.tell()
-                        yield chunk
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise ConfigError(f"{self.path}: damaged zip: {error}; nothing of it was imported") from None
-        except RuntimeError as error:  # another compression, or a password
-            raise ConfigError(f"{self.path}: a zip that cannot be read: {error}") from None
 
     def _inflated(self, data: bytes, read: _Read) -> Iterator[bytes]:
         member = zlib.decompressobj(_GZIP)

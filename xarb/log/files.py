@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 Range = tuple[int, int]
-_ERRORS: Final = (OSError, pa.ArrowException)
 _RANGED: Final = ("seq", "after_seq", "ts_recv", "ts")
 _Stamp = tuple[int, int, int]
 
@@ -121,7 +120,7 @@ class Files:
                 if not file.schema_arrow.equals(arrow_schema(entry.kind)):
                     raise LogError(f"{self.folder / entry.path} has not the columns of {entry.kind}")
                 yield file
-        except _ERRORS as error:
+        except smallfiles.UNREADABLE as error:
             why = self._where(entry) or error
             raise LogError(f"{self.folder / entry.path}: cannot be read as Parquet: {why}") from None
 
@@ -140,7 +139,7 @@ class Files:
         found: dict[str, Range] = {}
         try:
             footer = pq.read_metadata(self.folder / entry.path)
-        except _ERRORS as error:
+        except smallfiles.UNREADABLE as error:
             raise LogError(f"{self.folder / entry.path}: cannot be read as Parquet: {error}") from None
         for group in range(footer.num_row_groups):
             for place in range(footer.num_columns):

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import IO, Any, Final, NamedTuple, Self
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from xarb.errors import ConfigError, LogError
+from xarb.log import smallfiles
 from xarb.log.batching import slow_row
 from xarb.log.journal import FOLDER, SUFFIX, Frame, Opening, Walk, read_opening
 from xarb.log.manifest import NAME, FileEntry, Manifest, Segment
@@ -258,7 +258,7 @@ class Follower:
                             is_new = place > self._last_output
                         if is_new:
                             found.append((place, (entry.kind, row)))
-        except (OSError, pa.ArrowException) as error:
+        except smallfiles.UNREADABLE as error:
             raise LogError(f"{self.folder / entry.path} cannot be read: {error}; run: xarb log verify {self.folder}") from None
         return found
 

@@ -187,7 +187,7 @@ def reread(root: Path, entry: FileEntry) -> None:
         for keys in _keys(root / entry.path, entry):
             first = keys[0].as_py() if first is None else first
             rows, last = rows + len(keys), keys[-1].as_py()
-    except (OSError, pa.ArrowException) as error:
+    except smallfiles.UNREADABLE as error:
         raise LogError(f"{root / entry.path} cannot be read back: {error}") from None
     if (rows, first, last) != (entry.rows, entry.first, entry.last):
         raise LogError(f"{root / entry.path} reads back as {rows} rows from {first} to {last}, not as it was written")

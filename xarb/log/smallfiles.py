@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from xarb.log.manifest import FileEntry
 
-UNREADABLE: Final = (OSError, pa.ArrowException)
+UNREADABLE: Final = (OSError, UnicodeDecodeError, pa.ArrowException)  # the second of a column whose name is no UTF-8
 _BYTES: Final = 1 << 16
 _ROWS: Final = 1_024
 _KEPT: Final = 128
@@ -53,7 +53,7 @@ def read(path: Path, entry: FileEntry) -> pa.Table:
 
     Raises:
         LogError: the columns are not those of its kind.
-        OSError, pyarrow.ArrowException: it cannot be read, or has another digest (`UNREADABLE`).
+        OSError, UnicodeDecodeError, pyarrow.ArrowException: it cannot be read, or has another digest (`UNREADABLE`).
     """
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != entry.sha256:
