@@ -28,10 +28,10 @@ from xarb.imports.sources import load_sources
 from xarb.log.rows import tuples_to_table
 
 FOLDER: Final = CORPUS / "imports"
-_PERPETUALS: Final = (("bybitlinear", "BTCUSDT"), ("okx", "BTC-USDT-SWAP"))
+_PERPETUALS: Final = (("bybitlinear", "BTCUSDT", "1"), ("okx", "BTC-USDT-SWAP", "0.01"))
 _PERPETUAL: Final = (
     '[[instrument]]\nvenue = "{}"\nsymbol = "BTC/USDT:USDT"\nnative = "{}"\nkind = "perpetual"\npx_scale = 1\nqty_scale = 3\n'
-    'base = "BTC"\nquote = "USDT"\nsettle = "USDT"\ncontract = "linear"\ncontract_size = "0.01"\n'
+    'base = "BTC"\nquote = "USDT"\nsettle = "USDT"\ncontract = "linear"\ncontract_size = "{}"\n'
 )
 _ARROW: Final = {
     "int": pa.int64(),
