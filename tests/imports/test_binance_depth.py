@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import pytest
 
 from tests.imports.conftest import Imported, TextImport, imported
 from xarb.errors import ConfigError
+from xarb.imports import binance_depth
 from xarb.imports.sources import load_sources
 from xarb.model.columns import CONNECTION_EVENTS
 
@@ -145,3 +147,40 @@ def test_another_header_stops_the_import(text_import: TextImport, header: str, m
     for name, other in ((SNAP, UPDATE), (UPDATE, SNAP)):
         with pytest.raises(ConfigError, match=rf"{name}: {match}"):
             text_import(SOURCE, {name: header.encode(), other: (HEADER + snap(1, 0)).encode()})
+
+
+def test_a_message_behind_a_bad_row_waits_for_no_snapshot(text_import: TextImport) -> None:
+    """A row whose head cannot be read may have been of the next message, which a snapshot that comes later must not build on."""
+    updates = update(100, 110, 1) + "\n" + update(110, 120, 2) + update(120, 130, 5)
+    found = run(text_import, snap(115, 3), updates)
+    assert verdicts(found) == [(110, False, 2), (120, False, 2), (115, True, 0), (130, False, 2)]
+
+
+def test_a_bad_row_at_the_start_of_the_next_file(text_import: TextImport) -> None:
+    """It has no time of its own and gives the book up all the same."""
+    later = UPDATE.replace("11-01", "11-02")
+    source = SOURCE + SOURCE.replace(UPDATE, later).replace(f'rest = "{SNAP}"', "continues = true")
+    files = {SNAP: HEADER + snap(105, 0), UPDATE: HEADER + update(105, 110, 1), later: HEADER + "x\n"}
+    found = text_import(source, {name: text.encode() for name, text in files.items()})
+    assert (verdicts(found), links(found)) == ([(105, True, 0), (110, False, 0)], ["opened", "gap", "closed"])
+
+
+def test_a_cut_file_leaves_its_last_message_open(text_import: TextImport) -> None:
+    """Rows of it may be missing, so it moves nothing."""
+    packer = zlib.compressobj(wbits=31)
+    text = HEADER + update(105, 110, 1) + update(110, 120, 2)
+    cut = packer.compress(text.encode()) + packer.flush(zlib.Z_SYNC_FLUSH)  # behind a whole row, without the end of the gzip file
+    files = {SNAP: (HEADER + snap(105, 0)).encode(), f"{UPDATE}.gz": cut}
+    found = text_import(SOURCE.replace(UPDATE, f"{UPDATE}.gz"), files)
+    assert found.rules() == [("truncated_file", 3)]
+    assert verdicts(found) == [(105, True, 0), (110, False, 0), (120, False, 2)]
+    assert links(found) == ["opened", "gap", "closed"]
+
+
+def test_a_message_without_end_is_none(text_import: TextImport, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows that are held for one message have a bound."""
+    monkeypatch.setattr(binance_depth, "_ROWS_LIMIT", 3)
+    levels = [f"b {number}.0 1" for number in range(3)]
+    assert len(run(text_import, snap(105, 0), update(105, 110, 1, *levels)).rows["book_deltas"]) == 5
+    with pytest.raises(ConfigError, match="line 5 is of a message of more than 3 rows"):
+        run(text_import, snap(105, 0), update(105, 110, 1, *levels, "b 9.0 1"))
