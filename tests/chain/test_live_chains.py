@@ -263,7 +263,7 @@ def test_failures_show_no_secret(stage: Stage, tmp_path: Path, capfd: pytest.Cap
             await one.until("transactions", "not_sent")
             one.chains.send([stage.command(cycle._replace(min_profit=best.profit * 2), order=2)])
             one.chains.send([stage.command(cycle, order=3, ceiling_wei=1)])
-            one.chains.send([stage.command(cycle, order=4, gas_limit=2_000_000)])
+            one.chains.send([stage.command(cycle, order=4, gas_limit=2_000_001)])
             await one.until("transactions", "refused", 3)
             node = one.chains.venues["local"].desk._node  # as if it had gone
             node._rpc.end("gone")  # type: ignore[attr-defined]

@@ -47,7 +47,7 @@ LEDGER_CAUSES: Final = (
     "trade",
     "fee",
     "transfer",
-    "residue",
+    "residue",  # of no row: a rounding is in the amount that it rounds; its place stays, since those behind it are numbered by it
     "adjustment",
     "cycle",  # what a cycle on a chain earned; taken back, with the other sign, where its block is gone
     "gas",  # what a transaction on a chain cost; as above
