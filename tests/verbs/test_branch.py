@@ -26,12 +26,14 @@ from xarb.assembly.resolved import decode_config, encode_config, resolve_recorde
 from xarb.branches import branch_of, id_of, replay_of
 from xarb.cli import app
 from xarb.config import load_experiment
+from xarb.console import Table
+from xarb.engine.kernel import state
 from xarb.engine.strategy import Pair
 from xarb.errors import ConfigError, LogError, Refused
 from xarb.log.canonical import OutputDigest
 from xarb.log.manifest import Manifest
 from xarb.log.reader import LogReader
-from xarb.model.units import NEVER, parse_money
+from xarb.model.units import NANOS_PER_MS, NEVER, parse_money
 from xarb.replay import replay
 from xarb.strategies.micro import Micro
 from xarb.verbs.at import at
@@ -51,6 +53,7 @@ class Base(NamedTuple):
 
     folder: Path
     digest: str
+    tables: dict[str, Table]
     rows: Told
     busy: list[int]
     last: int
@@ -63,7 +66,7 @@ def made(experiment: Path, out: Path, settings: Mapping[str, str] | None = None)
     summary = Manifest(out).summary
     assert summary is not None
     busy = sorted({row["after_seq"] for kind, row in rows if kind in ("commands", "sim_reports", "cycles", "sim_receipts")})
-    return Base(out, found.digest, rows, busy, summary.last_seq)
+    return Base(out, found.digest, {one.title: one for one in found.tables}, rows, busy, summary.last_seq)
 
 
 def rows_of(folder: Path) -> Told:
@@ -97,6 +100,8 @@ def test_without_settings_the_rest_comes_out_as_it_was(base: Base, tmp_path: Pat
     for number, seq in enumerate(places):
         found = branched(base, seq, tmp_path / f"{number}")
         assert (found.equal, found.digest) == (True, base.digest), seq
+        worth = next(one for one in found.tables if one.title.startswith("Accounts"))
+        assert worth == base.tables[worth.title], "revalued since the first order of the whole run"
 
 
 EACH: Final[tuple[dict[str, str], ...]] = (
@@ -107,7 +112,11 @@ EACH: Final[tuple[dict[str, str], ...]] = (
         "strategies__patient__min_life_ms": "0",
         "strategies__eager__scan_ms": "70",
     },
-    {"strategies__eager__daily_volume_quote": "60000", "strategies__patient__max_orders_per_s": "1"},
+    {
+        "strategies__eager__daily_volume_quote": "60000",
+        "strategies__patient__max_orders_per_s": "1",
+        "strategies__eager__max_bundle_loss": "{USDT = 0.01}",
+    },
     {"venues__alpha__order_latency": "{uniform_ms = [1, 9]}", "venues__bravo__feed_latency__constant_ms": "60", "run__seed": "9"},
     {
         "feeds__liveness_ms": "60",
@@ -135,9 +144,12 @@ def test_from_the_first_input_on_it_is_a_backtest_with_the_settings(base: Base, 
 @pytest.mark.parametrize("number", range(len(EACH)))
 def test_in_the_midst_it_goes_on_and_is_proven(base: Base, tmp_path: Path, number: int) -> None:
     """Rows up to the input are the original's, the others of another config; engine and venues agree on the money; replay gives them again."""
-    seq = base.busy[len(base.busy) // 3]
+    sent = [row["after_seq"] for kind, row in base.rows if kind == "commands" and row["venue"] == "bravo"]
+    seq = sent[len(sent) // 3]
     branched(base, seq, tmp_path / "branch", **EACH[number])
     rows = rows_of(tmp_path / "branch")
+    times = [row["ts"] for _, row in rows]
+    assert times == sorted(times), "a deadline that has passed under the new limit comes now"
     before = sum(row["after_seq"] < seq for _, row in base.rows)
     assert rows[:before] == base.rows[:before]
     assert rows != base.rows
@@ -197,6 +209,13 @@ def test_rounds_go_on(tmp_path: Path) -> None:
     )
     assert not other.equal
     assert verify(other.folder, advance=quiet).equal
+    with LogReader(trial.folder / "log") as reader:
+        how = replay_of(Manifest(other.folder).header, reader, rows=1 << 16, last=base.busy[0] + 1)
+        assembly = Assembly(how.resolved, how.ground)
+        replay(assembly, how.batches, OutputDigest().take)
+    (timer,) = assembly.engine._kernel.tables[state.STRATEGIES]["next_timer"].tolist()
+    assert timer > 0
+    assert timer % (70 * NANOS_PER_MS) == 0, "the new interval has its own grid"
 
 
 def test_a_strategy_that_is_off_ends_what_it_began_and_begins_nothing(base: Base, tmp_path: Path) -> None:
@@ -220,10 +239,21 @@ def test_a_limit_that_is_new_counts_what_was_sent_before(base: Base, tmp_path: P
     """A volume of the day that was used up before the turn lets nothing through behind it."""
     sent = [row for kind, row in base.rows if kind == "commands" and row["strategy"] == "eager"]
     seq = sent[-6]["after_seq"]
-    found = branched(base, seq, tmp_path / "limited", strategies__eager__daily_volume_quote="3000")
+    found = branched(base, seq, tmp_path / "limited", strategies__eager__daily_volume_quote="20000")
     behind = [(kind, row) for kind, row in rows_of(found.folder) if row["after_seq"] > seq]
     assert not any(kind == "bundles" and row["event"] == "opened" and row["strategy"] == "eager" for kind, row in behind)
     assert "daily_volume" in {row["reason"] for kind, row in behind if kind == "refusals"}
+
+
+def test_a_limit_of_loss_that_is_new_is_looked_at_by_the_second(base: Base, tmp_path: Path) -> None:
+    """Also where nothing was looked at before the turn; and nothing is once no limit asks for it."""
+    found = branched(base, 5_000, tmp_path / "limited", strategies__eager__max_bundle_loss="{USDT = 1}")
+    for last, looks in ((5_000, False), (6_000, True)):
+        with LogReader(QUICKSTART) as reader:
+            how = replay_of(Manifest(found.folder).header, reader, rows=1 << 16, last=last)
+            assembly = Assembly(how.resolved, how.ground)
+            replay(assembly, how.batches, OutputDigest().take)
+        assert (assembly.engine.execution.losses.next_beat < NEVER) == looks
 
 
 def test_what_asks_a_run_asks_a_branch(base: Base, tmp_path: Path) -> None:
