@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.defaults import execution_policy, risk_limits, strategy_terms
-from tests.engine.desk import FEE, Desk, money
+from tests.engine.desk import FEE, Desk, Told, money
 from tests.engine.table import instrument
 from xarb.engine.carried import CarriedBundle, CarriedLeg, CarriedOrder
 from xarb.engine.results import Carried
@@ -254,11 +254,12 @@ def test_a_bundle_that_a_start_takes_up_is_told_of_once() -> None:
 
 
 @pytest.mark.parametrize("learned", [False, True])
-def test_the_first_second_is_looked_at_wherever_batches_are_cut(learned: bool) -> None:
-    """Losses are looked at at the first whole second, whether the first input was a batch of its own or not, a quote or another row."""
+@pytest.mark.parametrize("events", [0, 2])
+def test_the_first_second_is_looked_at_wherever_batches_are_cut(learned: bool, events: int) -> None:
+    """Losses are looked at at the first whole second, whatever came first, in a batch of its own or not, and whether anybody asks for it."""
     told = []
     for size in (1, 4):
-        setup = {"bundles": (taken_up(is_beyond=False),), "start": 2, "armed": False, "quiet": True}
+        setup = {"bundles": (taken_up(is_beyond=False),), "start": 2, "armed": False, "quiet": True, "real": (Told("s", events),)}
         desk = limited(most=20_000, setup=setup)
         quotes = [(number, 1_000_000 * (at + 1)) for at, number in enumerate((0, 1))]
         desk.quotes([*quotes, (0, NANOS_PER_S + 1), (1, 3 * NANOS_PER_S)], size=size, learned=learned)
@@ -266,13 +267,16 @@ def test_the_first_second_is_looked_at_wherever_batches_are_cut(learned: bool) -
     assert told == [[(NANOS_PER_S, "beyond")]] * 2
 
 
-def test_what_a_kill_amid_a_wake_leaves_to_wait_for_is_waited_for() -> None:
+@pytest.mark.parametrize("first", [0, 2])
+def test_what_a_kill_amid_a_wake_leaves_to_wait_for_is_waited_for(first: int) -> None:
     """A plan finds a loss, which lets what is carried come to its end: its deadlines count at once, wherever batches are cut."""
     told = []
     for size in (1, 4):
         setup = {"bundles": (taken_up(is_beyond=False),), "start": 2, "armed": False, "quiet": True}
         desk = limited(most=20_000, setup=setup, retry_ns=NANOS_PER_S // 10)
+        desk.quotes([(0, 10), (1, 20)][:first], size=2)
         desk.told["s"].plans.append(desk.plan(*GOOD))
         desk.quotes([(number, at * NANOS_PER_S // 10) for number, at in ((0, 1), (1, 3), (0, 5), (1, 7))], size=size)
         told.append([(row["ts"], row["event"]) for row in desk.drained("bundles")])
     assert told[0] == told[1]
+    assert told[0][-1][1] == "held"
