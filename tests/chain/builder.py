@@ -55,6 +55,7 @@ class Builder:
         hidden: methods that answer with nothing.
         silent: methods that are taken and not answered; refused: those that answer with an error of these words.
         asked: how often each method came to the relay.
+        is_followed: somebody follows the node's heads, who must not see a block that is taken back: one transaction is simulated by a call then.
         watch: is shown every signed transaction that arrives, before anything else happens to it.
     """
 
@@ -68,6 +69,7 @@ class Builder:
         self.refused: dict[str, str] = {}
         self.asked: dict[str, int] = {}
         self.url = ""
+        self.is_followed = False
         self.watch: Callable[[str], None] = lambda _raw: None
 
     # --- as a node
@@ -148,6 +150,9 @@ class Builder:
 
     def _failure(self, raws: Sequence[str]) -> tuple[str | None, list[dict[str, Any]]]:
         """Why a bundle would not come about on top of the latest block, and its receipts."""
+        if self.is_followed:
+            (raw,) = raws
+            return self._called(raw)
         mark = self.node.call("evm_snapshot")
         receipts: list[dict[str, Any]] = []
         try:
@@ -162,6 +167,22 @@ class Builder:
         finally:
             self.node.call("evm_revert", mark)
             self.node.call("anvil_dropAllTransactions")
+
+    def _called(self, raw: str) -> tuple[str | None, list[dict[str, Any]]]:
+        """The same of one transaction by a call."""
+        accounts = eth_accounts()  # first: as above
+        from eth_account.typed_transactions import TypedTransaction  # type: ignore[attr-defined]  # as above
+
+        fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
+        wish = {
+            "from": accounts.recover_transaction(raw),
+            "to": HexBytes(fields["to"]).to_0x_hex(),
+            "data": HexBytes(fields["data"]).to_0x_hex(),
+        }
+        try:
+            return None, [{"transactionHash": read(raw).tx_hash, "gasUsed": self.node.call("eth_estimateGas", wish, "latest")}]
+        except RpcError as error:
+            return str(error), []
 
     # --- as a relay
 

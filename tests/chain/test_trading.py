@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.chain.builder import Builder
 from tests.chain.conftest import Chain
-from tests.chain.stage import KEY, Stage
+from tests.chain.stage import KEY, RELAY_KEY, Stage
 from tests.chain.watched import LOOK_S, Watched, watching
 from tests.chain.world import UNIT
 from tests.trial import quiet
@@ -207,6 +208,46 @@ def test_a_gap_is_swapped_booked_and_proven(stage: Stage, tmp_path: Path) -> Non
     gas = int(booked["ETH", "gas"])
     assert int(booked[weth_of(stage), "cycle"]) > -gas > 0
     assert stage.node.call("eth_getBalance", stage.wallet.address, "latest") == hex(int(booked["ETH", "opening"]) + gas)
+
+
+def test_a_relay_has_it_included_and_nobody_else_sees_it(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out of one block, it is asked for again and in the next; booked to the unit, proven, and never in the public pool."""
+    monkeypatch.setenv("XARB_WALLET_FRIEND_PASSPHRASE", WORDS)
+    add_wallet("friend", account_of(RELAY_KEY, "a test"), WORDS, {"XARB_WALLETS": str(tmp_path / "wallets")}, scrypt_n=2)
+    builder, path = Builder(stage.node), config(stage, tmp_path)
+    builder.friends, builder.is_followed = {stage.friend.address}, True
+    text = path.read_text().replace("max_legs = 2", 'max_legs = 2\nchannel = "relay"')
+
+    async def story() -> None:
+        async with builder.listening():
+            path.write_text(
+                text.replace(
+                    'wallet = "hot"', f'wallet = "hot"\nrelay = "{builder.url}"\nrelay_wallet = "friend"\nrelay_blocks = 10'
+                )
+            )
+            async with living(path, *REAL) as it:
+                await armed(stage, it)
+                gap(stage)
+                await it.until("transactions", event="sent")
+                left_out = builder.build(with_bundles=False)
+                await it.until_so(lambda: left_out + 1 in builder.bundles)
+                assert not it.found("receipts")
+                builder.build()
+                receipt = await it.until("receipts", status="succeeded")
+                assert (receipt["block_number"], stage.held()["WETH"]) == (left_out + 1, int(receipt["profit"]))
+                for _ in range(3):
+                    builder.build()
+                await it.until("cycle_states", state="final")
+                await it.stop()
+
+    run(story(), LIMIT_S)
+    assert builder.asked["eth_callBundle"] == builder.asked["eth_sendBundle"] >= 2
+    assert not builder.pool
+    assert verify(tmp_path / "log", advance=quiet).equal
+    with LogReader(tmp_path / "log") as reader:
+        assert {row["channel"] for row in reader.rows("transactions") if row["order"] is not None} == {"relay"}
+        booked = sum(int(row["delta"]) for _, row in reader.outputs(kinds=("ledger",)) if row["cause"] == "cycle")
+    assert booked == stage.held()["WETH"] > 0
 
 
 def test_a_start_finds_out_before_it_arms_and_a_kill_cancels(stage: Stage, tmp_path: Path) -> None:
