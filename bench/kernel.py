@@ -88,6 +88,11 @@ def kernel(market: Market, source: int) -> state.KernelState:
         bundles=(),
         flows=(),
         foreign=(),
+        heads={},
+        chains={},
+        cycles=(),
+        transactions=(),
+        counts_all=False,
         adjust=AdjustLimits(worth=Money(0), ratio_ppb=Ppb(0), currencies=()),
     )
     made, _ = build_state(setup, [Watcher(market)])

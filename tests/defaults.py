@@ -86,7 +86,12 @@ def engine_setup(**fields: Any) -> Setup:
     plain: dict[str, Any] = {"terms": {}, "rates": {}, "coin_margin_ppb": ratio_of(RunConfig().coin_margin_bps)}
     plain |= {"timers_are_rows": False, "armed": True, "start": 1, "not_transferable_anyway": {}, "results": ()}
     plain |= {"volumes": (), "identities": {}, "bundles": (), "flows": (), "foreign": (), "cycles": (), "transactions": ()}
-    plain |= {"breakers": {one.venue: breaker_limits() for one in fields["instruments"]}, "broken": (), "chains": {}}
+    plain |= {
+        "breakers": {one.venue: breaker_limits() for one in fields["instruments"]},
+        "broken": (),
+        "chains": {},
+        "counts_all": False,
+    }
     plain |= {"heads": {one.venue: 60 * NANOS_PER_S for one in fields["instruments"]}}
     quotes = tuple(sorted({one.quote for one in fields["instruments"]}))
     plain |= {"adjust": adjust_limits(InventoryConfig(), quotes)}

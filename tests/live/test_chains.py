@@ -93,7 +93,7 @@ def test_each_key_reaches_the_desk(tmp_path: Path) -> None:
         executor=EXECUTOR.lower(),
         tokens=frozenset({TOKEN.lower()}),
         pools=frozenset({POOL.lower()}),
-        max_gas=1_000_000,
+        max_gas=2_000_000,
         max_fee_wei=100 * 10**9,
     )
     terms, permits = made(tmp_path, PLAIN + KEYS)

@@ -65,6 +65,8 @@ RECORDED_ONLY: Final = VenueModel(
     assumed_qty=None,
     rate_limit=None,
     outages=(),
+    refusals=(),
+    fill_shares=(),
 )
 
 

@@ -119,7 +119,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     chains: Mapping[str, ChainTerms]
     cycles: Sequence[CarriedCycle]
     transactions: Sequence[CarriedTransaction]
-    counts_all: bool = False
+    counts_all: bool
 
 
 def build_state(setup: Setup, strategies: Sequence[Strategy]) -> tuple[state.KernelState, list[tuple[str, Pair]]]:

@@ -322,6 +322,8 @@ def _models(reader: LogReader, venues: Sequence[str], config: ServeConfig) -> di
         assumed_qty=None,
         rate_limit=None,  # the wire has its own
         outages=(),
+        refusals=(),
+        fill_shares=(),
     )
     found = {one.venue: plain for one in reader.instruments}
     for venue in venues:

@@ -142,10 +142,10 @@ class VenueModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     assumed_qty: Money | None
     rate_limit: int | None
     outages: tuple[Outage, ...]
+    refusals: tuple[tuple[str, int], ...]
+    fill_shares: tuple[int, ...]
     consumption: bool = True
     max_resting: int = 200
-    refusals: tuple[tuple[str, int], ...] = ()
-    fill_shares: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.assumed_qty is not None and self.assumed_qty <= 0:
