@@ -93,7 +93,7 @@ def kernel(market: Market, source: int) -> state.KernelState:
         cycles=(),
         transactions=(),
         counts_all=False,
-        adjust=AdjustLimits(worth=Money(0), ratio_ppb=Ppb(0), currencies=()),
+        adjust=AdjustLimits(worth=Money(0), ratio_ppb=Ppb(0), currencies=(), foreign=Money(0)),
     )
     made, _ = build_state(setup, [Watcher(market)])
     lay_mid_units(made, groups, instruments)
