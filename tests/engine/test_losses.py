@@ -280,3 +280,16 @@ def test_what_a_kill_amid_a_wake_leaves_to_wait_for_is_waited_for(first: int) ->
         told.append([(row["ts"], row["event"]) for row in desk.drained("bundles")])
     assert told[0] == told[1]
     assert told[0][-1][1] == "held"
+
+
+def test_what_a_start_took_up_follows_a_copy_in_what_is_known_of_instruments() -> None:
+    """Lots grew before the copy was taken: an engine that goes on from it refuses what the first one refuses."""
+    setup = {"bundles": (taken_up(is_beyond=False),), "start": 2, "quiet": True}
+    one, other = (limited(setup=setup) for _ in range(2))
+    one.quote(0)
+    one.quote(1)
+    one.learn(0, lot_int=2)
+    other.engine.restore(one.engine.capture())
+    other.now, other.seq = one.now, one.seq
+    for desk in (one, other):
+        assert "refuse lot" in desk.tell(*GOOD)

@@ -184,6 +184,7 @@ def test_a_file_that_is_cut_off_loses_the_book(text_import: TextImport) -> None:
         (gzip.compress(tarred(message(7, ts="1700000000007000"))), "line 1 is no message.*is the unit right"),
         (gzip.compress(tarred(message(7, action="snapshot")))[:-8] + b"12345678", "damaged gzip"),
     ],
+    ids=["plain", "no tar", "empty tar", "two files", "other text", "other key", "other message", "other unit", "damaged"],
 )
 def test_another_file_stops_the_import(text_import: TextImport, content: bytes, match: str) -> None:
     """A file that is no archive of one book is named."""
