@@ -143,8 +143,8 @@ class Desk:
 
     def restore(self, copy: DeskCopy) -> None:
         """Take over what a copy did; what was taken up before it follows what is known of instruments by now."""
-        for number in {number for number, _ in self._sides}:
-            self.follow(number)
+        for side in self._sides.values():
+            side.lay(self._market.instrument(side.number))
         self.open_bundles = copy.open_bundles
         self.cool_until = dict(copy.cool_until)
         self.volumes.restore(*copy.volumes)
