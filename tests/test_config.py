@@ -150,6 +150,15 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         load_experiment(tmp_path / "nowhere.toml")
 
 
+def test_addresses_are_overridden_as_they_are_written() -> None:
+    """--set takes an address without quotation marks; TOML alone would read a number from it."""
+    address = "0x00000000000000000000000000000000000000a1"
+    plain, quoted = (
+        load_experiment(Path("experiments/cex_dex.toml"), {"onchain.local.wrapped": text}) for text in (address, f'"{address}"')
+    )
+    assert plain.onchain["local"].own.wrapped == quoted.onchain["local"].own.wrapped == address
+
+
 def test_override_below_a_value_is_refused(tmp_path: Path) -> None:
     """--set cannot make a table of a value."""
     with pytest.raises(ConfigError, match="seed is no table"):

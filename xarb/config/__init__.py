@@ -442,7 +442,10 @@ def settings(experiment: Experiment) -> list[Setting]:
 
 
 def _override(raw: dict[str, Any], key: str, text: str) -> None:
-    """Put a value in a dotted key's place; of a list an entry is named by its number, from 0, or of tables by their `name`."""
+    """Put a value in a dotted key's place; of a list an entry is named by its number, from 0, or of tables by their `name`.
+
+    What begins with 0x is text: addresses are written so, numbers of a config are not.
+    """
     *path, last = key.split(".")
     place: Any = raw
     for part in path:
@@ -450,7 +453,7 @@ def _override(raw: dict[str, Any], key: str, text: str) -> None:
         if not isinstance(place, dict | list):
             raise ConfigError(f"{key}: {part} is no table")
     try:
-        value = toml.loads(f"value = {text}", parse_float=str)["value"]
+        value = text if text.startswith("0x") else toml.loads(f"value = {text}", parse_float=str)["value"]
     except ValueError:
         value = text
     place[_number(place, key, last) if isinstance(place, list) else last] = value
