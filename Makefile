@@ -44,7 +44,7 @@ $(DRAWS): packaging/diagrams/package-lock.json
 	else echo "no npm: the diagrams of the site stay text"; fi
 
 test: $(STAMP) $(CHAIN) $(BROWSER) $(DRAWS) lint ## everything: lint, types, import contracts, tests, documentation examples
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 chain: $(STAMP) $(CHAIN) ## a local chain with real contracts and a market that moves, until Ctrl-C; CHAIN_ARGS="--interval 1 --rate 5"
 	@$(BIN)/python -m tests.chain $(CHAIN_ARGS)

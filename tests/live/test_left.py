@@ -105,9 +105,9 @@ def filled(one: Expected, row: dict[str, Any]) -> Expected:
 
 
 def test_orders_that_are_left_are_those_found_row_by_row(tmp_path: Path) -> None:
-    """Fifty logs of any order of things: same orders, same fills; some are left in many of them."""
+    """Twenty logs of any order of things: same orders, same fills; some are left in many of them."""
     several = 0
-    for seed in range(50):
+    for seed in range(20):
         folder = write(tmp_path / str(seed), random.Random(seed))  # noqa: S311  # a test's draw
         with LogReader(folder) as reader:
             [*_, span] = spans(reader)
@@ -115,7 +115,7 @@ def test_orders_that_are_left_are_those_found_row_by_row(tmp_path: Path) -> None
             assert set(found) == naive(reader)
             assert len(set(found)) == len(found)
             several += len(found) > 2
-    assert several > 5
+    assert several > 2
 
 
 def test_nothing_is_left_before_anything_was_sent(tmp_path: Path) -> None:

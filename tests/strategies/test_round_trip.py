@@ -92,8 +92,11 @@ def first_rate(trade: Trade) -> Fraction:
     return got / spent
 
 
-def earned(trades: list[Trade], first: int) -> Fraction | None:
-    """What a quantity of the first leg earns, each later leg taking all that it can pay for; None where that is not allowed."""
+def earned(trades: list[Trade], first: int, reaches: list[tuple[int, int]]) -> Fraction | None:
+    """What a quantity of the first leg earns, each later leg taking all that it can pay for; None where that is not allowed.
+
+    `reaches` is `reach` of each trade, which is slow and the same for all quantities.
+    """
     worths = [Fraction(1)]
     for trade in reversed(trades[1:]):
         worths.append(worths[-1] * first_rate(trade))
@@ -103,7 +106,7 @@ def earned(trades: list[Trade], first: int) -> Fraction | None:
         qty = first
         if at:
             qty = 0
-            bound, most = _unbound(trade.leg), reach(trade)[0]
+            bound, most = _unbound(trade.leg), reaches[at][0]
             loose = msgspec.structs.replace(trade, leg=bound)
             while qty < most and (more := taken(loose, qty + trade.leg.lot)) and more[0] <= amount:
                 qty += trade.leg.lot
@@ -115,7 +118,7 @@ def earned(trades: list[Trade], first: int) -> Fraction | None:
             )
             assert now is not None
             lot = Fraction(trade.leg.lot, 10**trade.leg.qty_scale)
-            room = lot if trade.sells else 2 * lot * Fraction(reach(trade)[1], 10**trade.leg.px_scale)
+            room = lot if trade.sells else 2 * lot * Fraction(reaches[at][1], 10**trade.leg.px_scale)
             if amount - now[0] >= room:
                 return None
         found = taken(trade, qty)
@@ -146,10 +149,10 @@ def _unbound(leg: Leg) -> Leg:
 
 def every(trades: list[Trade]) -> list[tuple[int, Fraction]]:
     """All first quantities that are allowed, with what they earn."""
-    leg = trades[0].leg
+    leg, reaches = trades[0].leg, [reach(one) for one in trades]
     found = []
     for qty in range(leg.lot, sum(size for _, size in leg.levels) + 1, leg.lot):
-        one = earned(trades, qty)
+        one = earned(trades, qty, reaches)
         if one is not None:
             found.append((qty, one))
     return found
@@ -169,7 +172,7 @@ def compared() -> list[tuple[Fraction, Fraction]]:
         if isinstance(trip, TooSmall):
             assert best is None or best <= 0, (seed, trip, best)
             continue
-        mine = earned(trades, trip.orders[0][0])
+        mine = earned(trades, trip.orders[0][0], [reach(one) for one in trades])
         assert mine is not None, (seed, trip)
         assert 0 <= mine - Fraction(trip.profit, MONEY_ONE) < Fraction(1, 10**15), (seed, trip, mine)
         assert_orders(trades, trip)

@@ -419,10 +419,12 @@ class Case:
         exchanges = trader.site.exchanges
         if trader.ended:
             return True
-        if trader.is_dead or trader.failure is not None or not trader.is_ready or not all(one.is_at_rest for one in exchanges):
+        if trader.is_dead or trader.failure is not None or not trader.is_ready:
             return False
         left = trader.left_to_a_person
-        return judge.living() <= left and trader.open_bundles() <= left and _is_settled(trader)
+        if trader.open_bundles() > left or not all(one.is_at_rest for one in exchanges):
+            return False
+        return judge.living() <= left and _is_settled(trader)
 
 
 def _is_settled(trader: Trader) -> bool:

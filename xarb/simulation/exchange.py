@@ -402,11 +402,13 @@ class Exchange:
     @property
     def is_at_rest(self) -> bool:
         """Whether nothing more happens there of itself: no order is open or under way, and everything is told."""
+        if any(side.under_way for side in self.sides) or any(one["status"] != "ok" for one in self.transfers):
+            return False
         now = self.world.now
-        told = all(made.told_at <= now for order in self.all_orders() for made in order.fills)
-        is_moving = any(one["status"] != "ok" for one in self.transfers)
-        done = all(one.state != "open" and one.visible_at <= now for one in self.all_orders())
-        return not any(side.under_way for side in self.sides) and told and not is_moving and done
+        return all(
+            order.state != "open" and order.visible_at <= now and all(made.told_at <= now for made in order.fills)
+            for order in self.all_orders()
+        )
 
     @property
     def has_denied(self) -> bool:
