@@ -26,9 +26,9 @@ from xarb.watch.rules import Notice
 ROOT = Path(__file__).resolve().parents[2]
 PLANTED = "tests.live.planted"
 CUT = Fault(kind="close", on="GET /api/v3/account", after=1, count=0)
-BLIND = (  # after eight seconds the private stream ends, and the comparison that follows fails at a signed address
-    Fault(kind="user_stream_end", at_s=Decimal(8)),
-    Fault(kind="close", on="GET /api/v3/openOrders", at_s=Decimal(8), after=1, count=0),
+BLIND = (  # long after a start the private stream ends, and the comparison that follows fails at a signed address
+    Fault(kind="user_stream_end", at_s=Decimal(15)),
+    Fault(kind="close", on="GET /api/v3/openOrders", at_s=Decimal(15), after=1, count=0),
 )
 
 
@@ -65,7 +65,7 @@ def test_leak_in_a_log_is_found(tmp_path: Path) -> None:
                 sys.executable, "-m", PLANTED, *words, env=given, stdout=DEVNULL, stderr=DEVNULL
             )
             try:
-                async with asyncio.timeout(90):
+                async with asyncio.timeout(120):
                     while "journal" not in leaks(of_log(log) if (log / "manifest.jsonl").exists() else {}):  # noqa: ASYNC110  # another process writes it
                         await asyncio.sleep(0.2)
             finally:

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from xarb.simulation.case import Verdict, run_case
+from xarb.simulation.exchange import Exchange
 from xarb.simulation.faults import FAULTS, NONE, draw_odds
 from xarb.simulation.verb import scratch
 from xarb.simulation.world import World
 
 SEEDS = 300  # `make sim` runs 25,000 of them
 BLOCKS = 2
+MOVING = (3, 6, 20, 22, 194)  # worlds in which the last that moved was of each kind
 REGRESSIONS = {
     4717: "a start whose first row the disk did not take kept the lock of its log",
     6528: "a kill that the disk did not take was expected to outlive the process",
@@ -79,6 +81,36 @@ def test_world_does_not_depend_on_the_hash_seed() -> None:
         )
         digests.append(next(line for line in done.stdout.splitlines() if line.startswith("digest")))
     assert digests[0] == digests[1]
+
+
+def moving(exchange: Exchange) -> set[str]:
+    """What still moves there, each kind looked for by itself."""
+    now, orders = exchange.world.now, list(exchange.all_orders())
+    found = {
+        "late": any(side.under_way for side in exchange.sides),
+        "money": any(one["status"] != "ok" for one in exchange.transfers),
+        "open": any(order.state == "open" for order in orders),
+        "hidden": any(order.visible_at > now for order in orders),
+        "untold": any(made.told_at > now for order in orders for made in order.fills),
+    }
+    return {name for name, holds in found.items() if holds}
+
+
+def test_an_exchange_is_at_rest_when_nothing_moves_there(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever a world asks, it is what all kinds of moving say one by one; each of them alone kept one from rest."""
+    asked: list[tuple[bool, frozenset[str]]] = []
+    is_at_rest = Exchange.is_at_rest.fget  # type: ignore[attr-defined]  # a property as its class has it
+
+    def noted(exchange: Exchange) -> bool:
+        told: bool = is_at_rest(exchange)
+        asked.append((told, frozenset(moving(exchange))))
+        return told
+
+    monkeypatch.setattr(Exchange, "is_at_rest", property(noted))
+    for seed in MOVING:
+        run_case(seed, place)
+    assert all(told == (not kinds) for told, kinds in asked)
+    assert {name for _, kinds in asked if len(kinds) == 1 for name in kinds} == {"late", "money", "open", "hidden", "untold"}
 
 
 def test_worlds_are_worth_running(place: Path) -> None:
